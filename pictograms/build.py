@@ -1,0 +1,386 @@
+"""Build the Pictograms dataset from the npm package @iconify/json.
+
+    python pictograms/build.py --package path/to/package --out src/genrobust/assets/pictograms
+
+Every choice is in a file beside this one: `families.yaml` (who drew what, in which style, on which
+side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that a person
+looked at and turned down). Nothing here is random: the same package gives the same pixels and rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import resvg_py
+import yaml
+from PIL import Image
+
+HERE = Path(__file__).parent
+SIZE = 64  # pixels a side
+MARGIN = 2  # white pixels on every side, so that sets drawn to the edge do not touch it
+# Who keeps a drawing that two sides share: the real world first, the generator's world last, so that
+# no test image has a twin in anything a model is trained on.
+PRIORITY = ("real", "shift", "wild-val", "wild")
+# Drawings a class takes from one family in one style: one hand must not outweigh the others.
+CAPS = {"real": 4, "shift": 4, "wild-val": 4, "wild": 3}
+# Share of ink by which two drawings of a class must differ; see `ink_distance`. Chosen by looking at
+# pairs: below it they are the same drawing (scaled, moved, rounded), above it they are two drawings.
+NEAR = 0.12
+SHARES = {"test": 0.20, "val": 0.10}  # of the real images of a class; the rest is train
+FAINT = 12.0  # mean darkness (of 255) below which nothing was drawn
+
+# A set that draws outlines holds a few filled drawings: share of the canvas where a disc of 11 pixels
+# fits into the ink. Strokes are 3 to 6 pixels wide, so an outline has next to none of it.
+SOLID_CORE = 0.035
+
+VARIANT = re.compile(r"(-\d+x\d+|-\d+px|-\d+[a-z]?|\d+|-one|-two|-three|-four|-five|-six|-alt|-sharp|-small|2x)$")
+
+
+@dataclass
+class Drawing:
+    """One icon on its way into the dataset."""
+
+    side: str
+    family: str
+    set: str
+    name: str
+    style: str
+    class_id: str
+    stem: str
+    license: str
+    svg: str
+    direct: bool  # the name itself matched, not an alias of it
+    pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
+    sha256: str = ""
+    split: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.set}--{self.name}"
+
+
+def style_of(name: str, styles: dict[str, str]) -> tuple[str, str]:
+    """The style an icon's name says, and the name without any affix: the longest match decides."""
+    matches = [a for a in styles if (name.startswith(a) if a.endswith("-") else name.endswith(a))]
+    if not matches:
+        return "drop", name
+    style = styles[max(matches, key=len)]
+    for affix in sorted(matches, key=len, reverse=True):
+        if affix.endswith("-"):
+            name = name.removeprefix(affix)
+        elif affix:
+            name = name.removesuffix(affix)
+    return style, name
+
+
+def stem_of(name: str) -> str:
+    """The name without what only tells variants apart: sizes, trailing numbers, `-alt`, `-sharp`."""
+    name = name.lower()
+    while (shorter := VARIANT.sub("", name)) not in ("", name):
+        name = shorter.rstrip("-")
+    return name
+
+
+def to_svg(icon: dict, defaults: dict) -> str:
+    """A square, black-on-nothing SVG whose view box keeps the drawing's aspect and is centred."""
+    left, top = icon.get("left", defaults.get("left", 0)), icon.get("top", defaults.get("top", 0))
+    width, height = icon.get("width", defaults.get("width", 16)), icon.get("height", defaults.get("height", 16))
+    side = max(width, height) * SIZE / (SIZE - 2 * MARGIN)
+    box = f"{left - (side - width) / 2:.6g} {top - (side - height) / 2:.6g} {side:.6g} {side:.6g}"
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{SIZE}" '
+        f'height="{SIZE}" viewBox="{box}" color="#000000">{icon["body"]}</svg>'
+    )
+
+
+def candidates(package: Path, counts: Counter[str]) -> Iterator[Drawing]:
+    """Every icon whose family is listed and whose name belongs to a class, each drawing once."""
+    families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
+    class_of = {n: c["id"] for c in load_classes() for n in c["names"]}
+    excluded = {(r["set"], r["name"]): r["reason"] for r in load_exclusions()}
+    for family, spec in families.items():
+        for set_id, styles in spec["sets"].items():
+            data = json.loads((package / "json" / f"{set_id}.json").read_text())
+            icons, aliases = data["icons"], data.get("aliases", {})
+            chosen: dict[str, Drawing] = {}
+            for name in [*icons, *aliases]:
+                target = name
+                while target in aliases:  # an alias that turns or mirrors its parent is another drawing
+                    alias = aliases[target]
+                    target = "" if alias.keys() & {"rotate", "hFlip", "vFlip"} else alias["parent"]
+                if target not in icons or icons[target].get("hidden"):
+                    continue
+                style, base = style_of(target, styles)
+                if name != target:
+                    alias_style, base = style_of(name, styles)
+                    style = style if alias_style == style else "drop"
+                class_id = class_of.get(stem_of(base))
+                if class_id is None or style == "drop":
+                    continue
+                if (set_id, target) in excluded:
+                    counts[f"excluded: {excluded[set_id, target]}"] += name == target or target not in chosen
+                    continue
+                if 'fill="freeze"' in icons[target]["body"]:  # drawn by its animation: empty at the start
+                    counts["animated"] += 1
+                    continue
+                if target in chosen:
+                    if not chosen[target].direct and chosen[target].class_id != class_id:
+                        counts["aliases in two classes"] += 1
+                    continue
+                chosen[target] = Drawing(
+                    spec["side"], family, set_id, target, style, class_id, stem_of(style_of(target, styles)[1]),
+                    data["info"]["license"].get("spdx") or data["info"]["license"]["title"],
+                    to_svg(icons[target], data), name == target,
+                )  # fmt: skip
+            yield from chosen.values()
+
+
+def load_classes() -> list[dict]:
+    classes = yaml.safe_load((HERE / "classes.yaml").read_text())["classes"]
+    names = Counter(n for c in classes for n in c["names"])
+    if twice := [n for n, k in names.items() if k > 1]:
+        raise ValueError(f"names in two classes: {twice}")
+    return classes
+
+
+def load_exclusions() -> list[dict[str, str]]:
+    with (HERE / "exclusions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def render(svg: str) -> np.ndarray:
+    """64x64x3 bytes on white; raises when the SVG cannot be read."""
+    png = bytes(resvg_py.svg_to_bytes(svg_string=svg, background="#ffffff"))
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def rendered(drawings: Iterable[Drawing], counts: Counter[str]) -> list[Drawing]:
+    """Draw them all; leave out what cannot be parsed or leaves the canvas white."""
+    kept = []
+    for drawing in drawings:
+        counts["candidates"] += 1
+        try:
+            drawing.pixels = render(drawing.svg)
+        except ValueError:
+            counts["unreadable"] += 1
+            continue
+        if 255 - drawing.pixels.mean() < FAINT / 4 or 255 - int(drawing.pixels.min()) < 40:
+            counts["blank"] += 1
+            continue
+        if drawing.style == "outline" and solid_core(drawing.pixels) > SOLID_CORE:
+            counts[f"filled drawing in an outline style, {drawing.side}"] += 1
+            continue
+        drawing.sha256 = hashlib.sha256(drawing.pixels.tobytes()).hexdigest()
+        kept.append(drawing)
+    return kept
+
+
+def solid_core(pixels: np.ndarray) -> float:
+    """Share of the canvas that stays dark after the ink is worn off by five pixels from every edge."""
+    ink = pixels.max(axis=2) < 128
+    for _ in range(5):
+        padded = np.pad(ink, 1)
+        ink = ink & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return float(ink.mean())
+
+
+def without_exact_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
+    """One of each pixel hash, by priority of side; a drawing that two classes claim goes out entirely."""
+    by_hash: dict[str, list[Drawing]] = defaultdict(list)
+    for drawing in drawings:
+        by_hash[drawing.sha256].append(drawing)
+    kept = []
+    for same in by_hash.values():
+        if len({d.class_id for d in same}) > 1:
+            counts["claimed by two classes"] += len(same)
+            continue
+        same.sort(key=lambda d: PRIORITY.index(d.side))
+        for other in same[1:]:
+            place = "within" if other.side == same[0].side else f"{same[0].side} keeps, removed from"
+            counts[f"exact duplicates, {place} {other.side}"] += 1
+        kept.append(same[0])
+    return kept
+
+
+def fingerprint(pixels: np.ndarray) -> np.ndarray:
+    """32x32x3 ink (255 minus colour) of the drawing cropped to its own box: blind to margin and scale."""
+    ink = 255 - pixels
+    rows, columns = np.nonzero(ink.max(axis=2) > 40)
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    side = max(bottom - top, right - left)
+    square = np.zeros((side, side, 3), np.uint8)
+    y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
+    square[y : y + bottom - top, x : x + right - left] = ink[top:bottom, left:right]
+    return np.asarray(Image.fromarray(square).resize((32, 32), Image.Resampling.BOX), np.float32).ravel()
+
+
+def ink_distance(one: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Share of the two drawings' ink that differs: 0 for the same drawing, 1 where nothing overlaps.
+
+    A plain mean difference would call any two thin outlines near, for both are mostly white.
+    """
+    return np.abs(many - one).sum(axis=1) / (many.sum(axis=1) + one.sum())
+
+
+def without_near_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
+    """Take out what resembles a drawing of the same class on a side that comes first in `PRIORITY`."""
+    kept: list[Drawing] = []
+    for same_class in grouped(drawings, lambda d: d.class_id):
+        prints = np.stack([fingerprint(d.pixels) for d in same_class])
+        ranks = np.array([PRIORITY.index(d.side) for d in same_class])
+        alive = np.ones(len(same_class), bool)
+        for i in np.argsort(ranks, kind="stable"):
+            before = np.flatnonzero(alive & (ranks < ranks[i]))
+            if len(before) and (distances := ink_distance(prints[i], prints[before])).min() < NEAR:
+                alive[i] = False
+                keeper = same_class[before[distances.argmin()]]
+                counts[f"near duplicates, {keeper.side} keeps, removed from {same_class[i].side}"] += 1
+        kept += [d for d, ok in zip(same_class, alive, strict=True) if ok]
+    return kept
+
+
+def grouped(drawings: Iterable[Drawing], key) -> list[list[Drawing]]:
+    groups: dict = defaultdict(list)
+    for drawing in drawings:
+        groups[key(drawing)].append(drawing)
+    return [groups[k] for k in sorted(groups)]
+
+
+def capped(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
+    """At most `CAPS` a (class, family, style), taken from the family's sets in turn, plain names first."""
+    kept = []
+    for group in grouped(drawings, lambda d: (d.class_id, d.family, d.style)):
+        turns = []
+        for same_set in grouped(group, lambda d: d.set):
+            same_set.sort(key=lambda d: (not d.direct, len(d.name), d.name))
+            turns += [(turn, d.set, d) for turn, d in enumerate(same_set)]
+        turns.sort(key=lambda t: t[:2])
+        limit = CAPS[group[0].side]
+        counts[f"over the cap, {group[0].side}"] += max(0, len(turns) - limit)
+        kept += [d for _, _, d in turns[:limit]]
+    return kept
+
+
+def assign_splits(drawings: list[Drawing]) -> None:
+    """Cut `real` by groups that never straddle: variants of one name, and near duplicates of other hands.
+
+    Groups are taken in the order of a hash, test first, until each split has its share of the class.
+    """
+    for drawing in drawings:
+        if drawing.side == "shift":
+            drawing.split = "outline-v2" if drawing.style == "outline" else drawing.style
+        elif drawing.side != "real":
+            drawing.split = drawing.side
+    for same_class in grouped((d for d in drawings if d.side == "real"), lambda d: d.class_id):
+        same_class.sort(key=lambda d: d.key)
+        prints = np.stack([fingerprint(d.pixels) for d in same_class])
+        label = list(range(len(same_class)))
+        for i, one in enumerate(same_class):
+            near = ink_distance(prints[i], prints) < NEAR
+            for j, other in enumerate(same_class[:i]):
+                if near[j] or (one.family, one.stem) == (other.family, other.stem):
+                    label = [label[j] if n == label[i] else n for n in label]
+        groups = [[d for d, n in zip(same_class, label, strict=True) if n == k] for k in sorted(set(label))]
+        groups.sort(key=lambda g: hashlib.sha256(f"{g[0].class_id}/{g[0].key}".encode()).hexdigest())
+        # The largest group (simple shapes look alike in every hand) goes to train.
+        groups.sort(key=lambda g: len(g) > SHARES["test"] * len(same_class))
+        quota = {split: max(1, round(share * len(same_class))) for split, share in SHARES.items()}
+        for group in groups:
+            split = next((s for s in quota if quota[s] > 0 and len(group) <= quota[s] + 1), "train")
+            if split != "train":
+                quota[split] -= len(group)
+            for drawing in group:
+                drawing.split = split
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    """Lossless WebP, from one channel where the drawing is grey."""
+    image = Image.fromarray(pixels)
+    if (pixels == pixels[..., :1]).all():
+        image = image.convert("L")
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", lossless=True, quality=60, method=4, exact=True)
+    return buffer.getvalue()
+
+
+def write_table(path: Path, drawings: list[Drawing], index: dict[str, int]) -> None:
+    drawings.sort(key=lambda d: (index[d.class_id], d.split, d.style, d.family, d.key))
+    columns = {
+        "key": pa.array([f"{d.side}/{d.key}" for d in drawings], pa.string()),
+        "image": pa.array([encoded(d.pixels) for d in drawings], pa.binary()),
+        "class": pa.array([index[d.class_id] for d in drawings], pa.int16()),
+        **{c: pa.array([getattr(d, c) for d in drawings], pa.string())
+           for c in ("class_id", "style", "split", "family", "set", "name", "license", "sha256")},
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
+
+
+def write_json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=isinstance(value, dict)) + "\n")
+
+
+def sets_used(package: Path, drawings: list[Drawing]) -> dict[str, dict]:
+    """Title, author and licence of every set with an image in the dataset."""
+    used = Counter(d.set for d in drawings)
+    out = {}
+    for set_id in sorted(used):
+        info = json.loads((package / "json" / f"{set_id}.json").read_text())["info"]
+        licence = info["license"]
+        out[set_id] = {
+            "title": info["name"], "version": info.get("version", ""),
+            "author": info["author"]["name"], "author_url": info["author"].get("url", ""),
+            "license": licence.get("spdx") or licence["title"], "license_url": licence.get("url", ""),
+            "images": used[set_id],
+        }  # fmt: skip
+    return out
+
+
+def census(drawings: list[Drawing], counts: Counter[str]) -> dict:
+    nested: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(Counter))
+    for d in drawings:
+        nested["class, split"][d.class_id][d.split] += 1
+        nested["class, side and style"][d.class_id][f"{d.side}/{d.style}"] += 1
+        nested["side, style"][d.side][d.style] += 1
+        nested["side, family"][d.side][d.family] += 1
+        nested["side, split"][d.side][d.split] += 1
+    return {"images": len(drawings), "steps": dict(sorted(counts.items())), **nested}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--package", type=Path, required=True, help="the unpacked npm package @iconify/json")
+    parser.add_argument("--out", type=Path, required=True, help="folder the dataset is written to")
+    args = parser.parse_args()
+
+    classes = load_classes()
+    counts: Counter[str] = Counter()
+    drawings = rendered(candidates(args.package, counts), counts)
+    drawings = without_exact_duplicates(drawings, counts)
+    drawings = without_near_duplicates(drawings, counts)
+    drawings = capped(drawings, counts)
+    assign_splits(drawings)
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    index = {c["id"]: i for i, c in enumerate(classes)}
+    write_table(args.out / "real.parquet", [d for d in drawings if d.side == "real"], index)
+    write_table(args.out / "shift.parquet", [d for d in drawings if d.side == "shift"], index)
+    write_table(args.out / "wild.parquet", [d for d in drawings if d.side.startswith("wild")], index)
+    write_json(args.out / "classes.json", [{k: c[k] for k in ("id", "name", "prompt")} for c in classes])
+    write_json(args.out / "sets.json", sets_used(args.package, drawings))
+    write_json(args.out / "census.json", census(drawings, counts))
+
+
+if __name__ == "__main__":
+    main()

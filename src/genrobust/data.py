@@ -1,0 +1,362 @@
+"""The nouns: what one stage hands to the next. All frozen; none knows torch or a disk.
+
+``Recipe -> Request -> shards -> mixture -> checkpoint -> Predictions -> Score -> report``
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from genrobust.errors import UserError
+
+
+def digest(value: Any, length: int = 12) -> str:
+    """Hex SHA-256 of `value`'s canonical JSON, cut to `length`: the name of a stage's folder.
+
+    Two values with the same digest ask for the same work; dictionaries are compared without their order.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no canonical JSON")
+
+
+def hashed_seed(*parts: int | str) -> int:
+    """A 63-bit seed that depends on `parts` alone: the same in every process, on every machine, in any order of work."""
+    return int(digest(parts, 16), 16) >> 1
+
+
+def slug(text: str) -> str:
+    """`text` as a key part: ASCII letters, digits, ``-`` and ``_`` alone. Text beyond those gets a short hash."""
+    plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
+    if plain == text:
+        return plain
+    ascii_only = text.isascii() and re.sub(r"[^a-z0-9]+", "", text.lower()) != ""
+    return plain if ascii_only else f"{plain or 'class'}-{digest(text, 6)}"
+
+
+# --------------------------------------------------------------------------------------------- classes
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class: `id` names files and keys (wnid or slug), `name` is shown, `prompt` is what a prompt says.
+
+    `name` and `prompt` differ where a name means two things: the bird "crane" is prompted as "crane bird".
+    """
+
+    id: str
+    name: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpace:
+    """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)]."""
+
+    classes: tuple[ClassLabel, ...]
+
+    def __post_init__(self) -> None:
+        for what, values in (("id", self.ids), ("prompt", [c.prompt for c in self.classes])):
+            twice = sorted({v for v in values if list(values).count(v) > 1})
+            if twice:
+                raise UserError(f"two classes share the {what} {twice[0]!r}: give each class a {what} of its own")
+        if len(self.classes) < 2:
+            raise UserError(f"a classifier needs two classes or more; this label space has {len(self.classes)}")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(c.id for c in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.classes)
+
+    def index(self, id: str) -> int:
+        """The label of class `id`; raises UserError that lists near names where there is none."""
+        try:
+            return self.ids.index(id)
+        except ValueError:
+            known = ", ".join(self.ids[:12]) + (" ..." if len(self) > 12 else "")
+            raise UserError(f"no class {id!r}; the classes are {known}") from None
+
+
+# --------------------------------------------------------------------------------------------- images
+
+
+class ImageSet(Protocol):
+    """Labelled images, read when asked for. Implemented by every source and by a generated dataset.
+
+    `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
+    an image ("" where unknown); `fingerprint` changes when any image or label does.
+    """
+
+    name: str
+    labels: np.ndarray
+    keys: Sequence[str]
+    styles: Sequence[str]
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` as RGB, in its own size."""
+        ...
+
+
+class Subset:
+    """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
+
+    def __init__(self, images: ImageSet, indices: np.ndarray | Sequence[int], name: str | None = None) -> None:
+        self._images = images
+        self._indices = np.asarray(indices, dtype=np.int64)
+        self.name = images.name if name is None else name
+        self.labels = images.labels[self._indices]
+        self.keys: Sequence[str] = [images.keys[i] for i in self._indices]
+        self.styles: Sequence[str] = [images.styles[i] for i in self._indices]
+        self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def image(self, index: int) -> Image.Image:
+        return self._images.image(int(self._indices[index]))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyData:
+    """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
+
+    `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
+    the generator's own training data, where it is at hand. `choosing` is a shifted validation set, on which anything
+    about generation may be chosen.
+    """
+
+    labels: LabelSpace
+    train: ImageSet
+    val: ImageSet
+    tests: dict[str, ImageSet]
+    clean: str
+    retrieval: ImageSet | None = None
+    choosing: ImageSet | None = None
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tests if name != self.clean)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One image to make. A plan of them is a pure function of the recipe.
+
+    `key` is ``{class id}-{index:06d}``; `seed` is a 63-bit hash of (data_seed, key): never of rank, batch or time.
+    `template` is the template's text, `style` the style that it names ("" for none), `source` the key of the real image
+    that conditions it (None for text alone).
+    """
+
+    key: str
+    label: int
+    class_id: str
+    prompt: str
+    template: str
+    negative_prompt: str
+    style: str
+    seed: int
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its label and what is known of it. `image` is RGB uint8 [H, W, 3]."""
+
+    key: str
+    label: int
+    image: np.ndarray
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The logits of one checkpoint on one test set: every metric is a pure function of these.
+
+    `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
+    image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
+    were prepared ("64 px, squashed, no flip"), so that accuracies are compared with their like.
+    """
+
+    test_set: str
+    logits: np.ndarray
+    labels: np.ndarray
+    keys: tuple[str, ...]
+    classes: tuple[str, ...]
+    protocol: str
+    accepted: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A figure in percent (or points) with its interval, over `n` images and `classes` classes.
+
+    `method` names the interval: "Clopper-Pearson 95 %", "bootstrap 95 % over baselines" and so on.
+    """
+
+    value: float
+    lo: float
+    hi: float
+    n: int
+    classes: int
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineModel:
+    """A standard model on one shifted set: its clean and shifted accuracy in percent, over the same classes."""
+
+    model: str
+    test_set: str
+    clean: float
+    shifted: float
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The baseline line of one shifted set: transform(shifted) = intercept + slope x transform(clean).
+
+    Accuracies enter as fractions; `residual_sd` is in transformed space with n - 2 degrees of freedom; `lo` and `hi`
+    bound the clean accuracies, in percent, that the fit has seen.
+    """
+
+    test_set: str
+    transform: str
+    slope: float
+    intercept: float
+    r2: float
+    n: int
+    residual_sd: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One arm, one seed, one test set.
+
+    `top1` is over the set's own classes, logits restricted to them; `top1_all` over every class; `clean` is the clean
+    test set's top-1 restricted to the same classes; `er` the effective robustness in points, None without a line.
+    """
+
+    arm: str
+    seed: int
+    test_set: str
+    top1: Score
+    top1_all: Score
+    clean: Score
+    er: Score | None
+    extrapolated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`arm` minus `reference` in points on `test_set` ("mean of shifts" for their mean), for top-1 or for er."""
+
+    arm: str
+    reference: str
+    test_set: str
+    figure: str
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that a study measured. `shifts` are those in the mean; `left_out` maps the others to a reason.
+
+    `mean_top1`, `mean_er` map an arm to its mean over shifts and seeds; `arm_top1` and `arm_er` map (arm, test set) to
+    the mean over seeds.
+    """
+
+    arms: tuple[str, ...]
+    reference: str
+    seeds: tuple[int, ...]
+    clean: str
+    shifts: tuple[str, ...]
+    left_out: dict[str, str]
+    cells: tuple[Cell, ...]
+    lines: dict[str, Line]
+    arm_top1: dict[tuple[str, str], Score]
+    arm_er: dict[tuple[str, str], Score]
+    mean_top1: dict[str, Score]
+    mean_er: dict[str, Score]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRecord:
+    """What one arm trained on: `parts` maps a source ("real", "generated" ...) to its number of images."""
+
+    name: str
+    parts: dict[str, int]
+    architecture: str
+    augmentation: str
+    steps: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage took: `seconds` of work (0 when it was found done), `items` of `unit` made."""
+
+    stage: str
+    seconds: float
+    items: int
+    unit: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image for the report's gallery: PNG bytes with what it shows and where it came from."""
+
+    png: bytes
+    origin: str
+    class_name: str
+    style: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """All that a report shows. `command` runs the study again; `environment` is name to version or fact."""
+
+    title: str
+    question: str
+    command: str
+    recipe_yaml: str
+    date: str
+    summary: Summary
+    arms: tuple[ArmRecord, ...]
+    stages: tuple[StageRecord, ...]
+    pictures: tuple[Picture, ...]
+    environment: dict[str, str]
+    notes: tuple[str, ...] = ()

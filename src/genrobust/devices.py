@@ -1,0 +1,49 @@
+"""Where tensors live: devices by name or found, and how many CPU threads work on them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from genrobust.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def available_devices() -> list[str]:
+    """The names that `resolve_device` accepts on this machine, best first; "cpu" is always last."""
+    import torch
+
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if names:
+        names.insert(0, "cuda")
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" takes cuda, then mps, then cpu.
+
+    Raises UserError that lists the devices of this machine where `name` is none of them.
+    """
+    import torch
+
+    here = available_devices()
+    chosen = here[0] if name == "auto" else name
+    if chosen not in here:
+        raise UserError(f"no device {name!r} on this machine; there is: auto, {', '.join(here)}")
+    return torch.device(chosen)
+
+
+def set_threads(n: int) -> None:
+    """Let torch use `n` CPU threads; 0 means one a core. Sums depend on the number, so a recipe fixes it.
+
+    Raises UserError for a negative `n`.
+    """
+    import torch
+
+    if n < 0:
+        raise UserError(f"threads must be 0 (one a core) or more, got {n}")
+    torch.set_num_threads(n or os.cpu_count() or 1)

@@ -1,0 +1,1 @@
+"""Turns a checkpoint and test sets into predictions."""

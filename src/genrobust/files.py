@@ -1,0 +1,134 @@
+"""Writing that survives a kill: files that appear whole or not at all, and one writer a folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+from genrobust.errors import GenrobustError, UserError
+
+try:
+    import fcntl
+except ImportError:  # no POSIX: locks are files that exist
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = ".lock"
+_BUSY = "another process is writing to {}: wait for it, stop it, or choose another folder"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
+
+    The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
+    this returns. Raises GenrobustError that names the folder where the system refuses (full disk, read-only ...).
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise refusal(path.parent, error) from error
+    finally:
+        _remove(part)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed `replacing` left in `folder`. Call it only while holding the folder's lock alone."""
+    for part in folder.glob(".*.part"):
+        _remove(part)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` and its parents; raises GenrobustError where the system refuses."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise refusal(folder, error) from error
+
+
+@contextmanager
+def lock(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Hold `folder` for the block; raises UserError where another process holds it.
+
+    Any number of processes may hold it `shared`, and none while one holds it alone. The system gives the lock of a
+    killed process back. Where it has no such locks (Windows, some cluster file systems), `shared` holds nothing, and a
+    killed process leaves a file that the message says to delete.
+    """
+    with _opened(folder / LOCK) as file:  # closing it gives the lock back; removing it would race with the next holder
+        held = _flock(file, folder, shared)
+        with nullcontext() if held or shared else _lock_by_existing(folder):
+            yield
+
+
+def _flock(file: BinaryIO, folder: Path, shared: bool) -> bool:
+    """Whether the system's lock is now held; False where it has none. Raises UserError where another holds it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(_BUSY.format(folder)) from None
+    except OSError:  # ENOSYS, ENOLCK, EOPNOTSUPP: the file system does not lock
+        return False
+    return True
+
+
+@contextmanager
+def _lock_by_existing(folder: Path) -> Iterator[None]:
+    path = folder / f"{LOCK}.held"
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        raise UserError(f"{_BUSY.format(folder)}; if no process is, delete {path}") from None
+    try:
+        yield
+    finally:
+        path.unlink()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("ab")
+    except OSError as error:
+        raise refusal(path.parent, error) from error
+
+
+def refusal(folder: Path, error: OSError) -> GenrobustError:
+    """What to tell the user when the system refuses to write in `folder`."""
+    why = error.strerror or str(error)
+    if error.errno in _FULL:
+        return GenrobustError(
+            f"cannot write to {folder}: {why}: free some space and run the same command again; what is there is whole"
+        )
+    if error.errno in _REFUSED:
+        return UserError(f"cannot write to {folder}: {why}: choose a folder that you may write to")
+    return GenrobustError(f"cannot write to {folder}: {why}: mend that and run the same command again")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return  # such as a path below a regular file: there is nothing to remove

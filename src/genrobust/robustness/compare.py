@@ -1,0 +1,126 @@
+"""Resampling images and seeds: the intervals of arms' means and of paired differences between arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrobust.data import Score
+from genrobust.errors import UserError
+
+TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One figure of every arm and seed, with its bootstrap replicates.
+
+    `point` [A, S] and `draws` [B, A, S] in percent or points. Replicate b resamples the same images (and baselines) for
+    all arms and seeds, so a difference of two arms within it is a paired one. `n` images, `classes` classes; `over`
+    names what was resampled besides seeds ("images", "images and baselines").
+    """
+
+    point: np.ndarray
+    draws: np.ndarray
+    n: int
+    classes: int
+    over: str
+
+    def arm(self, arm: int, seeds: np.ndarray) -> Score:
+        """The mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
+        return self._score(self.point[arm], self.draws[:, arm], seeds)
+
+    def difference(self, arm: int, reference: int, seeds: np.ndarray) -> Score:
+        """`arm` minus `reference`, paired by image and seed, as a mean over seeds."""
+        return self._score(
+            self.point[arm] - self.point[reference], self.draws[:, arm] - self.draws[:, reference], seeds
+        )
+
+    def cell(self, arm: int, seed: int) -> Score:
+        """One arm and one seed: nothing but `over` is resampled."""
+        lo, hi = interval(self.draws[:, arm, seed])
+        return Score(float(self.point[arm, seed]), lo, hi, self.n, self.classes, f"bootstrap 95 % over {self.over}")
+
+    def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
+        lo, hi = interval((draws * seeds).sum(axis=1))
+        return Score(float(point.mean()), lo, hi, self.n, self.classes, method(self.over, seeds.shape[1]))
+
+
+def mean_of(parts: Sequence[Measured]) -> Measured:
+    """The unweighted mean of several test sets' figures; replicates are averaged within themselves."""
+    return Measured(
+        point=np.mean([p.point for p in parts], axis=0),
+        draws=np.mean([p.draws for p in parts], axis=0),
+        n=sum(p.n for p in parts),
+        classes=max(p.classes for p in parts),
+        over=parts[0].over,
+    )
+
+
+def resampled_means(columns: np.ndarray, members: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
+    """Means of `columns` over `bootstrap` resamples of the rows (images) with replacement: float [B, M].
+
+    `columns` bool [N, M] says what is right; `members` bool [N, M] which images count in a column. Equal rows are
+    interchangeable, so resampling N images is one multinomial draw over the distinct rows: exact, and 10 to 100 times
+    faster than drawing indices. A resample without any member of a column gives NaN there.
+    """
+    n, m = columns.shape
+    rows, counts = np.unique(np.hstack([columns & members, members]), axis=0, return_counts=True)
+    weights = rng.multinomial(n, counts / n, size=bootstrap).astype(np.float32)
+    sums = weights @ rows.astype(np.float32)  # float32 counts exactly up to 2^24 images
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums[:, :m].astype(float) / sums[:, m:]
+
+
+def seed_weights(seeds: int, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
+    """Weights of the seeds in each replicate: float [B, S], rows sum to 1.
+
+    Seeds are resampled with replacement, and their deviations are scaled by sqrt(S / (S - 1)): with three seeds the
+    plain bootstrap would understate the variance between seeds by a third (the rescaling of Rao and Wu, 1988). One seed
+    has no variance to show, so its weights are 1.
+    """
+    if seeds == 1:
+        return np.ones((bootstrap, 1))
+    even = 1 / seeds
+    counts = rng.multinomial(seeds, np.full(seeds, even), size=bootstrap)
+    return even + (counts / seeds - even) * np.sqrt(seeds / (seeds - 1))
+
+
+def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, bootstrap: int = 1000) -> Score:
+    """Accuracy of `arm` minus that of `reference` in points, with its bootstrap interval.
+
+    Both bool [S, N]: right or wrong by seed and image, the same seeds and images in the same order (as `correct` gives
+    them). Images are resampled, the same for both arms, and so are seeds where there are several; with one seed the
+    interval is over images alone and `method` says so. Deterministic.
+
+    Raises UserError where the shapes differ or are empty.
+    """
+    pair = np.stack([np.atleast_2d(arm), np.atleast_2d(reference)]) if np.shape(arm) == np.shape(reference) else None
+    if pair is None or pair.size == 0:
+        raise UserError(f"cannot pair {np.shape(arm)} with {np.shape(reference)}: give both arms by the same seeds, images")
+    rng = np.random.default_rng(0)
+    weights = seed_weights(pair.shape[1], bootstrap, rng)
+    return measure_accuracy(pair, classes, bootstrap, rng).difference(0, 1, weights)
+
+
+def measure_accuracy(right: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator) -> Measured:
+    """The accuracies in percent of `right`, bool [A, S, N], with replicates over images."""
+    arms, seeds, n = right.shape
+    columns = right.reshape(arms * seeds, n).T
+    draws = resampled_means(columns, np.ones_like(columns), bootstrap, rng).reshape(bootstrap, arms, seeds)
+    return Measured(100 * right.mean(axis=2), 100 * draws, n, classes, "images")
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """The central 95 % of `draws` [B], without its NaNs."""
+    lo, hi = np.nanpercentile(draws, TAILS)
+    return float(lo), float(hi)
+
+
+def method(over: str, seeds: int) -> str:
+    """What an interval is over, in words: "bootstrap 95 % over images and 3 seeds"."""
+    if seeds == 1:
+        return f"bootstrap 95 % over {over}; one seed"
+    return f"bootstrap 95 % over {over.replace(' and ', ', ')} and {seeds} seeds"

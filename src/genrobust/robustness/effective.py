@@ -1,0 +1,172 @@
+"""Effective robustness: shifted accuracy beyond what the baseline line predicts from clean accuracy.
+
+Taori et al. (2020), "Measuring Robustness to Natural Distribution Shifts in Image Classification", section 2. All
+accuracies here are in percent and all differences in points; they are transformed as fractions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy.stats import linregress
+
+from genrobust.data import BaselineModel, Line
+from genrobust.errors import UserError
+from genrobust.scales import from_scale, to_scale
+
+Percents = Sequence[float] | np.ndarray
+
+
+def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str = "logit") -> Line:
+    """The baseline line of `test_set`: ordinary least squares of transformed shifted on transformed clean accuracy.
+
+    `clean` and `shifted` are percents [M], one entry a standard model. The testbed of Taori et al. gives every model
+    the same weight and transforms raw accuracies; so does this. A model at exactly 0 % or 100 % has no finite logit or
+    probit and is left out there (`n` counts those used) rather than clipped, since a clipped point lies infinitely far
+    from where it belongs and would tilt the line.
+
+    Raises UserError for values outside 0 to 100, fractions in place of percents, or fewer than three models of
+    different clean accuracy.
+    """
+    x, y = _usable(clean, shifted, test_set, transform)
+    fit = linregress(to_scale(transform, x), to_scale(transform, y))
+    residuals = to_scale(transform, y) - (fit.intercept + fit.slope * to_scale(transform, x))
+    return Line(
+        test_set=test_set,
+        transform=transform,
+        slope=float(fit.slope),
+        intercept=float(fit.intercept),
+        r2=float(fit.rvalue**2),
+        n=len(x),
+        residual_sd=float(np.sqrt((residuals**2).sum() / (len(x) - 2))),
+        lo=float(100 * x.min()),
+        hi=float(100 * x.max()),
+    )
+
+
+def fit_lines(baselines: Iterable[BaselineModel], shifts: Iterable[str], transform: str = "logit") -> dict[str, Line]:
+    """The line of each of `shifts` that `baselines` know; a shift that no baseline was scored on has none.
+
+    Cheap, so a study can call it before it trains. Raises what `fit_line` raises.
+    """
+    rows = list(baselines)
+    lines = {}
+    for shift in shifts:
+        of_shift = [b for b in rows if b.test_set == shift]
+        if of_shift:
+            clean, shifted = [b.clean for b in of_shift], [b.shifted for b in of_shift]
+            lines[shift] = fit_line(clean, shifted, shift, transform)
+    return lines
+
+
+def expected(line: Line, clean: np.ndarray | float) -> np.ndarray:
+    """The shifted accuracy that `line` predicts from `clean`, both in percent. 0 % and 100 % give their limits."""
+    return predict(line.slope, line.intercept, line.transform, clean)
+
+
+def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndarray | float) -> np.ndarray:
+    """`shifted` minus `expected(line, clean)`, in points."""
+    return np.asarray(shifted) - expected(line, clean)
+
+
+def extrapolated(line: Line, clean: float) -> bool:
+    """Whether the clean accuracy (percent) lies outside those that the line was fitted on."""
+    return not line.lo <= clean <= line.hi
+
+
+def predict(
+    slope: np.ndarray | float, intercept: np.ndarray | float, transform: str, clean: np.ndarray | float
+) -> np.ndarray:
+    """inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast."""
+    return 100 * from_scale(transform, intercept + slope * to_scale(transform, np.asarray(clean) / 100))
+
+
+def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: str) -> tuple[np.ndarray, np.ndarray]:
+    """Slope [B] and intercept [B] of one shift's line with its M baselines weighted by each row of `weights` [B, M].
+
+    A row of resampling counts gives the line of that bootstrap resample. Rows that hold fewer than two different clean
+    accuracies have no line and give NaN.
+    """
+    clean, shifted = [b.clean for b in baselines], [b.shifted for b in baselines]
+    used = _finite(np.asarray(clean) / 100, np.asarray(shifted) / 100, transform)
+    x, y = _usable(clean, shifted, baselines[0].test_set, transform)
+    x, y = to_scale(transform, x), to_scale(transform, y)
+    dx, dy = x - x.mean(), y - y.mean()  # centred first, so that the sums below do not cancel
+    weights = np.asarray(weights, dtype=float)[:, used]
+    total = weights.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean_x, mean_y = weights @ dx / total, weights @ dy / total
+        variance = weights @ dx**2 / total - mean_x**2
+        slope = (weights @ (dx * dy) / total - mean_x * mean_y) / variance
+    slope[~(variance > 1e-12 * dx.var())] = np.nan
+    return slope, y.mean() + mean_y - slope * (x.mean() + mean_x)
+
+
+def er_interval(
+    baselines: Sequence[BaselineModel],
+    clean: float,
+    shifted: float,
+    transform: str = "logit",
+    bootstrap: int = 1000,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval, in points, of one model's effective robustness over the baseline models alone.
+
+    `baselines` are those of one shift; they are resampled with replacement `bootstrap` times (seed 0). How uncertain
+    `clean` and `shifted` themselves are is not in it; `summarize` adds that. Raises what `fit_line` raises.
+    """
+    models = len(baselines)
+    weights = np.random.default_rng(0).multinomial(models, np.full(models, 1 / models), size=bootstrap)
+    slope, intercept = refit(baselines, weights, transform)
+    tail = 50 * (1 - level)
+    lo, hi = np.nanpercentile(shifted - predict(slope, intercept, transform, clean), [tail, 100 - tail])
+    return float(lo), float(hi)
+
+
+def multi_id_effective_robustness(
+    baseline_clean: np.ndarray, baseline_shifted: np.ndarray, clean: np.ndarray, shifted: float, transform: str
+) -> float:
+    """Effective robustness in points, controlled for the accuracy on D clean sets at once (Shi et al., 2023, sec. 4).
+
+    The line becomes a plane: transformed `baseline_shifted` [M] is regressed on transformed `baseline_clean` [M, D]
+    and an intercept; `clean` [D] and `shifted` are the model's. Percents throughout. For models trained on different
+    data, whose clean sets differ: one line over a single clean set flatters whoever trained on something else.
+
+    Raises UserError where D + 2 baselines or more do not determine the plane.
+    """
+    x = np.column_stack([np.ones(len(baseline_clean)), to_scale(transform, np.asarray(baseline_clean) / 100)])
+    if len(x) < x.shape[1] + 1 or np.linalg.matrix_rank(x) < x.shape[1]:
+        raise UserError(
+            f"{len(x)} baselines do not determine a plane over {x.shape[1] - 1} clean sets: it takes "
+            f"{x.shape[1] + 1} or more whose accuracies on them are not in proportion"
+        )
+    coefficients = np.linalg.lstsq(x, to_scale(transform, np.asarray(baseline_shifted) / 100), rcond=None)[0]
+    at = np.concatenate([[1.0], to_scale(transform, np.asarray(clean) / 100)])
+    return float(shifted - 100 * from_scale(transform, at @ coefficients))
+
+
+def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:
+    x, y = np.asarray(clean, dtype=float), np.asarray(shifted, dtype=float)
+    where = f"baselines of {test_set!r}"
+    if x.shape != y.shape or x.ndim != 1:
+        raise UserError(f"{where}: {x.shape} clean accuracies and {y.shape} shifted ones do not pair up")
+    if not ((x >= 0) & (x <= 100) & (y >= 0) & (y <= 100)).all():
+        raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
+    if len(x) and x.max() <= 1:
+        raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
+    used = _finite(x / 100, y / 100, transform)
+    x, y = x[used] / 100, y[used] / 100
+    if len(np.unique(x)) < 3:
+        raise UserError(
+            f"{where}: a line needs three models or more of different clean accuracy; of {len(used)} models "
+            f"{len(np.unique(x))} will do. Add rows to robustness.baselines, or set it to null for no line"
+        )
+    return x, y
+
+
+def _finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
+    """Which (clean, shifted) fractions the transform maps to finite values: bool [M]."""
+    if transform == "linear":
+        return np.ones(len(x), dtype=bool)
+    return (x > 0) & (x < 1) & (y > 0) & (y < 1)

@@ -1,0 +1,1 @@
+"""Where real images come from: the embedded pictograms, or image folders."""

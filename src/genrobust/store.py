@@ -1,0 +1,315 @@
+"""Generated datasets on disk: WebDataset tars, each with a parquet sidecar that says it is done.
+
+A folder holds ``manifest.json`` and, for each shard, ``000000.tar`` (``key.png``, ``key.cls``, ``key.json``) and
+``000000.parquet`` (one row a request, given-up ones too). The parquet comes last: a shard is done when it is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from PIL import Image
+
+from genrobust.data import Sample, digest
+from genrobust.errors import GenrobustError, UserError
+from genrobust.files import make_folder, replacing
+
+FORMAT = 1  # of the folder; a reader refuses one that it does not know
+MANIFEST = "manifest.json"
+OK, GIVEN_UP = "ok", "given-up"
+
+# One row a request. What a sample's or a rejected request's metadata lacks is null.
+SCHEMA = pa.schema(
+    [
+        # the request
+        ("key", pa.string()),
+        ("label", pa.int64()),
+        ("class_id", pa.string()),
+        ("prompt", pa.string()),
+        ("template", pa.string()),
+        ("negative_prompt", pa.string()),
+        ("style", pa.string()),
+        ("seed", pa.int64()),
+        ("source", pa.string()),
+        # how it was drawn
+        ("generator", pa.string()),
+        ("weights_sha256", pa.string()),
+        ("scheduler", pa.string()),
+        ("steps", pa.int32()),
+        ("guidance_scale", pa.float64()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("dtype", pa.string()),
+        ("device", pa.string()),
+        ("batch_size", pa.int32()),
+        ("threads", pa.int32()),
+        ("genrobust_version", pa.string()),
+        ("diffusers_version", pa.string()),
+        ("transformers_version", pa.string()),
+        ("torch_version", pa.string()),
+        # what came out: redraws beyond the first draw, and what was wrong with any draw
+        ("redraws", pa.int32()),
+        ("black", pa.bool_()),
+        ("blank", pa.bool_()),
+        ("nan", pa.bool_()),
+        ("unsafe", pa.bool_()),
+        # where it is: bytes [offset, offset + size) of the tar are the encoded image; null for a given-up request
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("file", pa.string()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("image_sha256", pa.string()),
+    ]
+)
+# What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
+_INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
+
+
+# --------------------------------------------------------------------------------------------- writing
+
+
+def claim(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Make `folder` the dataset that `manifest` describes, or find that it is already.
+
+    `manifest` is flat JSON with ``shards`` (their number) among its keys. Raises UserError where the folder holds
+    another dataset, naming what differs, or files of another kind, and where it cannot be written.
+    """
+    make_folder(folder)
+    wanted = {"format": FORMAT, **json.loads(json.dumps(manifest))}
+    if (folder / MANIFEST).exists():
+        found = read_manifest(folder)
+        differing = [k for k in sorted(wanted.keys() | found.keys()) if wanted.get(k) != found.get(k)]
+        if differing:
+            rows = [f"  {k}: there {_short(found.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
+            what = f"{folder} holds another dataset: choose another folder, or delete that one"
+            raise UserError("\n".join([what, *rows]))
+        return
+    strangers = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+    if strangers:
+        some = ", ".join(strangers[:3])
+        raise UserError(f"{folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
+    with replacing(folder / MANIFEST) as file:
+        file.write(json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+
+
+def write_shard(folder: Path, index: int, samples: Sequence[Sample], rejected: Sequence[Mapping[str, Any]]) -> None:
+    """Write shard `index`: the images of `samples` as PNG, and a row for each of them and of `rejected`.
+
+    `rejected` holds metadata with ``reason`` for the requests that gave no image. The bytes depend on the arguments
+    alone. Raises GenrobustError where the system refuses, leaving nothing half written.
+    """
+    rows: list[dict[str, Any]] = []
+    with replacing(_tar(folder, index)) as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for sample in samples:
+                rows.append(_add(tar, sample))
+        size = file.tell()
+        file.flush()
+        sha256 = _sha256_of(Path(file.name))
+    rows += [{**meta, "status": GIVEN_UP} for meta in rejected]
+    unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
+    if unknown:
+        raise ValueError(f"metadata without a column: {', '.join(unknown)}")
+    facts = {"format": str(FORMAT), "tar_sha256": sha256, "tar_size": str(size)}
+    sidecar = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), sidecar, compression="zstd")
+    with replacing(_parquet(folder, index)) as file:
+        file.write(sidecar.getvalue())
+
+
+def _add(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:
+    """Append a sample's three files to `tar`; its row, with where the image lies."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", sample.key):  # readers split names at the first dot
+        raise ValueError(f"the key {sample.key!r} has characters beyond letters, digits, - and _")
+    meta = {**sample.meta, "key": sample.key, "label": sample.label}
+    buffer = io.BytesIO()
+    Image.fromarray(sample.image).save(buffer, format="PNG")
+    image = buffer.getvalue()
+    offset = _append(tar, f"{sample.key}.png", image)
+    _append(tar, f"{sample.key}.cls", str(sample.label).encode())
+    _append(tar, f"{sample.key}.json", json.dumps(meta, sort_keys=True, ensure_ascii=False).encode())
+    where = {"file": f"{sample.key}.png", "offset": offset, "size": len(image)}
+    return {**meta, **where, "image_sha256": hashlib.sha256(image).hexdigest(), "status": OK}
+
+
+def _append(tar: tarfile.TarFile, name: str, payload: bytes) -> int:
+    """Append a file to `tar`; the offset of its first byte."""
+    entry = tarfile.TarInfo(name)  # its defaults: mtime 0, no owner, mode 0644
+    entry.size = len(payload)
+    tar.addfile(entry, io.BytesIO(payload))
+    return tar.offset - -(-len(payload) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+# --------------------------------------------------------------------------------------------- reading
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What the dataset in `folder` is; raises UserError where there is none that this version reads."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {error}: restore it, or generate into another folder") from error
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != FORMAT or not isinstance(manifest.get("shards"), int):
+        raise UserError(f"{path} is of format {found!r}; this version of genrobust reads format {FORMAT}")
+    return manifest
+
+
+def done_shards(folder: Path) -> list[int]:
+    """The indices of the shards that are done, ascending.
+
+    Raises GenrobustError for one whose tar is gone or has another size than was written: cheap, so looked at always.
+    """
+    done = [i for i in range(read_manifest(folder)["shards"]) if _parquet(folder, i).exists()]
+    for index in done:
+        problem = _tar_problem(folder, index)
+        if problem:
+            raise GenrobustError(f"{problem}: {_remedy(folder, index)}")
+    return done
+
+
+def verify(folder: Path) -> list[str]:
+    """What is wrong with the dataset in `folder`, one line a problem, each with what to do; reads every byte."""
+    problems = []
+    for index in range(read_manifest(folder)["shards"]):
+        if not _parquet(folder, index).exists():
+            problems.append(f"shard {index} of {folder} is missing: generate again, and it alone is made")
+            continue
+        try:
+            problem = _tar_problem(folder, index)
+            if not problem and _sha256_of(_tar(folder, index)) != _facts(folder, index)["tar_sha256"]:
+                problem = f"{_tar(folder, index)} has changed since it was written (its SHA-256 differs)"
+        except GenrobustError as error:
+            problems.append(str(error))
+            continue
+        if problem:
+            problems.append(f"{problem}: {_remedy(folder, index)}")
+    return problems
+
+
+class ShardDataset:
+    """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
+
+    `labels` int64 [N] index the classes whose ids `class_ids` gives. `given_up` maps the key of each request that gave
+    no image to the reason.
+    """
+
+    def __init__(self, folder: Path, *, allow_partial: bool = False, name: str = "generated") -> None:
+        """Raises UserError where shards are missing, unless `allow_partial`, and GenrobustError for a damaged one."""
+        self.folder = Path(folder)
+        self.name = name
+        self.manifest = read_manifest(self.folder)
+        self.class_ids: tuple[str, ...] = tuple(self.manifest.get("class_ids", ()))
+        self._done = done_shards(self.folder)
+        if self.missing() and not allow_partial:
+            lacking = f"{len(self.missing())} of {self.manifest['shards']} shards are missing"
+            raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
+        tables = [_table(self.folder, index, _INDEX) for index in self._done]
+        self._shard = np.repeat(np.array(self._done, np.int64), [_with_status(t, OK).num_rows for t in tables])
+        rows = pa.concat_tables([_schema(_INDEX).empty_table(), *tables])
+        kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
+        self.given_up = dict(zip(given_up["key"].to_pylist(), given_up["reason"].to_pylist(), strict=True))
+        self.labels: np.ndarray = kept["label"].to_numpy().astype(np.int64)
+        self.keys: Sequence[str] = kept["key"].to_pylist()
+        self.styles: Sequence[str] = [style or "" for style in kept["style"].to_pylist()]
+        self._offset, self._size = kept["offset"].to_numpy(), kept["size"].to_numpy()
+        self._sha256 = kept["image_sha256"]
+        self.fingerprint = digest([self.manifest, [(i, _facts(self.folder, i)["tar_sha256"]) for i in self._done]])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` as RGB; raises GenrobustError, naming shard and key, where its bytes are not those written."""
+        path = _tar(self.folder, int(self._shard[index]))
+        try:
+            with path.open("rb") as file:
+                file.seek(int(self._offset[index]))
+                data = file.read(int(self._size[index]))
+        except OSError as error:
+            raise GenrobustError(f"cannot read {path}: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != self._sha256[index].as_py():
+            remedy = _remedy(self.folder, int(self._shard[index]))
+            raise GenrobustError(f"the image {self.keys[index]} in {path} has changed since it was written: {remedy}")
+        return Image.open(io.BytesIO(data)).convert("RGB")
+
+    def metadata(self) -> pa.Table:
+        """One row a request of the done shards, in `SCHEMA`: those with an image, and those given up."""
+        return pa.concat_tables([SCHEMA.empty_table(), *(_table(self.folder, i, SCHEMA.names) for i in self._done)])
+
+    def missing(self) -> list[int]:
+        """The indices of the shards that are not done."""
+        return sorted(set(range(self.manifest["shards"])) - set(self._done))
+
+
+# --------------------------------------------------------------------------------------------- one shard
+
+
+def _tar(folder: Path, index: int) -> Path:
+    return folder / f"{index:06d}.tar"
+
+
+def _parquet(folder: Path, index: int) -> Path:
+    return folder / f"{index:06d}.parquet"
+
+
+def _with_status(table: pa.Table, status: str) -> pa.Table:
+    return table.filter(pc.equal(table["status"], status))
+
+
+def _schema(columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([SCHEMA.field(name) for name in columns])
+
+
+def _table(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
+    try:
+        return pq.read_table(_parquet(folder, index), columns=list(columns)).cast(_schema(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise GenrobustError(f"cannot read {_parquet(folder, index)}: {error}: {_remedy(folder, index)}") from error
+
+
+def _facts(folder: Path, index: int) -> dict[str, str]:
+    """What a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes."""
+    try:
+        facts = pq.read_schema(_parquet(folder, index)).metadata or {}
+        return {name: facts[name.encode()].decode() for name in ("tar_sha256", "tar_size")}
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise GenrobustError(f"cannot read {_parquet(folder, index)}: {error}: {_remedy(folder, index)}") from error
+
+
+def _tar_problem(folder: Path, index: int) -> str:
+    path, size = _tar(folder, index), int(_facts(folder, index)["tar_size"])
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror}"
+    return "" if found == size else f"{path} has {found} bytes instead of {size}"
+
+
+def _remedy(folder: Path, index: int) -> str:
+    return f"delete {_parquet(folder, index)} and generate again, and this shard alone is made anew"
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:60]} ... ({digest(value)})"

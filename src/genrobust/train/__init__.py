@@ -1,0 +1,1 @@
+"""Trains classifiers: mixtures of image sets, augmentation, the one training loop."""

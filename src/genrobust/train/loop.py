@@ -1,0 +1,305 @@
+"""The one training loop: any timm classifier on any mixture, resumable at any moment to the same weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors import SafetensorError, safe_open
+from timm.optim import create_optimizer_v2
+from timm.utils import ModelEmaV3
+from torch import Tensor
+from torch.nn import functional as F
+
+from genrobust.config import TrainConfig
+from genrobust.data import ImageSet, LabelSpace, digest
+from genrobust.devices import resolve_device, set_threads
+from genrobust.errors import GenrobustError, UserError
+from genrobust.models import (
+    CONFIG,
+    CheckpointInfo,
+    Classifier,
+    create_classifier,
+    predict_logits,
+    read_checkpoint_info,
+    save_checkpoint,
+    save_tensors,
+)
+from genrobust.train.augment import border_colour, make_augment
+from genrobust.train.mixture import Mixture
+
+STATE = "state.safetensors"
+LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
+
+
+def train(
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    out: Path,
+    device: str = "auto",
+    threads: int = 2,
+) -> Path:
+    """Train a classifier and return `out`, then a checkpoint folder (see `models.load_checkpoint`).
+
+    The averaged weights are validated every `validate_every` steps and after the last; the best by top-1 on `val` are
+    kept, the later of equals. A killed run goes on from its last state and ends in the same weights bit for bit on the
+    same machine; a finished one returns at once. Raises UserError where `out` holds another run or `val` no images,
+    GenrobustError where the loss is no number.
+    """
+    set_threads(threads)
+    job = {
+        "config": config.model_dump(exclude={"save_every"}),
+        "seed": seed,
+        "classes": labels.ids,
+        "mixture": mixture.fingerprint,
+        "val": val.fingerprint,
+        "threads": threads,
+    }
+    run_id = digest(job)
+    if (out / CONFIG).exists():
+        _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
+        return out
+    out.mkdir(parents=True, exist_ok=True)
+    run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id)
+    run.resume()
+    run.work()
+    model = run.best_model()
+    info = CheckpointInfo(
+        architecture=config.architecture,
+        classes=labels.ids,
+        image_size=config.image_size,
+        training={
+            "run": run_id,
+            "seed": seed,
+            "config": config.model_dump(),
+            "counts": mixture.counts,
+            "best_step": run.progress.best_step,
+            "best_val_top1": run.progress.best_top1,
+            "history": run.progress.history,
+        },
+    )
+    save_checkpoint(out, model, info)
+    (out / STATE).unlink(missing_ok=True)
+    return out
+
+
+@dataclass
+class _Progress:
+    """What a state file carries beside tensors. `history` holds one entry a validation: step, loss, top-1 percent."""
+
+    run: str
+    step: int = 0
+    best_step: int = 0
+    best_top1: float = -1.0
+    history: list[dict[str, float]] | None = None
+
+
+class _Run:
+    """One training run: model, average, optimizer, the best weights so far, and where it stands."""
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        val: ImageSet,
+        labels: LabelSpace,
+        config: TrainConfig,
+        seed: int,
+        out: Path,
+        device: torch.device,
+        run_id: str,
+    ) -> None:
+        self.mixture, self.val, self.config, self.seed, self.device = mixture, val, config, seed, device
+        self.state_file = out / STATE
+        torch.manual_seed(_mix(seed, -1))
+        model = create_classifier(config.architecture, len(labels), config.image_size)
+        self.model = model.to(device, memory_format=torch.channels_last)
+        self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
+        self.optimizer = create_optimizer_v2(
+            self.model,
+            opt=config.optimizer,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+        )
+        self.best: dict[str, Tensor] = {}
+        self.progress = _Progress(run_id, history=[])
+        self.augment = make_augment(config.augmentation, border_colour(mixture.batch(seed, 0)[0]))
+
+    # ------------------------------------------------------------------------------------------- steps
+
+    def work(self) -> None:
+        """Take the steps that are left, with a bar on a terminal."""
+        total, start = self.config.steps, self.progress.step
+        bar = _Bar(total, start, self.mixture.batch_size)
+        with bar, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
+            ahead = reader.submit(self.mixture.batch, self.seed, start)
+            for step in range(start, total):
+                images, targets = ahead.result()
+                if step + 1 < total:
+                    ahead = reader.submit(self.mixture.batch, self.seed, step + 1)
+                loss = self._step(step, images, targets)
+                done = step + 1
+                self.progress.step = done
+                validates = done % self.config.validate_every == 0 or done == total
+                saves = done % self.config.save_every == 0 and done != total
+                if validates or saves or done % LOOK_EVERY == 0:
+                    value = self._look(loss, done)
+                    bar.update(done, value)
+                if validates:
+                    self._validate(value)
+                    bar.show_top1(self.progress.history[-1]["val_top1"] if self.progress.history else 0)
+                if saves:
+                    self.save()
+
+    def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
+        torch.manual_seed(_mix(self.seed, step))  # augmentation, dropout: a function of the step alone
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, step)
+        images = self.augment(images.to(self.device)).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            logits = self.model(images)
+        loss = F.cross_entropy(
+            logits.float(), targets.to(self.device), label_smoothing=self.config.label_smoothing
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.ema.update(self.model, step=step + 1)
+        return loss.detach()
+
+    def _look(self, loss: Tensor, done: int) -> float:
+        value = float(loss)
+        if not math.isfinite(value):
+            raise GenrobustError(
+                f"the loss is {value} at step {done} of {self.state_file.parent.name}: lower train.learning_rate "
+                f"(now {self.config.learning_rate:g}), lengthen train.warmup_steps (now {self.config.warmup_steps}), "
+                "or set train.precision to float32. The last saved state is untouched"
+            )
+        return value
+
+    def _validate(self, loss: float) -> None:
+        logits = predict_logits(
+            self.ema.module, self.val, self.config.image_size, 2 * self.config.batch_size, self.device
+        )
+        top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
+        progress = self.progress
+        progress.history = [*(progress.history or []), {"step": progress.step, "loss": loss, "val_top1": top1}]
+        if top1 >= progress.best_top1:
+            progress.best_top1, progress.best_step = top1, progress.step
+            self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
+
+    # ------------------------------------------------------------------------------------------- state
+
+    def save(self) -> None:
+        """Write everything that the next step depends on, as one file that appears whole or not at all."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items() if v is not None}
+        save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
+
+    def resume(self) -> None:
+        """Load the state where there is one; raises UserError where it belongs to another run."""
+        if not self.state_file.exists():
+            return
+        try:
+            with safe_open(self.state_file, "pt") as file:
+                progress = _Progress(**json.loads(file.metadata()["progress"]))
+                _require_same(progress.run, self.progress.run, self.state_file.parent)
+                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (no mapping)
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            raise GenrobustError(f"cannot read {self.state_file}: {error}; delete it to train from the start") from error
+        self.model.load_state_dict(_under(tensors, "model."))
+        self.ema.module.load_state_dict(_under(tensors, "ema."))
+        self.best = _under(tensors, "best.")
+        self._restore_moments(_under(tensors, "optimizer."))
+        self.progress = progress
+
+    def _restore_moments(self, saved: dict[str, Tensor]) -> None:
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for name, value in saved.items():
+            index, _, key = name.partition(".")
+            parameter = parameters[int(index)]
+            # moments take their parameter's memory layout: in another one sums could round differently
+            moment = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            self.optimizer.state[parameter][key] = moment
+
+    def best_model(self) -> Classifier:
+        """The classifier with the best averaged weights."""
+        model: Classifier = self.ema.module
+        model.load_state_dict(self.best)
+        return model
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate at `step` (from 0): linear warm-up, then half a cosine to zero after the last step."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    left = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * left))
+
+
+def _mix(seed: int, step: int) -> int:
+    """A 63-bit seed from (seed, step)."""
+    return int(digest([seed, step], 16), 16) >> 1
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _require_same(found: Any, wanted: str, folder: Path) -> None:
+    if found != wanted:
+        raise UserError(
+            f"{folder} holds another training run (other settings, images or seed): "
+            "choose another output folder, or delete this one"
+        )
+
+
+class _Bar:
+    """A progress bar on standard error with images/s, time left, loss and validation accuracy; silent off a terminal."""
+
+    def __init__(self, total: int, start: int, batch_size: int) -> None:
+        self._batch_size, self._start = batch_size, start
+        self._progress = Progress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  val {task.fields[top1]:.1f} %"),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+            transient=True,
+        )
+        self._task = self._progress.add_task("train", total=total, completed=start, rate=0, loss=math.nan, top1=math.nan)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> _Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def update(self, done: int, loss: float) -> None:
+        rate = (done - self._start) * self._batch_size / max(1e-9, time.monotonic() - self._began)
+        self._progress.update(self._task, completed=done, rate=rate, loss=loss)
+
+    def show_top1(self, top1: float) -> None:
+        self._progress.update(self._task, top1=top1)

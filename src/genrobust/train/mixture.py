@@ -1,0 +1,142 @@
+"""Mixes image sets into one stream of batches, in which batch s is a pure function of (seed, s)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genrobust.data import ImageSet, digest
+from genrobust.errors import UserError
+from genrobust.models import prepare
+
+CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One source of a mixture: `images`, and how much of it.
+
+    `per_class` takes the first so many of each class, `fraction` the first share of each class (at least one image), in
+    the set's own order. `weight` is its share of every batch relative to the other parts'; None, for all parts or none,
+    means in proportion to the number of images.
+    """
+
+    name: str
+    images: ImageSet
+    weight: float | None = None
+    per_class: int | None = None
+    fraction: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Images that are shuffled together: positions [start, start + size) of the mixture, `share` of each batch."""
+
+    start: int
+    size: int
+    share: int
+
+
+class Mixture:
+    """The training images of one arm, indexed as one list, and the batches that are drawn from it.
+
+    `labels` is int64 [N]; `counts` maps a part's name to its number of images. Raises UserError for a part without
+    images, for weights on some parts alone, and for a weight too small to have a place in a batch.
+    """
+
+    def __init__(self, parts: Sequence[Part], batch_size: int, image_size: int) -> None:
+        if not parts:
+            raise UserError("a mixture needs one part or more")
+        self.batch_size = batch_size
+        self.image_size = image_size
+        self._parts = list(parts)
+        self._chosen = [_prefix(part) for part in parts]
+        self.counts = {part.name: len(chosen) for part, chosen in zip(parts, self._chosen, strict=True)}
+        self.labels = np.concatenate([p.images.labels[c] for p, c in zip(parts, self._chosen, strict=True)])
+        self._part_of = np.repeat(np.arange(len(parts)), list(self.counts.values()))
+        self._index_in = np.concatenate(self._chosen)
+        self._streams = _streams(parts, list(self.counts.values()), batch_size)
+        self.fingerprint = digest(
+            [[p.images.fingerprint, c.tolist(), p.weight] for p, c in zip(parts, self._chosen, strict=True)]
+        )
+        self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
+        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+        fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES
+        self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
+        self._ready = np.zeros(len(self), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self._index_in)
+
+    def indices(self, seed: int, step: int) -> np.ndarray:
+        """Which images batch `step` holds: int64 [batch_size]. Every image of a stream comes once before any again."""
+        drawn = []
+        for number, stream in enumerate(self._streams):
+            first = step * stream.share
+            epochs, places = np.divmod(np.arange(first, first + stream.share), stream.size)
+            for epoch in np.unique(epochs):
+                drawn.append(stream.start + self._permutation(seed, number, int(epoch))[places[epochs == epoch]])
+        return np.concatenate(drawn)
+
+    def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
+        """Batch `step`: images uint8 [B, 3, S, S], not augmented, and labels int64 [B].
+
+        An image is decoded at its first use and kept, where all of them fit into memory (2 GiB).
+        """
+        indices = self.indices(seed, step)
+        if self._pixels is None:
+            pixels = np.stack(list(self._pool.map(self._decode, indices)))
+        else:
+            missing = np.unique(indices[~self._ready[indices]])
+            for index, image in zip(missing, self._pool.map(self._decode, missing), strict=True):
+                self._pixels[index] = image
+            self._ready[missing] = True
+            pixels = self._pixels[indices]
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(self.labels[indices])
+
+    def _decode(self, index: int) -> np.ndarray:
+        images = self._parts[self._part_of[index]].images
+        return prepare(images.image(int(self._index_in[index])), self.image_size)
+
+    def _shuffle(self, seed: int, stream: int, epoch: int) -> np.ndarray:
+        return np.random.default_rng([seed, stream, epoch]).permutation(self._streams[stream].size)
+
+
+def _prefix(part: Part) -> np.ndarray:
+    """Which images of the part are taken: int64, ascending."""
+    labels = np.asarray(part.images.labels)
+    if len(labels) == 0:
+        raise UserError(f"the part {part.name} of the mixture has no images")
+    if part.per_class is None and part.fraction is None:
+        return np.arange(len(labels))
+    kept = []
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        take = len(of_class) if part.fraction is None else max(1, round(part.fraction * len(of_class)))
+        kept.append(of_class[: take if part.per_class is None else min(take, part.per_class)])
+    return np.sort(np.concatenate(kept))
+
+
+def _streams(parts: Sequence[Part], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
+    weights = [part.weight for part in parts]
+    if all(w is None for w in weights):
+        return [_Stream(0, sum(sizes), batch_size)]
+    given = [w for w in weights if w is not None]
+    if len(given) < len(parts):
+        without = next(p.name for p in parts if p.weight is None)
+        raise UserError(f"the part {without} of the mixture has no weight, but others have: weigh every part, or none")
+    quotas = np.array(given) / sum(given) * batch_size
+    shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier part
+    shares[np.argsort(-(quotas - shares), kind="stable")[: batch_size - shares.sum()]] += 1
+    if (shares == 0).any():
+        name = parts[int(np.argmin(shares))].name
+        raise UserError(f"the weight of {name} is too small for one place in a batch of {batch_size}: raise it")
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    return [_Stream(int(a), n, int(s)) for a, n, s in zip(starts, sizes, shares, strict=True)]
