@@ -3,8 +3,8 @@
     python pictograms/build.py --package path/to/package --out src/genrobust/assets/pictograms
 
 Every choice is in a file beside this one: `families.yaml` (who drew what, in which style, on which
-side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that a person
-looked at and turned down). Nothing here is random: the same package gives the same pixels and rows.
+side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that
+were looked at and turned down). Nothing here is random: the same package gives the same pixels and rows.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ PRIORITY = ("real", "shift", "wild-val", "wild")
 # Drawings a class takes from one family in one style: one hand must not outweigh the others.
 CAPS = {"real": 4, "shift": 4, "wild-val": 4, "wild": 3}
 # Share of ink by which two drawings of a class must differ; see `ink_distance`. Chosen by looking at
-# pairs: below it they are the same drawing (scaled, moved, rounded), above it they are two drawings.
+# pairs: below it they are one design (scaled, moved, rounded); from 0.15 on most are two designs.
 NEAR = 0.12
 SHARES = {"test": 0.20, "val": 0.10}  # of the real images of a class; the rest is train
-FAINT = 12.0  # mean darkness (of 255) below which nothing was drawn
+FAINT = 3.0  # mean darkness (of 255) below which nothing, or next to nothing, was drawn
 
 # A set that draws outlines holds a few filled drawings: share of the canvas where a disc of 11 pixels
 # fits into the ink. Strokes are 3 to 6 pixels wide, so an outline has next to none of it.
@@ -176,7 +176,7 @@ def rendered(drawings: Iterable[Drawing], counts: Counter[str]) -> list[Drawing]
         except ValueError:
             counts["unreadable"] += 1
             continue
-        if 255 - drawing.pixels.mean() < FAINT / 4 or 255 - int(drawing.pixels.min()) < 40:
+        if 255 - drawing.pixels.mean() < FAINT:
             counts["blank"] += 1
             continue
         if drawing.style == "outline" and solid_core(drawing.pixels) > SOLID_CORE:
@@ -318,7 +318,7 @@ def encoded(pixels: np.ndarray) -> bytes:
 def write_table(path: Path, drawings: list[Drawing], index: dict[str, int]) -> None:
     drawings.sort(key=lambda d: (index[d.class_id], d.split, d.style, d.family, d.key))
     columns = {
-        "key": pa.array([f"{d.side}/{d.key}" for d in drawings], pa.string()),
+        "key": pa.array([d.key for d in drawings], pa.string()),
         "image": pa.array([encoded(d.pixels) for d in drawings], pa.binary()),
         "class": pa.array([index[d.class_id] for d in drawings], pa.int16()),
         **{c: pa.array([getattr(d, c) for d in drawings], pa.string())

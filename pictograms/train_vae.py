@@ -60,6 +60,27 @@ def augment(x: Tensor, g: torch.Generator) -> Tensor:
     return torch.gather(x, 1, order[:, :, None, None].expand_as(x))
 
 
+@torch.inference_mode()
+def whiten(vae: AutoencoderKL, images: np.ndarray) -> None:
+    """Give every latent channel zero mean and unit variance over `images`, by folding that into the 1x1 convolutions.
+
+    StableDiffusionPipeline knows one scaling factor for all channels and no shift; after this the factor is 1.
+    """
+    pick = torch.randint(len(images), (2048,), generator=torch.Generator().manual_seed(0)).numpy()
+    x = torch.from_numpy(images[np.sort(pick)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    z = torch.cat([vae.encode(b).latent_dist.mean for b in x.split(128)])
+    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
+    into, back = vae.quant_conv, vae.post_quant_conv
+    scale = torch.cat([1 / std, torch.ones_like(std)])  # of the 12 means and of the 12 log-variances
+    shift = torch.cat([-mean / std, -2 * std.log()])
+    into.weight.mul_(scale[:, None, None, None])
+    into.bias.mul_(scale).add_(shift)
+    back.bias.add_((back.weight[:, :, 0, 0] * mean).sum(1))
+    back.weight.mul_(std[None, :, None, None])
+    vae.register_to_config(scaling_factor=1.0)
+    print(f"latents before: mean {mean.abs().max():.2f} at the most, deviation {std.min():.2f} to {std.max():.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="uint8 [N, 64, 64, 3] .npy")
@@ -93,14 +114,8 @@ def main() -> None:
         return {"loss": mse + CHROMA_WEIGHT * chroma_mse + KL_WEIGHT * kl, "mse": mse, "chroma": chroma_mse, "kl": kl}
 
     vae = train(model, loss_of, steps=args.steps, folder=args.out, lr=2e-3, seed=1)
-    g = torch.Generator().manual_seed(0)
-    sample = images[torch.randint(len(images), (2048,), generator=g).numpy()]
-    x = torch.from_numpy(sample).permute(0, 3, 1, 2).float() / 127.5 - 1
-    with torch.inference_mode():
-        z = torch.cat([vae.encode(b).latent_dist.mean for b in x.split(128)])
-    vae.register_to_config(scaling_factor=float(1 / z.std()), shift_factor=float(z.mean()))
+    whiten(vae, images)
     vae.save_pretrained(args.out / "vae")
-    print(f"latents: mean {z.mean():.3f}, standard deviation {z.std():.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class TrainConfig(Section):
     """How a classifier is trained; the same for every arm unless the arm says otherwise."""
 
     architecture: str = "resnet10t"  # any timm name
+    model_kwargs: dict[str, Any] = {}  # passed on to timm's constructor, such as channels or drop_path_rate
     image_size: Positive = 64
     steps: Positive = 600
     batch_size: Positive = 128
@@ -168,7 +169,10 @@ class RobustnessConfig(Section):
 
 
 class Recipe(Section):
-    """A study: arms x seeds over one data source, one generator and one training setting."""
+    """A study: arms x seeds over one data source, one generator and one training setting.
+
+    A recipe file may hold one key more: `quick`, a mapping of dotted keys to values that ``--quick`` sets.
+    """
 
     name: str
     title: str = ""
@@ -232,8 +236,10 @@ def recipe_text(name_or_path: str) -> str:
     return (resources.files("genrobust") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
 
 
-def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
+def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
     """Read a recipe by name or path and apply ``key.sub=value`` overrides, in order.
+
+    `quick` first applies the recipe's own `quick` section; a recipe without one is refused.
 
     Raises UserError that names the file and the key: unreadable YAML, an unknown key, a value out of range.
     """
@@ -244,8 +250,22 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         raise UserError(f"{name_or_path} is not valid YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(f"{name_or_path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
+    short = raw.pop("quick", None) or {}
+    if quick and not short:
+        raise UserError(f"{name_or_path} has no quick section: run it without --quick, or shorten it with --set")
+    if quick:
+        raw["name"] = f"{raw.get('name', 'study')}-quick"
+        for key, value in short.items():
+            _apply(raw, key, value)
     for override in overrides:
-        _apply(raw, override)
+        key, sign, text = override.partition("=")
+        if not sign or not key:
+            raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
+        _apply(raw, key, value)
     return parse_recipe(raw, where=name_or_path)
 
 
@@ -257,10 +277,8 @@ def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
         raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, sign, value = override.partition("=")
-    if not sign or not key:
-        raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
+def _apply(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` of a raw recipe; a number in it is a place in a list."""
     *parents, last = key.split(".")
     node: Any = raw
     for part in parents:
@@ -271,17 +289,13 @@ def _apply(raw: dict[str, Any], override: str) -> None:
                 node[part] = {}
             node = node[part]
         else:
-            raise UserError(f"--set {override}: {part!r} is no section of the recipe")
-    try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
+            raise UserError(f"{key}: {part!r} is no section of the recipe")
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = parsed
+        node[int(last)] = value
     elif isinstance(node, dict):
-        node[last] = parsed
+        node[last] = value
     else:
-        raise UserError(f"--set {override}: {last!r} is no key here")
+        raise UserError(f"{key}: {last!r} is no key here")
 
 
 def _explain(where: str, error: dict[str, Any]) -> str:

@@ -277,9 +277,12 @@ class Cell:
     extrapolated: bool
 
 
+MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a figure is the mean over `Summary.shifts`
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`arm` minus `reference` in points on `test_set` ("mean of shifts" for their mean), for top-1 or for er."""
+    """`arm` minus `reference` in points on `test_set` (or MEAN_OF_SHIFTS); `figure` is "top1" or "er"."""
 
     arm: str
     reference: str
@@ -347,7 +350,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """All that a report shows. `command` runs the study again; `environment` is name to version or fact."""
+    """All that a report shows. `command` runs the study again; `environment` is name to version or fact.
+
+    `baselines` are the standard models that the lines of `summary` were fitted on.
+    """
 
     title: str
     question: str
@@ -360,3 +366,4 @@ class StudyRecord:
     pictures: tuple[Picture, ...]
     environment: dict[str, str]
     notes: tuple[str, ...] = ()
+    baselines: tuple[BaselineModel, ...] = ()

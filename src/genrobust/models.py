@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +16,16 @@ import timm
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.data import ImageSet
 from genrobust.errors import GenrobustError, UserError
+from genrobust.files import make_folder, replacing
 
 WEIGHTS, CONFIG = "model.safetensors", "checkpoint.json"
+# timm would unpickle a file, go to the network, or lose the classes
+_REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
 
 class Classifier(nn.Module):
@@ -47,23 +50,37 @@ class Classifier(nn.Module):
         return self.network((images - self.mean) / self.std)
 
 
-def create_classifier(architecture: str, num_classes: int, image_size: int = 64) -> Classifier:
+def create_classifier(
+    architecture: str, num_classes: int, image_size: int, model_kwargs: Mapping[str, Any] | None = None
+) -> Classifier:
     """A classifier with random weights; `architecture` is any timm name. The global torch seed decides the weights.
 
-    Raises UserError, with near names, for a name that timm does not know, and for one that `image_size` does not fit.
+    `model_kwargs` go to timm's constructor. Raises UserError, with near names, for a name that timm does not know, and
+    for arguments that the architecture does not take or that `image_size` does not fit.
     """
     if not timm.is_model(architecture):
         near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
         raise UserError(f"timm knows no architecture {architecture!r}; {hint}")
+    arguments = dict(model_kwargs or {})
+    if refused := sorted(arguments.keys() & _REFUSED):
+        raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
     settings = timm.get_pretrained_cfg(architecture)
-    fixed = {"img_size": image_size} if settings is not None and settings.fixed_input_size else {}
+    if settings is not None and settings.fixed_input_size:
+        arguments.setdefault("img_size", image_size)
     try:
-        network = timm.create_model(architecture, num_classes=num_classes, **fixed)
+        network = timm.create_model(architecture, num_classes=num_classes, **arguments)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(f"{architecture} cannot be made for images of {image_size} px: {error}") from error
+        what = f"{architecture} with {arguments}" if arguments else architecture
+        raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
     mean, std = (network.pretrained_cfg.get(k) or (0.5, 0.5, 0.5) for k in ("mean", "std"))
     return Classifier(network, mean, std)
+
+
+def place(model: Classifier, device: torch.device | str) -> Classifier:
+    """Move `model` to `device`, convolutions in channels_last: faster on every device with fast bfloat16."""
+    model.to(device)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it
 
 
 # ------------------------------------------------------------------------------------------ checkpoints
@@ -71,37 +88,32 @@ def create_classifier(architecture: str, num_classes: int, image_size: int = 64)
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """What a checkpoint is: `classes` are the K class ids in the order of the logits, `image_size` is in pixels.
+    """What a checkpoint is: a timm `architecture` made with `model_kwargs`, for images of `image_size` pixels.
+
+    `classes` are the K class ids in the order of the logits.
 
     `training` says how it came about (settings, seed, history); nothing here needs it to load.
     """
 
     architecture: str
+    model_kwargs: dict[str, Any]
     classes: tuple[str, ...]
     image_size: int
     training: dict[str, Any]
 
 
 def save_checkpoint(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
-    """Write weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all."""
+    make_folder(folder)
     save_tensors(folder / WEIGHTS, model.state_dict())
-    text = json.dumps(asdict(info), indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    part = folder / f"{CONFIG}.part"
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / CONFIG)
+    with replacing(folder / CONFIG) as file:
+        file.write((json.dumps(asdict(info), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file that appears whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, metadata)
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with replacing(path) as file:
+        file.write(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
@@ -112,7 +124,7 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     path = folder / CONFIG
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-        return CheckpointInfo(raw["architecture"], tuple(raw["classes"]), int(raw["image_size"]), raw["training"])
+        return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
     except FileNotFoundError:
         raise UserError(f"no finished checkpoint in {folder}: {CONFIG} is missing; train it first") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -122,12 +134,12 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
     """The classifier in `folder`, in evaluation mode on `device`, and what it is. Raises as `read_checkpoint_info`."""
     info = read_checkpoint_info(folder)
-    model = create_classifier(info.architecture, len(info.classes), info.image_size)
+    model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise GenrobustError(f"cannot read {folder / WEIGHTS}: {error}; delete {folder} and train again") from error
-    return model.to(device, memory_format=torch.channels_last).eval(), info
+    return place(model, device).eval(), info
 
 
 # ----------------------------------------------------------------------------------------------- logits

@@ -170,12 +170,18 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def missing_shards(folder: Path, total: int) -> list[int]:
+    """Which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder."""
+    return [index for index in range(total) if not _parquet(folder, index).exists()]
+
+
 def done_shards(folder: Path) -> list[int]:
     """The indices of the shards that are done, ascending.
 
     Raises GenrobustError for one whose tar is gone or has another size than was written: cheap, so looked at always.
     """
-    done = [i for i in range(read_manifest(folder)["shards"]) if _parquet(folder, i).exists()]
+    total = read_manifest(folder)["shards"]
+    done = sorted(set(range(total)) - set(missing_shards(folder, total)))
     for index in done:
         problem = _tar_problem(folder, index)
         if problem:

@@ -19,7 +19,8 @@ class Measured:
 
     `point` [A, S] and `draws` [B, A, S] in percent or points. Replicate b resamples the same images (and baselines) for
     all arms and seeds, so a difference of two arms within it is a paired one. `n` images, `classes` classes; `over`
-    names what was resampled besides seeds ("images", "images and baselines").
+    names what was resampled besides seeds ("images", "images and baselines"); `of` says first what the figure is a
+    mean of, if anything.
     """
 
     point: np.ndarray
@@ -27,6 +28,7 @@ class Measured:
     n: int
     classes: int
     over: str
+    of: str = ""
 
     def arm(self, arm: int, seeds: np.ndarray) -> Score:
         """The mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
@@ -45,17 +47,21 @@ class Measured:
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
         lo, hi = interval((draws * seeds).sum(axis=1))
-        return Score(float(point.mean()), lo, hi, self.n, self.classes, method(self.over, seeds.shape[1]))
+        method = f"bootstrap 95 % over {self.over}; one seed"
+        if seeds.shape[1] > 1:
+            method = f"bootstrap 95 % over {self.over.replace(' and ', ', ')} and {seeds.shape[1]} seeds"
+        return Score(float(point.mean()), lo, hi, self.n, self.classes, f"{self.of}; {method}" if self.of else method)
 
 
-def mean_of(parts: Sequence[Measured]) -> Measured:
-    """The unweighted mean of several test sets' figures; replicates are averaged within themselves."""
+def mean_of(parts: Sequence[Measured], of: str) -> Measured:
+    """The unweighted mean of several test sets' figures, named `of`; replicate b averages the replicates b."""
     return Measured(
         point=np.mean([p.point for p in parts], axis=0),
         draws=np.mean([p.draws for p in parts], axis=0),
         n=sum(p.n for p in parts),
         classes=max(p.classes for p in parts),
         over=parts[0].over,
+        of=of,
     )
 
 
@@ -97,9 +103,11 @@ def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, boot
 
     Raises UserError where the shapes differ or are empty.
     """
-    pair = np.stack([np.atleast_2d(arm), np.atleast_2d(reference)]) if np.shape(arm) == np.shape(reference) else None
-    if pair is None or pair.size == 0:
-        raise UserError(f"cannot pair {np.shape(arm)} with {np.shape(reference)}: give both arms by the same seeds, images")
+    if np.shape(arm) != np.shape(reference) or np.ndim(arm) != 2 or np.size(arm) == 0:
+        raise UserError(
+            f"cannot pair arms of shape {np.shape(arm)} and {np.shape(reference)}: both are [seeds, images]"
+        )
+    pair = np.stack([arm, reference])
     rng = np.random.default_rng(0)
     weights = seed_weights(pair.shape[1], bootstrap, rng)
     return measure_accuracy(pair, classes, bootstrap, rng).difference(0, 1, weights)
@@ -117,10 +125,3 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
     """The central 95 % of `draws` [B], without its NaNs."""
     lo, hi = np.nanpercentile(draws, TAILS)
     return float(lo), float(hi)
-
-
-def method(over: str, seeds: int) -> str:
-    """What an interval is over, in words: "bootstrap 95 % over images and 3 seeds"."""
-    if seeds == 1:
-        return f"bootstrap 95 % over {over}; one seed"
-    return f"bootstrap 95 % over {over.replace(' and ', ', ')} and {seeds} seeds"

@@ -29,9 +29,10 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
     Raises UserError for values outside 0 to 100, fractions in place of percents, or fewer than three models of
     different clean accuracy.
     """
-    x, y = _usable(clean, shifted, test_set, transform)
-    fit = linregress(to_scale(transform, x), to_scale(transform, y))
-    residuals = to_scale(transform, y) - (fit.intercept + fit.slope * to_scale(transform, x))
+    used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
+    x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
+    fit = linregress(x, y)
+    residuals = y - (fit.intercept + fit.slope * x)
     return Line(
         test_set=test_set,
         transform=transform,
@@ -40,8 +41,8 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
         r2=float(fit.rvalue**2),
         n=len(x),
         residual_sd=float(np.sqrt((residuals**2).sum() / (len(x) - 2))),
-        lo=float(100 * x.min()),
-        hi=float(100 * x.max()),
+        lo=float(used_clean.min()),
+        hi=float(used_clean.max()),
     )
 
 
@@ -88,10 +89,10 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
     A row of resampling counts gives the line of that bootstrap resample. Rows that hold fewer than two different clean
     accuracies have no line and give NaN.
     """
-    clean, shifted = [b.clean for b in baselines], [b.shifted for b in baselines]
-    used = _finite(np.asarray(clean) / 100, np.asarray(shifted) / 100, transform)
-    x, y = _usable(clean, shifted, baselines[0].test_set, transform)
-    x, y = to_scale(transform, x), to_scale(transform, y)
+    clean, shifted = np.array([b.clean for b in baselines]), np.array([b.shifted for b in baselines])
+    used = _finite(clean, shifted, transform)
+    used_clean, used_shifted = _usable(clean, shifted, baselines[0].test_set, transform)
+    x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
     dx, dy = x - x.mean(), y - y.mean()  # centred first, so that the sums below do not cancel
     weights = np.asarray(weights, dtype=float)[:, used]
     total = weights.sum(axis=1)
@@ -147,6 +148,7 @@ def multi_id_effective_robustness(
 
 
 def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:
+    """The percents of the models that a line can be fitted on; raises UserError where those are too few or wrong."""
     x, y = np.asarray(clean, dtype=float), np.asarray(shifted, dtype=float)
     where = f"baselines of {test_set!r}"
     if x.shape != y.shape or x.ndim != 1:
@@ -155,8 +157,8 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
         raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
     if len(x) and x.max() <= 1:
         raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
-    used = _finite(x / 100, y / 100, transform)
-    x, y = x[used] / 100, y[used] / 100
+    used = _finite(x, y, transform)
+    x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
         raise UserError(
             f"{where}: a line needs three models or more of different clean accuracy; of {len(used)} models "
@@ -166,7 +168,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
 
 
 def _finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
-    """Which (clean, shifted) fractions the transform maps to finite values: bool [M]."""
+    """Which (clean, shifted) percents the transform maps to finite values: bool [M]."""
     if transform == "linear":
         return np.ones(len(x), dtype=bool)
-    return (x > 0) & (x < 1) & (y > 0) & (y < 1)
+    return (x > 0) & (x < 100) & (y > 0) & (y < 100)

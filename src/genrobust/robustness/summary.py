@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Cell, Difference, Line, Predictions, Score, Summary
+from genrobust.data import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Line, Score, Summary
 from genrobust.errors import UserError
-from genrobust.robustness.accuracy import accuracy_score, correct, inside, own_classes
-from genrobust.robustness.compare import (
-    Measured,
-    mean_of,
-    measure_accuracy,
-    resampled_means,
-    seed_weights,
-)
-from genrobust.robustness.effective import extrapolated, fit_lines, predict, refit
-
-MEAN = "mean of shifts"
-Study = dict[tuple[str, int, str], Predictions]
+from genrobust.robustness.accuracy import accuracy_score
+from genrobust.robustness.compare import Measured, mean_of, seed_weights
+from genrobust.robustness.effective import extrapolated, fit_lines
+from genrobust.robustness.measure import ScoredSet, StudyPredictions, arms_and_seeds, measure, score_sets
 
 
 def summarize(
-    predictions: Study,
+    predictions: StudyPredictions,
     baselines: Sequence[BaselineModel],
     clean: str,
     shifts: Sequence[str],
@@ -40,63 +32,35 @@ def summarize(
     no baseline was scored on has no line and no effective robustness; `mean_er` is over the shifts that have one, and
     its method says over how many.
 
-    Intervals are 95 %: Clopper-Pearson for an accuracy of one checkpoint, else percentile bootstraps (deterministic)
-    in which each replicate resamples images, the same for all arms, baseline models, the same for all shifts, and
+    Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic)
+    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts; and
     seeds, the same for all arms and sets, where there are several. One seed is named as such in every method.
 
-    Raises UserError where a prediction is missing, arms were not scored on the same images with the same protocol, or
-    a line cannot be fitted; GenrobustError for NaN logits.
+    Raises UserError where a prediction is missing, checkpoints were not scored on the same images with the same
+    protocol, or a line cannot be fitted; GenrobustError for NaN logits.
     """
-    arms = tuple(dict.fromkeys(arm for arm, _, _ in predictions))
-    seeds = tuple(sorted({seed for _, seed, _ in predictions}))
     tests = (clean, *shifts)
-    _check_complete(predictions, arms, seeds, tests, reference)
+    arms, seeds = arms_and_seeds(predictions, tests)
+    if reference not in arms:
+        raise UserError(f"reference: {reference!r} is no arm with predictions; the arms are {', '.join(arms)}")
     lines = fit_lines(baselines, shifts, transform)
-    bench = _Bench(predictions, arms, seeds, clean, bootstrap)
-    top1 = {test: bench.top1(test) for test in tests}
-    top1_all = {test: bench.top1_all(test) for test in tests}
-    cleans = bench.clean_over([top1[test].classes for test in tests])
-    paired = {test: cleans[tuple(top1[test].classes)] for test in tests}
-    er = bench.effective_robustness(lines, baselines, top1, paired)
-
-    counts = {shift: top1[shift].right.shape[2] for shift in shifts}
-    left_out = {s: f"{n} images, fewer than {min_images}" for s, n in counts.items() if n < min_images}
-    in_mean = tuple(s for s in shifts if s not in left_out)
-    with_line = tuple(s for s in in_mean if s in lines)
-    measured: dict[tuple[str, str], Measured] = {("top1", test): top1[test].measured for test in tests}
-    measured |= {("er", shift): er[shift] for shift in er}
-    if in_mean:
-        measured["top1", MEAN] = mean_of([top1[s].measured for s in in_mean])
-    if with_line:
-        measured["er", MEAN] = mean_of([er[s] for s in with_line])
-
+    rng = np.random.default_rng(0)
+    weights = seed_weights(len(seeds), bootstrap, rng)
+    scored = score_sets(predictions, arms, seeds, clean, tests)
+    measured = measure(scored, lines, baselines, bootstrap, rng)
+    counts = {shift: scored[shift].right.shape[2] for shift in shifts}
+    left_out = {shift: f"{n} images, fewer than {min_images}" for shift, n in counts.items() if n < min_images}
+    in_mean = tuple(shift for shift in shifts if shift not in left_out)
     cells = tuple(
-        _cell(arm, seed, a, s, test, (top1[test], top1_all[test], paired[test]), er.get(test), lines.get(test))
+        _cell((arm, a), (seed, s), test, scored[test], measured.get(("er", test)), lines.get(test))
         for a, arm in enumerate(arms)
         for s, seed in enumerate(seeds)
         for test in tests
     )
-    of_arms = {
-        (figure, test, arm): _of_mean(m.arm(a, bench.weights), figure, test, in_mean, with_line)
-        for (figure, test), m in measured.items()
-        for a, arm in enumerate(arms)
-    }
-    if len(seeds) == 1:  # exact where it can be: one checkpoint's accuracy is a binomial proportion
-        for cell in cells:
-            exact = replace(cell.top1, method=f"{cell.top1.method}; one seed")
-            of_arms["top1", cell.test_set, cell.arm] = exact
-    differences = tuple(
-        Difference(
-            arm,
-            reference,
-            test,
-            figure,
-            _of_mean(m.difference(a, arms.index(reference), bench.weights), figure, test, in_mean, with_line),
-        )
-        for a, arm in enumerate(arms)
-        if arm != reference
-        for (figure, test), m in measured.items()
-    )
+    arm_top1 = _by_arm(measured, "top1", arms, weights)
+    if len(seeds) == 1:  # exact where it can be: the accuracy of one checkpoint is a binomial proportion
+        arm_top1 = {(c.arm, c.test_set): replace(c.top1, method=f"{c.top1.method}; one seed") for c in cells}
+    means = _means(measured, in_mean)
     return Summary(
         arms=arms,
         reference=reference,
@@ -106,9 +70,56 @@ def summarize(
         left_out=left_out,
         cells=cells,
         lines=lines,
-        arm_top1={(arm, test): v for (f, test, arm), v in of_arms.items() if f == "top1" and test != MEAN},
-        arm_er={(arm, test): v for (f, test, arm), v in of_arms.items() if f == "er" and test != MEAN},
-        mean_top1={arm: v for (f, test, arm), v in of_arms.items() if f == "top1" and test == MEAN},
-        mean_er={arm: v for (f, test, arm), v in of_arms.items() if f == "er" and test == MEAN},
-        differences=differences,
+        arm_top1=arm_top1,
+        arm_er=_by_arm(measured, "er", arms, weights),
+        mean_top1={arm: score for (arm, _), score in _by_arm(means, "top1", arms, weights).items()},
+        mean_er={arm: score for (arm, _), score in _by_arm(means, "er", arms, weights).items()},
+        differences=_differences({**measured, **means}, arms, reference, weights),
+    )
+
+
+def _means(measured: Mapping[tuple[str, str], Measured], shifts: Sequence[str]) -> dict[tuple[str, str], Measured]:
+    means = {}
+    for figure in ("top1", "er"):
+        parts = [measured[figure, shift] for shift in shifts if (figure, shift) in measured]
+        if parts:
+            share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
+            means[figure, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
+    return means
+
+
+def _by_arm(
+    measured: Mapping[tuple[str, str], Measured], figure: str, arms: Sequence[str], weights: np.ndarray
+) -> dict[tuple[str, str], Score]:
+    return {
+        (arm, test): m.arm(a, weights) for (f, test), m in measured.items() if f == figure for a, arm in enumerate(arms)
+    }
+
+
+def _differences(
+    measured: Mapping[tuple[str, str], Measured], arms: Sequence[str], reference: str, weights: np.ndarray
+) -> tuple[Difference, ...]:
+    return tuple(
+        Difference(arm, reference, test, figure, m.difference(a, arms.index(reference), weights))
+        for a, arm in enumerate(arms)
+        if arm != reference
+        for (figure, test), m in measured.items()
+    )
+
+
+def _cell(
+    arm: tuple[str, int], seed: tuple[int, int], test: str, scored: ScoredSet, er: Measured | None, line: Line | None
+) -> Cell:
+    """`arm` and `seed` are each the name and its index in `scored`."""
+    a, s = arm[1], seed[1]
+    clean = accuracy_score(scored.clean_right[a, s, scored.clean_members], len(scored.classes), test)
+    return Cell(
+        arm=arm[0],
+        seed=seed[0],
+        test_set=test,
+        top1=accuracy_score(scored.right[a, s], len(scored.classes), test),
+        top1_all=accuracy_score(scored.right_all[a, s], scored.all_classes, test),
+        clean=clean,
+        er=er.cell(a, s) if er else None,
+        extrapolated=line is not None and extrapolated(line, clean.value),
     )

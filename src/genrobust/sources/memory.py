@@ -30,8 +30,8 @@ class MemoryImages:
     ) -> None:
         self.name = name
         self.labels = np.asarray(labels, dtype=np.int64)
-        self.keys = list(keys)
-        self.styles = list(styles) if styles is not None else [""] * len(self.keys)
+        self.keys: Sequence[str] = list(keys)
+        self.styles: Sequence[str] = list(styles) if styles is not None else [""] * len(self.keys)
         if not len(images) == len(self.labels) == len(self.keys) == len(self.styles):
             raise UserError(f"{name}: images, labels, keys and styles differ in number")
         if len(set(self.keys)) != len(self.keys):
@@ -39,7 +39,8 @@ class MemoryImages:
         self._images = images
         hashed = hashlib.sha256()
         for image in images:
-            hashed.update(hashlib.sha256(np.ascontiguousarray(image) if _is_array(image) else image).digest())
+            data = image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes()
+            hashed.update(hashlib.sha256(data).digest())
         self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys])
 
     def __len__(self) -> int:
@@ -50,7 +51,3 @@ class MemoryImages:
         if isinstance(image, np.ndarray):
             return Image.fromarray(image)
         return read_image(image, name=f"{self.keys[index]} of {self.name}")
-
-
-def _is_array(image: bytes | np.ndarray) -> bool:
-    return isinstance(image, np.ndarray)

@@ -97,7 +97,9 @@ def _decode(source: Path | bytes) -> Image.Image:
     empty = source.stat().st_size == 0 if isinstance(source, Path) else not source
     if empty:
         raise _Unreadable("it is empty (zero bytes)")
-    with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]) as image:
+    with Image.open(
+        io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]
+    ) as image:
         if image.width * image.height > MAX_PIXELS:
             raise _Unreadable(_too_large())
         image.load()
@@ -119,8 +121,6 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise _Unreadable("it holds values that are no numbers (NaN or infinite)")
-    if image.mode == "F":
-        top = 1.0 if values.max() <= 1 else 255.0 if values.max() <= 255 else 65535.0
-    else:
-        top = 65535.0
+    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)  # floats tell their scale by their largest value
+    top = next((t for t in tops if values.max() <= t), tops[-1])
     return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))

@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ from genrobust.config import TrainConfig
 from genrobust.data import ImageSet, LabelSpace, digest
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
+from genrobust.files import lock, make_folder, remove_leftovers
 from genrobust.models import (
     CONFIG,
     CheckpointInfo,
-    Classifier,
     create_classifier,
+    place,
     predict_logits,
     read_checkpoint_info,
     save_checkpoint,
@@ -69,30 +70,16 @@ def train(
         "threads": threads,
     }
     run_id = digest(job)
-    if (out / CONFIG).exists():
-        _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
-        return out
-    out.mkdir(parents=True, exist_ok=True)
-    run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id)
-    run.resume()
-    run.work()
-    model = run.best_model()
-    info = CheckpointInfo(
-        architecture=config.architecture,
-        classes=labels.ids,
-        image_size=config.image_size,
-        training={
-            "run": run_id,
-            "seed": seed,
-            "config": config.model_dump(),
-            "counts": mixture.counts,
-            "best_step": run.progress.best_step,
-            "best_val_top1": run.progress.best_top1,
-            "history": run.progress.history,
-        },
-    )
-    save_checkpoint(out, model, info)
-    (out / STATE).unlink(missing_ok=True)
+    make_folder(out)
+    with lock(out):
+        if (out / CONFIG).exists():
+            _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
+            return out
+        remove_leftovers(out)
+        run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id)
+        run.resume()
+        run.work()
+        run.finish()
     return out
 
 
@@ -104,7 +91,7 @@ class _Progress:
     step: int = 0
     best_step: int = 0
     best_top1: float = -1.0
-    history: list[dict[str, float]] | None = None
+    history: list[dict[str, float]] = field(default_factory=list)
 
 
 class _Run:
@@ -121,11 +108,12 @@ class _Run:
         device: torch.device,
         run_id: str,
     ) -> None:
-        self.mixture, self.val, self.config, self.seed, self.device = mixture, val, config, seed, device
+        self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
+        self.seed, self.device = seed, device
         self.state_file = out / STATE
         torch.manual_seed(_mix(seed, -1))
-        model = create_classifier(config.architecture, len(labels), config.image_size)
-        self.model = model.to(device, memory_format=torch.channels_last)
+        model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
+        self.model = place(model, device)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.optimizer = create_optimizer_v2(
             self.model,
@@ -135,7 +123,7 @@ class _Run:
             momentum=config.momentum,
         )
         self.best: dict[str, Tensor] = {}
-        self.progress = _Progress(run_id, history=[])
+        self.progress = _Progress(run_id)
         self.augment = make_augment(config.augmentation, border_colour(mixture.batch(seed, 0)[0]))
 
     # ------------------------------------------------------------------------------------------- steps
@@ -160,7 +148,7 @@ class _Run:
                     bar.update(done, value)
                 if validates:
                     self._validate(value)
-                    bar.show_top1(self.progress.history[-1]["val_top1"] if self.progress.history else 0)
+                    bar.show_top1(self.progress.history[-1]["val_top1"])
                 if saves:
                     self.save()
 
@@ -172,9 +160,7 @@ class _Run:
         images = self.augment(images.to(self.device)).contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             logits = self.model(images)
-        loss = F.cross_entropy(
-            logits.float(), targets.to(self.device), label_smoothing=self.config.label_smoothing
-        )
+        loss = F.cross_entropy(logits.float(), targets.to(self.device), label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -197,7 +183,7 @@ class _Run:
         )
         top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
         progress = self.progress
-        progress.history = [*(progress.history or []), {"step": progress.step, "loss": loss, "val_top1": top1}]
+        progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
         if top1 >= progress.best_top1:
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
@@ -223,7 +209,9 @@ class _Run:
                 _require_same(progress.run, self.progress.run, self.state_file.parent)
                 tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (no mapping)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise GenrobustError(f"cannot read {self.state_file}: {error}; delete it to train from the start") from error
+            raise GenrobustError(
+                f"cannot read {self.state_file}: {error}; delete it to train from the start"
+            ) from error
         self.model.load_state_dict(_under(tensors, "model."))
         self.ema.module.load_state_dict(_under(tensors, "ema."))
         self.best = _under(tensors, "best.")
@@ -239,11 +227,27 @@ class _Run:
             moment = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
             self.optimizer.state[parameter][key] = moment
 
-    def best_model(self) -> Classifier:
-        """The classifier with the best averaged weights."""
-        model: Classifier = self.ema.module
-        model.load_state_dict(self.best)
-        return model
+    def finish(self) -> None:
+        """Write the best weights as a checkpoint, and let go of the state."""
+        self.ema.module.load_state_dict(self.best)
+        config, progress = self.config, self.progress
+        info = CheckpointInfo(
+            architecture=config.architecture,
+            model_kwargs=config.model_kwargs,
+            classes=self.labels.ids,
+            image_size=config.image_size,
+            training={
+                "run": progress.run,
+                "seed": self.seed,
+                "config": config.model_dump(),
+                "counts": self.mixture.counts,
+                "best_step": progress.best_step,
+                "best_val_top1": progress.best_top1,
+                "history": progress.history,
+            },
+        )
+        save_checkpoint(self.state_file.parent, self.ema.module, info)
+        self.state_file.unlink(missing_ok=True)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -272,7 +276,7 @@ def _require_same(found: Any, wanted: str, folder: Path) -> None:
 
 
 class _Bar:
-    """A progress bar on standard error with images/s, time left, loss and validation accuracy; silent off a terminal."""
+    """A progress bar with images/s, time left, loss and validation accuracy, on a terminal's standard error alone."""
 
     def __init__(self, total: int, start: int, batch_size: int) -> None:
         self._batch_size, self._start = batch_size, start
@@ -287,7 +291,9 @@ class _Bar:
             disable=not sys.stderr.isatty(),
             transient=True,
         )
-        self._task = self._progress.add_task("train", total=total, completed=start, rate=0, loss=math.nan, top1=math.nan)
+        self._task = self._progress.add_task(
+            "train", total=total, completed=start, rate=0, loss=math.nan, top1=math.nan
+        )
         self._began = time.monotonic()
 
     def __enter__(self) -> _Bar:

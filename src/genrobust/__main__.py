@@ -1,0 +1,5 @@
+"""python -m genrobust"""
+
+from genrobust.cli import main
+
+main()

@@ -1,0 +1,98 @@
+"""The baseline models of effective robustness: a grid of standard models trained on real data alone, and its table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from genrobust.config import TrainConfig
+from genrobust.data import BaselineModel, Summary
+from genrobust.errors import UserError
+
+COLUMNS = ("model", "test_set", "clean", "shifted")
+
+
+@dataclass(frozen=True, slots=True)
+class GridModel:
+    """One standard model of the grid: its training settings and the fraction of the real images that it sees."""
+
+    name: str
+    train: TrainConfig
+    fraction: float
+
+
+def grid(train: TrainConfig, count: int) -> list[GridModel]:
+    """`count` standard models around the study's own settings, from weak to strong, to span clean accuracies.
+
+    They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
+    real data; none sees generated data or augmentation beyond the study's. A longer grid begins with the shorter one.
+    """
+    specs: list[GridModel] = []
+    architectures = list(dict.fromkeys([train.architecture, "resnet10t", "resnet18", "mobilenetv3_small_100"]))
+    for fraction, length in ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0)):
+        for architecture in architectures[:3]:
+            steps = max(20, round(train.steps * length))
+            settings = train.model_copy(
+                update={
+                    "architecture": architecture,
+                    "steps": steps,
+                    "warmup_steps": min(train.warmup_steps, steps // 10),
+                    "augmentation": "standard",
+                }
+            )
+            specs.append(GridModel(f"{architecture}, {fraction:g} of real, {steps} steps", settings, fraction))
+    if count > len(specs):
+        raise UserError(f"robustness.grid: {count} asks for more than the {len(specs)} models that the grid holds")
+    return specs[:count]
+
+
+def rows_of(summary: Summary) -> list[BaselineModel]:
+    """Each arm of `summary` as a baseline model on each shifted set: the mean over seeds of what its cells measured."""
+    rows = []
+    for arm in summary.arms:
+        for test in dict.fromkeys(cell.test_set for cell in summary.cells if cell.test_set != summary.clean):
+            cells = [c for c in summary.cells if (c.arm, c.test_set) == (arm, test)]
+            clean, shifted = (sum(values) / len(cells) for values in zip(*((c.clean.value, c.top1.value) for c in cells)))
+            rows.append(BaselineModel(arm, test, clean, shifted))
+    return rows
+
+
+def format_table(rows: Iterable[BaselineModel]) -> str:
+    """CSV with the header model,test_set,clean,shifted; accuracies in percent."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in rows)
+    return text.getvalue()
+
+
+def read_table(name: str) -> list[BaselineModel]:
+    """The table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns of `format_table`.
+
+    Raises UserError that names the file and line: no such file, a missing column, an accuracy that is no percent.
+    """
+    if name == "pictograms":
+        file = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
+        if not file.is_file():
+            return []
+        text = file.read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"robustness.baselines: cannot read {name}: {error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
+    if missing:
+        raise UserError(f"{name}: no column {missing[0]!r}; a baseline table has the columns {', '.join(COLUMNS)}")
+    rows = []
+    for line in reader:
+        try:
+            rows.append(BaselineModel(line["model"], line["test_set"], float(line["clean"]), float(line["shifted"])))
+        except (TypeError, ValueError):
+            raise UserError(f"{name}, line {reader.line_num}: clean and shifted are percents, such as 76.1") from None
+    return rows

@@ -1,0 +1,187 @@
+"""The generation stage: a plan's requests into the shards of a dataset, going on where it was."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import diffusers
+import torch
+import transformers
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+import genrobust
+from genrobust.config import GenerateConfig, GeneratorConfig
+from genrobust.data import LabelSpace, Request, Sample
+from genrobust.devices import resolve_device, set_threads
+from genrobust.errors import GenrobustError, UserError
+from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.generate.pipeline import Generator, identity, load_generator
+from genrobust.generate.sample import FAULTS, Drawing, Sampler
+from genrobust.store import ShardDataset, claim, done_shards, write_shard
+
+HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
+log = logging.getLogger(__name__)
+
+
+class RequestPlan(Protocol):
+    """What the stage needs of a plan: requests by index, their division into shards, and a fingerprint."""
+
+    @property
+    def fingerprint(self) -> str: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> Request: ...
+    def shards(self, shard_size: int) -> list[range]: ...
+
+
+def manifest_of(
+    plan: RequestPlan, generator: GeneratorConfig, config: GenerateConfig, labels: LabelSpace
+) -> dict[str, Any]:
+    """What the dataset is, as flat JSON: everything that decides its images beyond rounding."""
+    return {
+        "plan": plan.fingerprint,
+        "requests": len(plan),
+        "class_ids": list(labels.ids),
+        "shard_size": config.shard_size,
+        "shards": len(plan.shards(config.shard_size)),
+        "max_redraws": config.max_redraws,
+        **identity(generator),
+    }
+
+
+def generate(
+    plan: RequestPlan,
+    generator: GeneratorConfig,
+    config: GenerateConfig,
+    labels: LabelSpace,
+    out: Path,
+    device: str = "auto",
+    threads: int = 2,
+    shards: Iterable[int] | None = None,
+) -> ShardDataset:
+    """Draw what is missing of `plan` into the shards of the folder `out`, and open the dataset.
+
+    `shards` takes these shards alone, for one worker of several on the same folder; the dataset may then come back
+    incomplete. A run that was stopped or killed goes on at its first missing shard, and at the same `batch_size`,
+    `threads` and device the bytes are those of an undisturbed run. Another batch size changes no request and, beyond
+    rounding, no image.
+
+    Raises UserError for a folder that holds another dataset, is in use or cannot be written, a generator that cannot be
+    loaded, and a shard that the plan has not; GenrobustError where a done shard is damaged, the disk is full, or the
+    generator gives nothing but black, blank, NaN or unsafe images.
+    """
+    parts = plan.shards(config.shard_size)
+    wanted = list(range(len(parts))) if shards is None else sorted(set(shards))
+    beyond = [index for index in wanted if not 0 <= index < len(parts)]
+    if beyond:
+        raise UserError(f"there is no shard {beyond[0]}: the plan has {len(parts)}, counted from 0")
+    chosen = resolve_device(device)
+    set_threads(threads)
+    make_folder(out)
+    with lock(out, shared=shards is not None):
+        claim(out, manifest_of(plan, generator, config, labels))
+        if shards is None:
+            remove_leftovers(out)
+        done = set(done_shards(out))
+        missing = [index for index in wanted if index not in done]
+        if missing:
+            run = _Run(load_generator(generator, chosen), config, threads)
+            with _progress() as progress:
+                total = sum(len(parts[i]) for i in wanted)
+                bar = progress.add_task("generate", total=total, completed=total - sum(len(parts[i]) for i in missing))
+                for made in run.shards(out, ((i, [plan[n] for n in parts[i]]) for i in missing)):
+                    progress.advance(bar, made)
+        dataset = ShardDataset(out, allow_partial=shards is not None)
+    if dataset.given_up:
+        log.warning(_summary_of(dataset))
+    return dataset
+
+
+class _Run:
+    """One run of the stage: a loaded generator, and a thread that encodes and writes beside it."""
+
+    def __init__(self, generator: Generator, config: GenerateConfig, threads: int) -> None:
+        self._sampler = Sampler(generator, config.max_redraws)
+        self._batch_size = config.batch_size
+        self._accepted = self._given_up = 0
+        self._how = {
+            "generator": generator.id,
+            "weights_sha256": generator.weights_sha256,
+            "scheduler": type(generator.pipeline.scheduler).__name__,
+            "steps": generator.config.steps,
+            "guidance_scale": generator.config.guidance_scale,
+            "width": generator.width,
+            "height": generator.height,
+            "dtype": generator.config.dtype,
+            "device": generator.device.type,
+            "batch_size": config.batch_size,
+            "threads": threads,
+            "genrobust_version": genrobust.__version__,
+            "diffusers_version": diffusers.__version__,
+            "transformers_version": transformers.__version__,
+            "torch_version": torch.__version__,
+        }
+
+    def shards(self, out: Path, shards: Iterable[tuple[int, list[Request]]]) -> Iterator[int]:
+        """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
+        writing: Future[None] | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
+            for index, requests in shards:
+                samples: list[Sample] = []
+                rejected: list[dict[str, Any]] = []
+                for start in range(0, len(requests), self._batch_size):
+                    drawings = self._sampler.draw(requests[start : start + self._batch_size])
+                    for drawing in drawings:
+                        self._keep(drawing, samples, rejected)
+                    self._stop_if_hopeless(rejected)
+                    if writing is not None and writing.done():
+                        writing.result()  # a full disk is told now, not a shard later
+                    yield len(drawings)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(write_shard, out, index, samples, rejected)
+            if writing is not None:
+                writing.result()
+
+    def _keep(self, drawing: Drawing, samples: list[Sample], rejected: list[dict[str, Any]]) -> None:
+        request = drawing.request
+        flags = {fault: fault in drawing.faults for fault in FAULTS}
+        meta = {**asdict(request), **self._how, "redraws": drawing.redraws, **flags}
+        if drawing.image is None:
+            self._given_up += 1
+            rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
+        else:
+            self._accepted += 1
+            samples.append(Sample(request.key, request.label, drawing.image, meta))
+
+    def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
+        if not self._accepted and self._given_up >= HOPELESS:
+            raise GenrobustError(
+                f"the generator {self._how['generator']} gave no usable image for {self._given_up} requests (the last: "
+                f"{rejected[-1]['reason']}): try generator.dtype float32, more generator.steps, or another generator"
+            )
+
+
+class _ImagesPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} images/s" if task.speed else "", style="progress.data.speed")
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _ImagesPerSecond())
+    return Progress(
+        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
+    )
+
+
+def _summary_of(dataset: ShardDataset) -> str:
+    reasons = sorted(set(dataset.given_up.values()))
+    total = len(dataset) + len(dataset.given_up)
+    return f"{dataset.folder}: {len(dataset.given_up)} of {total} requests gave no image ({'; '.join(reasons)})"

@@ -1,0 +1,266 @@
+"""The report's figures as geometry: where every mark, tick and line lies. The template draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrobust.data import BaselineModel, Cell, Line, StudyRecord, Summary
+from genrobust.report.tables import Column, accuracy_table
+from genrobust.report.wording import number, span
+from genrobust.scales import to_scale
+
+# Shapes of radius 1 about the origin, of about one area, told apart without colour.
+SHAPES = (
+    "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",  # circle
+    "M-.9-.9H.9V.9H-.9z",  # square
+    "M0-1.3L1.3 0 0 1.3-1.3 0z",  # diamond
+    "M0-1.25L1.2.9H-1.2z",  # triangle
+    "M0 1.25L1.2-.9H-1.2z",  # triangle, upside down
+    "M-.45-1.2h.9v.75h.75v.9h-.75v.75h-.9v-.75h-.75v-.9h.75z",  # plus
+)
+COLOURS = 7  # so many --arm-N colours the style sheet has; with six shapes, 42 arms look different
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an arm is drawn, in every figure and table: a colour's index and a shape's path."""
+
+    colour: int
+    shape: str
+
+
+def looks(summary: Summary) -> dict[str, Look]:
+    """The look of each arm, by its place in the study."""
+    return {arm: Look(i % COLOURS, SHAPES[i % len(SHAPES)]) for i, arm in enumerate(summary.arms)}
+
+
+# ------------------------------------------------------------------------------------------------ dot plot
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One arm's accuracy on one set: positions in percent of the axis' length, and its label."""
+
+    arm: str
+    at: float
+    lo: float
+    hi: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class DotRow:
+    """One test set's dots, a lane an arm."""
+
+    column: Column
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlot:
+    """Top-1 by test set and arm. `ticks` pairs a position (percent of the axis) with its accuracy (percent)."""
+
+    rows: tuple[DotRow, ...]
+    ticks: tuple[tuple[float, int], ...]
+
+
+def dot_plot(summary: Summary) -> DotPlot:
+    """Every arm's top-1 with its interval on every test set, on one linear axis cut to tens."""
+    table = accuracy_table(summary)
+    scores = {**summary.arm_top1, **{(arm, "\0mean"): s for arm, s in summary.mean_top1.items()}}
+    low = 10 * int(min(s.lo for s in scores.values()) // 10)
+    high = 10 * -int(-max(s.hi for s in scores.values()) // 10)
+    step = 10 if high - low <= 60 else 20
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / max(high - low, 10), 2)
+
+    rows = []
+    for column in table.columns:
+        of_set = [(arm, scores[arm, "\0mean" if column.kind == "mean" else column.name]) for arm in summary.arms]
+        dots = [
+            Dot(arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
+            for arm, s in of_set
+        ]
+        rows.append(DotRow(column, tuple(dots)))
+    rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
+    return DotPlot(tuple(rows), tuple((place(t), t) for t in range(low, high + 1, step)))
+
+
+# ------------------------------------------------------------------------------------------------ scatter
+
+WIDTH, HEIGHT = 320, 292  # of one panel, in SVG units; about its size in CSS pixels
+LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 40
+TICK_GAP = 26  # SVG units between labels, so that they do not touch
+TICK_SETS = (
+    range(1, 100),
+    (1, 2, *range(4, 98, 2), 98, 99),
+    (1, 2, *range(5, 96, 5), 98, 99),
+    (1, 2, 5, *range(10, 91, 10), 95, 98, 99),
+    (1, 5, 10, 20, 35, 50, 65, 80, 90, 95, 99),
+    (1, 5, 20, 50, 80, 95, 99),
+    (1, 10, 50, 90, 99),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point: x, y in SVG units and its label. For an arm, `arm` names it and `mean` says whether it is over seeds."""
+
+    x: float
+    y: float
+    label: str
+    arm: str = ""
+    mean: bool = False
+    whisker: tuple[float, float] | None = None  # y of the interval's ends
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One shift's accuracy-on-accuracy plot. Paths are in SVG units; empty where there is no line."""
+
+    name: str
+    note: str
+    description: str
+    fitted: str
+    beyond: str
+    band: str
+    baselines: tuple[Mark, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Small multiples on common axes. Ticks pair a position in SVG units with percents; `diagonal` is y = x."""
+
+    panels: tuple[Panel, ...]
+    x_ticks: tuple[tuple[float, int], ...]
+    y_ticks: tuple[tuple[float, int], ...]
+    diagonal: str
+    scale: str
+
+
+class _Axis:
+    """Percents to SVG units on one scale: `start` and `end` are where the least and greatest of `values` come to lie."""
+
+    def __init__(self, values: Iterable[float], scale: str, start: float, end: float) -> None:
+        self.scale = scale
+        inner = np.clip(np.array(list(values)), 0.3, 99.7)  # 0 % and 100 % have no finite place on a logit axis
+        low, high = self.transformed(inner.min()), self.transformed(inner.max())
+        pad = 0.06 * (high - low) or 0.2
+        self.low, self.high = low - pad, high + pad
+        self.start, self.end = start, end
+
+    def transformed(self, percent: float | np.ndarray) -> np.ndarray:
+        return to_scale(self.scale, np.clip(percent, 0.3, 99.7) / 100)
+
+    def place(self, percent: float) -> float:
+        return self.unit(float(self.transformed(percent)))
+
+    def unit(self, transformed: float) -> float:
+        inside = min(max(transformed, self.low), self.high)
+        return round(self.start + (self.end - self.start) * (inside - self.low) / (self.high - self.low), 2)
+
+    def ticks(self) -> tuple[tuple[float, int], ...]:
+        """As many round percents as fit."""
+        for candidates in TICK_SETS:
+            shown = [(self.place(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
+            gaps = [abs(b[0] - a[0]) for a, b in zip(shown, shown[1:], strict=False)]
+            if not gaps or min(gaps) >= TICK_GAP:
+                break
+        return tuple(shown)
+
+
+def scatter(record: StudyRecord) -> Scatter | None:
+    """Shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
+
+    The band is the line plus and minus two residual standard deviations of the baselines.
+    """
+    summary = record.summary
+    shifts = [*summary.shifts, *summary.left_out]
+    if not shifts:
+        return None
+    cells = [c for c in summary.cells if c.test_set in shifts]
+    models = [b for b in record.baselines if b.test_set in shifts]
+    scale = next((line.transform for line in summary.lines.values()), "logit")
+    x = _Axis([c.clean.value for c in cells] + [b.clean for b in models], scale, LEFT, WIDTH - RIGHT)
+    y = _Axis([c.top1.value for c in cells] + [b.shifted for b in models], scale, HEIGHT - BOTTOM, TOP)
+    panels = tuple(
+        _panel(
+            summary,
+            shift,
+            [c for c in cells if c.test_set == shift],
+            [b for b in models if b.test_set == shift],
+            (x, y),
+        )
+        for shift in shifts
+    )
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
+    return Scatter(panels, x.ticks(), y.ticks(), diagonal, scale)
+
+
+def _panel(
+    summary: Summary, shift: str, cells: Sequence[Cell], models: Sequence[BaselineModel], axes: tuple[_Axis, _Axis]
+) -> Panel:
+    x, y = axes
+    line = summary.lines.get(shift)
+    marks = []
+    for arm in summary.arms:
+        of_arm = [c for c in cells if c.arm == arm]
+        if len(of_arm) > 1:
+            marks += [Mark(x.place(c.clean.value), y.place(c.top1.value), _label(c), arm) for c in of_arm]
+        score = summary.arm_top1[arm, shift]
+        clean = sum(c.clean.value for c in of_arm) / len(of_arm)
+        label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({span(score)})"
+        er = summary.arm_er.get((arm, shift))
+        label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
+        marks.append(
+            Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(score.lo), y.place(score.hi)))
+        )
+    described = "; ".join(mark.label for mark in marks if mark.mean)
+    fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
+    return Panel(
+        name=shift,
+        note=f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
+        description=f"Accuracy on {shift} against clean accuracy. {described}.",
+        fitted=fitted,
+        beyond=beyond,
+        band=band,
+        baselines=tuple(
+            Mark(x.place(b.clean), y.place(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
+            for b in models
+        ),
+        marks=tuple(marks),
+    )
+
+
+def _label(cell: Cell) -> str:
+    return (
+        f"{cell.arm}, seed {cell.seed}: clean {number(cell.clean.value)} %, {cell.test_set} {number(cell.top1.value)} %"
+    )
+
+
+def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:
+    """The line where it was fitted, the line beyond that, and the band, cut to the plot: SVG paths.
+
+    The line is straight in the axes' scale, which is its own.
+    """
+
+    def at(t: float, off: float = 0.0) -> float:
+        return line.intercept + line.slope * t + off * line.residual_sd
+
+    def path(low: float, high: float) -> str:
+        ts = np.linspace(low, high, 60)  # points, so that a line that leaves the plot is cut and not bent
+        inside = [t for t in ts if y.low <= at(t) <= y.high]
+        return "M" + "L".join(f"{x.unit(t)} {y.unit(at(t))}" for t in (inside[0], inside[-1])) if inside else ""
+
+    low, high = max(x.low, float(x.transformed(line.lo))), min(x.high, float(x.transformed(line.hi)))
+    ts = np.linspace(low, high, 60)
+    upper = [f"{x.unit(t)} {y.unit(at(t, 2))}" for t in ts]
+    lower = [f"{x.unit(t)} {y.unit(at(t, -2))}" for t in reversed(ts)]
+    return path(low, high), path(x.low, low) + path(high, x.high), "M" + "L".join([*upper, *lower]) + "z"
+

@@ -1,0 +1,121 @@
+"""The report's tables as plain rows: one shape for HTML, Markdown and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.report.wording import count, difference, is_sure, number, span
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's heading; `note` is a second line ("412 images, 58 classes"), `kind` "clean", "shift", "mean", "out"."""
+
+    name: str
+    note: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One figure as shown: `value` sorts it (None: there is none), `best` marks the column's highest.
+
+    `muted` is a difference whose interval includes zero; `extrapolated` an effective robustness beyond the fitted range.
+    """
+
+    value: float | None
+    text: str = "–"
+    interval: str = ""
+    method: str = ""
+    best: bool = False
+    muted: bool = False
+    extrapolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`rows` pairs an arm with one Entry a column."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+
+
+def accuracy_table(summary: Summary) -> Table:
+    """Top-1 by arm and test set: the clean set, the shifts, their mean, and what is left out of it."""
+
+    def entry(arm: str, column: Column) -> Entry:
+        if column.kind == "mean":
+            return _figure(summary.mean_top1.get(arm))
+        return _figure(summary.arm_top1.get((arm, column.name)))
+
+    return _best_marked(_table(summary, summary.arms, entry))
+
+
+def robustness_table(summary: Summary) -> Table | None:
+    """Effective robustness in points by arm and shift, or None where no shift has a line."""
+    if not summary.lines:
+        return None
+    beyond = {(c.arm, c.test_set) for c in summary.cells if c.extrapolated}
+
+    def entry(arm: str, column: Column) -> Entry:
+        if column.kind == "mean":
+            far = any((arm, shift) in beyond for shift in summary.shifts)
+            return replace(_figure(summary.mean_er.get(arm), signed=True), extrapolated=far)
+        far = (arm, column.name) in beyond
+        return replace(_figure(summary.arm_er.get((arm, column.name)), signed=True), extrapolated=far)
+
+    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"))
+
+
+def difference_table(summary: Summary, figure: str) -> Table | None:
+    """Each arm minus the reference in points, for `figure` "top1" or "er"; None where nothing is compared."""
+    arms = [arm for arm in summary.arms if arm != summary.reference]
+    if not any(d.figure == figure for d in summary.differences):
+        return None
+
+    def entry(arm: str, column: Column) -> Entry:
+        score = difference(summary, arm, MEAN_OF_SHIFTS if column.kind == "mean" else column.name, figure)
+        return replace(_figure(score, signed=True), muted=score is not None and not is_sure(score))
+
+    table = _table(summary, arms, entry)
+    return _without(table, "clean") if figure == "er" else table
+
+
+def _table(summary: Summary, arms: Sequence[str], entry: Callable[[str, Column], Entry]) -> Table:
+    columns = [Column(summary.clean, _size(summary, summary.clean), "clean")]
+    columns += [Column(shift, _size(summary, shift), "shift") for shift in summary.shifts]
+    if summary.shifts:
+        columns.append(Column(MEAN_OF_SHIFTS, count(len(summary.shifts), "set"), "mean"))
+    columns += [Column(name, _size(summary, name), "out") for name in summary.left_out]
+    return Table(tuple(columns), tuple((arm, tuple(entry(arm, c) for c in columns)) for arm in arms))
+
+
+def _size(summary: Summary, test_set: str) -> str:
+    score = next(c.top1 for c in summary.cells if c.test_set == test_set)
+    return f"{count(score.n, 'image')}, {score.classes} classes"
+
+
+def _figure(score: Score | None, signed: bool = False) -> Entry:
+    if score is None:
+        return Entry(None)
+    return Entry(score.value, number(score.value, signed), span(score, signed), score.method)
+
+
+def _best_marked(table: Table) -> Table:
+    """The highest of each column marked, and with it all that reads the same; not where there is one arm alone."""
+    rows = [list(entries) for _, entries in table.rows]
+    for i in range(len(table.columns) if len(rows) > 1 else 0):
+        top = max((row[i].value for row in rows if row[i].value is not None), default=None)
+        for row in rows:
+            if top is not None and row[i].text == number(top, row[i].text.startswith("+")):
+                row[i] = replace(row[i], best=True)
+    return Table(table.columns, tuple((arm, tuple(row)) for (arm, _), row in zip(table.rows, rows, strict=True)))
+
+
+def _without(table: Table, kind: str) -> Table:
+    kept = [i for i, c in enumerate(table.columns) if c.kind != kind]
+    return Table(
+        tuple(table.columns[i] for i in kept), tuple((arm, tuple(row[i] for i in kept)) for arm, row in table.rows)
+    )

@@ -1,0 +1,115 @@
+"""The report of a study on disk: one HTML file that needs no network, Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from genrobust import __version__
+from genrobust.data import Picture, StudyRecord
+from genrobust.errors import UserError
+from genrobust.files import make_folder, replacing
+from genrobust.report.figures import dot_plot, looks, scatter
+from genrobust.report.markdown import markdown
+from genrobust.report.results import record_to_json, summary_to_csv
+from genrobust.report.tables import accuracy_table, difference_table, robustness_table
+from genrobust.report.wording import answer, count, duration, limits, number
+
+OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
+
+
+def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
+    """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
+
+    Each replaces its predecessor whole or not at all. Everything that came from outside is escaped: a class may be
+    called ``<script>``. Raises UserError for a picture that is no PNG or a folder that cannot be written,
+    GenrobustError where the disk fails.
+    """
+    contents = {
+        "report.html": html(record),
+        "report.md": markdown(record),
+        "results.csv": summary_to_csv(record.summary),
+        "results.json": json.dumps(record_to_json(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+    }
+    make_folder(folder)
+    for name, text in contents.items():
+        with replacing(folder / name) as file:
+            file.write(text.encode())
+    return {name: folder / name for name in contents}
+
+
+def html(record: StudyRecord) -> str:
+    """The report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("genrobust", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "duration": duration}
+    environment.globals |= {"count": count}
+    loader = environment.loader
+    assert loader is not None  # it was given above
+    script = loader.get_source(environment, "report.js")[0]
+    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    summary = record.summary
+    classes = gallery(record.pictures)
+    return environment.get_template("report.html.j2").render(
+        record=record,
+        summary=summary,
+        version=__version__,
+        looks=looks(summary),
+        answer=answer(record),
+        limits=limits(record),
+        accuracy=accuracy_table(summary),
+        robustness=robustness_table(summary),
+        differences={figure: difference_table(summary, figure) for figure in ("top1", "er")},
+        dots=dot_plot(summary),
+        scatter=scatter(record),
+        gallery=(classes[:OPEN_CLASSES], classes[OPEN_CLASSES:]),
+        origins=list(dict.fromkeys(p.origin for p in record.pictures)),
+        styles=list(dict.fromkeys(p.style for p in record.pictures if p.style)),
+        sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
+        style=Markup(loader.get_source(environment, "report.css")[0]),  # ours, so not escaped
+        script=Markup(script),
+        script_sha256=sha256,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """A picture as the page shows it: a data: URI, its style and what it shows in words."""
+
+    uri: str
+    style: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryClass:
+    """One class's pictures by where they came from."""
+
+    name: str
+    by_origin: dict[str, tuple[Thumbnail, ...]]
+
+
+def gallery(pictures: Sequence[Picture]) -> list[GalleryClass]:
+    """The pictures by class and origin, all in the order they were given. Raises UserError for what is no PNG."""
+    found: dict[str, dict[str, list[Thumbnail]]] = {}
+    for p in pictures:
+        if not p.png.startswith(b"\x89PNG\r\n\x1a\n"):
+            raise UserError(f"a {p.origin} picture of {p.class_name!r} is no PNG: the report's pictures are PNG bytes")
+        uri = f"data:image/png;base64,{base64.b64encode(p.png).decode()}"
+        alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
+        thumbnail = Thumbnail(uri, p.style, alt, p.caption)
+        found.setdefault(p.class_name, {}).setdefault(p.origin, []).append(thumbnail)
+    return [GalleryClass(name, {o: tuple(t) for o, t in by_origin.items()}) for name, by_origin in found.items()]

@@ -1,0 +1,86 @@
+"""Top-1 accuracy: restricted logits, one-to-many labels, exact intervals, and predictions that do not fit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binom, binomtest
+
+from genrobust.errors import GenrobustError, UserError
+from genrobust.robustness.accuracy import clopper_pearson, correct, own_classes, top1
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 20), (1, 20), (7, 20), (20, 20), (761, 1000)])
+def test_clopper_pearson_is_scipys_exact_interval(k, n):
+    ours, scipys = clopper_pearson(k, n), binomtest(k, n).proportion_ci(method="exact")
+    assert ours == pytest.approx((scipys.low, scipys.high), abs=1e-12)
+
+
+def test_clopper_pearson_bounds_are_where_the_tails_weigh_half_of_what_is_left():
+    lo, hi = clopper_pearson(7, 20, level=0.9)
+    assert binom.sf(6, 20, lo) == pytest.approx(0.05)
+    assert binom.cdf(7, 20, hi) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(("k", "n"), [(3, 2), (-1, 2), (0, 0)])
+def test_clopper_pearson_refuses_impossible_counts(k, n):
+    with pytest.raises(UserError, match="0 <= k <= n"):
+        clopper_pearson(k, n)
+
+
+def test_a_class_subset_set_is_scored_with_logits_restricted_to_its_classes(predictions_of):
+    logits = np.array([[9, 1, 2, 0], [0, 3, 2, 8], [0, 1, 2, 0]], dtype=np.float32)
+    found = predictions_of([0, 0, 0], [2, 1, 1], logits=logits)  # the set holds labels 1 and 2 of 4
+    assert own_classes(found).tolist() == [1, 2]
+    assert correct(found).tolist() == [True, True, False]
+    assert correct(found, classes=range(4)).tolist() == [False, False, False]
+
+
+def test_images_whose_label_is_outside_the_subset_are_left_out(predictions_of):
+    found = predictions_of([0, 1, 2, 3], [0, 1, 1, 3])
+    assert correct(found, classes=[1, 3]).tolist() == [True, True, True]  # the third guesses 2, which is not asked
+    score = top1(found, classes=[1, 3])
+    assert (score.value, score.n, score.classes) == (100, 3, 2)
+    assert score.lo == pytest.approx(100 * 0.025 ** (1 / 3))
+
+
+def test_any_accepted_label_counts_and_all_of_them_are_the_sets_own_classes(predictions_of):
+    found = predictions_of([2, 3, 1], [1, 1, 0], accepted=((1, 2), (1, 2), (0,)))
+    assert own_classes(found).tolist() == [0, 1, 2]
+    assert correct(found, classes=range(4)).tolist() == [True, False, False]
+    # Without class 3 the second image's other logits are level, so its guess is the first class, 0.
+    assert correct(found).tolist() == [True, False, False]
+    assert correct(found, classes=[2, 3]).tolist() == [True, False]  # the third image has no right label among them
+
+
+def test_restricting_to_all_classes_changes_nothing_and_order_and_repeats_do_not_matter(predictions_of):
+    rng = np.random.default_rng(1)
+    found = predictions_of([0] * 50, rng.integers(0, 4, 50), logits=rng.normal(size=(50, 4)).astype(np.float32))
+    assert np.array_equal(correct(found), correct(found, classes=[3, 1, 0, 2, 2]))
+    assert np.array_equal(correct(found), found.logits.argmax(axis=1) == found.labels)
+
+
+def test_nan_logits_are_refused_by_set_and_image(predictions_of):
+    found = predictions_of([0, 1], [0, 1], test_set="emoji")
+    found.logits[1, 2] = np.nan
+    with pytest.raises(GenrobustError, match=r"'emoji'.*1 of 2 images, first 'emoji-1'"):
+        top1(found)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"labels": np.array([0, 9])}, "labels run from 0 to 9"),
+        ({"labels": np.array([0, 1, 1])}, "do not fit 3 labels"),
+        ({"keys": ("a",)}, "1 keys for 2 images"),
+        ({"accepted": ((0,),)}, "1 entries in accepted"),
+    ],
+)
+def test_parts_that_do_not_fit_are_named(predictions_of, change, message):
+    with pytest.raises(UserError, match=message):
+        correct(replace(predictions_of([0, 1], [0, 1]), **change))
+
+
+def test_no_image_in_the_subset_is_an_error_not_a_zero(predictions_of):
+    with pytest.raises(UserError, match="no image has a label"):
+        top1(predictions_of([0, 1], [0, 1]), classes=[2, 3])

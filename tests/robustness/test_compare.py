@@ -1,0 +1,83 @@
+"""Paired differences and resampling: against plain bootstraps, known variances, and their own symmetries."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from genrobust.errors import UserError
+from genrobust.robustness.compare import paired_difference, resampled_means, seed_weights
+
+
+@pytest.fixture
+def arms() -> tuple[np.ndarray, np.ndarray]:
+    """Two arms, three seeds, 600 images; the first is right on 60 %, the second on 50 %, on much the same images."""
+    rng = np.random.default_rng(3)
+    hard = rng.random(600)
+    own = rng.random((2, 3, 600))
+    right = 0.8 * hard + 0.2 * own < np.array([0.6, 0.5])[:, None, None]
+    return right[0], right[1]
+
+
+def test_the_difference_of_an_arm_with_itself_is_exactly_nothing(arms):
+    score = paired_difference(arms[0], arms[0], classes=6)
+    assert (score.value, score.lo, score.hi) == (0, 0, 0)
+
+
+def test_swapping_the_arms_flips_the_interval(arms):
+    ours, swapped = paired_difference(*arms, classes=6), paired_difference(*arms[::-1], classes=6)
+    assert ours.value == pytest.approx(-swapped.value)
+    assert (ours.lo, ours.hi) == pytest.approx((-swapped.hi, -swapped.lo), abs=0.4)  # other draws
+    assert ours.value == pytest.approx(100 * (arms[0].mean() - arms[1].mean()))
+    assert 0 < ours.lo < ours.value < ours.hi
+
+
+def test_pairing_by_image_narrows_the_interval(arms):
+    shuffled = arms[1][:, np.random.default_rng(0).permutation(600)]
+    paired = paired_difference(arms[0][:1], arms[1][:1], classes=6)
+    unpaired = paired_difference(arms[0][:1], shuffled[:1], classes=6)
+    assert paired.value == pytest.approx(unpaired.value)
+    assert unpaired.hi - unpaired.lo > 2 * (paired.hi - paired.lo)
+
+
+def test_with_one_seed_the_interval_is_that_of_the_paired_proportions_and_says_so(arms):
+    score = paired_difference(arms[0][:1], arms[1][:1], classes=6, bootstrap=20_000)
+    delta = 100 * (arms[0][0].astype(float) - arms[1][0])
+    half = norm.ppf(0.975) * delta.std() / np.sqrt(600)
+    assert (score.lo, score.hi) == pytest.approx((score.value - half, score.value + half), abs=0.25)
+    assert score.method == "bootstrap 95 % over images; one seed"
+    assert (score.n, score.classes) == (600, 6)
+
+
+def test_several_seeds_are_resampled_too(arms):
+    better = arms[0].copy()
+    better[1] = True  # one seed is far better, so which seeds were run matters
+    score = paired_difference(better, arms[1], classes=6)
+    assert score.method == "bootstrap 95 % over images and 3 seeds"
+    assert score.hi - score.lo > 3 * (lambda s: s.hi - s.lo)(paired_difference(*arms, classes=6))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seed_weights_carry_the_unbiased_variance_of_a_mean(seeds):
+    values = np.random.default_rng(1).normal(size=seeds)
+    weights = seed_weights(seeds, 200_000, np.random.default_rng(0))
+    assert weights.sum(axis=1) == pytest.approx(np.ones(len(weights)))
+    assert (weights @ values).var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.02)
+
+
+def test_resampled_means_are_those_of_drawing_images_one_by_one():
+    rng = np.random.default_rng(0)
+    columns = rng.random((80, 3)) < [0.2, 0.5, 0.9]
+    members = np.column_stack([np.ones(80, bool), rng.random(80) < 0.5, np.ones(80, bool)])
+    ours = resampled_means(columns, members, 20_000, np.random.default_rng(1))
+    picks = rng.integers(0, 80, size=(20_000, 80))
+    kept = members[picks]
+    plain = (columns[picks] & kept).sum(axis=1) / kept.sum(axis=1)
+    assert ours.mean(axis=0) == pytest.approx(plain.mean(axis=0), abs=0.002)
+    assert ours.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.03)
+    assert np.corrcoef(ours.T) == pytest.approx(np.corrcoef(plain.T), abs=0.03)
+
+
+def test_arms_that_do_not_pair_are_refused(arms):
+    for arm, reference in [(arms[0], arms[1][:2]), (arms[0][0], arms[1][0]), (arms[0][:, :0], arms[1][:, :0])]:
+        with pytest.raises(UserError, match="cannot pair"):
+            paired_difference(arm, reference, classes=6)
