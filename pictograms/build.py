@@ -93,11 +93,11 @@ def stem_of(name: str) -> str:
     return name
 
 
-def to_svg(icon: dict, defaults: dict) -> str:
+def to_svg(icon: dict, defaults: dict, margin: int = MARGIN) -> str:
     """A square, black-on-nothing SVG whose view box keeps the drawing's aspect and is centred."""
     left, top = icon.get("left", defaults.get("left", 0)), icon.get("top", defaults.get("top", 0))
     width, height = icon.get("width", defaults.get("width", 16)), icon.get("height", defaults.get("height", 16))
-    side = max(width, height) * SIZE / (SIZE - 2 * MARGIN)
+    side = max(width, height) * SIZE / (SIZE - 2 * margin)
     box = f"{left - (side - width) / 2:.6g} {top - (side - height) / 2:.6g} {side:.6g} {side:.6g}"
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{SIZE}" '

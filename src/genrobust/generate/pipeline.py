@@ -65,7 +65,7 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     """
     id, folder = locate(config)
     settings = config.model_dump(mode="json", exclude={"model", "alternatives", "revision", "variant"})
-    return {"generator": id, "weights_sha256": weights_hash(folder), **settings}
+    return {"generator": id, "weights_sha256": _hash_folder(folder), **settings}
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
@@ -99,7 +99,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     trained = pipeline.scheduler.config.num_train_timesteps
     if config.steps > trained:
         raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
-    return Generator(pipeline.to(device), config, id, weights_hash(folder), device, width, height)
+    return Generator(pipeline.to(device), config, id, _hash_folder(folder), device, width, height)
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
@@ -111,20 +111,28 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     reasons = []
     for model in (config.model, *config.alternatives):
         folder = embedded_generator() if model == EMBEDDED else Path(model).expanduser()
+        id = model if model == EMBEDDED else folder.resolve().name
         if not folder.exists():
             try:
-                folder = _download(model, config)
+                id, folder = model, _download(model, config)
             except (OSError, ValueError) as error:
                 reasons.append(f"  {model}: {_first_line(error)}")
                 continue
         _check(folder)
-        return (model if not Path(model).expanduser().exists() else folder.resolve().name), folder
+        return id, folder
     tried = "\n".join(reasons)
     raise UserError(f"no generator is to be had; name a diffusers folder or a hub id under generator.model:\n{tried}")
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256, in hex, over the files that a pipeline is made of: weights, configurations, tokenizer."""
+def weights_hash(config: GeneratorConfig) -> str:
+    """SHA-256, in hex, over the files that the generator is made of: weights, configurations, tokenizer.
+
+    Raises UserError as `locate` does. Read once a process for files that do not change.
+    """
+    return _hash_folder(locate(config)[1])
+
+
+def _hash_folder(folder: Path) -> str:
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
     return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
 

@@ -71,12 +71,13 @@ def dot_plot(summary: Summary) -> DotPlot:
     """Every arm's top-1 with its interval on every test set, on one linear axis cut to tens."""
     table = accuracy_table(summary)
     scores = {**summary.arm_top1, **{(arm, "\0mean"): s for arm, s in summary.mean_top1.items()}}
-    low = 10 * int(min(s.lo for s in scores.values()) // 10)
-    high = 10 * -int(-max(s.hi for s in scores.values()) // 10)
-    step = 10 if high - low <= 60 else 20
+    least, most = min(s.lo for s in scores.values()), max(s.hi for s in scores.values())
+    step = 10 if most - least <= 50 else 20
+    low = step * int(least // step)
+    high = max(step * -int(-most // step), low + step)
 
     def place(value: float) -> float:
-        return round(100 * (value - low) / max(high - low, 10), 2)
+        return round(100 * (value - low) / (high - low), 2)
 
     rows = []
     for column in table.columns:

@@ -23,7 +23,7 @@ def markdown(record: StudyRecord) -> str:
     for figure, name in (("top1", "top-1"), ("er", "effective robustness")):
         table = difference_table(summary, figure)
         if table:
-            parts += [f"## Difference to {_escaped(summary.reference)} in {name}, points", _figures(table)]
+            parts += [f"## Difference from {_escaped(summary.reference)} in {name}, points", _figures(table)]
     if summary.lines:
         parts += ["## Baseline lines", _lines(record)]
     parts += ["## What each arm trained on", _arms(record)]
@@ -37,7 +37,7 @@ def markdown(record: StudyRecord) -> str:
 def _figures(table: Table) -> str:
     def shown(entry: Entry) -> str:
         text = entry.text + ("°" if entry.extrapolated else "")
-        return (f"**{text}**" if entry.best else text) + (f" ({entry.interval})" if entry.interval else "")
+        return (f"**{text}**" if entry.best or entry.sure else text) + (f" ({entry.interval})" if entry.interval else "")
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
     rows = [[_escaped(arm), *map(shown, entries)] for arm, entries in table.rows]

@@ -22,7 +22,8 @@ class Column:
 class Entry:
     """One figure as shown: `value` sorts it (None: there is none), `best` marks the column's highest.
 
-    `muted` is a difference whose interval includes zero; `extrapolated` an effective robustness beyond the fitted range.
+    `sure` says whether a difference's interval excludes zero (None: no difference); `extrapolated` marks an effective
+    robustness beyond the fitted range.
     """
 
     value: float | None
@@ -30,7 +31,7 @@ class Entry:
     interval: str = ""
     method: str = ""
     best: bool = False
-    muted: bool = False
+    sure: bool | None = None
     extrapolated: bool = False
 
 
@@ -77,7 +78,7 @@ def difference_table(summary: Summary, figure: str) -> Table | None:
 
     def entry(arm: str, column: Column) -> Entry:
         score = difference(summary, arm, MEAN_OF_SHIFTS if column.kind == "mean" else column.name, figure)
-        return replace(_figure(score, signed=True), muted=score is not None and not is_sure(score))
+        return replace(_figure(score, signed=True), sure=None if score is None else is_sure(score))
 
     table = _table(summary, arms, entry)
     return _without(table, "clean") if figure == "er" else table

@@ -54,7 +54,7 @@ def html(record: StudyRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration}
+    environment.filters |= {"number": number, "duration": duration, "unbroken": lambda text: text.replace(" %", "\u00a0%")}
     environment.globals |= {"count": count}
     loader = environment.loader
     assert loader is not None  # it was given above

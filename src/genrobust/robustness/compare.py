@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,7 @@ class Measured:
     `point` [A, S] and `draws` [B, A, S] in percent or points. Replicate b resamples the same images (and baselines) for
     all arms and seeds, so a difference of two arms within it is a paired one. `n` images, `classes` classes; `over`
     names what was resampled besides seeds ("images", "images and baselines"); `of` says first what the figure is a
-    mean of, if anything.
+    mean of, if anything. No arm's interval leaves `bounds`.
     """
 
     point: np.ndarray
@@ -29,10 +29,12 @@ class Measured:
     classes: int
     over: str
     of: str = ""
+    bounds: tuple[float, float] = (-np.inf, np.inf)
 
     def arm(self, arm: int, seeds: np.ndarray) -> Score:
         """The mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
-        return self._score(self.point[arm], self.draws[:, arm], seeds)
+        score = self._score(self.point[arm], self.draws[:, arm], seeds)
+        return replace(score, lo=max(score.lo, self.bounds[0]), hi=min(score.hi, self.bounds[1]))
 
     def difference(self, arm: int, reference: int, seeds: np.ndarray) -> Score:
         """`arm` minus `reference`, paired by image and seed, as a mean over seeds."""
@@ -62,6 +64,7 @@ def mean_of(parts: Sequence[Measured], of: str) -> Measured:
         classes=max(p.classes for p in parts),
         over=parts[0].over,
         of=of,
+        bounds=parts[0].bounds,
     )
 
 
@@ -118,7 +121,7 @@ def measure_accuracy(right: np.ndarray, classes: int, bootstrap: int, rng: np.ra
     arms, seeds, n = right.shape
     columns = right.reshape(arms * seeds, n).T
     draws = resampled_means(columns, np.ones_like(columns), bootstrap, rng).reshape(bootstrap, arms, seeds)
-    return Measured(100 * right.mean(axis=2), 100 * draws, n, classes, "images")
+    return Measured(100 * right.mean(axis=2), 100 * draws, n, classes, "images", bounds=(0, 100))
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
