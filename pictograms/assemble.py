@@ -50,7 +50,9 @@ def main() -> None:
     # loads and samples with nothing said, or this fails here
     loaded = StableDiffusionPipeline.from_pretrained(args.out / "generator")
     loaded.set_progress_bar_config(disable=True)
-    image = loaded("a line icon of a camera", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).images[0]
+    image = loaded("a line icon of a camera", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).images[
+        0
+    ]
     print(f"sampled {image.size[0]}x{image.size[1]}", flush=True)
 
 

@@ -7,7 +7,6 @@ killed and started again ends in the weights of an undisturbed one.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +72,7 @@ def train(
                 tensors[f"v.{i}"] = optimizer.state[p]["exp_avg_sq"].clone()
         part = state.with_suffix(".part")
         save_file({k: v.contiguous() for k, v in tensors.items()}, part)
-        os.replace(part, state)
+        part.replace(state)
 
     model.train()
     last_save = last_print = time.monotonic()

@@ -10,6 +10,7 @@ al. 2020). Zero-shot top-1 on *wild-val* is printed at the end; nothing else is 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,6 @@ def train_tokenizer(texts: list[str], folder: Path) -> CLIPTokenizer:
         vocab_size=VOCABULARY - 256, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
     learner.train_from_iterator([t.lower() for t in texts], trainer)
-    import json
-
     merges = [tuple(m) for m in json.loads(learner.to_str())["model"]["merges"]]
     tokens = alphabet + [a + "</w>" for a in alphabet]  # every byte, so that no text is unknown
     for left, right in merges:
@@ -54,13 +53,28 @@ def train_tokenizer(texts: list[str], folder: Path) -> CLIPTokenizer:
 
 def build(tokenizer: CLIPTokenizer) -> CLIPModel:
     """The untrained model: text 4 layers of 128, vision 6 layers of 160 on 8x8 patches of 64 px; 3.2 M parameters."""
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
     text = CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
-        max_position_embeddings=CONTEXT, projection_dim=128, **ids,
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=CONTEXT,
+        projection_dim=128,
+        **ids,
     )
     vision = CLIPVisionConfig(
-        hidden_size=160, intermediate_size=640, num_hidden_layers=6, num_attention_heads=5, image_size=64, patch_size=8,
+        hidden_size=160,
+        intermediate_size=640,
+        num_hidden_layers=6,
+        num_attention_heads=5,
+        image_size=64,
+        patch_size=8,
         projection_dim=128,
     )
     return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=128))
@@ -79,7 +93,9 @@ def embed_images(model: CLIPModel, x: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def zero_shot(model: CLIPModel, tokenizer: CLIPTokenizer, images: np.ndarray, labels: np.ndarray, prompts: list[str]) -> float:
+def zero_shot(
+    model: CLIPModel, tokenizer: CLIPTokenizer, images: np.ndarray, labels: np.ndarray, prompts: list[str]
+) -> float:
     """Top-1 in percent: class embeddings are the mean over class-only and style captions, as CLIP's ensembles are."""
     classes = torch.stack(
         [F.normalize(embed_texts(model, tokenizer, captions(p, None) + captions(p)).mean(0), dim=0) for p in prompts]

@@ -78,7 +78,10 @@ def whiten(vae: AutoencoderKL, images: np.ndarray) -> None:
     back.bias.add_((back.weight[:, :, 0, 0] * mean).sum(1))
     back.weight.mul_(std[None, :, None, None])
     vae.register_to_config(scaling_factor=1.0)
-    print(f"latents before: mean {mean.abs().max():.2f} at the most, deviation {std.min():.2f} to {std.max():.2f}", flush=True)
+    print(
+        f"latents before: mean {mean.abs().max():.2f} at the most, deviation {std.min():.2f} to {std.max():.2f}",
+        flush=True,
+    )
 
 
 def main() -> None:

@@ -56,7 +56,8 @@ def rows_of(summary: Summary) -> list[BaselineModel]:
     for arm in summary.arms:
         for test in dict.fromkeys(cell.test_set for cell in summary.cells if cell.test_set != summary.clean):
             cells = [c for c in summary.cells if (c.arm, c.test_set) == (arm, test)]
-            clean, shifted = (sum(values) / len(cells) for values in zip(*((c.clean.value, c.top1.value) for c in cells)))
+            clean = sum(c.clean.value for c in cells) / len(cells)
+            shifted = sum(c.top1.value for c in cells) / len(cells)
             rows.append(BaselineModel(arm, test, clean, shifted))
     return rows
 

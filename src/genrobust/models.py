@@ -116,6 +116,11 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
         file.write(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
 
 
+def is_checkpoint(folder: Path) -> bool:
+    """Whether `folder` holds a finished checkpoint: the JSON is written last."""
+    return (folder / CONFIG).is_file()
+
+
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     """What the checkpoint in `folder` is, without its weights.
 

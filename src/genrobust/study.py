@@ -32,6 +32,7 @@ from genrobust.data import (
     StudyRecord,
     Summary,
     digest,
+    slug,
 )
 from genrobust.errors import UserError
 from genrobust.files import make_folder, replacing
@@ -126,9 +127,12 @@ class Study:
     @cached_property
     def generated(self) -> ImageSet:
         """The generated images, made now where they are not there yet."""
-        if self.recipe.data.generated is not None:
-            return self._user_images("generated", self.recipe.data.generated)
         from genrobust.generate.run import generate
+        from genrobust.sources.folders import load_generated
+
+        brought = load_generated(self.recipe.data)
+        if brought is not None:
+            return brought
 
         recipe = self.recipe
         assert recipe.generator is not None
@@ -157,25 +161,26 @@ class Study:
 
     @cached_property
     def retrieved(self) -> ImageSet:
-        """Images taken from the generator's training data: the generated arm's size-matched control."""
-        if self.recipe.data.retrieved is not None:
-            return self._user_images("retrieved", self.recipe.data.retrieved)
+        """Images taken from the generator's training data: the generated arm's size-matched control.
+
+        Without generated images to match, all of them.
+        """
         from genrobust.sources.retrieval import retrieve
 
-        if self.data.retrieval is None:
+        pool = self.data.retrieval
+        if pool is None:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
-        return retrieve(self.data.retrieval, self.generated)
-
-    def _user_images(self, name: str, folder: Path) -> ImageSet:
-        from genrobust.sources.folders import open_folder
-
-        return open_folder(folder, self.data.labels, self.recipe.data.same_class, name=name)
+        return retrieve(pool, self.generated) if "generated" in self.recipe.sources() else pool
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that an arm trains on."""
         from genrobust.train.mixture import Mixture, Part
 
-        sets = {"real": lambda: self.data.train, "generated": lambda: self.generated, "retrieved": lambda: self.retrieved}
+        sets = {
+            "real": lambda: self.data.train,
+            "generated": lambda: self.generated,
+            "retrieved": lambda: self.retrieved,
+        }
         return Mixture(
             [Part(p.source, sets[p.source](), p.weight, p.per_class, p.fraction) for p in parts],
             train.batch_size,
@@ -222,7 +227,7 @@ class Study:
         sets = {name: self.data.tests[name] for name in self.tests}
         with self._timed("evaluate", "test images") as stage:
             folder = self.out / "predictions" / checkpoint.name
-            stage.missing = sum(len(s) for n, s in sets.items() if not (folder / f"{n}.npz").exists())
+            stage.missing = sum(len(s) for n, s in sets.items() if not (folder / f"{slug(n)}.npz").exists())
             return predict(
                 checkpoint,
                 sets,
@@ -304,10 +309,8 @@ class Study:
 
     def _notes(self, rows: list[BaselineModel]) -> Iterator[str]:
         if len(self.recipe.seeds) < 3:
-            yield (
-                f"{len(self.recipe.seeds)} training seed{'s' if len(self.recipe.seeds) > 1 else ''}: differences between "
-                "arms show what happened here and claim nothing in general; three seeds or more would."
-            )
+            seeds = "One training seed" if len(self.recipe.seeds) == 1 else "Two training seeds"
+            yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
         if not rows:
             yield "No baseline models: without them there is no line, and so no effective robustness."
         if "retrieved" in self.recipe.sources() and "generated" in self.recipe.sources():
@@ -335,9 +338,7 @@ class Study:
                     image = images.image(index)
                     image.thumbnail((128, 128), Image.Resampling.LANCZOS)
                     image.save(png, "PNG")
-                    yield Picture(
-                        png.getvalue(), origin, classes[label].name, images.styles[index], images.keys[index]
-                    )
+                    yield Picture(png.getvalue(), origin, classes[label].name, images.styles[index], images.keys[index])
 
     # ------------------------------------------------------------------------------------------- what there is to do
 
@@ -383,7 +384,9 @@ class Study:
         yield timer
         spent = time.monotonic() - began if timer.missing else 0.0
         before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
-        now = StageRecord(stage, before.seconds + spent, before.items + timer.missing, unit, before.reused and not spent)
+        now = StageRecord(
+            stage, before.seconds + spent, before.items + timer.missing, unit, before.reused and not spent
+        )
         self._stages[stage] = now
         if spent:
             _remember_rate(self.out, stage, timer.missing / spent, unit)

@@ -22,7 +22,7 @@ def tiny_pipeline(folder: Path) -> StableDiffusionPipeline:
     tokens = ["<|startoftext|>", "<|endoftext|>", *letters]
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=32)
+    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
     torch.manual_seed(0)
     text_encoder = CLIPTextModel(
         CLIPTextConfig(
@@ -31,7 +31,7 @@ def tiny_pipeline(folder: Path) -> StableDiffusionPipeline:
             intermediate_size=32,
             num_hidden_layers=1,
             num_attention_heads=2,
-            max_position_embeddings=32,
+            max_position_embeddings=77,
             bos_token_id=0,
             eos_token_id=1,
         )
@@ -57,7 +57,7 @@ def tiny_pipeline(folder: Path) -> StableDiffusionPipeline:
         norm_num_groups=4,
         sample_size=64,
     )
-    scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False)
+    scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1)
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,

@@ -80,12 +80,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     transformers.utils.logging.disable_progress_bar()
     try:
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder,
-            torch_dtype=getattr(torch, config.dtype),
-            variant=config.variant,
-            use_safetensors=True,
-            local_files_only=True,
-            **off,
+            folder, variant=config.variant, use_safetensors=True, local_files_only=True, **off
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
@@ -99,7 +94,9 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     trained = pipeline.scheduler.config.num_train_timesteps
     if config.steps > trained:
         raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
-    return Generator(pipeline.to(device), config, id, _hash_folder(folder), device, width, height)
+    # The dtype is set here and not above, because a folder may mix them: fp16 UNet, fp32 text encoder.
+    pipeline.to(device, getattr(torch, config.dtype))
+    return Generator(pipeline, config, id, _hash_folder(folder), device, width, height)
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -93,8 +94,20 @@ def dot_plot(summary: Summary) -> DotPlot:
 
 # ------------------------------------------------------------------------------------------------ scatter
 
-WIDTH, HEIGHT = 320, 292  # of one panel, in SVG units; about its size in CSS pixels
-LEFT, RIGHT, TOP, BOTTOM = 38, 8, 8, 40
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A panel's size and where its axes lie, in SVG units, which are about CSS pixels."""
+
+    width: int = 320
+    height: int = 292
+    left: int = 38
+    right: int = 312
+    top: int = 8
+    bottom: int = 252
+
+
+FRAME = Frame()
 TICK_GAP = 26  # SVG units between labels, so that they do not touch
 TICK_SETS = (
     range(1, 100),
@@ -145,21 +158,22 @@ class Scatter:
 
 
 class _Axis:
-    """Percents to SVG units on one scale: `start` and `end` are where the least and greatest of `values` come to lie."""
+    """Percents to SVG units on one scale, from `start` to `end` with a margin about all of `values`."""
 
     def __init__(self, values: Iterable[float], scale: str, start: float, end: float) -> None:
         self.scale = scale
-        inner = np.clip(np.array(list(values)), 0.3, 99.7)  # 0 % and 100 % have no finite place on a logit axis
-        low, high = self.transformed(inner.min()), self.transformed(inner.max())
+        all_values = list(values)
+        low, high = self.transformed(min(all_values)), self.transformed(max(all_values))
         pad = 0.06 * (high - low) or 0.2
         self.low, self.high = low - pad, high + pad
         self.start, self.end = start, end
 
-    def transformed(self, percent: float | np.ndarray) -> np.ndarray:
-        return to_scale(self.scale, np.clip(percent, 0.3, 99.7) / 100)
+    def transformed(self, percent: float) -> float:
+        """On the axis' scale; 0 % and 100 %, which have no finite place there, come to lie at its edge."""
+        return float(to_scale(self.scale, min(max(percent, 0.3), 99.7) / 100))
 
     def place(self, percent: float) -> float:
-        return self.unit(float(self.transformed(percent)))
+        return self.unit(self.transformed(percent))
 
     def unit(self, transformed: float) -> float:
         inside = min(max(transformed, self.low), self.high)
@@ -169,7 +183,7 @@ class _Axis:
         """As many round percents as fit."""
         for candidates in TICK_SETS:
             shown = [(self.place(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
-            gaps = [abs(b[0] - a[0]) for a, b in zip(shown, shown[1:], strict=False)]
+            gaps = [abs(b[0] - a[0]) for a, b in pairwise(shown)]
             if not gaps or min(gaps) >= TICK_GAP:
                 break
         return tuple(shown)
@@ -187,8 +201,8 @@ def scatter(record: StudyRecord) -> Scatter | None:
     cells = [c for c in summary.cells if c.test_set in shifts]
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), "logit")
-    x = _Axis([c.clean.value for c in cells] + [b.clean for b in models], scale, LEFT, WIDTH - RIGHT)
-    y = _Axis([c.top1.value for c in cells] + [b.shifted for b in models], scale, HEIGHT - BOTTOM, TOP)
+    x = _Axis([c.clean.value for c in cells] + [b.clean for b in models], scale, FRAME.left, FRAME.right)
+    y = _Axis([c.top1.value for c in cells] + [b.shifted for b in models], scale, FRAME.bottom, FRAME.top)
     panels = tuple(
         _panel(
             summary,
@@ -259,9 +273,8 @@ def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:
         inside = [t for t in ts if y.low <= at(t) <= y.high]
         return "M" + "L".join(f"{x.unit(t)} {y.unit(at(t))}" for t in (inside[0], inside[-1])) if inside else ""
 
-    low, high = max(x.low, float(x.transformed(line.lo))), min(x.high, float(x.transformed(line.hi)))
+    low, high = (min(max(x.transformed(percent), x.low), x.high) for percent in (line.lo, line.hi))
     ts = np.linspace(low, high, 60)
     upper = [f"{x.unit(t)} {y.unit(at(t, 2))}" for t in ts]
     lower = [f"{x.unit(t)} {y.unit(at(t, -2))}" for t in reversed(ts)]
     return path(low, high), path(x.low, low) + path(high, x.high), "M" + "L".join([*upper, *lower]) + "z"
-

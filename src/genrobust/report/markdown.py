@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from genrobust.data import StudyRecord
 from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, robustness_table
-from genrobust.report.wording import answer, duration, limits
+from genrobust.report.wording import EN_DASH, answer, duration, limits
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|!~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -37,7 +37,9 @@ def markdown(record: StudyRecord) -> str:
 def _figures(table: Table) -> str:
     def shown(entry: Entry) -> str:
         text = entry.text + ("°" if entry.extrapolated else "")
-        return (f"**{text}**" if entry.best or entry.sure else text) + (f" ({entry.interval})" if entry.interval else "")
+        return (f"**{text}**" if entry.best or entry.sure else text) + (
+            f" ({entry.interval})" if entry.interval else ""
+        )
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
     rows = [[_escaped(arm), *map(shown, entries)] for arm, entries in table.rows]
@@ -58,7 +60,7 @@ def _lines(record: StudyRecord) -> str:
                 f"{line.r2:.3f}",
                 str(line.n),
                 f"{line.residual_sd:.3f}",
-                f"{line.lo:.1f}–{line.hi:.1f}",
+                f"{line.lo:.1f}{EN_DASH}{line.hi:.1f}",
             ]
             for line in record.summary.lines.values()
         ],
@@ -85,10 +87,7 @@ def _arms(record: StudyRecord) -> str:
 def _stages(record: StudyRecord) -> str:
     return _rows(
         ["stage", "time", "made"],
-        [
-            [s.stage, "found done" if s.reused else duration(s.seconds), f"{s.items:,} {s.unit}"]
-            for s in record.stages
-        ],
+        [[s.stage, "found done" if s.reused else duration(s.seconds), f"{s.items:,} {s.unit}"] for s in record.stages],
     )
 
 

@@ -1,23 +1,26 @@
 "use strict";
-// Sort a table by a clicked heading: first the highest on top, then the lowest, figures before gaps.
+// Sort a table by a clicked heading, and the other way at the next click. Gaps stay last.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    const first = column === 0 ? "ascending" : "descending"; // names from A, figures from the highest
+    const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
     head.querySelector("button").addEventListener("click", () => {
-      const descending = head.ariaSort !== "descending";
-      const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
-      const numeric = (text) => (text === "" ? (descending ? -Infinity : Infinity) : Number(text));
-      const rows = [...table.tBodies[0].rows].sort((a, b) =>
-        column === 0 ? key(a).localeCompare(key(b)) : numeric(key(a)) - numeric(key(b)));
-      if (descending === (column !== 0)) rows.reverse();
-      heads.forEach((other) => { other.ariaSort = "none"; });
-      head.ariaSort = descending ? "descending" : "ascending";
+      const order = head.ariaSort === first ? (column === 0 ? "descending" : "ascending") : first;
+      const sign = order === "ascending" ? 1 : -1;
+      const rows = [...table.tBodies[0].rows].sort((a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (x === "" || y === "") return (x === "") - (y === "");
+        return sign * (column === 0 ? x.localeCompare(y) : x - y);
+      });
+      for (const other of heads) other.ariaSort = "none";
+      head.ariaSort = order;
       table.tBodies[0].append(...rows);
     });
   });
 }
 
-// Show one style of the gallery, or all.
+// Show one style of the gallery, or all. Without this script all are shown.
 const filter = document.querySelector(".filter");
 if (filter) {
   filter.hidden = false;

@@ -30,10 +30,6 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
     try:
         if value["format"] != FORMAT:
             raise UserError(f"a summary of format {value['format']}, but this version reads {FORMAT}: evaluate again")
-        by_test = {
-            key: {(row["arm"], row["test_set"]): _score(row) for row in value[key]} for key in ("arm_top1", "arm_er")
-        }
-        means = {key: {arm: _score(row) for arm, row in value[key].items()} for key in ("mean_top1", "mean_er")}
         return Summary(
             arms=tuple(value["arms"]),
             reference=value["reference"],
@@ -43,9 +39,11 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
             left_out=dict(value["left_out"]),
             cells=tuple(_cell(row) for row in value["cells"]),
             lines={shift: Line(**row) for shift, row in value["lines"].items()},
+            arm_top1=_by_arm_and_set(value["arm_top1"]),
+            arm_er=_by_arm_and_set(value["arm_er"]),
+            mean_top1={arm: _score(row) for arm, row in value["mean_top1"].items()},
+            mean_er={arm: _score(row) for arm, row in value["mean_er"].items()},
             differences=tuple(Difference(**{**row, "score": _score(row["score"])}) for row in value["differences"]),
-            **by_test,
-            **means,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None
@@ -100,6 +98,10 @@ def _csv_rows(summary: Summary) -> Iterator[dict[str, Any]]:
 
 def _score(row: dict[str, Any]) -> Score:
     return Score(**{name: row[name] for name in Score.__slots__})
+
+
+def _by_arm_and_set(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Score]:
+    return {(row["arm"], row["test_set"]): _score(row) for row in rows}
 
 
 def _cell(row: dict[str, Any]) -> Cell:

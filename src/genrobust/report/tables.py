@@ -6,12 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import count, difference, is_sure, number, span
+from genrobust.report.wording import EN_DASH, count, difference, is_sure, number, span
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading; `note` is a second line ("412 images, 58 classes"), `kind` "clean", "shift", "mean", "out"."""
+    """A column's heading: `note` says its size ("412 images, 58 classes"), `kind` is clean, shift, mean or out.
+
+    "out" is a shift that was left out of the mean.
+    """
 
     name: str
     note: str
@@ -27,7 +30,7 @@ class Entry:
     """
 
     value: float | None
-    text: str = "–"
+    text: str = EN_DASH
     interval: str = ""
     method: str = ""
     best: bool = False
@@ -108,10 +111,11 @@ def _best_marked(table: Table) -> Table:
     """The highest of each column marked, and with it all that reads the same; not where there is one arm alone."""
     rows = [list(entries) for _, entries in table.rows]
     for i in range(len(table.columns) if len(rows) > 1 else 0):
-        top = max((row[i].value for row in rows if row[i].value is not None), default=None)
-        for row in rows:
-            if top is not None and row[i].text == number(top, row[i].text.startswith("+")):
-                row[i] = replace(row[i], best=True)
+        shown = {r: row[i].value for r, row in enumerate(rows)}
+        values = [value for value in shown.values() if value is not None]
+        for r, value in shown.items():
+            if value is not None and number(value) == number(max(values)):
+                rows[r][i] = replace(rows[r][i], best=True)
     return Table(table.columns, tuple((arm, tuple(row)) for (arm, _), row in zip(table.rows, rows, strict=True)))
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from genrobust.data import MEAN_OF_SHIFTS, Difference, Score, StudyRecord, Summary
 
+MINUS, EN_DASH = "\u2212", "\u2013"
 
 
 def number(value: float, signed: bool = False) -> str:
     """One decimal with a true minus sign: "57.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
     rounded = round(value, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", "−")
+    return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", MINUS)
 
 
 def span(score: Score, signed: bool = False) -> str:
     """The interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`."""
-    between = " to " if signed else "–"
+    between = " to " if signed else EN_DASH
     return f"{number(score.lo, signed)}{between}{number(score.hi, signed)}"
 
 
@@ -84,7 +85,9 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
     summary = record.summary
     notes = [caveat(summary)]
     if len(summary.arms) > 2:
-        notes.append("Intervals are not widened for the number of comparisons: of many, a few miss by chance.")
+        notes.append(
+            "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by chance."
+        )
     subsets = [c.test_set for c in summary.cells if c.top1.classes < c.top1_all.classes and c.test_set != summary.clean]
     if subsets:
         names = ", ".join(dict.fromkeys(subsets))
@@ -96,8 +99,8 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
     if summary.lines:
         notes.append(
             "Effective robustness is shifted accuracy minus what the line of the baseline models predicts from clean "
-            "accuracy, in points. ° marks figures for which some clean accuracy lies outside those the line was fitted "
-            "on; they extrapolate."
+            "accuracy, in points. ° marks figures that extrapolate: some clean accuracy in them lies outside those the "
+            "line was fitted on."
         )
     else:
         notes.append("No baseline models were scored on these test sets, so there is no effective robustness.")
@@ -125,10 +128,13 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
     reference, clean = summary.reference, difference(summary, arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
     if not summary.shifts:
-        return f"No shifted test set is large enough to average over; on {summary.clean}, {arm} {_against(clean, reference)}."
+        why = "No shifted test set is large enough to average over"
+        return f"{why}; on {summary.clean}, {arm} {_against(clean, reference)}."
     gained = difference(summary, arm, MEAN_OF_SHIFTS)
     assert gained is not None  # a mean over shifts exists for all arms or none
-    over = "On the one shifted test set" if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
+    over = (
+        "On the one shifted test set" if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
+    )
     averaged = "reached" if len(summary.shifts) == 1 else "averaged"
     return (
         f"{over}, {arm} {averaged} {number(summary.mean_top1[arm].value)} % top-1 and {reference} "

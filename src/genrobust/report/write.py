@@ -16,7 +16,7 @@ from genrobust import __version__
 from genrobust.data import Picture, StudyRecord
 from genrobust.errors import UserError
 from genrobust.files import make_folder, replacing
-from genrobust.report.figures import dot_plot, looks, scatter
+from genrobust.report.figures import FRAME, dot_plot, looks, scatter
 from genrobust.report.markdown import markdown
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import accuracy_table, difference_table, robustness_table
@@ -54,7 +54,11 @@ def html(record: StudyRecord) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "duration": duration, "unbroken": lambda text: text.replace(" %", "\u00a0%")}
+    environment.filters |= {
+        "number": number,
+        "duration": duration,
+        "unbroken": lambda text: text.replace(" %", "\u00a0%"),
+    }
     environment.globals |= {"count": count}
     loader = environment.loader
     assert loader is not None  # it was given above
@@ -74,6 +78,7 @@ def html(record: StudyRecord) -> str:
         differences={figure: difference_table(summary, figure) for figure in ("top1", "er")},
         dots=dot_plot(summary),
         scatter=scatter(record),
+        frame=FRAME,
         gallery=(classes[:OPEN_CLASSES], classes[OPEN_CLASSES:]),
         origins=list(dict.fromkeys(p.origin for p in record.pictures)),
         styles=list(dict.fromkeys(p.style for p in record.pictures if p.style)),
