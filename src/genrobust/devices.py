@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from genrobust.errors import UserError
@@ -38,12 +37,12 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def set_threads(n: int) -> None:
-    """Let torch use `n` CPU threads; 0 means one a core. Sums depend on the number, so a recipe fixes it.
+    """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it.
 
-    Raises UserError for a negative `n`.
+    Raises UserError for less than one.
     """
     import torch
 
-    if n < 0:
-        raise UserError(f"threads must be 0 (one a core) or more, got {n}")
-    torch.set_num_threads(n or os.cpu_count() or 1)
+    if n < 1:
+        raise UserError(f"threads must be 1 or more, got {n}")
+    torch.set_num_threads(n)

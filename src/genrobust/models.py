@@ -73,7 +73,8 @@ def create_classifier(
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         what = f"{architecture} with {arguments}" if arguments else architecture
         raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
-    mean, std = (network.pretrained_cfg.get(k) or (0.5, 0.5, 0.5) for k in ("mean", "std"))
+    known: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
+    mean, std = (known.get(key) or (0.5, 0.5, 0.5) for key in ("mean", "std"))
     return Classifier(network, mean, std)
 
 

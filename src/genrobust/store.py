@@ -115,18 +115,21 @@ def write_shard(folder: Path, index: int, samples: Sequence[Sample], rejected: S
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for sample in samples:
                 rows.append(_add(tar, sample))
-        size = file.tell()
         file.flush()
-        sha256 = _sha256_of(Path(file.name))
-    rows += [{**meta, "status": GIVEN_UP} for meta in rejected]
+        facts = {"tar_sha256": _sha256_of(Path(file.name)), "tar_size": str(file.tell())}
+        sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)], facts)
+        _parquet(folder, index).unlink(missing_ok=True)  # while it is written anew, a shard is not done
+    with replacing(_parquet(folder, index)) as file:
+        file.write(sidecar)
+
+
+def _sidecar(rows: list[dict[str, Any]], facts: dict[str, str]) -> bytes:
     unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
     if unknown:
         raise ValueError(f"metadata without a column: {', '.join(unknown)}")
-    facts = {"format": str(FORMAT), "tar_sha256": sha256, "tar_size": str(size)}
-    sidecar = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), sidecar, compression="zstd")
-    with replacing(_parquet(folder, index)) as file:
-        file.write(sidecar.getvalue())
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def _add(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:

@@ -77,11 +77,14 @@ def generator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+Change = Callable[[StableDiffusionPipeline], object]
+
+
 @pytest.fixture(scope="session")
-def changed_generator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[StableDiffusionPipeline], object]], Path]:
+def changed_generator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Change], Path]:
     """Makes a folder of the tiny pipeline after `change` has had its way with it."""
 
-    def make(change: Callable[[StableDiffusionPipeline], object]) -> Path:
+    def make(change: Change) -> Path:
         pipeline = tiny_pipeline(tmp_path_factory.mktemp("tokenizer"))
         with torch.no_grad():
             change(pipeline)

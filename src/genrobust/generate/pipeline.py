@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -75,15 +76,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     damaged file, a size that is no multiple of 8 pixels, more steps than it was trained with.
     """
     id, folder = locate(config)
-    off: dict[str, Any] = {} if config.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, variant=config.variant, use_safetensors=True, local_files_only=True, **off
-        )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
+    pipeline = _load(folder, config)
     if config.safety_checker and pipeline.safety_checker is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
@@ -94,9 +87,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     trained = pipeline.scheduler.config.num_train_timesteps
     if config.steps > trained:
         raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
-    # The dtype is set here and not above, because a folder may mix them: fp16 UNet, fp32 text encoder.
-    pipeline.to(device, getattr(torch, config.dtype))
-    return Generator(pipeline, config, id, _hash_folder(folder), device, width, height)
+    return Generator(pipeline.to(device), config, id, _hash_folder(folder), device, width, height)
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
@@ -152,6 +143,28 @@ def _download(model: str, config: GeneratorConfig) -> Path:
     return Path(
         DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
     )
+
+
+def _load(folder: Path, config: GeneratorConfig) -> Any:
+    """The folder's pipeline, all of it in the recipe's dtype whatever the files are in; raises UserError."""
+    off: dict[str, Any] = {} if config.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # newer diffusers say dtype, older know only this
+            return StableDiffusionPipeline.from_pretrained(
+                folder,
+                torch_dtype=getattr(torch, config.dtype),
+                variant=config.variant,
+                use_safetensors=True,
+                local_files_only=True,
+                **off,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
 
 
 def _check(folder: Path) -> None:

@@ -84,9 +84,10 @@ def generate(
         raise UserError(f"there is no shard {beyond[0]}: the plan has {len(parts)}, counted from 0")
     chosen = resolve_device(device)
     set_threads(threads)
+    manifest = manifest_of(plan, generator, config, labels)
     make_folder(out)
     with lock(out, shared=shards is not None):
-        claim(out, manifest_of(plan, generator, config, labels))
+        claim(out, manifest)
         if shards is None:
             remove_leftovers(out)
         done = set(done_shards(out))

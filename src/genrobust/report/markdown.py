@@ -9,7 +9,7 @@ from genrobust.data import StudyRecord
 from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, robustness_table
 from genrobust.report.wording import EN_DASH, answer, duration, limits
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#|!~&])")  # what Markdown or the HTML in it might read as markup
+_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
 
 def markdown(record: StudyRecord) -> str:

@@ -5,35 +5,38 @@ from __future__ import annotations
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.data import MEAN_OF_SHIFTS, Summary
+from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.tables import accuracy_table
 from genrobust.report.wording import caveat, difference, is_sure, number, span
 
 
 def final_table(summary: Summary) -> RichTable:
-    """Top-1 by arm and test set, then the mean's difference to the reference and the mean effective robustness."""
+    """Top-1 by test set (rows) and arm (columns), then the mean's difference and effective robustness.
+
+    Test sets are rows because there are usually more of them than arms: so it fits 80 columns.
+    """
     accuracy = accuracy_table(summary)
-    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary), title_justify="left", header_style="")
-    table.add_column("arm", no_wrap=True)
-    for column in accuracy.columns:
-        left_out = "†" if column.kind == "out" else ""
-        table.add_column(Text(column.name + left_out, style="bold" if column.kind == "mean" else ""), justify="right")
+    left_out = " † left out of the mean." if summary.left_out else ""
+    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + left_out, title_justify="left")
+    table.add_column("test set")
+    for arm in summary.arms:
+        table.add_column(Text(arm), justify="right")
+    for i, column in enumerate(accuracy.columns):
+        entries = [row[i] for _, row in accuracy.rows]
+        cells = [Text(entry.text, style="bold" if entry.best else "") for entry in entries]
+        name = Text(f"{column.name} †" if column.kind == "out" else column.name)
+        table.add_row(name, *cells, style="dim" if column.kind == "out" else "", end_section=column.kind == "mean")
     if summary.mean_top1:
-        table.add_column(Text(f"minus {summary.reference}"), justify="right")
+        gains = [difference(summary, arm, MEAN_OF_SHIFTS) for arm in summary.arms]
+        table.add_section()
+        table.add_row(Text(f"mean minus {summary.reference}"), *(_gain(score) for score in gains))
     if summary.mean_er:
-        table.add_column("effective robustness", justify="right")
-    for arm, entries in accuracy.rows:
-        cells = [Text(arm)]
-        for column, entry in zip(accuracy.columns, entries, strict=True):
-            style = "bold" if entry.best else "dim" if column.kind == "out" else ""
-            cells.append(Text(entry.text, style=style))
-        gained = difference(summary, arm, MEAN_OF_SHIFTS)
-        if gained is not None:
-            sure = "bold" if is_sure(gained) else "dim"
-            cells.append(Text(f"{number(gained.value, True)} ({span(gained, True)})", style=sure))
-        elif summary.mean_top1:
-            cells.append(Text("reference", style="dim"))
-        if summary.mean_er:
-            cells.append(Text(number(summary.mean_er[arm].value, True)))
-        table.add_row(*cells)
+        ers = [summary.mean_er[arm] for arm in summary.arms]
+        table.add_row("effective robustness", *(Text(f"{number(s.value, True)}\n{span(s, True)}") for s in ers))
     return table
+
+
+def _gain(score: Score | None) -> Text:
+    if score is None:
+        return Text("reference", style="dim")
+    return Text(f"{number(score.value, True)}\n{span(score, True)}", style="bold" if is_sure(score) else "dim")

@@ -48,8 +48,8 @@ def summarize(
     weights = seed_weights(len(seeds), bootstrap, rng)
     scored = score_sets(predictions, arms, seeds, clean, tests)
     measured = measure(scored, lines, baselines, bootstrap, rng)
-    counts = {shift: scored[shift].right.shape[2] for shift in shifts}
-    left_out = {shift: f"{n} images, fewer than {min_images}" for shift, n in counts.items() if n < min_images}
+    sizes = {shift: scored[shift].right.shape[2] for shift in shifts}
+    left_out = {shift: f"{n} images, fewer than {min_images}" for shift, n in sizes.items() if n < min_images}
     in_mean = tuple(shift for shift in shifts if shift not in left_out)
     cells = tuple(
         _cell((arm, a), (seed, s), test, scored[test], measured.get(("er", test)), lines.get(test))

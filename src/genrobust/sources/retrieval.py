@@ -5,28 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
-from PIL import Image
 
-from genrobust.data import ImageSet, digest
+from genrobust.data import ImageSet, Subset
 from genrobust.errors import UserError
-
-
-class Subset:
-    """Some images of another set, in the order of `indices`."""
-
-    def __init__(self, name: str, images: ImageSet, indices: np.ndarray) -> None:
-        self.name = name
-        self._images, self._indices = images, indices
-        self.labels = np.asarray(images.labels)[indices]
-        self.keys = [images.keys[i] for i in indices]
-        self.styles = [images.styles[i] for i in indices]
-        self.fingerprint = digest([images.fingerprint, np.asarray(indices).tolist()])
-
-    def __len__(self) -> int:
-        return len(self._indices)
-
-    def image(self, index: int) -> Image.Image:
-        return self._images.image(int(self._indices[index]))
 
 
 def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Subset:
@@ -56,4 +37,4 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
         chosen_set = set(chosen)
         chosen += [i for i in here if i not in chosen_set][: count - len(chosen)]
         taken += chosen
-    return Subset("retrieved", pool, np.sort(np.asarray(taken, dtype=np.int64)))
+    return Subset(pool, np.sort(np.asarray(taken, dtype=np.int64)), "retrieved")

@@ -22,14 +22,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.config import TrainConfig
-from genrobust.data import ImageSet, LabelSpace, digest
+from genrobust.data import ImageSet, LabelSpace, digest, hashed_seed
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import lock, make_folder, remove_leftovers
 from genrobust.models import (
-    CONFIG,
     CheckpointInfo,
     create_classifier,
+    is_checkpoint,
     place,
     predict_logits,
     read_checkpoint_info,
@@ -72,7 +72,7 @@ def train(
     run_id = digest(job)
     make_folder(out)
     with lock(out):
-        if (out / CONFIG).exists():
+        if is_checkpoint(out):
             _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
             return out
         remove_leftovers(out)
@@ -111,7 +111,7 @@ class _Run:
         self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
         self.seed, self.device = seed, device
         self.state_file = out / STATE
-        torch.manual_seed(_mix(seed, -1))
+        torch.manual_seed(hashed_seed(seed, "weights"))
         model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
         self.model = place(model, device)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
@@ -153,7 +153,7 @@ class _Run:
                     self.save()
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
-        torch.manual_seed(_mix(self.seed, step))  # augmentation, dropout: a function of the step alone
+        torch.manual_seed(hashed_seed(self.seed, "step", step))  # augmentation, dropout: a function of the step alone
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step)
@@ -256,11 +256,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     left = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * left))
-
-
-def _mix(seed: int, step: int) -> int:
-    """A 63-bit seed from (seed, step)."""
-    return int(digest([seed, step], 16), 16) >> 1
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

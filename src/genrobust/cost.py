@@ -1,0 +1,68 @@
+"""What work costs on this machine: time from rates measured or published, and room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from genrobust.config import GeneratorConfig, Recipe
+from genrobust.study import Step, measured_rates
+
+# Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
+PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
+PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-ai/stable-diffusion-benchmarks"
+PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
+STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
+
+
+def generation(images: int, generator: GeneratorConfig, out: Path) -> str:
+    """How long `images` images take, in words, with the rate that says so and where it comes from."""
+    measured = measured_rates(out).get("generate", {})
+    if measured.get("of") == generator.model:
+        rate = float(measured["per_second"])
+        return f"{images:,} images take {about(images / rate)} at {rate:.3g} images/s, measured on this machine"
+    each = PUBLISHED_SECONDS * generator.steps / PUBLISHED_STEPS
+    return (
+        f"{images:,} images of {generator.steps} steps take {about(images * each)} at {each:.2g} s each on one A100 "
+        f"({PUBLISHED_SECONDS:.1f} s at {PUBLISHED_STEPS} steps: {PUBLISHED_BY}). A CPU takes minutes for each"
+    )
+
+
+def disk(recipe: Recipe, steps: Sequence[Step]) -> int:
+    """About how many bytes the unfinished `steps` will take, with the one training state that lies beside them."""
+    import torch
+
+    from genrobust.models import create_classifier
+
+    total = 0.0
+    models = 0
+    for step in steps:
+        left = step.total - step.done
+        if step.stage == "generate" and recipe.generator is not None:
+            own = 64 if recipe.generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
+            width, height = recipe.generator.width or own, recipe.generator.height or own
+            total += left * width * height * 3 * PNG_SHARE
+        elif left:
+            models += left if step.unit == "models" else 1
+    if models:
+        train = recipe.train
+        with torch.device("meta"):  # shapes alone: no memory, no time
+            model = create_classifier(train.architecture, len(recipe.arms) + 1, train.image_size, train.model_kwargs)
+        total += (models + STATE_COPIES) * sum(p.numel() * 4 for p in model.parameters())
+    return round(total)
+
+
+def free(out: Path) -> int:
+    """The bytes that are free where `out` lies or will lie."""
+    return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
+
+
+def about(seconds: float) -> str:
+    """ "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
+    for length, unit, below in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
+        if seconds / length < below:
+            value = seconds / length
+            return f"about {value:.1f} {unit}" if unit == "h" and value < 10 else f"about {value:.0f} {unit}"
+    return f"about {seconds / 86400:.0f} days"

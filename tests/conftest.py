@@ -1,0 +1,36 @@
+"""Real images on disk, for the tests of what reads folders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrobust.data import StudyData
+from genrobust.sources import pictograms
+
+
+@pytest.fixture(scope="session")
+def pictogram_data() -> StudyData:
+    return pictograms.load()
+
+
+@pytest.fixture
+def write_folder(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
+    """Writes `each` images of the test set `source` ("train" for the training images) for each of `classes`.
+
+    `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder, which is `tmp_path / name`.
+    """
+
+    def write(name: str, source: str, each: int, classes: dict[str, str]) -> Path:
+        images = pictogram_data.train if source == "train" else pictogram_data.tests[source]
+        for sub, id in classes.items():
+            (tmp_path / name / sub).mkdir(parents=True)
+            of_class = np.flatnonzero(images.labels == pictogram_data.labels.index(id))[:each]
+            for number, index in enumerate(of_class):
+                images.image(int(index)).save(tmp_path / name / sub / f"{number}.png")
+        return tmp_path / name
+
+    return write

@@ -1,0 +1,118 @@
+"""Predictions are made once, kept without pickles, and made again when weights or images change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrobust.data import ClassLabel, LabelSpace, Predictions, Subset
+from genrobust.errors import GenrobustError, UserError
+from genrobust.evaluate import predict as module
+from genrobust.evaluate.predict import load_predictions, predict, save_predictions
+from genrobust.models import CheckpointInfo, create_classifier, save_checkpoint
+from genrobust.sources.memory import MemoryImages
+
+LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))
+
+
+def images(seed: int = 0, n: int = 10) -> MemoryImages:
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    return MemoryImages("test", list(pixels), [i % 3 for i in range(n)], [f"käse/{i}.png" for i in range(n)])
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    folder = tmp_path / "checkpoint"
+    info = CheckpointInfo("test_resnet", {}, LABELS.ids, 32, {})
+    save_checkpoint(folder, create_classifier("test_resnet", 3, 32), info)
+    return folder
+
+
+def make(checkpoint: Path, out: Path, **sets: MemoryImages) -> dict[str, Predictions]:
+    return predict(checkpoint, dict(sets), LABELS, out, device="cpu", threads=1)
+
+
+def test_predictions_of_every_set(checkpoint: Path, tmp_path: Path) -> None:
+    made = make(checkpoint, tmp_path / "out", test=images(), solid=images(1, 7))
+    assert list(made) == ["test", "solid"]
+    assert made["solid"].logits.shape == (7, 3)
+    assert made["test"].keys[0] == "käse/0.png" and made["test"].labels.tolist() == [0, 1, 2] * 3 + [0]
+    assert made["test"].classes == ("ant", "bee", "cat") and made["test"].protocol.startswith("32 px")
+
+
+def test_a_second_call_reads_what_the_first_wrote(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make(checkpoint, tmp_path / "out", test=images())["test"]
+    monkeypatch.setattr(module, "predict_logits", None)  # nothing may be predicted again
+    second = make(checkpoint, tmp_path / "out", test=images())["test"]
+    assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
+
+
+def test_changed_images_changed_weights_and_a_damaged_file_are_predicted_again(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first = make(checkpoint, out, test=images())["test"]
+    other = make(checkpoint, out, test=images(1))["test"]
+    assert not np.array_equal(first.logits, other.logits)
+    save_checkpoint(
+        checkpoint, create_classifier("test_resnet", 3, 32), CheckpointInfo("test_resnet", {}, LABELS.ids, 32, {})
+    )
+    assert not np.array_equal(other.logits, make(checkpoint, out, test=images(1))["test"].logits)
+    (out / "test.npz").write_bytes((out / "test.npz").read_bytes()[:100])
+    assert make(checkpoint, out, test=images(1))["test"].logits.shape == (10, 3)
+
+
+def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
+    kept = Predictions(
+        test_set="objectnet",
+        logits=np.arange(6, dtype=np.float32).reshape(2, 3),
+        labels=np.array([1, 2]),
+        keys=("a", "b"),
+        classes=("x", "y", "z"),
+        protocol="64 px",
+        accepted=((1, 2), (2,)),
+    )
+    save_predictions(tmp_path / "p.npz", kept)
+    read = load_predictions(tmp_path / "p.npz")
+    assert read.accepted == kept.accepted and read.keys == kept.keys and read.classes == kept.classes
+    assert np.array_equal(read.logits, kept.logits) and np.array_equal(read.labels, kept.labels)
+    with np.load(tmp_path / "p.npz", allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+
+
+def test_same_predictions_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
+    make(checkpoint, tmp_path / "one", test=images())
+    make(checkpoint, tmp_path / "two", test=images())
+    assert (tmp_path / "one" / "test.npz").read_bytes() == (tmp_path / "two" / "test.npz").read_bytes()
+
+
+def test_another_label_space_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    turned = LabelSpace(LABELS.classes[::-1])
+    with pytest.raises(UserError, match="not the 3 of this data"):
+        predict(checkpoint, {"test": images()}, turned, tmp_path / "out", device="cpu")
+
+
+def test_an_empty_set_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is empty"):
+        predict(checkpoint, {"test": Subset(images(), [])}, LABELS, tmp_path / "out", device="cpu")
+
+
+def test_a_bad_image_spoils_nothing_that_is_there(checkpoint: Path, tmp_path: Path) -> None:
+    good = make(checkpoint, tmp_path / "out", test=images())["test"]
+    bad = MemoryImages("solid", [b"no image"], [0], ["bad.png"])
+    with pytest.raises(UserError, match=r"bad\.png"):
+        make(checkpoint, tmp_path / "out", test=images(), solid=bad)
+    assert np.array_equal(load_predictions(tmp_path / "out" / "test.npz").logits, good.logits)
+    assert not (tmp_path / "out" / "solid.npz").exists()
+
+
+def test_what_is_no_predictions_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"p\.npz: evaluate"):
+        load_predictions(tmp_path / "p.npz")
+    (tmp_path / "p.npz").write_text("text")
+    with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
+        load_predictions(tmp_path / "p.npz")

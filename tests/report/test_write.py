@@ -1,0 +1,181 @@
+"""The written report: self-contained, escaped, complete, the same every time, and never half written."""
+# ruff: noqa: RUF001 - the report writes true minus signs and en dashes
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from genrobust.errors import UserError
+from genrobust.report.results import summary_from_json, summary_to_json
+from genrobust.report.write import OPEN_CLASSES, html, write_report
+
+EVIL = "<script>alert(1)</script>\" onerror='x' `|*_ {{ 7*7 }} &amp;"
+
+
+class Page(HTMLParser):
+    """The elements of a page as (tag, attributes), its text, and the text of its scripts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if self.elements and self.elements[-1][0] == "script" and self.cdata_elem == "script":
+            self.scripts.append(data)
+        else:
+            self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_four_files_are_written_and_named(record, tmp_path):
+    paths = write_report(record, tmp_path / "new" / "folder")
+    assert list(paths) == ["report.html", "report.md", "results.csv", "results.json"]
+    assert all(path.stat().st_size > 500 and path.name == name for name, path in paths.items())
+    assert len(list(paths["report.html"].parent.iterdir())) == 4
+    found = json.loads(paths["results.json"].read_text())
+    assert summary_from_json(found["summary"]) == record.summary
+    assert found["command"] == record.command
+
+
+def test_the_same_record_gives_the_same_bytes(record, tmp_path):
+    first, second = write_report(record, tmp_path / "a"), write_report(record, tmp_path / "b")
+    assert all(first[name].read_bytes() == second[name].read_bytes() for name in first)
+
+
+def test_the_page_loads_nothing_and_runs_no_script_but_its_own(record):
+    page = Page(html(record))
+    urls = [v for _, attributes in page.elements for k, v in attributes.items() if k in {"src", "href", "srcset"}]
+    assert all(url.startswith(("data:image/png;base64,", "#")) for url in urls)
+    assert "@import" not in html(record) and "url(" not in html(record)
+    assert not page.all("link") and not page.all("iframe")
+    (script,) = page.scripts
+    policy = next(m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'") and f"script-src 'sha256-{sha256}'" in policy
+
+
+def test_names_from_outside_are_text_and_never_markup(record, picture):
+    calm = Page(html(replace(record, pictures=(picture(), picture()))))
+    evil = replace(
+        record,
+        title=EVIL,
+        question=EVIL,
+        command=EVIL,
+        recipe_yaml=EVIL,
+        date=EVIL,
+        notes=(EVIL,),
+        environment={EVIL: EVIL},
+        stages=tuple(replace(s, stage=EVIL, unit=EVIL) for s in record.stages),
+        arms=tuple(replace(a, architecture=EVIL, augmentation=EVIL) for a in record.arms),
+        pictures=(picture(EVIL, EVIL, EVIL, caption=EVIL), picture(EVIL, EVIL, EVIL)),
+        baselines=tuple(replace(b, model=EVIL) for b in record.baselines),
+    )
+    text = html(evil)
+    page = Page(text)
+    assert len(page.scripts) == len(page.all("script")) == 1
+    assert not [a for _, attributes in page.elements for a in attributes if a.startswith("on")]
+    assert page.text.count(EVIL) >= 12  # as it was written: neither run, nor cut, nor filled in
+    assert {tag for tag, _ in page.elements} == {tag for tag, _ in calm.elements}
+
+
+def test_arms_and_test_sets_may_have_any_name(record):
+    renamed = json.dumps(summary_to_json(record.summary))
+    for old in ("real+generated", "solid"):
+        renamed = renamed.replace(json.dumps(old)[1:-1], json.dumps(EVIL + old)[1:-1])
+    page = Page(html(replace(record, summary=summary_from_json(json.loads(renamed)))))
+    assert len(page.all("script")) == 1
+    assert f"{EVIL}solid" in page.text and f"{EVIL}real+generated" in page.text
+    assert any(f"{EVIL}solid" in (svg.get("aria-label") or "") for svg in page.all("svg"))
+
+
+def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
+    page = Page(html(record))
+    text = page.text.replace("\u00a0", " ")
+    for part in ("a gain of 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
+        assert part in text
+    for part in ("5,000", "3 min 51 s", "found done", "The generator saw no test image.", "resnet10t", "cpu"):
+        assert part in text
+    panels = [svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img"]
+    assert len(panels) == 3
+    assert "real+generated: clean 89.0 %, solid 70.0 % (68.0–72.0), effective robustness +9.0" in panels[0]
+    assert len(page.all("circle")) == 16 + 1  # the baselines, and one in the legend
+
+
+def test_the_page_is_accessible(record):
+    page = Page(html(record))
+    assert page.all("html") == [{"lang": "en"}]
+    assert all(th.get("scope") in {"col", "row"} for th in page.all("th")) and page.all("th")
+    assert all(img.get("alt") and img.get("loading") == "lazy" for img in page.all("img"))
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert {a["href"] for a in page.all("a")} <= {f"#{i}" for i in ids}
+
+
+def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, picture):
+    page = Page(html(record))
+    assert [img["alt"] for img in page.all("img")] == [
+        "real camera, solid",
+        "generated camera, solid",
+        "real crane bird, emoji",
+        "generated crane bird, solid",
+    ]
+    png = base64.b64decode(page.all("img")[0]["src"].removeprefix("data:image/png;base64,"))
+    assert png == record.pictures[0].png
+    many = html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
+    assert "2 more classes" in many and many.count('<article class="class">') == OPEN_CLASSES + 2
+
+
+def test_a_record_without_optional_parts_makes_a_page_without_them(record):
+    top1_alone = tuple(d for d in record.summary.differences if d.figure == "top1")
+    bare = replace(record.summary, lines={}, arm_er={}, mean_er={}, differences=top1_alone, seeds=(0,))
+    bare = replace(bare, cells=tuple(replace(c, er=None, extrapolated=False) for c in bare.cells if c.seed == 0))
+    page = Page(html(replace(record, summary=bare, pictures=(), stages=(), environment={}, baselines=(), question="")))
+    assert "claims nothing general" in page.text
+    assert "no effective robustness" in page.text
+    assert not page.all("img") and not page.all("circle")
+
+
+@pytest.mark.parametrize("name", ["report.md", "results.csv"])
+def test_the_text_files_hold_the_figures(record, tmp_path, name):
+    text = write_report(record, tmp_path)[name].read_text()
+    assert "12.5" in text and "real+generated" in text
+
+
+def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
+    evil = replace(record, environment={EVIL: "a|b"}, recipe_yaml="a: ```\nb: ~~~~\n", title=EVIL)
+    text = write_report(evil, tmp_path)["report.md"].read_text()
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
+    assert set(columns) == {6, 5, 8, 3, 2}  # top-1 and training, robustness, lines, times, environment
+    assert "\\<script\\>" in text and "<script>" not in text
+    assert "````yaml\na: ```" in text
+    assert "**89.6**" not in text and "**91.0** (89.0–93.0)" in text
+
+
+def test_a_record_that_cannot_be_shown_leaves_the_last_report_as_it_was(record, picture, tmp_path):
+    paths = write_report(record, tmp_path)
+    before = {path: path.read_bytes() for path in paths.values()}
+    jpeg = picture(png=b"\xff\xd8\xff\xe0 JFIF")
+    with pytest.raises(UserError, match="generated picture of 'camera' is no PNG"):
+        write_report(replace(record, pictures=(jpeg,)), tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_a_file_is_refused(record, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(UserError, match="taken"):
+        write_report(record, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from genrobust.devices import available_devices, resolve_device, set_threads
+from genrobust.errors import UserError
+
+
+def test_auto_takes_the_best_device_and_every_name_resolves():
+    assert resolve_device("auto") == torch.device(available_devices()[0])
+    assert available_devices()[-1] == "cpu"
+    assert [str(resolve_device(name)) for name in available_devices()] == available_devices()
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:0"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(name):
+    with pytest.raises(UserError, match=r"there is: auto, .*cpu"):
+        resolve_device(name)
+
+
+def test_threads_are_set_and_must_be_positive():
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        with pytest.raises(UserError, match="threads"):
+            set_threads(0)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,112 @@
+"""Batches are a pure function of (seed, step), in the proportions that were asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from genrobust.data import Subset
+from genrobust.errors import UserError
+from genrobust.train import mixture as module
+from genrobust.train.mixture import Mixture, Part
+
+
+def both(job: Any, real: float | None = None, wild: float | None = None, batch_size: int = 16) -> Mixture:
+    return Mixture([Part("real", job.real, real), Part("wild", job.wild, wild)], batch_size, 32)
+
+
+def test_a_batch_does_not_depend_on_those_before(job: Any) -> None:
+    first, second = both(job, 1, 1), both(job, 1, 1)
+    straight = [first.batch(3, step) for step in range(5)]
+    images, labels = second.batch(3, 4)
+    assert torch.equal(images, straight[4][0]) and torch.equal(labels, straight[4][1])
+
+
+def test_seeds_and_steps_differ(job: Any) -> None:
+    mixture = both(job)
+    assert not np.array_equal(mixture.indices(0, 0), mixture.indices(1, 0))
+    assert not np.array_equal(mixture.indices(0, 0), mixture.indices(0, 1))
+
+
+@pytest.mark.parametrize("batch_size", [7, 16, 200])
+def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Any, batch_size: int) -> None:
+    mixture = both(job, batch_size=batch_size)
+    n = len(job.real) + len(job.wild)
+    assert len(mixture) == n and mixture.counts == {"real": len(job.real), "wild": len(job.wild)}
+    stream = np.concatenate([mixture.indices(0, step) for step in range(3 * n // batch_size + 1)])
+    for epoch in range(3):
+        assert np.array_equal(np.sort(stream[epoch * n : (epoch + 1) * n]), np.arange(n))
+
+
+@pytest.mark.parametrize(("weights", "shares"), [((1, 1), (8, 8)), ((3, 1), (12, 4)), ((1, 2), (5, 11))])
+def test_weights_are_shares_of_every_batch(job: Any, weights: tuple[int, int], shares: tuple[int, int]) -> None:
+    mixture = both(job, *weights)
+    for step in range(20):
+        from_real = int((mixture.indices(0, step) < len(job.real)).sum())
+        assert (from_real, 16 - from_real) == shares
+
+
+def test_a_small_part_is_repeated_evenly(job: Any) -> None:
+    few = Subset(job.real, np.arange(5))
+    mixture = Mixture([Part("few", few, 1), Part("wild", job.wild, 1)], 16, 32)
+    drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
+    counts = np.bincount(drawn[drawn < 5], minlength=5)
+    assert counts.sum() == 80 and counts.tolist() == [16] * 5
+
+
+def test_labels_belong_to_their_images(job: Any) -> None:
+    mixture = both(job, 1, 1)
+    images, labels = mixture.batch(0, 2)
+    assert images.dtype == torch.uint8 and images.shape == (16, 3, 32, 32) and labels.dtype == torch.int64
+    full = Mixture([Part("real", job.real), Part("wild", job.wild)], 16, 32)
+    for place, index in enumerate(mixture.indices(0, 2)):
+        source = job.real if index < len(job.real) else job.wild
+        inside = int(index) if index < len(job.real) else int(index) - len(job.real)
+        assert int(labels[place]) == int(source.labels[inside]) == int(full.labels[index])
+        expected = module.prepare(source.image(inside), 32)
+        assert np.array_equal(images[place].permute(1, 2, 0).numpy(), expected)
+
+
+def test_per_class_and_fraction_take_nested_prefixes(job: Any) -> None:
+    def taken(**how: Any) -> set[int]:
+        mixture = Mixture([Part("real", job.real, **how)], 16, 32)
+        return set(mixture._index_in.tolist())
+
+    three, five = taken(per_class=3), taken(per_class=5)
+    assert three < five
+    assert np.bincount(job.real.labels[sorted(three)]).tolist() == [3] * 8
+    for label in range(8):
+        of_class = np.flatnonzero(job.real.labels == label)
+        assert set(of_class[:3].tolist()) <= three
+    quarter, half = taken(fraction=0.25), taken(fraction=0.5)
+    assert quarter < half < taken()
+    assert taken(fraction=0.001, per_class=4) == taken(per_class=1)
+
+
+def test_pixels_do_not_depend_on_the_cache(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = both(job).batch(0, 0)[0]
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    streamed = both(job)
+    assert streamed._pixels is None
+    assert torch.equal(kept, streamed.batch(0, 0)[0])
+
+
+def test_fingerprint_follows_content_and_weights(job: Any) -> None:
+    prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
+    prints.add(Mixture([Part("real", job.real, per_class=3), Part("wild", job.wild)], 16, 32).fingerprint)
+    assert len(prints) == 4
+    assert both(job).fingerprint == both(job).fingerprint
+
+
+def test_what_cannot_be_mixed_is_refused(job: Any) -> None:
+    with pytest.raises(UserError, match="wild of the mixture has no weight"):
+        both(job, 1, None)
+    with pytest.raises(UserError, match="weight of wild is too small"):
+        both(job, 100, 1)
+    with pytest.raises(UserError, match="nothing of the mixture has no images|part nothing"):
+        Mixture([Part("nothing", Subset(job.real, []))], 16, 32)
+    with pytest.raises(UserError, match="one part or more"):
+        Mixture([], 16, 32)
