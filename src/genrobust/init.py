@@ -88,7 +88,8 @@ class Found:
             return "no image of a known class"
         least, most = min(self.counts.values()), max(self.counts.values())
         each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-        text = f"{self.images:,} images of {len(self.counts):,} classes ({each} of each)"
+        classes = "1 class" if len(self.counts) == 1 else f"{len(self.counts):,} classes ({each} of each)"
+        text = f"{count(self.images, 'image')} of {classes}"
         return f"{text}; lacks {_some(self.lacks)}" if self.lacks else text
 
 
@@ -341,7 +342,7 @@ def _render(
     no_grid = _no_grid(found["test"], shifts)
     if no_grid:
         say(f"no baseline line, and so no effective robustness: {no_grid}")
-    largest = train.images + (brought.images if brought else to_generate)
+    added = [brought.images if brought else to_generate, *([found["retrieved"].images] if "retrieved" in found else [])]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("genrobust", "."),
         undefined=jinja2.StrictUndefined,
@@ -366,7 +367,7 @@ def _render(
         unknown={name: near for one in found.values() for name, near in one.unknown.items()},
         generator=STABLE_DIFFUSION,
         per_class=per_class,
-        plan=propose(train.images, largest, _median_side(train.folder), gpu),
+        plan=propose(train.images, train.images + max(added), _median_side(train.folder), gpu),
         min_images=EvaluateConfig().min_images,
         grid=GRID,
         no_grid=no_grid,

@@ -125,7 +125,7 @@ def test_pickled_weights_are_refused(copy):
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
         (lambda f: shutil.rmtree(f / "vae"), "cannot load the generator in"),
         (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot load the generator in"),
-        (lambda f: (f / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"short"), "cannot load the generator"),
+        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), "cannot load the generator"),
         (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), "cannot load the generator in"),
         (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), "cannot load the generator in"),
     ],

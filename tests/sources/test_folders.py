@@ -59,7 +59,8 @@ def test_a_shift_maps_by_name_and_by_same_class(photos: Path) -> None:
     shutil.copytree(photos / "test" / "shopping_bag", shift / "Shopping Bag")
     data = load_data(config(photos, shifts={"sketch": shift}, same_class={"photo camera": "camera"}))
     assert data.shifts == ("sketch",)
-    labels = {key.split("/")[0]: label for key, label in zip(data.tests["sketch"].keys, data.tests["sketch"].labels)}
+    sketch = data.tests["sketch"]
+    labels = {key.split("/")[0]: label for key, label in zip(sketch.keys, sketch.labels, strict=True)}
     assert labels == {"photo camera": 1, "Shopping Bag": 2}  # and a class that the shift lacks is no error
 
 

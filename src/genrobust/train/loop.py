@@ -60,6 +60,8 @@ def train(
     same machine; a finished one returns at once. Raises UserError where `out` holds another run or `val` no images,
     GenrobustError where the loss is no number.
     """
+    if len(val) == 0:
+        raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
     set_threads(threads)
     job = {
         "config": config.model_dump(exclude={"save_every"}),

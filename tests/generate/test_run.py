@@ -1,0 +1,303 @@
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from genrobust.config import GenerateConfig
+from genrobust.errors import GenrobustError, UserError
+from genrobust.files import lock
+from genrobust.generate.run import HOPELESS, generate
+from genrobust.prompts.plan import Plan
+from genrobust.store import ShardDataset, verify
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def run(out, labels, generator, config, shards=None, data_seed=0):
+    plan = Plan(labels, config.prompts, config.per_class, data_seed)
+    return generate(plan, generator, config, labels, out, device="cpu", threads=1, shards=shards)
+
+
+def bytes_of(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+
+
+def pixels(dataset):
+    return np.stack([np.asarray(dataset.image(i), int) for i in range(len(dataset))])
+
+
+# ------------------------------------------------------------------------------------------ what is made
+
+
+def test_a_plan_becomes_a_dataset(tmp_path, labels, generator, config):
+    dataset = run(tmp_path / "out", labels, generator, config)
+    plan = Plan(labels, config.prompts, config.per_class, 0)
+    assert len(dataset) == len(plan) == 12
+    assert list(dataset.keys) == [r.key for r in plan]
+    assert dataset.labels.tolist() == [r.label for r in plan]
+    assert list(dataset.styles) == [r.style for r in plan]
+    assert dataset.class_ids == labels.ids
+    assert sorted(bytes_of(tmp_path / "out")) == [
+        "000000.parquet",
+        "000000.tar",
+        "000001.parquet",
+        "000001.tar",
+        "manifest.json",
+    ]
+    assert verify(tmp_path / "out") == []
+
+
+def test_every_image_says_how_it_was_made(tmp_path, labels, generator, config):
+    rows = run(tmp_path, labels, generator, config).metadata().to_pylist()
+    plan = Plan(labels, config.prompts, config.per_class, 0)
+    for row, request in zip(rows, plan, strict=True):
+        assert (row["prompt"], row["seed"], row["template"]) == (request.prompt, request.seed, request.template)
+        assert row["generator"] and len(row["weights_sha256"]) == 64
+        assert (row["scheduler"], row["steps"], row["guidance_scale"]) == ("DPMSolverMultistepScheduler", 2, 3.0)
+        assert (row["width"], row["height"], row["dtype"], row["device"]) == (64, 64, "float32", "cpu")
+        assert (row["batch_size"], row["threads"], row["torch_version"]) == (4, 1, torch.__version__)
+        assert (row["redraws"], row["black"], row["blank"], row["nan"], row["unsafe"]) == (0, *[False] * 4)
+
+
+def test_no_path_and_no_host_is_written(tmp_path, labels, generator, config):
+    out = tmp_path / "out"
+    run(out, labels, generator, config)
+    everything = b"".join(bytes_of(out).values())
+    for secret in (str(tmp_path), generator.model, os.uname().nodename):
+        assert secret.encode() not in everything
+
+
+def test_another_batch_size_makes_the_same_dataset_within_rounding(tmp_path, labels, generator, config):
+    datasets = [
+        run(tmp_path / str(size), labels, generator, config.model_copy(update={"batch_size": size}))
+        for size in (1, 4, 6)
+    ]
+    request = ["key", "label", "prompt", "template", "style", "seed"]
+    tables = [dataset.metadata().select(request) for dataset in datasets]
+    assert tables[0] == tables[1] == tables[2]
+    for other in datasets[1:]:
+        assert abs(pixels(other) - pixels(datasets[0])).max() <= 1
+
+
+def test_fewer_images_are_a_prefix_of_more(tmp_path, labels, generator, config):
+    few = run(tmp_path / "few", labels, generator, config.model_copy(update={"per_class": 2}))
+    many = run(tmp_path / "many", labels, generator, config)
+    of_many = dict(zip(many.keys, pixels(many), strict=True))
+    assert all(abs(of_many[key] - image).max() <= 1 for key, image in zip(few.keys, pixels(few), strict=True))
+
+
+# ------------------------------------------------------------------------------------------ going on
+
+
+def test_a_second_run_finds_all_done_and_touches_nothing(tmp_path, labels, generator, config):
+    out = tmp_path / "out"
+    first = run(out, labels, generator, config)
+    before = {p.name: p.stat().st_mtime_ns for p in out.iterdir()}
+    assert run(out, labels, generator, config).fingerprint == first.fingerprint
+    assert {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p.name != ".lock"} == {
+        name: mtime for name, mtime in before.items() if name != ".lock"
+    }
+
+
+def test_only_missing_shards_are_made_and_as_before(tmp_path, labels, generator, config):
+    out = tmp_path / "out"
+    run(out, labels, generator, config)
+    whole = bytes_of(out)
+    (out / "000001.parquet").unlink()  # as if killed between the tar and the parquet
+    (out / ".000001.parquet.0a1b2c3d.part").write_bytes(b"half")
+    kept = (out / "000000.tar").stat().st_mtime_ns
+    run(out, labels, generator, config)
+    assert bytes_of(out) == whole
+    assert (out / "000000.tar").stat().st_mtime_ns == kept
+    assert not list(out.glob(".*.part"))
+
+
+def test_workers_that_share_the_shards_make_the_same_bytes(tmp_path, labels, generator, config):
+    run(tmp_path / "one", labels, generator, config)
+    partial = run(tmp_path / "two", labels, generator, config, shards=[1])
+    assert (len(partial), partial.missing()) == (6, [0])
+    run(tmp_path / "two", labels, generator, config, shards=(i for i in (0, 1)))
+    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_run import LONG, long_labels, run
+from genrobust.config import GeneratorConfig
+run(Path(sys.argv[2]), long_labels(), GeneratorConfig(model=sys.argv[3], steps=2), LONG)
+"""
+LONG = GenerateConfig(per_class=40, shard_size=8, batch_size=4)
+
+
+def long_labels():
+    from genrobust.data import ClassLabel, LabelSpace
+
+    return LabelSpace((ClassLabel("cat", "Cat", "cat"), ClassLabel("dog", "Dog", "dog")))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, generator_folder):
+    from genrobust.config import GeneratorConfig
+
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    before = torch.get_num_threads()
+    run(out, long_labels(), GeneratorConfig(model=str(generator_folder), steps=2), LONG)
+    torch.set_num_threads(before)
+    return bytes_of(out)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_run_stopped_at_any_moment_goes_on_to_the_same_bytes(tmp_path, generator, undisturbed, how):
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", SCRIPT, os.path.dirname(__file__), str(out), generator.model]  # noqa: PTH120
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not list(out.glob("*.parquet")):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.send_signal(how)
+    _, errors = process.communicate()
+    assert process.returncode != 0
+    left = bytes_of(out)
+    assert 0 < len(left) < len(undisturbed), "stopped in the middle"
+    assert all(undisturbed[name] == content for name, content in left.items())
+    if how == signal.SIGINT:
+        assert "KeyboardInterrupt" in errors
+        assert {p.suffix for p in out.iterdir()} <= {".tar", ".parquet", ".json", ""}, "no temporary files"
+        assert len(list(out.glob("*.tar"))) == len(list(out.glob("*.parquet"))), "whole shards alone"
+    run(out, long_labels(), generator, LONG)
+    assert bytes_of(out) == undisturbed
+    assert not list(out.glob(".*.part"))
+
+
+# ------------------------------------------------------------------------------------------ what goes wrong
+
+
+def test_blank_images_never_enter_and_the_dataset_says_so(
+    tmp_path, labels, generator, changed_generator, config, caplog
+):
+    def blank(pipeline):
+        pipeline.vae.decoder.conv_out.weight.zero_()
+        pipeline.vae.decoder.conv_out.bias.zero_()
+
+    bad = generator.model_copy(update={"model": str(changed_generator(blank))})
+    dataset = run(tmp_path, labels, bad, config)
+    assert len(dataset) == 0
+    assert dataset.given_up == dict.fromkeys(
+        (r.key for r in Plan(labels, config.prompts, 4, 0)), "blank after 2 redraws"
+    )
+    rows = dataset.metadata().to_pylist()
+    assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 2, True, False)}
+    assert "12 of 12 requests gave no image (blank after 2 redraws)" in caplog.text
+    assert verify(tmp_path) == []
+
+
+def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config):
+    bad = changed_generator(lambda pipeline: pipeline.unet.conv_out.bias.fill_(float("nan")))
+    asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
+    with pytest.raises(GenrobustError, match=f"no usable image for {HOPELESS} requests .*nan after 1 redraws.*float32"):
+        run(tmp_path, labels, generator.model_copy(update={"model": str(bad)}), asked)
+    assert sorted(bytes_of(tmp_path)) == ["manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"generator": {"steps": 3}}, "steps"),
+        ({"config": {"per_class": 5}}, "plan"),
+        ({"config": {"max_redraws": 1}}, "max_redraws"),
+        ({"data_seed": 1}, "plan"),
+    ],
+)
+def test_the_folder_of_another_recipe_is_refused(tmp_path, labels, generator, config, change, field):
+    run(tmp_path, labels, generator, config, shards=[])
+    before = bytes_of(tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path} holds another dataset(?s:.*)\n  {field}: there "):
+        run(
+            tmp_path,
+            labels,
+            generator.model_copy(update=change.get("generator", {})),
+            config.model_copy(update=change.get("config", {})),
+            data_seed=change.get("data_seed", 0),
+        )
+    assert bytes_of(tmp_path) == before
+
+
+def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, generator, config):
+    run(tmp_path, labels, generator, config, shards=[0])
+    tar = tmp_path / "000000.tar"
+    tar.write_bytes(tar.read_bytes()[:5000])
+    with pytest.raises(GenrobustError, match=r"000000.tar has 5000 bytes instead of \d+: delete .*000000.parquet"):
+        run(tmp_path, labels, generator, config)
+    assert sorted(bytes_of(tmp_path)) == ["000000.parquet", "000000.tar", "manifest.json"]
+    (tmp_path / "000000.parquet").unlink()
+    assert len(run(tmp_path, labels, generator, config)) == 12
+
+
+def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
+    with lock(tmp_path):
+        for shards in (None, [0]):
+            with pytest.raises(UserError, match="another process is writing"):
+                run(tmp_path, labels, generator, config, shards=shards)
+    assert bytes_of(tmp_path) == {}
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, config):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file" / "out", tmp_path / "file"):
+        with pytest.raises(UserError, match=f"cannot write to {out}: "):
+            run(out, labels, generator, config)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_disk_that_fills_up_keeps_whole_shards(tmp_path, labels, generator, config):
+    out = tmp_path / "out"
+    run(out, labels, generator, config, shards=[0])
+    before = bytes_of(out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    try:
+        with pytest.raises(GenrobustError, match=f"cannot write to {out}: File too large: free some space") as error:
+            run(out, labels, generator, config)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert error.value.exit_code == 1
+    assert bytes_of(out) == before
+    assert not list(out.glob(".*.part"))
+    assert len(run(out, labels, generator, config)) == 12
+
+
+def test_a_shard_that_the_plan_has_not_is_refused(tmp_path, labels, generator, config):
+    for shards in ([2], [-1]):
+        with pytest.raises(UserError, match="there is no shard"):
+            run(tmp_path / "out", labels, generator, config, shards=shards)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_generator_that_is_not_there_makes_no_folder(tmp_path, labels, generator, config):
+    with pytest.raises(UserError, match="no generator is to be had"):
+        run(tmp_path / "out", labels, generator.model_copy(update={"model": "./nowhere"}), config)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
+    run(tmp_path, labels, generator, config, shards=[])
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["class_ids"] == list(labels.ids)
+    assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
+    assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
+    with pytest.raises(UserError, match="2 of 2 shards are missing"):
+        ShardDataset(tmp_path)
