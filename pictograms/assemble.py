@@ -45,6 +45,7 @@ def main() -> None:
     for name in ("generator", "clip"):
         shutil.rmtree(args.out / name, ignore_errors=True)
     pipeline.save_pretrained(args.out / "generator", safe_serialization=True)
+    shutil.copyfile(Path(__file__).parent / "generator-card.md", args.out / "generator" / "README.md")
     clip.save_pretrained(args.out / "clip")
     tokenizer.save_pretrained(args.out / "clip")
     # loads and samples with nothing said, or this fails here

@@ -73,7 +73,7 @@ def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
 
 
 def test_after_kill_9_a_rerun_gives_the_same_weights(job: Any, tmp_path: Path) -> None:
-    steps = 40
+    steps = 60  # long enough after the first state for the kill to come in time
     whole = run(job, tmp_path / "whole", steps=steps)
     script = [sys.executable, str(Path(__file__).parent / "train_once.py"), str(tmp_path / "parts"), str(steps)]
     process = subprocess.Popen(script)

@@ -152,9 +152,7 @@ def _load(folder: Path, config: GeneratorConfig) -> Any:
     transformers.utils.logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # newer diffusers say dtype, older know only this
+            warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
             return StableDiffusionPipeline.from_pretrained(
                 folder,
                 torch_dtype=getattr(torch, config.dtype),

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,10 +95,13 @@ def generate(
         missing = [index for index in wanted if index not in done]
         if missing:
             run = _Run(load_generator(generator, chosen), config, threads)
-            with _progress() as progress:
-                total = sum(len(parts[i]) for i in wanted)
-                bar = progress.add_task("generate", total=total, completed=total - sum(len(parts[i]) for i in missing))
-                for made in run.shards(out, ((i, [plan[n] for n in parts[i]]) for i in missing)):
+            total = sum(len(parts[i]) for i in wanted)
+            before = total - sum(len(parts[i]) for i in missing)
+            work = run.shards(out, ((i, [plan[n] for n in parts[i]]) for i in missing))
+            # Closed before the lock is given back: an interrupt must not leave the writer at work without it.
+            with _progress() as progress, closing(work):
+                bar = progress.add_task("generate", total=total, completed=before)
+                for made in work:
                     progress.advance(bar, made)
         dataset = ShardDataset(out, allow_partial=shards is not None)
     if dataset.given_up:

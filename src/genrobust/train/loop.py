@@ -113,6 +113,7 @@ class _Run:
         self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
         self.seed, self.device = seed, device
         self.state_file = out / STATE
+        torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         torch.manual_seed(hashed_seed(seed, "weights"))
         model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
         self.model = place(model, device)
@@ -123,6 +124,7 @@ class _Run:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             momentum=config.momentum,
+            fused=True,  # a quarter of the time of torch's default on a CPU
         )
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress(run_id)
@@ -227,7 +229,7 @@ class _Run:
             parameter = parameters[int(index)]
             # moments take their parameter's memory layout: in another one sums could round differently
             moment = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            self.optimizer.state[parameter][key] = moment
+            self.optimizer.state[parameter][key] = moment.to(parameter.device)
 
     def finish(self) -> None:
         """Write the best weights as a checkpoint, and let go of the state."""
@@ -283,14 +285,12 @@ class _Bar:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  val {task.fields[top1]:.1f} %"),
+            TextColumn("loss {task.fields[loss]:.3f}  val {task.fields[top1]} %"),
             console=Console(stderr=True),
             disable=not sys.stderr.isatty(),
             transient=True,
         )
-        self._task = self._progress.add_task(
-            "train", total=total, completed=start, rate=0, loss=math.nan, top1=math.nan
-        )
+        self._task = self._progress.add_task("train", total=total, completed=start, rate=0, loss=math.nan, top1="-")
         self._began = time.monotonic()
 
     def __enter__(self) -> _Bar:
@@ -305,4 +305,4 @@ class _Bar:
         self._progress.update(self._task, completed=done, rate=rate, loss=loss)
 
     def show_top1(self, top1: float) -> None:
-        self._progress.update(self._task, top1=top1)
+        self._progress.update(self._task, top1=f"{top1:.1f}")

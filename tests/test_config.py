@@ -1,0 +1,185 @@
+"""Recipes: what is refused and how it is said, what --set and --quick change, and that the installed ones parse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrobust.config import Recipe, load_recipe, parse_recipe, recipe_names
+from genrobust.errors import UserError
+
+SMALL: dict[str, Any] = {"name": "small", "arms": [{"name": "real", "mixture": "real"}]}
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "name: small\n"
+        "train: {steps: 500, batch_size: 64}\n"
+        "arms:\n"
+        "  - {name: real, mixture: real}\n"
+        "  - {name: both, mixture: [real, {source: generated, weight: 2}], train: {augmentation: randaugment}}\n"
+        "quick: {train.steps: 50, seeds: [7]}\n"
+    )
+    return path
+
+
+def test_a_mixture_of_names_becomes_parts(recipe_file: Path) -> None:
+    recipe = load_recipe(str(recipe_file))
+    assert [(p.source, p.weight) for p in recipe.arms[1].mixture] == [("real", None), ("generated", 2.0)]
+    assert recipe.sources() == {"real", "generated"}
+
+
+def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
+    recipe = load_recipe(str(recipe_file))
+    own = recipe.train_of(recipe.arms[1])
+    assert (own.augmentation, own.steps, own.batch_size) == ("randaugment", 500, 64)
+    assert recipe.train_of(recipe.arms[0]) == recipe.train
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"trian": {}}, "unknown key trian; did you mean train?"),
+        ({"train": {"step": 5}}, "unknown key train.step; did you mean steps?"),
+        ({"data": {"sauce": "folders"}}, "unknown key data.sauce; did you mean source?"),
+        (
+            {"generate": {"prompts": {"xyzzy": 1}}},
+            "unknown key generate.prompts.xyzzy; known here: strategy",
+        ),
+        ({"train": {"steps": 0}}, "train.steps: input should be greater than 0 (got 0)"),
+        ({"train": {"momentum": 1.5}}, "train.momentum: input should be less than or equal to 1 (got 1.5)"),
+        ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
+        ({"train": {"steps": "many"}}, "train.steps: input should be a valid integer"),
+        ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
+        ({"arms": []}, "one arm or more"),
+        ({"arms": SMALL["arms"] * 2}, "two arms share a name"),
+        ({"arms": [{"name": "real", "mixture": ["real", "real"]}]}, "names each source once"),
+        ({"arms": [{"name": "real", "mixture": "reel"}]}, "(got 'reel')"),
+        ({"reference": "none"}, "'none' is no arm; the arms are real"),
+        ({"seeds": [1, 1]}, "each once"),
+        ({"seeds": []}, "one or more"),
+    ],
+)
+def test_what_is_wrong_is_named(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | change, where="mine.yaml")
+    assert said in str(caught.value)
+    assert str(caught.value).startswith("mine.yaml: ")
+
+
+def test_everything_wrong_is_told_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | {"trian": {}, "train": {"steps": -1}})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_an_arm_s_own_training_is_checked_too() -> None:
+    arm = {"name": "real", "mixture": "real", "train": {"stpes": 5}}
+    with pytest.raises(UserError, match="stpes"):
+        parse_recipe(SMALL | {"arms": [arm]})
+
+
+@pytest.mark.parametrize(
+    ("override", "read"),
+    [
+        ("train.steps=200", lambda r: r.train.steps == 200),
+        ("train.learning_rate=1.5e-3", lambda r: r.train.learning_rate == 1.5e-3),
+        ("seeds=[3, 4]", lambda r: r.seeds == (3, 4)),
+        ("title=a=b", lambda r: r.title == "a=b"),
+        ("data.val=null", lambda r: r.data.val is None),
+        ("train.model_kwargs.drop_rate=0.1", lambda r: r.train.model_kwargs == {"drop_rate": 0.1}),
+        ("arms.1.name=mixed", lambda r: r.arms[1].name == "mixed"),
+    ],
+)
+def test_set_overrides_a_key(recipe_file: Path, override: str, read: Any) -> None:
+    assert read(load_recipe(str(recipe_file), [override]))
+
+
+def test_the_last_override_of_a_key_holds(recipe_file: Path) -> None:
+    assert load_recipe(str(recipe_file), ["train.steps=1", "train.steps=2"]).train.steps == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("train.steps", "write key=value"),
+        ("=5", "write key=value"),
+        ("train.steps=[1", "not valid YAML"),
+        ("train.step=5", "did you mean steps?"),
+        ("name.sub=5", "is no section of the recipe|no key here"),
+        ("arms.9.name=x", "'9' is no section of the recipe"),
+    ],
+)
+def test_a_bad_override_is_refused(recipe_file: Path, override: str, said: str) -> None:
+    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+        load_recipe(str(recipe_file), [override])
+
+
+def test_quick_applies_its_section_and_renames_the_study(recipe_file: Path) -> None:
+    full, quick = load_recipe(str(recipe_file)), load_recipe(str(recipe_file), quick=True)
+    assert (full.name, full.train.steps, full.seeds) == ("small", 500, (0,))
+    assert (quick.name, quick.train.steps, quick.seeds) == ("small-quick", 50, (7,))
+    assert quick.train.batch_size == 64
+
+
+def test_set_wins_over_quick(recipe_file: Path) -> None:
+    assert load_recipe(str(recipe_file), ["train.steps=9"], quick=True).train.steps == 9
+
+
+def test_quick_without_a_section_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "long.yaml"
+    path.write_text("name: long\narms: [{name: real, mixture: real}]\n")
+    with pytest.raises(UserError, match="no quick section"):
+        load_recipe(str(path), quick=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("a: [1", "not valid YAML"), ("- 1", "a mapping of keys; this is list"), ("", "NoneType")]
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        load_recipe(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_a_tag_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text(f"name: !!python/object/apply:os.system ['touch {tmp_path / 'ran'}']\n")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_recipe(str(path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cannot read the recipe .*none\.yaml"):
+        load_recipe(str(tmp_path / "none.yaml"))
+
+
+def test_an_unknown_name_gets_the_near_one() -> None:
+    with pytest.raises(UserError, match="did you mean pictograms"):
+        load_recipe("pictogram")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_installed_recipes_parse(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.title
+    assert recipe.question
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
+    main, full = load_recipe("pictograms"), load_recipe("pictograms-full")
+    assert {"pictograms", "pictograms-full"} <= set(recipe_names())
+    assert main.sources() == full.sources() == {"real", "generated", "retrieved"}
+    assert (len(main.seeds), len(full.seeds)) == (1, 3)
+    assert main.arms == full.arms
+    quick = load_recipe("pictograms", quick=True)
+    assert quick.train.steps < main.train.steps
