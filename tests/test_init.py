@@ -78,9 +78,10 @@ def test_a_folder_that_means_no_class_is_left_to_the_user(
     assert len(load_data(filled.data).tests["odd"]) == 4
 
 
-@pytest.mark.parametrize(
-    "name", ["a: b", "- x", "#tag", "{}", "yes", "null", "1.5", "ключ 鍵", "a\nb", "it's", '"q"', "?"]
-)
+ODD = ("a: b", "- x", "#tag", "{}", "yes", "null", "1.5", "ключ 鍵", "a\nb", "it's", '"q"', "?")
+
+
+@pytest.mark.parametrize("name", ODD)
 def test_any_folder_name_makes_a_recipe_that_reads(
     name: str, write_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -96,12 +97,11 @@ def test_broken_images_are_named(folders: Folders, tmp_path: Path) -> None:
     (folders.train / "camera" / "text.jpg").write_text("no image")
     (folders.test / "camera" / "empty.png").touch()
     _, lines = written(folders, tmp_path)
-    assert [line.split(": ")[0].rsplit("/", 1)[1] for line in lines if "cannot read" in line] == [
-        "text.jpg",
-        "empty.png",
-    ]
+    named = [line.split(": ")[0].rsplit("/", 1)[1] for line in lines if "cannot read" in line]
+    assert named == ["text.jpg", "empty.png"]
     assert any("2 broken images" in line for line in lines)
-    assert not any("broken" in line for line in written(folders, tmp_path, check=False, overwrite=True)[1])
+    unchecked = written(folders, tmp_path, check=False, overwrite=True)[1]
+    assert not any("cannot read" in line for line in unchecked)
 
 
 def test_given_generated_and_retrieved_images_become_arms(
@@ -154,15 +154,12 @@ def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path:
 
 
 def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(
-    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
+    write_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
-    shapes = ("airplane", "bell", "camera")
-    many = {f"{shape}_{i}": shape for shape in shapes for i in range(12)}
-    large = Folders(
-        write_folder("many", "train", 2, many), write_folder("tests", "test", 3, many), None, folders.shifts, None, None
-    )
-    large = Folders(large.train, large.test, None, {"x": write_folder("x", "solid", 1, many)}, None, None)
-    assert not any("baseline" in line for line in written(large, tmp_path)[1])
+    many = {f"{shape}_{i}": shape for shape in ("airplane", "bell", "camera") for i in range(12)}
+    train, test, shift = (write_folder(f"of {name}", name, 3, many) for name in ("train", "test", "solid"))
+    _, lines = written(Folders(train, test, None, {"solid": shift}, None, None), tmp_path)
+    assert not any(line.startswith("no baseline line") for line in lines)
     robustness = loaded(tmp_path).robustness
     assert (robustness.grid, robustness.baselines) == (6, None)
 
@@ -177,7 +174,7 @@ def test_a_recipe_that_is_there_is_kept(folders: Folders, tmp_path: Path) -> Non
 
 def test_folders_that_will_not_do_are_named(folders: Folders, tmp_path: Path) -> None:
     missing = Folders(folders.train, folders.test, None, {"none": tmp_path / "none"}, None, None)
-    with pytest.raises(UserError, match="shift none: cannot read the folder .*none"):
+    with pytest.raises(UserError, match=r"shift none: cannot read the folder .*none"):
         written(missing, tmp_path)
     twice = Folders(folders.train, folders.train, None, {}, None, None)
     with pytest.raises(UserError, match="train and test are the same folder"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,7 +42,7 @@ class _Command(TyperCommand):
             raise  # the reader, such as head, has gone; typer ends quietly
         except Exception as error:
             if ctx.find_root().params["debug"]:
-                raise
+                traceback.print_exc()
             if isinstance(error, GenrobustError):
                 _err.print(f"[bold red]error:[/] {escape(str(error))}")
                 raise typer.Exit(error.exit_code) from None

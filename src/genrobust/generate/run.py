@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable, Iterator
+from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
@@ -65,7 +65,7 @@ def generate(
     out: Path,
     device: str = "auto",
     threads: int = 2,
-    shards: Iterable[int] | None = None,
+    shards: abc.Iterable[int] | None = None,
 ) -> ShardDataset:
     """Draw what is missing of `plan` into the shards of the folder `out`, and open the dataset.
 
@@ -134,7 +134,7 @@ class _Run:
             "torch_version": torch.__version__,
         }
 
-    def shards(self, out: Path, shards: Iterable[tuple[int, list[Request]]]) -> Iterator[int]:
+    def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
         writing: Future[None] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
