@@ -177,13 +177,16 @@ def test_own_folders_to_a_report(
     assert started.exit_code == 0
     assert "no --test, so test is the unshifted test set" in started.stdout
 
-    tiny = ["--quick", "--set", "train.steps=4", "--set", "threads=1", "--set", "robustness.bootstrap=20"]
+    # two baselines make no line, which must not cost the report
+    settings = ("train.steps=4", "threads=1", "robustness.bootstrap=20", "robustness.grid=2")
+    tiny = ["--quick", *(word for setting in settings for word in ("--set", setting))]
     done = genrobust("run", "study.yaml", *tiny)
     assert done.exit_code == 0, done.stderr
     assert "0 of 4 steps" in done.stderr
     folder = tmp_path / "runs" / "study-quick"
     assert {p.name for p in folder.iterdir()} >= {"report.html", "report.md", "results.csv", "results.json"}
     assert str(Path("runs/study-quick/report.html")) in done.stdout
+    assert "No baseline line for solid: " in (folder / "report.md").read_text()
     results = json.loads((folder / "results.json").read_text())
     assert [arm["name"] for arm in results["arms"]] == ["real", "real+randaugment", "generated", "real+generated"]
 

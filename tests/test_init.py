@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from genrobust import init
-from genrobust.config import Recipe, load_recipe
+from genrobust.config import GeneratorConfig, Recipe, load_recipe
+from genrobust.devices import available_devices
 from genrobust.errors import UserError
 from genrobust.init import Folders, propose, read_folders, write_recipe
 from genrobust.naming import readable_names
+from genrobust.rates import of_generator, remember_rate
 from genrobust.sources.load import load_data
-from genrobust.study import RATES
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 
@@ -146,9 +146,9 @@ def test_with_a_gpu_it_generates(folders: Folders, tmp_path: Path, monkeypatch: 
 
 
 def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path: Path) -> None:
-    rate = {"per_second": 2.5, "unit": "images", "of": init.STABLE_DIFFUSION.model}
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / RATES).write_text(json.dumps({"generate": rate}))
+    device = available_devices()[0]
+    remember_rate(tmp_path / "runs", "generate", of_generator(init.STABLE_DIFFUSION, device), 2.5)
+    remember_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), device), 100.0)
     said = "\n".join(written(folders, tmp_path)[1])
     assert "30 images take about 12 s at 2.5 images/s, measured on this machine" in said
 

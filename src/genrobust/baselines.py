@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from genrobust.config import TrainConfig
+from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import BaselineModel, Summary
 from genrobust.errors import UserError
 
@@ -23,6 +23,11 @@ class GridModel:
     name: str
     train: TrainConfig
     fraction: float
+
+    @property
+    def parts(self) -> tuple[MixturePart, ...]:
+        """What it trains on, as a mixture."""
+        return (MixturePart(source="real", fraction=None if self.fraction == 1 else self.fraction),)
 
 
 def grid(train: TrainConfig, count: int) -> list[GridModel]:

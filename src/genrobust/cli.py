@@ -175,7 +175,7 @@ def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick 
     """Write the report again, from saved predictions."""
     study = _study(recipe, sets, out, quick, device)
     steps = list(study.steps())
-    if any(step.done < step.total for step in steps):
+    if any(step.left for step in steps):
         _err.print("a report needs all of the study, so what is missing is made first:")
         _print_work(study, steps, _err)
     _write_report(study)
@@ -265,20 +265,17 @@ def _write_report(study: Study) -> None:
 def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
     """What is done and what is left, with the time at the rates measured in this output folder, and the disk."""
     from genrobust.cost import about, disk, free
-    from genrobust.study import measured_rates
+    from genrobust.rates import measured_rate
 
-    rates = measured_rates(study.out)
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
     seconds, unknown = 0.0, False
     for step in steps:
-        left = step.total - step.done
-        images = left * (study.recipe.train.batch_size if step.unit == "steps" else 1)
-        rate = None if step.unit == "models" else rates.get(step.stage)
+        rate = measured_rate(study.out, step.stage, step.of)
         words = "nothing"
-        if left and rate:
-            seconds += images / float(rate["per_second"])
-            words = about(images / float(rate["per_second"]))
-        elif left:
+        if step.left and rate:
+            seconds += step.left / rate
+            words = about(step.left / rate)
+        elif step.left:
             unknown, words = True, "not measured yet"
         table.add_row(step.stage, escape(step.what), f"{step.done:,} of {step.total:,} {step.unit}", words)
     to.print(table)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genrobust.config import GeneratorConfig, Recipe
-from genrobust.study import Step, measured_rates
+from genrobust.rates import measured_rate, of_generator
+from genrobust.study import Step
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
 PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
@@ -17,11 +18,10 @@ STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names non
 STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
 
 
-def generation(images: int, generator: GeneratorConfig, out: Path) -> str:
+def generation(images: int, generator: GeneratorConfig, device: str, out: Path) -> str:
     """How long `images` images take, in words, with the rate that says so and where it comes from."""
-    measured = measured_rates(out).get("generate", {})
-    if measured.get("of") == generator.model:
-        rate = float(measured["per_second"])
+    rate = measured_rate(out, "generate", of_generator(generator, device))
+    if rate is not None:
         return f"{images:,} images take {about(images / rate)} at {rate:.3g} images/s, measured on this machine"
     each = PUBLISHED_SECONDS * generator.steps / PUBLISHED_STEPS
     return (
@@ -37,15 +37,12 @@ def disk(recipe: Recipe, steps: Sequence[Step]) -> int:
     from genrobust.models import create_classifier
 
     total = 0.0
-    models = 0
     for step in steps:
-        left = step.total - step.done
         if step.stage == "generate" and recipe.generator is not None:
             own = 64 if recipe.generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
             width, height = recipe.generator.width or own, recipe.generator.height or own
-            total += left * width * height * 3 * PNG_SHARE
-        elif left:
-            models += left if step.unit == "models" else 1
+            total += step.left * width * height * 3 * PNG_SHARE
+    models = sum(1 for step in steps if step.stage == "train" and step.left)
     if models:
         train = recipe.train
         with torch.device("meta"):  # shapes alone: no memory, no time

@@ -38,7 +38,7 @@ def _plain(value: Any) -> Any:
 
 
 def hashed_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on `parts` alone: the same in every process, on every machine, in any order of work."""
+    """A 63-bit seed that depends on `parts` alone: the same in every process and order of work, on every machine."""
     return int(digest(parts, 16), 16) >> 1
 
 

@@ -295,9 +295,9 @@ def _say_broken(found: Sequence[Found], say: Callable[[str], None]) -> None:
         say(f"{len(broken):,} broken images: a run stops at the first that it meets, so mend or remove them before it")
 
 
-def _say_generation(images: int, gpu: bool, out: Path, say: Callable[[str], None]) -> None:
-    cost = generation(images, STABLE_DIFFUSION, out)
-    if gpu:
+def _say_generation(images: int, device: str, out: Path, say: Callable[[str], None]) -> None:
+    cost = generation(images, STABLE_DIFFUSION, device, out)
+    if device != "cpu":
         say(f"to generate: {cost}")
         return
     say(f"no GPU here and no generated images, so the recipe has no generated arm. To generate: {cost}")
@@ -332,12 +332,13 @@ def _render(
     say: Callable[[str], None],
 ) -> str:
     """The recipe's text; `found` holds the folders but train by role."""
-    gpu = available_devices()[0] != "cpu"
+    device = available_devices()[0]
+    gpu = device != "cpu"
     brought = found.get("generated")
     per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(train.counts.values()))))
     to_generate = per_class * len(train.counts)
     if brought is None:
-        _say_generation(to_generate, gpu, out, say)
+        _say_generation(to_generate, device, out, say)
     shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
     no_grid = _no_grid(found["test"], shifts)
     if no_grid:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import datetime
-import io
-import json
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from PIL import Image
 
 from genrobust import baselines as baseline_tables
 from genrobust.config import ArmConfig, MixturePart, Recipe, TrainConfig
@@ -25,7 +19,6 @@ from genrobust.data import (
     ArmRecord,
     BaselineModel,
     ImageSet,
-    Picture,
     Predictions,
     StageRecord,
     StudyData,
@@ -35,19 +28,20 @@ from genrobust.data import (
     slug,
 )
 from genrobust.errors import UserError
-from genrobust.files import make_folder, replacing
+from genrobust.gallery import environment, gallery
+from genrobust.rates import of_classifier, of_generator, remember_rate
 
 if TYPE_CHECKING:
     from genrobust.prompts.plan import Plan
     from genrobust.train.mixture import Mixture
 
-GALLERY_CLASSES = 8  # classes shown in a report's gallery
-GALLERY_PER_ORIGIN = 7  # images shown of each class from each source: one a style, where there are seven
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of work of a study, for `genrobust show`: what it makes, where, how much, and how much is done."""
+    """A piece of work of a study, for `genrobust show`: what it makes, where, how much, and how much is done.
+
+    `left` is the number of images that are still to go through, `of` what their rate depends on (see `rates`).
+    """
 
     stage: str
     what: str
@@ -55,6 +49,8 @@ class Step:
     total: int
     done: int
     unit: str
+    left: int
+    of: str
 
 
 class Study:
@@ -72,6 +68,7 @@ class Study:
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
         self._stages: dict[str, StageRecord] = {}
+        self._no_line: list[str] = []  # why shifts have none
         if "generated" in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
 
@@ -136,7 +133,7 @@ class Study:
 
         recipe = self.recipe
         assert recipe.generator is not None
-        with self._timed("generate", "images") as stage:
+        with self._timed("generate", "images", of_generator(recipe.generator, self._device)) as stage:
             stage.missing = self._missing_images()
             if stage.missing:
                 self._say(f"generating {stage.missing} images into {self.generated_folder}")
@@ -172,17 +169,16 @@ class Study:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
         return retrieve(pool, self.generated) if "generated" in self.recipe.sources() else pool
 
+    def images(self, source: str) -> ImageSet:
+        """What the arms mix under the name `source`: real, generated or retrieved."""
+        return self.data.train if source == "real" else self.generated if source == "generated" else self.retrieved
+
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that an arm trains on."""
         from genrobust.train.mixture import Mixture, Part
 
-        sets = {
-            "real": lambda: self.data.train,
-            "generated": lambda: self.generated,
-            "retrieved": lambda: self.retrieved,
-        }
         return Mixture(
-            [Part(p.source, sets[p.source](), p.weight, p.per_class, p.fraction) for p in parts],
+            [Part(p.source, self.images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
             train.batch_size,
             train.image_size,
         )
@@ -193,13 +189,15 @@ class Study:
 
     def _train(self, what: str, parts: tuple[MixturePart, ...], train: TrainConfig, seed: int) -> Path:
         from genrobust.models import is_checkpoint
+        from genrobust.train.loop import STATE
         from genrobust.train.loop import train as train_classifier
 
         mixture = self.mixture(parts, train)
         recipe = self.recipe
         folder = self._checkpoint_folder(mixture, train, seed)
-        with self._timed("train", "training images") as stage:
+        with self._timed("train", "training images", of_classifier(train, self._device)) as stage:
             stage.missing = 0 if is_checkpoint(folder) else train.steps * train.batch_size
+            stage.resumed = (folder / STATE).exists()
             if stage.missing:
                 self._say(f"training {what}: {train.steps} steps of {train.batch_size} on {_counts(mixture.counts)}")
             train_classifier(
@@ -224,19 +222,26 @@ class Study:
         """The checkpoint's predictions on every test set of the study."""
         from genrobust.evaluate.predict import predict
 
-        sets = {name: self.data.tests[name] for name in self.tests}
-        with self._timed("evaluate", "test images") as stage:
-            folder = self.out / "predictions" / checkpoint.name
-            stage.missing = sum(len(s) for n, s in sets.items() if not (folder / f"{slug(n)}.npz").exists())
+        of = of_classifier(self.recipe.train, self._device)
+        with self._timed("evaluate", "test images", of) as stage:
+            stage.missing = self._missing_predictions(checkpoint)
             return predict(
                 checkpoint,
-                sets,
+                {name: self.data.tests[name] for name in self.tests},
                 self.data.labels,
-                folder,
+                self._predictions_folder(checkpoint),
                 batch_size=self.recipe.evaluate.batch_size,
                 device=self.recipe.device,
                 threads=self.recipe.threads,
             )
+
+    def _predictions_folder(self, checkpoint: Path) -> Path:
+        return self.out / "predictions" / checkpoint.name
+
+    def _missing_predictions(self, checkpoint: Path) -> int:
+        """How many test images the checkpoint has not seen."""
+        folder = self._predictions_folder(checkpoint)
+        return sum(len(self.data.tests[n]) for n in self.tests if not (folder / f"{slug(n)}.npz").exists())
 
     # ------------------------------------------------------------------------------------------- score
 
@@ -244,18 +249,32 @@ class Study:
         """The baseline models: those of the table, or those of a grid trained now."""
         settings = self.recipe.robustness
         if settings.grid == 0:
-            rows = baseline_tables.read_table(settings.baselines) if settings.baselines else []
-            return [r for r in rows if r.test_set in self.shifts]
+            name = settings.baselines
+            if name is None or (name == "pictograms" and self.recipe.data.source != "pictograms"):
+                return []  # another benchmark's models say nothing here, even where a set has the same name
+            return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
         from genrobust.robustness.summary import summarize
 
         found: dict[tuple[str, int, str], Predictions] = {}
         for model in baseline_tables.grid(self.recipe.train, settings.grid):
-            part = MixturePart(source="real", fraction=None if model.fraction == 1 else model.fraction)
-            folder = self._train(f"baseline {model.name}", (part,), model.train, seed=0)
+            folder = self._train(f"baseline {model.name}", model.parts, model.train, seed=0)
             found |= {(model.name, 0, test): p for test, p in self.predictions(folder).items()}
         first = next(iter(found))[0]
         summary = summarize(found, [], self.data.clean, self.shifts, first, settings.transform, bootstrap=10)
-        return baseline_tables.rows_of(summary)
+        return list(self._with_a_line(baseline_tables.rows_of(summary)))
+
+    def _with_a_line(self, rows: list[BaselineModel]) -> Iterator[BaselineModel]:
+        """The rows of the shifts that a line can be fitted to: a study is not lost because its grid is too alike."""
+        from genrobust.robustness.effective import fit_lines
+
+        for shift in self.shifts:
+            of_shift = [row for row in rows if row.test_set == shift]
+            try:
+                fit_lines(of_shift, [shift], self.recipe.robustness.transform)
+            except UserError as error:
+                self._no_line.append(f"No baseline line for {shift}: {error}.")
+            else:
+                yield from of_shift
 
     def summary(self) -> tuple[Summary, list[BaselineModel]]:
         """Everything that the study measured, and the baselines that it was held against."""
@@ -291,6 +310,7 @@ class Study:
             _ = self.generated
         summary, rows = self.summary()
         self._say("writing the report")
+        mixed = ["real", *sorted(self.recipe.sources() - {"real"})]
         record = StudyRecord(
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
@@ -300,7 +320,7 @@ class Study:
             summary=summary,
             arms=tuple(self._arm_record(arm) for arm in self.recipe.arms),
             stages=tuple(self._stages.values()),
-            pictures=tuple(self._pictures()),
+            pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in mixed})),
             environment=environment(self._device, self.recipe.threads),
             baselines=tuple(rows),
             notes=tuple(self._notes(rows)),
@@ -313,6 +333,7 @@ class Study:
             yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
         if not rows:
             yield "No baseline models: without them there is no line, and so no effective robustness."
+        yield from self._no_line
         if "retrieved" in self.recipe.sources() and "generated" in self.recipe.sources():
             wanted, got = len(self.generated), len(self.retrieved)
             if got < wanted:
@@ -323,51 +344,41 @@ class Study:
         counts = self.mixture(arm.mixture, train).counts
         return ArmRecord(arm.name, dict(counts), train.architecture, train.augmentation, train.steps, train.batch_size)
 
-    def _pictures(self) -> Iterator[Picture]:
-        sources = [("real", self.data.train)]
-        if "generated" in self.recipe.sources():
-            sources.append(("generated", self.generated))
-        if "retrieved" in self.recipe.sources():
-            sources.append(("retrieved", self.retrieved))
-        classes = self.data.labels.classes
-        stride = max(1, len(classes) // GALLERY_CLASSES)
-        for label in range(0, len(classes), stride)[:GALLERY_CLASSES]:
-            for origin, images in sources:
-                for index in _one_of_each_style(images, label, GALLERY_PER_ORIGIN):
-                    png = io.BytesIO()
-                    image = images.image(index)
-                    image.thumbnail((128, 128), Image.Resampling.LANCZOS)
-                    image.save(png, "PNG")
-                    yield Picture(png.getvalue(), origin, classes[label].name, images.styles[index], images.keys[index])
-
     # ------------------------------------------------------------------------------------------- what there is to do
 
     def steps(self) -> Iterator[Step]:
         """What this study makes, and how much of it is done, without doing any of it."""
+        from genrobust.models import is_checkpoint
+
         if "generated" in self.recipe.sources() and self.recipe.data.generated is None:
             total = len(self.plan)
             missing = self._missing_images()
-            yield Step("generate", "generated images", self.generated_folder, total, total - missing, "images")
+            of = of_generator(self.recipe.generator, self._device) if self.recipe.generator else ""
+            yield Step(
+                "generate", "images", self.generated_folder, total, total - missing, "images", left=missing, of=of
+            )
             ready = missing == 0
         else:
             ready = True
-        for arm in self.recipe.arms:
-            needs = {p.source for p in arm.mixture} - {"real"}
-            train = self.recipe.train_of(arm)
-            for seed in self.recipe.seeds:
-                folder, done = None, 0
-                if ready or not needs:
-                    folder, done = self._find(arm, train, seed)
-                yield Step("train", f"{arm.name}, seed {seed}", folder, train.steps, done, "steps")
-        settings = self.recipe.robustness
-        if settings.grid:
-            yield Step("train", f"grid of {settings.grid} baseline models", None, settings.grid, 0, "models")
-
-    def _find(self, arm: ArmConfig, train: TrainConfig, seed: int) -> tuple[Path, int]:
-        from genrobust.models import is_checkpoint
-
-        folder = self._checkpoint_folder(self.mixture(arm.mixture, train), train, seed)
-        return folder, train.steps if is_checkpoint(folder) else 0
+        models = [
+            (f"{arm.name}, seed {seed}", arm.mixture, self.recipe.train_of(arm), seed)
+            for arm in self.recipe.arms
+            for seed in self.recipe.seeds
+        ]
+        grid = baseline_tables.grid(self.recipe.train, self.recipe.robustness.grid)
+        models += [(f"baseline {model.name}", model.parts, model.train, 0) for model in grid]
+        all_images, unseen = 0, 0
+        for what, parts, train, seed in models:
+            known = ready or {part.source for part in parts} == {"real"}
+            folder = self._checkpoint_folder(self.mixture(parts, train), train, seed) if known else None
+            done = train.steps if folder is not None and is_checkpoint(folder) else 0
+            left, of = (train.steps - done) * train.batch_size, of_classifier(train, self._device)
+            yield Step("train", what, folder, train.steps, done, "steps", left, of)
+            images = sum(len(self.data.tests[name]) for name in self.tests)
+            unseen += images if folder is None else self._missing_predictions(folder)
+            all_images += images
+        of = of_classifier(self.recipe.train, self._device)
+        yield Step("evaluate", "every classifier", None, all_images, all_images - unseen, "images", unseen, of)
 
     @property
     def _device(self) -> str:
@@ -378,7 +389,7 @@ class Study:
     # ------------------------------------------------------------------------------------------- timing
 
     @contextmanager
-    def _timed(self, stage: str, unit: str) -> Iterator[_Timer]:
+    def _timed(self, stage: str, unit: str, of: str) -> Iterator[_Timer]:
         timer = _Timer()
         began = time.monotonic()
         yield timer
@@ -388,52 +399,15 @@ class Study:
             stage, before.seconds + spent, before.items + timer.missing, unit, before.reused and not spent
         )
         self._stages[stage] = now
-        if spent:
-            _remember_rate(self.out, stage, timer.missing / spent, unit)
+        if spent and not timer.resumed:
+            remember_rate(self.out, stage, of, timer.missing / spent)
 
 
 @dataclass(slots=True)
 class _Timer:
     missing: int = 0  # items that the stage has to make
-
-
-RATES = "rates.json"
-
-
-def _remember_rate(out: Path, stage: str, rate: float, unit: str) -> None:
-    make_folder(out)
-    rates = measured_rates(out) | {stage: {"per_second": rate, "unit": unit}}
-    with replacing(out / RATES) as file:
-        file.write(json.dumps(rates, indent=1).encode())
-
-
-def measured_rates(out: Path) -> dict[str, dict[str, float | str]]:
-    """What the stages last did a second in this output folder, by stage; empty before the first."""
-    try:
-        return dict(json.loads((out / RATES).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
-
-
-def environment(device: str, threads: int) -> dict[str, str]:
-    """Versions and machine, for a report: no host name, no path."""
-    packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
-    facts = {name: metadata.version(name) for name in packages}
-    cores = os.cpu_count() or 1
-    return facts | {
-        "Python": platform.python_version(),
-        "machine": f"{cores} CPU cores, {platform.machine()}, {platform.system()}",
-        "device": f"{device}, {threads} threads",
-    }
+    resumed: bool = False  # some of them were made by an earlier run, so the time tells no rate
 
 
 def _counts(counts: dict[str, int]) -> str:
     return " + ".join(f"{n:,} {name}" for name, n in counts.items())
-
-
-def _one_of_each_style(images: ImageSet, label: int, most: int) -> list[int]:
-    """Indices of images of class `label`: the first of each style, then further ones, `most` at the most."""
-    here = [i for i, of in enumerate(images.labels) if of == label]
-    firsts = list({images.styles[i]: i for i in reversed(here)}.values())[::-1]
-    chosen = firsts + [i for i in here if i not in firsts]
-    return sorted(chosen[:most], key=lambda i: images.styles[i])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
@@ -57,7 +57,7 @@ def tiny_pipeline(folder: Path) -> StableDiffusionPipeline:
         norm_num_groups=4,
         sample_size=64,
     )
-    scheduler = DDIMScheduler(prediction_type="v_prediction", clip_sample=False, set_alpha_to_one=False, steps_offset=1)
+    scheduler = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=text_encoder,

@@ -37,6 +37,7 @@ def test_every_scheduler_name_keeps_the_folders_noise_schedule(generator_folder,
     scheduler = load_generator(config(generator_folder, scheduler=name), CPU).pipeline.scheduler
     assert type(scheduler).__name__ == SCHEDULERS[name][0]
     assert scheduler.config.prediction_type == "v_prediction"
+    assert not scheduler.config.get("clip_sample", False), "latents are not clipped"
 
 
 def test_a_folder_of_mixed_dtypes_loads_in_the_recipes(changed_generator):

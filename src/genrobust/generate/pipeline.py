@@ -28,7 +28,7 @@ PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 # The recipe's scheduler names: the diffusers class, and what it is told beyond the folder's own configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmsolver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
-    "ddim": ("DDIMScheduler", {}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),  # its default clips at 1, which is for pixels, not for latents
     "euler": ("EulerDiscreteScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),

@@ -72,7 +72,8 @@ def generate(
     `shards` takes these shards alone, for one worker of several on the same folder; the dataset may then come back
     incomplete. A run that was stopped or killed goes on at its first missing shard, and at the same `batch_size`,
     `threads` and device the bytes are those of an undisturbed run. Another batch size changes no request and, beyond
-    rounding, no image.
+    rounding, no image: in float32 by 1 of 255 levels at most, in 1 of 20,000 values (the pictograms generator with 15
+    steps, batches of 1 against 48).
 
     Raises UserError for a folder that holds another dataset, is in use or cannot be written, a generator that cannot be
     loaded, and a shard that the plan has not; GenrobustError where a done shard is damaged, the disk is full, or the

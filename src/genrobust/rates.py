@@ -1,0 +1,43 @@
+"""How fast the stages last ran in an output folder: what a study's cost is told from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from genrobust.config import GeneratorConfig, TrainConfig
+from genrobust.files import make_folder, replacing
+
+RATES = "rates.json"
+
+
+def of_generator(generator: GeneratorConfig, device: str) -> str:
+    """What the rate of generating depends on; `device` is "cuda", "mps" or "cpu"."""
+    return f"{generator.model}, {generator.steps} steps, {device}"
+
+
+def of_classifier(train: TrainConfig, device: str) -> str:
+    """What the rates of training and evaluating depend on."""
+    return f"{train.architecture}, {train.image_size} px, {device}"
+
+
+def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
+    """Note in the folder `out` that `stage` made `per_second` images a second of the kind `of`."""
+    make_folder(out)
+    rates = _read(out)
+    rates.setdefault(stage, {})[of] = per_second
+    with replacing(out / RATES) as file:
+        file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
+
+
+def measured_rate(out: Path, stage: str, of: str) -> float | None:
+    """Images a second of `stage` for the kind `of`, as last measured in the folder `out`; None before the first."""
+    return _read(out).get(stage, {}).get(of)
+
+
+def _read(out: Path) -> dict[str, dict[str, float]]:
+    try:
+        found = json.loads((out / RATES).read_text(encoding="utf-8"))
+        return {stage: {of: float(rate) for of, rate in rates.items()} for stage, rates in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}  # none yet, or damaged: it only tells times
