@@ -2,7 +2,7 @@
 
     python pictograms/assemble.py --vae build/vae/vae --clip build/clip --unet build/unet/unet
 
-UNet and VAE are stored in half precision. The CLIP towers stay in fp32: transformers would load a half-precision text
+UNet and VAE are stored in half precision. The text encoder stays in fp32: transformers would load a half-precision text
 encoder as it is stored and hand fp16 states to a UNet that diffusers loads in fp32.
 """
 
@@ -42,12 +42,9 @@ def main() -> None:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    for name in ("generator", "clip"):
-        shutil.rmtree(args.out / name, ignore_errors=True)
+    shutil.rmtree(args.out / "generator", ignore_errors=True)
     pipeline.save_pretrained(args.out / "generator", safe_serialization=True)
     shutil.copyfile(Path(__file__).parent / "generator-card.md", args.out / "generator" / "README.md")
-    clip.save_pretrained(args.out / "clip")
-    tokenizer.save_pretrained(args.out / "clip")
     # loads and samples with nothing said, or this fails here
     loaded = StableDiffusionPipeline.from_pretrained(args.out / "generator")
     loaded.set_progress_bar_config(disable=True)

@@ -145,11 +145,20 @@ def test_a_failure_is_exit_code_1(genrobust: Callable[..., Result], recipe: Path
     assert "Traceback" not in done.stderr
 
 
+def listens_to_ctrl_c() -> None:
+    """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to a process there")
 def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
     words = ["train", "small.yaml", "--arm", "real", "--set", "train.steps=100000", "--set", "train.save_every=1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "genrobust", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "genrobust", *words],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=listens_to_ctrl_c,
     )
     deadline = time.monotonic() + 300  # it may wait for a busy machine, and must not wait for ever
     while not list(tmp_path.glob("runs/checkpoints/*/state.safetensors")) and time.monotonic() < deadline:

@@ -16,7 +16,7 @@ import genrobust
 ROOT = Path(genrobust.__file__).parent
 GROUND = {"", "data", "errors", "config", "store", "models", "files", "devices", "scales"}
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute"}
-ABOVE = ({"baselines", "doctor", "naming", "rates"}, {"study"}, {"cost"}, {"init"}, {"cli"}, {"__main__"})
+ABOVE = ({"baselines", "doctor", "gallery", "naming", "rates"}, {"study"}, {"cost"}, {"init"}, {"cli"}, {"__main__"})
 HEIGHT = {name: height for height, layer in enumerate((GROUND, STAGES, *ABOVE)) for name in layer}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 HEAVY = {"torch", "diffusers", "transformers", "timm", "numpy", "scipy", "pyarrow", "PIL", "yaml"}

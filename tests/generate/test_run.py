@@ -151,7 +151,15 @@ CATS_AND_DOGS = LabelSpace((ClassLabel("cat", "Cat", "cat"), ClassLabel("dog", "
 def test_a_run_interrupted_and_then_killed_goes_on_to_the_same_bytes(tmp_path, generator):
     out = tmp_path / "out"
     command = [sys.executable, "-c", STOPPED_TWICE, str(Path(__file__).parent), str(out), generator.model]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job would hand on that it ignores it
+    )
 
     def wait_for_shards(count):
         while len(list(out.glob("*.parquet"))) < count:
