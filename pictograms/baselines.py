@@ -20,7 +20,7 @@ TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=15)
+    parser.add_argument("--models", type=int, default=14)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])

@@ -13,6 +13,9 @@ from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import BaselineModel, Summary
 from genrobust.errors import UserError
 
+DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
+# Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
+SPANS = ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0))
 COLUMNS = ("model", "test_set", "clean", "shifted")
 
 
@@ -31,19 +34,21 @@ class GridModel:
 
 
 def grid(train: TrainConfig, count: int) -> list[GridModel]:
-    """`count` standard models around the study's own settings, from weak to strong, to span clean accuracies.
+    """`count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
     real data; none sees generated data or augmentation beyond the study's. A longer grid begins with the shorter one.
     """
+    deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
+    networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
     specs: list[GridModel] = []
-    architectures = list(dict.fromkeys([train.architecture, "resnet10t", "resnet18", "mobilenetv3_small_100"]))
-    for fraction, length in ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0)):
-        for architecture in architectures[:3]:
+    for fraction, length in SPANS:
+        for architecture, model_kwargs in networks:
             steps = max(20, round(train.steps * length))
             settings = train.model_copy(
                 update={
                     "architecture": architecture,
+                    "model_kwargs": model_kwargs,
                     "steps": steps,
                     "warmup_steps": min(train.warmup_steps, steps // 10),
                     "augmentation": "standard",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import traceback
 from functools import partial
@@ -287,4 +288,7 @@ def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
 
 def main() -> None:
     """The program: runs the command and exits."""
+    # Read when torch loads OpenMP. Threads that spin while they wait slow everything down tenfold as soon as another
+    # program wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
