@@ -41,7 +41,6 @@ class DataConfig(Section):
     retrieved: Path | None = None
     class_names: dict[str, str] = {}
     same_class: dict[str, str] = {}
-    image_size: Positive = 64
 
     @model_validator(mode="after")
     def _folders_are_named(self) -> DataConfig:
