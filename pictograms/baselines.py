@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from genrobust.baselines import format_table
-from genrobust.config import load_recipe
+from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"

@@ -38,73 +38,95 @@ def train(
     Delete that file to start anew; other entries of the loss dictionary are printed as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = folder / "state.safetensors"
-    params = [p for p in model.parameters() if p.requires_grad]
-    decay = [p for p in params if p.ndim > 1]
-    rest = [p for p in params if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99))
-    average = [p.detach().clone() for p in params]
-    flat = [p for g in optimizer.param_groups for p in g["params"]]
-    start = 0
-    if state.exists():
-        saved = load_file(state)
-        start = int(saved["step"])
-        with torch.no_grad():
-            for i, p in enumerate(params):
-                p.copy_(saved[f"param.{i}"])
-                average[i].copy_(saved[f"average.{i}"])
-        for i, p in enumerate(flat):
-            optimizer.state[p] = {
-                "step": torch.tensor(float(start)),
-                "exp_avg": saved[f"m.{i}"],
-                "exp_avg_sq": saved[f"v.{i}"],
-            }
+    state = _State(model, folder / "state.safetensors", lr, weight_decay)
+    start = state.load()
+    if start:
         print(f"going on at step {start} of {steps}", flush=True)
-
-    def save(step: int) -> None:
-        tensors = {"step": torch.tensor(step)}
-        for i, p in enumerate(params):
-            tensors[f"param.{i}"], tensors[f"average.{i}"] = p.detach().clone(), average[i].clone()
-        for i, p in enumerate(flat):
-            if p in optimizer.state:
-                tensors[f"m.{i}"] = optimizer.state[p]["exp_avg"].clone()
-                tensors[f"v.{i}"] = optimizer.state[p]["exp_avg_sq"].clone()
-        part = state.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in tensors.items()}, part)
-        part.replace(state)
-
     model.train()
-    last_save = last_print = time.monotonic()
-    sums: dict[str, float] = {}
+    last_save = time.monotonic()
+    log = _Log(steps, every)
     for step in range(start, steps):
         rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in optimizer.param_groups:
+        for group in state.optimizer.param_groups:
             group["lr"] = lr * rate
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         torch.manual_seed(seed * 1_000_003 + step)  # dropout and posterior samples inside the models
         parts = loss_of(model, step, generator)
-        optimizer.zero_grad(set_to_none=True)
+        state.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
-        nn.utils.clip_grad_norm_(params, clip)
-        optimizer.step()
+        nn.utils.clip_grad_norm_(state.params, clip)
+        state.optimizer.step()
         with torch.no_grad():
             keep = min(ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(average, params, 1 - keep)
-        for name, value in parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if (step + 1) % every == 0:
-            now = time.monotonic()
-            per_step = (now - last_print) / every
-            means = "  ".join(f"{name} {value / every:.4f}" for name, value in sums.items())
-            left = (steps - step - 1) * per_step / 60
-            print(f"step {step + 1}/{steps}  {means}  {per_step:.2f} s a step, {left:.0f} min left", flush=True)
-            sums, last_print = {}, now
+            torch._foreach_lerp_(state.average, state.params, 1 - keep)
+        log.add(step + 1, parts)
         if time.monotonic() - last_save > SAVE_EVERY_S:
-            save(step + 1)
+            state.save(step + 1)
             last_save = time.monotonic()
-    save(steps)
+    state.save(steps)
     with torch.no_grad():
-        for p, a in zip(params, average, strict=True):
+        for p, a in zip(state.params, state.average, strict=True):
             p.copy_(a)
     return model.eval()
+
+
+class _State:
+    """The weights of a model, their average, and the optimizer's moments, in one file that appears whole."""
+
+    def __init__(self, model: nn.Module, file: Path, lr: float, weight_decay: float) -> None:
+        self._file = file
+        self.params = [p for p in model.parameters() if p.requires_grad]
+        decay, rest = ([p for p in self.params if (p.ndim > 1) is wide] for wide in (True, False))
+        groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.99))
+        self.average = [p.detach().clone() for p in self.params]
+        self._ordered = [*decay, *rest]
+
+    def load(self) -> int:
+        """Take up the file's state where there is one; the number of steps done."""
+        if not self._file.exists():
+            return 0
+        saved = load_file(self._file)
+        with torch.no_grad():
+            for i, p in enumerate(self.params):
+                p.copy_(saved[f"param.{i}"])
+                self.average[i].copy_(saved[f"average.{i}"])
+        for i, p in enumerate(self._ordered):
+            moments = {"exp_avg": saved[f"m.{i}"], "exp_avg_sq": saved[f"v.{i}"]}
+            self.optimizer.state[p] = {"step": saved["step"].float(), **moments}
+        return int(saved["step"])
+
+    def save(self, step: int) -> None:
+        tensors = {"step": torch.tensor(step)}
+        for i, p in enumerate(self.params):
+            tensors[f"param.{i}"], tensors[f"average.{i}"] = p.detach().clone(), self.average[i].clone()
+        for i, p in enumerate(self._ordered):
+            if p in self.optimizer.state:
+                tensors[f"m.{i}"] = self.optimizer.state[p]["exp_avg"].clone()
+                tensors[f"v.{i}"] = self.optimizer.state[p]["exp_avg_sq"].clone()
+        part = self._file.with_suffix(".part")
+        save_file({k: v.contiguous() for k, v in tensors.items()}, part)
+        part.replace(self._file)
+
+
+class _Log:
+    """A line every so many steps: the means of what the loss function returned, the pace and the time left."""
+
+    def __init__(self, steps: int, every: int) -> None:
+        self._steps, self._every = steps, every
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._count, self._began = 0, time.monotonic()
+
+    def add(self, step: int, parts: dict[str, Tensor]) -> None:
+        self._count += 1
+        for name, value in parts.items():
+            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+        if step % self._every == 0:
+            per_step = (time.monotonic() - self._began) / self._count
+            means = "  ".join(f"{name} {value / self._count:.4f}" for name, value in self._sums.items())
+            left = (self._steps - step) * per_step / 60
+            print(f"step {step}/{self._steps}  {means}  {per_step:.2f} s a step, {left:.0f} min left", flush=True)
+            self._start_over()

@@ -1,0 +1,58 @@
+"""Choose how the Pictograms recipes sample and mix, on *wild-val* and *val* alone: no test set is opened.
+
+    python pictograms/choose.py --out runs/choose --set generator.guidance_scale=2.0 --weights 1 2 4
+
+Prints one line a mixture: top-1 on *wild-val* (designers whom neither the generator nor the real data has seen, all
+styles) and on *val* (the real data's own split). Seeds are none of the studies', so that a choice is not made on their
+luck. Everything is cached under --out, so further settings cost only what is new.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.config import ArmConfig
+from genrobust.evaluate.predict import predict
+from genrobust.recipe import load_recipe
+from genrobust.study import Study
+
+DATA_SEED, TRAIN_SEED = 100, 100
+
+
+def arms(weights: list[float]) -> list[ArmConfig]:
+    """Generated alone, then real to generated as `weights` to 1; real alone first, for comparison."""
+    mixed = [
+        ArmConfig(
+            name=f"real:generated {weight:g}:1",
+            mixture=({"source": "real", "weight": weight}, {"source": "generated", "weight": 1}),
+        )
+        for weight in weights
+    ]
+    return [ArmConfig(name="real", mixture="real"), ArmConfig(name="generated", mixture="generated"), *mixed]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default="pictograms")
+    parser.add_argument("--out", type=Path, default=Path("runs/choose"))
+    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--weights", type=float, nargs="*", default=[1.0], help="of real to 1 of generated")
+    args = parser.parse_args()
+    study = Study(load_recipe(args.recipe, [f"data_seed={DATA_SEED}", *args.sets]), args.out)
+    data, recipe = study.data, study.recipe
+    assert data.choosing is not None
+    sets = {"wild-val": data.choosing, "val": data.val}
+    print(" ".join(args.sets), flush=True)
+    for arm in arms(args.weights):
+        checkpoint = study.checkpoint(arm, TRAIN_SEED)
+        folder = args.out / "choosing" / checkpoint.name
+        found = predict(checkpoint, sets, data.labels, folder, threads=recipe.threads)
+        top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in found.items()}
+        print(f"  {arm.name:<24} wild-val {top1['wild-val']:5.1f}   val {top1['val']:5.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
