@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import SafetensorError, safe_open
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
@@ -36,6 +32,7 @@ from genrobust.models import (
     save_checkpoint,
     save_tensors,
 )
+from genrobust.progress import progress_bar
 from genrobust.train.augment import border_colour, make_augment
 from genrobust.train.mixture import Mixture
 
@@ -134,9 +131,9 @@ class _Run:
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
-        total, start = self.config.steps, self.progress.step
-        bar = _Bar(total, start, self.mixture.batch_size)
-        with bar, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
+        total, start, value = self.config.steps, self.progress.step, math.nan
+        bar = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
+        with bar as shown, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
             ahead = reader.submit(self.mixture.batch, self.seed, start)
             for step in range(start, total):
                 images, targets = ahead.result()
@@ -149,10 +146,9 @@ class _Run:
                 saves = done % self.config.save_every == 0 and done != total
                 if validates or saves or done % LOOK_EVERY == 0:
                     value = self._look(loss, done)
-                    bar.update(done, value)
                 if validates:
                     self._validate(value)
-                    bar.show_top1(self.progress.history[-1]["val_top1"])
+                shown.advance(note=self._note(value))
                 if saves:
                     self.save()
 
@@ -180,6 +176,11 @@ class _Run:
                 "or set train.precision to float32. The last saved state is untouched"
             )
         return value
+
+    def _note(self, loss: float) -> str:
+        history = self.progress.history
+        words = [] if math.isnan(loss) else [f"loss {loss:.3f}"]
+        return "  ".join([*words, f"val {history[-1]['val_top1']:.1f} %"] if history else words)
 
     def _validate(self, loss: float) -> None:
         logits = predict_logits(
@@ -272,37 +273,3 @@ def _require_same(found: Any, wanted: str, folder: Path) -> None:
             f"{folder} holds another training run (other settings, images or seed): "
             "choose another output folder, or delete this one"
         )
-
-
-class _Bar:
-    """A progress bar with images/s, time left, loss and validation accuracy, on a terminal's standard error alone."""
-
-    def __init__(self, total: int, start: int, batch_size: int) -> None:
-        self._batch_size, self._start = batch_size, start
-        self._progress = Progress(
-            TextColumn("training"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.0f} images/s"),
-            TimeRemainingColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  val {task.fields[top1]} %"),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-            transient=True,
-        )
-        self._task = self._progress.add_task("train", total=total, completed=start, rate=0, loss=math.nan, top1="-")
-        self._began = time.monotonic()
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def update(self, done: int, loss: float) -> None:
-        rate = (done - self._start) * self._batch_size / max(1e-9, time.monotonic() - self._began)
-        self._progress.update(self._task, completed=done, rate=rate, loss=loss)
-
-    def show_top1(self, top1: float) -> None:
-        self._progress.update(self._task, top1=f"{top1:.1f}")
