@@ -68,12 +68,17 @@ class ClassLabel:
 
 @dataclass(frozen=True, slots=True)
 class LabelSpace:
-    """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)]."""
+    """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)].
+
+    Every id differs, and every prompt unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
+    """
 
     classes: tuple[ClassLabel, ...]
+    shared_prompts: bool = False
 
     def __post_init__(self) -> None:
-        for what, values in (("id", self.ids), ("prompt", [c.prompt for c in self.classes])):
+        prompts = [] if self.shared_prompts else [c.prompt for c in self.classes]
+        for what, values in (("id", self.ids), ("prompt", prompts)):
             twice = sorted({v for v in values if list(values).count(v) > 1})
             if twice:
                 raise UserError(f"two classes share the {what} {twice[0]!r}: give each class a {what} of its own")
@@ -108,6 +113,9 @@ class ImageSet(Protocol):
 
     `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
     an image ("" where unknown); `fingerprint` changes when any image or label does.
+
+    A set may have two attributes more: `accepted`, for each image the labels that are right, its own first (None: its
+    own alone), and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
     """
 
     name: str
@@ -133,6 +141,9 @@ class Subset:
         self.labels = images.labels[self._indices]
         self.keys: Sequence[str] = [images.keys[i] for i in self._indices]
         self.styles: Sequence[str] = [images.styles[i] for i in self._indices]
+        accepted = getattr(images, "accepted", None)
+        self.accepted = None if accepted is None else tuple(accepted[i] for i in self._indices)
+        self.protocol: str = getattr(images, "protocol", "")
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
     def __len__(self) -> int:
@@ -296,7 +307,7 @@ class Summary:
     """Everything that a study measured. `shifts` are those in the mean; `left_out` maps the others to a reason.
 
     `mean_top1`, `mean_er` map an arm to its mean over shifts and seeds; `arm_top1` and `arm_er` map (arm, test set) to
-    the mean over seeds.
+    the mean over seeds. `protocols` says of each test set how its images were prepared and what counts as right.
     """
 
     arms: tuple[str, ...]
@@ -312,6 +323,12 @@ class Summary:
     mean_top1: dict[str, Score]
     mean_er: dict[str, Score]
     differences: tuple[Difference, ...]
+    protocols: dict[str, str]
+
+
+# The sources of a mixture that are no generated dataset: the control with retrieved images is matched to the generated
+# ones by class and style, or by class alone.
+REAL, RETRIEVED, RETRIEVED_BY_CLASS = NOT_GENERATED = ("real", "retrieved", "retrieved-by-class")
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,18 @@ def test_changed_images_changed_weights_and_a_damaged_file_are_predicted_again(
     assert make(checkpoint, out, test=images(1))["test"].logits.shape == (10, 3)
 
 
+def test_what_a_set_says_of_its_labels_enters_its_predictions(checkpoint: Path, tmp_path: Path) -> None:
+    shift = images(1, 4)
+    shift.accepted = tuple((label, 2) for label in shift.labels.tolist())  # type: ignore[attr-defined]
+    shift.protocol = "any of two is right"  # type: ignore[attr-defined]
+    made = make(checkpoint, tmp_path / "out", test=images(), shift=shift)
+    assert made["shift"].accepted == ((0, 2), (1, 2), (2, 2), (0, 2))
+    assert made["shift"].protocol == f"{made['test'].protocol}; any of two is right"
+    assert made["test"].accepted is None
+    again = make(checkpoint, tmp_path / "out", shift=shift)["shift"]
+    assert (again.accepted, again.protocol) == (made["shift"].accepted, made["shift"].protocol)
+
+
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
     kept = Predictions(
         test_set="objectnet",

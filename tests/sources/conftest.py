@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from genrobust.data import StudyData
 from genrobust.sources import pictograms
@@ -27,3 +29,14 @@ def photos(tmp_path: Path, benchmark: StudyData) -> Path:
             for number, place in enumerate(places):
                 images.image(place).save(target / f"{number:02d}.png")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def save_jpeg() -> Callable[..., None]:
+    """Writes a small JPEG of one colour, and the folders above it."""
+
+    def save(path: Path, colour: str = "red", size: tuple[int, int] = (8, 8)) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, colour).save(path, "JPEG")
+
+    return save

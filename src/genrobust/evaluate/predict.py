@@ -12,7 +12,8 @@ from genrobust.data import ImageSet, LabelSpace, Predictions, digest, slug
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import lock, make_folder, remove_leftovers, replacing
-from genrobust.models import WEIGHTS, Classifier, load_checkpoint, predict_logits, protocol, read_checkpoint_info
+from genrobust.models import WEIGHTS, load_checkpoint, predict_logits, protocol, read_checkpoint_info
+from genrobust.progress import progress_bar
 
 
 def predict(
@@ -37,25 +38,34 @@ def predict(
             "data in this order: train it on this data, or evaluate it on its own"
         )
     weights = hashlib.sha256((checkpoint / WEIGHTS).read_bytes()).hexdigest()
-    words = protocol(info.image_size)
     make_folder(out)
     done: dict[str, Predictions] = {}
-    model: Classifier | None = None
     with lock(out):
         remove_leftovers(out)
-        for name, images in sets.items():
-            path = out / f"{slug(name)}.npz"
-            wanted = digest([weights, images.fingerprint, labels.ids, words, name])
-            if path.exists() and _stored_fingerprint(path) == wanted:
-                done[name] = load_predictions(path)
-                continue
-            if model is None:
-                where = resolve_device(device)
-                model, _ = load_checkpoint(checkpoint, where)
-            logits = predict_logits(model, images, info.image_size, batch_size, where)
-            done[name] = Predictions(name, logits, images.labels, tuple(images.keys), labels.ids, words)
-            save_predictions(path, done[name], wanted)
-    return done
+        files = {name: out / f"{slug(name)}.npz" for name in sets}
+        words = {n: _protocol(info.image_size, s) for n, s in sets.items()}
+        wanted = {n: digest([weights, s.fingerprint, labels.ids, words[n], n]) for n, s in sets.items()}
+        missing = [n for n, path in files.items() if not path.exists() or _stored_fingerprint(path) != wanted[n]]
+        if missing:
+            where = resolve_device(device)
+            model, _ = load_checkpoint(checkpoint, where)
+            with progress_bar("evaluating", sum(len(sets[n]) for n in missing)) as bar:
+                for name in missing:
+                    images = sets[name]
+                    logits = predict_logits(model, images, info.image_size, batch_size, where, bar.advance)
+                    accepted = getattr(images, "accepted", None)
+                    keys = tuple(images.keys)
+                    made = Predictions(name, logits, images.labels, keys, labels.ids, words[name], accepted)
+                    save_predictions(files[name], made, wanted[name])
+                    done[name] = made
+        for name in sets.keys() - done.keys():
+            done[name] = load_predictions(files[name])
+    return {name: done[name] for name in sets}
+
+
+def _protocol(image_size: int, images: ImageSet) -> str:
+    """How the images are prepared, with what is special about their set."""
+    return "; ".join(filter(None, [protocol(image_size), getattr(images, "protocol", "")]))
 
 
 def save_predictions(path: Path, predictions: Predictions, fingerprint: str = "") -> None:

@@ -1,1 +1,1 @@
-"""Where real images come from: the embedded pictograms, or image folders."""
+"""Where real images come from: the embedded pictograms, image folders, tars, tables, or ImageNet."""
