@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from scipy.stats import linregress
 
 from genrobust.data import BaselineModel, Line
 from genrobust.errors import UserError
@@ -31,16 +30,16 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
     """
     used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
-    fit = linregress(x, y)
-    residuals = y - (fit.intercept + fit.slope * x)
+    slope, intercept = np.polyfit(x, y, 1)  # as scipy.stats.linregress, whose import alone takes half a second
+    unexplained = float(((y - intercept - slope * x) ** 2).sum())
     return Line(
         test_set=test_set,
         transform=transform,
-        slope=float(fit.slope),
-        intercept=float(fit.intercept),
-        r2=float(fit.rvalue**2),
+        slope=float(slope),
+        intercept=float(intercept),
+        r2=1 - unexplained / float(((y - y.mean()) ** 2).sum()) if np.ptp(y) else 0.0,
         n=len(x),
-        residual_sd=float(np.sqrt((residuals**2).sum() / (len(x) - 2))),
+        residual_sd=float(np.sqrt(unexplained / (len(x) - 2))),
         lo=float(used_clean.min()),
         hi=float(used_clean.max()),
     )
@@ -90,7 +89,7 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
     accuracies have no line and give NaN.
     """
     clean, shifted = np.array([b.clean for b in baselines]), np.array([b.shifted for b in baselines])
-    used = _finite(clean, shifted, transform)
+    used = finite(clean, shifted, transform)
     used_clean, used_shifted = _usable(clean, shifted, baselines[0].test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
     dx, dy = x - x.mean(), y - y.mean()  # centred first, so that the sums below do not cancel
@@ -106,23 +105,26 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
 
 def er_interval(
     baselines: Sequence[BaselineModel],
-    clean: float,
-    shifted: float,
+    clean: np.ndarray | float,
+    shifted: np.ndarray | float,
     transform: str = "logit",
     bootstrap: int = 1000,
     level: float = 0.95,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval, in points, of one model's effective robustness over the baseline models alone.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
 
-    `baselines` are those of one shift; they are resampled with replacement `bootstrap` times (seed 0). How uncertain
+    `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are those
+    of one shift; they are resampled with replacement `bootstrap` times (seed 0), the same for all models. How uncertain
     `clean` and `shifted` themselves are is not in it; `summarize` adds that. Raises what `fit_line` raises.
     """
-    models = len(baselines)
-    weights = np.random.default_rng(0).multinomial(models, np.full(models, 1 / models), size=bootstrap)
+    count = len(baselines)
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=bootstrap)
     slope, intercept = refit(baselines, weights, transform)
+    has_line = ~np.isnan(slope)
+    drawn = predict(slope[has_line, None], intercept[has_line, None], transform, np.ravel(clean))  # [B, models]
     tail = 50 * (1 - level)
-    lo, hi = np.nanpercentile(shifted - predict(slope, intercept, transform, clean), [tail, 100 - tail])
-    return float(lo), float(hi)
+    lo, hi = np.percentile(np.ravel(shifted) - drawn, [tail, 100 - tail], axis=0)
+    return lo.reshape(np.shape(clean)), hi.reshape(np.shape(clean))
 
 
 def multi_id_effective_robustness(
@@ -157,7 +159,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
         raise UserError(f"{where}: an accuracy is no percent between 0 and 100")
     if len(x) and x.max() <= 1:
         raise UserError(f"{where}: no clean accuracy is above 1: give percents (76.1), not fractions (0.761)")
-    used = _finite(x, y, transform)
+    used = finite(x, y, transform)
     x, y = x[used], y[used]
     if len(np.unique(x)) < 3:
         raise UserError(
@@ -167,7 +169,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     return x, y
 
 
-def _finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
+def finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
     """Which (clean, shifted) percents the transform maps to finite values: bool [M]."""
     if transform == "linear":
         return np.ones(len(x), dtype=bool)

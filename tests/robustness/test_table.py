@@ -1,0 +1,83 @@
+"""Tables of models scored at once, against scipy and hand-made cases."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit, ndtr, ndtri
+from scipy.stats import linregress
+
+from genrobust.data import BaselineModel
+from genrobust.errors import UserError
+from genrobust.robustness.table import doubts, score_table
+
+CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0, 90.0])
+SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0, 80.0])
+
+
+def rows(clean, shifted):
+    return [BaselineModel(f"m{i}", "r", x, y) for i, (x, y) in enumerate(zip(clean, shifted, strict=True))]
+
+
+def test_every_model_is_held_against_the_line_of_the_baselines_alone():
+    scores = score_table(rows(CLEAN[:5], SHIFTED[:5]), CLEAN, SHIFTED)
+    fit = linregress(logit(CLEAN[:5] / 100), logit(SHIFTED[:5] / 100))
+    expected = 100 * expit(fit.intercept + fit.slope * logit(CLEAN / 100))
+    assert scores.er == pytest.approx(SHIFTED - expected)
+    assert scores.extrapolated.tolist() == [False] * 5 + [True]
+    assert [line.n for line in scores.lines] == [5]
+
+
+def test_intervals_of_a_table_are_over_the_lines_of_resampled_baselines():
+    scores = score_table(rows(CLEAN[:5], SHIFTED[:5]), CLEAN, SHIFTED, "probit")
+    drawn = []
+    for counts in np.random.default_rng(0).multinomial(5, np.full(5, 0.2), size=1000):
+        clean, shifted = np.repeat(CLEAN[:5], counts), np.repeat(SHIFTED[:5], counts)
+        if len(set(clean)) > 1:
+            fit = linregress(ndtri(clean / 100), ndtri(shifted / 100))
+            drawn.append(SHIFTED - 100 * ndtr(fit.intercept + fit.slope * ndtri(CLEAN / 100)))
+    assert np.array([scores.lo, scores.hi]) == pytest.approx(np.percentile(drawn, [2.5, 97.5], axis=0))
+
+
+def test_a_pivot_parts_two_lines_which_leave_it_out():
+    """Accuracies that bend at the pivot lie on two lines exactly, whatever the pivot and its twin score."""
+    clean = np.array([60.0, 66, 72, 80, 80, 84, 88, 92])
+    below, above = -3 + 0.5 * logit(clean / 100), -6 + 3 * logit(clean / 100)
+    shifted = 100 * expit(np.where(clean < 80, below, above))
+    shifted[3], shifted[4] = 0, 30
+    scores = score_table(rows(clean, shifted), clean, shifted, pivot=80.0)
+    assert [(round(x.slope, 6), round(x.intercept, 6), x.n) for x in scores.lines] == [(0.5, -3, 3), (3, -6, 3)]
+    of_the_pivot = 100 * expit(-3 + 0.5 * logit(0.8))
+    assert scores.er == pytest.approx([0, 0, 0, -of_the_pivot, 30 - of_the_pivot, 0, 0, 0], abs=1e-6)
+    assert scores.extrapolated.tolist() == [False] * 3 + [True] * 2 + [False] * 3
+
+
+def test_too_few_baselines_are_refused_and_the_side_of_the_pivot_is_named():
+    with pytest.raises(UserError, match=r"too few baselines: a line takes three .* there are 2"):
+        score_table(rows([60, 70, 100], [20, 30, 90]), CLEAN, SHIFTED)  # the third has no finite logit
+    with pytest.raises(UserError, match="there are 0"):
+        score_table([], CLEAN, SHIFTED)
+    with pytest.raises(UserError, match=r"above the pivot, 74.00 %: .* there are 2"):
+        score_table(rows(CLEAN, SHIFTED), CLEAN, SHIFTED, pivot=74.0)
+
+
+def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
+    scores = score_table(rows(CLEAN, np.full(6, 30.0)), CLEAN, np.full(6, 30.0))
+    assert (scores.lines[0].slope, scores.lines[0].r2) == pytest.approx((0, 0), abs=1e-9)
+
+
+def said(clean, shifted):
+    return doubts(score_table(rows(clean, shifted), clean, shifted), clean, shifted)
+
+
+def test_nothing_is_doubted_in_a_usual_table():
+    assert said(CLEAN, SHIFTED) == []
+
+
+def test_columns_that_seem_swapped_or_unrelated_are_told():
+    (swapped,) = said(SHIFTED, CLEAN)
+    assert swapped.startswith("6 of 6 models are more accurate on the shifted set")
+    (falling,) = said(CLEAN, SHIFTED[[4, 3, 2, 1, 0, 0]])
+    assert "its slope is -" in falling
+    (steep,) = said(np.array([70.0, 71.0, 72.0, 73.0]), np.array([20.0, 30.0, 40.0, 50.0]))
+    assert "its slope is 9." in steep
+    (noise,) = said(CLEAN, np.array([20.0, 10.0, 19.0, 9.0, 20.0, 18.0]))
+    assert "its R² is 0." in noise and "below 0.2" in noise

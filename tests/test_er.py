@@ -1,0 +1,449 @@
+"""`genrobust er` as a user types it: small tables with known answers, published tables against scipy, and bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit, ndtr, ndtri
+from scipy.stats import linregress
+from typer.testing import CliRunner, Result
+
+from genrobust.cli import app
+
+TABLE = """model,img_size,val,sketch,"a:b",broken
+resnet18,224,69.8,20.2,1.1,x
+resnet34,224,73.3,23.0,1.9,
+resnet50,224,76.1,24.1,0.0,
+resnet101,224,77.4,27.0,4.7,
+vgg16,224,71.6,18.0,2.6,
+clip,224,63.3,42.0,,
+vit,384,81.1,41.0,24.0,
+"""
+NAMES = ["resnet18", "resnet34", "resnet50", "resnet101", "vgg16", "clip", "vit"]
+VAL = np.array([69.8, 73.3, 76.1, 77.4, 71.6, 63.3, 81.1])
+SKETCH = np.array([20.2, 23.0, 24.1, 27.0, 18.0, 42.0, 41.0])
+STANDARD = VAL[:5], SKETCH[:5]
+SPACES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.array, np.array)}
+
+
+@pytest.fixture
+def er(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
+    """Runs the command in a folder that holds TABLE as t.csv."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(TABLE)
+    return lambda *words: CliRunner().invoke(app, ["er", *(str(w) for w in words)])
+
+
+@pytest.fixture
+def figures(er: Callable[..., Result]) -> Callable[..., dict]:
+    """Runs the command and returns what it writes."""
+
+    def run(*words) -> dict:
+        done = er(*words, "--json", "out.json")
+        assert done.exit_code == 0, done.output
+        return json.loads(Path("out.json").read_text())
+
+    return run
+
+
+def by_hand(clean, shifted, baselines, transform="logit"):
+    """The fit over the mask `baselines`, every model's effective robustness and its interval, with scipy alone."""
+    forward, inverse = SPACES[transform]
+    x, y = forward(clean[baselines] / 100), forward(shifted[baselines] / 100)
+    fit = linregress(x, y)
+    residuals = y - fit.intercept - fit.slope * x
+    drawn = []
+    for counts in np.random.default_rng(0).multinomial(len(x), np.full(len(x), 1 / len(x)), size=1000):
+        picks = np.repeat(np.arange(len(x)), counts)
+        if len(np.unique(x[picks])) > 1:
+            design = np.column_stack([np.ones(len(picks)), x[picks]])
+            intercept, slope = np.linalg.lstsq(design, y[picks], rcond=None)[0]
+            drawn.append(shifted - 100 * inverse(intercept + slope * forward(clean / 100)))
+    lo, hi = np.percentile(drawn, [2.5, 97.5], axis=0)
+    line = {"slope": fit.slope, "intercept": fit.intercept, "r2": fit.rvalue**2, "n": len(x)}
+    line["residual_sd"] = np.sqrt((residuals**2).sum() / (len(x) - 2))
+    er = shifted - 100 * inverse(fit.intercept + fit.slope * forward(clean / 100))
+    return line, er, lo, hi
+
+
+def assert_matches(found: dict, names, clean, shifted, baselines, transform="logit") -> None:
+    line, er, lo, hi = by_hand(clean, shifted, baselines, transform)
+    assert found["fit"] == pytest.approx(line, abs=1e-6)
+    assert list(found["models"]) == list(names)
+    for key, values in {"id": clean, "shift": shifted, "er": er, "lo": lo, "hi": hi}.items():
+        assert [m[key] for m in found["models"].values()] == pytest.approx(values.tolist(), abs=1e-6), key
+    used = clean[baselines]
+    outside = (clean < used.min()) | (clean > used.max())
+    assert [m["extrapolated"] for m in found["models"].values()] == outside.tolist()
+
+
+@pytest.mark.parametrize("transform", SPACES)
+def test_figures_are_scipys(figures: Callable[..., dict], transform: str) -> None:
+    found = figures("t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip|vit", "--transform", transform)
+    assert_matches(found, NAMES, VAL, SKETCH, np.arange(7) < 5, transform)
+
+
+def test_the_json_file_has_this_shape(figures: Callable[..., dict]) -> None:
+    found = figures("t.csv", "--id", "val", "--shift", "sketch", "--baselines", "^(res|vgg)")
+    assert list(found) == ["fit", "models"]
+    assert {k: type(v) for k, v in found["fit"].items()} == {
+        "slope": float,
+        "intercept": float,
+        "r2": float,
+        "n": int,
+        "residual_sd": float,
+    }
+    assert list(found["models"]) == NAMES
+    for model in found["models"].values():
+        assert {k: type(v) for k, v in model.items()} == {
+            "id": float,
+            "shift": float,
+            "er": float,
+            "lo": float,
+            "hi": float,
+            "extrapolated": bool,
+        }
+
+
+def test_the_same_command_writes_the_same_bytes(figures: Callable[..., dict]) -> None:
+    files = []
+    for _ in range(2):
+        figures("t.csv", "--id", "val", "--shift", "sketch")
+        files.append(Path("out.json").read_bytes())
+    assert files[0] == files[1]
+
+
+def test_baselines_by_expression_by_file_and_by_exclusion_are_the_same(figures: Callable[..., dict]) -> None:
+    words = ("t.csv", "--id", "val", "--shift", "sketch")
+    Path("standard.txt").write_text("\n".join(NAMES[:5]) + "\n\n")
+    found = figures(*words, "--baselines", "net|gg")  # searched for, not matched from the start
+    assert found["fit"]["n"] == 5
+    assert figures(*words, "--baselines", "standard.txt") == found
+    assert figures(*words, "--exclude", "^(clip|vit)$") == found
+    assert figures(*words, "--baselines", ".", "--exclude", "^(clip|vit)$") == found
+
+
+def test_weak_models_are_left_out_of_the_line_and_scored(er: Callable[..., Result], figures) -> None:
+    words = ("t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip|vit", "--min-id", 71.6)
+    assert_matches(figures(*words), NAMES, VAL, SKETCH, np.array([False, *[True] * 4, False, False]))
+    assert "1 model (resnet18) left out of the line: ID accuracy below 71.6 %" in er(*words).output
+
+
+def test_two_files_are_joined_on_the_key(figures: Callable[..., dict], er: Callable[..., Result]) -> None:
+    rows = [line.split(",") for line in TABLE.splitlines()]
+    Path("val.csv").write_text("\n".join(f"{r[1]},{r[0]},{r[2]}" for r in [*rows, ["lone", "224", "70"]]) + "\n")
+    Path("shift.csv").write_text("\n".join(f"{r[0]},{r[3]},{r[1]}" for r in rows[:1] + rows[:0:-1]) + "\n")
+    words = ("--id", "val.csv:val", "--shift", "shift.csv:sketch", "--key", "model,img_size", "--exclude", "clip|vit")
+    named = [f"{name},{384 if name == 'vit' else 224}" for name in NAMES]
+    assert_matches(figures(*words), named, VAL, SKETCH, np.arange(7) < 5)
+    assert "1 row of val.csv skipped: not in the other file" in er(*words).output
+    beside = figures("t.csv", "--id", "val", *words[2:])  # one column of the table, one of a file
+    assert beside == figures(*words)
+
+
+def test_a_column_may_hold_a_colon(figures: Callable[..., dict]) -> None:
+    found = figures("t.csv", "--id", "val", "--shift", "a:b", "--exclude", "vit")
+    assert found == figures("--id", "t.csv:val", "--shift", "t.csv:a:b", "--exclude", "vit")
+    assert found["models"]["vgg16"]["shift"] == 2.6
+
+
+def test_fractions_are_read_as_fractions(figures: Callable[..., dict]) -> None:
+    rows = [f"{n},{v / 100:.3f},{s / 100:.3f}" for n, v, s in zip(NAMES, VAL, SKETCH, strict=True)]
+    Path("f.csv").write_text("\ufeffmodel,val,sketch\n" + "\n".join(rows), encoding="utf-8")
+    found = figures("f.csv", "--id", "val", "--shift", "sketch", "--unit", "fraction")
+    assert_matches(found, NAMES, VAL, SKETCH, np.ones(7, dtype=bool))
+
+
+def test_what_has_no_accuracy_is_skipped_and_what_has_no_logit_is_left_out(er: Callable[..., Result], figures) -> None:
+    words = ("t.csv", "--id", "val", "--shift", "a:b", "--exclude", "vit")
+    found, said = figures(*words), er(*words).output
+    assert "1 row skipped: no accuracy in 'val' or 'a:b'" in said
+    assert "1 model (resnet50) left out of the line: 0 % or 100 % has no finite logit" in said
+    assert "clip" not in found["models"]
+    assert found["fit"]["n"] == 4
+    assert found["models"]["resnet50"]["er"] < 0
+    assert figures(*words, "--transform", "linear")["fit"]["n"] == 5
+
+
+@pytest.mark.parametrize("cell", ["", "nan", "NaN", "-", "N/A"])
+def test_a_cell_without_an_accuracy_skips_its_row(er: Callable[..., Result], cell: str) -> None:
+    Path("m.csv").write_text(f"model,x,y\na,50,20\nb,60,28\nc,70,{cell}\nd,80,50\n,90,70\n")
+    done = er("m.csv", "--id", "x", "--shift", "y")
+    assert done.exit_code == 0
+    assert "1 row skipped: no accuracy in 'x' or 'y'" in done.output
+    assert "1 row of m.csv skipped: no name" in done.output
+    assert "3 baselines" in done.output
+
+
+def test_a_set_that_was_filtered_against_a_model_gets_two_lines(figures: Callable[..., dict]) -> None:
+    Path("two.csv").write_text(
+        "model,x,y\n" + "".join(f"m{i},{60 + 4 * i},{[2, 2.1, 2.4, 0, 4, 8, 17, 33][i]}\n" for i in range(8))
+    )
+    found = figures("two.csv", "--id", "x", "--shift", "y", "--pivot", "m3")
+    assert list(found) == ["fit", "pivot", "fit_below", "models"]
+    x, y = 60 + 4.0 * np.arange(8), np.array([2, 2.1, 2.4, 0, 4, 8, 17, 33])
+    for fit, own in ((found["fit_below"], slice(0, 3)), (found["fit"], slice(4, 8))):
+        theirs = linregress(logit(x[own] / 100), logit(y[own] / 100))
+        assert (fit["slope"], fit["intercept"]) == pytest.approx((theirs.slope, theirs.intercept))
+
+
+def test_the_terminal_shows_the_fit_and_the_models_by_effective_robustness(er: Callable[..., Result]) -> None:
+    done = er("t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip|vit")
+    assert done.stdout.startswith("logit(shift) = ")
+    assert "5 baselines, ID 69.8 to 77.4 %" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines() if line.split() and line.split()[0] in NAMES]
+    shown = {words[0]: (float(words[3]), words[-1] == "extrapolated") for words in lines}
+    assert [value for value, _ in shown.values()] == sorted((v for v, _ in shown.values()), reverse=True)
+    assert [name for name, (_, flagged) in shown.items() if flagged] == ["clip", "vit"]
+    assert len(shown) == len(NAMES)
+
+
+def test_names_with_brackets_are_shown_as_they_are(er: Callable[..., Result]) -> None:
+    Path("t.csv").write_text("model,x,[y]\n[red]a[/],50,20\nb,60,28\nc,70,33\nd,80,50\n")
+    done = er("t.csv", "--id", "x", "--shift", "[y]", "--json", "new/out.json")
+    assert "[red]a[/]" in done.stdout
+    assert "on [y], points" in done.stdout
+    assert "[red]a[/]" in json.loads(Path("new/out.json").read_text())["models"]
+
+
+def test_of_many_models_the_terminal_shows_either_end(er: Callable[..., Result]) -> None:
+    rows = [f"m{i:03},{40 + i / 2},{20 + (i * 7 % 100) / 3}" for i in range(100)]
+    Path("many.csv").write_text("model,x,y\n" + "\n".join(rows))
+    done = er("many.csv", "--id", "x", "--shift", "y")
+    assert "25 of 100 models" in done.stdout
+    assert sum(line.strip().startswith("m0") for line in done.stdout.splitlines()) == 25
+
+
+# ------------------------------------------------------------------------------- bad input
+
+WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("t.csv", "--id", "vall", "--shift", "sketch"), "--id: t.csv has no column 'vall'; near it: val"),
+        (("t.csv", "--id", "val", "--shift", "Sketchy"), "no column 'Sketchy'; near it: sketch"),
+        (("t.csv", "--id", "val", "--shift", "zzzz"), "its columns are model, img_size, val, sketch, a:b, broken"),
+        (("no.csv", "--id", "val", "--shift", "sketch"), "cannot read no.csv: No such file"),
+        (("--id", "no.csv:val", "--shift", "t.csv:sketch"), "--id: cannot read no.csv: no such file"),
+        (("t.csv", "--id", "c:d", "--shift", "sketch"), "cannot read c: no such file, and t.csv has no column 'c:d'"),
+        (("--id", "val", "--shift", "t.csv:sketch"), "--id val: which file? Give the table first, or --id FILE:val"),
+        ((*WORDS, "--key", "model,size"), "--key: t.csv has no column 'size'; near it: img_size"),
+        ((*WORDS, "--key", "img_size"), "img_size = '224' stands in more than one row; tell them apart with --key "),
+        (("t.csv", "--id", "val", "--shift", "broken"), "t.csv, line 2: broken is 'x', which is no number"),
+        (("t.csv", "--id", "val", "--shift", "img_size"), "224 (resnet18) is no accuracy from 0 to 100"),
+        (("t.csv", "--id", "val", "--shift", "t.csv:val"), "--id and --shift are the same column, 'val' of t.csv"),
+        ((*WORDS, "--baselines", "x" * 5000), "it matches none of the 7 models"),
+        ((*WORDS, "--min-id", "101"), "Invalid value for '--min-id'"),
+        ((*WORDS, "--unit", "fraction"), "is no accuracy from 0 to 1; for percents say --unit percent"),
+        ((*WORDS, "--unit", "parts"), "--unit: 'parts' is none of percent, fraction"),
+        ((*WORDS, "--transform", "log"), "'log' is none of logit, probit, linear"),
+        ((*WORDS, "--baselines", "resnet(18|34)"), "too few baselines: a line takes three or more"),
+        ((*WORDS, "--min-id", "77"), "of different ID accuracy, and there are 2"),
+        ((*WORDS, "--baselines", "(resnet"), "'(resnet' is no file, and no regular expression either: missing )"),
+        ((*WORDS, "--baselines", "alexnet"), "it matches none of the 7 models, such as 'resnet18'"),
+        ((*WORDS, "--exclude", "alexnet"), "--exclude: 'alexnet' is no file"),
+        ((*WORDS, "--pivot", "resnet5"), "--pivot: no model 'resnet5' with both accuracies; near it: resnet50"),
+        ((*WORDS, "--pivot", "vgg16"), "below the pivot, 71.60 %: a line takes three or more"),
+        ((*WORDS, "--json", "."), "cannot write to"),
+        (("--id", "val"), "Missing option '--shift'"),
+    ],
+)
+def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tuple, message: str) -> None:
+    done = er(*words)
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "t.csv: no rows"),
+        ("model,x,y\n", "t.csv: no rows"),
+        ("model,x,y\na,50,20,7\n", "t.csv, line 2: 4 cells under 3 columns"),
+        ('model,x,y\n"a,50,20\nb,60,30\n', "not CSV"),
+        ("model,x,x,y\na,50,40,30\n", "2 columns named 'x'"),
+        ("model,x,y\na,50,20\na,60,30\n", "model = 'a' stands in more than one row; remove the rows"),
+        ("model,x,y\na,,20\nb,60,\n", "none of the 2 models has an accuracy in both 'x' and 'y'"),
+        ("model,x,y\na,0.5,0.2\nb,0.6,0.3\n", "no accuracy is above 1; if these are fractions, say --unit fraction"),
+        ("model,x,y\na,50,0.2\nb,60,0.3\n", "--shift y: no accuracy is above 1, while the other column has percents"),
+        ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a) is no accuracy from 0 to 100"),
+        ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
+        ("model,x,y\na,50%,20%\n", "line 2: x is '50%', which is no number"),
+    ],
+)
+def test_a_bad_table_is_named_and_an_old_result_stays(er: Callable[..., Result], text: str, message: str) -> None:
+    Path("t.csv").write_text(text)
+    Path("out.json").write_text("an older result")
+    done = er("t.csv", "--id", "x", "--shift", "y", "--json", "out.json")
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert Path("out.json").read_text() == "an older result"
+    assert sorted(path.name for path in Path().iterdir()) == ["out.json", "t.csv"]
+
+
+def test_a_table_that_is_no_text_is_named(er: Callable[..., Result]) -> None:
+    Path("t.csv").write_bytes(b"model,x,y\n\xff\xfe,1,2\n")
+    done = er("t.csv", "--id", "x", "--shift", "y")
+    assert done.exit_code == 2
+    assert "cannot read t.csv: it is not UTF-8 text" in done.output
+
+
+def test_files_without_a_common_model_are_told_with_an_example_of_each(er: Callable[..., Result]) -> None:
+    Path("other.csv").write_text("model,sketch\nResNet-18,20\nResNet-34,21\n")
+    done = er("t.csv", "--id", "val", "--shift", "other.csv:sketch")
+    assert done.exit_code == 2
+    assert "no model is in both t.csv (such as 'resnet18') and other.csv (such as 'ResNet-18')" in done.output
+
+
+def test_a_list_of_baselines_that_are_not_in_the_table_is_told(er: Callable[..., Result]) -> None:
+    Path("some.txt").write_text("resnet18\nresnet34\nresnet50\nalexnet\n")
+    assert "some.txt: 1 name (alexnet) without both accuracies" in er(*WORDS, "--baselines", "some.txt").output
+    Path("some.txt").write_text("resnet-18\n")
+    done = er(*WORDS, "--baselines", "some.txt")
+    assert done.exit_code == 2
+    assert "some.txt names no model with both accuracies; near it: resnet18" in done.output
+
+
+def test_a_very_small_shifted_accuracy_in_percent_may_be_meant(figures: Callable[..., dict]) -> None:
+    Path("small.csv").write_text("model,x,y\na,50,0.2\nb,60,0.3\nc,70,0.5\n")
+    found = figures("small.csv", "--id", "x", "--shift", "y", "--unit", "percent")
+    assert found["models"]["b"]["shift"] == 0.3
+
+
+def test_swapped_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
+    done = er("t.csv", "--id", "sketch", "--shift", "val")
+    assert done.exit_code == 0
+    assert "warning: 7 of 7 models are more accurate on the shifted set" in done.stderr
+    assert "warning" not in er(*WORDS, "--exclude", "clip").output
+
+
+def test_unrelated_columns_are_warned_of(er: Callable[..., Result]) -> None:
+    Path("t.csv").write_text("model,x,y\na,50,30\nb,60,20\nc,70,31\nd,80,19\n")
+    done = er("t.csv", "--id", "x", "--shift", "y")
+    assert done.exit_code == 0
+    assert "may be swapped or unrelated" in done.stderr
+
+
+def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(TABLE)
+    tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
+    script = f"import atexit, json, sys; {tell}; sys.argv[0] = 'genrobust'; import genrobust.cli; genrobust.cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "er", "t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = set(json.loads(done.stderr.splitlines()[-1]))
+    assert "scipy.special" in loaded
+    assert loaded & {"torch", "timm", "diffusers", "pandas", "scipy.stats", "matplotlib"} == set()
+
+
+# ------------------------------------------------------------------------------- against published tables
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+TESTBED, TIMM, CLIP = DATA / "imagenet-testbed", DATA / "timm", DATA / "open_clip"
+needs_tables = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published tables are not at {DATA}")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def columns_of_the_testbed(clean: str, shift: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    rows = [r for r in read(TESTBED / "robustness_top1s.csv") if r[clean] and r[shift]]
+    return [r["model"] for r in rows], *(np.array([float(r[c]) for r in rows]) for c in (clean, shift))
+
+
+@pytest.fixture
+def standard(tmp_path: Path) -> Path:
+    """The file of the testbed's standard models."""
+    names = [r["model"] for r in read(TESTBED / "model_types.csv") if r["model_type"] == "STANDARD"]
+    (tmp_path / "standard.txt").write_text("\n".join(names))
+    return tmp_path / "standard.txt"
+
+
+@needs_tables
+@pytest.mark.parametrize(
+    ("clean", "shift", "transform"),
+    [
+        ("val", "imagenetv2-matched-frequency-format-val", "logit"),
+        ("val", "imagenet-sketch", "probit"),
+        ("val-on-imagenet-r-classes", "imagenet-r", "logit"),
+        ("val-on-objectnet-classes", "objectnet-1.0-beta", "linear"),
+    ],
+)
+def test_the_testbeds_standard_models_make_scipys_line(figures, standard, clean, shift, transform) -> None:
+    words = ("--baselines", standard, "--exclude", "aws|batch64", "--transform", transform)
+    found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
+    names, x, y = columns_of_the_testbed(clean, shift)
+    listed = standard.read_text().split("\n")
+    baselines = np.array([n in listed and "aws" not in n and "batch64" not in n for n in names])
+    assert 80 <= baselines.sum() <= 85
+    assert_matches(found, names, x, y, baselines, transform)
+
+
+@needs_tables
+def test_imagenet_a_of_the_testbed_has_two_lines_that_part_at_resnet50(figures, standard) -> None:
+    """As plotting/paper_imagenet_a.py of the testbed draws them, from 75 % on."""
+    clean, shift = "val-on-imagenet-a-classes", "imagenet-a"
+    words = ("--baselines", standard, "--exclude", "aws|batch64", "--pivot", "resnet50", "--min-id", 75)
+    found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
+    names, x, y = columns_of_the_testbed(clean, shift)
+    listed = standard.read_text().split("\n")
+    fitted = np.array([n in listed and "aws" not in n and "batch64" not in n and n != "resnet50" for n in names])
+    for fit, side in ((found["fit_below"], x < 91.85), (found["fit"], x > 91.87)):
+        own = fitted & side & (x >= 75)
+        line, er, _, _ = by_hand(x, y, own)
+        assert fit == pytest.approx(line, abs=1e-6)
+        scored = [m["er"] for m in np.array(list(found["models"].values()))[side]]
+        assert scored == pytest.approx(er[side].tolist(), abs=1e-6)
+
+
+@needs_tables
+@pytest.mark.parametrize("shift", ["imagenet-r", "imagenet-a"])
+def test_timms_results_are_joined_with_the_class_matched_clean_set(figures, shift: str) -> None:
+    """The line is over what was trained on ImageNet-1k alone, by timm's naming; names are model,img_size."""
+    sides = [f"{TIMM}/results-{shift}-clean.csv:top1", f"{TIMM}/results-{shift}.csv:top1"]
+    words = ("--key", "model,img_size", "--baselines", r"_in1k,\d+$", "--exclude", "_in2[12]k|clip|ig1b|dist|yfcc|swag")
+    found = figures("--id", sides[0], "--shift", sides[1], *words, "--min-id", 85)
+    top1 = [
+        {f"{r['model']},{r['img_size']}": float(r["top1"]) for r in read(TIMM / f"results-{shift}{end}.csv")}
+        for end in ("-clean", "")
+    ]
+    names = [name for name in top1[0] if name in top1[1]]
+    assert len(names) > 1500
+    x, y = (np.array([values[name] for name in names]) for values in top1)
+    excluded = ("_in21k", "_in22k", "clip", "ig1b", "dist", "yfcc", "swag")
+    baselines = np.array(["_in1k," in n and not any(part in n for part in excluded) for n in names])
+    assert_matches(found, names, x, y, baselines & (x >= 85))
+
+
+@needs_tables
+def test_model_names_that_stand_for_several_image_sizes_ask_for_the_key(er: Callable[..., Result]) -> None:
+    done = er("--id", f"{TIMM}/results-imagenet-r-clean.csv:top1", "--shift", f"{TIMM}/results-imagenet-r.csv:top1")
+    assert done.exit_code == 2
+    assert "stands in more than one row; tell them apart with --key model,img_size" in done.output
+
+
+@needs_tables
+def test_zero_shot_clip_models_are_held_against_the_testbeds_kind_of_line(figures) -> None:
+    path = CLIP / "openclip_classification_results.csv"
+    words = ("--key", "name,pretrained", "--unit", "fraction", "--baselines", "laion2b")
+    found = figures(path, "--id", "ImageNet 1k", "--shift", "ImageNet Sketch", *words)
+    rows = read(path)
+    names = [f"{r['name']},{r['pretrained']}" for r in rows]
+    x, y = (100 * np.array([float(r[c]) for r in rows]) for c in ("ImageNet 1k", "ImageNet Sketch"))
+    assert_matches(found, names, x, y, np.array(["laion2b" in name for name in names]))
