@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,9 +45,18 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.network(self._normalized(images))
+
+    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The features before the last layer, [B, D], and the logits, [B, K]."""
+        network: Any = self.network  # torch types every attribute as a tensor or a module
+        hidden = network.forward_features(self._normalized(images))
+        return network.forward_head(hidden, pre_logits=True).flatten(1), network.forward_head(hidden)
+
+    def _normalized(self, images: Tensor) -> Tensor:
         if images.dtype == torch.uint8:
             images = images.float() / 255
-        return self.network((images - self.mean) / self.std)
+        return (images - self.mean) / self.std
 
 
 def create_classifier(
@@ -185,18 +194,48 @@ def batches(images: ImageSet, size: int, batch_size: int) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def predict_logits(
-    model: nn.Module, images: ImageSet, image_size: int, batch_size: int, device: torch.device | str
+    model: nn.Module,
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """Logits float32 [N, K] of `images` in their order; float32 throughout, so the batch size changes rounding alone.
 
-    `model` is put into evaluation mode and left in it. Raises UserError for an empty set and for an image that cannot
-    be read.
+    `seen` is told the number of images of each batch. `model` is put into evaluation mode and left in it. Raises
+    UserError for an empty set and for an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
     model.eval()
-    logits = [
-        model(batch.to(device, memory_format=torch.channels_last)).float().cpu()
-        for batch in batches(images, image_size, batch_size)
-    ]
+    logits = []
+    for batch in batches(images, image_size, batch_size):
+        logits.append(model(batch.to(device, memory_format=torch.channels_last)).float().cpu())
+        seen(len(batch))
     return torch.cat(logits).numpy()
+
+
+@torch.inference_mode()
+def embed_images(
+    model: Classifier,
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features float32 [N, D] before the last layer and logits float32 [N, K] of `images`, in their order.
+
+    `seen` and what is raised are as for `predict_logits`.
+    """
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: there is nothing to embed")
+    model.eval()
+    features, logits = [], []
+    for batch in batches(images, image_size, batch_size):
+        found = model.embed(batch.to(device, memory_format=torch.channels_last))
+        features.append(found[0].float().cpu())
+        logits.append(found[1].float().cpu())
+        seen(len(batch))
+    return torch.cat(features).numpy(), torch.cat(logits).numpy()

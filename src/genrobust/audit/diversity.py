@@ -1,0 +1,57 @@
+"""How much the images of a class differ from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+
+def pairwise_distance(features: np.ndarray) -> float:
+    """Mean Euclidean distance between two different rows of `features`, float [N, D]; NaN for fewer than two rows."""
+    count = len(features)
+    if count < 2:
+        return float("nan")
+    rows = np.asarray(features, dtype=np.float64)
+    squares = (rows**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0))
+    np.fill_diagonal(apart, 0)  # rounding leaves a little there
+    return float(apart.sum() / (count * (count - 1)))
+
+
+def vendi_score(features: np.ndarray) -> float:
+    """The effective number of different images among the rows of `features`, float [N, D]: from 1 to N.
+
+    exp of the von Neumann entropy of K / N, where K holds the cosines of the rows (Friedman and Dieng 2023). NaN
+    without rows.
+    """
+    if not len(features):
+        return float("nan")
+    rows = np.asarray(features, dtype=np.float64)
+    rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    count, width = rows.shape
+    kernel = rows @ rows.T if count <= width else rows.T @ rows  # the two have the same eigenvalues beyond zeros
+    shares = np.linalg.eigvalsh(kernel / count)
+    shares = shares[shares > 1e-12]
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def first_of_each_class(labels: np.ndarray, counts: dict[int, int]) -> np.ndarray:
+    """The indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
+    found: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
+    return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+
+
+def common_counts(*labels: np.ndarray) -> dict[int, int]:
+    """The number of images of each class that all of `labels` have; classes that one lacks are left out.
+
+    Diversity grows with the number of images, so sets are compared at the same.
+    """
+    classes = sorted(set.intersection(*({int(v) for v in np.unique(of)} for of in labels)))
+    return {label: min(int((of == label).sum()) for of in labels) for label in classes}
+
+
+def by_class(features: np.ndarray, labels: np.ndarray, classes: Iterable[int]) -> dict[int, tuple[float, float]]:
+    """`pairwise_distance` and `vendi_score` of each of `classes`."""
+    of = {label: features[labels == label] for label in classes}
+    return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in of.items()}

@@ -1,0 +1,84 @@
+"""What images are like as signals: colour, chroma and how much detail there is at each fineness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FLAT = 0.01  # of [0, 1]: what the generator's own check takes for black, or for one flat colour
+CHANNELS = ("red", "green", "blue", "chroma")
+
+
+@dataclass(frozen=True, slots=True)
+class PixelStatistics:
+    """Of `n` images at `size` pixels: mean and standard deviation over all pixels, in [0, 1], of CHANNELS.
+
+    Chroma is the length of the opponent colours (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is grey.
+    `spectrum[f]` is the mean power of the grey image's contrast at f + 1 cycles a picture, up to size / 2; in white
+    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat colour.
+    """
+
+    n: int
+    size: int
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    spectrum: tuple[float, ...]
+    black: int
+    blank: int
+
+
+class PixelCounter:
+    """Adds up PixelStatistics batch by batch; nothing of an image is kept."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._images = self._black = self._blank = 0
+        self._sum, self._squares = np.zeros(len(CHANNELS)), np.zeros(len(CHANNELS))
+        self._power = np.zeros(size // 2)
+        self._rings = _rings(size)
+
+    def add(self, images: np.ndarray) -> None:
+        """Count `images`, uint8 [B, size, size, 3]."""
+        values = images.astype(np.float64) / 255
+        red, green, blue = np.moveaxis(values, -1, 0)
+        channels = np.stack([red, green, blue, np.hypot(red - green, (red + green) / 2 - blue)])
+        self._images += len(images)
+        self._sum += channels.sum(axis=(1, 2, 3))
+        self._squares += (channels**2).sum(axis=(1, 2, 3))
+        self._power += radial_power(values.mean(axis=-1), self._rings).sum(axis=0)
+        black = values.mean(axis=(1, 2, 3)) < FLAT
+        self._black += int(black.sum())
+        self._blank += int((~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum())
+
+    def result(self) -> PixelStatistics:
+        """The statistics of all that was added. Raises ValueError where that is nothing."""
+        if not self._images:
+            raise ValueError("no image was added")
+        pixels = self._images * self._size**2
+        mean = self._sum / pixels
+        sd = np.sqrt(np.maximum(self._squares / pixels - mean**2, 0))
+        return PixelStatistics(
+            self._images,
+            self._size,
+            tuple(mean.tolist()),
+            tuple(sd.tolist()),
+            tuple((self._power / self._images).tolist()),
+            self._black,
+            self._blank,
+        )
+
+
+def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """The power of each picture in `grey`, float [B, S, S], averaged over each of `rings`: float64 [B, S // 2]."""
+    side = grey.shape[-1]
+    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
+    power = np.abs(np.fft.fft2(centred)).reshape(len(grey), -1) ** 2 / side**2
+    total = np.stack([np.bincount(rings, weights=row, minlength=side // 2 + 1) for row in power])
+    return total[:, 1 : side // 2 + 1] / np.bincount(rings)[1 : side // 2 + 1]
+
+
+def _rings(size: int) -> np.ndarray:
+    """The distance of each place of a 2-D spectrum from its centre, rounded: int64 [size * size]."""
+    cycles = np.fft.fftfreq(size, 1 / size)
+    return np.rint(np.hypot(cycles[:, None], cycles[None])).astype(np.int64).ravel()

@@ -1,0 +1,84 @@
+"""One pass over an image set: what the measures that need no model keep of each image."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from genrobust.audit.fingerprint import frame
+from genrobust.audit.pixels import PixelCounter, PixelStatistics
+from genrobust.data import ImageSet
+from genrobust.errors import UserError
+from genrobust.models import prepare
+
+THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of colour and layout
+LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
+_SAMPLE = 32  # images whose size is looked at
+_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What is kept of N images: `frames` uint8 [N, 64, 64] for near duplicates, `sha256` of their size and decoded
+    pixels for exact ones, `thumbnails` float32 [N, 192] as features (1 minus colour: paper is 0), and statistics.
+    """
+
+    frames: np.ndarray
+    sha256: tuple[str, ...]
+    thumbnails: np.ndarray
+    pixels: PixelStatistics
+
+
+def common_size(*sets: ImageSet) -> int:
+    """The pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at the most."""
+
+    def median(images: ImageSet) -> int:
+        places = np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int)
+        return int(np.median([min(images.image(int(i)).size) for i in places]))
+
+    return max(THUMBNAIL, min(LARGEST, *(median(images) for images in sets)))
+
+
+def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count: None) -> Scan:
+    """Read every image once; statistics are over images prepared to `size` pixels.
+
+    Images are decoded by a few threads and none is kept. Raises UserError for an empty set and for an image that cannot
+    be read.
+    """
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
+    frames, hashes, thumbnails = [], [], []
+    counter = PixelCounter(size)
+
+    def look(index: int) -> tuple[np.ndarray, str, np.ndarray]:
+        image = images.image(index)
+        return frame(image), pixel_sha256(image), prepare(image, size)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(images), _BATCH):
+            found = list(pool.map(look, range(start, min(start + _BATCH, len(images)))))
+            frames += [one[0] for one in found]
+            hashes += [one[1] for one in found]
+            prepared = [one[2] for one in found]
+            thumbnails += [_thumbnail(pixels) for pixels in prepared]
+            counter.add(np.stack(prepared))
+            seen(len(found))
+    return Scan(np.stack(frames), tuple(hashes), np.stack(thumbnails), counter.result())
+
+
+def pixel_sha256(image: Image.Image) -> str:
+    """Hex SHA-256 of the width, the height and the decoded RGB pixels: the same however the file was encoded."""
+    hashed = hashlib.sha256(f"{image.width} {image.height} ".encode())
+    hashed.update(image.convert("RGB").tobytes())
+    return hashed.hexdigest()
+
+
+def _thumbnail(pixels: np.ndarray) -> np.ndarray:
+    small = Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    return 1 - np.asarray(small, dtype=np.float32).ravel() / 255

@@ -1,0 +1,219 @@
+"""Audit and filter as commands: what they find, write and refuse, with their exit codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from typer.testing import CliRunner, Result
+
+from genrobust.audit.filtering import filters_of
+from genrobust.auditing import open_sets
+from genrobust.cli import app
+from genrobust.data import StudyData
+from genrobust.models import embed_images, load_checkpoint, predict_logits
+from genrobust.store import ShardDataset
+
+HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
+FOLDERS = {"camera": "camera", HOSTILE: "envelope", "tree": "tree"}
+
+
+def genrobust(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+class Tags(HTMLParser):
+    """Counts tags and gathers what the page would load."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.loaded: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "srcset") or tag == "link"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, icons: StudyData) -> Path:
+    """`real` (8 images a class), `test` (4), `wild` (8) and `made` (6), folders of three classes without a copy."""
+    sources = {"real": icons.train, "test": icons.tests["emoji"], "wild": icons.retrieval, "made": icons.tests["solid"]}
+    for (name, images), each in zip(sources.items(), (8, 2, 8, 6), strict=True):
+        assert images is not None
+        for folder, id in FOLDERS.items():
+            (tmp_path / name / folder).mkdir(parents=True)
+            for i in np.flatnonzero(images.labels == icons.labels.index(id))[:each]:
+                images.image(int(i)).save(tmp_path / name / folder / f"{i}.png")
+    return tmp_path
+
+
+def audit(photos: Path, *more: object) -> Result:
+    return genrobust("audit", photos / "made", "--against", photos / "real", "--test", f"t={photos / 'test'}", *more)
+
+
+def read(folder: Path) -> dict:
+    return json.loads((folder / "audit.json").read_text(encoding="utf-8"))
+
+
+def test_an_audit_without_models_measures_what_pixels_tell(photos: Path) -> None:
+    before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
+    done = audit(photos, "--train-of-generator", photos / "wild")
+    assert done.exit_code == 0, done.output
+    facts = read(photos / "audit-made")
+    assert (facts["n"], facts["leaks"]) == (18, {})
+    assert [space["name"] for space in facts["spaces"]] == ["thumbnails of 8 px"]
+    assert facts["spaces"][0]["fidelity"]["n_real"] == 24
+    assert facts["memorization"]["n"] == 18
+    assert facts["judgements"] == []
+    told = " ".join(facts["left_out"])
+    assert "--clip FOLDER" in told
+    assert "--classifier FOLDER" in told
+    assert told in " ".join(done.output.split())
+    assert {p: p.read_bytes() for p in (photos / "made").rglob("*") if p.is_file()} == before
+
+
+def test_the_page_loads_nothing_and_runs_nothing_whatever_a_class_is_called(photos: Path) -> None:
+    assert audit(photos).exit_code == 0
+    text = (photos / "audit-made" / "audit.html").read_text(encoding="utf-8")
+    page = Tags(text)
+    assert page.tags.count("html") == 1
+    assert "script" not in page.tags
+    assert page.loaded
+    assert all(value.startswith("data:image/webp;base64,") for value in page.loaded)
+    assert "&lt;script&gt;" in text
+    assert "{{ 7 * 7 }}" in text
+
+
+def test_the_same_audit_gives_the_same_bytes(photos: Path) -> None:
+    for name in ("one", "two"):
+        assert audit(photos, "--out", photos / name).exit_code == 0
+    for name in ("audit.html", "audit.json"):
+        assert (photos / "one" / name).read_bytes() == (photos / "two" / name).read_bytes()
+
+
+def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos: Path) -> None:
+    leaked = ImageOps.mirror(Image.open(next((photos / "test" / "tree").iterdir())))
+    leaked.resize((48, 48), Image.Resampling.LANCZOS).save(photos / "made" / "tree" / "leak.jpg", quality=70)
+    done = audit(photos)
+    assert done.exit_code == 1
+    assert "copies of test images of t (1)" in " ".join(done.stderr.split())
+    facts = read(photos / "audit-made")  # written all the same, to be looked at
+    assert facts["leaks"] == {"t": 1}
+    pair = facts["of_tests"][0]["pairs"][0]
+    assert (pair["exact"], pair["distance"] < facts["near"]) == (False, True)
+    assert audit(photos, "--allow-leaks", "t").exit_code == 0
+    assert audit(photos, "--allow-leaks", "tt").exit_code == 2
+
+
+def test_an_exact_copy_of_a_real_image_is_told_and_is_no_leak(photos: Path) -> None:
+    copied = next((photos / "real" / "camera").iterdir())
+    Image.open(copied).save(photos / "made" / "camera" / "copy.webp", lossless=True, exact=True)
+    assert audit(photos).exit_code == 0
+    assert read(photos / "audit-made")["of_real"]["exact"] == 1
+
+
+def test_models_judge_labels(
+    photos: Path, write_shards: Callable[..., Path], clip_folder: Path, save_classifier: Callable[..., Path]
+) -> None:
+    labels = open_sets(str(photos / "real")).labels
+    images = [Image.open(p) for p in sorted((photos / "made").rglob("*.png"))]
+    shards = write_shards(photos / "shards", images, labels.ids)
+    classifier = save_classifier(labels)
+    done = genrobust(
+        *("audit", shards, "--against", photos / "real", "--out", photos / "out"),
+        *("--clip", clip_folder, "--classifier", classifier, "--device", "cpu"),
+    )
+    assert done.exit_code == 0, done.output
+    facts = read(photos / "out")
+    dataset = ShardDataset(shards)
+    model, info = load_checkpoint(classifier)
+    logits = predict_logits(model, dataset, info.image_size, 4, "cpu")
+    shares = {j["judge"]: j["agreement"]["share"] for j in facts["judgements"]}
+    assert shares["the classifier"] == pytest.approx((logits.argmax(1) == dataset.labels).mean())
+    assert set(shares) == {"the classifier", "zero-shot CLIP"}
+    assert [space["name"] for space in facts["spaces"][1:]] == ["classifier features", "CLIP embeddings"]
+    assert facts["clip_score"]["own"] is not None
+    made = facts["making"]
+    assert (made["requests"], made["given_up"], made["redrawn"]) == (19, 1, 2)
+    assert made["faults"] == {"black": 1, "blank": 1, "nan": 0, "unsafe": 0}
+    assert made["reasons"] == {"blank after 2 redraws": 1}
+
+
+def test_a_classifiers_features_lead_to_its_logits(save_classifier: Callable[..., Path], icons: StudyData) -> None:
+    model, info = load_checkpoint(save_classifier(icons.labels))
+    features, logits = embed_images(model, icons.val, info.image_size, 50, "cpu")
+    assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
+    head = model.network.get_classifier()
+    again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
+    assert again == pytest.approx(logits, abs=1e-4)
+
+
+@pytest.mark.parametrize("command", ["audit", "filter"])
+def test_every_command_has_help(command: str) -> None:
+    done = genrobust(command, "-h")
+    assert done.exit_code == 0
+    assert f" {command} [OPTIONS]" in done.stdout
+
+
+@pytest.mark.parametrize("by", ["clip", "classifier"])
+def test_a_filter_leaves_out_the_lowest_of_each_class(
+    photos: Path,
+    write_shards: Callable[..., Path],
+    clip_folder: Path,
+    save_classifier: Callable[..., Path],
+    by: str,
+) -> None:
+    labels = open_sets(str(photos / "real")).labels
+    images = [Image.open(p) for p in sorted((photos / "made").rglob("*.png"))]
+    shards = write_shards(photos / "shards", images, labels.ids)
+    model = clip_folder if by == "clip" else save_classifier(labels)
+    words = ("filter", shards, "--by", by, f"--{by}", model, "--against", photos / "real", "--device", "cpu")
+    done = genrobust(*words, "--drop", 0.34)
+    assert done.exit_code == 0, done.output
+    assert "12 of 18 images kept" in done.output
+    (found,) = filters_of(shards)
+    of_class = [key.rpartition("-")[0] for key in found.rejected]
+    assert sorted(of_class) == sorted([*labels.ids] * 2)
+    assert genrobust(*words).exit_code == 2
+    assert genrobust(*words, "--threshold", 5).exit_code == 2
+    assert genrobust("audit", shards, "--against", photos / "real").exit_code == 0
+    page = (photos / "audit-shards" / "audit.html").read_text(encoding="utf-8")
+    assert f"{found.path.name}: 12 of 18 images kept" in page
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["audit", "none"], "cannot read the folder none"),
+        (["audit", "{}/made", "--out", "{}/made/inside"], "lies inside the dataset"),
+        (["audit", "{}/made", "--test", "nonsense"], "write NAME=DIR"),
+        (["audit", "{}/made", "--train-of-generator", "none"], "cannot read the folder none"),
+        (["audit", "{}/made", "--clip", "{}/real"], "is no CLIP folder: config.json is missing"),
+        (["audit", "{}/made", "--classifier", "{}/real"], "no finished checkpoint"),
+        (["audit", "{}/made", "--device", "abacus"], "no device 'abacus'"),
+        (["filter", "{}/made", "--by", "clip", "--clip", "x", "--drop", "0.1"], "holds no generated dataset"),
+        (["filter", "{}/made", "--by", "clip", "--drop", "0.1"], "--clip FOLDER"),
+        (["filter", "{}/made", "--by", "eye", "--classifier", "x", "--drop", "0.1"], "filter by clip or by classifier"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line_with_exit_code_2(photos: Path, words: list[str], said: str) -> None:
+    done = genrobust(*(word.replace("{}", str(photos)) for word in words))
+    assert done.exit_code == 2, done.output
+    assert said in " ".join(done.stderr.split())
+
+
+def test_pictograms_brings_its_test_sets_and_its_wild_images(icons: StudyData) -> None:
+    sets = open_sets("pictograms", "pictograms", wild="pictograms")
+    assert list(sets.tests) == list(icons.tests)
+    assert icons.retrieval is not None
+    assert sets.wild is not None
+    assert sets.wild.fingerprint == icons.retrieval.fingerprint
+    assert sets.real is not None
+    assert sets.real.fingerprint == icons.train.fingerprint

@@ -1,0 +1,160 @@
+"""Planted copies are found, however they were disguised, and unlike images are not taken for copies."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from scipy.ndimage import gaussian_filter
+
+from genrobust.audit.duplicates import compare, memorization
+from genrobust.audit.fingerprint import NEAR, frame, nearest
+from genrobust.audit.scan import pixel_sha256
+from genrobust.data import StudyData
+
+
+def jpeg(image: Image.Image, quality: int = 40) -> Image.Image:
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=quality)
+    return Image.open(io.BytesIO(data.getvalue())).convert("RGB")
+
+
+def resized(image: Image.Image, scale: float) -> Image.Image:
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+
+
+def moved(image: Image.Image) -> Image.Image:
+    """By a thirtieth of the picture to the right and upwards, the edge drawn out."""
+    step = max(1, image.width // 30)
+    pixels = np.pad(np.asarray(image), ((0, step), (step, 0), (0, 0)), mode="edge")
+    return Image.fromarray(pixels[step:, : image.width])
+
+
+DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "mirrored": ImageOps.mirror,
+    "JPEG": jpeg,
+    "half the size": lambda image: resized(image, 0.5),
+    "larger": lambda image: resized(image, 1.7),
+    "moved": moved,
+    "mirrored, moved, JPEG": lambda image: jpeg(moved(ImageOps.mirror(image)), 70),
+}
+
+
+def picture(seed: int, size: int = 160) -> Image.Image:
+    """A picture as busy as a photograph: coloured noise with more power at low frequencies, as natural images have."""
+    rng = np.random.default_rng(seed)
+    layers = [s * gaussian_filter(rng.normal(size=(size, size, 3)), (s, s, 0)) for s in (2, 5, 12, 30)]
+    total = sum(layers)
+    low, high = np.quantile(total, [0.01, 0.99])
+    return Image.fromarray((255 * (total - low) / (high - low)).clip(0, 255).astype(np.uint8))
+
+
+def frames(images: list[Image.Image]) -> np.ndarray:
+    return np.stack([frame(image) for image in images])
+
+
+@pytest.fixture(scope="module")
+def sets(icons: StudyData) -> dict[str, list[Image.Image]]:
+    """Sixty images of each kind that are not copies of each other: icons one a class, and busy pictures."""
+    chosen = {"photographs": [picture(seed) for seed in range(60)]}
+    for name in ("test", "emoji"):
+        images = icons.tests[name]
+        chosen[name] = [images.image(int(np.flatnonzero(images.labels == k)[0])) for k in np.unique(images.labels)[:60]]
+    return chosen
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+@pytest.mark.parametrize("kind", ["photographs", "test", "emoji"])
+def test_planted_copies_are_found(sets: dict[str, list[Image.Image]], kind: str, disguise: str) -> None:
+    originals = sets[kind]
+    planted = [DISGUISES[disguise](image) for image in originals[::6]]
+    found = compare(
+        kind,
+        frames(planted),
+        [pixel_sha256(i) for i in planted],
+        frames(originals),
+        [pixel_sha256(i) for i in originals],
+    )
+    assert found.neighbours.index.tolist() == list(range(0, len(originals), 6))
+    assert found.neighbours.distance.max() < NEAR
+    assert found.duplicates.exact + found.duplicates.near == len(planted)
+    if disguise == "mirrored":
+        assert found.neighbours.mirrored.mean() > 0.5  # the others are symmetric
+
+
+def test_busy_pictures_that_are_unlike_are_not_near(sets: dict[str, list[Image.Image]]) -> None:
+    some = frames(sets["photographs"])
+    assert nearest(some, some, itself=True).distance.min() > 4 * NEAR
+
+
+def test_icons_of_unlike_things_are_not_near(sets: dict[str, list[Image.Image]]) -> None:
+    apart = nearest(frames(sets["emoji"]), frames(sets["test"])).distance
+    assert apart.min() > NEAR
+
+
+def test_the_same_shape_in_other_colours_is_not_a_copy() -> None:
+    disc = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]) < 0.7
+    red, blue = (np.where(disc[..., None], colour, 255).astype(np.uint8) for colour in ((220, 40, 30), (30, 90, 220)))
+    assert nearest(frames([Image.fromarray(red)]), frames([Image.fromarray(blue)])).distance[0] > NEAR
+
+
+def test_inside_a_set_both_of_a_pair_count_and_the_pair_is_told_once(sets: dict[str, list[Image.Image]]) -> None:
+    images = [*sets["photographs"][:10], sets["photographs"][3], ImageOps.mirror(sets["photographs"][5])]
+    hashes = [pixel_sha256(i) for i in images]
+    found = compare("itself", frames(images), hashes, frames(images), hashes, itself=True).duplicates
+    assert (found.exact, found.near) == (2, 2)
+    assert found.flagged == (3, 5, 10, 11)
+    assert [(p.index, p.other, p.exact, p.mirrored) for p in found.pairs[:2]] == [
+        (3, 10, True, False),
+        (5, 11, False, True),
+    ]
+
+
+def test_pixels_decide_what_is_exact_and_not_the_file(tmp_path, icons: StudyData) -> None:
+    image = icons.train.image(0)
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.webp", lossless=True, exact=True)
+    a, b = (pixel_sha256(Image.open(tmp_path / name)) for name in ("a.png", "b.webp"))
+    assert a == b == pixel_sha256(image)
+    assert pixel_sha256(ImageOps.mirror(image)) != a
+    wide, tall = (Image.fromarray(np.zeros((*s, 3), np.uint8)) for s in ((2, 8), (8, 2)))
+    assert pixel_sha256(wide) != pixel_sha256(tall)  # the same bytes in another shape
+
+
+def test_flat_images_are_near_nothing_but_themselves_exactly() -> None:
+    white, grey = (Image.new("RGB", (64, 64), colour) for colour in ("white", "grey"))
+    hashes = [pixel_sha256(i) for i in (white, grey, white)]
+    flat = frames([white, grey, white])
+    found = compare("itself", flat, hashes, flat, hashes, itself=True)
+    assert found.neighbours.distance.tolist() == [1, 1, 1]
+    assert (found.duplicates.exact, found.duplicates.near) == (2, 0)
+
+
+def test_a_block_of_any_size_finds_the_same(
+    sets: dict[str, list[Image.Image]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = frames(sets["emoji"])
+    whole = nearest(some, some, itself=True)
+    monkeypatch.setattr("genrobust.audit.fingerprint._BLOCK", 7)
+    parts = nearest(some, some, itself=True)
+    assert (whole.index.tolist(), whole.distance.tolist()) == (parts.index.tolist(), parts.distance.tolist())
+
+
+def test_memorization_is_told_from_fresh_images(sets: dict[str, list[Image.Image]]) -> None:
+    training = frames(sets["photographs"][:40])
+    fresh = memorization(nearest(frames(sets["photographs"][40:]), training), training)
+    copied = memorization(nearest(frames([jpeg(i) for i in sets["photographs"][:20]]), training), training)
+    assert (fresh.n, fresh.above_expected) == (20, False)
+    assert (copied.count, copied.share, copied.above_expected) == (20, 1.0, True)
+    assert copied.threshold == fresh.threshold > NEAR
+    assert copied.lo > 0.8  # Clopper-Pearson of 20 in 20: 0.025 ** (1 / 20)
+    assert copied.lo == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_nothing_to_compare_with_is_refused() -> None:
+    one = frames([Image.new("RGB", (64, 64))])
+    with pytest.raises(ValueError, match="no other image"):
+        nearest(one, one, itself=True)
