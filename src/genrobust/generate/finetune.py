@@ -1,0 +1,149 @@
+"""Fine-tunes a text-to-image generator's UNet on real images: all of it or a LoRA, resumable to the same weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils.memory import should_reduce_batch_size
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+
+from genrobust.config import FinetuneConfig, GeneratorConfig
+from genrobust.data import ImageSet, digest
+from genrobust.devices import resolve_device, set_threads
+from genrobust.errors import GenrobustError, UserError
+from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.generate.objective import Captions, told_captions
+from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
+from genrobust.generate.tuned import STATE, is_finished, save_full, save_lora, save_record
+from genrobust.generate.tuning import Tuning
+
+FORMAT = 1  # of the record beside the weights
+VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
+
+
+def finetune(
+    base: GeneratorConfig,
+    images: ImageSet,
+    captions: Captions,
+    config: FinetuneConfig,
+    seed: int,
+    out: Path,
+    device: str = "auto",
+    threads: int = 2,
+) -> Path:
+    """Fine-tune the UNet of `base` on `images`, and return the folder `out`.
+
+    For the method full, `out` is then a diffusers folder for `generator.model`; for lora it holds a safetensors file,
+    and is for `generator.lora`. Each image comes with one of the ``captions(label, style)``, drawn anew at each step.
+    The images are fitted to the size of the generator's: scaled, and cropped around the centre. The saved weights are
+    the averaged ones. `finetune.json` says beside them what they were made from.
+
+    A killed run goes on from its last state and ends in the same weights, on a CPU bit for bit; a finished one returns
+    at once. Raises UserError for an empty image set, an image that cannot be read, an image without captions, a base
+    that is no Stable Diffusion pipeline or that is drawn without text or with a LoRA, and a folder that holds something
+    else; GenrobustError where the loss is no number, memory runs out, or the disk is full.
+    """
+    chosen = resolve_device(device)
+    set_threads(threads)
+    job = finetune_job(base, images, captions, config, seed, chosen.type, threads)
+    make_folder(out)
+    with lock(out):
+        if is_finished(out, job):
+            return out
+        remove_leftovers(out)
+        with _memory_explained(config, chosen):
+            run = Tuning(_load(base, chosen), images, told_captions(images, captions), config, seed, out, job)
+            run.resume()
+            run.work()
+            unet = run.averaged()
+        if config.method == "lora":
+            save_lora(out, unet)
+        else:
+            save_full(out, locate(base)[1], base.variant, unet)
+        versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
+        save_record(out, {"format": FORMAT, **job, **versions})
+        (out / STATE).unlink(missing_ok=True)
+    return out
+
+
+def finetune_job(
+    base: GeneratorConfig,
+    images: ImageSet,
+    captions: Captions,
+    config: FinetuneConfig,
+    seed: int,
+    device: str,
+    threads: int,
+) -> dict[str, Any]:
+    """What decides the weights that `finetune` makes, as flat JSON; `device` is "cuda", "mps" or "cpu".
+
+    Loads no weights. Raises UserError as `finetune` does for images, captions and base.
+    """
+    _check(base)
+    told = told_captions(images, captions)
+    id, _ = locate(base)
+    return {
+        "base": id,
+        "base_sha256": weights_hash(base),
+        "width": base.width,
+        "height": base.height,
+        "images": len(images),
+        "images_fingerprint": images.fingerprint,
+        "captions": len({text for texts in told.values() for text in texts}),
+        "captions_fingerprint": digest([[*pair, texts] for pair, texts in told.items()]),
+        **config.model_dump(mode="json", exclude={"save_every"}),
+        "seed": seed,
+        "device": device,
+        "threads": threads,
+    }
+
+
+def _check(base: GeneratorConfig) -> None:
+    if not base.reads_text:
+        raise UserError(
+            f"generator.mode is {base.mode}, which draws without text: only generators of text are fine-tuned"
+        )
+    if base.lora is not None:
+        raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
+
+
+def _load(base: GeneratorConfig, device: torch.device) -> Generator:
+    """The generator in float32, with its own scheduler; raises UserError where it is none that is fine-tuned here."""
+    plain = {"mode": "labels", "scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False}
+    generator = load_generator(base.model_copy(update=plain), device)
+    pipeline = generator.pipeline
+    if not isinstance(pipeline, StableDiffusionPipeline):
+        raise UserError(f"{generator.id} is a {type(pipeline).__name__}; only a StableDiffusionPipeline is fine-tuned")
+    if not isinstance(pipeline.unet, UNet2DConditionModel):
+        kind = type(pipeline.unet).__name__
+        raise UserError(f"{generator.id} denoises with a {kind}; only a UNet2DConditionModel is fine-tuned")
+    if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
+        raise UserError(
+            f"{generator.id} draws from more than text (an inpainting model?): name a plain text-to-image one"
+        )
+    return generator
+
+
+@contextmanager
+def _memory_explained(config: FinetuneConfig, device: torch.device) -> Iterator[None]:
+    """Turn running out of memory into GenrobustError that says what takes less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not should_reduce_batch_size(error):
+            raise
+        each = math.ceil(config.batch_size / config.accumulate)
+        checkpointing = "" if config.gradient_checkpointing else "turn finetune.gradient_checkpointing on, "
+        lora = "" if config.method == "lora" else "set finetune.method to lora, "
+        raise GenrobustError(
+            f"out of memory on {device} at {each} images at once: raise finetune.accumulate (now {config.accumulate}), "
+            f"which takes the same batch in more parts, {checkpointing}{lora}or lower finetune.batch_size, "
+            "generator.width and generator.height"
+        ) from error
