@@ -45,6 +45,11 @@ SCHEMA = pa.schema(
         # how it was drawn
         ("generator", pa.string()),
         ("weights_sha256", pa.string()),
+        ("mode", pa.string()),
+        ("lora", pa.string()),
+        ("lora_sha256", pa.string()),
+        ("lora_scale", pa.float64()),
+        ("strength", pa.float64()),
         ("scheduler", pa.string()),
         ("steps", pa.int32()),
         ("guidance_scale", pa.float64()),

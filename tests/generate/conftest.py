@@ -1,80 +1,40 @@
-"""A tiny, random, but true Stable Diffusion pipeline on disk, and what a generated dataset needs beside it."""
+"""Tiny generators on disk, and what a generated dataset needs beside them."""
 
 from __future__ import annotations
 
-import json
-import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from diffusers import StableDiffusionPipeline
+from tiny import KINDS, saved, stable_diffusion
 
 from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
-from genrobust.data import ClassLabel, LabelSpace
+from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData
+from genrobust.sources.memory import MemoryImages
 
 
-def tiny_pipeline(folder: Path) -> StableDiffusionPipeline:
-    """Weights from a fixed seed; 64 px images from latents [12, 8, 8]; a tokenizer of single letters."""
-    letters = [*string.printable[:94], *(f"{c}</w>" for c in string.printable[:94])]
-    tokens = ["<|startoftext|>", "<|endoftext|>", *letters]
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
-    torch.manual_seed(0)
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokens),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=77,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
-    unet = UNet2DConditionModel(
-        sample_size=8,
-        in_channels=12,
-        out_channels=12,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=8,
-        norm_num_groups=4,
-    )
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 8, 8, 8),
-        layers_per_block=1,
-        latent_channels=12,
-        norm_num_groups=4,
-        sample_size=64,
-    )
-    scheduler = DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-    return StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing by more, and each run sets it anyway."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
-def generator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny-generator")
-    tiny_pipeline(tmp_path_factory.mktemp("tokenizer")).save_pretrained(folder)
-    return folder
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of the tiny pipeline of a kind in `tiny.KINDS`."""
+    return cache(lambda kind: saved(KINDS[kind](), tmp_path_factory.mktemp(f"tiny-{kind}")))
+
+
+@pytest.fixture(scope="session")
+def generator_folder(folder_of: Callable[[str], Path]) -> Path:
+    return folder_of("sd")
 
 
 Change = Callable[[StableDiffusionPipeline], object]
@@ -82,15 +42,13 @@ Change = Callable[[StableDiffusionPipeline], object]
 
 @pytest.fixture(scope="session")
 def changed_generator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Change], Path]:
-    """Makes a folder of the tiny pipeline after `change` has had its way with it."""
+    """Makes a folder of the tiny Stable Diffusion after `change` has had its way with it."""
 
     def make(change: Change) -> Path:
-        pipeline = tiny_pipeline(tmp_path_factory.mktemp("tokenizer"))
+        pipeline = stable_diffusion()
         with torch.no_grad():
             change(pipeline)
-        folder = tmp_path_factory.mktemp("changed-generator")
-        pipeline.save_pretrained(folder)
-        return folder
+        return saved(pipeline, tmp_path_factory.mktemp("changed-generator"))
 
     return make
 
@@ -102,8 +60,16 @@ def generator(generator_folder: Path) -> GeneratorConfig:
 
 @pytest.fixture
 def labels() -> LabelSpace:
-    names = ("camera", "guitar", "rocket")
-    return LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in names))
+    return LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket")))
+
+
+@pytest.fixture(scope="session")
+def real(pictogram_data: StudyData) -> ImageSet:
+    """Four real images of each of three classes."""
+    train = pictogram_data.train
+    chosen = [(label, int(index)) for label in (0, 1, 2) for index in np.flatnonzero(train.labels == label)[:4]]
+    pixels = [np.asarray(train.image(index)) for _, index in chosen]
+    return MemoryImages("train", pixels, [label for label, _ in chosen], [train.keys[index] for _, index in chosen])
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
 
 from genrobust.config import GeneratorConfig
-from genrobust.errors import UserError
+from genrobust.errors import GenrobustError, UserError
 from genrobust.generate.pipeline import SCHEDULERS, identity, load_generator, locate, weights_hash
 
 CPU = torch.device("cpu")
@@ -68,11 +68,16 @@ def test_a_safety_checker_that_is_not_there_is_told(generator_folder):
 # ------------------------------------------------------------------------------------------ which one
 
 
-def test_alternatives_are_tried_in_order(generator_folder, monkeypatch):
+def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     missing = "./no/such/folder"
     found = locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
     assert found == (generator_folder.name, generator_folder)
+    said = caplog.text
+    assert f"generating with the alternative {generator_folder.name}, since these are not to be had" in said
+    assert f"{missing}: there is no such folder" in said
+    locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
+    assert caplog.text == said, "told once a run, however often it looks"
     with pytest.raises(UserError) as error:
         locate(GeneratorConfig(model=missing, alternatives=("/nor/this", "not a hub id")))
     assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == [
@@ -122,7 +127,7 @@ def test_pickled_weights_are_refused(copy):
     [
         (lambda f: (f / "model_index.json").unlink(), "is no diffusers folder: it has no model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b"{"), "cannot read .*model_index.json"),
-        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "FluxPipeline"}'), "holds a FluxPipeline"),
+        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
         (lambda f: shutil.rmtree(f / "vae"), "cannot load the generator in"),
         (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot load the generator in"),
@@ -142,3 +147,44 @@ def test_a_single_file_is_told_how_to_become_a_folder(tmp_path):
     (tmp_path / "v1-5.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="from_single_file"):
         locate(config(tmp_path / "v1-5.safetensors"))
+
+
+# ------------------------------------------------------------------------------------------ what cannot be sampled
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_told_before_anything_is_drawn(changed_generator, part, value):
+    def change(pipeline):
+        next(reversed(list(getattr(pipeline, part).parameters()))).view(-1)[0] = value
+
+    folder = changed_generator(change)
+    with pytest.raises(
+        GenrobustError, match=f"the {part} of the generator in {folder} holds weights that are no numbers"
+    ):
+        load_generator(config(folder), CPU)
+
+
+def test_weights_beyond_the_range_of_a_dtype_are_told(changed_generator):
+    folder = changed_generator(lambda pipeline: pipeline.unet.conv_out.bias.fill_(1e6))
+    load_generator(config(folder), CPU)
+    with pytest.raises(GenrobustError, match=r"in float16: set generator.dtype to float32"):
+        load_generator(config(folder, dtype="float16"), CPU)
+
+
+def test_a_latent_consistency_model_wants_its_scheduler(folder_of):
+    with pytest.raises(UserError, match="a LatentConsistencyModelPipeline is sampled with lcm"):
+        load_generator(config(folder_of("lcm")), CPU)
+    for scheduler in ("lcm", None):
+        loaded = load_generator(config(folder_of("lcm"), scheduler=scheduler), CPU)
+        assert type(loaded.pipeline.scheduler).__name__ == "LCMScheduler"
+
+
+def test_a_scheduler_for_another_kind_of_noise_is_refused(changed_generator):
+    def change(pipeline):
+        pipeline.scheduler = FlowMatchEulerDiscreteScheduler()
+
+    folder = changed_generator(change)
+    with pytest.raises(UserError, match=r"dpmsolver\+\+ cannot replace the FlowMatchEulerDiscreteScheduler"):
+        load_generator(config(folder), CPU)
+    load_generator(config(folder, scheduler=None), CPU)

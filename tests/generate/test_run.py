@@ -19,13 +19,6 @@ from genrobust.prompts.plan import Plan
 from genrobust.store import ShardDataset, verify
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def run(out, labels, generator, config, shards=None, data_seed=0):
     plan = Plan(labels, config.prompts, config.per_class, data_seed)
     return generate(plan, generator, config, labels, out, device="cpu", threads=1, shards=shards)
@@ -213,7 +206,9 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
 
 
 def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config):
-    bad = changed_generator(lambda pipeline: pipeline.unet.conv_out.bias.fill_(float("nan")))
+    bad = changed_generator(
+        lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38)
+    )  # a finite weight that overflows
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
     with pytest.raises(GenrobustError, match=f"no usable image for {HOPELESS} requests .*nan after 1 redraws.*float32"):
         run(tmp_path, labels, generator.model_copy(update={"model": str(bad)}), asked)
@@ -285,6 +280,16 @@ def test_a_disk_that_fills_up_keeps_whole_shards(tmp_path, labels, generator, co
     assert bytes_of(out) == before
     assert not list(out.glob(".*.part"))
     assert len(run(out, labels, generator, config)) == 12
+
+
+def test_too_little_memory_is_told_with_what_to_lower(tmp_path, labels, generator, config):
+    huge = generator.model_copy(
+        update={"width": 2**24, "height": 2**24}
+    )  # its noise alone: more than any address space
+    with pytest.raises(
+        GenrobustError, match=r"out of memory on cpu .* 4 images of 16777216 .*generate.batch_size, or .*width.*dtype"
+    ):
+        run(tmp_path, labels, huge, config)
 
 
 def test_a_shard_that_the_plan_has_not_is_refused(tmp_path, labels, generator, config):

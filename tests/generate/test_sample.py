@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from genrobust.config import GeneratorConfig, PromptConfig
+from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import SCHEDULERS, load_generator
 from genrobust.generate.sample import FLAT, Sampler, fault, to_uint8
 from genrobust.prompts.plan import Plan
@@ -11,29 +12,25 @@ from genrobust.prompts.plan import Plan
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def requests(labels):
     return list(Plan(labels, PromptConfig(negative_prompt="blurry"), per_class=4, data_seed=3))
 
 
-def sampler(folder, max_redraws=2, **settings):
-    settings = {"steps": 2, **settings}
-    return Sampler(load_generator(GeneratorConfig(model=str(folder), **settings), CPU), max_redraws)
+@pytest.fixture
+def sampler(labels):
+    def make(folder, max_redraws=2, **settings):
+        generator = load_generator(GeneratorConfig(model=str(folder), **{"steps": 2, **settings}), CPU)
+        return Sampler(generator, MODES["labels"](generator, labels, None), max_redraws)
+
+    return make
 
 
 def images(drawings):
     return np.stack([d.image for d in drawings]).astype(int)
 
 
-def test_drawings_come_in_the_order_of_requests(generator_folder, requests):
+def test_drawings_come_in_the_order_of_requests(sampler, generator_folder, requests):
     drawings = sampler(generator_folder).draw(requests)
     assert [d.request for d in drawings] == requests
     assert all(d.image.dtype == np.uint8 and d.image.shape == (64, 64, 3) for d in drawings)
@@ -42,7 +39,7 @@ def test_drawings_come_in_the_order_of_requests(generator_folder, requests):
 
 
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS, None])
-def test_neither_batch_size_nor_neighbours_change_an_image(generator_folder, requests, scheduler):
+def test_neither_batch_size_nor_neighbours_change_an_image(sampler, generator_folder, requests, scheduler):
     """LCM adds noise at every step: that, too, is an image's own."""
     draw = sampler(generator_folder, scheduler=scheduler, steps=3).draw
     whole = images(draw(requests))
@@ -52,14 +49,14 @@ def test_neither_batch_size_nor_neighbours_change_an_image(generator_folder, req
     assert abs(whole - backwards).max() <= 1
 
 
-def test_the_same_batch_gives_the_same_bytes_whatever_was_encoded_before(generator_folder, requests):
+def test_the_same_batch_gives_the_same_bytes_whatever_was_encoded_before(sampler, generator_folder, requests):
     fresh, used = sampler(generator_folder), sampler(generator_folder)
     used.draw(requests[6:9])
     used.draw(requests[0:1])
     assert np.array_equal(images(fresh.draw(requests[:6])), images(used.draw(requests[:6])))
 
 
-def test_images_are_those_that_diffusers_draws_itself(generator_folder, requests):
+def test_images_are_those_that_diffusers_draws_itself(sampler, generator_folder, requests):
     """Unbatched, from the same noise, with prompts as text: nothing of our own comes between."""
     ours = sampler(generator_folder, guidance_scale=2.5)
     pipeline = load_generator(GeneratorConfig(model=str(generator_folder)), CPU).pipeline
@@ -72,7 +69,7 @@ def test_images_are_those_that_diffusers_draws_itself(generator_folder, requests
         assert abs(np.asarray(theirs, int) - drawing.image).max() <= 1
 
 
-def test_seed_prompt_and_negative_prompt_all_matter(generator_folder, requests, labels):
+def test_seed_prompt_and_negative_prompt_all_matter(sampler, generator_folder, requests, labels):
     draw = sampler(generator_folder).draw
     base = images(draw(requests[:1]))
     others = [
@@ -84,13 +81,13 @@ def test_seed_prompt_and_negative_prompt_all_matter(generator_folder, requests, 
 
 
 @pytest.mark.parametrize("scale", [0.0, 1.0])
-def test_without_guidance_the_negative_prompt_is_not_used(generator_folder, requests, scale, labels):
+def test_without_guidance_the_negative_prompt_is_not_used(sampler, generator_folder, requests, scale, labels):
     draw = sampler(generator_folder, guidance_scale=scale).draw
     other = list(Plan(labels, PromptConfig(), per_class=4, data_seed=3))
     assert np.array_equal(images(draw(requests[:2])), images(draw(other[:2])))
 
 
-def test_other_sizes_are_drawn(generator_folder, requests):
+def test_other_sizes_are_drawn(sampler, generator_folder, requests):
     assert sampler(generator_folder, width=32, height=96).draw(requests[:1])[0].image.shape == (96, 32, 3)
 
 
@@ -105,8 +102,8 @@ def constant(value):
     return change
 
 
-@pytest.mark.parametrize(("value", "reason"), [(-2.0, "black"), (2.0, "blank"), (0.0, "blank"), (np.nan, "nan")])
-def test_a_generator_that_draws_nothing_is_given_up(changed_generator, requests, value, reason):
+@pytest.mark.parametrize(("value", "reason"), [(-2.0, "black"), (2.0, "blank"), (0.0, "blank")])
+def test_a_generator_that_draws_nothing_is_given_up(sampler, changed_generator, requests, value, reason):
     drawings = sampler(changed_generator(constant(value)), max_redraws=2).draw(requests[:3])
     assert [(d.image, d.faults, d.redraws) for d in drawings] == [(None, (reason,) * 3, 2)] * 3
 
@@ -120,7 +117,7 @@ def black_from(image):
     return hi
 
 
-def test_black_images_are_drawn_again_from_other_noise(changed_generator, requests):
+def test_black_images_are_drawn_again_from_other_noise(sampler, changed_generator, requests):
     """A decoder so dark that half of the noise gives black and half does not."""
 
     def darkened(by):

@@ -50,7 +50,7 @@ def test_any_class_name_is_taken_literally(name):
         (("a photo",), "diverse", "'a photo' has 0 slots"),
         (("{} and {}",), "diverse", "'{} and {}' has 2 slots"),
         (("a {name}",), "diverse", "'a {name}' has 0 slots"),
-        ((), "diverse", "empty list"),
+        ((), "diverse", "lists no template"),
         (("a {}", "b {}", "a {}"), "diverse", "'a {}' is listed twice"),
         (("a {}", "b {}"), "single", "lists 2"),
         ("imagenet", "diverse", "no set 'imagenet'"),

@@ -1,29 +1,29 @@
-"""Text-to-image generators: found by name, folder or hub id, loaded through diffusers, known by their weights' hash."""
+"""Generators: checked against the recipe's mode, loaded through diffusers, known by their weights' hash."""
 
 from __future__ import annotations
 
-import hashlib
+import inspect
 import json
+import logging
 import warnings
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import SafetensorError
+from torch import nn
 
 from genrobust.config import GeneratorConfig
-from genrobust.errors import UserError
+from genrobust.errors import GenrobustError, UserError
+from genrobust.generate.locate import find_generator, find_lora, hash_file, hash_folder, refuse_pickles
+from genrobust.generate.lora import add_lora
+from genrobust.generate.modes import MODES
 
-EMBEDDED = "pictograms"
 INDEX = "model_index.json"
-KIND = "StableDiffusionPipeline"
-PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 
 # The recipe's scheduler names: the diffusers class, and what it is told beyond the folder's own configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -33,140 +33,122 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "unipc": ("UniPCMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),
 }
+# What the schedulers above can stand in for: they read its noise schedule. Flow matching has another.
+_REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMScheduler"}
+
+
+# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
+logging.getLogger("diffusers.models.modeling_utils").addFilter(
+    lambda record: "should be kept in float32: []" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Generator:
-    """A loaded generator. `id` is its name without a path; images come out as [height, width] in pixels."""
+    """A loaded generator. `id` is its name without a path; images come out as [height, width] in pixels.
 
-    pipeline: Any  # a StableDiffusionPipeline, which gets its attributes at run time
+    `lora` and `lora_sha256` are the id and the file's hash of the LoRA in its weights. `id2label` names the classes of
+    a class-conditional one, by number, where its folder does.
+    """
+
+    pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
     config: GeneratorConfig
     id: str
     weights_sha256: str
     device: torch.device
     width: int
     height: int
+    lora: str | None = None
+    lora_sha256: str | None = None
+    id2label: dict[int, str] | None = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """[C, h, w] of the noise that one image starts from."""
+        """[C, h, w] of the noise that one image starts from, where a UNet draws it."""
         scale = self.pipeline.vae_scale_factor
         return self.pipeline.unet.config.in_channels, self.height // scale, self.width // scale
-
-
-def embedded_generator() -> Path:
-    """The folder of the generator that comes with the package."""
-    return Path(str(resources.files("genrobust") / "assets" / "generator"))
 
 
 def identity(config: GeneratorConfig) -> dict[str, Any]:
     """What decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
 
-    Raises UserError as `load_generator` does where the generator cannot be found.
+    What the mode does not use is left out. Raises UserError as `load_generator` does where something cannot be found.
     """
     id, folder = locate(config)
-    settings = config.model_dump(mode="json", exclude={"model", "alternatives", "revision", "variant"})
-    return {"generator": id, "weights_sha256": _hash_folder(folder), **settings}
+    found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
+    if config.lora is not None:
+        lora, file = find_lora(config.lora)
+        found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
+    where_from = {"model", "alternatives", "revision", "variant", "lora"}
+    return {**found, **config.model_dump(mode="json", exclude={*where_from, *config.unused})}
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
-    """Load the generator of `config` onto `device`, with its scheduler replaced as the recipe says.
+    """Load the generator of `config` onto `device`, with its LoRA, its scheduler replaced as the recipe says.
 
-    Raises UserError, with what to do: no such folder or model, weights that are pickles, another kind of pipeline, a
-    damaged file, a size that is no multiple of 8 pixels, more steps than it was trained with.
+    Raises UserError, with what to do: no such folder or model, weights that are pickles, a pipeline for another mode, a
+    damaged file, a LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with,
+    a scheduler that it cannot take. Raises GenrobustError where weights are no numbers (NaN, infinite).
     """
     id, folder = locate(config)
-    pipeline = _load(folder, config)
-    if config.safety_checker and pipeline.safety_checker is None:
+    index = _index(folder)
+    pipeline = _load(folder, config, index)
+    lora = None if config.lora is None else find_lora(config.lora)
+    if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
-    if config.scheduler is not None:
-        name, extra = SCHEDULERS[config.scheduler]
-        pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **extra)
+    _set_scheduler(pipeline, config)
+    _check_call(pipeline, config)
     width, height = _size(config, pipeline)
-    trained = pipeline.scheduler.config.num_train_timesteps
-    if config.steps > trained:
-        raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
-    return Generator(pipeline.to(device), config, id, _hash_folder(folder), device, width, height)
+    if config.lora is not None and lora is not None:
+        add_lora(pipeline, lora[1], config.lora.scale)
+    pipeline.to(device)
+    _check_finite(pipeline, folder, config)
+    return Generator(
+        pipeline=pipeline,
+        config=config,
+        id=id,
+        weights_sha256=hash_folder(folder),
+        device=device,
+        width=width,
+        height=height,
+        lora=lora and lora[0],
+        lora_sha256=lora and hash_file(lora[1]),
+        id2label=_id2label(index),
+    )
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
-    """The id and the folder of the first of `config.model` and its alternatives that is to be had.
+    """The id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
-    A hub model is downloaded, safetensors alone. Raises UserError that says of each why it is not to be had; a folder
-    that is there but not usable is an error at once, since another generator in its place would surprise.
+    Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
+    place would surprise.
     """
-    reasons = []
-    for model in (config.model, *config.alternatives):
-        folder = embedded_generator() if model == EMBEDDED else Path(model).expanduser()
-        id = model if model == EMBEDDED else folder.resolve().name
-        if not folder.exists():
-            try:
-                id, folder = model, _download(model, config)
-            except (OSError, ValueError) as error:
-                reasons.append(f"  {model}: {_first_line(error)}")
-                continue
-        _check(folder)
-        return id, folder
-    tried = "\n".join(reasons)
-    raise UserError(f"no generator is to be had; name a diffusers folder or a hub id under generator.model:\n{tried}")
+    id, folder = find_generator(config)
+    index = _index(folder)
+    kind, mode = index.get("_class_name"), MODES[config.mode]
+    if kind not in mode.kinds:
+        others = [name for name, other in MODES.items() if kind in other.kinds]
+        remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
+        raise UserError(
+            f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
+            "generator"
+        )
+    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
+        refuse_pickles(part)
+    return id, folder
 
 
 def weights_hash(config: GeneratorConfig) -> str:
     """SHA-256, in hex, over the files that the generator is made of: weights, configurations, tokenizer.
 
-    Raises UserError as `locate` does. Read once a process for files that do not change.
+    Raises UserError as `locate` does.
     """
-    return _hash_folder(locate(config)[1])
+    return hash_folder(locate(config)[1])
 
 
-def _hash_folder(folder: Path) -> str:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
-    return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
-
-
-@lru_cache
-def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
-    total = hashlib.sha256()
-    for path, _ in files:
-        with path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        total.update(f"{path.relative_to(folder).as_posix()} {content}\n".encode())
-    return total.hexdigest()
-
-
-def _download(model: str, config: GeneratorConfig) -> Path:
-    if model == EMBEDDED:
-        raise FileNotFoundError(f"the package comes without it: {embedded_generator()} is not there")
-    if model.startswith((".", "/", "~")):
-        raise FileNotFoundError("there is no such folder")
-    return Path(
-        DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
-    )
-
-
-def _load(folder: Path, config: GeneratorConfig) -> Any:
-    """The folder's pipeline, all of it in the recipe's dtype whatever the files are in; raises UserError."""
-    off: dict[str, Any] = {} if config.safety_checker else {"safety_checker": None, "requires_safety_checker": False}
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            return StableDiffusionPipeline.from_pretrained(
-                folder,
-                torch_dtype=getattr(torch, config.dtype),
-                variant=config.variant,
-                use_safetensors=True,
-                local_files_only=True,
-                **off,
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
-
-
-def _check(folder: Path) -> None:
-    """Refuse what is no folder of `KIND` with safetensors weights; raises UserError."""
+def _index(folder: Path) -> dict[str, Any]:
+    """The folder's model_index.json; raises UserError where it is no diffusers folder."""
     if folder.is_file():
         raise UserError(
             f"{folder} is a file; a generator is a diffusers folder: convert it with "
@@ -178,30 +160,95 @@ def _check(folder: Path) -> None:
         raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {folder / INDEX}: {error}: get the generator again") from error
-    kind = index.get("_class_name") if isinstance(index, dict) else None
-    if kind != KIND:
-        raise UserError(f"{folder} holds a {kind}; genrobust generates with a {KIND}: name one of that kind")
-    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
-        suffixes = {p.suffix for p in part.iterdir()}
-        if suffixes & PICKLES and ".safetensors" not in suffixes:
+    return index if isinstance(index, dict) else {}
+
+
+def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
+    """The names that a class-conditional generator gives its classes, by number, where it does."""
+    names = index.get("id2label")
+    try:
+        return {int(number): str(name) for number, name in names.items()} if names else None
+    except (AttributeError, ValueError):
+        raise UserError(f"{INDEX}: id2label must map numbers to names, got {str(names)[:60]}") from None
+
+
+def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
+    """The folder's pipeline, all of it in the recipe's dtype whatever the files are in; raises UserError."""
+    # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
+    extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
+    if "safety_checker" in index and not config.safety_checker:
+        extra |= {"safety_checker": None, "requires_safety_checker": False}
+    if "XL" in index["_class_name"]:
+        extra["add_watermarker"] = False  # else it depends on what else is installed
+    if _id2label(index):
+        extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
+            return MODES[config.mode].loader.from_pretrained(
+                folder,
+                torch_dtype=getattr(torch, config.dtype),
+                variant=config.variant,
+                use_safetensors=True,
+                local_files_only=True,
+                **extra,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
+
+
+def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
+    """Give `pipeline` the recipe's scheduler; raises UserError where the pipeline cannot be sampled with it."""
+    kind, own = type(pipeline).__name__, type(pipeline.scheduler).__name__
+    name, extra = SCHEDULERS[config.scheduler] if config.scheduler else (own, {})
+    if kind.startswith("LatentConsistency") and name != "LCMScheduler":
+        raise UserError(f"generator.scheduler: a {kind} is sampled with lcm: set that, or null to keep its own")
+    if config.scheduler is not None:
+        if own not in _REPLACEABLE:
             raise UserError(
-                f"{part} holds its weights as a pickle, which can run any code when it is read, and genrobust reads "
-                "none: take a copy with safetensors, or convert it where you trust it"
+                f"generator.scheduler: {config.scheduler} cannot replace the {own} of a {kind}: set it to null"
+            )
+        pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **extra)
+    trained = pipeline.scheduler.config.num_train_timesteps
+    if config.steps > trained:
+        raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
+
+
+def _check_call(pipeline: Any, config: GeneratorConfig) -> None:
+    """Raise UserError for a pipeline whose call does not take what every recipe says."""
+    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}
+    lacking = sorted(needed - inspect.signature(pipeline.__call__).parameters.keys())
+    if lacking:
+        kind = type(pipeline).__name__
+        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
+
+
+def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module) and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
+            lora = f", with the LoRA {config.lora.model} in it," if config.lora else ""
+            raise GenrobustError(
+                f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
+                f"{config.dtype}: set generator.dtype to float32, or, where it is that already, get the weights again"
             )
 
 
 def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
-    """Width and height of the images in pixels: the recipe's, or else what the UNet was trained on."""
-    sample = pipeline.unet.config.sample_size
-    own_height, own_width = (sample, sample) if isinstance(sample, int) else sample
-    width = config.width or own_width * pipeline.vae_scale_factor
-    height = config.height or own_height * pipeline.vae_scale_factor
-    unit = max(8, pipeline.vae_scale_factor)  # 8 is what diffusers insists on
+    """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
+    vae_scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if hasattr(pipeline, "vae") else 8
+    scale = getattr(pipeline, "vae_scale_factor", vae_scale)
+    trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
+    if sample is None and not (config.width and config.height):
+        raise UserError(
+            f"{config.model} does not say the size of its images: give generator.width and generator.height"
+        )
+    own_height, own_width = (sample, sample) if isinstance(sample, int) else sample or (0, 0)
+    width, height = config.width or own_width * scale, config.height or own_height * scale
+    unit = max(8, scale)  # 8 is what diffusers insists on
     for name, value in (("width", width), ("height", height)):
         if value % unit:
             raise UserError(f"generator.{name} is {value} pixels; {config.model} draws multiples of {unit}")
     return width, height
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__

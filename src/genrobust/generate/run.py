@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,18 +13,17 @@ from typing import Any, Protocol
 import diffusers
 import torch
 import transformers
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 import genrobust
 from genrobust.config import GenerateConfig, GeneratorConfig
-from genrobust.data import LabelSpace, Request, Sample
+from genrobust.data import ImageSet, LabelSpace, Request, Sample
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.generate.modes import MODES, Mode
 from genrobust.generate.pipeline import Generator, identity, load_generator
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
+from genrobust.progress import progress_bar
 from genrobust.store import ShardDataset, claim, done_shards, write_shard
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
@@ -66,9 +64,11 @@ def generate(
     device: str = "auto",
     threads: int = 2,
     shards: abc.Iterable[int] | None = None,
+    sources: ImageSet | None = None,
 ) -> ShardDataset:
     """Draw what is missing of `plan` into the shards of the folder `out`, and open the dataset.
 
+    `sources` are the real images that requests name, those that `plan` was made with; some modes draw from none.
     `shards` takes these shards alone, for one worker of several on the same folder; the dataset may then come back
     incomplete. A run that was stopped or killed goes on at its first missing shard, and at the same `batch_size`,
     `threads` and device the bytes are those of an undisturbed run. Another batch size changes no request and, beyond
@@ -76,8 +76,9 @@ def generate(
     steps, batches of 1 against 48).
 
     Raises UserError for a folder that holds another dataset, is in use or cannot be written, a generator that cannot be
-    loaded, and a shard that the plan has not; GenrobustError where a done shard is damaged, the disk is full, or the
-    generator gives nothing but black, blank, NaN or unsafe images.
+    loaded or is for another mode, a source image that cannot be had, and a shard that the plan has not; GenrobustError
+    where a done shard is damaged, the disk is full, memory does not suffice, the generator's weights are no numbers, or
+    it gives nothing but black, blank, NaN or unsafe images.
     """
     parts = plan.shards(config.shard_size)
     wanted = list(range(len(parts))) if shards is None else sorted(set(shards))
@@ -95,15 +96,15 @@ def generate(
         done = set(done_shards(out))
         missing = [index for index in wanted if index not in done]
         if missing:
-            run = _Run(load_generator(generator, chosen), config, threads)
+            loaded = load_generator(generator, chosen)
+            run = _Run(loaded, MODES[generator.mode](loaded, labels, sources), config, threads)
             total = sum(len(parts[i]) for i in wanted)
             before = total - sum(len(parts[i]) for i in missing)
             work = run.shards(out, ((i, [plan[n] for n in parts[i]]) for i in missing))
             # Closed before the lock is given back: an interrupt must not leave the writer at work without it.
-            with _progress() as progress, closing(work):
-                bar = progress.add_task("generate", total=total, completed=before)
+            with progress_bar("generating", total, done=before) as bar, closing(work):
                 for made in work:
-                    progress.advance(bar, made)
+                    bar.advance(made)
         dataset = ShardDataset(out, allow_partial=shards is not None)
     if dataset.given_up:
         log.warning(_summary_of(dataset))
@@ -113,19 +114,25 @@ def generate(
 class _Run:
     """One run of the stage: a loaded generator, and a thread that encodes and writes beside it."""
 
-    def __init__(self, generator: Generator, config: GenerateConfig, threads: int) -> None:
-        self._sampler = Sampler(generator, config.max_redraws)
+    def __init__(self, generator: Generator, mode: Mode, config: GenerateConfig, threads: int) -> None:
+        drawn = generator.config
+        self._sampler = Sampler(generator, mode, config.max_redraws)
         self._batch_size = config.batch_size
         self._accepted = self._given_up = 0
         self._how = {
             "generator": generator.id,
             "weights_sha256": generator.weights_sha256,
+            "mode": drawn.mode,
+            "lora": generator.lora,
+            "lora_sha256": generator.lora_sha256,
+            "lora_scale": drawn.lora.scale if drawn.lora else None,
+            "strength": None if "strength" in drawn.unused else drawn.strength,
             "scheduler": type(generator.pipeline.scheduler).__name__,
-            "steps": generator.config.steps,
-            "guidance_scale": generator.config.guidance_scale,
+            "steps": drawn.steps,
+            "guidance_scale": drawn.guidance_scale,
             "width": generator.width,
             "height": generator.height,
-            "dtype": generator.config.dtype,
+            "dtype": drawn.dtype,
             "device": generator.device.type,
             "batch_size": config.batch_size,
             "threads": threads,
@@ -173,18 +180,6 @@ class _Run:
                 f"the generator {self._how['generator']} gave no usable image for {self._given_up} requests (the last: "
                 f"{rejected[-1]['reason']}): try generator.dtype float32, more generator.steps, or another generator"
             )
-
-
-class _ImagesPerSecond(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} images/s" if task.speed else "", style="progress.data.speed")
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _ImagesPerSecond())
-    return Progress(
-        *columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True
-    )
 
 
 def _summary_of(dataset: ShardDataset) -> str:

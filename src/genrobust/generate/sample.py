@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from genrobust.data import Request, hashed_seed
+from genrobust.errors import GenrobustError
+from genrobust.generate.modes import Mode
 from genrobust.generate.pipeline import Generator
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 FLAT = 0.01  # of [0, 1]: about 2.5 of 255 grey levels, below what a drawn line or a photo's noise gives
-CACHE_BYTES = 512 * 2**20  # of prompt embeddings: some 2,000 prompts of Stable Diffusion 1.5 in float32
+_NO_MEMORY = ("out of memory", "allocate memory", "not enough memory")  # CUDA and MPS, CPU, CPU on Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,23 +36,22 @@ class Drawing:
 
 
 class Sampler:
-    """Draws images with a generator.
+    """Draws images with a generator, whose mode says what the generator is told of each request.
 
-    An image depends on its request alone, up to rounding: its noise comes from its own seed and its prompt is encoded
-    by itself, so neither a batch's other images nor its size enter.
+    An image depends on its request alone, up to rounding: its noise comes from its own seed, its prompt is encoded and
+    its source image prepared by itself, so neither a batch's other images nor its size enter.
     """
 
-    def __init__(self, generator: Generator, max_redraws: int) -> None:
+    def __init__(self, generator: Generator, mode: Mode, max_redraws: int) -> None:
         self._generator = generator
+        self._mode = mode
         self._max_redraws = max_redraws
-        text = generator.pipeline.text_encoder.config
-        size = text.max_position_embeddings * text.hidden_size * generator.pipeline.text_encoder.dtype.itemsize
-        self._embedding = lru_cache(maxsize=max(1, CACHE_BYTES // size))(self._encode)
 
     def draw(self, requests: Sequence[Request]) -> list[Drawing]:
         """One Drawing a request, in order. The whole of `requests` is one batch; so are those to be drawn again.
 
-        Draw n > 0 of a request starts from the seed ``hashed_seed(request.seed, n)``.
+        Draw n > 0 of a request starts from the seed ``hashed_seed(request.seed, n)``. Raises UserError where a source
+        image cannot be had, GenrobustError where the device has too little memory.
         """
         faults: list[tuple[str, ...]] = [() for _ in requests]
         images: list[np.ndarray | None] = [None for _ in requests]
@@ -73,37 +73,35 @@ class Sampler:
     def _sample(self, requests: Sequence[Request], seeds: Sequence[int]) -> list[tuple[np.ndarray, str]]:
         """Draw each request once: its image, float [H, W, 3] in [0, 1], and what is wrong with it ("" for nothing)."""
         pipeline, config = self._generator.pipeline, self._generator.config
-        # On the CPU whatever the device, so that every machine starts from the same noise. A scheduler that adds noise
-        # at each step goes on with the same generators.
-        sources = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        noise = torch.stack([torch.randn(self._generator.latent_shape, generator=source) for source in sources])
-        negative = None
-        if config.guidance_scale > 1:  # else diffusers guides nothing
-            negative = torch.stack([self._embedding(r.negative_prompt) for r in requests])
-        output = pipeline(
-            prompt_embeds=torch.stack([self._embedding(r.prompt) for r in requests]),
-            negative_prompt_embeds=negative,
-            latents=noise.to(self._generator.device, pipeline.unet.dtype),
-            generator=sources,
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance_scale,
-            width=self._generator.width,
-            height=self._generator.height,
-            output_type="pt",
-        )
-        images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
-        unsafe = output.nsfw_content_detected or [False] * len(images)
+        # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
+        # draws more noise goes on with the same sources.
+        noise = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        with _out_of_memory_explained(self._generator, len(requests)):
+            output = pipeline(
+                **self._mode.arguments(requests, noise),
+                generator=noise,
+                num_inference_steps=config.steps,
+                guidance_scale=config.guidance_scale,
+                output_type="pt",
+            )
+            images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
+        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
         return [(image, "unsafe" if bad else fault(image)) for image, bad in zip(images, unsafe, strict=True)]
 
-    def _encode(self, prompt: str) -> Tensor:
-        """The text encoder's output for `prompt`, [tokens, features].
 
-        One prompt at a time: in a batch, its rounding would depend on which others are not cached yet.
-        """
-        embedding, _ = self._generator.pipeline.encode_prompt(
-            prompt, self._generator.device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
-        return embedding[0]
+@contextmanager
+def _out_of_memory_explained(generator: Generator, images: int) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        size = "" if "width" in generator.config.unused else ", or generator.width and generator.height"
+        half = ", or set generator.dtype to float16 or bfloat16" if generator.config.dtype == "float32" else ""
+        raise GenrobustError(
+            f"out of memory on {generator.device} while drawing {images} images of {generator.width} x "
+            f"{generator.height} pixels at once: lower generate.batch_size{size}{half}"
+        ) from error
 
 
 def fault(image: np.ndarray) -> str:

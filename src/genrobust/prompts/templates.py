@@ -12,7 +12,7 @@ SLOT = "{}"
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A prompt with one ``{}`` for the class, and the style that it names ("" for none)."""
+    """A prompt with one ``{}`` for the class, or a full one without; and the style that it names ("" for none)."""
 
     text: str
     style: str = ""
@@ -56,14 +56,14 @@ PICTOGRAMS: tuple[Template, ...] = (
 
 
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
-    """The templates that `config` deals out: one for the strategy `single`, all for `diverse`.
+    """The templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 
     Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
     """
     if isinstance(config.templates, str):
         return _named(config.templates, config.strategy)
     templates = tuple(Template(text) for text in config.templates)
-    _check(templates)
+    check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
         raise UserError(
             f"prompts.strategy single takes one template, and prompts.templates lists {len(templates)}: "
@@ -88,14 +88,15 @@ def _openai() -> tuple[Template, ...]:
     return tuple(Template(fill(SLOT)) for fill in OPENAI_IMAGENET_TEMPLATES)
 
 
-def _check(templates: tuple[Template, ...]) -> None:
+def check_templates(templates: tuple[Template, ...], where: str) -> None:
+    """Raise UserError, naming `where` they stand: no template, one without exactly one ``{}``, one listed twice."""
     if not templates:
-        raise UserError("prompts.templates is an empty list: name a set (pictograms, openai) or give a text with {}")
+        raise UserError(f"{where} lists no template: give one or more, each a text with {SLOT}")
     for template in templates:
         slots = template.text.count(SLOT)
         if slots != 1:
-            raise UserError(f"prompts.templates: {template.text!r} has {slots} slots; it needs exactly one {{}}")
+            raise UserError(f"{where}: {template.text!r} has {slots} slots; it needs exactly one {SLOT}")
     texts = [template.text for template in templates]
     twice = sorted({text for text in texts if texts.count(text) > 1})
     if twice:
-        raise UserError(f"prompts.templates: {twice[0]!r} is listed twice; each template counts once")
+        raise UserError(f"{where}: {twice[0]!r} is listed twice; each template counts once")

@@ -1,0 +1,132 @@
+"""Finds generators and LoRAs by name, folder or hub id, and knows them by the hash of their weights."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from diffusers import DiffusionPipeline
+from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
+from huggingface_hub import snapshot_download
+
+from genrobust.config import GeneratorConfig, LoraConfig
+from genrobust.errors import UserError
+
+EMBEDDED = "pictograms"
+PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
+log = logging.getLogger(__name__)
+
+
+def embedded_generator() -> Path:
+    """The folder of the generator that comes with the package."""
+    return Path(str(resources.files("genrobust") / "assets" / "generator"))
+
+
+def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
+    """The id and the folder of the first of `config.model` and its alternatives that is to be had.
+
+    A hub model is downloaded, safetensors alone. That an alternative is taken, and why, is logged. Raises UserError
+    that says of each why it is not to be had.
+    """
+    reasons: list[str] = []
+    for model in (config.model, *config.alternatives):
+        folder = embedded_generator() if model == EMBEDDED else Path(model).expanduser()
+        id = model if model == EMBEDDED else folder.resolve().name
+        if not folder.exists():
+            try:
+                id, folder = model, _download(model, config)
+            except (OSError, ValueError) as error:
+                reasons.append(f"  {model}: {_first_line(error)}")
+                continue
+        if reasons:
+            _warn_once("\n".join([f"generating with the alternative {id}, since these are not to be had:", *reasons]))
+        return id, folder
+    tried = "\n".join(reasons)
+    raise UserError(f"no generator is to be had; name a diffusers folder or a hub id under generator.model:\n{tried}")
+
+
+def find_lora(config: LoraConfig) -> tuple[str, Path]:
+    """The id and the .safetensors file of a LoRA; one of the hub is downloaded.
+
+    Raises UserError that says what is wrong: not to be had, a pickle, a folder without one file to choose.
+    """
+    place, id = Path(config.model).expanduser(), config.model
+    if place.exists():
+        id = place.resolve().name
+    else:
+        try:
+            place = Path(snapshot_download(config.model, allow_patterns=["*.safetensors"]))
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}"
+            ) from None
+    files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
+    fit = [p for p in files if p.suffix == ".safetensors"]
+    named = [p for p in fit if p.name == LORA_WEIGHT_NAME_SAFE] or fit
+    if not fit and any(p.suffix in PICKLES for p in files):
+        raise UserError(f"generator.lora: {config.model} {_A_PICKLE}")
+    if len(named) != 1:
+        names = ", ".join(p.name for p in fit) or "none"
+        raise UserError(
+            f"generator.lora: {place} holds several .safetensors files or none ({names}): name the one file"
+        )
+    return id, named[0]
+
+
+def refuse_pickles(part: Path) -> None:
+    """Raise UserError where the folder `part` of a generator holds weights as a pickle and not as safetensors."""
+    suffixes = {p.suffix for p in part.iterdir()}
+    if suffixes & PICKLES and ".safetensors" not in suffixes:
+        raise UserError(f"{part} {_A_PICKLE}")
+
+
+def hash_folder(folder: Path) -> str:
+    """SHA-256, in hex, over what a generator's folder is made of: weights, configurations, tokenizer.
+
+    Read once a process for files that do not change.
+    """
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
+    return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256, in hex, of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache
+def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
+    total = hashlib.sha256()
+    for path, _ in files:
+        total.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+    return total.hexdigest()
+
+
+def _download(model: str, config: GeneratorConfig) -> Path:
+    if model == EMBEDDED:
+        raise FileNotFoundError(f"the package comes without it: {embedded_generator()} is not there")
+    if model.startswith((".", "/", "~")):
+        raise FileNotFoundError("there is no such folder")
+    return Path(
+        DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
+    )
+
+
+@lru_cache
+def _warn_once(message: str) -> None:
+    """Tell it at the first of the several times that a run looks for its generator."""
+    log.warning(message)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+
+
+_A_PICKLE = (
+    "holds its weights as a pickle, which can run any code when it is read, and genrobust reads none: take a copy with "
+    "safetensors, or convert it where you trust it"
+)

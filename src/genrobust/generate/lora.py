@@ -1,0 +1,58 @@
+"""Adds a LoRA to a loaded pipeline's weights."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from genrobust.errors import UserError
+
+ADAPTER = "recipe"
+
+# What diffusers says of every LoRA for the UNet alone; `add_lora` counts for itself what found a place.
+for _name in ("diffusers.loaders.peft", "diffusers.loaders.lora_base"):
+    logging.getLogger(_name).addFilter(lambda record: not record.getMessage().startswith("No LoRA keys associated"))
+
+
+def add_lora(pipeline: Any, file: Path, scale: float) -> None:
+    """Merge the LoRA in the safetensors `file`, `scale` times, into the weights of `pipeline`.
+
+    Merged, it costs nothing while drawing. Raises UserError where the pipeline takes none, the file cannot be read or
+    holds none, and where any of its layers finds no layer of the same shape: part of a LoRA is another LoRA.
+    """
+    kind = type(pipeline).__name__
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise UserError(f"generator.lora: a {kind} takes no LoRA: leave it out")
+    try:
+        with safe_open(file, framework="pt") as content:
+            wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"generator.lora: cannot read {file}: {error}: get it again") from error
+    if not wanted:
+        raise UserError(f"generator.lora: {file} holds no LoRA: none of its weights is named as one")
+    try:
+        pipeline.load_lora_weights(
+            file.parent, weight_name=file.name, adapter_name=ADAPTER, use_safetensors=True, local_files_only=True
+        )
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
+    found = sum(_has_adapter(layer) for part in _parts(pipeline) for layer in part.modules())
+    if found != wanted:
+        raise UserError(
+            f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
+            "find no place. It was made for another model: take that one, or another LoRA"
+        )
+    pipeline.fuse_lora(lora_scale=scale)
+    pipeline.unload_lora_weights()
+
+
+def _parts(pipeline: Any) -> list[nn.Module]:
+    return [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+
+
+def _has_adapter(layer: nn.Module) -> bool:
+    return ADAPTER in getattr(layer, "lora_A", {})

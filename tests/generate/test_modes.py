@@ -1,0 +1,446 @@
+"""Every conditioning, with every kind of pipeline, through the code that a study runs."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import pairwise, permutations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    DDPMScheduler,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    LatentConsistencyModelImg2ImgPipeline,
+    LatentConsistencyModelPipeline,
+    StableDiffusion3Pipeline,
+    StableDiffusionImageVariationPipeline,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from tiny import dit, saved, stable_diffusion, text_config, vae, with_safety_checker
+from transformers import CLIPTextModel
+
+from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.data import ClassLabel, LabelSpace, Subset, hashed_seed
+from genrobust.errors import UserError
+from genrobust.generate.modes import MODES
+from genrobust.generate.pipeline import identity, load_generator, locate
+from genrobust.generate.run import generate
+from genrobust.generate.sample import FLAT, Sampler
+from genrobust.prompts.plan import plan_of
+from genrobust.sources.memory import MemoryImages
+from genrobust.store import verify
+
+CPU = torch.device("cpu")
+CASES = {
+    "labels, SD": ("labels", "sd", {}),
+    "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}),
+    "labels, SD3": ("labels", "sd3", {"scheduler": None}),
+    "labels, LCM": ("labels", "lcm", {"scheduler": "lcm", "guidance_scale": 8.0}),
+    "images": ("images", "variation", {"scheduler": None}),
+    "labels+images, SD": ("labels+images", "sd", {"strength": 0.7}),
+    "labels+images, SDXL": ("labels+images", "sdxl", {"scheduler": "ddim", "strength": 0.7}),
+    "labels+images, LCM": ("labels+images", "lcm", {"scheduler": "lcm", "strength": 0.7}),
+    "class": ("class", "dit", {"scheduler": "ddim"}),
+}
+WITH_IMAGES = [case for case, (mode, _, _) in CASES.items() if "images" in mode]
+WITH_TEXT = [case for case, (mode, _, _) in CASES.items() if "labels" in mode]
+each_case = pytest.mark.parametrize("case", CASES)
+
+
+@pytest.fixture
+def recipe(folder_of):
+    """The generator section of a case."""
+
+    def make(case, **more):
+        mode, kind, settings = CASES[case]
+        return GeneratorConfig(mode=mode, model=str(folder_of(kind)), **{"steps": 3, **settings, **more})
+
+    return make
+
+
+@pytest.fixture
+def plan(labels, real):
+    def make(generator, per_class=2, data_seed=3, **prompts):
+        return plan_of(
+            generator, GenerateConfig(per_class=per_class, prompts=PromptConfig(**prompts)), labels, real, data_seed
+        )
+
+    return make
+
+
+@pytest.fixture
+def sampler(labels, real):
+    """A sampler of a generator section; `prepare` may change the loaded pipeline before it draws."""
+
+    def make(config, prepare=lambda pipeline: None, max_redraws=2, sources=real):
+        generator = load_generator(config, CPU)
+        with torch.no_grad():
+            prepare(generator.pipeline)
+        return Sampler(generator, MODES[config.mode](generator, labels, sources), max_redraws)
+
+    return make
+
+
+def images(drawings):
+    return np.stack([d.image for d in drawings]).astype(int)
+
+
+# ------------------------------------------------------------------------------------------ datasets
+
+
+@each_case
+def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, real, recipe, plan, case):
+    made = []
+    for size in (1, 3):
+        config = GenerateConfig(per_class=2, shard_size=6, batch_size=size)
+        out = tmp_path / str(size)
+        made.append(generate(plan(recipe(case)), recipe(case), config, labels, out, "cpu", threads=1, sources=real))
+        assert verify(out) == []
+    one, three = made
+    request = ["key", "label", "class_id", "prompt", "template", "negative_prompt", "seed", "source"]
+    rows = one.metadata().select(request)
+    assert rows == three.metadata().select(request)
+    assert rows["key"].to_pylist() == list(one.keys) == [r.key for r in plan(recipe(case))]
+    pixels = [np.stack([np.asarray(set.image(i), int) for i in range(6)]) for set in made]
+    assert pixels[0].shape == (6, 64, 64, 3)
+    assert abs(pixels[0] - pixels[1]).max() <= 1
+    assert len({image.tobytes() for image in pixels[0]}) == 6, "each from its own noise"
+    mode, _, settings = CASES[case]
+    label_of = dict(zip(real.keys, real.labels.tolist(), strict=True))
+    for row in one.metadata().to_pylist():
+        assert (row["mode"], row["strength"], row["lora"]) == (mode, settings.get("strength"), None)
+        assert bool(row["prompt"]) == bool(row["template"]) == (case in WITH_TEXT)
+        assert (row["source"] is not None) == (case in WITH_IMAGES)
+        assert case not in WITH_IMAGES or label_of[row["source"]] == row["label"]
+    assert one.manifest["mode"] == mode
+
+
+# ------------------------------------------------------------------------------------------ what diffusers draws itself
+
+OWN_PIPELINES = {
+    "labels, SD": StableDiffusionPipeline,
+    "labels, SDXL": StableDiffusionXLPipeline,
+    "labels, SD3": StableDiffusion3Pipeline,
+    "labels, LCM": LatentConsistencyModelPipeline,
+    "images": StableDiffusionImageVariationPipeline,
+    "labels+images, SD": StableDiffusionImg2ImgPipeline,
+    "labels+images, SDXL": StableDiffusionXLImg2ImgPipeline,
+    "labels+images, LCM": LatentConsistencyModelImg2ImgPipeline,
+    "class": DiTPipeline,
+}
+
+
+def of_a_thousand_classes(transformer):
+    """The same transformer with its "no class" at number 1000, the only one that DiTPipeline itself guides by."""
+    wide = DiTTransformer2DModel.from_config({**transformer.config, "num_embeds_ada_norm": 1000})
+    weights = transformer.state_dict()
+    for name, table in weights.items():
+        if "embedding_table" in name:
+            weights[name] = torch.zeros(1001, table.shape[1])
+            weights[name][:3], weights[name][1000] = table[:3], table[3]
+    wide.load_state_dict(weights)
+    return wide.eval()
+
+
+@pytest.mark.parametrize(
+    ("case", "negative"),
+    [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case],
+)
+def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sampler, case, negative):
+    """Unbatched, told in diffusers' own words: text and not embeddings, a seeded generator and not noise."""
+    config = recipe(case)
+    without = {"text_encoder_3": None, "tokenizer_3": None} if case == "labels, SD3" else {}
+    pipeline = OWN_PIPELINES[case].from_pretrained(config.model, **without)
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.scheduler = load_generator(config, CPU).pipeline.scheduler
+    if case == "class":
+        pipeline.transformer = of_a_thousand_classes(pipeline.transformer)
+    requests = list(plan(config, negative_prompt=negative))[:3:2]
+    for request, drawing in zip(requests, sampler(config).draw(requests), strict=True):
+        told = {"class_labels": [request.label]} if case == "class" else {}
+        if case in WITH_TEXT:
+            told["prompt"] = request.prompt
+        if negative:
+            told["negative_prompt"] = negative
+        if case in WITH_IMAGES:
+            told["image"] = real.image(list(real.keys).index(request.source))
+        if config.mode == "labels+images":
+            told["strength"] = config.strength
+        theirs = pipeline(
+            generator=torch.Generator().manual_seed(request.seed),
+            num_inference_steps=config.steps,
+            guidance_scale=config.guidance_scale,
+            **told,
+        ).images[0]
+        assert abs(np.asarray(theirs, int) - drawing.image).max() <= 1
+
+
+# ------------------------------------------------------------------------------------------ what enters an image
+
+
+@pytest.mark.parametrize("case", WITH_IMAGES)
+def test_the_source_image_enters_and_no_other_does(real, recipe, plan, sampler, case):
+    draw = sampler(recipe(case)).draw
+    request, *others = plan(recipe(case))
+    another = next(key for key in real.keys if key != request.source)
+    alone, turned = images(draw([request])), images(draw([replace(request, source=another)]))
+    assert np.array_equal(alone, images(draw([request])))
+    assert abs(alone - turned).max() > 1
+    assert abs(images(draw([request, *others]))[:1] - alone).max() <= 1
+
+
+def test_source_images_of_any_size_are_fitted(real, recipe, plan, sampler):
+    """To the size of the images drawn, as if their middle had been cut out first."""
+    square = real.image(0).resize((40, 40))
+    wide = Image.new("RGB", (100, 40), "red")
+    wide.paste(square, (30, 0))
+    both = MemoryImages("train", [np.asarray(square), np.asarray(wide)], [0, 0], ["square", "wide"])
+    draw = sampler(recipe("labels+images, SD"), sources=both).draw
+    request = plan(recipe("labels+images, SD"))[0]
+    drawn = images(draw([replace(request, source="square"), replace(request, source="wide")]))
+    assert drawn.shape == (2, 64, 64, 3)
+    assert abs(drawn[0] - drawn[1]).max() <= 8, "but for what resampling mixes in at the cut"
+    tall = sampler(recipe("labels+images, SD", height=96), sources=both).draw([replace(request, source="wide")])
+    assert tall[0].image.shape == (96, 64, 3)
+    assert sampler(recipe("images"), sources=both).draw([replace(request, source="wide")])[0].image is not None
+
+
+def test_strength_says_how_much_is_drawn_anew(recipe, plan, sampler):
+    """From the same noise, more strength takes more of the steps; all of them leave nothing of the image."""
+    config = recipe("labels+images, SD", steps=4)
+    request = plan(config)[0]
+    drawn = [
+        images(sampler(config.model_copy(update={"strength": strength})).draw([request]))
+        for strength in (0.3, 0.74, 0.75, 1.0)
+    ]
+    same = [np.array_equal(a, b) for a, b in pairwise(drawn)]
+    assert same == [False, False, False], "1, 2, 3 and 4 steps of 4"
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_a_class_is_drawn_by_its_own_number(recipe, plan, sampler, scale):
+    draw = sampler(recipe("class", guidance_scale=scale)).draw
+    request = plan(recipe("class"))[0]
+    drawn = images(draw([replace(request, label=label) for label in (0, 1, 2)]))
+    assert all(abs(drawn[a] - drawn[b]).max() > 1 for a, b in permutations(range(3), 2))
+
+
+# ------------------------------------------------------------------------------------------ redraws
+
+
+@each_case
+def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case):
+    """A decoder so dark that some noise gives black and some does not; each redraw has the seed it says."""
+
+    def dark(by):
+        def change(pipeline):
+            pipeline.vae.decoder.conv_out.weight.mul_(0.3)  # so that nothing is clipped before it is darkened
+            pipeline.vae.decoder.conv_out.bias.sub_(2 * by)  # decoded values span [-1, 1]
+
+        return change
+
+    def blackness(image):
+        """How much darker the image must be to count as black."""
+        lo, hi = 0.0, 1.0
+        for _ in range(20):
+            middle = (lo + hi) / 2
+            lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT else (middle, hi)
+        return hi
+
+    requests = list(plan(recipe(case)))
+    thresholds = [blackness(image / 255) for image in images(sampler(recipe(case), dark(0)).draw(requests))]
+    _, below, above = max((b - a, a, b) for a, b in pairwise(sorted(thresholds)))  # the widest gap, for rounding
+    draw = sampler(recipe(case), dark((below + above) / 2), max_redraws=20).draw
+    drawings = draw(requests)
+    assert [bool(d.faults) for d in drawings] == [threshold <= below for threshold in thresholds]
+    assert {fault for d in drawings for fault in d.faults} == {"black"}
+    redrawn = [d for d in drawings if d.redraws and d.image is not None]
+    assert redrawn
+    for drawing in redrawn[:1]:
+        seed = hashed_seed(drawing.request.seed, drawing.redraws)
+        again = draw([replace(drawing.request, seed=seed)])
+        assert abs(images(again) - drawing.image).max() <= 1
+
+
+def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
+    """With a checker that flags whatever is more like one of its concepts than a cosine of `threshold`."""
+
+    def faults(threshold, **more):
+        folder = saved(with_safety_checker(threshold), tmp_path / str(threshold))
+        config = GeneratorConfig(model=str(folder), steps=2, **more)
+        return [d.faults for d in sampler(config).draw(list(plan(config)))]
+
+    assert faults(-1.1, safety_checker=True) == [("unsafe",) * 3] * 6
+    assert faults(1.1, safety_checker=True) == [()] * 6
+    assert faults(-1.1) == [()] * 6, "off by default"
+
+
+# ------------------------------------------------------------------------------------------ what does not fit
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "message"),
+    [
+        ("labels", "variation", "holds a StableDiffusionImageVariationPipeline; generator.mode labels needs .*images"),
+        (
+            "labels",
+            "dit",
+            "holds a DiTPipeline; generator.mode labels needs a text-to-image .* generator.mode to class",
+        ),
+        (
+            "images",
+            "sd",
+            "needs a StableDiffusionImageVariationPipeline: set generator.mode to labels or labels.images",
+        ),
+        ("images", "dit", "holds a DiTPipeline; .* set generator.mode to class"),
+        ("labels+images", "variation", "from text and an image.* set generator.mode to images, or name another"),
+        ("class", "sdxl", "holds a StableDiffusionXLPipeline; generator.mode class needs a DiTPipeline"),
+    ],
+)
+def test_a_pipeline_for_another_mode_is_refused_with_the_mode_that_takes_it(folder_of, mode, kind, message):
+    with pytest.raises(UserError, match=message):
+        locate(GeneratorConfig(mode=mode, model=str(folder_of(kind))))
+
+
+def test_text_pipelines_saved_for_image_to_image_are_taken_for_both(tmp_path, folder_of):
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(folder_of("sd"))
+    folder = saved(pipeline, tmp_path / "img2img")
+    for mode in ("labels", "labels+images"):
+        assert locate(GeneratorConfig(mode=mode, model=str(folder)))[1] == folder
+
+
+def test_what_a_mode_does_not_use_decides_no_identity(recipe):
+    keys = {mode: set(identity(recipe(case))) for case, (mode, _, _) in CASES.items()}
+    assert {mode for mode in keys if "strength" in keys[mode]} == {"labels+images"}
+    assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
+
+
+@pytest.mark.parametrize("case", WITH_IMAGES)
+def test_source_images_that_are_not_to_be_had_are_named(tmp_path, labels, real, recipe, plan, sampler, case):
+    config = recipe(case)
+    request = plan(config)[1]
+    gone = Subset(real, [i for i, key in enumerate(real.keys) if key != request.source])
+    with pytest.raises(UserError, match=f"source image {request.source} of the request {request.key} is not among"):
+        sampler(config, sources=gone).draw([request])
+    with pytest.raises(UserError, match=rf"the request {request.key} names no source image"):
+        sampler(config).draw([replace(request, source=None)])
+    with pytest.raises(UserError, match="hand in the training images"):
+        generate(plan(config), config, GenerateConfig(per_class=2), labels, tmp_path, "cpu", threads=1)
+
+
+def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, recipe, plan):
+    config, asked = recipe("images"), GenerateConfig(per_class=2, shard_size=3)
+    broken = plan(config)[4].source
+    files = [b"no image" if key == broken else np.asarray(real.image(i)) for i, key in enumerate(real.keys)]
+    train = MemoryImages("train", files, real.labels, real.keys)
+
+    def run(sources):
+        return generate(plan(config), config, asked, labels, tmp_path, "cpu", threads=1, sources=sources)
+
+    with pytest.raises(
+        UserError, match=f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
+    ):
+        run(train)
+    assert len(run(real)) == 6, "what was done before stays"
+
+
+def test_a_negative_prompt_that_is_not_taken_is_told(recipe, plan, sampler):
+    config = recipe("labels, LCM")
+    with pytest.raises(UserError, match="negative_prompt: a LatentConsistencyModelPipeline takes none"):
+        sampler(config).draw(list(plan(config, negative_prompt="blurry")))
+
+
+# ------------------------------------------------------------------------------------------ class numbers
+
+
+def named(tmp_path, classes, id2label):
+    folder = saved(dit(classes), tmp_path / "named")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "id2label": id2label}))
+    return GeneratorConfig(mode="class", model=str(folder), steps=2)
+
+
+NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}
+
+
+def numbers(config, labels):
+    mode = MODES["class"](load_generator(config, CPU), labels, None)
+    plan = plan_of(config, GenerateConfig(per_class=1), labels, None, 0)
+    return mode.arguments(list(plan), [])["class_labels"]
+
+
+def space(*classes):
+    return LabelSpace(tuple(ClassLabel(id, name, prompt) for id, name, prompt in classes))
+
+
+def test_classes_are_found_by_the_names_that_the_generator_gives(tmp_path, labels):
+    config = named(tmp_path, 6, NAMES)
+    assert numbers(config, labels) == [5, 3, 2]
+    assert numbers(config, space(("n1", "Tinca Tinca", "fish"), ("n2", "crane", "crane bird"))) == [0, 1]
+    assert numbers(config, space(("a", "A", "guitar"), ("tench", "B", "b"))) == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ((("a", "camra", "camra"), ("b", "guitar", "guitar")), r"no class called 'camra' \(id 'a'\) \(perhaps camera "),
+        ((("a", "crane", "crane"), ("b", "guitar", "guitar")), r"several classes called 'crane' \(\[1, 4\]\)"),
+        ((("a", "tench", "tench"), ("b", "Tinca tinca", "fish")), "'tench' and 'Tinca tinca' are one class .*: 0"),
+    ],
+)
+def test_classes_that_are_not_the_generators_are_told(tmp_path, classes, message):
+    with pytest.raises(UserError, match=message):
+        numbers(named(tmp_path, 6, NAMES), space(*classes))
+
+
+def test_names_that_are_no_mapping_or_beyond_the_classes_are_told(tmp_path, labels):
+    with pytest.raises(UserError, match=r"id2label must map numbers to names, got \['camera'\]"):
+        numbers(named(tmp_path, 6, ["camera"]), labels)
+    with pytest.raises(UserError, match="no class called 'Rocket'"):
+        numbers(named(tmp_path, 6, {"0": "camera", "1": "guitar", "6": "rocket"}), labels)
+
+
+def test_without_names_the_number_of_classes_must_agree(recipe, labels):
+    assert numbers(recipe("class"), labels) == [0, 1, 2]
+    with pytest.raises(UserError, match=r"has 3 classes and does not name them, and the study has 2: .*id2label"):
+        numbers(recipe("class"), space(("a", "A", "a"), ("b", "B", "b")))
+
+
+@pytest.mark.parametrize("scheduler", ["lcm", None])
+def test_noise_that_would_not_be_an_images_own_is_refused(tmp_path, folder_of, labels, scheduler):
+    folder = shutil.copytree(folder_of("dit"), tmp_path / "dit")
+    if scheduler is None:
+        pipeline = DiTPipeline.from_pretrained(folder)
+        pipeline.scheduler = DDPMScheduler()
+        pipeline.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"generator.scheduler: \w+ may add noise"):
+        numbers(GeneratorConfig(mode="class", model=str(folder), steps=2, scheduler=scheduler), labels)
+
+
+# ------------------------------------------------------------------------------------------ at full size
+
+
+@pytest.mark.slow
+def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, labels):
+    """The UNet of Stable Diffusion 1.5, with random weights: 4 GB of memory, one image in two steps."""
+    pipeline = stable_diffusion()
+    torch.manual_seed(0)
+    pipeline.register_modules(
+        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),  # diffusers' defaults are the rest of it
+        text_encoder=CLIPTextModel(text_config(hidden_size=768)),
+        vae=vae(4),
+    )
+    assert 859e6 < sum(weight.numel() for weight in pipeline.unet.parameters()) < 861e6
+    config = GeneratorConfig(model=str(saved(pipeline, tmp_path / "generator")), steps=2)
+    del pipeline
+    asked = GenerateConfig(per_class=1, shard_size=1)
+    plan = plan_of(config, asked, labels, None, 0)
+    made = generate(plan, config, asked, labels, tmp_path / "out", "cpu", shards=[0])
+    assert made.image(0).size == (512, 512)

@@ -1,0 +1,242 @@
+"""Tiny, random, but true pipelines of every kind that genrobust draws with; 64 px images from latents [C, 8, 8]."""
+
+from __future__ import annotations
+
+import json
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    DiTPipeline,
+    DiTTransformer2DModel,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+    StableDiffusionImageVariationPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+)
+
+LETTERS = [*string.printable[:94], *(f"{c}</w>" for c in string.printable[:94])]
+TOKENS = ["<|startoftext|>", "<|endoftext|>", *LETTERS]
+NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
+
+
+def tokenizer() -> CLIPTokenizer:
+    """A tokenizer of single letters."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(TOKENS)}))
+        (folder / "merges.txt").write_text("#version: 0.2\n")
+        return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+
+
+def text_config(layers: int = 1, hidden_size: int = 16) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(TOKENS),
+        hidden_size=hidden_size,
+        intermediate_size=32,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        max_position_embeddings=77,
+        projection_dim=16,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+
+
+def vision_config() -> CLIPVisionConfig:
+    return CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+        projection_dim=16,
+    )
+
+
+def feature_extractor() -> CLIPImageProcessor:
+    return CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+
+
+def unet(channels: int = 4, cross_attention: int = 16, **more: Any) -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=8,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=cross_attention,
+        attention_head_dim=8,
+        norm_num_groups=4,
+        **more,
+    )
+
+
+def vae(channels: int = 4, **more: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(8, 8, 8, 8),
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=4,
+        sample_size=64,
+        **more,
+    )
+
+
+def stable_diffusion() -> StableDiffusionPipeline:
+    """With 12 latent channels, as the embedded generator has."""
+    torch.manual_seed(0)
+    return StableDiffusionPipeline(
+        text_encoder=CLIPTextModel(text_config()),
+        unet=unet(12),
+        vae=vae(12),
+        tokenizer=tokenizer(),
+        scheduler=DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"),
+        feature_extractor=None,
+        **NO_CHECKER,
+    )
+
+
+def with_safety_checker(threshold: float) -> StableDiffusionPipeline:
+    """Flags what is more alike to any of 17 random concepts than `threshold`, a cosine."""
+    pipeline = stable_diffusion()
+    torch.manual_seed(1)
+    config = CLIPConfig(text_config=text_config().to_dict(), vision_config=vision_config().to_dict(), projection_dim=16)
+    checker = StableDiffusionSafetyChecker(config)
+    checker.concept_embeds.normal_()
+    checker.concept_embeds_weights.fill_(threshold)
+    checker.special_care_embeds_weights.fill_(2)  # beyond any cosine
+    pipeline.register_modules(safety_checker=checker, feature_extractor=feature_extractor())
+    pipeline.register_to_config(requires_safety_checker=True)
+    return pipeline
+
+
+def stable_diffusion_xl() -> StableDiffusionXLPipeline:
+    torch.manual_seed(0)
+    extra = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "use_linear_projection": True}
+    return StableDiffusionXLPipeline(
+        text_encoder=CLIPTextModel(text_config(layers=2)),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(layers=2)),
+        unet=unet(4, 32, **extra, projection_class_embeddings_input_dim=6 * 8 + 16),
+        vae=vae(),
+        tokenizer=tokenizer(),
+        tokenizer_2=tokenizer(),
+        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        add_watermarker=False,
+    )
+
+
+def stable_diffusion_3() -> StableDiffusion3Pipeline:
+    """A transformer that follows a flow, as most newer pipelines are; without its third text encoder."""
+    torch.manual_seed(0)
+    transformer = SD3Transformer2DModel(
+        sample_size=8,
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        joint_attention_dim=32,
+        caption_projection_dim=16,
+        pooled_projection_dim=32,
+        pos_embed_max_size=8,
+    )
+    return StableDiffusion3Pipeline(
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae(shift_factor=0.1),
+        text_encoder=CLIPTextModelWithProjection(text_config(layers=2)),
+        tokenizer=tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(text_config(layers=2)),
+        tokenizer_2=tokenizer(),
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+
+
+def latent_consistency() -> LatentConsistencyModelPipeline:
+    torch.manual_seed(0)
+    return LatentConsistencyModelPipeline(
+        text_encoder=CLIPTextModel(text_config()),
+        unet=unet(time_cond_proj_dim=8),
+        vae=vae(),
+        tokenizer=tokenizer(),
+        scheduler=LCMScheduler(),
+        feature_extractor=None,
+        **NO_CHECKER,
+    )
+
+
+def image_variation() -> StableDiffusionImageVariationPipeline:
+    torch.manual_seed(0)
+    return StableDiffusionImageVariationPipeline(
+        image_encoder=CLIPVisionModelWithProjection(vision_config()),
+        unet=unet(12),
+        vae=vae(12),
+        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        feature_extractor=feature_extractor(),
+        **NO_CHECKER,
+    )
+
+
+def dit(classes: int = 3) -> DiTPipeline:
+    torch.manual_seed(0)
+    transformer = DiTTransformer2DModel(
+        sample_size=8,
+        num_layers=1,
+        patch_size=2,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        norm_num_groups=4,
+        num_embeds_ada_norm=classes,
+    )
+    for name, weight in transformer.named_parameters():
+        if "embedding_table" in name:
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    return DiTPipeline(transformer=transformer, vae=vae(), scheduler=DDIMScheduler(clip_sample=False))
+
+
+KINDS = {
+    "sd": stable_diffusion,
+    "sdxl": stable_diffusion_xl,
+    "sd3": stable_diffusion_3,
+    "lcm": latent_consistency,
+    "variation": image_variation,
+    "dit": dit,
+}
+
+
+def saved(pipeline: DiffusionPipeline, folder: Path) -> Path:
+    pipeline.save_pretrained(folder)
+    return folder
