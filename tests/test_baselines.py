@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from genrobust.baselines import format_table, grid, read_table
-from genrobust.config import TrainConfig, load_recipe
+from genrobust.config import TrainConfig
 from genrobust.data import BaselineModel
 from genrobust.errors import UserError
 from genrobust.models import create_classifier
+from genrobust.recipe import load_recipe
 
 
 def test_a_longer_grid_begins_with_the_shorter() -> None:

@@ -17,9 +17,10 @@ from typer.testing import CliRunner, Result
 
 from genrobust import __version__
 from genrobust.cli import app
-from genrobust.config import recipe_names
+from genrobust.recipe import recipe_names
 
-COMMANDS = ("run", "show", "plan", "generate", "train", "evaluate", "report", "init", "doctor", "recipes")
+STAGES = ("plan", "generate", "finetune", "train", "evaluate", "report")
+COMMANDS = ("run", "show", *STAGES, "init", "er", "audit", "filter", "doctor", "recipes")
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Callable[..., Result],
         (["show", "small.yaml", "--quick"], "no quick section"),
         (["train", "small.yaml", "--arm", "rael"], "--arm rael: no such arm; the arms are real, [odd]"),
         (["train", "small.yaml", "--arm", "real", "--device", "abacus"], "no device 'abacus'"),
-        (["generate", "small.yaml", "--set", "generator=null", "--set", "arms.1.mixture=real"], "has no generator"),
+        (["generate", "small.yaml", "--set", "generator=null", "--set", "arms.1.mixture=real"], "the recipe has none"),
         (["show", "small.yaml", "--set", "generator=null"], "neither a generator nor data.generated"),
         (["init", "--train", "none", "--test", "none2"], "cannot read the folder none"),
         (["init", "--train", "none", "--test", "t", "--shift", "x"], "write NAME=DIR"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from genrobust.config import Recipe, load_recipe, parse_recipe, recipe_names
 from genrobust.errors import UserError
+from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
 SMALL: dict[str, Any] = {"name": "small", "arms": [{"name": "real", "mixture": "real"}]}
 
@@ -21,7 +21,7 @@ def recipe_file(tmp_path: Path) -> Path:
         "train: {steps: 500, batch_size: 64}\n"
         "arms:\n"
         "  - {name: real, mixture: real}\n"
-        "  - {name: both, mixture: [real, {source: generated, weight: 2}], train: {augmentation: randaugment}}\n"
+        "  - {name: both, mixture: [real, {source: generated, fraction: 0.5}], train: {augmentation: randaugment}}\n"
         "quick: {train.steps: 50, seeds: [7]}\n"
     )
     return path
@@ -29,7 +29,7 @@ def recipe_file(tmp_path: Path) -> Path:
 
 def test_a_mixture_of_names_becomes_parts(recipe_file: Path) -> None:
     recipe = load_recipe(str(recipe_file))
-    assert [(p.source, p.weight) for p in recipe.arms[1].mixture] == [("real", None), ("generated", 2.0)]
+    assert [(p.source, p.fraction) for p in recipe.arms[1].mixture] == [("real", None), ("generated", 0.5)]
     assert recipe.sources() == {"real", "generated"}
 
 
@@ -58,7 +58,15 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
         ({"arms": []}, "one arm or more"),
         ({"arms": SMALL["arms"] * 2}, "two arms share a name"),
         ({"arms": [{"name": "real", "mixture": ["real", "real"]}]}, "names each source once"),
-        ({"arms": [{"name": "real", "mixture": "reel"}]}, "(got 'reel')"),
+        (
+            {"arms": [{"name": "real", "mixture": ["generated", {"source": "real", "weight": 2}]}]},
+            "arm 'real': give every part of the mixture a weight, or none",
+        ),
+        ({"datasets": {"real": {}}}, "the name real is taken"),
+        ({"datasets": {"few": {"generate": {"prompts": {"strategi": "single"}}}}}, "did you mean strategy?"),
+        ({"datasets": {"few": {"generator": {"steps": 0}}}}, "datasets.few.generator: steps: "),
+        ({"datasets": {"few": {}}, "generator": None}, "each changes the recipe's generator, and there is none"),
+        ({"arms": [{"name": "real", "mixture": "reel"}]}, "no source 'reel'; there are generated, real, retrieved"),
         ({"reference": "none"}, "'none' is no arm; the arms are real"),
         ({"seeds": [1, 1]}, "each once"),
         ({"seeds": []}, "one or more"),

@@ -14,9 +14,21 @@ import pytest
 import genrobust
 
 ROOT = Path(genrobust.__file__).parent
-GROUND = {"", "data", "errors", "config", "store", "models", "files", "devices", "scales"}
+GROUND = {
+    *("", "data", "errors", "config", "recipe", "store", "models", "clip", "files", "devices", "scales", "progress")
+}
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute"}
-ABOVE = ({"baselines", "doctor", "gallery", "naming", "rates"}, {"study"}, {"cost"}, {"init"}, {"cli"}, {"__main__"})
+ABOVE = (
+    {"audit_page", "baselines", "doctor", "finetuning", "gallery", "naming", "published", "rates"},
+    {"auditing", "er", "timing"},
+    {"generating"},
+    {"study"},
+    {"work"},
+    {"cost"},
+    {"init"},
+    {"cli"},
+    {"__main__"},
+)
 HEIGHT = {name: height for height, layer in enumerate((GROUND, STAGES, *ABOVE)) for name in layer}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 HEAVY = {"torch", "diffusers", "transformers", "timm", "numpy", "scipy", "pyarrow", "PIL", "yaml"}

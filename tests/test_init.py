@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from genrobust import init
-from genrobust.config import GeneratorConfig, Recipe, load_recipe
+from genrobust.config import GeneratorConfig
 from genrobust.devices import available_devices
 from genrobust.errors import UserError
 from genrobust.init import Folders, propose, read_folders, write_recipe
 from genrobust.naming import readable_names
 from genrobust.rates import of_generator, remember_rate
+from genrobust.recipe import Recipe, load_recipe
 from genrobust.sources.load import load_data
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show

@@ -21,8 +21,10 @@ from genrobust.errors import GenrobustError, UserError
 if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answers at once
     from collections.abc import Sequence
 
-    from genrobust.config import ArmConfig, Recipe
-    from genrobust.study import Step, Study
+    from genrobust.config import ArmConfig
+    from genrobust.recipe import Recipe
+    from genrobust.study import Study
+    from genrobust.work import Step
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
@@ -68,6 +70,7 @@ Sets = Annotated[
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything is written, and found again.")]
 Quick = Annotated[bool, typer.Option("--quick", help="The recipe's short version, to see it work.")]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cuda, mps, cpu or auto.")]
+DatasetName = Annotated[str, typer.Option("--dataset", metavar="NAME", help="One of the recipe's datasets.")]
 ArmName = Annotated[str | None, typer.Option("--arm", metavar="NAME", help="This arm alone.")]
 RUNS = Path("runs")
 
@@ -92,7 +95,7 @@ def _main(
 def run(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
     study = _study(recipe, sets, out, quick, device)
-    _print_work(study, list(study.steps()), _err)
+    _print_work(study, _steps(study), _err)
     _write_report(study)
 
 
@@ -103,17 +106,18 @@ def show(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = 
 
     study = _study(recipe, sets, out, quick, device)
     _out.print(escape(yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)))
-    _print_work(study, list(study.steps()), _out)
+    _print_work(study, _steps(study), _out)
 
 
 @command()
 def plan(
     recipe: RecipeName,
     sets: Sets = None,
+    dataset: DatasetName = "generated",
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many requests to print.")] = 20,
 ) -> None:
     """Print the first requests of the recipe's plan."""
-    requests = _study(recipe, sets, RUNS, False, None).plan
+    requests = _study(recipe, sets, RUNS, False, None).dataset(dataset).plan
     shown = min(count, len(requests))
     table = Table("key", "seed", "style", "prompt", title=f"{shown:,} of {len(requests):,} requests")
     for index in range(shown):
@@ -124,14 +128,28 @@ def plan(
 
 @command()
 def generate(
-    recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    dataset: DatasetName = "generated",
 ) -> None:
     """Generate what is missing of the recipe's dataset."""
+    made = _study(recipe, sets, out, quick, device).dataset(dataset)
+    count = len(made.images)
+    _out.print(f"{count:,} images in {escape(str(made.place))}")
+
+
+@command()
+def finetune(
+    recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None
+) -> None:
+    """Fine-tune the recipe's generator on its real training images."""
+    from genrobust.finetuning import finetuned
+
     study = _study(recipe, sets, out, quick, device)
-    if study.recipe.generator is None and study.recipe.data.generated is None:
-        raise UserError(f"{recipe} has no generator: name one under generator.model, or images under data.generated")
-    count = len(study.generated)
-    _out.print(f"{count:,} images in {escape(str(study.recipe.data.generated or study.generated_folder))}")
+    _out.print(escape(str(finetuned(study.recipe, study.data, out, _say))))
 
 
 @command()
@@ -175,7 +193,7 @@ def evaluate(
 def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
     """Write the report again, from saved predictions."""
     study = _study(recipe, sets, out, quick, device)
-    steps = list(study.steps())
+    steps = _steps(study)
     if any(step.left for step in steps):
         _err.print("a report needs all of the study, so what is missing is made first:")
         _print_work(study, steps, _err)
@@ -215,6 +233,127 @@ def init(
 
 
 @command()
+def er(
+    clean: Annotated[str, typer.Option("--id", metavar="COLUMN", help="ID accuracy: COLUMN, or FILE:COLUMN.")],
+    shift: Annotated[str, typer.Option("--shift", metavar="COLUMN", help="Shifted accuracy, likewise.")],
+    table: Annotated[Path | None, typer.Argument(metavar="TABLE", help="A CSV file with a row a model.")] = None,
+    key: Annotated[
+        str, typer.Option("--key", metavar="A,B", help="Columns that name a model and join two files; else the first.")
+    ] = "",
+    baselines: Annotated[
+        str | None,
+        typer.Option("--baselines", metavar="FILE|REGEX", help="Models to fit the line on: a name a line, or a regex."),
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option("--exclude", metavar="FILE|REGEX", help="Models to leave out of the line.")
+    ] = None,
+    transform: Annotated[
+        str, typer.Option("--transform", metavar="SCALE", help="logit, probit or linear: where the line is fitted.")
+    ] = "logit",
+    min_id: Annotated[
+        float, typer.Option("--min-id", metavar="ACC", min=0, max=100, help="Leave models below ACC % out of the line.")
+    ] = 0,
+    pivot: Annotated[
+        str | None,
+        typer.Option("--pivot", metavar="MODEL", help="Two lines, as for ImageNet-A: it was filtered against MODEL."),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", metavar="UNIT", help="percent or fraction.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all figures here.")] = None,
+) -> None:
+    """Effective robustness from a published accuracy table."""
+    from genrobust.er import describe, score, terminal_table, write_json
+    from genrobust.published import read_published
+
+    models = read_published(table, clean, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    result = score(models, baselines, exclude, transform, min_id, pivot)
+    if json is not None:
+        write_json(result, json)
+    for note in result.notes:
+        _err.print(f"note: {escape(note)}")
+    for warning in result.warnings:
+        _err.print(f"[bold yellow]warning:[/] {escape(warning)}")
+    for line in describe(result):
+        _out.print(escape(line))
+    _out.print(terminal_table(result))
+
+
+ClipFolder = Annotated[Path | None, typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it.")]
+ClassifierFolder = Annotated[
+    Path | None, typer.Option("--classifier", metavar="FOLDER", help="A classifier trained on real images.")
+]
+Against = Annotated[
+    str | None, typer.Option("--against", metavar="DIR|RECIPE", help="The real images; a recipe brings its test sets.")
+]
+
+
+@command()
+def audit(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A generated dataset, image folders, or a recipe.")],
+    against: Against = None,
+    test: Annotated[
+        list[str] | None, typer.Option("--test", metavar="NAME=DIR", help="A test set to search; may be repeated.")
+    ] = None,
+    wild: Annotated[
+        str | None,
+        typer.Option("--train-of-generator", metavar="DIR|RECIPE", help="What the generator was trained on."),
+    ] = None,
+    classifier: ClassifierFolder = None,
+    clip: ClipFolder = None,
+    allow_leaks: Annotated[
+        list[str] | None,
+        typer.Option("--allow-leaks", metavar="NAME", help="Do not fail for copies of this test set; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the page goes; default: beside the dataset.")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
+    from genrobust.audit_page import verdict
+    from genrobust.auditing import audit as run_audit
+
+    done = run_audit(
+        dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", _say
+    )
+    for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
+        _out.print(escape(line))
+    for path in done.files.values():
+        _out.print(escape(str(path)))
+    if done.leaks:
+        where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
+        raise GenrobustError(
+            f"leaks: the dataset holds copies of test images of {where}; look at {done.files['audit.html']}, and allow "
+            "what is none with --allow-leaks NAME"
+        )
+
+
+@command("filter")
+def filter_(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
+    by: Annotated[str, typer.Option("--by", metavar="clip|classifier", help="Who judges image and label.")],
+    clip: ClipFolder = None,
+    classifier: ClassifierFolder = None,
+    drop: Annotated[
+        float | None, typer.Option("--drop", metavar="SHARE", help="Leave out the lowest SHARE of each class: 0.1.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="SCORE", help="Leave out what scores below SCORE.")
+    ] = None,
+    against: Against = None,
+    device: Device = None,
+) -> None:
+    """List the images of a dataset that do not show their label; the shards stay as they are."""
+    from genrobust.auditing import filter_dataset
+
+    model = clip if by == "clip" else classifier
+    if model is None:
+        raise UserError(f"--by {by}: name its folder with --{'clip' if by == 'clip' else 'classifier'} FOLDER")
+    done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto")
+    _out.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
+    _out.print(escape(str(done.path)))
+
+
+@command()
 def doctor(out: Out = RUNS) -> None:
     """Show versions, devices, disk and caches."""
     from genrobust.doctor import facts
@@ -228,14 +367,14 @@ def doctor(out: Out = RUNS) -> None:
 @command()
 def recipes() -> None:
     """List the installed recipes."""
-    from genrobust.config import load_recipe, recipe_names
+    from genrobust.recipe import load_recipe, recipe_names
 
     for name in recipe_names():
         _out.print(f"{name:<20} {escape(load_recipe(name).title)}")
 
 
 def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: str | None) -> Study:
-    from genrobust.config import load_recipe
+    from genrobust.recipe import load_recipe
     from genrobust.study import Study
 
     overrides = [*(sets or []), *([f"device={device}"] if device else [])]
@@ -243,7 +382,18 @@ def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: 
     for override in overrides:
         words += ["--set", override]
     loaded = load_recipe(recipe, overrides, quick)
-    return Study(loaded, out, command=shlex.join(words), say=lambda line: _err.print(f"[bold]·[/bold] {escape(line)}"))
+    return Study(loaded, out, command=shlex.join(words), say=_say)
+
+
+def _say(line: str) -> None:
+    """Tell what begins."""
+    _err.print(f"[bold]·[/bold] {escape(line)}")
+
+
+def _steps(study: Study) -> list[Step]:
+    from genrobust.work import steps
+
+    return list(steps(study))
 
 
 def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:

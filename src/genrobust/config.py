@@ -1,17 +1,11 @@
-"""Recipes: one YAML file a study, read into typed sections; an unknown key is refused by name."""
+"""The sections of a recipe, typed; an unknown key is refused. `recipe.py` puts them together and reads the files."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-
-from genrobust.errors import UserError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -23,6 +17,37 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ShiftConfig(Section):
+    """One shifted test set: what `kind` of set lies at `path`. A path alone means `kind: folders`.
+
+    `folders` has the training set's class folders, tars or parquet files; the other kinds are ImageNet's shifted sets
+    in their official layout. `map`, of `objectnet` alone, says which of a label's ImageNet classes are right: all
+    ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, of
+    `imagenet-c` alone, choose among its sets; None takes all, each a test set of its own.
+    """
+
+    kind: Literal[
+        "folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"
+    ] = "folders"
+    path: Path
+    map: Literal["one-to-many", "paper"] | None = None
+    corruption: str | None = None
+    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> ShiftConfig:
+        if self.map is not None and self.kind != "objectnet":
+            raise ValueError(f"map belongs to kind: objectnet, not to {self.kind}")
+        if (self.corruption is not None or self.severity is not None) and self.kind != "imagenet-c":
+            raise ValueError(f"corruption and severity belong to kind: imagenet-c, not to {self.kind}")
+        return self
+
+
 class DataConfig(Section):
     """Where the real images come from.
 
@@ -30,36 +55,94 @@ class DataConfig(Section):
     subfolder a class in `train`, `val` (None: a tenth of train is held back), `test` (the unshifted test set) and each
     of `shifts`. `class_names` maps a folder's name to the name shown and prompted; `same_class` maps a folder name of a
     shifted set to the training folder it means.
+
+    `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
+    the unshifted test set. `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of
+    WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, which has two pairs of the
+    same name) or a mapping from WordNet id that changes single names of "unique".
+
+    Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
     """
 
-    source: Literal["pictograms", "folders"] = "pictograms"
+    source: Literal["pictograms", "folders", "imagenet"] = "pictograms"
+    root: Path | None = None
     train: Path | None = None
     val: Path | None = None
     test: Path | None = None
-    shifts: dict[str, Path] = {}
+    shifts: dict[str, ShiftConfig] = {}
     generated: Path | None = None
     retrieved: Path | None = None
-    class_names: dict[str, str] = {}
+    classes: str = "all"
+    class_names: dict[str, str] | Literal["openai", "unique"] = {}
     same_class: dict[str, str] = {}
 
+    @field_validator("class_names", mode="before")
+    @classmethod
+    def _known_list(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in ("openai", "unique"):
+            raise ValueError(f"{value!r} is no list of names; there is openai and unique, or give a mapping")
+        return value
+
     @model_validator(mode="after")
-    def _folders_are_named(self) -> DataConfig:
+    def _keys_fit_the_source(self) -> DataConfig:
         if self.source == "folders" and (self.train is None or self.test is None):
             raise ValueError("source: folders needs the keys train and test")
+        if self.source == "imagenet":
+            if self.root is None and (self.train is None or self.test is None):
+                raise ValueError(
+                    "source: imagenet needs the key root, or train and test; test is the folder of ImageNet's "
+                    "validation images, and val, if given, holds other images that choose a checkpoint"
+                )
+            return self
+        own = {"root": self.root is not None, "classes": self.classes != "all"}
+        own["class_names"] = isinstance(self.class_names, str)
+        own |= {f"shifts.{name}.kind": shift.kind != "folders" for name, shift in self.shifts.items()}
+        for key, given in own.items():
+            if given:
+                raise ValueError(f"{key}: what it says belongs to source: imagenet, not to source: {self.source}")
         return self
 
 
-class GeneratorConfig(Section):
-    """A text-to-image generator, as data: a diffusers folder or hub id, and how it is sampled.
+class LoraConfig(Section):
+    """A low-rank adaptation of the generator, added to its weights `scale` times.
 
-    `model` is "pictograms" (the embedded one), a folder, or a hub id; `alternatives` are tried in order where it is not
-    to be had. None keeps the pipeline's own value.
+    `model` is a .safetensors file, a folder that holds one, or a hub id. A text alone in its place means `model`.
     """
 
+    model: str
+    scale: float = 1.0
+
+
+# What each mode of GeneratorConfig leaves unused: set to anything but its default, it is refused.
+_UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
+    "labels": ("strength",),
+    "images": ("strength", "lora"),
+    "labels+images": (),
+    "class": ("strength", "lora", "width", "height", "safety_checker"),
+}
+
+
+class GeneratorConfig(Section):
+    """A generator, as data: what it is conditioned on, a diffusers folder or hub id, and how it is sampled.
+
+    `mode` is what an image is made from: `labels` (a prompt with the class's name), `images` (a real image of the
+    class, through its CLIP embedding), `labels+images` (a prompt, beginning at a real image that is noised by
+    `strength`: near 0 keeps it, 1 ignores it), or `class` (the class's number alone, for a class-conditional model).
+    `model` is "pictograms" (the embedded one), a folder, or a hub id; `alternatives` are tried in order where it is not
+    to be had. None keeps the pipeline's own value.
+
+    `safety_checker` is off: whatever the generator draws enters the dataset, and a generator trained on web images may
+    draw what is not fit to be seen or published. On, what the generator's own checker flags is drawn again, wrongly
+    flagged images too, which costs time and shifts the dataset.
+    """
+
+    mode: Literal["labels", "images", "labels+images", "class"] = "labels"
     model: str = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None
+    lora: LoraConfig | None = None
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # keeps pose and layout, redraws surfaces and background
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Positive = 15
     guidance_scale: Annotated[float, Field(ge=0)] = 3.0
@@ -68,16 +151,60 @@ class GeneratorConfig(Section):
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     safety_checker: bool = False
 
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _text_is_a_model(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _mode_uses_what_is_set(self) -> GeneratorConfig:
+        for key in self.unused:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
+        if self.mode == "labels+images" and int(self.steps * self.strength) < 1:
+            raise ValueError(
+                f"strength {self.strength} of {self.steps} steps leaves no step to draw with: raise strength or steps"
+            )
+        return self
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The keys that the mode does not use; they decide no image."""
+        return _UNUSED_BY_MODE[self.mode]
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether prompts enter the images."""
+        return self.mode in ("labels", "labels+images")
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether real images of the training split enter the images."""
+        return self.mode in ("images", "labels+images")
+
 
 class PromptConfig(Section):
-    """How classes become prompts: `single` is one template for all, `diverse` deals out many in turn.
+    """How classes become prompts: `single` is one template for all, `diverse` deals out many, `list` those of a file.
 
-    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each.
+    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each. `file`, for `list`,
+    is a text file with one such template a line, or a .json file that maps each class (its id or name) to a list of
+    full prompts, as language models write them.
     """
 
-    strategy: Literal["single", "diverse"] = "diverse"
+    strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
+    file: Path | None = None
     negative_prompt: str = ""
+
+    @model_validator(mode="after")
+    def _file_is_for_list(self) -> PromptConfig:
+        if self.strategy == "list" and self.file is None:
+            raise ValueError("strategy list needs the key file: a text file of templates, or a .json file of prompts")
+        if self.strategy != "list" and self.file is not None:
+            raise ValueError(f"strategy {self.strategy} does not use the key file: leave it out, or take strategy list")
+        if self.strategy == "list" and self.templates != type(self).model_fields["templates"].default:
+            raise ValueError("strategy list does not use the key templates: leave it out, its prompts are in file")
+        return self
 
 
 class GenerateConfig(Section):
@@ -111,18 +238,66 @@ class TrainConfig(Section):
     save_every: Positive = 200  # steps; a killed run loses at most these
 
 
+class FinetuneConfig(Section):
+    """How the generator's UNet is fine-tuned on the real training images.
+
+    `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
+    and saves them alone. Captions are the recipe's own prompts; `caption_dropout` of them are empty, so that guidance
+    goes on working. The defaults are for the embedded generator.
+    """
+
+    method: Literal["full", "lora"] = "full"
+    steps: Positive = 700
+    batch_size: Positive = 64
+    accumulate: Positive = 1  # parts that a batch passes the UNet in: the same gradients, less memory
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    caption_dropout: Fraction = 0.1
+    min_snr: Annotated[float, Field(gt=0)] | None = 5.0  # None weighs all noise levels alike
+    ema_decay: Fraction = 0.999  # 0 turns the weight average off; early steps average over fewer
+    flip: bool = False  # mirrors half of the images; wrong for classes that are text, or left and right
+    lora_rank: Positive = 16
+    gradient_checkpointing: bool = False  # less memory for a third more time
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    save_every: Positive = 100  # steps; a killed run loses at most these
+
+    @model_validator(mode="after")
+    def _steps_after_warmup(self) -> FinetuneConfig:
+        if self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps} of {self.steps} steps: lower it, or raise steps, so that some "
+                "are left at the full learning rate"
+            )
+        return self
+
+
 class MixturePart(Section):
     """A share of an arm's training images.
 
-    `source` is real, generated or retrieved. `per_class` takes at most so many of each class (a prefix of the generated
-    ones); `fraction` takes that fraction of each class. `weight` is its share of every batch relative to the others';
-    None means in proportion to its number of images, as plain concatenation would.
+    `source` is real, generated, the name of one of the recipe's `datasets`, retrieved (as many images of each class and
+    style from the generator's own training data) or retrieved-by-class (of each class, in any style). `per_class` takes
+    at most so many of each class (a prefix of the generated ones); `fraction` takes that fraction of each class.
+    `weight` is its share of every batch relative to the others'; None means in proportion to its number of images, as
+    plain concatenation would.
     """
 
-    source: Literal["real", "generated", "retrieved"]
+    source: str
     per_class: Positive | None = None
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     weight: Annotated[float, Field(gt=0)] | None = None
+
+
+class DatasetConfig(Section):
+    """A further generated dataset of a study: what it has otherwise than the recipe's own, the one called "generated".
+
+    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too. `finetuned` draws
+    with the generator as the recipe's `finetune` section makes it from the real training images.
+    """
+
+    finetuned: bool = False
+    generator: dict[str, Any] = {}
+    generate: dict[str, Any] = {}
 
 
 class ArmConfig(Section):
@@ -144,6 +319,8 @@ class ArmConfig(Section):
         sources = [p.source for p in self.mixture]
         if not sources or len(set(sources)) != len(sources):
             raise ValueError(f"arm {self.name!r}: the mixture names each source once, and at least one")
+        if len({part.weight is None for part in self.mixture}) > 1:
+            raise ValueError(f"arm {self.name!r}: give every part of the mixture a weight, or none")
         return self
 
 
@@ -165,159 +342,3 @@ class RobustnessConfig(Section):
     transform: Literal["logit", "probit", "linear"] = "logit"
     grid: Annotated[int, Field(ge=0)] = 0
     bootstrap: Positive = 1000
-
-
-class Recipe(Section):
-    """A study: arms x seeds over one data source, one generator and one training setting.
-
-    A recipe file may hold one key more: `quick`, a mapping of dotted keys to values that ``--quick`` sets.
-    """
-
-    name: str
-    title: str = ""
-    question: str = ""
-    data_seed: int = 0
-    seeds: tuple[int, ...] = (0,)
-    device: str = "auto"
-    threads: Positive = 2  # CPU threads; part of the recipe, because sums in another order round differently
-    data: DataConfig = DataConfig()
-    generator: GeneratorConfig | None = GeneratorConfig()
-    generate: GenerateConfig = GenerateConfig()
-    train: TrainConfig = TrainConfig()
-    arms: tuple[ArmConfig, ...]
-    reference: str = "real"
-    evaluate: EvaluateConfig = EvaluateConfig()
-    robustness: RobustnessConfig = RobustnessConfig()
-
-    @model_validator(mode="after")
-    def _arms_fit(self) -> Recipe:
-        names = [a.name for a in self.arms]
-        if not names:
-            raise ValueError("a study needs one arm or more under arms")
-        if len(set(names)) != len(names):
-            raise ValueError("two arms share a name")
-        if self.reference not in names:
-            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {', '.join(names)}")
-        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
-            raise ValueError("seeds: give one or more, each once")
-        for arm in self.arms:
-            self.train_of(arm)
-        return self
-
-    def train_of(self, arm: ArmConfig) -> TrainConfig:
-        """The training section of `arm`: the study's with the arm's overrides."""
-        return TrainConfig.model_validate({**self.train.model_dump(), **arm.train})
-
-    def sources(self) -> set[str]:
-        """Which sources the arms mix: a subset of real, generated, retrieved."""
-        return {p.source for a in self.arms for p in a.mixture}
-
-
-def recipe_names() -> list[str]:
-    """The names of the installed recipes, sorted."""
-    folder = resources.files("genrobust") / "recipes"
-    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
-
-
-def recipe_text(name_or_path: str) -> str:
-    """The YAML text of an installed recipe, by name, or of a recipe file, by path."""
-    path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"}:
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {path}: {error}") from error
-    if name_or_path not in recipe_names():
-        near = difflib.get_close_matches(name_or_path, recipe_names(), n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        known = ", ".join(recipe_names())
-        raise UserError(f"no recipe {name_or_path!r}{hint} Installed: {known}. A file's name ends in .yaml")
-    return (resources.files("genrobust") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-
-
-def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
-    """Read a recipe by name or path and apply ``key.sub=value`` overrides, in order.
-
-    `quick` first applies the recipe's own `quick` section; a recipe without one is refused.
-
-    Raises UserError that names the file and the key: unreadable YAML, an unknown key, a value out of range.
-    """
-    text = recipe_text(name_or_path)
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{name_or_path} is not valid YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise UserError(f"{name_or_path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
-    short = raw.pop("quick", None) or {}
-    if quick and not short:
-        raise UserError(f"{name_or_path} has no quick section: run it without --quick, or shorten it with --set")
-    if quick:
-        raw["name"] = f"{raw.get('name', 'study')}-quick"
-        for key, value in short.items():
-            _apply(raw, key, value)
-    for override in overrides:
-        key, sign, text = override.partition("=")
-        if not sign or not key:
-            raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
-        _apply(raw, key, value)
-    return parse_recipe(raw, where=name_or_path)
-
-
-def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Check a mapping and return the Recipe; raises UserError with one line for each thing wrong."""
-    try:
-        return Recipe.model_validate(raw)
-    except ValidationError as error:
-        raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
-
-
-def _apply(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set the dotted `key` of a raw recipe; a number in it is a place in a list."""
-    *parents, last = key.split(".")
-    node: Any = raw
-    for part in parents:
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, dict):
-            if node.get(part) is None:
-                node[part] = {}
-            node = node[part]
-        else:
-            raise UserError(f"{key}: {part!r} is no section of the recipe")
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
-    elif isinstance(node, dict):
-        node[last] = value
-    else:
-        raise UserError(f"{key}: {last!r} is no key here")
-
-
-def _explain(where: str, error: dict[str, Any]) -> str:
-    path = ".".join(str(p) for p in error["loc"])
-    if error["type"] == "extra_forbidden":
-        model: Any = Recipe
-        for part in error["loc"][:-1]:
-            model = _child(model, part)
-        known = list(getattr(model, "model_fields", {}))
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{where}: unknown key {path}; {hint}"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    got = "" if error["type"] in {"missing", "value_error"} else f" (got {error['input']!r})"
-    return f"{where}: {path + ': ' if path else ''}{message[:1].lower() + message[1:]}{got}"
-
-
-def _child(model: Any, part: str | int) -> Any:
-    if isinstance(part, int) or not hasattr(model, "model_fields"):
-        return model
-    field = model.model_fields.get(part)
-    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
-    for candidate in candidates:
-        if isinstance(candidate, type) and issubclass(candidate, Section):
-            return candidate
-    return model

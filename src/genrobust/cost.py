@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.config import GeneratorConfig, Recipe
+from genrobust.config import GeneratorConfig
 from genrobust.rates import measured_rate, of_generator
-from genrobust.study import Step
+from genrobust.recipe import Recipe
+from genrobust.work import Step
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
 PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50

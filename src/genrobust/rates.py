@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from genrobust.config import GeneratorConfig, TrainConfig
+from genrobust.config import FinetuneConfig, GeneratorConfig, TrainConfig
 from genrobust.files import make_folder, replacing
 
 RATES = "rates.json"
@@ -14,6 +14,11 @@ RATES = "rates.json"
 def of_generator(generator: GeneratorConfig, device: str) -> str:
     """What the rate of generating depends on; `device` is "cuda", "mps" or "cpu"."""
     return f"{generator.model}, {generator.steps} steps, {device}"
+
+
+def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: str) -> str:
+    """What the rate of fine-tuning depends on."""
+    return f"{generator.model}, {finetune.method}, {device}"
 
 
 def of_classifier(train: TrainConfig, device: str) -> str:

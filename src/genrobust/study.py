@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,43 +11,31 @@ from typing import TYPE_CHECKING
 import yaml
 
 from genrobust import baselines as baseline_tables
-from genrobust.config import ArmConfig, MixturePart, Recipe, TrainConfig
+from genrobust.config import ArmConfig, MixturePart, TrainConfig
 from genrobust.data import (
+    REAL,
+    RETRIEVED,
+    RETRIEVED_BY_CLASS,
     ArmRecord,
     BaselineModel,
     ImageSet,
     Predictions,
-    StageRecord,
     StudyData,
     StudyRecord,
     Summary,
     digest,
     slug,
 )
+from genrobust.devices import resolve_device
 from genrobust.errors import UserError
 from genrobust.gallery import environment, gallery
-from genrobust.rates import of_classifier, of_generator, remember_rate
+from genrobust.generating import GeneratedSet
+from genrobust.rates import of_classifier
+from genrobust.recipe import GENERATED, Recipe
+from genrobust.timing import StageTimes
 
 if TYPE_CHECKING:
-    from genrobust.prompts.plan import Plan
     from genrobust.train.mixture import Mixture
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A piece of work of a study, for `genrobust show`: what it makes, where, how much, and how much is done.
-
-    `left` is the number of images that are still to go through, `of` what their rate depends on (see `rates`).
-    """
-
-    stage: str
-    what: str
-    folder: Path | None
-    total: int
-    done: int
-    unit: str
-    left: int
-    of: str
 
 
 class Study:
@@ -67,9 +52,9 @@ class Study:
         self.out = out
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
-        self._stages: dict[str, StageRecord] = {}
+        self._times = StageTimes(out)
         self._no_line: list[str] = []  # why shifts have none
-        if "generated" in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
+        if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
 
     # ------------------------------------------------------------------------------------------- inputs
@@ -96,82 +81,38 @@ class Study:
         return [n for n in self.tests if n != self.data.clean]
 
     @cached_property
-    def plan(self) -> Plan:
-        from genrobust.prompts.plan import Plan
+    def datasets(self) -> dict[str, GeneratedSet]:
+        """The generated datasets that the arms mix, by name."""
+        return {name: self.dataset(name) for name in self.recipe.generated_sets()}
 
-        generate = self.recipe.generate
-        return Plan(self.data.labels, generate.prompts, generate.per_class, self.recipe.data_seed)
-
-    # ------------------------------------------------------------------------------------------- generate
-
-    @cached_property
-    def generated_folder(self) -> Path:
-        """Where this recipe's generated dataset lies; the hash covers all that its bytes depend on."""
-        from genrobust.generate.pipeline import weights_hash
-
-        recipe = self.recipe
-        assert recipe.generator is not None
-        what = [
-            self.plan.fingerprint,
-            recipe.generator,
-            weights_hash(recipe.generator),
-            recipe.generate,
-            recipe.threads,
-            self._device,
-        ]
-        return self.out / "generated" / digest(what)
-
-    @cached_property
-    def generated(self) -> ImageSet:
-        """The generated images, made now where they are not there yet."""
-        from genrobust.generate.run import generate
-        from genrobust.sources.folders import load_generated
-
-        brought = load_generated(self.recipe.data)
-        if brought is not None:
-            return brought
-
-        recipe = self.recipe
-        assert recipe.generator is not None
-        with self._timed("generate", "images", of_generator(recipe.generator, self._device)) as stage:
-            stage.missing = self._missing_images()
-            if stage.missing:
-                self._say(f"generating {stage.missing} images into {self.generated_folder}")
-            dataset = generate(
-                self.plan,
-                recipe.generator,
-                recipe.generate,
-                self.data.labels,
-                self.generated_folder,
-                device=recipe.device,
-                threads=recipe.threads,
-            )
-        return dataset
-
-    def _missing_images(self) -> int:
-        from genrobust.store import missing_shards
-
-        ranges = self.plan.shards(self.recipe.generate.shard_size)
-        return sum(len(ranges[i]) for i in missing_shards(self.generated_folder, len(ranges)))
+    def dataset(self, name: str) -> GeneratedSet:
+        """The generated dataset called `name`, whether an arm mixes it or not; raises UserError for an unknown name."""
+        known = [GENERATED, *self.recipe.datasets]
+        if name not in known:
+            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
+        return GeneratedSet(name, self.recipe, self.data, self.out, self._times, self._say)
 
     # ------------------------------------------------------------------------------------------- train
 
-    @cached_property
-    def retrieved(self) -> ImageSet:
-        """Images taken from the generator's training data: the generated arm's size-matched control.
+    def retrieved(self, source: str) -> ImageSet:
+        """Images taken from the generator's training data: the size-matched control of the first generated dataset.
 
-        Without generated images to match, all of them.
+        `source` is RETRIEVED, matched by class and style, or RETRIEVED_BY_CLASS. Without generated images to match, all
+        of them.
         """
         from genrobust.sources.retrieval import retrieve
 
         pool = self.data.retrieval
         if pool is None:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
-        return retrieve(pool, self.generated) if "generated" in self.recipe.sources() else pool
+        first = next(iter(self.datasets.values()), None)
+        return pool if first is None else retrieve(pool, first.images, match_styles=source == RETRIEVED)
 
     def images(self, source: str) -> ImageSet:
-        """What the arms mix under the name `source`: real, generated or retrieved."""
-        return self.data.train if source == "real" else self.generated if source == "generated" else self.retrieved
+        """What the arms mix under the name `source`; see `MixturePart`."""
+        if source == REAL:
+            return self.data.train
+        return self.datasets[source].images if source in self.datasets else self.retrieved(source)
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that an arm trains on."""
@@ -194,8 +135,8 @@ class Study:
 
         mixture = self.mixture(parts, train)
         recipe = self.recipe
-        folder = self._checkpoint_folder(mixture, train, seed)
-        with self._timed("train", "training images", of_classifier(train, self._device)) as stage:
+        folder = self.checkpoint_folder(mixture, train, seed)
+        with self._times.timed("train", "training images", of_classifier(train, self.device)) as stage:
             stage.missing = 0 if is_checkpoint(folder) else train.steps * train.batch_size
             stage.resumed = (folder / STATE).exists()
             if stage.missing:
@@ -212,8 +153,9 @@ class Study:
             )
         return folder
 
-    def _checkpoint_folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
-        what = [mixture.fingerprint, self.data.val.fingerprint, train, seed, self.recipe.threads, self._device]
+    def checkpoint_folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
+        """Where the classifier trained so lies, or will lie."""
+        what = [mixture.fingerprint, self.data.val.fingerprint, train, seed, self.recipe.threads, self.device]
         return self.out / "checkpoints" / digest(what)
 
     # ------------------------------------------------------------------------------------------- evaluate
@@ -222,9 +164,9 @@ class Study:
         """The checkpoint's predictions on every test set of the study."""
         from genrobust.evaluate.predict import predict
 
-        of = of_classifier(self.recipe.train, self._device)
-        with self._timed("evaluate", "test images", of) as stage:
-            stage.missing = self._missing_predictions(checkpoint)
+        of = of_classifier(self.recipe.train, self.device)
+        with self._times.timed("evaluate", "test images", of) as stage:
+            stage.missing = self.missing_predictions(checkpoint)
             return predict(
                 checkpoint,
                 {name: self.data.tests[name] for name in self.tests},
@@ -238,7 +180,7 @@ class Study:
     def _predictions_folder(self, checkpoint: Path) -> Path:
         return self.out / "predictions" / checkpoint.name
 
-    def _missing_predictions(self, checkpoint: Path) -> int:
+    def missing_predictions(self, checkpoint: Path) -> int:
         """How many test images the checkpoint has not seen."""
         folder = self._predictions_folder(checkpoint)
         return sum(len(self.data.tests[n]) for n in self.tests if not (folder / f"{slug(n)}.npz").exists())
@@ -306,11 +248,11 @@ class Study:
         """All stages to the report; returns what was measured and the files written, by kind."""
         from genrobust.report.write import write_report
 
-        if "generated" in self.recipe.sources():
-            _ = self.generated
+        for dataset in self.datasets.values():
+            _ = dataset.images  # all of them before the first training: what fails, fails early
         summary, rows = self.summary()
         self._say("writing the report")
-        mixed = ["real", *sorted(self.recipe.sources() - {"real"})]
+        mixed = [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_CLASS})]
         record = StudyRecord(
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
@@ -319,9 +261,9 @@ class Study:
             date=datetime.date.today().isoformat(),
             summary=summary,
             arms=tuple(self._arm_record(arm) for arm in self.recipe.arms),
-            stages=tuple(self._stages.values()),
+            stages=self._times.records,
             pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in mixed})),
-            environment=environment(self._device, self.recipe.threads),
+            environment=environment(self.device, self.recipe.threads),
             baselines=tuple(rows),
             notes=tuple(self._notes(rows)),
         )
@@ -334,8 +276,8 @@ class Study:
         if not rows:
             yield "No baseline models: without them there is no line, and so no effective robustness."
         yield from self._no_line
-        if "retrieved" in self.recipe.sources() and "generated" in self.recipe.sources():
-            wanted, got = len(self.generated), len(self.retrieved)
+        if RETRIEVED in self.recipe.sources() and self.datasets:
+            wanted, got = len(next(iter(self.datasets.values())).images), len(self.retrieved(RETRIEVED))
             if got < wanted:
                 yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."
 
@@ -344,69 +286,10 @@ class Study:
         counts = self.mixture(arm.mixture, train).counts
         return ArmRecord(arm.name, dict(counts), train.architecture, train.augmentation, train.steps, train.batch_size)
 
-    # ------------------------------------------------------------------------------------------- what there is to do
-
-    def steps(self) -> Iterator[Step]:
-        """What this study makes, and how much of it is done, without doing any of it."""
-        from genrobust.models import is_checkpoint
-
-        if "generated" in self.recipe.sources() and self.recipe.data.generated is None:
-            total = len(self.plan)
-            missing = self._missing_images()
-            of = of_generator(self.recipe.generator, self._device) if self.recipe.generator else ""
-            yield Step(
-                "generate", "images", self.generated_folder, total, total - missing, "images", left=missing, of=of
-            )
-            ready = missing == 0
-        else:
-            ready = True
-        models = [
-            (f"{arm.name}, seed {seed}", arm.mixture, self.recipe.train_of(arm), seed)
-            for arm in self.recipe.arms
-            for seed in self.recipe.seeds
-        ]
-        grid = baseline_tables.grid(self.recipe.train, self.recipe.robustness.grid)
-        models += [(f"baseline {model.name}", model.parts, model.train, 0) for model in grid]
-        all_images, unseen = 0, 0
-        for what, parts, train, seed in models:
-            known = ready or {part.source for part in parts} == {"real"}
-            folder = self._checkpoint_folder(self.mixture(parts, train), train, seed) if known else None
-            done = train.steps if folder is not None and is_checkpoint(folder) else 0
-            left, of = (train.steps - done) * train.batch_size, of_classifier(train, self._device)
-            yield Step("train", what, folder, train.steps, done, "steps", left, of)
-            images = sum(len(self.data.tests[name]) for name in self.tests)
-            unseen += images if folder is None else self._missing_predictions(folder)
-            all_images += images
-        of = of_classifier(self.recipe.train, self._device)
-        yield Step("evaluate", "every classifier", None, all_images, all_images - unseen, "images", unseen, of)
-
-    @property
-    def _device(self) -> str:
-        from genrobust.devices import resolve_device
-
+    @cached_property
+    def device(self) -> str:
+        """The kind of device that this study runs on: cuda, mps or cpu."""
         return resolve_device(self.recipe.device).type
-
-    # ------------------------------------------------------------------------------------------- timing
-
-    @contextmanager
-    def _timed(self, stage: str, unit: str, of: str) -> Iterator[_Timer]:
-        timer = _Timer()
-        began = time.monotonic()
-        yield timer
-        spent = time.monotonic() - began if timer.missing else 0.0
-        before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
-        now = StageRecord(
-            stage, before.seconds + spent, before.items + timer.missing, unit, before.reused and not spent
-        )
-        self._stages[stage] = now
-        if spent and not timer.resumed:
-            remember_rate(self.out, stage, of, timer.missing / spent)
-
-
-@dataclass(slots=True)
-class _Timer:
-    missing: int = 0  # items that the stage has to make
-    resumed: bool = False  # some of them were made by an earlier run, so the time tells no rate
 
 
 def _counts(counts: dict[str, int]) -> str:

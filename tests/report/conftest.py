@@ -71,6 +71,7 @@ def summary() -> Summary:
         mean_top1={arm: score((v["solid"] + v["emoji"]) / 2, MEAN_OF_SHIFTS) for arm, v in TOP1.items()},
         mean_er={arm: score((v["solid"] + v["emoji"]) / 2, MEAN_OF_SHIFTS) for arm, v in ER.items()},
         differences=tuple(differences),
+        protocols=dict.fromkeys(SIZES, "64 px: centre crop") | {"emoji": "64 px: centre crop; first label alone"},
     )
 
 

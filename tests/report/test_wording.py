@@ -61,6 +61,8 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "(emoji) are scored with logits restricted to their classes" in text
     assert "pixel is scored but left out of every mean: 40 images, fewer than 150." in text
     assert "Every arm trained for the same 600 steps." in text
+    assert "prepared alike. 64 px: centre crop." in text
+    assert "emoji differs. 64 px: centre crop; first label alone." in text
     assert limits(record)[-1] == "The generator saw no test image."
     longer = replace(record, arms=(replace(record.arms[0], steps=900), *record.arms[1:]))
     assert "different numbers of steps" in " ".join(limits(longer))

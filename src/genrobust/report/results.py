@@ -44,6 +44,7 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
             mean_top1={arm: _score(row) for arm, row in value["mean_top1"].items()},
             mean_er={arm: _score(row) for arm, row in value["mean_er"].items()},
             differences=tuple(Difference(**{**row, "score": _score(row["score"])}) for row in value["differences"]),
+            protocols=dict(value["protocols"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None

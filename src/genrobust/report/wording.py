@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.data import MEAN_OF_SHIFTS, Difference, Score, StudyRecord, Summary
+from genrobust.data import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED, Difference, Score, StudyRecord, Summary
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 
@@ -96,6 +96,9 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
             "with the clean set restricted to the same."
         )
     notes += [f"{name} is scored but left out of every mean: {why}." for name, why in summary.left_out.items()]
+    shared = summary.protocols[summary.clean]
+    notes.append(f"Test images are prepared alike. {shared}.")
+    notes += [f"{name} differs. {words}." for name, words in summary.protocols.items() if words != shared]
     if summary.lines:
         notes.append(
             "Effective robustness is shifted accuracy minus what the line of the baseline models predicts from clean "
@@ -115,7 +118,7 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
 def _focus(record: StudyRecord) -> str | None:
     summary = record.summary
     others = [arm for arm in summary.arms if arm != summary.reference]
-    generated = [a.name for a in record.arms if "generated" in a.parts and a.name in others]
+    generated = [a.name for a in record.arms if a.parts.keys() - set(NOT_GENERATED) and a.name in others]
 
     def figure(arm: str) -> float:
         score = summary.mean_top1.get(arm) or summary.arm_top1[arm, summary.clean]
@@ -158,7 +161,7 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
     parts += [
         f"{control.name}, the control with retrieved images, {_against(score, summary.reference)} over the shifts"
         for control in record.arms
-        if "retrieved" in control.parts and control.name != arm
+        if RETRIEVED in control.parts and control.name != arm
         if (score := difference(summary, control.name, MEAN_OF_SHIFTS)) is not None
     ]
     return "; ".join(parts) + "."

@@ -75,6 +75,7 @@ def summarize(
         mean_top1={arm: score for (arm, _), score in _by_arm(means, "top1", arms, weights).items()},
         mean_er={arm: score for (arm, _), score in _by_arm(means, "er", arms, weights).items()},
         differences=_differences({**measured, **means}, arms, reference, weights),
+        protocols={test: predictions[arms[0], seeds[0], test].protocol for test in tests},
     )
 
 

@@ -1,0 +1,235 @@
+"""Recipes: one YAML file a study, read into typed sections; an unknown key is refused by name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from genrobust.config import (
+    ArmConfig,
+    DataConfig,
+    DatasetConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    GenerateConfig,
+    GeneratorConfig,
+    Positive,
+    RobustnessConfig,
+    Section,
+    TrainConfig,
+)
+from genrobust.data import NOT_GENERATED
+from genrobust.errors import UserError
+
+GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections make
+Checked = TypeVar("Checked", bound=Section)
+
+
+class Recipe(Section):
+    """A study: arms x seeds over one data source, one generator and one training setting.
+
+    A recipe file may hold one key more: `quick`, a mapping of dotted keys to values that ``--quick`` sets.
+    """
+
+    name: str
+    title: str = ""
+    question: str = ""
+    data_seed: int = 0
+    seeds: tuple[int, ...] = (0,)
+    device: str = "auto"
+    threads: Positive = 2  # CPU threads; part of the recipe, because sums in another order round differently
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig | None = GeneratorConfig()
+    generate: GenerateConfig = GenerateConfig()
+    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    finetune: FinetuneConfig | None = None
+    train: TrainConfig = TrainConfig()
+    arms: tuple[ArmConfig, ...]
+    reference: str = "real"
+    evaluate: EvaluateConfig = EvaluateConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
+
+    @model_validator(mode="after")
+    def _arms_fit(self) -> Recipe:
+        names = [a.name for a in self.arms]
+        if not names:
+            raise ValueError("a study needs one arm or more under arms")
+        if len(set(names)) != len(names):
+            raise ValueError("two arms share a name")
+        if self.reference not in names:
+            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {', '.join(names)}")
+        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+            raise ValueError("seeds: give one or more, each once")
+        for arm in self.arms:
+            self.train_of(arm)
+        return self
+
+    @model_validator(mode="after")
+    def _datasets_fit(self) -> Recipe:
+        if reserved := {GENERATED, *NOT_GENERATED} & self.datasets.keys():
+            raise ValueError(f"datasets: the name {min(reserved)} is taken; give this dataset another")
+        if self.datasets and self.generator is None:
+            raise ValueError("datasets: each changes the recipe's generator, and there is none")
+        for name in self.datasets:
+            self.generation(name)
+        known = [GENERATED, *NOT_GENERATED, *self.datasets]
+        for arm in self.arms:
+            for part in arm.mixture:
+                if part.source not in known:
+                    raise ValueError(f"arm {arm.name!r}: no source {part.source!r}; there are {', '.join(known)}")
+        return self
+
+    def generation(self, dataset: str) -> tuple[GeneratorConfig, GenerateConfig]:
+        """The generator and the generate section of a dataset: the recipe's own, with what `datasets` overrides."""
+        if self.generator is None:
+            raise UserError(f"{dataset} needs a generator, and the recipe has none: name one under generator.model")
+        if dataset == GENERATED:
+            return self.generator, self.generate
+        other = self.datasets[dataset]
+        where = f"datasets.{dataset}"
+        return (
+            _checked(GeneratorConfig, merged(self.generator.model_dump(), other.generator), f"{where}.generator"),
+            _checked(GenerateConfig, merged(self.generate.model_dump(), other.generate), f"{where}.generate"),
+        )
+
+    def train_of(self, arm: ArmConfig) -> TrainConfig:
+        """The training section of `arm`: the study's with the arm's overrides."""
+        return _checked(TrainConfig, {**self.train.model_dump(), **arm.train}, f"the train section of arm {arm.name!r}")
+
+    def sources(self) -> set[str]:
+        """Which sources the arms mix; see `MixturePart`."""
+        return {p.source for a in self.arms for p in a.mixture}
+
+    def generated_sets(self) -> list[str]:
+        """The generated datasets that the arms mix, in the recipe's order; "generated" is the recipe's own."""
+        return [name for name in (GENERATED, *self.datasets) if name in self.sources()]
+
+
+def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `other`; mappings that both hold are merged in turn."""
+    both = {k: merged(base[k], v) for k, v in other.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {**base, **other, **both}
+
+
+def recipe_names() -> list[str]:
+    """The names of the installed recipes, sorted."""
+    folder = resources.files("genrobust") / "recipes"
+    return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """The YAML text of an installed recipe, by name, or of a recipe file, by path."""
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"cannot read the recipe {path}: {error}") from error
+    if name_or_path not in recipe_names():
+        near = difflib.get_close_matches(name_or_path, recipe_names(), n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        known = ", ".join(recipe_names())
+        raise UserError(f"no recipe {name_or_path!r}{hint} Installed: {known}. A file's name ends in .yaml")
+    return (resources.files("genrobust") / "recipes" / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+
+
+def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
+    """Read a recipe by name or path and apply ``key.sub=value`` overrides, in order.
+
+    `quick` first applies the recipe's own `quick` section; a recipe without one is refused.
+
+    Raises UserError that names the file and the key: unreadable YAML, an unknown key, a value out of range.
+    """
+    text = recipe_text(name_or_path)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{name_or_path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UserError(f"{name_or_path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
+    short = raw.pop("quick", None) or {}
+    if quick and not short:
+        raise UserError(f"{name_or_path} has no quick section: run it without --quick, or shorten it with --set")
+    if quick:
+        raw["name"] = f"{raw.get('name', 'study')}-quick"
+        for key, value in short.items():
+            _apply(raw, key, value)
+    for override in overrides:
+        key, sign, text = override.partition("=")
+        if not sign or not key:
+            raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override}: the value is not valid YAML: {error}") from error
+        _apply(raw, key, value)
+    return parse_recipe(raw, where=name_or_path)
+
+
+def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Check a mapping and return the Recipe; raises UserError with one line for each thing wrong."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
+
+
+def _apply(raw: dict[str, Any], key: str, value: Any) -> None:
+    """Set the dotted `key` of a raw recipe; a number in it is a place in a list."""
+    *parents, last = key.split(".")
+    node: Any = raw
+    for part in parents:
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict):
+            if node.get(part) is None:
+                node[part] = {}
+            node = node[part]
+        else:
+            raise UserError(f"{key}: {part!r} is no section of the recipe")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise UserError(f"{key}: {last!r} is no key here")
+
+
+def _checked(section: type[Checked], values: dict[str, Any], where: str) -> Checked:
+    """`values` as a `section`; raises ValueError with what is wrong in one line."""
+    try:
+        return section.model_validate(values)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(where, dict(e), section) for e in error.errors())) from None
+
+
+def _explain(where: str, error: dict[str, Any], root: type[Section] | None = None) -> str:
+    path = ".".join(str(p) for p in error["loc"])
+    if error["type"] == "extra_forbidden":
+        model: Any = root or Recipe
+        for part in error["loc"][:-1]:
+            model = _child(model, part)
+        known = list(getattr(model, "model_fields", {}))
+        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{where}: unknown key {path}; {hint}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    got = "" if error["type"] in {"missing", "value_error"} else f" (got {error['input']!r})"
+    return f"{where}: {path + ': ' if path else ''}{message[:1].lower() + message[1:]}{got}"
+
+
+def _child(model: Any, part: str | int) -> Any:
+    if isinstance(part, int) or not hasattr(model, "model_fields"):
+        return model
+    field = model.model_fields.get(part)
+    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
+    for candidate in candidates:
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return model

@@ -1,0 +1,81 @@
+"""What a study makes, and how much of it is done: for `genrobust show`, and before anything long begins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrobust import baselines
+from genrobust.config import FinetuneConfig, MixturePart, TrainConfig
+from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS
+from genrobust.finetuning import is_finetuned
+from genrobust.rates import of_classifier, of_finetune
+from genrobust.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of work of a study: what it makes, where, how much, and how much is done.
+
+    `left` is the number of images that are still to go through, `of` what their rate depends on (see `rates`).
+    """
+
+    stage: str
+    what: str
+    folder: Path | None
+    total: int
+    done: int
+    unit: str
+    left: int
+    of: str
+
+
+def steps(study: Study) -> Iterator[Step]:
+    """The pieces of `study`, in order, without doing any of them."""
+    yield from _finetunes(study)
+    pending = {name: dataset.missing() for name, dataset in study.datasets.items()}
+    for name, dataset in study.datasets.items():
+        if not dataset.brought:
+            total, missing = len(dataset.plan), pending[name]
+            done = total - missing
+            yield Step("generate", name, dataset.folder, total, done, "images", missing, dataset.rate_key)
+    if any(pending.values()):
+        pending |= dict.fromkeys((RETRIEVED, RETRIEVED_BY_CLASS), 1)  # they are matched to what is generated
+    images, unseen = 0, 0
+    for what, parts, train, seed in _models(study):
+        known = not any(pending.get(part.source) for part in parts)
+        folder = study.checkpoint_folder(study.mixture(parts, train), train, seed) if known else None
+        done = train.steps if folder is not None and _is_trained(folder) else 0
+        left = (train.steps - done) * train.batch_size
+        yield Step("train", what, folder, train.steps, done, "steps", left, of_classifier(train, study.device))
+        of_tests = sum(len(study.data.tests[name]) for name in study.tests)
+        images += of_tests
+        unseen += of_tests if folder is None else study.missing_predictions(folder)
+    of = of_classifier(study.recipe.train, study.device)
+    yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
+
+
+def _finetunes(study: Study) -> Iterator[Step]:
+    folders = {d.tuned: d for d in study.datasets.values() if not d.brought and d.tuned is not None}
+    config = study.recipe.finetune or FinetuneConfig()
+    for folder, dataset in folders.items():
+        done = config.steps if folder is not None and is_finetuned(folder) else 0
+        left, of = (config.steps - done) * config.batch_size, of_finetune(dataset.generator, config, study.device)
+        yield Step("finetune", dataset.generator.model, folder, config.steps, done, "steps", left, of)
+
+
+def _models(study: Study) -> Iterator[tuple[str, tuple[MixturePart, ...], TrainConfig, int]]:
+    """The classifiers of a study: a name, what it trains on, how, and the seed."""
+    recipe = study.recipe
+    for arm in recipe.arms:
+        for seed in recipe.seeds:
+            yield f"{arm.name}, seed {seed}", arm.mixture, recipe.train_of(arm), seed
+    for model in baselines.grid(recipe.train, recipe.robustness.grid):
+        yield f"baseline {model.name}", model.parts, model.train, 0
+
+
+def _is_trained(folder: Path) -> bool:
+    from genrobust.models import is_checkpoint
+
+    return is_checkpoint(folder)
