@@ -82,10 +82,14 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
     return CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=128))
 
 
+def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
+    """Token ids [N, 24] and their mask: padded to one length, as StableDiffusionPipeline pads them."""
+    return tokenizer(texts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
+
+
 def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Unit text embeddings [N, 128]."""
-    tokens = tokenizer(texts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
-    hidden = model.text_model(**tokens).pooler_output
+    hidden = model.text_model(**tokens_of(tokenizer, texts)).pooler_output
     return F.normalize(model.text_projection(hidden).float(), dim=-1)
 
 

@@ -18,6 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from images import WILD, batch_augment, captions, load_split
 from loop import train
 from torch import Tensor
+from train_clip import tokens_of
 from transformers import CLIPModel, CLIPTokenizer
 
 from genrobust.sources.pictograms import load
@@ -27,7 +28,6 @@ DROPPED = 0.12  # of the captions are empty: what guidance steers away from
 CLASS_ONLY = 0.08  # name the class alone
 VARIANTS = 8  # augmented latents kept of each image: encoding on the fly would cost half of the time
 MIN_SNR = 5.0
-CONTEXT = 24
 
 
 def build() -> UNet2DConditionModel:
@@ -50,8 +50,8 @@ def build() -> UNet2DConditionModel:
 @torch.inference_mode()
 def encode_texts(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Last hidden states [N, 24, 128], as StableDiffusionPipeline makes them."""
-    tokens = tokenizer(texts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
-    return torch.cat([clip.text_model(input_ids=ids).last_hidden_state for ids in tokens.input_ids.split(256)]).clone()
+    ids = tokens_of(tokenizer, texts)["input_ids"]
+    return torch.cat([clip.text_model(input_ids=part).last_hidden_state for part in ids.split(256)]).clone()
 
 
 @torch.inference_mode()

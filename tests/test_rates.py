@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from genrobust.config import GeneratorConfig, TrainConfig
-from genrobust.rates import RATES, measured_rate, of_classifier, of_generator, remember_rate
+from genrobust.rates import RATES, likely_rate, measured_rate, of_classifier, of_generator, remember_rate
+from genrobust.recipe import load_recipe
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
@@ -19,6 +20,21 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
     assert measured_rate(tmp_path / "runs", "train", of_classifier(large, "cpu")) == 30.0
     assert measured_rate(tmp_path / "runs", "train", of_classifier(small, "cuda")) is None
     assert measured_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), "cpu")) is None
+
+
+def test_before_the_first_run_the_reference_machine_tells(tmp_path: Path) -> None:
+    recipe = load_recipe("pictograms")
+    of = of_classifier(recipe.train, "cpu")
+    before = likely_rate(tmp_path, "train", of)
+    assert before is not None
+    assert before[1] is False
+    remember_rate(tmp_path, "train", of, 5.0)
+    assert likely_rate(tmp_path, "train", of) == (5.0, True)
+    for quick in (False, True):  # the shipped recipes' own kinds are known, or the table says nothing of them
+        generator = load_recipe("pictograms", quick=quick).generator
+        assert generator is not None
+        assert likely_rate(tmp_path, "generate", of_generator(generator, "cpu")) is not None
+    assert likely_rate(tmp_path, "train", of_classifier(recipe.train, "cuda")) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 5}', '{"train": {"x": "fast"}}', '{"train": {"x": null}}'])

@@ -9,6 +9,13 @@ from genrobust.config import FinetuneConfig, GeneratorConfig, TrainConfig
 from genrobust.files import make_folder, replacing
 
 RATES = "rates.json"
+# Images a second of `genrobust run pictograms` on 2 CPU cores, 2026-11-24: what to expect before the first run.
+REFERENCE = {
+    ("generate", "pictograms, 15 steps, cpu"): 14.0,
+    ("generate", "pictograms, 8 steps, cpu"): 26.0,
+    ("train", "resnet10t, 64 px, cpu"): 900.0,
+    ("evaluate", "resnet10t, 64 px, cpu"): 1000.0,
+}
 
 
 def of_generator(generator: GeneratorConfig, device: str) -> str:
@@ -38,6 +45,15 @@ def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
 def measured_rate(out: Path, stage: str, of: str) -> float | None:
     """Images a second of `stage` for the kind `of`, as last measured in the folder `out`; None before the first."""
     return _read(out).get(stage, {}).get(of)
+
+
+def likely_rate(out: Path, stage: str, of: str) -> tuple[float, bool] | None:
+    """The measured rate and True, or else that of the reference machine and False; None where neither is known."""
+    measured = measured_rate(out, stage, of)
+    if measured is not None:
+        return measured, True
+    known = REFERENCE.get((stage, of))
+    return None if known is None else (known, False)
 
 
 def _read(out: Path) -> dict[str, dict[str, float]]:

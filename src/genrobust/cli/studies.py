@@ -1,0 +1,208 @@
+"""The commands that take a recipe: the whole study, what there is to do, and one command a stage."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli.app import (
+    RUNS,
+    ArmName,
+    DatasetName,
+    Device,
+    Out,
+    Quick,
+    RecipeName,
+    Sets,
+    command,
+    err_console,
+    out_console,
+    say,
+)
+from genrobust.errors import UserError
+
+if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answers at once
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from genrobust.config import ArmConfig
+    from genrobust.recipe import Recipe
+    from genrobust.study import Study
+    from genrobust.work import Step
+
+
+@command()
+def run(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+    """Run a study: generate, train every arm, evaluate, report."""
+    study = _study(recipe, sets, out, quick, device)
+    _print_work(study, _steps(study), err_console)
+    _write_report(study)
+
+
+@command()
+def show(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+    """Show a recipe's values, what is done and what would run."""
+    import yaml
+
+    study = _study(recipe, sets, out, quick, device)
+    out_console.print(escape(yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)))
+    _print_work(study, _steps(study), out_console)
+
+
+@command()
+def plan(
+    recipe: RecipeName,
+    sets: Sets = None,
+    dataset: DatasetName = "generated",
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many requests to print.")] = 20,
+) -> None:
+    """Print the first requests of the recipe's plan."""
+    requests = _study(recipe, sets, RUNS, False, None).dataset(dataset).plan
+    shown = min(count, len(requests))
+    table = Table("key", "seed", "style", "prompt", title=f"{shown:,} of {len(requests):,} requests")
+    for index in range(shown):
+        request = requests[index]
+        table.add_row(request.key, str(request.seed), escape(request.style), escape(request.prompt))
+    out_console.print(table)
+
+
+@command()
+def generate(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    dataset: DatasetName = "generated",
+) -> None:
+    """Generate what is missing of the recipe's dataset."""
+    made = _study(recipe, sets, out, quick, device).dataset(dataset)
+    count = len(made.images)
+    out_console.print(f"{count:,} images in {escape(str(made.place))}")
+
+
+@command()
+def finetune(
+    recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None
+) -> None:
+    """Fine-tune the recipe's generator on its real training images."""
+    from genrobust.finetuning import finetuned
+
+    study = _study(recipe, sets, out, quick, device)
+    out_console.print(escape(str(finetuned(study.recipe, study.data, out, say))))
+
+
+@command()
+def train(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    arm: ArmName = None,
+) -> None:
+    """Train the classifiers of the recipe's arms."""
+    study = _study(recipe, sets, out, quick, device)
+    for wanted in _arms(study.recipe, arm):
+        for seed in study.recipe.seeds:
+            out_console.print(f"{escape(wanted.name)}, seed {seed}: {escape(str(study.checkpoint(wanted, seed)))}")
+
+
+@command()
+def evaluate(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    arm: ArmName = None,
+) -> None:
+    """Score the classifiers on every test set; trains what is missing."""
+    from genrobust.robustness.accuracy import top1
+
+    study = _study(recipe, sets, out, quick, device)
+    table = Table("arm", "seed", *map(escape, study.tests), title="top-1, %, over each set's own classes")
+    for wanted in _arms(study.recipe, arm):
+        for seed in study.recipe.seeds:
+            found = study.predictions(study.checkpoint(wanted, seed))
+            table.add_row(escape(wanted.name), str(seed), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
+    out_console.print(table)
+
+
+@command()
+def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+    """Write the report again, from saved predictions."""
+    study = _study(recipe, sets, out, quick, device)
+    steps = _steps(study)
+    if any(step.left for step in steps):
+        err_console.print("a report needs all of the study, so what is missing is made first:")
+        _print_work(study, steps, err_console)
+    _write_report(study)
+
+
+def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: str | None) -> Study:
+    from genrobust.recipe import load_recipe
+    from genrobust.study import Study
+
+    overrides = [*(sets or []), *([f"device={device}"] if device else [])]
+    words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
+    for override in overrides:
+        words += ["--set", override]
+    loaded = load_recipe(recipe, overrides, quick)
+    return Study(loaded, out, command=shlex.join(words), say=say)
+
+
+def _steps(study: Study) -> list[Step]:
+    from genrobust.work import steps
+
+    return list(steps(study))
+
+
+def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:
+    chosen = [arm for arm in recipe.arms if name is None or arm.name == name]
+    if not chosen:
+        raise UserError(f"--arm {name}: no such arm; the arms are {', '.join(arm.name for arm in recipe.arms)}")
+    return chosen
+
+
+def _write_report(study: Study) -> None:
+    from genrobust.report.terminal import final_table
+
+    summary, files = study.run()
+    out_console.print()
+    out_console.print(final_table(summary))
+    for path in files.values():
+        out_console.print(escape(str(path)))
+
+
+def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
+    """What is done and what is left, with the time that it will take and the room on the disk."""
+    from genrobust.cost import about, disk, free
+    from genrobust.rates import likely_rate
+
+    table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
+    seconds, unknown, elsewhere = 0.0, False, False
+    for step in steps:
+        rate = likely_rate(study.out, step.stage, step.of)
+        words = "nothing"
+        if step.left and rate:
+            per_second, here = rate
+            seconds += step.left / per_second
+            words = about(step.left / per_second) + ("" if here else " *")
+            elsewhere = elsewhere or not here
+        elif step.left:
+            unknown, words = True, "not measured yet"
+        table.add_row(step.stage, escape(step.what), f"{step.done:,} of {step.total:,} {step.unit}", words)
+    to.print(table)
+    if elsewhere:
+        to.print("* as measured on 2 CPU cores; this machine's own rates are known after its first run")
+    if seconds or unknown:
+        parts = ([about(seconds)] if seconds else []) + (["what is not measured yet"] if unknown else [])
+        need, room = disk(study.recipe, steps) / 1e9, free(study.out) / 1e9
+        to.print(f"left: {' and '.join(parts)}; about {need:.2f} GB of {room:.0f} GB free for {escape(str(study.out))}")

@@ -1,0 +1,185 @@
+"""The commands that take data or tables: own folders, audits, filters, published figures; and what is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli.app import RUNS, Device, Out, command, err_console, out_console, say
+from genrobust.errors import GenrobustError, UserError
+
+ClipFolder = Annotated[Path | None, typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it.")]
+ClassifierFolder = Annotated[
+    Path | None, typer.Option("--classifier", metavar="FOLDER", help="A classifier trained on real images.")
+]
+Against = Annotated[
+    str | None, typer.Option("--against", metavar="DIR|RECIPE", help="The real images; a recipe brings its test sets.")
+]
+
+
+@command()
+def init(
+    train: Annotated[Path, typer.Option("--train", metavar="DIR", help="Training images, one subfolder a class.")],
+    test: Annotated[Path | None, typer.Option("--test", metavar="DIR", help="Unshifted test images.")] = None,
+    val: Annotated[
+        Path | None,
+        typer.Option("--val", metavar="DIR", help="Validation images; without --test, they are the test set."),
+    ] = None,
+    shift: Annotated[
+        list[str] | None, typer.Option("--shift", metavar="NAME=DIR", help="A shifted test set; may be repeated.")
+    ] = None,
+    generated: Annotated[
+        Path | None, typer.Option("--generated", metavar="DIR", help="Generated images that you have.")
+    ] = None,
+    retrieved: Annotated[
+        Path | None, typer.Option("--retrieved", metavar="DIR", help="Retrieved images that you have.")
+    ] = None,
+    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The recipe to write.")] = Path("study.yaml"),
+    out: Out = RUNS,
+    check: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recipe that is there.")] = False,
+) -> None:
+    """Write a commented recipe for your own image folders."""
+    from genrobust.init import read_folders, write_recipe
+
+    def tell(line: str) -> None:
+        out_console.print(escape(line))
+
+    folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
+    write_recipe(folders, recipe, out, tell, check, overwrite)
+
+
+@command()
+def er(
+    clean: Annotated[str, typer.Option("--id", metavar="COLUMN", help="ID accuracy: COLUMN, or FILE:COLUMN.")],
+    shift: Annotated[str, typer.Option("--shift", metavar="COLUMN", help="Shifted accuracy, likewise.")],
+    table: Annotated[Path | None, typer.Argument(metavar="TABLE", help="A CSV file with a row a model.")] = None,
+    key: Annotated[
+        str, typer.Option("--key", metavar="A,B", help="Columns that name a model and join two files; else the first.")
+    ] = "",
+    baselines: Annotated[
+        str | None,
+        typer.Option("--baselines", metavar="FILE|REGEX", help="Models to fit the line on: a name a line, or a regex."),
+    ] = None,
+    exclude: Annotated[
+        str | None, typer.Option("--exclude", metavar="FILE|REGEX", help="Models to leave out of the line.")
+    ] = None,
+    transform: Annotated[
+        str, typer.Option("--transform", metavar="SCALE", help="logit, probit or linear: where the line is fitted.")
+    ] = "logit",
+    min_id: Annotated[
+        float, typer.Option("--min-id", metavar="ACC", min=0, max=100, help="Leave models below ACC % out of the line.")
+    ] = 0,
+    pivot: Annotated[
+        str | None,
+        typer.Option("--pivot", metavar="MODEL", help="Two lines, as for ImageNet-A: it was filtered against MODEL."),
+    ] = None,
+    unit: Annotated[str | None, typer.Option("--unit", metavar="UNIT", help="percent or fraction.")] = None,
+    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all figures here.")] = None,
+) -> None:
+    """Effective robustness from a published accuracy table."""
+    from genrobust.er import describe, score, terminal_table, write_json
+    from genrobust.published import read_published
+
+    models = read_published(table, clean, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    result = score(models, baselines, exclude, transform, min_id, pivot)
+    if json is not None:
+        write_json(result, json)
+    for note in result.notes:
+        err_console.print(f"note: {escape(note)}")
+    for warning in result.warnings:
+        err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
+    for line in describe(result):
+        out_console.print(escape(line))
+    out_console.print(terminal_table(result))
+
+
+@command()
+def audit(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A generated dataset, image folders, or a recipe.")],
+    against: Against = None,
+    test: Annotated[
+        list[str] | None, typer.Option("--test", metavar="NAME=DIR", help="A test set to search; may be repeated.")
+    ] = None,
+    wild: Annotated[
+        str | None,
+        typer.Option("--train-of-generator", metavar="DIR|RECIPE", help="What the generator was trained on."),
+    ] = None,
+    classifier: ClassifierFolder = None,
+    clip: ClipFolder = None,
+    allow_leaks: Annotated[
+        list[str] | None,
+        typer.Option("--allow-leaks", metavar="NAME", help="Do not fail for copies of this test set; may be repeated."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where the page goes; default: beside the dataset.")
+    ] = None,
+    device: Device = None,
+) -> None:
+    """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
+    from genrobust.audit_page import verdict
+    from genrobust.auditing import audit as run_audit
+
+    done = run_audit(
+        dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", say
+    )
+    for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
+        out_console.print(escape(line))
+    for path in done.files.values():
+        out_console.print(escape(str(path)))
+    if done.leaks:
+        where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
+        raise GenrobustError(
+            f"leaks: the dataset holds copies of test images of {where}; look at {done.files['audit.html']}, and allow "
+            "what is none with --allow-leaks NAME"
+        )
+
+
+@command("filter")
+def filter_(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
+    by: Annotated[str, typer.Option("--by", metavar="clip|classifier", help="Who judges image and label.")],
+    clip: ClipFolder = None,
+    classifier: ClassifierFolder = None,
+    drop: Annotated[
+        float | None, typer.Option("--drop", metavar="SHARE", help="Leave out the lowest SHARE of each class: 0.1.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", metavar="SCORE", help="Leave out what scores below SCORE.")
+    ] = None,
+    against: Against = None,
+    device: Device = None,
+) -> None:
+    """List the images of a dataset that do not show their label; the shards stay as they are."""
+    from genrobust.auditing import filter_dataset
+
+    model = clip if by == "clip" else classifier
+    if model is None:
+        raise UserError(f"--by {by}: name its folder with --{'clip' if by == 'clip' else 'classifier'} FOLDER")
+    done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto")
+    out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
+    out_console.print(escape(str(done.path)))
+
+
+@command()
+def doctor(out: Out = RUNS) -> None:
+    """Show versions, devices, disk and caches."""
+    from genrobust.doctor import facts
+
+    table = Table(show_header=False, box=None)
+    for name, value in facts(out):
+        table.add_row(escape(name), escape(value))
+    out_console.print(table)
+
+
+@command()
+def recipes() -> None:
+    """List the installed recipes."""
+    from genrobust.recipe import load_recipe, recipe_names
+
+    for name in recipe_names():
+        out_console.print(f"{name:<20} {escape(load_recipe(name).title)}")
