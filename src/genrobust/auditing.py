@@ -16,7 +16,7 @@ from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
 from genrobust.audit_page import write_page
-from genrobust.config import DataConfig
+from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
 from genrobust.errors import UserError
@@ -92,7 +92,31 @@ def filter_dataset(
     if by not in _SCORES:
         raise UserError(f"--by {by}: filter by {' or by '.join(_SCORES)}")
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    sets = open_sets(str(dataset), against)
+    return _filter(dataset, open_sets(str(dataset), against), by, model, drop, threshold, device)
+
+
+def filter_shards(
+    dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, path: Path
+) -> Filter:
+    """The filter of a study's generated dataset by `rule`, with the classifier or CLIP in `model`, written to `path`.
+
+    Raises as `filter_dataset` does.
+    """
+    opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
+    sets = Sets(opened, labels, None, {}, None, prompts, templates)
+    return _filter(dataset, sets, rule.by, model, rule.drop, rule.threshold, device, path)
+
+
+def _filter(
+    dataset: Path,
+    sets: Sets,
+    by: str,
+    model: Path,
+    drop: float | None,
+    threshold: float | None,
+    device: str,
+    path: Path | None = None,
+) -> Filter:
     name, scores = _SCORES[by](sets, model, device)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
@@ -100,7 +124,7 @@ def filter_dataset(
     else:
         assert threshold is not None  # one of the two is given
         rejected, rule = below(scores, threshold), f"below {threshold:g}"
-    return write_filter(dataset, sets.dataset, name, scores, rejected, rule)
+    return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
 
 
 def _clip_scores(sets: Sets, folder: Path, device: str) -> tuple[str, np.ndarray]:

@@ -288,14 +288,39 @@ class MixturePart(Section):
     weight: Annotated[float, Field(gt=0)] | None = None
 
 
+class FilterConfig(Section):
+    """Leaves out generated images that do not show their label, as a classifier or a CLIP sees them.
+
+    `by: classifier` takes the probability that the classifier of `arm`, of the study's first seed, gives to the label;
+    `by: clip` the cosine of image and class in the CLIP folder `clip`. Either `drop`, the share of each class that
+    goes, or `threshold`, the lowest score that stays.
+    """
+
+    by: Literal["classifier", "clip"] = "classifier"
+    arm: str = "real"
+    clip: Path | None = None
+    drop: Annotated[float, Field(gt=0, lt=1)] | None = None
+    threshold: float | None = None
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> FilterConfig:
+        if (self.drop is None) == (self.threshold is None):
+            raise ValueError("give either drop, a share of each class, or threshold, the lowest score that stays")
+        if (self.by == "clip") == (self.clip is None):
+            raise ValueError("the key clip, a folder, goes with by: clip, and with nothing else")
+        return self
+
+
 class DatasetConfig(Section):
     """A further generated dataset of a study: what it has otherwise than the recipe's own, the one called "generated".
 
     `generator` and `generate` override keys of the recipe's sections of these names, nested ones too. `finetuned` draws
-    with the generator as the recipe's `finetune` section makes it from the real training images.
+    with the generator as the recipe's `finetune` section makes it from the real training images, `filter` leaves out
+    some of what was drawn.
     """
 
     finetuned: bool = False
+    filter: FilterConfig | None = None
     generator: dict[str, Any] = {}
     generate: dict[str, Any] = {}
 

@@ -16,6 +16,7 @@ from genrobust.config import (
     DataConfig,
     DatasetConfig,
     EvaluateConfig,
+    FilterConfig,
     FinetuneConfig,
     GenerateConfig,
     GeneratorConfig,
@@ -84,6 +85,27 @@ class Recipe(Section):
                 if part.source not in known:
                     raise ValueError(f"arm {arm.name!r}: no source {part.source!r}; there are {', '.join(known)}")
         return self
+
+    @model_validator(mode="after")
+    def _filters_fit(self) -> Recipe:
+        for name in self.datasets:
+            rule = self.filter_of(name)
+            if rule is None or rule.by != "classifier":
+                continue
+            where = f"datasets.{name}.filter.arm"
+            if rule.arm not in [arm.name for arm in self.arms]:
+                raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {', '.join(a.name for a in self.arms)}")
+            if any(self.filter_of(part.source) for part in self.arm(rule.arm).mixture):
+                raise ValueError(f"{where}: {rule.arm!r} learns from filtered images itself; name another arm")
+        return self
+
+    def arm(self, name: str) -> ArmConfig:
+        """The arm called `name`, which must be there."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def filter_of(self, source: str) -> FilterConfig | None:
+        """What is left out of the images that arms mix under the name `source`; None where nothing is."""
+        return self.datasets[source].filter if source in self.datasets else None
 
     def generation(self, dataset: str) -> tuple[GeneratorConfig, GenerateConfig]:
         """The generator and the generate section of a dataset: the recipe's own, with what `datasets` overrides."""

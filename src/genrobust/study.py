@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from genrobust import baselines as baseline_tables
-from genrobust.config import ArmConfig, MixturePart, TrainConfig
+from genrobust.config import ArmConfig, FilterConfig, MixturePart, TrainConfig
 from genrobust.data import (
     REAL,
     RETRIEVED,
@@ -112,7 +112,29 @@ class Study:
         """What the arms mix under the name `source`; see `MixturePart`."""
         if source == REAL:
             return self.data.train
-        return self.datasets[source].images if source in self.datasets else self.retrieved(source)
+        if source not in self.datasets:
+            return self.retrieved(source)
+        rule = self.recipe.filter_of(source)
+        return self.datasets[source].images if rule is None else self._kept(source, rule)
+
+    def _kept(self, source: str, rule: FilterConfig) -> ImageSet:
+        """What the filter of a dataset keeps; made now where it is not there yet."""
+        from genrobust.audit.filtering import kept, read_filter
+        from genrobust.auditing import filter_shards
+
+        dataset = self.datasets[source]
+        images, judge = dataset.images, rule.clip or self.checkpoint(self.recipe.arm(rule.arm), self.recipe.seeds[0])
+        path = self.filter_path(source, rule, judge)
+        if path.exists():
+            return kept(images, read_filter(path))
+        made = filter_shards(dataset.folder, self.data.labels, rule, judge, self.recipe.device, path)
+        self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
+        return kept(images, made)
+
+    def filter_path(self, source: str, rule: FilterConfig, judge: Path) -> Path:
+        """Where the list of what is left out of a dataset lies, or will lie; `judge` is a checkpoint or a CLIP."""
+        known = sorted((p.name, p.stat().st_size) for p in judge.iterdir()) if rule.by == "clip" else judge.name
+        return self.out / "filters" / f"{digest([self.datasets[source].folder.name, rule, known])}.parquet"
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that an arm trains on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +42,9 @@ def steps(study: Study) -> Iterator[Step]:
             yield Step("generate", name, dataset.folder, total, done, "images", missing, dataset.rate_key)
     if any(pending.values()):
         pending |= dict.fromkeys((RETRIEVED, RETRIEVED_BY_CLASS), 1)  # they are matched to what is generated
+    for name in study.datasets:
+        if not pending[name] and not _is_filtered(study, name, pending):
+            pending[name] = 1
     images, unseen = 0, 0
     for what, parts, train, seed in _models(study):
         known = not any(pending.get(part.source) for part in parts)
@@ -54,6 +57,21 @@ def steps(study: Study) -> Iterator[Step]:
         unseen += of_tests if folder is None else study.missing_predictions(folder)
     of = of_classifier(study.recipe.train, study.device)
     yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
+
+
+def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
+    """Whether it is known what the filter of a dataset keeps, or it has none."""
+    rule, recipe = study.recipe.filter_of(name), study.recipe
+    if rule is None:
+        return True
+    if rule.clip is not None:
+        return study.filter_path(name, rule, rule.clip).exists()
+    judge = recipe.arm(rule.arm)
+    if any(pending.get(part.source) for part in judge.mixture):
+        return False
+    train = recipe.train_of(judge)
+    folder = study.checkpoint_folder(study.mixture(judge.mixture, train), train, recipe.seeds[0])
+    return _is_trained(folder) and study.filter_path(name, rule, folder).exists()
 
 
 def _finetunes(study: Study) -> Iterator[Step]:

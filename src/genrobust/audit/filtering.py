@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from genrobust.data import ImageSet, Subset, digest
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock, replacing
+from genrobust.files import lock, make_folder, replacing
 
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
@@ -65,9 +65,15 @@ def below(scores: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def write_filter(
-    folder: Path, images: ImageSet, by: str, scores: np.ndarray, rejected: np.ndarray, rule: str
+    folder: Path,
+    images: ImageSet,
+    by: str,
+    scores: np.ndarray,
+    rejected: np.ndarray,
+    rule: str,
+    path: Path | None = None,
 ) -> Filter:
-    """Write the filter of `images`, whose dataset lies in `folder`, that leaves out `rejected`, bool [N].
+    """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
 
     `rule` says in words what a rejected image falls short of. The file appears whole or not at all.
     """
@@ -85,10 +91,11 @@ def write_filter(
     table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    path = folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
-    with lock(folder), replacing(path) as file:
+    chosen = path or folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
+    make_folder(chosen.parent)
+    with lock(chosen.parent), replacing(chosen) as file:
         file.write(buffer.getvalue())
-    return read_filter(path)
+    return read_filter(chosen)
 
 
 def read_filter(path: Path) -> Filter:
