@@ -15,7 +15,6 @@ from genrobust.config import ArmConfig, FilterConfig, MixturePart, TrainConfig
 from genrobust.data import (
     REAL,
     RETRIEVED,
-    RETRIEVED_BY_CLASS,
     ArmRecord,
     BaselineModel,
     ImageSet,
@@ -274,7 +273,7 @@ class Study:
             _ = dataset.images  # all of them before the first training: what fails, fails early
         summary, rows = self.summary()
         self._say("writing the report")
-        mixed = [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_CLASS})]
+        mixed = [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED})]
         record = StudyRecord(
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
