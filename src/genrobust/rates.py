@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from genrobust.config import FinetuneConfig, GeneratorConfig, TrainConfig
+from genrobust.config import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, ZeroShotConfig
 from genrobust.files import make_folder, replacing
 
 RATES = "rates.json"
 # Images a second of `genrobust run pictograms` on 2 CPU cores, 2026-11-24: what to expect before the first run.
 REFERENCE = {
-    ("generate", "pictograms, 15 steps, cpu"): 14.0,
-    ("generate", "pictograms, 8 steps, cpu"): 26.0,
-    ("train", "resnet10t, 64 px, cpu"): 900.0,
-    ("evaluate", "resnet10t, 64 px, cpu"): 1000.0,
+    ("generate", "pictograms, 15 steps, cpu"): 19.0,
+    ("generate", "pictograms, 8 steps, cpu"): 27.0,
+    ("train", "resnet10t, 64 px, cpu"): 1300.0,
+    ("evaluate", "resnet10t, 64 px, cpu"): 2500.0,
 }
 
 
-def of_generator(generator: GeneratorConfig, device: str) -> str:
-    """What the rate of generating depends on; `device` is "cuda", "mps" or "cpu"."""
-    return f"{generator.model}, {generator.steps} steps, {device}"
+def of_generator(generator: GeneratorConfig, device: str, class_model: ClassModelConfig | None = None) -> str:
+    """What the rate of generating depends on; `device` is "cuda", "mps" or "cpu".
+
+    A `class_model` draws in the place of the generator whose autoencoder it has.
+    """
+    model = generator.model if class_model is None else f"{generator.model}, {_size(class_model)}"
+    return f"{model}, {generator.steps} steps, {device}"
 
 
 def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: str) -> str:
@@ -28,9 +32,19 @@ def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: st
     return f"{generator.model}, {finetune.method}, {device}"
 
 
+def of_class_model(generator: GeneratorConfig, class_model: ClassModelConfig, device: str) -> str:
+    """What the rate of training a class model on the latents of `generator` depends on."""
+    return f"{generator.model}, {_size(class_model)}, {device}"
+
+
 def of_classifier(train: TrainConfig, device: str) -> str:
     """What the rates of training and evaluating depend on."""
     return f"{train.architecture}, {train.image_size} px, {device}"
+
+
+def of_zero_shot(zero_shot: ZeroShotConfig, device: str) -> str:
+    """What the rate of a CLIP's evaluation depends on."""
+    return f"CLIP {zero_shot.clip}, {device}"
 
 
 def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
@@ -62,3 +76,7 @@ def _read(out: Path) -> dict[str, dict[str, float]]:
         return {stage: {of: float(rate) for of, rate in rates.items()} for stage, rates in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # none yet, or damaged: it only tells times
+
+
+def _size(class_model: ClassModelConfig) -> str:
+    return f"DiT of {class_model.depth} x {class_model.width}, patches of {class_model.patch_size}"
