@@ -73,7 +73,7 @@ def test_a_folder_that_means_no_class_is_left_to_the_user(
     assert recipe.data.same_class == {"camra": "?", "x: [y] # 'z'\n": "?"}
     assert 'camra: "?"  # perhaps camera' in text
     assert any("'camra' means no training class (perhaps camera?)" in line for line in lines)
-    with pytest.raises(UserError, match="no training folder"):
+    with pytest.raises(UserError, match="camra: no training folder is filled in; name one"):
         load_data(recipe.data)
     filled = loaded(tmp_path, ["data.same_class={camra: camera, \"x: [y] # 'z'\\n\": ''}"])
     assert len(load_data(filled.data).tests["odd"]) == 4

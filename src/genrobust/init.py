@@ -139,7 +139,9 @@ def write_recipe(
     make_folder(recipe.parent)
     with replacing(recipe) as file:
         file.write(text.encode())
-    say(f"wrote {recipe}. Look it over, then: genrobust run {recipe} --quick")
+    open_ends = list(dict.fromkeys(name for one in found.values() for name in one.unknown))
+    first = f"Fill in data.same_class ({_some(open_ends)})" if open_ends else "Look it over"
+    say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
 
 
 def read_folders(
@@ -292,7 +294,8 @@ def _say_broken(found: Sequence[Found], say: Callable[[str], None]) -> None:
     if len(broken) > BROKEN_SHOWN:
         say(f"and {len(broken) - BROKEN_SHOWN:,} more images that cannot be read")
     if broken:
-        say(f"{len(broken):,} broken images: a run stops at the first that it meets, so mend or remove them before it")
+        what = count(len(broken), "broken image")
+        say(f"{what}: a run stops at the first that it meets, so mend or remove them before it")
 
 
 def _say_generation(images: int, device: str, out: Path, say: Callable[[str], None]) -> None:

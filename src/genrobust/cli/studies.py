@@ -137,7 +137,7 @@ def evaluate(
 
 @command()
 def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
-    """Write the report again, from saved predictions."""
+    """Write the report again; makes what is missing of the study first."""
     study = _study(recipe, sets, out, quick, device)
     steps = _steps(study)
     if any(step.left for step in steps):
