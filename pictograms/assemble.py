@@ -1,9 +1,15 @@
-"""Put the trained parts into one diffusers folder that `StableDiffusionPipeline.from_pretrained` loads as it is.
+"""Put the trained parts into the folders that the package ships; those that are named, so each can be made alone.
 
     python pictograms/assemble.py --vae build/vae/vae --clip build/clip --unet build/unet/unet
+    python pictograms/assemble.py --vision build/vision/clip
+    python pictograms/assemble.py --variation build/variation/unet
 
-UNet and VAE are stored in half precision. The text encoder stays in fp32: transformers would load a half-precision text
-encoder as it is stored and hand fp16 states to a UNet that diffusers loads in fp32.
+`generator` is what `StableDiffusionPipeline.from_pretrained` loads as it is, `clip` what genrobust's audits and filters
+load, `variation` what `StableDiffusionImageVariationPipeline.from_pretrained` loads. The last has a VAE and a vision
+tower of its own: those given beside it, or else those of the two folders that are there.
+
+UNets and VAE are stored in half precision. The encoders stay in fp32: transformers would load half-precision ones as
+they are stored and hand fp16 states to a UNet that diffusers loads in fp32.
 """
 
 from __future__ import annotations
@@ -13,45 +19,118 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from train_unet import SCHEDULE
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+from denoising import SCHEDULE
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    StableDiffusionImageVariationPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+
+from genrobust.clip import embed_classes, embed_images, load_clip
+from genrobust.sources.pictograms import load
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for part in ("vae", "clip", "unet"):
-        parser.add_argument(f"--{part}", type=Path, required=True)
-    parser.add_argument("--out", type=Path, default=ASSETS)
-    args = parser.parse_args()
-    clip = CLIPModel.from_pretrained(args.clip / "clip")
-    tokenizer = CLIPTokenizer.from_pretrained(args.clip / "tokenizer")
-    text = CLIPTextModel(clip.config.text_config)
+def scheduler() -> DPMSolverMultistepScheduler:
+    return DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++", solver_order=2)
+
+
+def half_unet(folder: Path) -> UNet2DConditionModel:
+    return UNet2DConditionModel.from_pretrained(folder).half()
+
+
+def half_vae(folder: Path) -> AutoencoderKL:
+    return AutoencoderKL.from_pretrained(folder).half()
+
+
+def save(pipeline: DiffusionPipeline, folder: Path) -> None:
+    """Write `pipeline` into `folder`, anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def sample(kind: type[DiffusionPipeline], folder: Path, condition: str | Image.Image) -> None:
+    """The pipeline in `folder` loads and samples with nothing said, or this fails here."""
+    loaded = kind.from_pretrained(folder)
+    loaded.set_progress_bar_config(disable=True)
+    image = loaded(condition, num_inference_steps=4, generator=torch.Generator().manual_seed(0)).images[0]
+    print(f"{folder.name}: sampled {image.size[0]}x{image.size[1]}", flush=True)
+
+
+def generator(vae: Path, clip: Path, unet: Path, out: Path) -> None:
+    """The text-to-image pipeline of train_vae.py's, train_clip.py's and train_unet.py's results."""
+    model = CLIPModel.from_pretrained(clip / "clip")
+    text = CLIPTextModel(model.config.text_config)
     wanted = text.state_dict()
     prefix = "text_model." if next(iter(wanted)).startswith("text_model.") else ""
-    text.load_state_dict({f"{prefix}{k}": v for k, v in clip.text_model.state_dict().items()})
+    text.load_state_dict({f"{prefix}{k}": v for k, v in model.text_model.state_dict().items()})
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL.from_pretrained(args.vae).half(),
+        vae=half_vae(vae),
         text_encoder=text,
-        tokenizer=tokenizer,
-        unet=UNet2DConditionModel.from_pretrained(args.unet).half(),
-        scheduler=DPMSolverMultistepScheduler(**SCHEDULE, algorithm_type="dpmsolver++", solver_order=2),
+        tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
+        unet=half_unet(unet),
+        scheduler=scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    shutil.rmtree(args.out / "generator", ignore_errors=True)
-    pipeline.save_pretrained(args.out / "generator", safe_serialization=True)
-    shutil.copyfile(Path(__file__).parent / "generator-card.md", args.out / "generator" / "README.md")
-    # loads and samples with nothing said, or this fails here
-    loaded = StableDiffusionPipeline.from_pretrained(args.out / "generator")
-    loaded.set_progress_bar_config(disable=True)
-    image = loaded("a line icon of a camera", num_inference_steps=4, generator=torch.Generator().manual_seed(0)).images[
-        0
-    ]
-    print(f"sampled {image.size[0]}x{image.size[1]}", flush=True)
+    save(pipeline, out)
+    shutil.copyfile(Path(__file__).parent / "generator-card.md", out / "README.md")
+    sample(StableDiffusionPipeline, out, "a line icon of a camera")
+
+
+def clip(vision: Path, out: Path) -> None:
+    """The CLIP of train_vision.py, with its tokenizer and its image processor."""
+    parts = [kind.from_pretrained(vision) for kind in (CLIPModel, CLIPTokenizer, CLIPImageProcessor)]
+    shutil.rmtree(out, ignore_errors=True)
+    for part in parts:
+        part.save_pretrained(out)
+    loaded, data = load_clip(out), load()
+    images = embed_images(loaded, data.val, batch_size=256)
+    classes = embed_classes(loaded, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
+    hits = (images @ classes.T).argmax(1) == data.val.labels
+    print(f"{out.name}: names {100 * hits.mean():.1f} % of the real validation images", flush=True)
+
+
+def variation(vae: Path, vision: Path, unet: Path, out: Path) -> None:
+    """The image-conditioned pipeline of train_variation.py's UNet, with the tower and the VAE it was trained with."""
+    pipeline = StableDiffusionImageVariationPipeline(
+        vae=half_vae(vae),
+        image_encoder=CLIPVisionModelWithProjection.from_pretrained(vision),
+        unet=half_unet(unet),
+        scheduler=scheduler(),
+        safety_checker=None,
+        feature_extractor=CLIPImageProcessor.from_pretrained(vision),
+        requires_safety_checker=False,
+    )
+    save(pipeline, out)
+    sample(StableDiffusionImageVariationPipeline, out, load().val.image(0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for part in ("vae", "clip", "unet", "vision", "variation"):
+        parser.add_argument(f"--{part}", type=Path)
+    parser.add_argument("--out", type=Path, default=ASSETS)
+    args = parser.parse_args()
+    whole = [args.clip, args.unet]
+    if any(whole) and not all([args.vae, *whole]):
+        parser.error("the generator is made of --vae, --clip and --unet")
+    if not any([*whole, args.vision, args.variation]):
+        parser.error("name what to assemble: --vae, --clip and --unet, or --vision, or --variation")
+    if all(whole):
+        generator(args.vae, *whole, args.out / "generator")
+    if args.vision:
+        clip(args.vision, args.out / "clip")
+    if args.variation:
+        parts = (args.vae or args.out / "generator" / "vae", args.vision or args.out / "clip")
+        variation(*parts, args.variation, args.out / "variation")
 
 
 if __name__ == "__main__":

@@ -62,6 +62,9 @@ def assembled(text: CLIPTextModel, tokenizer: CLIPTokenizer) -> CLIPModel:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--from", dest="start", type=Path, help="an earlier CLIP with this text tower: its vision tower"
+    )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
@@ -74,6 +77,9 @@ def main() -> None:
     text = CLIPTextModel.from_pretrained(GENERATOR / "text_encoder").eval()
     torch.manual_seed(0)
     model = assembled(text, tokenizer)
+    if args.start:
+        earlier = CLIPModel.from_pretrained(args.start).state_dict()
+        model.load_state_dict({k: v for k, v in earlier.items() if not k.startswith("text_model.")}, strict=False)
     style_of = np.array([WILD.index(s) for s in styles])
     groups = [captions(p, s) for p in prompts for s in WILD]  # a list of captions a (class, style)
     first = np.cumsum([0] + [len(group) for group in groups])
