@@ -30,7 +30,16 @@ from genrobust.generate import finetune as finetuning
 from genrobust.generate import objective
 from genrobust.generate.finetune import finetune, finetune_job
 from genrobust.generate.locate import embedded_generator
-from genrobust.generate.objective import Batch, Examples, losses, noise_schedule, snr_weights, target, told_captions
+from genrobust.generate.objective import (
+    Batch,
+    CaptionCondition,
+    Examples,
+    losses,
+    noise_schedule,
+    snr_weights,
+    target,
+    told_captions,
+)
 from genrobust.generate.pipeline import Generator, load_generator
 from genrobust.generate.tuning import Tuning
 
@@ -153,7 +162,10 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Generator:
 
 
 def examples(generator: Generator, images: ImageSet, **changes: Any) -> Examples:
-    return Examples(generator, images, told_captions(images, captions), settings(batch_size=32, **changes))
+    config = settings(batch_size=32, **changes)
+    return Examples(
+        generator, images, CaptionCondition(generator, images, told_captions(images, captions), config), config
+    )
 
 
 def means(generator: Generator, images: ImageSet, mirrored: bool = False) -> torch.Tensor:
@@ -391,7 +403,7 @@ def test_the_averaged_weights_are_those_saved(
 
     def keep(self: Tuning) -> None:
         update(self)
-        after.append({name: value.detach().clone() for name, value in self.unet.state_dict().items()})
+        after.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
 
     monkeypatch.setattr(Tuning, "_update", keep)
     out = run(base, images, tmp_path / "out", ema_decay=ema_decay)
@@ -444,7 +456,7 @@ def test_it_learns_what_it_is_shown(base: Path, images: ImageSet, tmp_path: Path
     def unseen_loss() -> float:
         with torch.no_grad():
             batches = [run_of.examples.batch(1, step) for step in range(4)]
-            return float(torch.cat([losses(run_of.unet, run_of.schedule, b, 5.0) for b in batches]).mean())
+            return float(torch.cat([losses(run_of.model, run_of.schedule, b, 5.0) for b in batches]).mean())
 
     before = unseen_loss()
     run_of.work()

@@ -87,6 +87,18 @@ def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     ]
 
 
+def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("genrobust.generate.locate.embedded", lambda part: tmp_path / part)
+    for part, kind, modes in (("variation", "variation", ["images"]), ("generator", "sd", ["labels", "labels+images"])):
+        for mode in modes:
+            with pytest.raises(UserError, match=f"pictograms: the package comes without it: .*{part} is not there"):
+                locate(GeneratorConfig(mode=mode))
+        shutil.copytree(folder_of(kind), tmp_path / part)
+        assert [locate(GeneratorConfig(mode=mode)) for mode in modes] == [("pictograms", tmp_path / part)] * len(modes)
+    fallback = GeneratorConfig(mode="images", alternatives=(str(folder_of("variation")),))
+    assert locate(fallback) == ("pictograms", tmp_path / "variation")
+
+
 def test_identity_is_the_weights_and_the_settings_not_the_place(generator_folder, copy, tmp_path):
     moved = shutil.move(copy, tmp_path / "elsewhere" / generator_folder.name)
     one, other = identity(config(generator_folder)), identity(config(moved))

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from genrobust.config import FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, digest
 from genrobust.devices import resolve_device, set_threads
-from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.errors import UserError
 from genrobust.generate.objective import Captions, told_captions
 from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
-from genrobust.generate.tuned import STATE, is_finished, save_full, save_lora, save_record
+from genrobust.generate.training import Training, train_once
+from genrobust.generate.tuned import save_full, save_lora
 from genrobust.generate.tuning import Tuning
-
-FORMAT = 1  # of the record beside the weights
-VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
 
 
 def finetune(
@@ -53,24 +45,17 @@ def finetune(
     chosen = resolve_device(device)
     set_threads(threads)
     job = finetune_job(base, images, captions, config, seed, chosen.type, threads)
-    make_folder(out)
-    with lock(out):
-        if is_finished(out, job):
-            return out
-        remove_leftovers(out)
-        with _memory_explained(config, chosen):
-            run = Tuning(_load(base, chosen), images, told_captions(images, captions), config, seed, out, job)
-            run.resume()
-            run.work()
-            unet = run.averaged()
+
+    def begin() -> Tuning:
+        return Tuning(_load(base, chosen), images, told_captions(images, captions), config, seed, out, job)
+
+    def save(tuning: Training) -> None:
         if config.method == "lora":
-            save_lora(out, unet)
+            save_lora(out, tuning.model)
         else:
-            save_full(out, locate(base)[1], base.variant, unet)
-        versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
-        save_record(out, {"format": FORMAT, **job, **versions})
-        (out / STATE).unlink(missing_ok=True)
-    return out
+            save_full(out, locate(base)[1], base.variant, tuning.model)
+
+    return train_once(out, job, config, chosen, begin, save)
 
 
 def finetune_job(
@@ -129,21 +114,3 @@ def _load(base: GeneratorConfig, device: torch.device) -> Generator:
             f"{generator.id} draws from more than text (an inpainting model?): name a plain text-to-image one"
         )
     return generator
-
-
-@contextmanager
-def _memory_explained(config: FinetuneConfig, device: torch.device) -> Iterator[None]:
-    """Turn running out of memory into GenrobustError that says what takes less."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not should_reduce_batch_size(error):
-            raise
-        each = math.ceil(config.batch_size / config.accumulate)
-        checkpointing = "" if config.gradient_checkpointing else "turn finetune.gradient_checkpointing on, "
-        lora = "" if config.method == "lora" else "set finetune.method to lora, "
-        raise GenrobustError(
-            f"out of memory on {device} at {each} images at once: raise finetune.accumulate (now {config.accumulate}), "
-            f"which takes the same batch in more parts, {checkpointing}{lora}or lower finetune.batch_size, "
-            "generator.width and generator.height"
-        ) from error

@@ -1,11 +1,9 @@
-"""Finds generators and LoRAs by name, folder or hub id, and knows them by the hash of their weights."""
+"""Finds generators and LoRAs by name, folder or hub id."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
@@ -13,16 +11,16 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import snapshot_download
 
 from genrobust.config import GeneratorConfig, LoraConfig
+from genrobust.embedded import EMBEDDED, absent, embedded
 from genrobust.errors import UserError
 
-EMBEDDED = "pictograms"
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 log = logging.getLogger(__name__)
 
 
-def embedded_generator() -> Path:
-    """The folder of the generator that comes with the package."""
-    return Path(str(resources.files("genrobust") / "assets" / "generator"))
+def embedded_generator(mode: str = "labels") -> Path:
+    """The folder of the generator that comes with the package: of that for `mode`, where it has one of its own."""
+    return embedded("variation" if mode == "images" else "generator")
 
 
 def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
@@ -33,7 +31,7 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
     """
     reasons: list[str] = []
     for model in (config.model, *config.alternatives):
-        folder = embedded_generator() if model == EMBEDDED else Path(model).expanduser()
+        folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
         id = model if model == EMBEDDED else folder.resolve().name
         if not folder.exists():
             try:
@@ -83,32 +81,9 @@ def refuse_pickles(part: Path) -> None:
         raise UserError(f"{part} {_A_PICKLE}")
 
 
-def hash_folder(folder: Path) -> str:
-    """SHA-256, in hex, over what a generator's folder is made of: weights, configurations, tokenizer.
-
-    Read once a process for files that do not change.
-    """
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
-    return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256, in hex, of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache
-def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
-    total = hashlib.sha256()
-    for path, _ in files:
-        total.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
-    return total.hexdigest()
-
-
 def _download(model: str, config: GeneratorConfig) -> Path:
     if model == EMBEDDED:
-        raise FileNotFoundError(f"the package comes without it: {embedded_generator()} is not there")
+        raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):
         raise FileNotFoundError("there is no such folder")
     return Path(

@@ -1,22 +1,21 @@
-"""What one step of fine-tuning learns from, and how wrong a UNet is about it."""
+"""What one step of training a diffusion model learns from, and how wrong the model is about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from diffusers import DDPMScheduler
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.training_utils import compute_snr
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genrobust.config import FinetuneConfig
+from genrobust.config import DiffusionTraining, FinetuneConfig
 from genrobust.data import ImageSet, hashed_seed
 from genrobust.errors import UserError
 from genrobust.generate.pipeline import Generator
@@ -24,6 +23,7 @@ from genrobust.progress import progress_bar
 
 Captions = Callable[[int, str], Sequence[str]]  # of an image's label and style: what may be said of it
 Told = Mapping[tuple[int, str], tuple[str, ...]]  # the captions of each label and style that occurs
+Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
@@ -33,7 +33,10 @@ ENCODED_TEXTS = 64  # go through the text encoder at once
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step sees: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], `context` [B, T, D]."""
+    """What a step sees: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], and their `context`.
+
+    That is what the model draws by: the states of a text encoder [B, T, D], or class numbers, int64 [B].
+    """
 
     latents: Tensor
     noise: Tensor
@@ -62,49 +65,47 @@ def told_captions(images: ImageSet, captions: Captions) -> dict[tuple[int, str],
     return told
 
 
+class Condition(Protocol):
+    """What a model draws each of the images by."""
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """The context of the images of these numbers, int64 [B]; what is random about it comes from `source`."""
+        ...
+
+
 class Examples:
-    """The real images as a UNet learns them: their latents, and the encoded captions that may be said of them.
+    """The real images as a model learns them: their latents, and what it draws each by.
 
     Both are encoded once and kept in memory where they fit, each on its own, and else whenever a batch asks for them.
     """
 
-    def __init__(self, generator: Generator, images: ImageSet, told: Told, config: FinetuneConfig) -> None:
-        self._images, self._config = images, config
-        self._pipeline, self._device = generator.pipeline, generator.device
+    def __init__(self, generator: Generator, images: ImageSet, condition: Condition, config: DiffusionTraining) -> None:
+        self._images, self._condition, self._config = images, condition, config
+        self._vae, self._device = generator.pipeline.vae, generator.device
         self._size = (generator.width, generator.height)
         self._steps = generator.pipeline.scheduler.config.num_train_timesteps
-        self._texts = list(dict.fromkeys(["", *(text for texts in told.values() for text in texts)]))
-        places = {text: place for place, text in enumerate(self._texts)}
-        pairs = zip(images.labels.tolist(), images.styles, strict=True)
-        self._choices = [[places[text] for text in told[pair]] for pair in pairs]
         views = 2 * len(images) if config.flip else len(images)
         chunk = max(1, ENCODED_PIXELS // (generator.width * generator.height))
         self._posteriors = _Encoded("encoding images", "images", views, self._encode_views, chunk)
-        self._contexts = _Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
 
     def batch(self, seed: int, step: int) -> Batch:
-        """Batch `step`, a pure function of (`seed`, `step`): images with replacement, a caption, flip, time and noise.
+        """Batch `step`, a pure function of (`seed`, `step`): images with replacement, context, flip, time and noise.
 
         Drawn on the CPU, where it lies, so that every device sees the same.
         """
-        source = torch.Generator().manual_seed(hashed_seed(seed, "finetune", step))
-        size = self._config.batch_size
-        images = torch.randint(len(self._choices), (size,), generator=source)
-        turns = torch.randint(1 << 31, (size,), generator=source).tolist()
-        silent = (torch.rand(size, generator=source) < self._config.caption_dropout).tolist()
-        flipped = torch.randint(2, (size,), generator=source) if self._config.flip else 0
-        timesteps = torch.randint(self._steps, (size,), generator=source)
-        texts = []
-        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
-            choices = self._choices[image]
-            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
-        latents = self._latents(images + len(self._choices) * flipped, source)
+        config = self._config
+        source = torch.Generator().manual_seed(hashed_seed(seed, config.section, step))
+        images = torch.randint(len(self._images), (config.batch_size,), generator=source)
+        context = self._condition.draw(images, source)
+        flipped = torch.randint(2, images.shape, generator=source) if config.flip else 0
+        timesteps = torch.randint(self._steps, images.shape, generator=source)
+        latents = self._latents(images + len(self._images) * flipped, source)
         noise = torch.randn(latents.shape, generator=source)
-        return Batch(latents, noise, timesteps, self._contexts[torch.tensor(texts)])
+        return Batch(latents, noise, timesteps, context)
 
     def _latents(self, views: Tensor, source: torch.Generator) -> Tensor:
-        """A sample of each view's posterior, as the UNet sees it: float32 [B, C, h, w]."""
-        config = self._pipeline.vae.config
+        """A sample of each view's posterior, as the model sees it: float32 [B, C, h, w]."""
+        config = self._vae.config
         sample = DiagonalGaussianDistribution(self._posteriors[views]).sample(source)
         return (sample - (config.shift_factor or 0.0)) * config.scaling_factor
 
@@ -114,21 +115,55 @@ class Examples:
         with ThreadPoolExecutor() as pool:
             pixels = torch.from_numpy(np.stack(list(pool.map(self._view, views))))
         inputs = pixels.permute(0, 3, 1, 2).to(self._device, torch.float32) / 127.5 - 1
-        return self._pipeline.vae.encode(inputs).latent_dist.parameters.float().cpu()
+        return self._vae.encode(inputs).latent_dist.parameters.float().cpu()
 
     def _view(self, view: int) -> np.ndarray:
         flipped, index = divmod(view, len(self._images))
         image = ImageOps.fit(self._images.image(index), self._size, Image.Resampling.BICUBIC)
         return np.asarray(ImageOps.mirror(image) if flipped else image)
 
+
+class CaptionCondition:
+    """One of the captions that may be said of each image, encoded; `caption_dropout` of them are empty."""
+
+    def __init__(self, generator: Generator, images: ImageSet, told: Told, config: FinetuneConfig) -> None:
+        self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, config.caption_dropout
+        self._texts = list(dict.fromkeys(["", *(text for texts in told.values() for text in texts)]))
+        places = {text: place for place, text in enumerate(self._texts)}
+        pairs = zip(images.labels.tolist(), images.styles, strict=True)
+        self._choices = [[places[text] for text in told[pair]] for pair in pairs]
+        self._contexts = _Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """The text encoder's states [B, T, D]."""
+        turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
+        silent = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
+        texts = []
+        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
+            choices = self._choices[image]
+            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
+        return self._contexts[torch.tensor(texts)]
+
     @torch.inference_mode()
     def _encode_texts(self, places: Sequence[int]) -> Tensor:
-        """The text encoder's states [B, T, D]."""
         texts = [self._texts[place] for place in places]
         found, _ = self._pipeline.encode_prompt(
             texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )
         return found.float().cpu()
+
+
+class ClassCondition:
+    """The number of each image's class; `dropout` of them are `null`, which stands for none."""
+
+    def __init__(self, images: ImageSet, null: int, dropout: float) -> None:
+        self._numbers = torch.tensor(images.labels.tolist())
+        self._null, self._dropout = null, dropout
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """Class numbers, int64 [B]."""
+        dropped = torch.rand(images.shape, generator=source) < self._dropout
+        return self._numbers[images].masked_fill(dropped, self._null)
 
 
 class _Encoded:
@@ -172,14 +207,14 @@ def noise_schedule(scheduler_config: Any) -> Schedule:
 
 
 def target(schedule: Schedule, batch: Batch) -> Tensor:
-    """What the UNet is to answer, [B, C, h, w]: the noise, or the velocity of Salimans and Ho (2022)."""
+    """What the model is to answer, [B, C, h, w]: the noise, or the velocity of Salimans and Ho (2022)."""
     if schedule.config.prediction_type == "epsilon":
         return batch.noise
     return schedule.get_velocity(batch.latents, batch.noise, batch.timesteps)
 
 
 def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) -> Tensor:
-    """Min-SNR weights [B] of squared errors (Hang et al. 2023): min(SNR, `min_snr`) / SNR for a UNet that answers with
+    """Min-SNR weights [B] of squared errors (Hang et al. 2023): min(SNR, `min_snr`) / SNR for a model that answers with
     the noise, / (SNR + 1) with the velocity. Ones for None.
     """
     if min_snr is None:
@@ -188,9 +223,9 @@ def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) ->
     return snr.clamp(max=min_snr) / (snr if schedule.config.prediction_type == "epsilon" else snr + 1)
 
 
-def losses(unet: UNet2DConditionModel, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
+def losses(model: Model, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
     """The weighted squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
-    answer = unet(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
+    answer = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
     errors = (answer.float() - target(schedule, batch)).square().mean((1, 2, 3))
     return errors * snr_weights(schedule, batch.timesteps, min_snr)

@@ -19,9 +19,10 @@ from torch import nn
 
 from genrobust.config import GeneratorConfig
 from genrobust.errors import GenrobustError, UserError
-from genrobust.generate.locate import find_generator, find_lora, hash_file, hash_folder, refuse_pickles
+from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
 from genrobust.generate.modes import MODES
+from genrobust.hashing import hash_file, hash_folder
 
 INDEX = "model_index.json"
 
@@ -79,8 +80,13 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     if config.lora is not None:
         lora, file = find_lora(config.lora)
         found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
+    return {**found, **sampling(config)}
+
+
+def sampling(config: GeneratorConfig) -> dict[str, Any]:
+    """How a generator is drawn from, whichever it is, as flat JSON; what the mode does not use is left out."""
     where_from = {"model", "alternatives", "revision", "variant", "lora"}
-    return {**found, **config.model_dump(mode="json", exclude={*where_from, *config.unused})}
+    return config.model_dump(mode="json", exclude={*where_from, *config.unused})
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:

@@ -53,7 +53,7 @@ class Plan:
         self.labels = labels
         self.per_class = per_class
         self.data_seed = data_seed
-        self._templates = _templates(prompts, labels)
+        self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
         self._hands = [deal(t, data_seed, c.id) for t, c in zip(self._templates, labels.classes, strict=True)]
         self._sources = None if sources is None else _Sources(sources, labels, data_seed)
@@ -129,10 +129,8 @@ class _Sources:
         return order[place]
 
 
-def _templates(prompts: PromptConfig | None, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """The templates of each class."""
-    if prompts is None:
-        return [NO_TEXT] * len(labels)
+def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
+    """The templates of each class. Raises UserError where they are not usable."""
     if prompts.file is not None:
         return read_listed(prompts.file, labels)
     return [templates_of(prompts)] * len(labels)

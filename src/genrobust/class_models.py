@@ -1,0 +1,46 @@
+"""A class-conditional generator trained from scratch on a recipe's real images, in a folder named after its job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from genrobust.config import ClassModelConfig, GeneratorConfig
+from genrobust.data import ImageSet, LabelSpace, StudyData, digest
+from genrobust.devices import resolve_device
+from genrobust.errors import UserError
+from genrobust.recipe import Recipe
+
+
+def class_model_folder(recipe: Recipe, data: StudyData, out: Path) -> Path:
+    """Where the class model lies, or will lie, below `out`. Raises as `class_model` does for a wrong recipe."""
+    from genrobust.generate.class_model import class_model_job
+
+    device = resolve_device(recipe.device).type
+    return out / "class-models" / digest(class_model_job(*_what(recipe, data), device, recipe.threads))
+
+
+def class_model(recipe: Recipe, data: StudyData, out: Path, say: Callable[[str], None] = lambda line: None) -> Path:
+    """The folder of the class model below `out`, trained now where it is not there or not finished.
+
+    A recipe without the section class_model is taken with that section's defaults. `say` is told, in a line, what
+    begins. Raises UserError where the recipe has no generator, and as `generate.class_model.train_class_model` does.
+    """
+    from genrobust.generate.class_model import train_class_model
+    from genrobust.generate.tuned import record_of
+
+    what, folder = _what(recipe, data), class_model_folder(recipe, data, out)
+    if not record_of(folder, ClassModelConfig).exists():
+        _, images, labels, config, _ = what
+        say(
+            f"training a class model on {len(images):,} images of {len(labels)} classes, {config.steps} steps, {folder}"
+        )
+    return train_class_model(*what, folder, recipe.device, recipe.threads)
+
+
+def _what(recipe: Recipe, data: StudyData) -> tuple[GeneratorConfig, ImageSet, LabelSpace, ClassModelConfig, int]:
+    """What a class model depends on beside the machine, in the order in which `train_class_model` takes it."""
+    if recipe.generator is None:
+        raise UserError(f"{recipe.name} has no generator to take the autoencoder from: name one under generator.model")
+    config = recipe.class_model or ClassModelConfig()
+    return recipe.generator, data.train, data.labels, config, recipe.data_seed
