@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from genrobust.config import GeneratorConfig
 from genrobust.errors import UserError
 from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
@@ -69,6 +70,21 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
         ({"datasets": {"few": {"filter": {"drop": 0.1, "by": "clip"}}}}, "the key clip, a folder, goes with by: clip"),
         ({"datasets": {"few": {"filter": {"drop": 0.1, "arm": "x"}}}}, "datasets.few.filter.arm: no arm 'x'"),
         ({"datasets": {"few": {}}, "generator": None}, "each changes the recipe's generator, and there is none"),
+        ({"datasets": {"own": {"from_scratch": True}}, "generator": None}, "and there is none"),
+        ({"datasets": {"own": {"from_scratch": True, "finetuned": True}}}, "two ways to a generator: choose one"),
+        (
+            {"datasets": {"own": {"from_scratch": True, "generator": {"model": "x"}}}},
+            "datasets.own: generator.model: from_scratch trains its own generator",
+        ),
+        (
+            {"datasets": {"own": {"from_scratch": True, "generator": {"mode": "images"}}}},
+            "datasets.own: generator.mode: from_scratch draws in mode class, not images",
+        ),
+        ({"datasets": {"own": {"from_scratch": True, "generator": {"width": 64}}}}, "mode class does not use the key"),
+        ({"class_model": {"deep": 3}}, "unknown key class_model.deep; did you mean depth?"),
+        ({"class_model": {"width": 100, "heads": 3}}, "class_model: width is 100: it must be a multiple of heads (3)"),
+        ({"class_model": {"steps": 9, "warmup_steps": 9}}, "class_model: warmup_steps is 9 of 9 steps"),
+        ({"finetune": {"step": 3}}, "unknown key finetune.step; did you mean steps?"),
         ({"arms": [{"name": "real", "mixture": "reel"}]}, "no source 'reel'; there are generated, real, retrieved"),
         ({"reference": "none"}, "'none' is no arm; the arms are real"),
         ({"seeds": [1, 1]}, "each once"),
@@ -80,6 +96,24 @@ def test_what_is_wrong_is_named(change: dict[str, Any], said: str) -> None:
         parse_recipe(SMALL | change, where="mine.yaml")
     assert said in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
+
+
+def test_a_dataset_takes_over_what_its_mode_uses() -> None:
+    generator = {"steps": 9, "guidance_scale": 2.5, "width": 64, "height": 64, "lora": "some.safetensors"}
+    datasets = {
+        "scratch": {"from_scratch": True},
+        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}},
+        "redrawn": {"generator": {"mode": "labels+images", "strength": 0.4}},
+    }
+    recipe = parse_recipe(SMALL | {"generator": generator, "datasets": datasets})
+    own = recipe.generation("scratch")[0]
+    assert (own.mode, own.steps, own.guidance_scale, own.width, own.lora) == ("class", 9, 2.5, None, None)
+    assert recipe.generation("more")[0].guidance_scale == 4.0
+    redrawn = recipe.generation("redrawn")[0]
+    assert (redrawn.width, redrawn.strength, redrawn.lora) == (64, 0.4, recipe.generation("generated")[0].lora)
+    back = {"mode": "labels+images", "strength": 0.4}
+    other = parse_recipe(SMALL | {"generator": back, "datasets": {"plain": {"generator": {"mode": "labels"}}}})
+    assert other.generation("plain")[0] == GeneratorConfig()
 
 
 def test_everything_wrong_is_told_at_once() -> None:

@@ -15,11 +15,12 @@ import genrobust
 
 ROOT = Path(genrobust.__file__).parent
 GROUND = {
-    *("", "data", "errors", "config", "recipe", "store", "models", "clip", "files", "devices", "scales", "progress")
+    *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
+    *("models", "clip", "files", "devices", "scales", "progress"),
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute"}
 ABOVE = (
-    {"audit_page", "baselines", "doctor", "finetuning", "gallery", "naming", "published", "rates"},
+    {"audit_page", "baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "published", "rates"},
     {"auditing", "er", "timing"},
     {"generating"},
     {"study"},

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.config import GeneratorConfig, TrainConfig
-from genrobust.rates import RATES, likely_rate, measured_rate, of_classifier, of_generator, remember_rate
+from genrobust.config import ClassModelConfig, GeneratorConfig, TrainConfig
+from genrobust.rates import (
+    RATES,
+    likely_rate,
+    measured_rate,
+    of_class_model,
+    of_classifier,
+    of_generator,
+    remember_rate,
+)
 from genrobust.recipe import load_recipe
 
 
@@ -20,6 +28,15 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
     assert measured_rate(tmp_path / "runs", "train", of_classifier(large, "cpu")) == 30.0
     assert measured_rate(tmp_path / "runs", "train", of_classifier(small, "cuda")) is None
     assert measured_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), "cpu")) is None
+
+
+def test_a_class_model_has_rates_of_its_own_by_its_size() -> None:
+    generator, small, large = GeneratorConfig(), ClassModelConfig(depth=2), ClassModelConfig(depth=3)
+    of_drawing = {of_generator(generator, "cpu", model) for model in (None, small, large)}
+    of_training = {of_class_model(generator, model, "cpu") for model in (small, large)}
+    assert len(of_drawing | of_training) == 5
+    same = small.model_copy(update={"steps": 3, "learning_rate": 1.0})  # neither changes how long a step takes
+    assert of_class_model(generator, same, "cpu") in of_training
 
 
 def test_before_the_first_run_the_reference_machine_tells(tmp_path: Path) -> None:

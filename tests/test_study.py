@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from genrobust.config import FilterConfig
 from genrobust.errors import UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -87,6 +90,58 @@ def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) 
     assert len(set(before.values())) == 3
 
 
+def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study], tmp_path: Path) -> None:
+    judge, made = tmp_path / "clip", study()
+    judge.mkdir()
+    rule = FilterConfig(by="clip", clip=str(judge), drop=0.5)
+    found = []
+    for nanoseconds, weights in enumerate((b"one", b"two")):
+        (judge / "model.safetensors").write_bytes(weights)
+        os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
+        found.append(made.filter_path("sure", rule, judge))
+    assert found[0] != found[1]
+
+
 def test_an_unknown_dataset_is_named(study: Callable[..., Study]) -> None:
     with pytest.raises(UserError, match="no dataset 'plane'; there are generated, plain, redrawn, sure, unused"):
         study().dataset("plane")
+
+
+def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
+    def study(**change: object) -> Study:
+        own = {
+            "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
+            "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1},
+            "datasets": {"scratch": {"from_scratch": True, "generate": {"per_class": 1}}},
+            "arms": [{"name": "real", "mixture": "real"}, {"name": "scratch", "mixture": "scratch"}],
+        }
+        return Study(parse_recipe(RECIPE | own | change), tmp_path)
+
+    first = study()
+    before = list(steps(first))
+    assert [(s.stage, s.total, s.done, s.left) for s in before[:2]] == [
+        ("class model", 3, 0, 12),
+        ("generate", 100, 0, 100),
+    ]
+    first.run()
+    folder = before[0].folder
+    assert folder is not None and folder.parent == tmp_path / "class-models"
+    record = json.loads((folder / "class_model.json").read_text())
+    assert (record["base"], record["images_fingerprint"]) == ("pictograms", first.data.train.fingerprint)
+    images = first.datasets["scratch"].images
+    assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
+    assert set(images.metadata()["prompt"].to_pylist()) == {""}
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    assert set(rates["class model"]) == {"pictograms, DiT of 1 x 16, patches of 1, cpu"}
+    assert set(rates["generate"]) == {"pictograms, DiT of 1 x 16, patches of 1, 2 steps, cpu"}
+
+    made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
+    again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
+    assert all(step.left == 0 for step in steps(again))
+    again.run()
+    assert {stage: files(tmp_path / stage) for stage in made} == made
+
+    other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
+    assert [step.done for step in steps(other)][:2] == [0, 0]  # another model draws another dataset
+    assert other.datasets["scratch"].folder != first.datasets["scratch"].folder

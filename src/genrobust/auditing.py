@@ -16,6 +16,7 @@ from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
 from genrobust.audit_page import write_page
+from genrobust.clip import find_clip
 from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
@@ -46,7 +47,7 @@ def audit(
     tests: Sequence[str] = (),
     wild: str | None = None,
     classifier: Path | None = None,
-    clip: Path | None = None,
+    clip: str | Path | None = None,
     allow_leaks: Sequence[str] = (),
     out: Path | None = None,
     device: str = "auto",
@@ -55,16 +56,17 @@ def audit(
     """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
 
     `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
-    test sets along. `tests` are ``NAME=DIR``. Writes audit.html and audit.json into `out`, by default ``audit-<name>``
-    beside the dataset. Raises UserError for what cannot be opened, for an `out` inside the dataset, and for a name in
-    `allow_leaks` that is no test set.
+    test sets along. `tests` are ``NAME=DIR``. `clip` is a folder, or "pictograms" for the embedded one. Writes
+    audit.html and audit.json into `out`, by default ``audit-<name>`` beside the dataset. Raises UserError for what
+    cannot be opened, for an `out` inside the dataset, and for a name in `allow_leaks` that is no test set.
     """
     folder = _results_folder(dataset, out)
+    judge = None if clip is None else find_clip(clip)
     sets = open_sets(dataset, against, tests, wild)
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    found = measure(sets, Models(classifier, clip, resolve_device(device)), say)
+    found = measure(sets, Models(classifier, judge, resolve_device(device)), say)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if _is_recipe(dataset) else Path(dataset).resolve().name
     files = write_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
@@ -74,7 +76,7 @@ def audit(
 def filter_dataset(
     dataset: Path,
     by: str,
-    model: Path,
+    model: str | Path,
     drop: float | None = None,
     threshold: float | None = None,
     against: str | None = None,
@@ -92,7 +94,8 @@ def filter_dataset(
     if by not in _SCORES:
         raise UserError(f"--by {by}: filter by {' or by '.join(_SCORES)}")
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    return _filter(dataset, open_sets(str(dataset), against), by, model, drop, threshold, device)
+    folder = find_clip(model) if by == "clip" else Path(model)
+    return _filter(dataset, open_sets(str(dataset), against), by, folder, drop, threshold, device)
 
 
 def filter_shards(

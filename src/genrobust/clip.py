@@ -16,6 +16,7 @@ from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.data import ImageSet
+from genrobust.embedded import EMBEDDED, absent, embedded
 from genrobust.errors import UserError
 from genrobust.models import batches
 
@@ -43,6 +44,19 @@ class Clip:
     def logit_scale(self) -> float:
         """What cosines are multiplied with to become logits."""
         return float(self.model.logit_scale.detach().exp())
+
+
+def find_clip(clip: str | Path) -> Path:
+    """The folder that `clip` names: itself, or that of the CLIP that comes with the package ("pictograms").
+
+    Raises UserError where the package comes without.
+    """
+    if str(clip) != EMBEDDED:
+        return Path(clip).expanduser()
+    folder = embedded("clip")
+    if not folder.exists():
+        raise UserError(f"there is no CLIP {EMBEDDED}: {absent(folder)}; name the folder of another")
+    return folder
 
 
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
@@ -115,6 +129,12 @@ def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) ->
 
     The zero-shot classifier of Radford et al. 2021.
     """
-    texts = [template.replace("{}", name, 1) for name in names for template in templates]
-    means = embed_texts(clip, texts).reshape(len(names), len(templates), -1).mean(axis=1)
+    return embed_ensembles(clip, [[template.replace("{}", name, 1) for template in templates] for name in names])
+
+
+def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
+    embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
+    ends = np.cumsum([len(of_class) for of_class in texts])[:-1]
+    means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends)])
     return means / np.linalg.norm(means, axis=1, keepdims=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -114,7 +114,7 @@ class LoraConfig(Section):
 
 
 # What each mode of GeneratorConfig leaves unused: set to anything but its default, it is refused.
-_UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
+UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
     "labels": ("strength",),
     "images": ("strength", "lora"),
     "labels+images": (),
@@ -128,8 +128,8 @@ class GeneratorConfig(Section):
     `mode` is what an image is made from: `labels` (a prompt with the class's name), `images` (a real image of the
     class, through its CLIP embedding), `labels+images` (a prompt, beginning at a real image that is noised by
     `strength`: near 0 keeps it, 1 ignores it), or `class` (the class's number alone, for a class-conditional model).
-    `model` is "pictograms" (the embedded one), a folder, or a hub id; `alternatives` are tried in order where it is not
-    to be had. None keeps the pipeline's own value.
+    `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order
+    where it is not to be had. None keeps the pipeline's own value.
 
     `safety_checker` is off: whatever the generator draws enters the dataset, and a generator trained on web images may
     draw what is not fit to be seen or published. On, what the generator's own checker flags is drawn again, wrongly
@@ -170,7 +170,7 @@ class GeneratorConfig(Section):
     @property
     def unused(self) -> tuple[str, ...]:
         """The keys that the mode does not use; they decide no image."""
-        return _UNUSED_BY_MODE[self.mode]
+        return UNUSED_BY_MODE[self.mode]
 
     @property
     def reads_text(self) -> bool:
@@ -238,36 +238,78 @@ class TrainConfig(Section):
     save_every: Positive = 200  # steps; a killed run loses at most these
 
 
-class FinetuneConfig(Section):
-    """How the generator's UNet is fine-tuned on the real training images.
+class DiffusionTraining(Section):
+    """How a diffusion model is trained on the real training images; `section` is its key in a recipe, `noun` its name.
 
-    `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
-    and saves them alone. Captions are the recipe's own prompts; `caption_dropout` of them are empty, so that guidance
-    goes on working. The defaults are for the embedded generator.
+    The defaults are for the embedded generator.
     """
 
-    method: Literal["full", "lora"] = "full"
+    section: ClassVar[str]
+    noun: ClassVar[str]
+
     steps: Positive = 700
     batch_size: Positive = 64
-    accumulate: Positive = 1  # parts that a batch passes the UNet in: the same gradients, less memory
+    accumulate: Positive = 1  # parts that a batch passes the model in: the same gradients, less memory
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_steps: Annotated[int, Field(ge=0)] = 50
-    caption_dropout: Fraction = 0.1
     min_snr: Annotated[float, Field(gt=0)] | None = 5.0  # None weighs all noise levels alike
     ema_decay: Fraction = 0.999  # 0 turns the weight average off; early steps average over fewer
     flip: bool = False  # mirrors half of the images; wrong for classes that are text, or left and right
-    lora_rank: Positive = 16
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     save_every: Positive = 100  # steps; a killed run loses at most these
 
     @model_validator(mode="after")
-    def _steps_after_warmup(self) -> FinetuneConfig:
+    def _steps_after_warmup(self) -> Self:
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps} of {self.steps} steps: lower it, or raise steps, so that some "
                 "are left at the full learning rate"
+            )
+        return self
+
+
+class FinetuneConfig(DiffusionTraining):
+    """How the generator's UNet is fine-tuned.
+
+    `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
+    and saves them alone. Captions are the recipe's own prompts; `caption_dropout` of them are empty, so that guidance
+    goes on working.
+    """
+
+    section = "finetune"
+    noun = "fine-tune"
+
+    method: Literal["full", "lora"] = "full"
+    caption_dropout: Fraction = 0.1
+    lora_rank: Positive = 16
+
+
+class ClassModelConfig(DiffusionTraining):
+    """How a class-conditional diffusion transformer (DiT, Peebles and Xie 2023) is trained from scratch.
+
+    `depth` blocks of `width` channels and `heads` attention heads work on the latents of the generator's autoencoder,
+    in patches of `patch_size` x `patch_size`. `class_dropout` of the images come without their class, for guidance.
+    """
+
+    section = "class_model"
+    noun = "class model"
+
+    depth: Positive = 5
+    width: Positive = 192
+    heads: Positive = 6
+    patch_size: Positive = 1
+    class_dropout: Fraction = 0.1
+    steps: Positive = 1200
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # ten times DiT's own: few steps, and a small model
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(
+                f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
+                "the sines and cosines that tell a patch's row and column"
             )
         return self
 
@@ -292,13 +334,13 @@ class FilterConfig(Section):
     """Leaves out generated images that do not show their label, as a classifier or a CLIP sees them.
 
     `by: classifier` takes the probability that the classifier of `arm`, of the study's first seed, gives to the label;
-    `by: clip` the cosine of image and class in the CLIP folder `clip`. Either `drop`, the share of each class that
-    goes, or `threshold`, the lowest score that stays.
+    `by: clip` the cosine of image and class in the CLIP `clip`: a folder, or "pictograms", the embedded one. Either
+    `drop`, the share of each class that goes, or `threshold`, the lowest score that stays.
     """
 
     by: Literal["classifier", "clip"] = "classifier"
     arm: str = "real"
-    clip: Path | None = None
+    clip: str | None = None
     drop: Annotated[float, Field(gt=0, lt=1)] | None = None
     threshold: float | None = None
 
@@ -314,15 +356,29 @@ class FilterConfig(Section):
 class DatasetConfig(Section):
     """A further generated dataset of a study: what it has otherwise than the recipe's own, the one called "generated".
 
-    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too. `finetuned` draws
-    with the generator as the recipe's `finetune` section makes it from the real training images, `filter` leaves out
-    some of what was drawn.
+    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; what another mode
+    does not use is not taken over. `finetuned` draws with the generator as the recipe's `finetune` section makes it
+    from the real training images, `from_scratch` in mode class with a transformer that has seen these images alone, as
+    the `class_model` section says. `filter` leaves out some of what was drawn.
     """
 
     finetuned: bool = False
+    from_scratch: bool = False
     filter: FilterConfig | None = None
     generator: dict[str, Any] = {}
     generate: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_generator(self) -> DatasetConfig:
+        if not self.from_scratch:
+            return self
+        if self.finetuned:
+            raise ValueError("finetuned and from_scratch are two ways to a generator: choose one")
+        if given := [key for key in ("model", "alternatives", "revision", "variant") if key in self.generator]:
+            raise ValueError(f"generator.{given[0]}: from_scratch trains its own generator: leave it out")
+        if self.generator.get("mode", "class") != "class":
+            raise ValueError(f"generator.mode: from_scratch draws in mode class, not {self.generator['mode']}")
+        return self
 
 
 class ArmConfig(Section):
@@ -347,6 +403,15 @@ class ArmConfig(Section):
         if len({part.weight is None for part in self.mixture}) > 1:
             raise ValueError(f"arm {self.name!r}: give every part of the mixture a weight, or none")
         return self
+
+
+class ZeroShotConfig(Section):
+    """A CLIP that answers for the classes by their names alone, beside the arms: it was trained on other data.
+
+    `clip` is a folder, or "pictograms", the embedded one. The texts of a class are the recipe's prompts.
+    """
+
+    clip: str
 
 
 class EvaluateConfig(Section):

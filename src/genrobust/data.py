@@ -288,6 +288,7 @@ class Cell:
     extrapolated: bool
 
 
+ZERO_SHOT = "zero-shot CLIP"  # stands for an arm's name where a CLIP answers that the study did not train
 MEAN_OF_SHIFTS = "mean of shifts"  # stands for a test set's name where a figure is the mean over `Summary.shifts`
 
 
@@ -308,6 +309,8 @@ class Summary:
 
     `mean_top1`, `mean_er` map an arm to its mean over shifts and seeds; `arm_top1` and `arm_er` map (arm, test set) to
     the mean over seeds. `protocols` says of each test set how its images were prepared and what counts as right.
+    `trained_elsewhere` names those of `arms` that are none: models that learned from other data, for comparison, whose
+    answers are the same for every seed.
     """
 
     arms: tuple[str, ...]
@@ -324,6 +327,7 @@ class Summary:
     mean_er: dict[str, Score]
     differences: tuple[Difference, ...]
     protocols: dict[str, str]
+    trained_elsewhere: tuple[str, ...] = ()
 
 
 # The sources of a mixture that are no generated dataset: the control with retrieved images is matched to the generated

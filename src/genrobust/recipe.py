@@ -12,7 +12,9 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from genrobust.config import (
+    UNUSED_BY_MODE,
     ArmConfig,
+    ClassModelConfig,
     DataConfig,
     DatasetConfig,
     EvaluateConfig,
@@ -24,8 +26,9 @@ from genrobust.config import (
     RobustnessConfig,
     Section,
     TrainConfig,
+    ZeroShotConfig,
 )
-from genrobust.data import NOT_GENERATED
+from genrobust.data import NOT_GENERATED, ZERO_SHOT
 from genrobust.errors import UserError
 
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections make
@@ -50,9 +53,11 @@ class Recipe(Section):
     generate: GenerateConfig = GenerateConfig()
     datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
     finetune: FinetuneConfig | None = None
+    class_model: ClassModelConfig | None = None
     train: TrainConfig = TrainConfig()
     arms: tuple[ArmConfig, ...]
     reference: str = "real"
+    zero_shot: ZeroShotConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     robustness: RobustnessConfig = RobustnessConfig()
 
@@ -63,6 +68,8 @@ class Recipe(Section):
             raise ValueError("a study needs one arm or more under arms")
         if len(set(names)) != len(names):
             raise ValueError("two arms share a name")
+        if ZERO_SHOT in names:
+            raise ValueError(f"arms: the name {ZERO_SHOT!r} is taken by what zero_shot adds; give this arm another")
         if self.reference not in names:
             raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {', '.join(names)}")
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
@@ -108,15 +115,21 @@ class Recipe(Section):
         return self.datasets[source].filter if source in self.datasets else None
 
     def generation(self, dataset: str) -> tuple[GeneratorConfig, GenerateConfig]:
-        """The generator and the generate section of a dataset: the recipe's own, with what `datasets` overrides."""
+        """The generator and the generate section of a dataset: the recipe's own, with what `datasets` overrides.
+
+        What is drawn from scratch or fine-tuned has the base generator's `model` here.
+        """
         if self.generator is None:
             raise UserError(f"{dataset} needs a generator, and the recipe has none: name one under generator.model")
         if dataset == GENERATED:
             return self.generator, self.generate
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
+        own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
+        unused = UNUSED_BY_MODE.get(str(own.get("mode", self.generator.mode)), ())
+        inherited = self.generator.model_dump(exclude=set(unused))
         return (
-            _checked(GeneratorConfig, merged(self.generator.model_dump(), other.generator), f"{where}.generator"),
+            _checked(GeneratorConfig, merged(inherited, own), f"{where}.generator"),
             _checked(GenerateConfig, merged(self.generate.model_dump(), other.generate), f"{where}.generate"),
         )
 
@@ -152,7 +165,8 @@ def recipe_text(name_or_path: str) -> str:
         try:
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"cannot read the recipe {path}: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot read the recipe {path}: {why}") from error
     if name_or_path not in recipe_names():
         near = difflib.get_close_matches(name_or_path, recipe_names(), n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

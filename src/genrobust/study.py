@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from genrobust.config import ArmConfig, FilterConfig, MixturePart, TrainConfig
 from genrobust.data import (
     REAL,
     RETRIEVED,
+    ZERO_SHOT,
     ArmRecord,
     BaselineModel,
     ImageSet,
@@ -29,7 +31,7 @@ from genrobust.devices import resolve_device
 from genrobust.errors import UserError
 from genrobust.gallery import environment, gallery
 from genrobust.generating import GeneratedSet
-from genrobust.rates import of_classifier
+from genrobust.rates import of_classifier, of_zero_shot
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.timing import StageTimes
 
@@ -122,7 +124,7 @@ class Study:
         from genrobust.auditing import filter_shards
 
         dataset = self.datasets[source]
-        images, judge = dataset.images, rule.clip or self.checkpoint(self.recipe.arm(rule.arm), self.recipe.seeds[0])
+        images, judge = dataset.images, self._judge(rule)
         path = self.filter_path(source, rule, judge)
         if path.exists():
             return kept(images, read_filter(path))
@@ -130,9 +132,19 @@ class Study:
         self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
         return kept(images, made)
 
+    def _judge(self, rule: FilterConfig) -> Path:
+        """The folder of the CLIP, or of the classifier, trained now where it is not there yet."""
+        from genrobust.clip import find_clip
+
+        if rule.clip is not None:
+            return find_clip(rule.clip)
+        return self.checkpoint(self.recipe.arm(rule.arm), self.recipe.seeds[0])
+
     def filter_path(self, source: str, rule: FilterConfig, judge: Path) -> Path:
         """Where the list of what is left out of a dataset lies, or will lie; `judge` is a checkpoint or a CLIP."""
-        known = sorted((p.name, p.stat().st_size) for p in judge.iterdir()) if rule.by == "clip" else judge.name
+        from genrobust.hashing import hash_folder
+
+        known = hash_folder(judge) if rule.by == "clip" else judge.name
         return self.out / "filters" / f"{digest([self.datasets[source].folder.name, rule, known])}.parquet"
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
@@ -198,12 +210,50 @@ class Study:
                 threads=self.recipe.threads,
             )
 
+    def zero_shot(self) -> dict[str, Predictions]:
+        """What the recipe's zero-shot CLIP answers on every test set of the study; nothing where it has none."""
+        from genrobust.clip import find_clip
+        from genrobust.evaluate.zero_shot import predict_zero_shot
+        from genrobust.prompts.plan import class_templates
+
+        recipe = self.recipe
+        if recipe.zero_shot is None:
+            return {}
+        templates, classes = class_templates(recipe.generate.prompts, self.data.labels), self.data.labels.classes
+        with self._times.timed("evaluate", "test images", of_zero_shot(recipe.zero_shot, self.device)) as stage:
+            stage.missing = self.missing_zero_shot()
+            return predict_zero_shot(
+                find_clip(recipe.zero_shot.clip),
+                [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, classes, strict=True)],
+                recipe.train.image_size,
+                {name: self.data.tests[name] for name in self.tests},
+                self.data.labels,
+                self._zero_shot_folder(),
+                batch_size=recipe.evaluate.batch_size,
+                device=recipe.device,
+                threads=recipe.threads,
+            )
+
+    def _zero_shot_folder(self) -> Path:
+        from genrobust.clip import find_clip
+        from genrobust.hashing import hash_folder
+
+        assert self.recipe.zero_shot is not None  # those who ask have looked
+        what = [hash_folder(find_clip(self.recipe.zero_shot.clip)), self.recipe.generate.prompts]
+        return self.out / "predictions" / digest(what)
+
     def _predictions_folder(self, checkpoint: Path) -> Path:
         return self.out / "predictions" / checkpoint.name
 
     def missing_predictions(self, checkpoint: Path) -> int:
         """How many test images the checkpoint has not seen."""
-        folder = self._predictions_folder(checkpoint)
+        return self._unseen(self._predictions_folder(checkpoint))
+
+    def missing_zero_shot(self) -> int:
+        """How many test images the recipe's zero-shot CLIP has not seen."""
+        return self._unseen(self._zero_shot_folder())
+
+    def _unseen(self, folder: Path) -> int:
         return sum(len(self.data.tests[n]) for n in self.tests if not (folder / f"{slug(n)}.npz").exists())
 
     # ------------------------------------------------------------------------------------------- score
@@ -249,6 +299,8 @@ class Study:
             for arm in self.recipe.arms
             for test, predictions in self.predictions(self.checkpoint(arm, seed)).items()
         }
+        beside = self.zero_shot()
+        found |= {(ZERO_SHOT, seed, test): p for seed in self.recipe.seeds for test, p in beside.items()}
         rows = self.baseline_rows()
         settings = self.recipe.robustness
         summary = summarize(
@@ -261,14 +313,19 @@ class Study:
             self.recipe.evaluate.min_images,
             settings.bootstrap,
         )
-        return summary, rows
+        return replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ()), rows
 
     # ------------------------------------------------------------------------------------------- report
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """All stages to the report; returns what was measured and the files written, by kind."""
+        from genrobust.clip import find_clip
         from genrobust.report.write import write_report
 
+        for rule in map(self.recipe.filter_of, self.datasets):
+            if rule is not None and rule.clip is not None:
+                find_clip(rule.clip)  # what is not to be had is told before anything is made
+        self.zero_shot()
         for dataset in self.datasets.values():
             _ = dataset.images  # all of them before the first training: what fails, fails early
         summary, rows = self.summary()

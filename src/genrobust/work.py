@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust import baselines
-from genrobust.config import FinetuneConfig, MixturePart, TrainConfig
-from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS
-from genrobust.finetuning import is_finetuned
-from genrobust.rates import of_classifier, of_finetune
+from genrobust.config import MixturePart, TrainConfig
+from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
+from genrobust.rates import of_classifier, of_zero_shot
 from genrobust.study import Study
 
 
@@ -33,7 +32,7 @@ class Step:
 
 def steps(study: Study) -> Iterator[Step]:
     """The pieces of `study`, in order, without doing any of them."""
-    yield from _finetunes(study)
+    yield from _learned(study)
     pending = {name: dataset.missing() for name, dataset in study.datasets.items()}
     for name, dataset in study.datasets.items():
         if not dataset.brought:
@@ -57,6 +56,10 @@ def steps(study: Study) -> Iterator[Step]:
         unseen += of_tests if folder is None else study.missing_predictions(folder)
     of = of_classifier(study.recipe.train, study.device)
     yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
+    if study.recipe.zero_shot is not None:
+        total, unseen = sum(len(study.data.tests[name]) for name in study.tests), study.missing_zero_shot()
+        of = of_zero_shot(study.recipe.zero_shot, study.device)
+        yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
 
 
 def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
@@ -65,7 +68,9 @@ def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
     if rule is None:
         return True
     if rule.clip is not None:
-        return study.filter_path(name, rule, rule.clip).exists()
+        from genrobust.clip import find_clip
+
+        return study.filter_path(name, rule, find_clip(rule.clip)).exists()
     judge = recipe.arm(rule.arm)
     if any(pending.get(part.source) for part in judge.mixture):
         return False
@@ -74,13 +79,14 @@ def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
     return _is_trained(folder) and study.filter_path(name, rule, folder).exists()
 
 
-def _finetunes(study: Study) -> Iterator[Step]:
-    folders = {d.tuned: d for d in study.datasets.values() if not d.brought and d.tuned is not None}
-    config = study.recipe.finetune or FinetuneConfig()
-    for folder, dataset in folders.items():
-        done = config.steps if folder is not None and is_finetuned(folder) else 0
-        left, of = (config.steps - done) * config.batch_size, of_finetune(dataset.generator, config, study.device)
-        yield Step("finetune", dataset.generator.model, folder, config.steps, done, "steps", left, of)
+def _learned(study: Study) -> Iterator[Step]:
+    """The generators that are trained first."""
+    found = [learned for d in study.datasets.values() if not d.brought and (learned := d.learned) is not None]
+    for learned in {learned.folder: learned for learned in found}.values():
+        config = learned.config
+        done = config.steps if learned.is_done else 0
+        left = (config.steps - done) * config.batch_size
+        yield Step(learned.stage, learned.what, learned.folder, config.steps, done, "steps", left, learned.of)
 
 
 def _models(study: Study) -> Iterator[tuple[str, tuple[MixturePart, ...], TrainConfig, int]]:

@@ -209,6 +209,24 @@ def test_a_mistake_is_said_in_a_line_with_exit_code_2(photos: Path, words: list[
     assert said in " ".join(done.stderr.split())
 
 
+def test_pictograms_names_the_embedded_clip(
+    photos: Path, write_shards: Callable[..., Path], clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For both commands; before anything else is done where the package comes without it."""
+    images = [Image.open(p) for p in sorted((photos / "made").rglob("*.png"))]
+    shards = write_shards(photos / "shards", images, open_sets(str(photos / "real")).labels.ids)
+    to_real = ("--against", photos / "real", "--device", "cpu")
+    for folder, code in ((photos / "none", 2), (clip_folder, 0)):
+        monkeypatch.setattr("genrobust.clip.embedded", lambda part, folder=folder: folder)
+        filtered = genrobust("filter", shards, "--by", "clip", "--clip", "pictograms", "--drop", 0.34, *to_real)
+        audited = genrobust("audit", shards, "--clip", "pictograms", *to_real)
+        assert (filtered.exit_code, audited.exit_code) == (code, code), filtered.output + audited.output
+        said = filtered.stderr, audited.stderr
+        assert all(("the package comes without it" in " ".join(words.split())) == bool(code) for words in said)
+    (found,) = filters_of(shards)
+    assert len(found.rejected) == 6
+
+
 def test_pictograms_brings_its_test_sets_and_its_wild_images(icons: StudyData) -> None:
     sets = open_sets("pictograms", "pictograms", wild="pictograms")
     assert list(sets.tests) == list(icons.tests)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.clip import embed_classes, embed_images, embed_texts, load_clip
+from genrobust.clip import embed_classes, embed_images, embed_texts, find_clip, load_clip
 from genrobust.data import StudyData, Subset
 from genrobust.errors import UserError
 from genrobust.sources.memory import MemoryImages
@@ -60,6 +60,16 @@ def test_all_images_are_told(clip_folder: Path, small: MemoryImages) -> None:
     assert seen == [4, 4, 2]
     with pytest.raises(UserError, match="small is empty"):
         embed_images(load_clip(clip_folder), Subset(small, []), 4)
+
+
+def test_pictograms_is_the_embedded_one(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genrobust.clip.embedded", lambda part: tmp_path / part)
+    with pytest.raises(UserError, match=r"the package comes without it: .*clip is not there"):
+        find_clip("pictograms")
+    shutil.copytree(clip_folder, tmp_path / "clip")
+    assert load_clip(find_clip("pictograms")).image_size == 32
+    assert find_clip("./pictograms") == Path("pictograms"), "a folder of that name"
+    assert find_clip(clip_folder) == clip_folder
 
 
 @pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])

@@ -12,7 +12,10 @@ from rich.table import Table
 from genrobust.cli.app import RUNS, Device, Out, command, err_console, out_console, say
 from genrobust.errors import GenrobustError, UserError
 
-ClipFolder = Annotated[Path | None, typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it.")]
+ClipFolder = Annotated[
+    str | None,
+    typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it; pictograms: the embedded one."),
+]
 ClassifierFolder = Annotated[
     Path | None, typer.Option("--classifier", metavar="FOLDER", help="A classifier trained on real images.")
 ]

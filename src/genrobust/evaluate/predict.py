@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from genrobust.data import ImageSet, LabelSpace, Predictions, digest, slug
 from genrobust.devices import resolve_device, set_threads
@@ -37,22 +39,43 @@ def predict(
             f"the checkpoint {checkpoint} knows {len(info.classes)} classes, which are not the {len(labels)} of this "
             "data in this order: train it on this data, or evaluate it on its own"
         )
+
+    def load(where: torch.device) -> Callable[[ImageSet, Callable[[int], None]], np.ndarray]:
+        model, _ = load_checkpoint(checkpoint, where)
+        return lambda images, seen: predict_logits(model, images, info.image_size, batch_size, where, seen)
+
     weights = hashlib.sha256((checkpoint / WEIGHTS).read_bytes()).hexdigest()
+    return kept_predictions(weights, load, info.image_size, sets, labels, out, device)
+
+
+def kept_predictions(
+    weights: str,
+    load: Callable[[torch.device], Callable[[ImageSet, Callable[[int], None]], np.ndarray]],
+    image_size: int,
+    sets: dict[str, ImageSet],
+    labels: LabelSpace,
+    out: Path,
+    device: str,
+) -> dict[str, Predictions]:
+    """Predictions on every set, those read that are in `out` and the others made, by what `load` returns for a device.
+
+    That maps a set to its logits float32 [N, K], and tells the number of images of each batch; `weights` is the hash of
+    all that the logits depend on beside the images.
+    """
     make_folder(out)
     done: dict[str, Predictions] = {}
     with lock(out):
         remove_leftovers(out)
         files = {name: out / f"{slug(name)}.npz" for name in sets}
-        words = {n: _protocol(info.image_size, s) for n, s in sets.items()}
+        words = {n: _protocol(image_size, s) for n, s in sets.items()}
         wanted = {n: digest([weights, s.fingerprint, labels.ids, words[n], n]) for n, s in sets.items()}
         missing = [n for n, path in files.items() if not path.exists() or _stored_fingerprint(path) != wanted[n]]
         if missing:
-            where = resolve_device(device)
-            model, _ = load_checkpoint(checkpoint, where)
+            logits_of = load(resolve_device(device))
             with progress_bar("evaluating", sum(len(sets[n]) for n in missing)) as bar:
                 for name in missing:
                     images = sets[name]
-                    logits = predict_logits(model, images, info.image_size, batch_size, where, bar.advance)
+                    logits = logits_of(images, bar.advance)
                     accepted = getattr(images, "accepted", None)
                     keys = tuple(images.keys)
                     made = Predictions(name, logits, images.labels, keys, labels.ids, words[name], accepted)

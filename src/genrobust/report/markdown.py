@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from genrobust.data import StudyRecord
+from genrobust.data import StudyRecord, Summary
 from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, robustness_table
-from genrobust.report.wording import EN_DASH, answer, duration, limits
+from genrobust.report.wording import EN_DASH, answer, duration, limits, row_name
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -16,14 +16,14 @@ def markdown(record: StudyRecord) -> str:
     """The report of `record` as GitHub-flavoured Markdown. Names are escaped; code is fenced."""
     summary = record.summary
     parts = [f"# {_escaped(record.title)}", _escaped(record.question), f"**{_escaped(' '.join(answer(record)))}**"]
-    parts += ["## Top-1 accuracy, percent", _figures(accuracy_table(summary))]
+    parts += ["## Top-1 accuracy, percent", _figures(accuracy_table(summary), summary)]
     robustness = robustness_table(summary)
     if robustness:
-        parts += ["## Effective robustness, points", _figures(robustness)]
+        parts += ["## Effective robustness, points", _figures(robustness, summary)]
     for figure, name in (("top1", "top-1"), ("er", "effective robustness")):
         table = difference_table(summary, figure)
         if table:
-            parts += [f"## Difference from {_escaped(summary.reference)} in {name}, points", _figures(table)]
+            parts += [f"## Difference from {_escaped(summary.reference)} in {name}, points", _figures(table, summary)]
     if summary.lines:
         parts += ["## Baseline lines", _lines(record)]
     parts += ["## What each arm trained on", _arms(record)]
@@ -34,7 +34,7 @@ def markdown(record: StudyRecord) -> str:
     return "\n\n".join(part for part in [*parts, _escaped(record.date)] if part) + "\n"
 
 
-def _figures(table: Table) -> str:
+def _figures(table: Table, summary: Summary) -> str:
     def shown(entry: Entry) -> str:
         text = entry.text + ("°" if entry.extrapolated else "")
         return (f"**{text}**" if entry.best or entry.sure else text) + (
@@ -42,7 +42,7 @@ def _figures(table: Table) -> str:
         )
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
-    rows = [[_escaped(arm), *map(shown, entries)] for arm, entries in table.rows]
+    rows = [[_escaped(row_name(summary, arm)), *map(shown, entries)] for arm, entries in table.rows]
     notes = ["", *(c.note for c in table.columns)]
     return _rows(["arm", *heads], [notes, *rows], escape=False)
 

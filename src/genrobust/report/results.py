@@ -45,6 +45,7 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
             mean_er={arm: _score(row) for arm, row in value["mean_er"].items()},
             differences=tuple(Difference(**{**row, "score": _score(row["score"])}) for row in value["differences"]),
             protocols=dict(value["protocols"]),
+            trained_elsewhere=tuple(value.get("trained_elsewhere", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None

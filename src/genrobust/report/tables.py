@@ -54,7 +54,7 @@ def accuracy_table(summary: Summary) -> Table:
             return _figure(summary.mean_top1.get(arm))
         return _figure(summary.arm_top1.get((arm, column.name)))
 
-    return _best_marked(_table(summary, summary.arms, entry))
+    return _best_marked(_table(summary, summary.arms, entry), summary)
 
 
 def robustness_table(summary: Summary) -> Table | None:
@@ -70,7 +70,7 @@ def robustness_table(summary: Summary) -> Table | None:
         far = (arm, column.name) in beyond
         return replace(_figure(summary.arm_er.get((arm, column.name)), signed=True), extrapolated=far)
 
-    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"))
+    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"), summary)
 
 
 def difference_table(summary: Summary, figure: str) -> Table | None:
@@ -107,11 +107,15 @@ def _figure(score: Score | None, signed: bool = False) -> Entry:
     return Entry(score.value, number(score.value, signed), span(score, signed), score.method)
 
 
-def _best_marked(table: Table) -> Table:
-    """The highest of each column marked, and with it all that reads the same; not where there is one arm alone."""
+def _best_marked(table: Table, summary: Summary) -> Table:
+    """The highest of each column marked, and with it all that reads the same; not where there is one arm alone.
+
+    What was trained elsewhere does not compete.
+    """
     rows = [list(entries) for _, entries in table.rows]
-    for i in range(len(table.columns) if len(rows) > 1 else 0):
-        shown = {r: row[i].value for r, row in enumerate(rows)}
+    own = [r for r, (arm, _) in enumerate(table.rows) if arm not in summary.trained_elsewhere]
+    for i in range(len(table.columns) if len(own) > 1 else 0):
+        shown = {r: rows[r][i].value for r in own}
         values = [value for value in shown.values() if value is not None]
         for r, value in shown.items():
             if value is not None and number(value) == number(max(values)):

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.tables import accuracy_table
-from genrobust.report.wording import caveat, difference, is_sure, number, span
+from genrobust.report.wording import ELSEWHERE, caveat, difference, is_sure, number, row_name, span
 
 
 def final_table(summary: Summary) -> RichTable:
@@ -16,11 +16,12 @@ def final_table(summary: Summary) -> RichTable:
     Test sets are rows because there are usually more of them than arms: so it fits 80 columns.
     """
     accuracy = accuracy_table(summary)
-    left_out = " † left out of the mean." if summary.left_out else ""
-    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + left_out, title_justify="left")
+    marks = " † left out of the mean." if summary.left_out else ""
+    marks += f" {ELSEWHERE} trained on other data." if summary.trained_elsewhere else ""
+    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + marks, title_justify="left")
     table.add_column("test set")
     for arm in summary.arms:
-        table.add_column(Text(arm), justify="right")
+        table.add_column(Text(row_name(summary, arm)), justify="right")
     for i, column in enumerate(accuracy.columns):
         entries = [row[i] for _, row in accuracy.rows]
         cells = [Text(entry.text, style="bold" if entry.best else "") for entry in entries]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from genrobust.data import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED, Difference, Score, StudyRecord, Summary
 
 MINUS, EN_DASH = "\u2212", "\u2013"
+ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 
 
 def number(value: float, signed: bool = False) -> str:
@@ -50,6 +51,11 @@ def difference(summary: Summary, arm: str, test_set: str, figure: str = "top1") 
     return next((d.score for d in summary.differences if wanted(d)), None)
 
 
+def row_name(summary: Summary, arm: str) -> str:
+    """The name of a row, marked where it is a model that was trained elsewhere."""
+    return f"{arm} {ELSEWHERE}" if arm in summary.trained_elsewhere else arm
+
+
 def answer(record: StudyRecord) -> tuple[str, ...]:
     """The study's answer in two sentences, with figures and uncertainty.
 
@@ -88,6 +94,11 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
         notes.append(
             "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by chance."
         )
+    notes += [
+        f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained here. "
+        "Its answers are the same for every seed."
+        for name in summary.trained_elsewhere
+    ]
     subsets = [c.test_set for c in summary.cells if c.top1.classes < c.top1_all.classes and c.test_set != summary.clean]
     if subsets:
         names = ", ".join(dict.fromkeys(subsets))
@@ -117,7 +128,7 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
 
 def _focus(record: StudyRecord) -> str | None:
     summary = record.summary
-    others = [arm for arm in summary.arms if arm != summary.reference]
+    others = [arm for arm in summary.arms if arm not in (summary.reference, *summary.trained_elsewhere)]
     generated = [a.name for a in record.arms if a.parts.keys() - set(NOT_GENERATED) and a.name in others]
 
     def figure(arm: str) -> float:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -20,7 +21,7 @@ from genrobust.report.figures import FRAME, dot_plot, looks, scatter
 from genrobust.report.markdown import markdown
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import accuracy_table, difference_table, robustness_table
-from genrobust.report.wording import answer, count, duration, limits, number
+from genrobust.report.wording import answer, count, duration, limits, number, row_name
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -59,7 +60,7 @@ def html(record: StudyRecord) -> str:
         "duration": duration,
         "unbroken": lambda text: text.replace(" %", "\u00a0%"),
     }
-    environment.globals |= {"count": count}
+    environment.globals |= {"count": count, "named": partial(row_name, record.summary)}
     loader = environment.loader
     assert loader is not None  # it was given above
     script = loader.get_source(environment, "report.js")[0]

@@ -122,7 +122,7 @@ class FolderClasses:
             if meant and meant not in self.unused and self.match(meant) is None:
                 what = "no training folder is filled in" if meant == "?" else f"no training folder {meant!r}"
                 near = _perhaps(self.near(meant))
-                raise UserError(f"data.same_class: {name}: {what}{near}; name one, or \"\" to leave it out")
+                raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
         found: dict[str, int | None] = {}
         unknown = []
         for name in [sub.name for sub in class_folders(folder)] if groups is None else groups:

@@ -1,0 +1,86 @@
+"""The shipped CLIP and the generator that draws from images, where the package has them."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genrobust.clip import Clip, embed_classes, embed_images, find_clip, load_clip
+from genrobust.config import GeneratorConfig
+from genrobust.generate.modes import MODES
+from genrobust.generate.pipeline import load_generator
+from genrobust.generate.sample import Sampler
+from genrobust.prompts.plan import plan_of
+from genrobust.recipe import load_recipe
+from genrobust.sources.pictograms import load
+
+ASSETS = Path(str(resources.files("genrobust") / "assets"))
+with_clip = pytest.mark.skipif(not (ASSETS / "clip").exists(), reason="the package comes without assets/clip")
+with_variation = pytest.mark.skipif(
+    not (ASSETS / "variation").exists(), reason="the package comes without assets/variation"
+)
+
+
+@pytest.fixture(scope="module")
+def clip() -> Clip:
+    return load_clip(find_clip("pictograms"))
+
+
+@with_clip
+def test_the_clip_names_real_images(clip: Clip) -> None:
+    data = load()
+    classes = embed_classes(clip, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
+    hits = (embed_images(clip, data.val, batch_size=256) @ classes.T).argmax(1) == data.val.labels
+    assert hits.mean() > 0.2, "1 % by chance"
+
+
+@with_clip
+def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
+    text = load_file(ASSETS / "generator" / "text_encoder" / "model.safetensors")
+    own = clip.model.text_model.state_dict()
+    shared = {key.removeprefix("text_model."): value for key, value in text.items()}
+    assert own.keys() == shared.keys()
+    assert all(torch.equal(own[key], shared[key]) for key in own)
+    assert clip.model.num_parameters() <= 4_000_000
+
+
+@pytest.fixture(scope="module")
+def from_images() -> Sampler:
+    config = GeneratorConfig(mode="images", steps=12)
+    generator, data = load_generator(config, torch.device("cpu")), load()
+    return Sampler(generator, MODES["images"](generator, data.labels, data.train), max_redraws=2)
+
+
+@with_variation
+def test_variations_are_drawings_and_none_is_its_source(from_images: Sampler) -> None:
+    data, recipe = load(), load_recipe("pictograms")
+    plan = plan_of(GeneratorConfig(mode="images"), recipe.generate, data.labels, data.train, data_seed=0)
+    requests = [plan[i] for i in range(8)]
+    images = np.stack([d.image for d in from_images.draw(requests) if d.image is not None]) / 255
+    assert images.shape == (8, 64, 64, 3)
+    edges = np.concatenate([images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]])
+    assert edges.mean() > 0.9, "the background is white"
+    assert np.median(images.min((1, 2, 3))) < 0.3, "and something is drawn on it"
+    keys = list(data.train.keys)
+    sources = np.stack([np.asarray(data.train.image(keys.index(r.source or ""))) for r in requests]) / 255
+    assert abs(images - sources).mean((1, 2, 3)).min() > 0.01
+
+
+@with_clip
+@with_variation
+def test_variations_see_with_the_clips_own_tower(clip: Clip) -> None:
+    tower = load_file(ASSETS / "variation" / "image_encoder" / "model.safetensors")
+    own = clip.model.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in tower.items())
+
+
+@with_variation
+def test_the_variation_generator_is_within_its_bounds() -> None:
+    unet = load_file(ASSETS / "variation" / "unet" / "diffusion_pytorch_model.safetensors")
+    assert sum(weights.numel() for weights in unet.values()) <= 5_000_000
+    assert {weights.dtype for weights in unet.values()} == {torch.float16}
