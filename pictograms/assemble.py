@@ -91,6 +91,7 @@ def clip(vision: Path, out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     for part in parts:
         part.save_pretrained(out)
+    shutil.copyfile(Path(__file__).parent / "clip-card.md", out / "README.md")
     loaded, data = load_clip(out), load()
     images = embed_images(loaded, data.val, batch_size=256)
     classes = embed_classes(loaded, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
