@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from images import WILD, batch_augment
+from images import batch_augment
 from torch import Tensor
 
 SCHEDULE = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction", "num_train_timesteps": 1000}
@@ -40,12 +40,6 @@ def on_cpu(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     unet = unet.float().to(memory_format=torch.channels_last)
     unet.set_attn_processor(AttnProcessor())  # on 64 tokens the CPU's fused attention takes longer to go backward
     return unet
-
-
-def shares(labels: np.ndarray, styles: np.ndarray) -> Tensor:
-    """How often each image is shown, [N]: classes evenly, and styles (numbers [N] in `WILD`) by the root of theirs."""
-    weight = 1 / np.bincount(labels)[labels] / np.sqrt(np.bincount(styles, minlength=len(WILD))[styles])
-    return torch.from_numpy(weight / weight.sum())
 
 
 def variants(images: np.ndarray) -> Iterator[tuple[int, slice, Tensor]]:

@@ -48,3 +48,9 @@ def batch_augment(images: np.ndarray, g: torch.Generator, zoom: float = 0.15, hu
         order[torch.rand(n, generator=g) < 0.75] = torch.arange(3)
         x = torch.gather(x, 1, order[:, :, None, None].expand_as(x))
     return x
+
+
+def shares(labels: np.ndarray, styles: np.ndarray) -> Tensor:
+    """How often each image is shown, [N]: classes evenly, and styles (numbers [N] in `WILD`) by the root of theirs."""
+    weight = 1 / np.bincount(labels)[labels] / np.sqrt(np.bincount(styles, minlength=len(WILD))[styles])
+    return torch.from_numpy(weight / weight.sum())

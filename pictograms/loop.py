@@ -117,16 +117,16 @@ class _Log:
         self._start_over()
 
     def _start_over(self) -> None:
-        self._sums: dict[str, float] = {}
+        self._values: dict[str, list[float]] = {}
         self._count, self._began = 0, time.monotonic()
 
     def add(self, step: int, parts: dict[str, Tensor]) -> None:
         self._count += 1
         for name, value in parts.items():
-            self._sums[name] = self._sums.get(name, 0.0) + float(value.detach())
+            self._values.setdefault(name, []).append(float(value.detach()))  # not every step gives every figure
         if step % self._every == 0:
             per_step = (time.monotonic() - self._began) / self._count
-            means = "  ".join(f"{name} {value / self._count:.4f}" for name, value in self._sums.items())
+            means = "  ".join(f"{name} {sum(values) / len(values):.4f}" for name, values in self._values.items())
             left = (self._steps - step) * per_step / 60
             print(f"step {step}/{self._steps}  {means}  {per_step:.2f} s a step, {left:.0f} min left", flush=True)
             self._start_over()

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from images import WILD, batch_augment, captions, load_split
+from images import WILD, batch_augment, captions, load_split, shares
 from loop import train
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
@@ -130,9 +130,7 @@ def main() -> None:
     model = build(tokenizer)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens", flush=True)
     style_of = np.array([WILD.index(s) for s in styles])
-    # classes evenly, and rare styles more often than they come: by the square root of their number
-    weight = 1 / np.bincount(labels)[labels] / np.sqrt(np.bincount(style_of, minlength=len(WILD))[style_of])
-    weight = torch.from_numpy(weight / weight.sum())
+    weight = shares(labels, style_of)
 
     def loss_of(clip: CLIPModel, step: int, g: torch.Generator) -> dict[str, Tensor]:
         pick = torch.multinomial(weight, args.batch_size, replacement=True, generator=g).numpy()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, shares, v_loss
+from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, v_loss
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from images import WILD, captions, load_split
+from images import WILD, captions, load_split, shares
 from loop import train
 from torch import Tensor
 from train_clip import tokens_of

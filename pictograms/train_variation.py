@@ -22,9 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, shares, v_loss, variants
+from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, v_loss, variants
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from images import WILD, load_split
+from images import WILD, load_split, shares
 from loop import train
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from images import WILD, batch_augment, captions, load_split
+from images import WILD, batch_augment, captions, load_split, shares
 from loop import train
 from torch import Tensor
 from train_clip import build, embed_images, tokens_of, zero_shot
@@ -86,8 +86,7 @@ def main() -> None:
     states = pooled(text, tokenizer, [t for group in groups for t in group])
     whole = [captions(p, None) + captions(p) for p in prompts]
     class_states = torch.stack([pooled(text, tokenizer, group).mean(0) for group in whole])
-    weight = 1 / np.bincount(labels)[labels] / np.sqrt(np.bincount(style_of, minlength=len(WILD))[style_of])
-    weight = torch.from_numpy(weight / weight.sum())
+    weight = shares(labels, style_of)
 
     def loss_of(clip: CLIPModel, step: int, g: torch.Generator) -> dict[str, Tensor]:
         n = args.batch_size

@@ -236,7 +236,11 @@ def test_other_bases_lend_their_autoencoder_too(
     generator = GeneratorConfig.model_validate({"model": str(folder_of(kind)), "mode": mode})
     config = settings(steps=2)
     out = train_class_model(generator, real, three, config, 0, tmp_path / "out", device="cpu", threads=1)
-    load_generator(GeneratorConfig(mode="class", model=str(out)), CPU)
+    drawn = load_generator(GeneratorConfig(mode="class", model=str(out)), CPU)
+    own = load_generator(generator, CPU).pipeline.vae.state_dict()
+    lent = drawn.pipeline.vae.state_dict()
+    assert own.keys() == lent.keys()
+    assert all(torch.equal(own[name], lent[name]) for name in own)
 
 
 @pytest.mark.parametrize(
