@@ -1,11 +1,11 @@
 """Train the vision tower of the Pictograms CLIP on *wild*, against the frozen text tower of the shipped generator.
 
-    python pictograms/train_vision.py --out build/vision
+    python pictograms/train_vision.py --corpus build/corpus.npy --out build/vision
 
 As in locked-image tuning (Zhai et al. 2022) with the roles exchanged: the text tower conditions a UNet already, so it
 must not move. A transformer learns little from 6,438 images; a convolutional network of the same size learns more, so
 one is trained on them first (through genrobust itself) and the tower learns from its answers on mixed-up images, long
-and consistently (Beyer et al. 2022). Zero-shot top-1 on *wild-val* is printed at the end; nothing else is looked at.
+and consistently (Beyer et al. 2022), unlabelled drawings of the same families among them. Zero-shot top-1 on *wild-val* is printed at the end; nothing else is looked at.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "genera
 TEACHER = ["train.steps=2000", "train.model_kwargs={}"]  # the recipes' network at its full width
 TEACHER_SEED = 200
 MIXED = 0.5  # of the steps see mixed-up images and the teacher's answers alone
+UNLABELLED = 0.5  # of the images of such a step come from the corpus
 TEMPERATURE = 2.0  # of the teacher's answers
 
 
@@ -61,6 +62,7 @@ def assembled(text: CLIPTextModel, tokenizer: CLIPTokenizer) -> CLIPModel:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", type=Path, required=True, help="the drawings of corpus.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--from", dest="start", type=Path, help="an earlier CLIP with this text tower: its vision tower"
@@ -72,6 +74,7 @@ def main() -> None:
     prompts = [c.prompt for c in data.labels.classes]
     images, labels, styles = load_split(data.retrieval)
     val = load_split(data.choosing)
+    corpus = np.load(args.corpus, mmap_mode="r")
     teacher = teacher_of(args.out)
     tokenizer = CLIPTokenizer.from_pretrained(GENERATOR / "tokenizer")
     text = CLIPTextModel.from_pretrained(GENERATOR / "text_encoder").eval()
@@ -91,8 +94,12 @@ def main() -> None:
     def loss_of(clip: CLIPModel, step: int, g: torch.Generator) -> dict[str, Tensor]:
         n = args.batch_size
         pick = torch.multinomial(weight, n, replacement=True, generator=g).numpy()
-        x = batch_augment(images[pick], g, zoom=0.25)
+        drawn = images[pick]
         mixed = torch.rand((), generator=g) < MIXED
+        if mixed:
+            places = np.flatnonzero(torch.rand(n, generator=g).numpy() < UNLABELLED)
+            drawn[places] = corpus[torch.randint(len(corpus), (len(places),), generator=g).numpy()]
+        x = batch_augment(drawn, g, zoom=0.25)
         if mixed:
             share = torch.rand(n, 1, 1, 1, generator=g)
             x = x * share + x.roll(1, 0) * (1 - share)
