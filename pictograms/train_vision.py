@@ -5,7 +5,8 @@
 As in locked-image tuning (Zhai et al. 2022) with the roles exchanged: the text tower conditions a UNet already, so it
 must not move. A transformer learns little from 6,438 images; a convolutional network of the same size learns more, so
 one is trained on them first (through genrobust itself) and the tower learns from its answers on mixed-up images, long
-and consistently (Beyer et al. 2022), unlabelled drawings of the same families among them. Zero-shot top-1 on *wild-val* is printed at the end; nothing else is looked at.
+and consistently (Beyer et al. 2022), unlabelled drawings of the same families among them. Zero-shot top-1 on *wild-val*
+is printed at the end; nothing else is looked at.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ class TrainConfig(Section):
     """How a classifier is trained; the same for every arm unless the arm says otherwise."""
 
     architecture: str = "resnet10t"  # any timm name
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)  # passed on to timm's constructor, such as channels or drop_path_rate
+    model_kwargs: dict[str, Any] = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
     image_size: Positive = 64
     steps: Positive = 600
     batch_size: Positive = 128
