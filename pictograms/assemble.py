@@ -8,8 +8,8 @@
 load, `variation` what `StableDiffusionImageVariationPipeline.from_pretrained` loads. The last has a VAE and a vision
 tower of its own: those given beside it, or else those of the two folders that are there.
 
-UNets and VAE are stored in half precision. The encoders stay in fp32: transformers would load half-precision ones as
-they are stored and hand fp16 states to a UNet that diffusers loads in fp32.
+UNets, VAE and the CLIP are stored in half precision. The pipelines' encoders stay in fp32: transformers would load
+half-precision ones as they are stored and hand fp16 states to a UNet that diffusers loads in fp32.
 """
 
 from __future__ import annotations
@@ -87,9 +87,10 @@ def generator(vae: Path, clip: Path, unet: Path, out: Path) -> None:
 
 def clip(vision: Path, out: Path) -> None:
     """The CLIP of train_vision.py, with its tokenizer and its image processor."""
-    parts = [kind.from_pretrained(vision) for kind in (CLIPModel, CLIPTokenizer, CLIPImageProcessor)]
+    model = CLIPModel.from_pretrained(vision).half()
+    parts = [kind.from_pretrained(vision) for kind in (CLIPTokenizer, CLIPImageProcessor)]
     shutil.rmtree(out, ignore_errors=True)
-    for part in parts:
+    for part in (model, *parts):
         part.save_pretrained(out)
     shutil.copyfile(Path(__file__).parent / "clip-card.md", out / "README.md")
     loaded, data = load_clip(out), load()
@@ -111,6 +112,7 @@ def variation(vae: Path, vision: Path, unet: Path, out: Path) -> None:
         requires_safety_checker=False,
     )
     save(pipeline, out)
+    shutil.copyfile(Path(__file__).parent / "variation-card.md", out / "README.md")
     sample(StableDiffusionImageVariationPipeline, out, load().val.image(0))
 
 

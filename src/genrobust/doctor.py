@@ -41,7 +41,7 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
     assets = resources.files("genrobust") / "assets"
-    for name in ("pictograms", "generator", "clip"):
+    for name in ("pictograms", "generator", "variation", "clip"):
         yield f"embedded {name}", "there" if (assets / name).is_dir() else "MISSING: install genrobust again"
 
 
