@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -73,6 +74,16 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "000000.tar", "notes.part"]
 
 
+def test_leftovers_below_are_those_of_folders_with_locks_of_their_own(tmp_path):
+    (tmp_path / "unet").mkdir()
+    part = tmp_path / "unet" / ".weights.0a1b2c3d.part"
+    part.write_bytes(b"x")
+    remove_leftovers(tmp_path)
+    assert part.exists()
+    remove_leftovers(tmp_path, below=True)
+    assert not part.exists()
+
+
 HOLD = """
 import sys
 from pathlib import Path
@@ -111,6 +122,19 @@ def test_a_second_process_is_told_and_a_killed_one_gives_back(tmp_path, holder):
     process.wait()
     with lock(tmp_path):
         assert (tmp_path / ".lock").exists()
+
+
+def test_one_who_waits_goes_on_when_the_other_is_gone(tmp_path, holder):
+    process = holder("alone")
+    gone = threading.Event()
+
+    def end():
+        gone.set()
+        process.kill()
+
+    threading.Timer(0.2, end).start()
+    with lock(tmp_path, wait=True):
+        assert gone.is_set()
 
 
 def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from genrobust.config import GeneratorConfig
+from genrobust.config import FinetuneConfig, GeneratorConfig
+from genrobust.errors import DiskFull
 from genrobust.rates import measured_rate, of_generator
 from genrobust.recipe import Recipe
-from genrobust.work import Step
+from genrobust.study import Study
+from genrobust.work import Step, steps
 
 # Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
 PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
 PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-ai/stable-diffusion-benchmarks"
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
 STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
 
 
@@ -31,19 +35,33 @@ def generation(images: int, generator: GeneratorConfig, device: str, out: Path) 
     )
 
 
-def disk(recipe: Recipe, steps: Sequence[Step]) -> int:
-    """About how many bytes the unfinished `steps` will take, with the one training state that lies beside them."""
+def published(recipe: Recipe, step: Step, out: Path) -> str | None:
+    """How long the images of the generate step `step` take by the published rate, in words.
+
+    None where that is not the rate of its generator, or where this machine's own is known.
+    """
+    generator, _ = recipe.generation(step.what)
+    if "stable-diffusion-v1" not in generator.model or measured_rate(out, "generate", step.of) is not None:
+        return None
+    return generation(step.left, generator, "cuda", out)
+
+
+def disk(recipe: Recipe, work: Sequence[Step]) -> int:
+    """About how many bytes the unfinished steps of `work` will take, with the training state that lies beside them."""
     import torch
 
     from genrobust.models import create_classifier
 
     total = 0.0
-    for step in steps:
+    for step in work:
         if step.stage == "generate" and recipe.generator is not None:
             own = 64 if recipe.generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
             width, height = recipe.generator.width or own, recipe.generator.height or own
             total += step.left * width * height * 3 * PNG_SHARE
-    models = sum(1 for step in steps if step.stage == "train" and step.left)
+        if step.stage == "finetune" and step.left and recipe.generator is not None:
+            full = (recipe.finetune or FinetuneConfig()).method == "full"  # the additions of a LoRA take a few MB
+            total += FINETUNED_COPIES * _weights(recipe.generator) if full else 0
+    models = sum(1 for step in work if step.stage == "train" and step.left)
     if models:
         train = recipe.train
         with torch.device("meta"):  # shapes alone: no memory, no time
@@ -52,9 +70,27 @@ def disk(recipe: Recipe, steps: Sequence[Step]) -> int:
     return round(total)
 
 
+def _weights(generator: GeneratorConfig) -> int:
+    """The bytes of the generator's weights on the disk."""
+    from genrobust.generate.locate import find_generator
+
+    return sum(p.stat().st_size for p in find_generator(generator)[1].rglob("*.safetensors"))
+
+
 def free(out: Path) -> int:
     """The bytes that are free where `out` lies or will lie."""
     return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
+
+
+@contextmanager
+def room_told(study: Study) -> Iterator[None]:
+    """Let a DiskFull of the block say how much `study` still needs, and how much is free."""
+    try:
+        yield
+    except DiskFull as error:
+        need, room = disk(study.recipe, list(steps(study))) / 1e6, free(study.out) / 1e6
+        needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
+        raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error
 
 
 def about(seconds: float) -> str:

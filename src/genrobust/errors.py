@@ -13,6 +13,10 @@ class UserError(GenrobustError):
     exit_code = 2
 
 
+class DiskFull(GenrobustError):
+    """There is no room to write; what was written before is whole."""
+
+
 class MissingPackage(UserError):
     """An optional package is not installed."""
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from genrobust.errors import GenrobustError, UserError
+from genrobust.errors import DiskFull, GenrobustError, UserError
 
 try:
     import fcntl
@@ -19,6 +20,7 @@ except ImportError:  # no POSIX: locks are files that exist
 
 LOCK = ".lock"
 _BUSY = "another process is writing to {}: wait for it, stop it, or choose another folder"
+log = logging.getLogger(__name__)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
@@ -28,7 +30,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
 
     The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
-    this returns. Raises GenrobustError that names the folder where the system refuses (full disk, read-only ...).
+    this returns. Raises DiskFull where there is no room, and GenrobustError that names the folder where the system
+    refuses otherwise (read-only ...).
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -44,9 +47,29 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         _remove(part)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed `replacing` left in `folder`. Call it only while holding the folder's lock alone."""
-    for part in folder.glob(".*.part"):
+def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:
+    """Write `contents`, texts or bytes by name, into `folder`; returns their paths by name.
+
+    Each file replaces its predecessor whole or not at all, and of two processes the second waits, so that the files
+    belong together. Raises as `replacing` does.
+    """
+    make_folder(folder)
+    with lock(folder, wait=True):
+        remove_leftovers(folder)
+        for name, content in contents.items():
+            with replacing(folder / name) as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+    return {name: folder / name for name in contents}
+
+
+def leftovers(folder: Path, below: bool = False) -> list[Path]:
+    """The temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work needs them."""
+    return sorted((folder.rglob if below else folder.glob)(".*.part"))
+
+
+def remove_leftovers(folder: Path, below: bool = False) -> None:
+    """Remove what a killed `replacing` left in `folder`, and `below` it. Call it only while holding its lock alone."""
+    for part in leftovers(folder, below):
         _remove(part)
 
 
@@ -59,27 +82,31 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, shared: bool = False) -> Iterator[None]:
-    """Hold `folder` for the block; raises UserError where another process holds it.
+def lock(folder: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold `folder` for the block; raises UserError where another process holds it, unless told to `wait` for it.
 
     Any number of processes may hold it `shared`, and none while one holds it alone. The system gives the lock of a
-    killed process back. Where it has no such locks (Windows, some cluster file systems), `shared` holds nothing, and a
-    killed process leaves a file that the message says to delete.
+    killed process back. Where it has no such locks (Windows, some cluster file systems), `shared` and `wait` hold
+    nothing, and a killed process leaves a file that the message says to delete.
     """
     with _opened(folder / LOCK) as file:  # closing it gives the lock back; removing it would race with the next holder
-        held = _flock(file, folder, shared)
-        with nullcontext() if held or shared else _lock_by_existing(folder):
+        held = _flock(file, folder, shared, wait)
+        with nullcontext() if held or shared or wait else _lock_by_existing(folder):
             yield
 
 
-def _flock(file: BinaryIO, folder: Path, shared: bool) -> bool:
+def _flock(file: BinaryIO, folder: Path, shared: bool, wait: bool) -> bool:
     """Whether the system's lock is now held; False where it has none. Raises UserError where another holds it."""
     if fcntl is None:
         return False
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(_BUSY.format(folder)) from None
+        if not wait:
+            raise UserError(_BUSY.format(folder)) from None
+        log.info("waiting for another process that writes to %s", folder)
+        fcntl.flock(file, how)
     except OSError:  # ENOSYS, ENOLCK, EOPNOTSUPP: the file system does not lock
         return False
     return True
@@ -109,7 +136,7 @@ def refusal(folder: Path, error: OSError) -> GenrobustError:
     """What to tell the user when the system refuses to write in `folder`."""
     why = error.strerror or str(error)
     if error.errno in _FULL:
-        return GenrobustError(
+        return DiskFull(
             f"cannot write to {folder}: {why}: free some space and run the same command again; what is there is whole"
         )
     if error.errno in _REFUSED:

@@ -1,7 +1,8 @@
 """Generated datasets on disk: WebDataset tars, each with a parquet sidecar that says it is done.
 
-A folder holds ``manifest.json`` and, for each shard, ``000000.tar`` (``key.png``, ``key.cls``, ``key.json``) and
-``000000.parquet`` (one row a request, given-up ones too). The parquet comes last: a shard is done when it is there.
+A folder holds ``manifest.json`` and, for each shard, ``000000.tar`` (``key.png``, ``key.cls``, ``key.json``),
+``000000.parquet`` (one row a request, given-up ones too) and ``000000.sha256`` (of both, as sha256sum reads it). The
+parquet comes last: a shard is done when it is there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 import io
 import json
 import re
+import shlex
+import sys
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +27,7 @@ from PIL import Image
 from genrobust.data import Sample, digest
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import make_folder, replacing
+from genrobust.hashing import hash_file
 
 FORMAT = 1  # of the folder; a reader refuses one that it does not know
 MANIFEST = "manifest.json"
@@ -78,6 +82,7 @@ SCHEMA = pa.schema(
         ("image_sha256", pa.string()),
     ]
 )
+_HASH_BYTES = 32
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
 
@@ -116,15 +121,19 @@ def write_shard(folder: Path, index: int, samples: Sequence[Sample], rejected: S
     alone. Raises GenrobustError where the system refuses, leaving nothing half written.
     """
     rows: list[dict[str, Any]] = []
-    with replacing(_tar(folder, index)) as file:
+    tar_path, sums_path, parquet_path = shard_files(folder, index)
+    with replacing(tar_path) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for sample in samples:
                 rows.append(_add(tar, sample))
         file.flush()
-        facts = {"tar_sha256": _sha256_of(Path(file.name)), "tar_size": str(file.tell())}
+        facts = {"tar_sha256": hash_file(Path(file.name)), "tar_size": str(file.tell())}
         sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)], facts)
-        _parquet(folder, index).unlink(missing_ok=True)  # while it is written anew, a shard is not done
-    with replacing(_parquet(folder, index)) as file:
+        parquet_path.unlink(missing_ok=True)  # while it is written anew, a shard is not done
+    sums = {tar_path.name: facts["tar_sha256"], parquet_path.name: hashlib.sha256(sidecar).hexdigest()}
+    with replacing(sums_path) as file:
+        file.write(hash_list(sums))
+    with replacing(parquet_path) as file:
         file.write(sidecar)
 
 
@@ -180,7 +189,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 def missing_shards(folder: Path, total: int) -> list[int]:
     """Which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder."""
-    return [index for index in range(total) if not _parquet(folder, index).exists()]
+    return [index for index in range(total) if not shard_files(folder, index)[-1].exists()]
 
 
 def done_shards(folder: Path) -> list[int]:
@@ -191,29 +200,10 @@ def done_shards(folder: Path) -> list[int]:
     total = read_manifest(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
     for index in done:
-        problem = _tar_problem(folder, index)
+        problem = tar_problem(folder, index)
         if problem:
-            raise GenrobustError(f"{problem}: {_remedy(folder, index)}")
+            raise GenrobustError(f"{problem}: {_remedy(folder)}")
     return done
-
-
-def verify(folder: Path) -> list[str]:
-    """What is wrong with the dataset in `folder`, one line a problem, each with what to do; reads every byte."""
-    problems = []
-    for index in range(read_manifest(folder)["shards"]):
-        if not _parquet(folder, index).exists():
-            problems.append(f"shard {index} of {folder} is missing: generate again, and it alone is made")
-            continue
-        try:
-            problem = _tar_problem(folder, index)
-            if not problem and _sha256_of(_tar(folder, index)) != _facts(folder, index)["tar_sha256"]:
-                problem = f"{_tar(folder, index)} has changed since it was written (its SHA-256 differs)"
-        except GenrobustError as error:
-            problems.append(str(error))
-            continue
-        if problem:
-            problems.append(f"{problem}: {_remedy(folder, index)}")
-    return problems
 
 
 class ShardDataset:
@@ -233,38 +223,67 @@ class ShardDataset:
         if self.missing() and not allow_partial:
             lacking = f"{len(self.missing())} of {self.manifest['shards']} shards are missing"
             raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
-        tables = [_table(self.folder, index, _INDEX) for index in self._done]
-        self._shard = np.repeat(np.array(self._done, np.int64), [_with_status(t, OK).num_rows for t in tables])
-        rows = pa.concat_tables([_schema(_INDEX).empty_table(), *tables])
-        kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
-        self.given_up = dict(zip(given_up["key"].to_pylist(), given_up["reason"].to_pylist(), strict=True))
-        self.labels: np.ndarray = kept["label"].to_numpy().astype(np.int64)
-        self.keys: Sequence[str] = kept["key"].to_pylist()
-        self.styles: Sequence[str] = [style or "" for style in kept["style"].to_pylist()]
-        self._offset, self._size = kept["offset"].to_numpy(), kept["size"].to_numpy()
-        self._sha256 = kept["image_sha256"]
-        self.fingerprint = digest([self.manifest, [(i, _facts(self.folder, i)["tar_sha256"]) for i in self._done]])
+        self.given_up: dict[str, str] = {}
+        self._read_index()
+        self.fingerprint = digest([self.manifest, [(i, shard_facts(self.folder, i)["tar_sha256"]) for i in self._done]])
+
+    def _read_index(self) -> None:
+        """Read what is held of every image, about 200 bytes each: a dataset may have millions."""
+        keys: list[str] = []
+        styles: list[str] = []
+        columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "offset", "size")}
+        counts, hashes = [], []
+        for index in self._done:  # one at a time, so that only what is kept of them is in memory together
+            rows = shard_rows(self.folder, index, _INDEX)
+            kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
+            self.given_up |= zip(given_up["key"].to_pylist(), given_up["reason"].to_pylist(), strict=True)
+            counts.append(kept.num_rows)
+            keys += kept["key"].to_pylist()
+            styles += (sys.intern(style or "") for style in kept["style"].to_pylist())
+            hashes.append(self._hashes(index, kept["image_sha256"]))
+            for name, parts in columns.items():
+                parts.append(kept[name].to_numpy())
+        joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
+        self.labels: np.ndarray = joined["label"]
+        self.keys: Sequence[str] = keys
+        self.styles: Sequence[str] = styles
+        self._shard = np.repeat(np.array(self._done, np.int64), counts)
+        self._offset, self._size, self._sha256 = joined["offset"], joined["size"], b"".join(hashes)
+
+    def _hashes(self, index: int, column: pa.ChunkedArray) -> bytes:
+        try:
+            return bytes.fromhex("".join(column.to_pylist()))
+        except (TypeError, ValueError) as error:
+            path = shard_files(self.folder, index)[-1]
+            raise GenrobustError(f"cannot read the hashes in {path}: {error}: {_remedy(self.folder)}") from error
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        """Image `index` as RGB; raises GenrobustError, naming shard and key, where its bytes are not those written."""
-        path = _tar(self.folder, int(self._shard[index]))
+        """Image `index` as RGB; raises as `encoded` does."""
+        return Image.open(io.BytesIO(self.encoded(index))).convert("RGB")
+
+    def encoded(self, index: int) -> bytes:
+        """Image `index` as it was written; raises GenrobustError, naming shard and key, where it has changed since."""
+        path = shard_files(self.folder, int(self._shard[index]))[0]
         try:
             with path.open("rb") as file:
                 file.seek(int(self._offset[index]))
                 data = file.read(int(self._size[index]))
         except OSError as error:
             raise GenrobustError(f"cannot read {path}: {error.strerror}") from error
-        if hashlib.sha256(data).hexdigest() != self._sha256[index].as_py():
-            remedy = _remedy(self.folder, int(self._shard[index]))
-            raise GenrobustError(f"the image {self.keys[index]} in {path} has changed since it was written: {remedy}")
-        return Image.open(io.BytesIO(data)).convert("RGB")
+        place = index % len(self) * _HASH_BYTES
+        if hashlib.sha256(data).digest() != self._sha256[place : place + _HASH_BYTES]:
+            what = f"the image {self.keys[index]} in {path} has changed since it was written"
+            raise GenrobustError(f"{what}: {_remedy(self.folder)}")
+        return data
 
-    def metadata(self) -> pa.Table:
-        """One row a request of the done shards, in `SCHEMA`: those with an image, and those given up."""
-        return pa.concat_tables([SCHEMA.empty_table(), *(_table(self.folder, i, SCHEMA.names) for i in self._done)])
+    def metadata(self, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:
+        """One row a request of the done shards, `columns` of `SCHEMA`: those with an image, and those given up."""
+        return pa.concat_tables(
+            [_schema(columns).empty_table(), *(shard_rows(self.folder, i, columns) for i in self._done)]
+        )
 
     def missing(self) -> list[int]:
         """The indices of the shards that are not done."""
@@ -274,12 +293,10 @@ class ShardDataset:
 # --------------------------------------------------------------------------------------------- one shard
 
 
-def _tar(folder: Path, index: int) -> Path:
-    return folder / f"{index:06d}.tar"
-
-
-def _parquet(folder: Path, index: int) -> Path:
-    return folder / f"{index:06d}.parquet"
+def shard_files(folder: Path, index: int) -> tuple[Path, Path, Path]:
+    """Where the tar, the hashes and the parquet of shard `index` lie: in the order in which they are written."""
+    tar, sums, parquet = (folder / f"{index:06d}.{kind}" for kind in ("tar", "sha256", "parquet"))
+    return tar, sums, parquet
 
 
 def _with_status(table: pa.Table, status: str) -> pa.Table:
@@ -290,38 +307,42 @@ def _schema(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([SCHEMA.field(name) for name in columns])
 
 
-def _table(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
-    try:
-        return pq.read_table(_parquet(folder, index), columns=list(columns)).cast(_schema(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise GenrobustError(f"cannot read {_parquet(folder, index)}: {error}: {_remedy(folder, index)}") from error
+def hash_list(hashes: Mapping[str, str]) -> bytes:
+    """The SHA-256 of a shard's files, by name, as sha256sum lists them."""
+    return "".join(f"{value}  {name}\n" for name, value in hashes.items()).encode()
 
 
-def _facts(folder: Path, index: int) -> dict[str, str]:
-    """What a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes."""
+def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
+    """One row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where it cannot be read."""
+    path = shard_files(folder, index)[-1]
     try:
-        facts = pq.read_schema(_parquet(folder, index)).metadata or {}
+        return pq.read_table(path, columns=list(columns)).cast(_schema(columns))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise GenrobustError(f"cannot read {path}: {error}: {_remedy(folder)}") from error
+
+
+def shard_facts(folder: Path, index: int) -> dict[str, str]:
+    """What a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes; raises as `shard_rows`."""
+    path = shard_files(folder, index)[-1]
+    try:
+        facts = pq.read_schema(path).metadata or {}
         return {name: facts[name.encode()].decode() for name in ("tar_sha256", "tar_size")}
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise GenrobustError(f"cannot read {_parquet(folder, index)}: {error}: {_remedy(folder, index)}") from error
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise GenrobustError(f"cannot read {path}: {error}: {_remedy(folder)}") from error
 
 
-def _tar_problem(folder: Path, index: int) -> str:
-    path, size = _tar(folder, index), int(_facts(folder, index)["tar_size"])
+def tar_problem(folder: Path, index: int) -> str:
+    """Whether a done shard's tar is there in the size in which it was written: "", or what is wrong."""
+    path, size = shard_files(folder, index)[0], shard_facts(folder, index)["tar_size"]
     try:
         found = path.stat().st_size
     except OSError as error:
         return f"cannot read {path}: {error.strerror}"
-    return "" if found == size else f"{path} has {found} bytes instead of {size}"
+    return "" if str(found) == size else f"{path} has {found} bytes instead of {size}"
 
 
-def _remedy(folder: Path, index: int) -> str:
-    return f"delete {_parquet(folder, index)} and generate again, and this shard alone is made anew"
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _remedy(folder: Path) -> str:
+    return f"genrobust verify {shlex.quote(str(folder))} --repair sets it aside; generate again, and it alone is made"
 
 
 def _short(value: Any) -> str:

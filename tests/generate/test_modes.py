@@ -35,7 +35,7 @@ from genrobust.generate.run import generate
 from genrobust.generate.sample import FLAT, Sampler
 from genrobust.prompts.plan import plan_of
 from genrobust.sources.memory import MemoryImages
-from genrobust.store import verify
+from genrobust.verifying import verify
 
 CPU = torch.device("cpu")
 CASES = {
@@ -102,7 +102,7 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
         config = GenerateConfig(per_class=2, shard_size=6, batch_size=size)
         out = tmp_path / str(size)
         made.append(generate(plan(recipe(case)), recipe(case), config, labels, out, "cpu", threads=1, sources=real))
-        assert verify(out) == []
+        assert verify(out).is_whole
     one, three = made
     request = ["key", "label", "class_id", "prompt", "template", "negative_prompt", "seed", "source"]
     rows = one.metadata().select(request)

@@ -16,7 +16,8 @@ from genrobust.errors import GenrobustError, UserError
 from genrobust.files import lock
 from genrobust.generate.run import HOPELESS, generate
 from genrobust.prompts.plan import Plan
-from genrobust.store import ShardDataset, verify
+from genrobust.store import ShardDataset
+from genrobust.verifying import verify
 
 
 def run(out, labels, generator, config, shards=None, data_seed=0):
@@ -44,13 +45,10 @@ def test_a_plan_becomes_a_dataset(tmp_path, labels, generator, config):
     assert list(dataset.styles) == [r.style for r in plan]
     assert dataset.class_ids == labels.ids
     assert sorted(bytes_of(tmp_path / "out")) == [
-        "000000.parquet",
-        "000000.tar",
-        "000001.parquet",
-        "000001.tar",
+        *(f"00000{shard}.{kind}" for shard in (0, 1) for kind in ("parquet", "sha256", "tar")),
         "manifest.json",
     ]
-    assert verify(tmp_path / "out") == []
+    assert verify(tmp_path / "out").is_whole
 
 
 def test_every_image_says_how_it_was_made(tmp_path, labels, generator, config):
@@ -163,8 +161,9 @@ def test_a_run_interrupted_and_then_killed_goes_on_to_the_same_bytes(tmp_path, g
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "interrupted\n"
     names = sorted(bytes_of(out))
-    shards = (len(names) - 1) // 2
-    assert names == sorted(["manifest.json", *(f"{i:06d}.{x}" for i in range(shards) for x in ("tar", "parquet"))])
+    shards = (len(names) - 1) // 3
+    kinds = ("tar", "sha256", "parquet")
+    assert names == sorted(["manifest.json", *(f"{i:06d}.{kind}" for i in range(shards) for kind in kinds)])
     assert not list(out.glob(".*.part"))
 
     process.stdin.write("\n")
@@ -202,7 +201,7 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
     rows = dataset.metadata().to_pylist()
     assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 2, True, False)}
     assert "12 of 12 requests gave no image (blank after 2 redraws)" in caplog.text
-    assert verify(tmp_path) == []
+    assert verify(tmp_path).is_whole
 
 
 def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config):
@@ -242,9 +241,9 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
     run(tmp_path, labels, generator, config, shards=[0])
     tar = tmp_path / "000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    with pytest.raises(GenrobustError, match=r"000000.tar has 5000 bytes instead of \d+: delete .*000000.parquet"):
+    with pytest.raises(GenrobustError, match=r"000000.tar has 5000 bytes instead of \d+: genrobust verify .* --repair"):
         run(tmp_path, labels, generator, config)
-    assert sorted(bytes_of(tmp_path)) == ["000000.parquet", "000000.tar", "manifest.json"]
+    assert sorted(bytes_of(tmp_path)) == ["000000.parquet", "000000.sha256", "000000.tar", "manifest.json"]
     (tmp_path / "000000.parquet").unlink()
     assert len(run(tmp_path, labels, generator, config)) == 12
 

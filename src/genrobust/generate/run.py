@@ -19,12 +19,12 @@ from genrobust.config import GenerateConfig, GeneratorConfig
 from genrobust.data import ImageSet, LabelSpace, Request, Sample
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.files import leftovers, lock, make_folder, remove_leftovers
 from genrobust.generate.modes import MODES, Mode
 from genrobust.generate.pipeline import Generator, identity, load_generator
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.progress import progress_bar
-from genrobust.store import ShardDataset, claim, done_shards, write_shard
+from genrobust.store import ShardDataset, claim, done_shards, missing_shards, write_shard
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
@@ -89,9 +89,11 @@ def generate(
     set_threads(threads)
     manifest = manifest_of(plan, generator, config, labels)
     make_folder(out)
-    with lock(out, shared=shards is not None):
+    # Workers share the folder, and so do those who find all of it there.
+    shared = shards is not None or not (missing_shards(out, len(parts)) or leftovers(out))
+    with lock(out, shared):
         claim(out, manifest)
-        if shards is None:
+        if not shared:
             remove_leftovers(out)
         done = set(done_shards(out))
         missing = [index for index in wanted if index not in done]

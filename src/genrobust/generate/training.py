@@ -24,7 +24,7 @@ from genrobust.data import hashed_seed
 from genrobust.errors import GenrobustError
 from genrobust.files import lock, make_folder, remove_leftovers
 from genrobust.generate.objective import Examples, Model, Schedule, losses
-from genrobust.generate.tuned import STATE, is_finished, require_same, save_record
+from genrobust.generate.tuned import STATE, is_finished, record_of, require_same, save_record
 from genrobust.models import save_tensors
 from genrobust.progress import progress_bar
 
@@ -204,10 +204,11 @@ def train_once(
     UserError where `out` holds something else, GenrobustError where the loss is no number, memory or the disk is full.
     """
     make_folder(out)
-    with lock(out):
+    with lock(out, shared=record_of(out, config).exists()):  # what is finished may be taken by many at once
         if is_finished(out, job, config):
+            (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
             return out
-        remove_leftovers(out)
+        remove_leftovers(out, below=True)
         with _memory_explained(config, device):
             training = begin()
             training.resume()

@@ -1,0 +1,196 @@
+"""`genrobust run imagenet100` all the way on a CPU: official layouts in miniature, and a tiny Stable Diffusion."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import PNDMScheduler
+from PIL import Image
+from typer.testing import CliRunner
+
+from genrobust import baselines
+from genrobust.cli import app
+from genrobust.prompts.templates import templates_of
+from genrobust.recipe import load_recipe
+from genrobust.sources.imagenet_classes import prompt_names
+from genrobust.store import ShardDataset
+
+# Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
+COLOURS = {
+    "n01443537": (230, 120, 20),
+    "n01484850": (60, 110, 200),
+    "n02791124": (150, 20, 20),
+    "n03680355": (70, 40, 20),
+    "n04099969": (30, 150, 60),
+}
+IN_R = ("n01443537", "n01484850")
+FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)"}
+CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
+SHIFTS = ("v2", "sketch", "r", "objectnet", "objectnet one-to-many")
+ARMS = ("real", "generated", "real+generated", "real+generated at equal steps", "real+modern at equal steps")
+
+
+def save(path: Path, wnid: str, seed: int) -> None:
+    """A grainy photograph of the class's colour, upright or across."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    shape = (80, 100, 3) if seed % 2 else (110, 70, 3)
+    pixels = np.clip(rng.normal(COLOURS[wnid], 60, shape), 0, 255)
+    Image.fromarray(pixels.astype(np.uint8)).save(path, "JPEG")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ImageNet and the four shifted sets of the recipe, as they unpack, of five classes."""
+    root = tmp_path_factory.mktemp("data")
+    (root / "classes.txt").write_text("\n".join(COLOURS))
+    for number, wnid in enumerate(COLOURS):
+        for i in range(8):
+            save(root / "imagenet" / "train" / wnid / f"{wnid}_{i}.JPEG", wnid, i)
+        for i in range(3):
+            save(root / "imagenet" / "val" / wnid / f"ILSVRC2012_val_{number}{i}.JPEG", wnid, 10 + i)
+            save(root / "v2" / wnid / f"{i}.jpeg", wnid, 20 + i)
+            save(root / "sketch" / wnid / f"sketch_{i}.JPEG", wnid, 30 + i)
+            if wnid in IN_R:
+                save(root / "imagenet-r" / wnid / f"art_{i}.jpg", wnid, 40 + i)
+    for folder, wnid in (("chair", "n04099969"), ("dress_shoe_men", "n03680355")):
+        for i in range(3):
+            save(root / "objectnet-1.0" / "images" / folder / f"{i}.png", wnid, 50 + i)
+    (root / "objectnet-1.0" / "mappings").mkdir()
+    (root / "objectnet-1.0" / "mappings" / "folder_to_objectnet_label.json").write_text(json.dumps(FOLDERS))
+    (root / "objectnet-1.0" / "mappings" / "objectnet_to_imagenet_1k.json").write_text(json.dumps(CLASSES))
+    return root
+
+
+@pytest.fixture(scope="module")
+def stable_diffusion_15(changed_generator: Callable[..., Path]) -> Path:
+    """A tiny one with the scheduler that its pipeline comes with."""
+    return changed_generator(lambda p: p.register_modules(scheduler=PNDMScheduler(skip_prk_steps=True)))
+
+
+def words(data: Path, generator: Path, other_map: str) -> list[str]:
+    """The options that shrink a recipe to seconds; what they leave alone is the study's."""
+    small = {
+        "data.root": data / "imagenet",
+        "data.classes": data / "classes.txt",
+        "data.shifts.v2.path": data / "v2",
+        "data.shifts.sketch.path": data / "sketch",
+        "data.shifts.r.path": data / "imagenet-r",
+        "data.shifts.objectnet.path": data / "objectnet-1.0",
+        f"data.shifts.{other_map}.path": data / "objectnet-1.0",
+        "generator": f"{{model: {generator}, scheduler: null, steps: 4, guidance_scale: 7.5}}",
+        "generate.per_class": 3,
+        "generate.shard_size": 6,
+        "datasets.modern.generator": f"{{steps: 2, guidance_scale: 0, model: {generator}}}",
+        "train.architecture": "test_resnet",
+        "train.image_size": 48,
+        "train.start_size": 32,
+        "train.epochs": 3,
+        "train.batch_size": 8,
+        "train.warmup_steps": 2,
+        "train.validate_every": 10,
+        "train.save_every": 10,
+        "arms.3.train.steps": 6,
+        "arms.4.train.steps": 6,
+        "evaluate.image_size": 64,
+        "evaluate.min_images": 1,
+        "robustness.bootstrap": 20,
+        "threads": 1,
+    }
+    return [word for key, value in small.items() for word in ("--set", f"{key}={value}")]
+
+
+@pytest.fixture(scope="module")
+def made(data: Path, stable_diffusion_15: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the finished study."""
+    out = tmp_path_factory.mktemp("runs")
+    command = ["run", "imagenet100", "--device", "cpu", "--out", str(out), "--set", "robustness.grid=3"]
+    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet one-to-many")])
+    assert done.exit_code == 0, done.output
+    assert "imagenet100" in done.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def results(made: Path) -> dict[str, Any]:
+    return json.loads((made / "imagenet100" / "results.json").read_text())
+
+
+def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[str, Any]) -> None:
+    summary = results["summary"]
+    assert tuple(summary["arms"]) == ARMS
+    assert set(summary["protocols"]) == {"test", *SHIFTS}
+    for words in summary["protocols"].values():
+        assert "64 px: shorter side resized to 73 px" in words  # 64 / 0.875, rounded down
+        assert "averaged over the image and its mirror" in words
+    assert "first ImageNet class is right" in summary["protocols"]["objectnet"]
+    assert "any of a label's" in summary["protocols"]["objectnet one-to-many"]
+    assert tuple(summary["shifts"]) == SHIFTS[:4] and list(summary["left_out"]) == ["objectnet one-to-many"]
+
+
+def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> None:
+    cells = {c["test_set"]: c for c in results["summary"]["cells"] if c["arm"] == "real"}
+    classes = {name: cell["top1"]["classes"] for name, cell in cells.items()}
+    # of the chairs, folding chair is no class here, and barber chair is the first
+    assert classes == {"test": 5, "v2": 5, "sketch": 5, "r": 2, "objectnet": 2, "objectnet one-to-many": 3}
+    assert cells["r"]["clean"]["n"] == 6 and cells["objectnet one-to-many"]["clean"]["n"] == 9
+
+
+def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, Any]) -> None:
+    arms = {arm["name"]: arm for arm in results["arms"]}
+    assert [arms[name]["parts"] for name in ARMS] == [
+        {"real": 35},  # 8 of each class, of which one chooses checkpoints
+        {"generated": 15},
+        {"real": 35, "generated": 15},
+        {"real": 35, "generated": 15},
+        {"real": 35, "modern": 15},
+    ]
+    assert [arms[name]["steps"] for name in ARMS] == [14, 6, 19, 6, 6]  # 3 x 35 / 8, 3 x 15 / 8, 3 x 50 / 8, rounded up
+
+
+def test_the_images_are_those_of_clips_templates_and_names(made: Path) -> None:
+    datasets = [ShardDataset(folder) for folder in sorted((made / "generated").iterdir())]
+    assert len(datasets) == 2
+    names = prompt_names("openai")
+    templates = templates_of(load_recipe("imagenet100").generate.prompts)
+    assert len(templates) == 80
+    for images in datasets:
+        assert len(images) == 15
+        table = images.metadata().to_pylist()
+        for row in table:
+            assert row["prompt"] in {t.fill(names[row["class_id"]]) for t in templates}
+        assert len({row["prompt"] for row in table}) == 15
+
+
+def test_without_the_data_show_tells_what_would_be_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["show", "imagenet100"])
+    assert done.exit_code == 0
+    assert done.output.count("130,000 images") >= 2
+    assert "of 50 steps take about 2 days" in done.output  # 130,000 x 1.6 s = 57.8 hours
+    assert "there is no folder imagenet" in done.output
+    assert "there is no folder imagenet" in CliRunner().invoke(app, ["run", "imagenet100"]).output
+
+
+def test_all_of_imagenet_is_held_against_published_lines(
+    made: Path, data: Path, stable_diffusion_15: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
+    trained = sorted((made / "checkpoints").iterdir())
+    command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
+    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet paper's map")])
+    assert done.exit_code == 0, done.output
+    assert sorted((made / "checkpoints").iterdir()) == trained  # the arms are those of imagenet100
+    results = json.loads((made / "imagenet1k" / "results.json").read_text())
+    lines = results["summary"]["lines"]
+    assert {name: line["n"] for name, line in lines.items()} == {"v2": 85, "sketch": 85, "r": 80, "objectnet": 85}
+    assert {er["test_set"] for er in results["summary"]["arm_er"]} == set(lines)
+    assert all("the line's error" in er["method"] for er in results["summary"]["arm_er"])
+    assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
+    assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
+    assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()

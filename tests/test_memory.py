@@ -1,0 +1,62 @@
+"""A plan and a dataset of hundreds of thousands of images take little memory: each in a process of its own.
+
+benchmarks/plan.py measures the same at 1.3 million.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PLANNING = """
+from genrobust.config import PromptConfig
+from genrobust.data import ClassLabel, LabelSpace
+from genrobust.prompts.plan import Plan
+
+labels = LabelSpace(tuple(ClassLabel(f"n{i:08d}", f"Thing {i}", f"thing {i}") for i in range(1000)))
+walk = lambda plan: sum(len([plan[n] for n in numbers]) for numbers in plan.shards(1000))
+walk(Plan(labels, PromptConfig(), 1, 0))
+before = peak()
+plan = Plan(labels, PromptConfig(), 200, 0)
+assert walk(plan) == 200_000 and plan.fingerprint
+"""
+OPENING = """
+import shutil, sys
+from pathlib import Path
+import numpy as np
+from genrobust.data import Sample
+from genrobust.store import ShardDataset, claim, shard_files, write_shard
+
+folder, pixels = Path(sys.argv[1]), np.zeros((1, 1, 3), np.uint8)
+claim(folder, {"shards": 100, "class_ids": []})
+meta = {"prompt": "a photo of a thing", "style": "photo", "seed": 2**62, "generator": "one"}
+write_shard(folder, 0, [Sample(f"n00000000-{i:06d}", 0, pixels, meta) for i in range(2000)], [])
+for shard in range(1, 100):
+    for made, copy in zip(shard_files(folder, 0), shard_files(folder, shard)):
+        copy.hardlink_to(made)
+before = peak()
+dataset = ShardDataset(folder)
+assert len(dataset) == 200_000
+"""
+MEASURED = """
+import resource, sys
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+{}
+print(peak() - before)
+"""
+
+
+def growth(code: str, *words: str) -> float:
+    """By how many MiB the peak memory of a process grows in the last lines of `code`."""
+    command = [sys.executable, "-c", MEASURED.format(code), *words]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def test_requests_are_made_when_asked_for_and_not_kept() -> None:
+    assert growth(PLANNING) < 50  # 200,000 requests that are kept take 69
+
+
+def test_opening_a_dataset_keeps_little_of_each_image(tmp_path: Path) -> None:
+    assert growth(OPENING, str(tmp_path)) < 70  # all metadata of 200,000 images takes 110
