@@ -1,0 +1,89 @@
+"""The commands that give a generated dataset away: in another program's form, and to the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from genrobust.cli.app import command, err_console, out_console
+
+
+@command()
+def export(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="imagefolder, webdataset or parquet.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: beside the dataset.")
+    ] = None,
+    val: Annotated[
+        float | None, typer.Option("--val", metavar="FRACTION", help="Of each class, so much becomes validation: 0.1.")
+    ] = None,
+    val_dataset: Annotated[
+        Path | None, typer.Option("--val-dataset", metavar="DIR", help="Another generated dataset, for validation.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
+    licence: Annotated[str, typer.Option("--licence", metavar="ID", help="The dataset's: cc-by-4.0.")] = "other",
+    audit: Annotated[
+        Path | None, typer.Option("--audit", metavar="FILE", help="The audit.json of the dataset, for the card.")
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", metavar="NAME", help="Leave out what this filter leaves out.")
+    ] = None,
+    generator: Annotated[
+        Path | None, typer.Option("--generator", metavar="DIR", help="The generator's folder, for its licence.")
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Export although the generator's licence restricts its images.")
+    ] = False,
+) -> None:
+    """Write a generated dataset in the form of another program, with a card."""
+    from genrobust.exporting import Wanted
+    from genrobust.exporting import export as run_export
+
+    wanted = Wanted(
+        dataset,
+        to,
+        out=out,
+        val=val,
+        val_dataset=val_dataset,
+        overwrite=overwrite,
+        licence=licence,
+        audit=audit,
+        filter=filter_,
+        generator=generator,
+        accept_licence=accept_licence,
+    )
+    done = run_export(wanted)
+    for name in done.unknown:
+        err_console.print(
+            f"[bold yellow]warning:[/] the licence of the generator {escape(name)} is not known, and the card says so: "
+            "name its folder with --generator, and read it before you publish"
+        )
+    out_console.print(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()))
+    out_console.print(escape(str(done.folder)))
+
+
+@command()
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What genrobust export wrote.")],
+    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="The repository on the hub: me/icons.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository a private one.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and do nothing.")] = False,
+) -> None:
+    """Push an export to the Hugging Face hub, in one commit."""
+    from genrobust.pushing import files_of
+    from genrobust.pushing import push as run_push
+
+    if not dry_run:
+        out_console.print(escape(run_push(folder, repo_id, private)))
+        return
+    files = files_of(folder)
+    table = Table("file", "bytes", box=None)
+    for file in files:
+        table.add_row(escape(file.name), f"{file.size:,}")
+    out_console.print(table)
+    out_console.print(f"{len(files):,} files, {sum(f.size for f in files):,} bytes, to datasets/{escape(repo_id)}")

@@ -1,0 +1,104 @@
+"""The command push: an export to a dataset repository on the Hugging Face hub, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genrobust.errors import GenrobustError, MissingPackage, UserError
+from genrobust.export.parts import CARD, CROISSANT, DATA, SHEET, TIMM, TRAIN, VALIDATION
+
+# The hub takes one commit whole or not at all; beyond about this many files it refuses one, and asks for several.
+FILES = 10_000
+_OURS = (f"{DATA}/", f"{TRAIN}/", f"{VALIDATION}/")
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file that goes to the repository, by its name there, with its size in bytes."""
+
+    name: str
+    path: Path
+    size: int
+
+
+def files_of(folder: Path) -> tuple[File, ...]:
+    """What of the export in `folder` goes to the hub, by name. Raises UserError where there is none that can go."""
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder}: make one with genrobust export")
+    lacking = [name for name in (CARD, CROISSANT) if not (folder / name).is_file()]
+    if lacking:
+        raise UserError(f"{folder} holds no export ({lacking[0]} is missing): make one with genrobust export")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    found = [File(path.relative_to(folder).as_posix(), path, path.stat().st_size) for path in paths]
+    found = [file for file in found if not file.name.startswith(".") and "/." not in file.name]
+    if len(found) > FILES:
+        raise UserError(
+            f"{folder} holds {len(found):,} files, and one commit takes at most {FILES:,}: export the dataset --to "
+            "parquet or --to webdataset, which are few files, and push that"
+        )
+    return tuple(found)
+
+
+def push(folder: Path, repo_id: str, private: bool = False) -> str:
+    """Push the export in `folder` to the dataset repository `repo_id`, made where there is none; returns its address.
+
+    All goes in one commit, so that the repository holds all of the export or is as it was; files of an earlier export
+    that this one lacks go with the same commit. (`upload_large_folder`, and `upload_folder` too, commit in several
+    batches.) A new repository is empty where the commit fails. Raises UserError for a missing or refused token, an
+    impossible name, and for `private` where the repository is a public one; GenrobustError where the hub cannot be
+    reached or refuses.
+    """
+    files = files_of(folder)
+    try:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+        from huggingface_hub.utils import validate_repo_id
+    except ImportError:
+        raise MissingPackage("huggingface_hub", "hub", "genrobust push") from None
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise UserError(f"{repo_id!r} is no name of a repository, such as me/icons: {error}") from None
+    if get_token() is None:
+        raise UserError("there is no token for the hub: run hf auth login, or set HF_TOKEN to one that may write")
+    api = HfApi()
+    try:
+        api.whoami()
+        repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
+        if private and not api.repo_info(repo_id, repo_type="dataset").private:
+            raise UserError(f"{repo_id} is there and is public: make it private on the hub first, or name another")
+        there = api.list_repo_files(repo_id, repo_type="dataset")
+        operations: list[Any] = [CommitOperationAdd(file.name, str(file.path)) for file in files]
+        operations += [CommitOperationDelete(name) for name in _outdated(there, files)]
+        api.create_commit(
+            repo_id, operations, commit_message=f"Dataset {folder.resolve().name}, by genrobust", repo_type="dataset"
+        )
+    except HfHubHTTPError as error:
+        raise _refusal(repo_id, error) from error
+    except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of the library that uploads large files
+        raise GenrobustError(
+            f"cannot reach the hub at {api.endpoint}: {error}: nothing was pushed; look at the network, HF_ENDPOINT "
+            "and HF_HUB_OFFLINE, and run the same command again"
+        ) from error
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def _outdated(there: Sequence[str], files: Sequence[File]) -> list[str]:
+    """What of an earlier export lies in the repository and is not in this one."""
+    names = {file.name for file in files}
+    return [name for name in there if name not in names and (name.startswith(_OURS) or name in (TIMM, SHEET))]
+
+
+def _refusal(repo_id: str, error: Any) -> GenrobustError:
+    status = getattr(error.response, "status_code", None)
+    if status == 401:
+        return UserError("the hub refuses the token (401): run hf auth login, or set HF_TOKEN to a valid one")
+    if status == 403:
+        return UserError(
+            f"the token may not write to {repo_id} (403): make one that may, or name a repository of yours"
+        )
+    why = getattr(error, "server_message", None) or str(error).splitlines()[0]
+    return GenrobustError(f"the hub refused ({status}): {why}: nothing was pushed to {repo_id}")
