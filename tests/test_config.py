@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from genrobust.config import GeneratorConfig
+from genrobust.config import GeneratorConfig, TrainConfig
 from genrobust.errors import UserError
 from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
@@ -45,6 +45,7 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
     ("change", "said"),
     [
         ({"trian": {}}, "unknown key trian; did you mean train?"),
+        ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
         ({"train": {"step": 5}}, "unknown key train.step; did you mean steps?"),
         ({"data": {"sauce": "folders"}}, "unknown key data.sauce; did you mean source?"),
         (
@@ -56,6 +57,22 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
         ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
         ({"train": {"steps": "many"}}, "train.steps: input should be a valid integer"),
         ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
+        ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved is taken; give this one another"),
+        ({"data": {"extra": {"few": "x"}}, "datasets": {"few": {}}}, "data.extra: the name few is taken"),
+        ({"train": {"steps": 5, "epochs": 2}}, "train: give either steps or epochs"),
+        ({"train": {"steps": None}}, "train: give either steps or epochs"),
+        ({"train": {"epochs": 0}}, "train.epochs: input should be greater than 0 (got 0)"),
+        ({"train": {"random_erasing": 2}}, "train.random_erasing: input should be less than or equal to 1 (got 2)"),
+        ({"train": {"mixup": -0.1}}, "train.mixup: input should be greater than or equal to 0 (got -0.1)"),
+        ({"train": {"split_batchnorm": True}}, "arm 'real': split_batchnorm tells real images from others"),
+        (
+            {"train": {"split_batchnorm": True}, "arms": [{"name": "real", "mixture": ["generated", "retrieved"]}]},
+            "arm 'real': split_batchnorm keeps the batch norms of real images, and the mixture has none: add real",
+        ),
+        (
+            {"train": {"split_batchnorm": True}, "arms": [{"name": "real", "mixture": ["real", "generated"]}]},
+            "arm 'real': split_batchnorm needs as many images of each source in every batch: give each source a weight",
+        ),
         ({"arms": []}, "one arm or more"),
         ({"arms": SMALL["arms"] * 2}, "two arms share a name"),
         ({"arms": [{"name": "real", "mixture": ["real", "real"]}]}, "names each source once"),
@@ -63,6 +80,15 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
             {"arms": [{"name": "real", "mixture": ["generated", {"source": "real", "weight": 2}]}]},
             "arm 'real': give every part of the mixture a weight, or none",
         ),
+        (
+            {"datasets": {"v": {"generate": {"split": "val"}}}, "arms": [{"name": "real", "mixture": ["real", "v"]}]},
+            "arm 'real' trains on 'v', which is generated with split: val",
+        ),
+        (
+            {"generate": {"split": "val"}, "arms": [{"name": "real", "mixture": "generated"}]},
+            "arm 'real' trains on 'generated', which is generated with split: val",
+        ),
+        ({"generate": {"split": "test"}}, "generate.split: input should be 'train' or 'val' (got 'test')"),
         ({"datasets": {"real": {}}}, "the name real is taken"),
         ({"datasets": {"few": {"generate": {"prompts": {"strategi": "single"}}}}}, "did you mean strategy?"),
         ({"datasets": {"few": {"generator": {"steps": 0}}}}, "datasets.few.generator: steps: "),
@@ -87,6 +113,8 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
         ({"finetune": {"step": 3}}, "unknown key finetune.step; did you mean steps?"),
         ({"arms": [{"name": "real", "mixture": "reel"}]}, "no source 'reel'; there are generated, real, retrieved"),
         ({"reference": "none"}, "'none' is no arm; the arms are real"),
+        ({"arms": [SMALL["arms"][0] | {"reference": "b"}]}, "arm 'real': reference: 'b' is no arm; the arms are real"),
+        ({"arms": [SMALL["arms"][0] | {"group": "real"}]}, "'real' is the name of an arm and of a group: rename one"),
         ({"seeds": [1, 1]}, "each once"),
         ({"seeds": []}, "one or more"),
     ],
@@ -96,6 +124,33 @@ def test_what_is_wrong_is_named(change: dict[str, Any], said: str) -> None:
         parse_recipe(SMALL | change, where="mine.yaml")
     assert said in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
+
+
+def test_a_training_s_length_is_steps_or_epochs() -> None:
+    arms = [
+        {"name": "real", "mixture": "real"},
+        {"name": "long", "mixture": "real", "train": {"epochs": 4}},
+        {"name": "short", "mixture": "real", "train": {"steps": 7}},
+    ]
+    recipe = parse_recipe(SMALL | {"train": {"epochs": 2, "batch_size": 64}, "arms": arms})
+    assert [recipe.train_of(arm).steps_for(100) for arm in recipe.arms] == [4, 7, 7]  # 200 / 64, 400 / 64
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    plain = parse_recipe(SMALL | {"arms": arms})
+    assert [plain.train_of(arm).steps_for(1000) for arm in plain.arms] == [600, 32, 7]  # 4,000 / 128
+    assert TrainConfig(epochs=90, batch_size=256).steps_for(1_281_167) == 450_411  # rounded up
+
+
+def test_all_augmentations_are_named() -> None:
+    assert TrainConfig().augmented == "standard"
+    several = TrainConfig(augmentation="randaugment", cutmix=1, mixup=0.2, random_erasing=0.25, color_jitter=0.4)
+    assert several.augmented == "randaugment, mixup 0.2, cutmix 1, random erasing 0.25, color jitter 0.4"
+
+
+def test_a_further_folder_is_a_source() -> None:
+    arms = [{"name": "real", "mixture": ["real", "deepaugment"]}]
+    recipe = parse_recipe(SMALL | {"data": {"extra": {"deepaugment": "some/folder"}}, "arms": arms})
+    assert recipe.data.extra == {"deepaugment": Path("some/folder")}
+    assert recipe.generated_sets() == []
 
 
 def test_a_dataset_takes_over_what_its_mode_uses() -> None:
@@ -229,3 +284,25 @@ def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
     assert main.arms == full.arms[: len(main.arms)]
     quick = load_recipe("pictograms", quick=True)
     assert quick.train.steps < main.train.steps
+
+
+def test_claims_name_arms_and_two_of_them() -> None:
+    with pytest.raises(UserError, match=r"claims\.0\.than: 'reel' is no arm; the arms are real"):
+        load_recipe("pictograms", ["claims=[{says: it helps, arm: generated, than: reel}]"])
+    with pytest.raises(UserError, match="compares 'real' with itself"):
+        load_recipe("pictograms", ["claims=[{says: it helps, arm: real, than: real}]"])
+
+
+def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full_study() -> None:
+    headline, full = load_recipe("headline"), load_recipe("pictograms-full")
+    groups = headline.groups()
+    assert list(groups) == ["real", "generated", "real+generated"]
+    for group, arms in groups.items():
+        networks = [headline.train_of(headline.arm(arm)).architecture for arm in arms]
+        assert len(set(networks)) == 3
+        assert [headline.references()[arm] for arm in arms] == groups["real"]
+        assert {headline.arm(arm).mixture for arm in arms} == {full.arm(group).mixture}
+        small = headline.arm(arms[networks.index("resnet10t")])
+        assert headline.train_of(small) == full.train_of(full.arm(group))  # so the two share these checkpoints
+    assert headline.generation("generated") == full.generation("generated")  # and the images
+    assert (headline.data, headline.data_seed, headline.seeds) == (full.data, full.data_seed, full.seeds)

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from genrobust.config import (
     UNUSED_BY_MODE,
     ArmConfig,
+    ClaimConfig,
     ClassModelConfig,
     DataConfig,
     DatasetConfig,
@@ -23,6 +24,7 @@ from genrobust.config import (
     GenerateConfig,
     GeneratorConfig,
     Positive,
+    QualityConfig,
     RobustnessConfig,
     Section,
     TrainConfig,
@@ -30,15 +32,18 @@ from genrobust.config import (
 )
 from genrobust.data import NOT_GENERATED, ZERO_SHOT
 from genrobust.errors import UserError
+from genrobust.sweep import expand
 
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections make
+READ_FIRST = ("quick", "sweep")  # keys of a recipe file that are no fields of a Recipe
 Checked = TypeVar("Checked", bound=Section)
 
 
 class Recipe(Section):
     """A study: arms x seeds over one data source, one generator and one training setting.
 
-    A recipe file may hold one key more: `quick`, a mapping of dotted keys to values that ``--quick`` sets.
+    A recipe file may hold two keys more: `quick`, a mapping of dotted keys to values that ``--quick`` sets, and
+    `sweep`, from which further arms and datasets are made (see `sweep.py`) after ``--quick`` and ``--set``.
     """
 
     name: str
@@ -60,6 +65,8 @@ class Recipe(Section):
     zero_shot: ZeroShotConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+    quality: QualityConfig | None = None
+    claims: tuple[ClaimConfig, ...] = ()
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Recipe:
@@ -75,22 +82,51 @@ class Recipe(Section):
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give one or more, each once")
         for arm in self.arms:
-            self.train_of(arm)
+            weighted = all(part.weight is not None for part in arm.mixture)
+            if why := self.train_of(arm).unsplittable([part.source for part in arm.mixture], weighted):
+                raise ValueError(f"arm {arm.name!r}: {why}")
+        for i, claim in enumerate(self.claims):
+            for key in ("arm", "than"):
+                if getattr(claim, key) not in names:
+                    raise ValueError(
+                        f"claims.{i}.{key}: {getattr(claim, key)!r} is no arm; the arms are {', '.join(names)}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _references_fit(self) -> Recipe:
+        names = [arm.name for arm in self.arms]
+        if both := self.groups().keys() & names:
+            raise ValueError(f"{min(both)!r} is the name of an arm and of a group: rename one")
+        for arm in self.arms:
+            if arm.reference is not None and arm.reference not in names:
+                known = f"the arms are {', '.join(names)}"
+                raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
         return self
 
     @model_validator(mode="after")
     def _datasets_fit(self) -> Recipe:
-        if reserved := {GENERATED, *NOT_GENERATED} & self.datasets.keys():
-            raise ValueError(f"datasets: the name {min(reserved)} is taken; give this dataset another")
+        reserved = {GENERATED, *NOT_GENERATED}
+        for section, names, taken in (
+            ("datasets", self.datasets.keys(), reserved),
+            ("data.extra", self.data.extra.keys(), reserved | self.datasets.keys()),
+        ):
+            if clash := names & taken:
+                raise ValueError(f"{section}: the name {min(clash)} is taken; give this one another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and there is none")
         for name in self.datasets:
             self.generation(name)
-        known = [GENERATED, *NOT_GENERATED, *self.datasets]
+        known = [GENERATED, *self.not_generated, *self.datasets]
         for arm in self.arms:
             for part in arm.mixture:
                 if part.source not in known:
                     raise ValueError(f"arm {arm.name!r}: no source {part.source!r}; there are {', '.join(known)}")
+                if part.source not in self.not_generated and self._is_val(part.source):
+                    raise ValueError(
+                        f"arm {arm.name!r} trains on {part.source!r}, which is generated with split: val, to be scored "
+                        "on; mix one of split: train"
+                    )
         return self
 
     @model_validator(mode="after")
@@ -105,6 +141,22 @@ class Recipe(Section):
             if any(self.filter_of(part.source) for part in self.arm(rule.arm).mixture):
                 raise ValueError(f"{where}: {rule.arm!r} learns from filtered images itself; name another arm")
         return self
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> Recipe:
+        settings, source = self.robustness, self.data.source
+        if settings.baselines in ("pictograms", "imagenet") and settings.baselines != source:
+            raise ValueError(f"robustness.baselines: those of {settings.baselines} say nothing about source: {source}")
+        published = source == "imagenet" and settings.baselines in ("shipped", "imagenet") and not settings.grid
+        if published and settings.transform != "logit":
+            raise ValueError(
+                f"robustness.transform: the published lines are of the logit, not {settings.transform}: give "
+                "robustness.baselines a table, or train your own with robustness.grid"
+            )
+        return self
+
+    def _is_val(self, source: str) -> bool:
+        return self.generator is not None and self.generation(source)[1].split == "val"
 
     def arm(self, name: str) -> ArmConfig:
         """The arm called `name`, which must be there."""
@@ -134,8 +186,27 @@ class Recipe(Section):
         )
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
-        """The training section of `arm`: the study's with the arm's overrides."""
-        return _checked(TrainConfig, {**self.train.model_dump(), **arm.train}, f"the train section of arm {arm.name!r}")
+        """The training section of `arm`: the study's with the arm's overrides, `epochs` in place of `steps` or back."""
+        lengths = {"steps", "epochs"}
+        inherited = self.train.model_dump(exclude=lengths if lengths & arm.train.keys() else None)
+        return _checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
+
+    @property
+    def not_generated(self) -> tuple[str, ...]:
+        """The sources that are no generated dataset, whether arms mix them or not."""
+        return (*NOT_GENERATED, *self.data.extra)
+
+    def groups(self) -> dict[str, list[str]]:
+        """The arms of each group, both in the recipe's order; none where no arm has one."""
+        found: dict[str, list[str]] = {}
+        for arm in self.arms:
+            if arm.group is not None:
+                found.setdefault(arm.group, []).append(arm.name)
+        return found
+
+    def references(self) -> dict[str, str]:
+        """What each arm is compared with: its own reference, or the recipe's."""
+        return {arm.name: arm.reference or self.reference for arm in self.arms}
 
     def sources(self) -> set[str]:
         """Which sources the arms mix; see `MixturePart`."""
@@ -156,6 +227,11 @@ def recipe_names() -> list[str]:
     """The names of the installed recipes, sorted."""
     folder = resources.files("genrobust") / "recipes"
     return sorted(p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def is_recipe(word: str) -> bool:
+    """Whether `word` names a recipe: an installed one, before a folder of the same name (``./name``), or a file."""
+    return word in recipe_names() or (Path(word).suffix in (".yaml", ".yml") and not Path(word).is_dir())
 
 
 def recipe_text(name_or_path: str) -> str:
@@ -209,9 +285,12 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
 
 
 def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Check a mapping and return the Recipe; raises UserError with one line for each thing wrong."""
+    """Expand the sweeps of a mapping, check it and return the Recipe.
+
+    Raises UserError with one line for each thing wrong, and what `sweep.expand` raises.
+    """
     try:
-        return Recipe.model_validate(raw)
+        return Recipe.model_validate(expand(raw, where))
     except ValidationError as error:
         raise UserError("\n".join(_explain(where, dict(e)) for e in error.errors())) from None
 
@@ -251,7 +330,7 @@ def _explain(where: str, error: dict[str, Any], root: type[Section] | None = Non
         model: Any = root or Recipe
         for part in error["loc"][:-1]:
             model = _child(model, part)
-        known = list(getattr(model, "model_fields", {}))
+        known = [*getattr(model, "model_fields", {}), *(READ_FIRST if model is Recipe else ())]
         near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key {path}; {hint}"

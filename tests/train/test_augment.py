@@ -8,30 +8,116 @@ import pytest
 import torch
 
 from genrobust.config import TrainConfig
-from genrobust.train.augment import border_colour, crop_and_flip, make_augment
+from genrobust.train.augment import border_colour, crop_and_flip, make_augment, make_mix
 
-NAMES = get_args(TrainConfig.model_fields["augmentation"].annotation)
+POLICIES = [{"augmentation": name} for name in get_args(TrainConfig.model_fields["augmentation"].annotation)]
+PLAIN = {"augmentation": "none"}
+COMBINED = [{"random_erasing": 0.9}, {"color_jitter": 0.4}, {"grayscale": 0.5}]
+ALL = {"augmentation": "autoaugment", "random_erasing": 0.5, "color_jitter": 0.4, "grayscale": 0.2}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_shape_range_and_seed(job: Any, name: str) -> None:
+def augmented(images: torch.Tensor, settings: dict[str, Any], seed: int = 7, fill: Any = (128, 128, 128)) -> Any:
+    augment = make_augment(TrainConfig(**settings), fill)
+    torch.manual_seed(seed)
+    return augment(images)
+
+
+@pytest.fixture(scope="module")
+def coloured(job: Any) -> torch.Tensor:
+    """Sixteen drawings with as much red everywhere, so that operations on colour have something to change."""
     images, _ = job.mixture().batch(0, 0)
-    augment = make_augment(name)
-    torch.manual_seed(7)
-    once = augment(images)
-    torch.manual_seed(7)
-    again = augment(images)
-    torch.manual_seed(8)
-    other = augment(images)
-    assert once.shape == images.shape and once.dtype == torch.float32
+    images[:, 0] = 200
+    return images
+
+
+@pytest.mark.parametrize("settings", [*POLICIES, *(PLAIN | more for more in COMBINED), ALL], ids=str)
+def test_shape_range_and_seed(coloured: torch.Tensor, settings: dict[str, Any]) -> None:
+    before = coloured.clone()
+    once, again, other = (augmented(coloured, settings, seed) for seed in (7, 7, 8))
+    assert torch.equal(coloured, before)
+    assert once.shape == coloured.shape and once.dtype == torch.float32
     assert float(once.min()) >= 0 and float(once.max()) <= 1
     assert torch.equal(once, again)
-    assert torch.equal(once, other) == (name == "none")
+    assert torch.equal(once, other) == (settings == PLAIN)
+    assert torch.equal(once, coloured.float() / 255) == (settings == PLAIN)
 
 
-def test_none_only_scales(job: Any) -> None:
-    images, _ = job.mixture().batch(0, 0)
-    assert torch.equal(make_augment("none")(images), images.float() / 255)
+@pytest.mark.parametrize("more", COMBINED, ids=str)
+def test_what_combines_changes_what_a_policy_made(coloured: torch.Tensor, more: dict[str, Any]) -> None:
+    standard, both = augmented(coloured, {}), augmented(coloured, more)
+    changed = (standard != both).flatten(1).any(dim=1)
+    assert changed.any()
+    if "color_jitter" not in more:  # the others leave some images as the policy drew them, from the same draws
+        assert not changed.all()
+
+
+def test_erased_pixels_take_the_fill(coloured: torch.Tensor) -> None:
+    erased = augmented(coloured, PLAIN | {"random_erasing": 1.0}, fill=(255, 0, 51))
+    changed = (erased != coloured.float() / 255).any(dim=1)
+    share = changed.float().mean(dim=(1, 2))
+    assert (share > 0).all() and (share < 0.4).all()  # up to a third of the area
+    wanted = torch.tensor([1.0, 0.0, 0.2]).view(3, 1).expand(3, int(changed.sum()))
+    assert torch.allclose(erased.permute(1, 0, 2, 3)[:, changed], wanted)
+
+
+def test_grey_images_have_one_luma(coloured: torch.Tensor) -> None:
+    grey = augmented(coloured, PLAIN | {"grayscale": 1.0})
+    assert torch.equal(grey[:, 0], grey[:, 1]) and torch.equal(grey[:, 0], grey[:, 2])
+    luma = (coloured.double() / 255 * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(dim=1)
+    assert (grey[:, 0] - luma).abs().max() < 1e-3
+
+
+# ------------------------------------------------------------------------------------------- mixing
+
+
+@pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str)
+def test_mixed_images_stay_in_range_and_their_targets_sum_to_one(job: Any, settings: dict[str, float]) -> None:
+    images, labels = job.mixture().batch(0, 0)
+    images = images.float() / 255
+    mix = make_mix(TrainConfig(**settings), 8)
+    assert mix is not None
+    made = []
+    for seed in (3, 3, *range(20)):
+        torch.manual_seed(seed)
+        made.append(mix(images, labels))
+    assert torch.equal(made[0][0], made[1][0]) and torch.equal(made[0][1], made[1][1])
+    assert any(not torch.equal(made[0][0], other) for other, _ in made)
+    for mixed, targets in made:
+        assert mixed.shape == images.shape and targets.shape == (16, 8)
+        assert float(mixed.min()) >= -1e-6 and float(mixed.max()) <= 1 + 1e-6
+        assert torch.allclose(targets.sum(dim=1), torch.ones(16)) and float(targets.min()) >= 0
+        assert torch.allclose(mixed.mean(dim=0), images.mean(dim=0), atol=1e-5)  # each image gives as much as it loses
+        assert torch.allclose(targets.sum(dim=0), torch.bincount(labels, minlength=8).float(), atol=1e-5)
+
+
+def test_targets_are_in_proportion_to_the_pixels() -> None:
+    """Image i is all i / 8, of class i: a mixed image's mean is that of its target."""
+    shades = torch.arange(8) / 8
+    images = shades.view(8, 1, 1, 1).expand(8, 3, 32, 32)
+    for settings in ({"mixup": 1.0}, {"cutmix": 1.0}):
+        mix = make_mix(TrainConfig(**settings), 8)
+        assert mix is not None
+        for seed in range(10):
+            torch.manual_seed(seed)
+            mixed, targets = mix(images, torch.arange(8))
+            assert torch.allclose(mixed.mean(dim=(1, 2, 3)), targets @ shades, atol=1e-5)
+
+
+def test_partners_come_from_anywhere_in_a_batch() -> None:
+    """A weighted batch holds source after source, and torchvision mixes neighbours."""
+    mix = make_mix(TrainConfig(mixup=1.0), 2)
+    assert mix is not None
+    first_half = torch.arange(64) < 32
+    crossed = 0
+    for seed in range(10):
+        torch.manual_seed(seed)
+        _, targets = mix(torch.zeros(64, 3, 4, 4), first_half.long())
+        crossed += int((targets.max(dim=1).values < 1).sum())
+    assert 0.3 < crossed / 640 < 0.7
+
+
+def test_without_mixup_nothing_is_mixed() -> None:
+    assert make_mix(TrainConfig(), 8) is None
 
 
 def test_each_image_gets_a_crop_of_its_own() -> None:

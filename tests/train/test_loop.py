@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from genrobust.checkpoints import read_checkpoint_info
 from genrobust.config import TrainConfig
 from genrobust.data import Subset
 from genrobust.errors import GenrobustError, UserError
-from genrobust.models import load_checkpoint, read_checkpoint_info
+from genrobust.models import load_checkpoint
 from genrobust.train import loop
 from genrobust.train.loop import learning_rate, train
 from genrobust.train.mixture import Mixture, Part
@@ -49,11 +50,23 @@ class Killed(BaseException):
     """Stands for the end of the process: no handler in the loop may catch it."""
 
 
-@pytest.mark.parametrize(("optimizer", "at"), [("adamw", 1), ("adamw", 3), ("adamw", 11), ("sgd", 5)])
+ADAMW, SGD = {"optimizer": "adamw"}, {"optimizer": "sgd"}
+MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        *((ADAMW, 1), (ADAMW, 3), (ADAMW, 11), (SGD, 5)),
+        *((MIXED, 5), ({"split_batchnorm": True}, 5), (SGD | MIXED | {"split_batchnorm": True}, 10)),
+    ],
+    ids=str,
+)
 def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
-    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str, at: int
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], at: int
 ) -> None:
-    whole = run(job, tmp_path / "whole", optimizer=optimizer)
+    parts = [Part("real", job.real, 1), Part("generated", job.wild, 2)]
+    whole = run(job, tmp_path / "whole", parts=parts, **changes)
     step = loop._Run._step
 
     def stop(self: Any, number: int, *batch: Any) -> Any:
@@ -63,13 +76,13 @@ def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
 
     monkeypatch.setattr(loop._Run, "_step", stop)
     with pytest.raises(Killed):
-        run(job, tmp_path / "parts", optimizer=optimizer)
-    assert not (tmp_path / "parts" / "checkpoint.json").exists()
+        run(job, tmp_path / "again", parts=parts, **changes)
+    assert not (tmp_path / "again" / "checkpoint.json").exists()
     monkeypatch.setattr(loop._Run, "_step", step)
-    parts = run(job, tmp_path / "parts", optimizer=optimizer)
-    assert weights(parts) == weights(whole)
-    assert (parts / "checkpoint.json").read_bytes() == (whole / "checkpoint.json").read_bytes()
-    assert not (parts / "state.safetensors").exists()
+    again = run(job, tmp_path / "again", parts=parts, **changes)
+    assert weights(again) == weights(whole)
+    assert (again / "checkpoint.json").read_bytes() == (whole / "checkpoint.json").read_bytes()
+    assert not (again / "state.safetensors").exists()
 
 
 def test_after_kill_9_a_rerun_gives_the_same_weights(job: Any, tmp_path: Path) -> None:
@@ -91,8 +104,10 @@ def test_after_kill_9_a_rerun_gives_the_same_weights(job: Any, tmp_path: Path) -
 def test_a_finished_run_is_left_alone(job: Any, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_Run", None)  # a second run would need it
     before = weights(undisturbed)
+    (undisturbed / "state.safetensors").write_bytes(b"left")  # as if killed right after the checkpoint was written
     assert run(job, undisturbed) == undisturbed
     assert weights(undisturbed) == before
+    assert not (undisturbed / "state.safetensors").exists()
 
 
 def test_a_folder_of_another_run_is_refused_and_kept(job: Any, undisturbed: Path, tmp_path: Path) -> None:
@@ -109,6 +124,24 @@ def test_it_learns_what_it_is_shown(job: Any, tmp_path: Path) -> None:
     assert history[-1]["val_top1"] > 50  # chance is 12.5
     assert info.classes == job.labels.ids and info.image_size == 32
     assert info.training["counts"] == {"real": len(job.real)}
+
+
+@pytest.mark.parametrize("epochs", [1, 2.5])
+def test_epochs_are_passes_over_the_mixture(job: Any, tmp_path: Path, epochs: float) -> None:
+    parts = [Part("real", job.real, per_class=3), Part("wild", job.wild, per_class=4)]  # 56 images, 16 a batch
+    steps = {1: 4, 2.5: 9}[epochs]
+    out = run(job, tmp_path / "epochs", parts=parts, steps=None, epochs=epochs)
+    training = read_checkpoint_info(out).training
+    assert training["steps"] == training["history"][-1]["step"] == steps
+    assert weights(out) == weights(run(job, tmp_path / "steps", parts=parts, steps=steps))
+
+
+@pytest.mark.parametrize("changes", [{"mixup": 0.2}, {"cutmix": 1.0}, {"random_erasing": 0.3}], ids=str)
+def test_every_augmentation_changes_the_weights(
+    job: Any, undisturbed: Path, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    first, second = (run(job, tmp_path / name, **changes) for name in ("first", "second"))
+    assert weights(first) == weights(second) != weights(undisturbed)
 
 
 def test_the_best_validation_is_kept(undisturbed: Path) -> None:
@@ -169,8 +202,8 @@ def test_a_checkpoint_holds_no_time_and_no_path(undisturbed: Path) -> None:
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
     config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(config, step) for step in range(100)]
+    rates = [learning_rate(config, step, 100) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
     assert all(a >= b for a, b in pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.001
-    assert learning_rate(TrainConfig(steps=5, warmup_steps=10), 4) > 0  # a run shorter than its warm-up still moves
+    assert learning_rate(config, 4, 5) > 0  # a run shorter than its warm-up still moves

@@ -49,6 +49,15 @@ def test_weights_are_shares_of_every_batch(job: Any, weights: tuple[int, int], s
         assert (from_real, 16 - from_real) == shares
 
 
+def test_rows_of_a_part_are_those_that_hold_its_images(job: Any) -> None:
+    mixture = both(job, 1, 2)
+    for step in range(5):
+        from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
+        assert torch.equal(mixture.rows("real"), from_real) and torch.equal(mixture.rows("wild"), ~from_real)
+    with pytest.raises(UserError, match="give each part of the mixture a weight"):
+        both(job).rows("real")
+
+
 def test_a_small_part_is_repeated_evenly(job: Any) -> None:
     few = Subset(job.real, np.arange(5))
     mixture = Mixture([Part("few", few, 1), Part("wild", job.wild, 1)], 16, 32)

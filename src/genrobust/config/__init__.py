@@ -1,6 +1,8 @@
 """The sections of a recipe, typed; an unknown key is refused. `recipe.py` puts them together and reads the files."""
 
+from genrobust.config.asked import ClaimConfig, QualityConfig
 from genrobust.config.classify import (
+    COMBINED,
     ArmConfig,
     EvaluateConfig,
     MixturePart,
@@ -22,8 +24,10 @@ from genrobust.config.generate import (
 from genrobust.config.section import Fraction, Positive, Section
 
 __all__ = [
+    "COMBINED",
     "UNUSED_BY_MODE",
     "ArmConfig",
+    "ClaimConfig",
     "ClassModelConfig",
     "DataConfig",
     "DatasetConfig",
@@ -38,6 +42,7 @@ __all__ = [
     "MixturePart",
     "Positive",
     "PromptConfig",
+    "QualityConfig",
     "RobustnessConfig",
     "Section",
     "ShiftConfig",

@@ -54,6 +54,9 @@ class DataConfig(Section):
     WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, which has two pairs of the
     same name) or a mapping from WordNet id that changes single names of "unique".
 
+    `extra`, of any source, names further images of the training classes, which arms mix by these names: distorted ones
+    (DeepAugment, Hendrycks et al., 2021), or what comes from anywhere else.
+
     Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
     """
 
@@ -65,6 +68,7 @@ class DataConfig(Section):
     shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
     generated: Path | None = None
     retrieved: Path | None = None
+    extra: dict[str, Path] = Field(default_factory=dict)
     classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)

@@ -115,8 +115,13 @@ class PromptConfig(Section):
 
 
 class GenerateConfig(Section):
-    """What is generated: `per_class` images of each class, `shard_size` a shard, `batch_size` at once."""
+    """What is generated: `per_class` images of each class, `shard_size` a shard, `batch_size` at once.
 
+    `split: val` makes a validation part: other keys and seeds than training's at any amount, and, in the modes that
+    begin from real images, those of the validation split. No arm may train on it; `genrobust benchmark` scores on it.
+    """
+
+    split: Literal["train", "val"] = "train"
     per_class: Positive = 50
     shard_size: Positive = 500
     batch_size: Positive = 50

@@ -9,28 +9,70 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
+from genrobust.config import TrainConfig
+
 Augment = Callable[[Tensor], Tensor]
+Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 CROP_AREA = (0.6, 1.0)  # mild: the drawing or object stays mostly in sight
 CROP_ASPECT = (3 / 4, 4 / 3)
 
 
-def make_augment(name: str, fill: tuple[int, int, int] = (128, 128, 128)) -> Augment:
+def make_augment(config: TrainConfig, fill: tuple[int, int, int] = (128, 128, 128)) -> Augment:
     """A function from uint8 [B, 3, H, W] to float [0, 1] of the same shape, each image drawn for itself.
 
-    `standard` crops and mirrors; `randaugment`, `trivialaugment` and `augmix` do that after torchvision's policy of the
-    name with its published defaults; `none` only scales. `fill` is the colour beyond a turned or moved image's edge.
+    First the policy: `standard` crops and mirrors; `autoaugment` (ImageNet's), `randaugment`, `trivialaugment` and
+    `augmix` do that after torchvision's policy of the name with its published defaults; `none` only scales. Then, in
+    timm's order and with its ranges, colour jitter, greyscale and random erasing. `fill` is the colour beyond a turned
+    or moved image's edge, and of what is erased. Random resized crops come cut and mirrored, and are not cut again.
     """
+    cut = _unchanged if config.crop == "random-resized" else crop_and_flip
+    policy, strength = _make_policy(config.augmentation, fill, cut), config.color_jitter
+    after: list[v2.Transform] = []
+    if strength:
+        after.append(v2.ColorJitter(strength, strength, strength))
+    if config.grayscale:
+        after.append(v2.RandomGrayscale(config.grayscale))
+    if config.random_erasing:
+        after.append(v2.RandomErasing(config.random_erasing, value=[channel / 255 for channel in fill]))
+    if not after:
+        return policy
+    more = v2.Compose(after)
+    return lambda images: torch.stack([more(image) for image in policy(images)])
+
+
+def make_mix(config: TrainConfig, classes: int) -> Mix | None:
+    """A function that mixes the images of a batch, float [B, 3, H, W], and their labels, int64 [B], in pairs.
+
+    It gives the images and targets [B, classes], each a distribution. None where `config` asks for neither mixup nor
+    CutMix.
+    """
+    alphas = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
+    kinds = [kind(alpha=alpha, num_classes=classes) for kind, alpha in alphas if alpha]
+    if not kinds:
+        return None
+    either = v2.RandomChoice(kinds)
+
+    def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        order = torch.randperm(len(images))  # neighbours are paired, and a weighted batch holds source after source
+        mixed: tuple[Tensor, Tensor] = either(images[order], labels[order])
+        return mixed
+
+    return mix
+
+
+def _make_policy(name: str, fill: tuple[int, int, int], cut: Augment) -> Augment:
     if name == "none":
         return _to_float
     if name == "standard":
-        return lambda images: crop_and_flip(_to_float(images))
+        return lambda images: cut(_to_float(images))
     colour = list(fill)
     policy: v2.Transform = {
+        "autoaugment": lambda: v2.AutoAugment(fill=colour),
         "randaugment": lambda: v2.RandAugment(fill=colour),
         "trivialaugment": lambda: v2.TrivialAugmentWide(fill=colour),
         "augmix": lambda: v2.AugMix(fill=colour),
     }[name]()
-    return lambda images: crop_and_flip(_to_float(torch.stack([policy(image) for image in images])))
+    return lambda images: cut(_to_float(torch.stack([policy(image) for image in images])))
 
 
 def crop_and_flip(images: Tensor) -> Tensor:
@@ -57,6 +99,10 @@ def border_colour(images: Tensor) -> tuple[int, int, int]:
     edges = torch.cat([images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=-1)
     red, green, blue = edges.permute(1, 0, 2).reshape(3, -1).median(dim=1).values.tolist()
     return int(red), int(green), int(blue)
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images
 
 
 def _to_float(images: Tensor) -> Tensor:

@@ -14,26 +14,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from genrobust.architectures import has_fixed_size
+from genrobust.checkpoints import CheckpointInfo, is_checkpoint, read_checkpoint_info
 from genrobust.config import TrainConfig
 from genrobust.data import ImageSet, LabelSpace, digest, hashed_seed
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import lock, make_folder, remove_leftovers
-from genrobust.models import (
-    CheckpointInfo,
-    create_classifier,
-    is_checkpoint,
-    place,
-    predict_logits,
-    read_checkpoint_info,
-    save_checkpoint,
-    save_tensors,
-)
+from genrobust.models import create_classifier, place, predict_logits, save_checkpoint, save_tensors
 from genrobust.progress import progress_bar
-from genrobust.train.augment import border_colour, make_augment
+from genrobust.train import split_norm
+from genrobust.train.augment import border_colour, make_augment, make_mix
 from genrobust.train.mixture import Mixture
 
 STATE = "state.safetensors"
@@ -70,9 +64,10 @@ def train(
     }
     run_id = digest(job)
     make_folder(out)
-    with lock(out):
+    with lock(out, shared=is_checkpoint(out)):  # what is finished may be taken by many at once
         if is_checkpoint(out):
             _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
+            (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
             return out
         remove_leftovers(out)
         run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id)
@@ -94,7 +89,10 @@ class _Progress:
 
 
 class _Run:
-    """One training run: model, average, optimizer, the best weights so far, and where it stands."""
+    """One training run: model, average, optimizer, the best weights so far, and where it stands.
+
+    Where the batch norms are split, `twin` learns beside `model`, from what is not real (see `split_norm`).
+    """
 
     def __init__(
         self,
@@ -108,15 +106,24 @@ class _Run:
         run_id: str,
     ) -> None:
         self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.steps = seed, device, config.steps_for(len(mixture))
         self.state_file = out / STATE
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
+        if config.start_size is not None and has_fixed_size(config.architecture):
+            raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
         torch.manual_seed(hashed_seed(seed, "weights"))
         model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
         self.model = place(model, device)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
+        self.twin = split_norm.twin_of(self.model) if config.split_batchnorm else None
+        self.shares: list[tuple[nn.Module, slice | Tensor]] = [(self.model, slice(None))]  # who learns from which rows
+        if self.twin is not None:
+            real = split_norm.real_rows(mixture, config)
+            of_either = (mask.nonzero()[:, 0].to(device) for mask in (real, ~real))  # a mask would make a GPU wait
+            self.shares = list(zip((self.model, self.twin), of_either, strict=True))
+        self.networks = nn.ModuleList(network for network, _ in self.shares)
         self.optimizer = create_optimizer_v2(
-            self.model,
+            self.networks,
             opt=config.optimizer,
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
@@ -125,20 +132,21 @@ class _Run:
         )
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress(run_id)
-        self.augment = make_augment(config.augmentation, border_colour(mixture.batch(seed, 0)[0]))
+        self.augment = make_augment(config, border_colour(mixture.batch(seed, 0)[0]))
+        self.mix = make_mix(config, len(labels))
 
     # ------------------------------------------------------------------------------------------- steps
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
-        total, start, value = self.config.steps, self.progress.step, math.nan
+        total, start, value = self.steps, self.progress.step, math.nan
         bar = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
         with bar as shown, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
-            ahead = reader.submit(self.mixture.batch, self.seed, start)
+            ahead = reader.submit(self._read, start)
             for step in range(start, total):
                 images, targets = ahead.result()
                 if step + 1 < total:
-                    ahead = reader.submit(self.mixture.batch, self.seed, step + 1)
+                    ahead = reader.submit(self._read, step + 1)
                 loss = self._step(step, images, targets)
                 done = step + 1
                 self.progress.step = done
@@ -152,20 +160,31 @@ class _Run:
                 if saves:
                     self.save()
 
+    def _read(self, step: int) -> tuple[Tensor, Tensor]:
+        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps))
+
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
         torch.manual_seed(hashed_seed(self.seed, "step", step))  # augmentation, dropout: a function of the step alone
-        self.model.train()
+        self.networks.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step)
-        images = self.augment(images.to(self.device)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            logits = self.model(images)
-        loss = F.cross_entropy(logits.float(), targets.to(self.device), label_smoothing=self.config.label_smoothing)
+            group["lr"] = learning_rate(self.config, step, self.steps)
+        images, targets = self.augment(images.to(self.device)), targets.to(self.device)
+        learned = [self._learn(network, images[rows], targets[rows]) for network, rows in self.shares]
+        logits, targets = (torch.cat(parts) for parts in zip(*learned, strict=True))
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.ema.update(self.model, step=step + 1)
         return loss.detach()
+
+    def _learn(self, network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits for images that are mixed with each other, and the targets that they then have."""
+        if self.mix is not None:
+            images, targets = self.mix(images, targets)
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return network(images), targets
 
     def _look(self, loss: Tensor, done: int) -> float:
         value = float(loss)
@@ -200,6 +219,8 @@ class _Run:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        if self.twin is not None:
+            tensors |= {f"twin.{k}": v for k, v in split_norm.norm_state(self.twin).items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items() if v is not None}
         save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
@@ -218,6 +239,8 @@ class _Run:
                 f"cannot read {self.state_file}: {error}; delete it to train from the start"
             ) from error
         self.model.load_state_dict(_under(tensors, "model."))
+        if self.twin is not None:
+            self.twin.load_state_dict({**self.model.state_dict(), **_under(tensors, "twin.")})
         self.ema.module.load_state_dict(_under(tensors, "ema."))
         self.best = _under(tensors, "best.")
         self._restore_moments(_under(tensors, "optimizer."))
@@ -244,6 +267,7 @@ class _Run:
             training={
                 "run": progress.run,
                 "seed": self.seed,
+                "steps": self.steps,
                 "config": config.model_dump(),
                 "counts": self.mixture.counts,
                 "best_step": progress.best_step,
@@ -255,11 +279,11 @@ class _Run:
         self.state_file.unlink(missing_ok=True)
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate at `step` (from 0): linear warm-up, then half a cosine to zero after the last step."""
+def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
+    """The rate at `step` (from 0) of `steps`: linear warm-up, then half a cosine to zero after the last step."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
-    left = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    left = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * left))
 
 

@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+from PIL import Image
 
 from genrobust.data import ImageSet, digest
 from genrobust.errors import UserError
-from genrobust.models import prepare
+from genrobust.preparing import prepare
+from genrobust.train.crops import draw_crops
+
+if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
+    from torch import Tensor
 
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
+READERS = 32  # threads that decode images, at most one a processor
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,17 @@ class _Stream:
 class Mixture:
     """The training images of one arm, indexed as one list, and the batches that are drawn from it.
 
-    `labels` is int64 [N]; `counts` maps a part's name to its number of images. Raises UserError for a part without
-    images, for weights on some parts alone, and for a weight too small to have a place in a batch.
+    `labels` is int64 [N]; `counts` maps the name of one of `parts` to its number of images. Raises UserError for a part
+    without images, for weights on some parts alone, and for a weight too small to have a place in a batch.
     """
 
-    def __init__(self, parts: Sequence[Part], batch_size: int, image_size: int) -> None:
+    def __init__(self, parts: Sequence[Part], batch_size: int, image_size: int, crop: str = "square") -> None:
         if not parts:
             raise UserError("a mixture needs one part or more")
         self.batch_size = batch_size
         self.image_size = image_size
-        self._parts = list(parts)
-        self._chosen = [_prefix(part) for part in parts]
+        self.parts = tuple(parts)
+        self._chosen = [_taken(part) for part in parts]
         self.counts = {part.name: len(chosen) for part, chosen in zip(parts, self._chosen, strict=True)}
         self.labels = np.concatenate([p.images.labels[c] for p, c in zip(parts, self._chosen, strict=True)])
         self._part_of = np.repeat(np.arange(len(parts)), list(self.counts.values()))
@@ -67,8 +72,9 @@ class Mixture:
             [[p.images.fingerprint, c.tolist(), p.weight] for p, c in zip(parts, self._chosen, strict=True)]
         )
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
-        self._pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
-        fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES
+        self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
+        self._crops = crop == "random-resized"
+        fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
         self._ready = np.zeros(len(self), dtype=bool)
 
@@ -85,13 +91,32 @@ class Mixture:
                 drawn.append(stream.start + self._permutation(seed, number, int(epoch))[places[epochs == epoch]])
         return np.concatenate(drawn)
 
-    def batch(self, seed: int, step: int) -> tuple[Tensor, Tensor]:
-        """Batch `step`: images uint8 [B, 3, S, S], not augmented, and labels int64 [B].
+    def rows(self, name: str) -> Tensor:
+        """Which rows of every batch hold images of the part `name`: bool [batch_size].
 
-        An image is decoded at its first use and kept, where all of them fit into memory (2 GiB).
+        Raises UserError where the parts have no weights: then it differs from batch to batch.
         """
+        if any(part.weight is None for part in self.parts):
+            raise UserError(f"batches hold no fixed number of images of {name}: give each part of the mixture a weight")
+        import torch
+
+        part_of = np.repeat([part.name for part in self.parts], [stream.share for stream in self._streams])
+        return torch.from_numpy(part_of == name)
+
+    def batch(self, seed: int, step: int, size: int | None = None) -> tuple[Tensor, Tensor]:
+        """Batch `step`: images uint8 [B, 3, S, S] and labels int64 [B]; of random crops, S is `size` where it is given.
+
+        Squares are not augmented: an image is decoded at its first use and kept, where all of them fit into memory (2
+        GiB). Random resized crops are cut and mirrored already, from images that are decoded at every use.
+        """
+        import torch
+
         indices = self.indices(seed, step)
-        if self._pixels is None:
+        if self._crops:
+            crops = draw_crops(seed, step, len(indices))
+            side = size or self.image_size
+            pixels = np.stack(list(self._pool.map(lambda i, crop: crop.of(self._image(i), side), indices, crops)))
+        elif self._pixels is None:
             pixels = np.stack(list(self._pool.map(self._decode, indices)))
         else:
             missing = np.unique(indices[~self._ready[indices]])
@@ -102,26 +127,33 @@ class Mixture:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(self.labels[indices])
 
     def _decode(self, index: int) -> np.ndarray:
-        images = self._parts[self._part_of[index]].images
-        return prepare(images.image(int(self._index_in[index])), self.image_size)
+        return prepare(self._image(index), self.image_size)
+
+    def _image(self, index: int) -> Image.Image:
+        images = self.parts[self._part_of[index]].images
+        return images.image(int(self._index_in[index]))
 
     def _shuffle(self, seed: int, stream: int, epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, stream, epoch]).permutation(self._streams[stream].size)
 
 
-def _prefix(part: Part) -> np.ndarray:
-    """Which images of the part are taken: int64, ascending."""
-    labels = np.asarray(part.images.labels)
-    if len(labels) == 0:
-        raise UserError(f"the part {part.name} of the mixture has no images")
-    if part.per_class is None and part.fraction is None:
+def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) -> np.ndarray:
+    """Which of the images with these labels, int64 [N], a part takes (see `Part`): int64, ascending."""
+    if per_class is None and fraction is None:
         return np.arange(len(labels))
     kept = []
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)
-        take = len(of_class) if part.fraction is None else max(1, round(part.fraction * len(of_class)))
-        kept.append(of_class[: take if part.per_class is None else min(take, part.per_class)])
+        take = len(of_class) if fraction is None else max(1, round(fraction * len(of_class)))
+        kept.append(of_class[: take if per_class is None else min(take, per_class)])
     return np.sort(np.concatenate(kept))
+
+
+def _taken(part: Part) -> np.ndarray:
+    labels = np.asarray(part.images.labels)
+    if len(labels) == 0:
+        raise UserError(f"the part {part.name} of the mixture has no images")
+    return prefix(labels, part.per_class, part.fraction)
 
 
 def _streams(parts: Sequence[Part], sizes: Sequence[int], batch_size: int) -> list[_Stream]:

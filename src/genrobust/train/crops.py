@@ -1,0 +1,65 @@
+"""Random resized crops of images in their own size: how classifiers of photographs are trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from genrobust.data import hashed_seed
+
+AREA = (0.08, 1.0)  # of the image; this and the aspect are those of torchvision's RandomResizedCrop (Szegedy et al.,
+ASPECT = (3 / 4, 4 / 3)  # 2015, "Going deeper with convolutions")
+TRIES = 10  # boxes that are drawn until one fits into the image
+
+
+@dataclass(frozen=True, slots=True)
+class RandomCrop:
+    """What was drawn for one image, of any size: it fits a box to the image that it is given.
+
+    `areas` and `aspects`, float [TRIES], are the boxes' share of the image's area and their width over height; `left`
+    and `top`, from 0 to below 1, where the box lies in the room that it leaves.
+    """
+
+    areas: np.ndarray
+    aspects: np.ndarray
+    left: float
+    top: float
+    mirror: bool
+
+    def of(self, image: Image.Image, size: int) -> np.ndarray:
+        """The crop of `image`, resized (bicubic, antialiased) to uint8 [size, size, 3] and perhaps mirrored."""
+        cut = image.resize((size, size), Image.Resampling.BICUBIC, box=self.box(*image.size))
+        pixels = np.asarray(cut, dtype=np.uint8)
+        return pixels[:, ::-1] if self.mirror else pixels
+
+    def box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom, in pixels, of the first box that fits into an image of that size.
+
+        Where none does, the largest at the centre whose aspect is allowed.
+        """
+        area = self.areas * width * height
+        w, h = np.rint(np.sqrt(area * self.aspects)), np.rint(np.sqrt(area / self.aspects))
+        fits = np.flatnonzero((w >= 1) & (w <= width) & (h >= 1) & (h <= height))
+        if len(fits):
+            w, h = int(w[fits[0]]), int(h[fits[0]])
+            left, top = int(self.left * (width - w + 1)), int(self.top * (height - h + 1))
+        else:
+            w = max(1, min(width, round(height * ASPECT[1])))
+            h = max(1, min(height, round(width / ASPECT[0])))
+            left, top = (width - w) // 2, (height - h) // 2
+        return left, top, left + w, top + h
+
+
+def draw_crops(seed: int, step: int, count: int) -> list[RandomCrop]:
+    """The crops of the `count` images of batch `step`: a pure function of the arguments."""
+    rng = np.random.default_rng(hashed_seed(seed, "crops", step))
+    areas = rng.uniform(*AREA, (count, TRIES))
+    aspects = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), (count, TRIES)))
+    places, mirrors = rng.random((count, 2)), rng.random(count) < 0.5
+    return [
+        RandomCrop(area, aspect, float(left), float(top), bool(mirror))
+        for area, aspect, (left, top), mirror in zip(areas, aspects, places, mirrors, strict=True)
+    ]

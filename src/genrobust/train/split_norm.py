@@ -1,0 +1,63 @@
+"""Batch norms of their own for images that are not real: the auxiliary batch norm of AdvProp (Xie et al., 2020).
+
+timm's SplitBatchNorm2d halves a batch. A mixture's weights may be unequal, and a network that two models share needs no
+layer of another kind: all but its batch norms treats each image for itself.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from genrobust.config import TrainConfig
+from genrobust.data import REAL
+from genrobust.errors import UserError
+from genrobust.train.mixture import Mixture
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def twin_of(model: Model) -> Model:
+    """A model of the very weights of `model`, but with batch norms of its own, which begin as copies.
+
+    Whatever changes a shared weight changes both. Raises UserError for a model without batch norm.
+    """
+    own = {id(tensor) for norm in _norms(model).values() for tensor in (*norm.parameters(), *norm.buffers())}
+    if not own:
+        raise UserError(
+            "split_batchnorm: this architecture has no batch norm to split; leave it out, or train one that has some, "
+            "such as resnet50"
+        )
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in own}
+    return copy.deepcopy(model, shared)  # what its memory holds already is not copied
+
+
+def norm_state(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters and statistics of the batch norms alone, named as in the model's own state."""
+    norms = _norms(model).items()
+    return {f"{name}.{key}": value for name, norm in norms for key, value in norm.state_dict().items()}
+
+
+def real_rows(mixture: Mixture, config: TrainConfig) -> Tensor:
+    """Which rows of every batch are real images: bool [batch_size].
+
+    Raises UserError for a mixture that `config` cannot split, and for a batch with fewer than two images of either
+    kind, which have no variance.
+    """
+    weighted = all(part.weight is not None for part in mixture.parts)
+    if why := config.unsplittable(list(mixture.counts), weighted):
+        raise UserError(why)
+    rows = mixture.rows(REAL)
+    if min(int(rows.sum()), int((~rows).sum())) < 2:
+        raise UserError(
+            f"split_batchnorm: a batch of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
+            "either kind: change the weights, or raise batch_size"
+        )
+    return rows
+
+
+def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}

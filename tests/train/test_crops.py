@@ -1,0 +1,144 @@
+"""Random resized crops: torchvision's boxes, drawn by seed, step and place alone, whatever reads the images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from torchvision.transforms import RandomResizedCrop
+
+from genrobust.config import TrainConfig
+from genrobust.models import read_checkpoint_info
+from genrobust.sources.memory import MemoryImages
+from genrobust.train import mixture as module
+from genrobust.train.augment import make_augment
+from genrobust.train.crops import draw_crops
+from genrobust.train.loop import _Run, train
+from genrobust.train.mixture import Mixture, Part
+
+
+def ramps(n: int = 12) -> MemoryImages:
+    """Images of several sizes; red grows from left to right and green from top to bottom, from 0 to 255."""
+    sizes = [(90, 60), (48, 96), (64, 64)]
+
+    def ramp(width: int, height: int) -> np.ndarray:
+        x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+        return np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
+
+    images = [ramp(*sizes[i % 3]) for i in range(n)]
+    return MemoryImages("ramps", images, [i % 2 for i in range(n)], [str(i) for i in range(n)])
+
+
+def crops_of(batch_size: int = 8, **how: Any) -> Mixture:
+    return Mixture([Part("real", ramps(**how))], batch_size, 32, crop="random-resized")
+
+
+@pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (7, 5)])
+def test_boxes_have_the_area_and_aspect_of_torchvisions(size: tuple[int, int]) -> None:
+    width, height = size
+    boxes = np.array([crop.box(*size) for crop in draw_crops(0, 0, 2000)])
+    w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    assert (boxes[:, :2] >= 0).all() and (boxes[:, 2] <= width).all() and (boxes[:, 3] <= height).all()
+    rounding = 1 / min(w.min(), h.min())
+    assert (w * h / (width * height)).min() > 0.08 * (1 - 3 * rounding)
+    assert ((w / h) > 3 / 4 * (1 - 2 * rounding)).all() and ((w / h) < 4 / 3 * (1 + 2 * rounding)).all()
+
+    torch.manual_seed(0)
+    image = torch.empty(3, height, width)
+    theirs = np.array([RandomResizedCrop.get_params(image, (0.08, 1), (3 / 4, 4 / 3)) for _ in range(2000)])
+    ours = np.stack([boxes[:, 1], boxes[:, 0], h, w], axis=1)  # top, left, height, width
+    error = np.sqrt((ours.var(axis=0) + theirs.var(axis=0)) / 2000)
+    assert (np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) < 4 * error + 0.1).all()
+    assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), rel=0.1)
+
+
+def test_an_image_that_no_box_fits_is_cut_at_its_centre() -> None:
+    assert draw_crops(0, 0, 1)[0].box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
+    assert draw_crops(0, 0, 1)[0].box(10, 1000) == (0, 493, 10, 506)
+
+
+def test_crops_differ_by_seed_step_and_place_and_half_are_mirrored() -> None:
+    def box(seed: int, step: int, place: int) -> tuple[int, ...]:
+        return draw_crops(seed, step, 4)[place].box(300, 200)
+
+    assert len({box(0, 0, 0), box(1, 0, 0), box(0, 1, 0), box(0, 0, 1)}) == 4
+    assert box(3, 7, 2) == box(3, 7, 2)
+    assert 420 < sum(crop.mirror for crop in draw_crops(0, 0, 1000)) < 580
+
+
+def test_a_crop_shows_what_lies_in_its_box() -> None:
+    image = ramps().image(0)
+    for crop in draw_crops(5, 0, 8):
+        left, top, right, bottom = crop.box(*image.size)
+        inside = np.asarray(image)[top:bottom, left:right].astype(float)
+        pixels = crop.of(image, 32).astype(float)
+        assert pixels.shape == (32, 32, 3)
+        assert pixels.mean(axis=(0, 1)) == pytest.approx(inside.mean(axis=(0, 1)), abs=2)
+        assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
+
+
+def test_batches_do_not_depend_on_the_threads_nor_on_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [crops_of().batch(3, step) for step in range(4)]
+    monkeypatch.setattr(module, "READERS", 1)
+    images, labels = crops_of().batch(3, 3)
+    assert images.shape == (8, 3, 32, 32) and images.dtype == torch.uint8
+    assert torch.equal(images, several[3][0]) and torch.equal(labels, several[3][1])
+    assert not torch.equal(crops_of().batch(4, 3)[0], images)
+
+
+def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
+    mixture = crops_of(batch_size=6)
+    assert mixture._pixels is None
+    one = Mixture([Part("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
+    assert len({image.numpy().tobytes() for image in one}) == 6  # the same image in six places of a batch
+    assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
+
+
+def test_augmentations_do_not_cut_them_again() -> None:
+    images = crops_of().batch(0, 0)[0]
+    assert torch.equal(make_augment(TrainConfig(crop="random-resized"))(images), images.float() / 255)
+
+
+def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one() -> None:
+    config = TrainConfig(crop="random-resized", image_size=224, start_size=160, steps=88)
+    sizes = [config.size_at(step, 88) for step in range(88)]
+    assert sizes == sorted(sizes) and set(sizes) == {160, 192, 224}
+    assert sizes[65] == 160 and sizes[76] == 224 and sizes[71] == 192  # FFCV's ramp: from epoch 65 to 76
+    assert TrainConfig(image_size=96).size_at(0, 600) == 96
+
+
+def test_a_training_grows_as_it_says(job: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    step = _Run._step
+
+    def watch(self: Any, number: int, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(images.shape[-1])
+        return step(self, number, images, targets)
+
+    monkeypatch.setattr(_Run, "_step", watch)
+    config = job.config.model_copy(update={"crop": "random-resized", "start_size": 24, "image_size": 32, "steps": 8})
+    mixture = Mixture([Part("real", job.real)], config.batch_size, config.image_size, config.crop)
+    out = train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
+    assert seen == [24] * 6 + [32] * 2
+    assert read_checkpoint_info(out).image_size == 32
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none wants none"),
+        ({"start_size": 32}, "start_size is for crop: random-resized"),
+        ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "no larger than image_size"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        TrainConfig(**keys)
+
+
+def test_a_crop_of_a_single_pixel_is_an_image() -> None:
+    assert draw_crops(0, 0, 1)[0].of(Image.new("RGB", (1, 1), "red"), 16).tolist() == [[[255, 0, 0]] * 16] * 16

@@ -1,0 +1,159 @@
+"""Split batch norms: the classifier's come from real images alone, the weights from all, and nothing else remains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file
+from timm.layers import convert_splitbn_model
+from torch import Tensor, nn
+
+from genrobust.data import Subset, hashed_seed
+from genrobust.errors import UserError
+from genrobust.models import create_classifier, load_checkpoint, place
+from genrobust.preparing import prepare
+from genrobust.train import loop
+from genrobust.train.mixture import Mixture, Part
+from genrobust.train.split_norm import norm_state, real_rows, twin_of
+
+EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
+
+
+def parts(job: Any, real: float | None = 1, generated: float | None = 2) -> list[Part]:
+    return [Part("generated", job.wild, generated), Part("real", job.real, real)]  # the real rows are not the first
+
+
+def begun(job: Any, out: Path, mixed: list[Part], **changes: Any) -> loop._Run:
+    config = job.config.model_copy(update=EXACT | changes)
+    mixture = Mixture(mixed, config.batch_size, config.image_size)
+    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id")
+
+
+def first_weights(job: Any) -> nn.Module:
+    """The network that a run with seed 0 begins with."""
+    torch.manual_seed(hashed_seed(0, "weights"))
+    return place(create_classifier(job.config.architecture, 8, 32), "cpu").train()
+
+
+def norms(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in model.named_buffers() if "running" in name or "tracked" in name}
+
+
+def test_each_kind_of_image_makes_its_own_statistics(job: Any, tmp_path: Path) -> None:
+    run = begun(job, tmp_path, parts(job), learning_rate=1e-30)  # too small to change a weight
+    alone = {"real": first_weights(job), "generated": first_weights(job)}
+    for step in range(3):
+        images, labels = run.mixture.batch(0, step)
+        run._step(step, images, labels)
+        real = torch.from_numpy(run.mixture.indices(0, step) >= len(job.wild))
+        assert int(real.sum()) == 5  # a third of 16
+        with torch.no_grad():
+            alone["real"](images[real])
+            alone["generated"](images[~real])
+    assert run.twin is not None
+    for kind, model in (("real", run.model), ("generated", run.twin)):
+        found, wanted = norms(model), norms(alone[kind])
+        assert found.keys() == wanted.keys() and found
+        for name, value in wanted.items():
+            assert torch.allclose(found[name], value, rtol=1e-4, atol=1e-6), (kind, name)
+    mean = next(name for name in norms(run.model) if name.endswith("running_mean"))
+    assert not torch.allclose(norms(run.model)[mean], norms(run.twin)[mean], rtol=1e-2)
+
+
+def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Any, tmp_path: Path) -> None:
+    run = begun(job, tmp_path, parts(job, 1, 1), label_smoothing=0.0)
+    images, labels = run.mixture.batch(0, 0)
+    real = run.mixture.rows("real")
+    order = torch.cat([real.nonzero()[:, 0], (~real).nonzero()[:, 0]])  # timm takes the first half as the main one
+    split = convert_splitbn_model(first_weights(job), num_splits=2)
+    split.zero_grad()
+    nn.functional.cross_entropy(split(images[order].float() / 255), labels[order]).backward()
+    run._step(0, images, labels)
+    assert run.twin is not None
+    mine = dict(run.model.named_parameters())
+    auxiliary = {k: v for k, v in run.twin.named_parameters() if k in norm_state(run.twin)}
+    seen = 0
+    for name, parameter in split.named_parameters():
+        own = auxiliary[name.replace("aux_bn.0.", "")] if "aux_bn" in name else mine[name]
+        assert parameter.grad is not None and own.grad is not None
+        assert torch.allclose(own.grad, parameter.grad, rtol=1e-3, atol=1e-6), name
+        seen += 1
+    assert seen == len(mine) + len(auxiliary)
+
+
+def test_a_twin_shares_all_but_its_norms(job: Any) -> None:
+    model = first_weights(job)
+    twin = twin_of(model)
+    own = norm_state(model)
+    for (name, ours), theirs in zip(model.state_dict().items(), twin.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert (ours.data_ptr() == theirs.data_ptr()) == (name not in own), name
+    assert {name.rsplit(".", 1)[1] for name in own} >= {"weight", "bias", "running_mean", "running_var"}
+
+
+def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
+    config = job.config.model_copy(update=EXACT | {"validate_every": 12, "ema_decay": 0.5})
+    mixture = Mixture(parts(job), config.batch_size, config.image_size)
+    out = loop.train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
+    state = load_file(out / "model.safetensors")
+    plain = timm.create_model(config.architecture, num_classes=8)
+    plain.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
+    pixels = np.stack([prepare(job.val.image(i), 32) for i in range(len(job.val))])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    normalized = (images.float() / 255 - state["mean"]) / state["std"]
+    loaded, _ = load_checkpoint(out)
+    with torch.no_grad():
+        assert torch.allclose(plain.eval()(normalized), loaded(images), rtol=1e-4, atol=1e-5)
+
+
+def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, high = (Subset(s, np.flatnonzero(side(s.labels))) for s, side in ((job.real, _low), (job.wild, _high)))
+    run = begun(job, tmp_path, [Part("real", low, 1), Part("generated", high, 1)], mixup=1.0)
+    learn, seen = run._learn, []
+
+    def watch(*given: Any) -> Any:
+        logits, targets = learn(*given)
+        seen.append(targets)
+        return logits, targets
+
+    monkeypatch.setattr(run, "_learn", watch)
+    run._step(0, *run.mixture.batch(0, 0))
+    real, generated = seen
+    assert real.shape == generated.shape == (8, 8)
+    assert float(real[:, 4:].sum()) == 0 and float(generated[:, :4].sum()) == 0
+    assert int((real.max(dim=1).values < 1).sum()) > 0
+
+
+def _low(labels: np.ndarray) -> np.ndarray:
+    return labels < 4
+
+
+def _high(labels: np.ndarray) -> np.ndarray:
+    return labels >= 4
+
+
+@pytest.mark.parametrize(
+    ("mixed", "said"),
+    [
+        ([("real", 1)], "the mixture has real ones alone"),
+        ([("generated", 1)], "the mixture has none: add real"),
+        ([("real", None), ("generated", None)], "give each source a weight"),
+        ([("real", 1), ("generated", 15)], "a batch of 16 holds 1 real images, and needs two or more"),
+        ([("real", 15), ("generated", 1)], "a batch of 16 holds 15 real images, and needs two or more"),
+    ],
+)
+def test_a_mixture_that_cannot_be_split_is_refused(job: Any, mixed: list[Any], said: str) -> None:
+    config = job.config.model_copy(update=EXACT)
+    sets = {"real": job.real, "generated": job.wild}
+    with pytest.raises(UserError, match=said):
+        real_rows(Mixture([Part(name, sets[name], weight) for name, weight in mixed], 16, 32), config)
+
+
+def test_an_architecture_without_batch_norm_is_refused(job: Any, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="this architecture has no batch norm to split"):
+        begun(job, tmp_path, parts(job), architecture="test_vit")
