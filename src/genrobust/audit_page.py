@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Sequence
@@ -11,36 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
-from PIL import Image
 
-from genrobust import __version__
 from genrobust.audit.duplicates import Duplicates
 from genrobust.audit.filtering import describe
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import Audit, Judgement, Sets
-from genrobust.data import ImageSet, hashed_seed
-from genrobust.files import make_folder, replacing
-from genrobust.report.wording import EN_DASH, MINUS, count
+from genrobust.data import ImageSet
+from genrobust.files import write_files
+from genrobust.pages import Shown, contact_sheet, figure, percent, render, thumbnail
+from genrobust.report.wording import count
 
-SIDE = 96  # pixels of a thumbnail at the most: a page is one file
 PER_CLASS = 6  # images of each class on the contact sheet
-CLASSES = 120  # on it, evenly through the label space
 OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
 PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
-_TEMPLATE, _STYLE = "audit.html.j2", "report.css"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A thumbnail: a data: URI, what it shows in words, and a line below it."""
-
-    uri: str
-    alt: str
-    caption: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +42,24 @@ def write_page(
     """Write audit.html and audit.json (`facts`) into `folder`; returns their paths by name.
 
     `leaks` are the test sets whose leaks were not allowed. Each file replaces its predecessor whole or not at all.
-    Everything from outside is escaped. Raises UserError for a folder that cannot be written.
+    Raises UserError for a folder that cannot be written.
     """
     contents = {
         "audit.html": html(audit, sets, name, leaks),
         "audit.json": json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
-    make_folder(folder)
-    for file_name, text in contents.items():
-        with replacing(folder / file_name) as file:
-            file.write(text.encode())
-    return {file_name: folder / file_name for file_name in contents}
+    return write_files(contents, folder)
 
 
 def html(audit: Audit, sets: Sets, name: str, leaks: tuple[str, ...]) -> str:
-    """The audit as one HTML page. Its policy lets nothing load from anywhere, and no script run."""
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("genrobust", "."), jinja2.PackageLoader("genrobust", "report")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"figure": figure, "percent": percent, "significant": significant}
-    environment.globals |= {"count": count}
-    loader = environment.loader
-    assert loader is not None  # it was given above
-    classes = contact_sheet(sets)
-    return environment.get_template(_TEMPLATE).render(
+    """The audit as one HTML page."""
+    classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
+    return render(
+        "audit.html.j2",
         audit=audit,
         sets=sets,
         names=sets.labels.names,
         name=name,
-        version=__version__,
         leaks=leaks,
         near=NEAR,
         verdict=verdict(audit, leaks),
@@ -107,29 +73,10 @@ def html(audit: Audit, sets: Sets, name: str, leaks: tuple[str, ...]) -> str:
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
         rows=ROWS,
-        style=Markup(loader.get_source(environment, _STYLE)[0]),  # ours, so not escaped
     )
 
 
 # ------------------------------------------------------------------------------------------ words
-
-
-def figure(value: float | None, digits: int = 2) -> str:
-    """ "12.34", "−0.5", or a dash for what is not known."""
-    if value is None or not math.isfinite(value):
-        return EN_DASH
-    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)  # + 0.0 turns -0.0 into 0.0
-
-
-def significant(value: float) -> str:
-    """Three significant digits without an exponent: "1,916", "96.3", "0.0021"."""
-    size = math.floor(math.log10(abs(value))) if value else 0
-    return figure(value, min(max(0, 2 - size), 6))
-
-
-def percent(fraction: float | None, digits: int = 1) -> str:
-    """A fraction as "12.3 %" with a space that does not break."""
-    return EN_DASH if fraction is None else f"{figure(100 * fraction, digits)}\u00a0%"
 
 
 def verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
@@ -202,31 +149,6 @@ def copies(audit: Audit) -> list[tuple[str, str, Duplicates]]:
 
 
 # ------------------------------------------------------------------------------------------ pictures
-
-
-def thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
-    """Image `index` at SIDE pixels at the most, as WebP: lossless where it is small as it is."""
-    image = images.image(index)
-    small = max(image.size) <= SIDE
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    image.save(data, "WEBP", lossless=small, quality=80, method=4)
-    return Shown(f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}", alt, caption)
-
-
-def contact_sheet(sets: Sets) -> list[tuple[str, list[Shown]]]:
-    """A few images of each class, drawn by a hash of their keys: the same ones each time, and no choice of anyone's."""
-    keys, labels = sets.dataset.keys, np.asarray(sets.dataset.labels)
-    stride = -(-len(sets.labels) // CLASSES)
-    found = []
-    for label in range(0, len(sets.labels), stride):
-        here = sorted(np.flatnonzero(labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
-        name = sets.labels.names[label]
-        shown = [
-            thumbnail(sets.dataset, i, f"{name}, {keys[i]}", sets.dataset.styles[i]) for i in sorted(here[:PER_CLASS])
-        ]
-        found.append((name, shown))
-    return found
 
 
 def pair_sheets(audit: Audit, sets: Sets) -> list[tuple[str, list[PairShown]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,14 +15,15 @@ from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
 from genrobust.audit_page import write_page
-from genrobust.clip import find_clip
 from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
+from genrobust.embedded import find_clip
 from genrobust.errors import UserError
 from genrobust.models import embed_images, load_checkpoint
+from genrobust.pages import plain
 from genrobust.progress import progress_bar
-from genrobust.recipe import load_recipe, recipe_names
+from genrobust.recipe import is_recipe, load_recipe
 from genrobust.sources.folders import FolderClasses, open_images, read_classes
 from genrobust.sources.load import load_data
 from genrobust.sources.places import open_place
@@ -68,7 +68,7 @@ def audit(
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     found = measure(sets, Models(classifier, judge, resolve_device(device)), say)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
-    name = dataset if _is_recipe(dataset) else Path(dataset).resolve().name
+    name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
     return Audited(found, files, leaks)
 
@@ -202,7 +202,7 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
             f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
             "the real images in this order: name the real images that it was generated for with --against"
         )
-    rows = shards.metadata().select(["prompt", "template", "status"]).to_pylist()
+    rows = shards.metadata(("prompt", "template", "status")).to_pylist()
     made = [row for row in rows if row["status"] == OK]
     prompts = tuple(row["prompt"] or "" for row in made)
     templates = tuple(sorted({row["template"] for row in made if row["template"] and "{}" in row["template"]}))
@@ -222,16 +222,11 @@ def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
 
 def _recipe(word: str) -> StudyData | None:
     """The images of the recipe called `word`, None where it is a folder."""
-    return load_data(load_recipe(word).data) if _is_recipe(word) else None
-
-
-def _is_recipe(word: str) -> bool:
-    """A recipe's name comes before a folder of the same name, which is written as ``./name``."""
-    return word in recipe_names() or (Path(word).suffix in (".yaml", ".yml") and not Path(word).is_dir())
+    return load_data(load_recipe(word).data) if is_recipe(word) else None
 
 
 def _results_folder(dataset: str, out: Path | None) -> Path:
-    if _is_recipe(dataset):
+    if is_recipe(dataset):
         return out or Path(f"audit-{slug(Path(dataset).stem)}")
     source = Path(dataset).resolve()
     chosen = out or source.parent / f"audit-{slug(source.name)}"
@@ -254,15 +249,5 @@ def _facts(found: Audit, sets: Sets, name: str) -> dict[str, Any]:
         "leaks": found.leaks,
         **asdict(found),
     }
-    plain: dict[str, Any] = _plain(facts)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Path):
-        return value.name
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    known: dict[str, Any] = plain(facts)
+    return known

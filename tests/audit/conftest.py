@@ -19,8 +19,9 @@ from transformers import (
 )
 
 import genrobust
+from genrobust.checkpoints import CheckpointInfo
 from genrobust.data import LabelSpace, Sample, StudyData
-from genrobust.models import CheckpointInfo, create_classifier, save_checkpoint
+from genrobust.models import create_classifier, save_checkpoint
 from genrobust.sources import pictograms
 from genrobust.store import claim, write_shard
 

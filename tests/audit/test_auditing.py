@@ -217,7 +217,7 @@ def test_pictograms_names_the_embedded_clip(
     shards = write_shards(photos / "shards", images, open_sets(str(photos / "real")).labels.ids)
     to_real = ("--against", photos / "real", "--device", "cpu")
     for folder, code in ((photos / "none", 2), (clip_folder, 0)):
-        monkeypatch.setattr("genrobust.clip.embedded", lambda part, folder=folder: folder)
+        monkeypatch.setattr("genrobust.embedded.embedded", lambda part, folder=folder: folder)
         filtered = genrobust("filter", shards, "--by", "clip", "--clip", "pictograms", "--drop", 0.34, *to_real)
         audited = genrobust("audit", shards, "--clip", "pictograms", *to_real)
         assert (filtered.exit_code, audited.exit_code) == (code, code), filtered.output + audited.output

@@ -10,8 +10,9 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.clip import embed_classes, embed_images, embed_texts, find_clip, load_clip
+from genrobust.clip import embed_classes, embed_images, embed_texts, load_clip
 from genrobust.data import StudyData, Subset
+from genrobust.embedded import find_clip
 from genrobust.errors import UserError
 from genrobust.sources.memory import MemoryImages
 
@@ -39,6 +40,15 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     assert found == pytest.approx(wanted, abs=1e-5)
 
 
+def test_a_flip_is_the_mean_of_image_and_mirror(clip_folder: Path, small: MemoryImages) -> None:
+    pixels = [np.asarray(small.image(i))[:, ::-1] for i in range(10)]
+    mirrored, clip = MemoryImages("mirrored", pixels, [0] * 10, small.keys), load_clip(clip_folder)
+    halves = [embed_images(clip, images, batch_size=4) for images in (small, mirrored)]
+    assert not np.allclose(*halves, atol=1e-3)
+    assert embed_images(clip, small, batch_size=4, flip=True) == pytest.approx(np.mean(halves, axis=0), abs=1e-6)
+    assert not np.allclose(embed_images(clip, small, batch_size=4, crop_pct=0.5), halves[0], atol=1e-3)
+
+
 def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:
     clip = load_clip(clip_folder)
     together = embed_texts(clip, TEXTS)
@@ -63,7 +73,7 @@ def test_all_images_are_told(clip_folder: Path, small: MemoryImages) -> None:
 
 
 def test_pictograms_is_the_embedded_one(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("genrobust.clip.embedded", lambda part: tmp_path / part)
+    monkeypatch.setattr("genrobust.embedded.embedded", lambda part: tmp_path / part)
     with pytest.raises(UserError, match=r"the package comes without it: .*clip is not there"):
         find_clip("pictograms")
     shutil.copytree(clip_folder, tmp_path / "clip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -14,6 +15,7 @@ from genrobust.data import (
     BaselineModel,
     Cell,
     Difference,
+    Group,
     Line,
     Picture,
     Score,
@@ -29,6 +31,7 @@ TOP1 = {  # by arm and test set; pixel is too small for the mean
 }
 ER = {"real": {"solid": 0.5, "emoji": -1.5}, "real+generated": {"solid": 9.0, "emoji": 12.0}}
 ER["real+retrieved"] = {"solid": 18.0, "emoji": 36.0}
+MEANS = {arm: (of_sets["solid"] + of_sets["emoji"]) / 2 for arm, of_sets in TOP1.items()}
 SIZES = {"test": (400, 6), "solid": (300, 6), "emoji": (200, 3), "pixel": (40, 6)}
 
 
@@ -63,8 +66,8 @@ def summary() -> Summary:
         left_out={"pixel": "40 images, fewer than 150"},
         cells=tuple(cells),
         lines={
-            "solid": Line("solid", "logit", 0.9, -1.2, 0.98, 8, 0.1, 50.0, 95.0),
-            "emoji": Line("emoji", "logit", 0.6, -2.6, 0.95, 8, 0.2, 50.0, 80.0),
+            "solid": Line("solid", "logit", 0.9, -1.2, 0.98, 8, 0.1, 50.0, 95.0, 1.2),
+            "emoji": Line("emoji", "logit", 0.6, -2.6, 0.95, 8, 0.2, 50.0, 80.0, 0.6),
         },
         arm_top1={(arm, test): score(v, test) for arm, of_sets in TOP1.items() for test, v in of_sets.items()},
         arm_er={(arm, test): score(v, test) for arm, of_sets in ER.items() for test, v in of_sets.items()},
@@ -107,3 +110,42 @@ def record(summary, picture) -> StudyRecord:
             BaselineModel(f"m{i}", t, 50.0 + 5 * i, 30.0 + 5 * i) for t in ("solid", "emoji") for i in range(8)
         ),
     )
+
+
+@pytest.fixture
+def grouped(record) -> StudyRecord:
+    """The record's study with a second network, each mixture a group; the second's top-1 is 10 lower."""
+    summary, second = record.summary, {arm: f"{arm}, b" for arm in TOP1}
+    lower = {(second[arm], test): score(v - 10, test) for arm, of_sets in TOP1.items() for test, v in of_sets.items()}
+    groups = tuple(
+        Group(
+            name=f"any {arm}",
+            arms=(arm, second[arm]),
+            reference="" if arm == "real" else "any real",
+            top1={t: score(v - 5, t) for t, v in of_sets.items()} | {MEAN_OF_SHIFTS: score(MEANS[arm] - 5, "")},
+            er={t: score(v, t) for t, v in ER[arm].items()} | {MEAN_OF_SHIFTS: score(sum(ER[arm].values()) / 2, "")},
+            top1_gain={
+                **{t: score(v - TOP1["real"][t], t) for t, v in of_sets.items() if arm != "real"},
+                **({} if arm == "real" else {MEAN_OF_SHIFTS: score(MEANS[arm] - MEANS["real"], "")}),
+            },
+            er_gain={} if arm == "real" else {MEAN_OF_SHIFTS: score(sum(ER[arm].values()) / 2 + 0.5, "")},
+        )
+        for arm, of_sets in TOP1.items()
+    )
+    changed = replace(
+        summary,
+        arms=(*TOP1, *second.values()),
+        cells=(*summary.cells, *(replace(c, arm=second[c.arm]) for c in summary.cells)),
+        arm_top1=summary.arm_top1 | lower,
+        arm_er=summary.arm_er | {(second[arm], t): s for (arm, t), s in summary.arm_er.items()},
+        mean_top1=summary.mean_top1 | {second[arm]: score(mean - 10, "") for arm, mean in MEANS.items()},
+        mean_er=summary.mean_er | {second[arm]: s for arm, s in summary.mean_er.items()},
+        differences=(
+            *summary.differences,
+            *(replace(d, arm=second[d.arm], reference=second["real"]) for d in summary.differences),
+        ),
+        references=dict.fromkeys(TOP1, "real") | dict.fromkeys(second.values(), second["real"]),
+        groups=groups,
+    )
+    arms = (*record.arms, *(replace(a, name=second[a.name], architecture="regnetx_002") for a in record.arms))
+    return replace(record, summary=changed, arms=arms)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from genrobust.data import MEAN_OF_SHIFTS
+from genrobust.data import MEAN_OF_SHIFTS, MultiID, Plane
 from genrobust.errors import UserError
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
 from genrobust.report.tables import accuracy_table, difference_table, robustness_table
@@ -17,7 +17,11 @@ from genrobust.report.terminal import final_table
 
 
 def test_a_summary_survives_json(summary):
-    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary)))) == summary
+    plane = Plane("solid", ("test", "emoji"), "logit", (0.4, 0.5), -1.0, 0.9, 8, 0.1, (50.0, 30.0), (95.0, 80.0))
+    gain = summary.arm_er["real", "solid"]
+    multi = MultiID("emoji", {"solid": plane}, {("real", "solid"): gain}, {"real": gain}, (("real", "solid"),))
+    for kept in (summary, replace(summary, multi_id=multi)):
+        assert summary_from_json(json.loads(json.dumps(summary_to_json(kept)))) == kept
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,14 @@ def test_the_answer_is_two_sentences_about_the_generated_arm_with_the_retrieved_
     )
 
 
+def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
+    *arms, last = record.arms  # with the highest mean
+    changed = replace(record, arms=(*arms, replace(last, parts={"real": 1800, "deepaugment": 4987})))
+    assert "real+retrieved averaged" in answer(changed)[0]
+    told = replace(changed, not_generated=(*record.not_generated, "deepaugment"))
+    assert "real+generated averaged" in answer(told)[0]
+
+
 def test_a_difference_that_may_be_chance_is_called_no_gain_and_a_loss_a_loss(record):
     def with_gain(value: float, half: float):
         changed = [

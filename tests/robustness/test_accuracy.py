@@ -73,6 +73,7 @@ def test_nan_logits_are_refused_by_set_and_image(predictions_of):
         ({"labels": np.array([0, 9])}, "labels run from 0 to 9"),
         ({"labels": np.array([0, 1, 1])}, "do not fit 3 labels"),
         ({"keys": ("a",)}, "1 keys for 2 images"),
+        ({"classes": ("ant", "bee", "ant", "cat")}, "two classes are called 'ant'"),
         ({"accepted": ((0,),)}, "1 entries in accepted"),
     ],
 )

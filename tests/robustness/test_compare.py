@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from genrobust.errors import UserError
+from genrobust.robustness import compare
 from genrobust.robustness.compare import paired_difference, resampled_means, seed_weights
 
 
@@ -75,6 +76,26 @@ def test_resampled_means_are_those_of_drawing_images_one_by_one():
     assert ours.mean(axis=0) == pytest.approx(plain.mean(axis=0), abs=0.002)
     assert ours.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.03)
     assert np.corrcoef(ours.T) == pytest.approx(np.corrcoef(plain.T), abs=0.03)
+
+
+def test_many_distinct_rows_are_drawn_image_by_image_to_the_same_end(monkeypatch):
+    columns = np.random.default_rng(0).random((400, 6)) < 0.6
+    one = np.ones((400, 1), dtype=bool)
+    few = resampled_means(columns, one, 4000, np.random.default_rng(1))
+    monkeypatch.setattr(compare, "FEW", 0)
+    many = resampled_means(columns, one, 4000, np.random.default_rng(1))
+    assert not np.array_equal(few, many)
+    for draws in (few, many):
+        assert draws.mean(axis=0) == pytest.approx(columns.mean(axis=0), abs=0.002)
+        assert np.cov(draws.T) == pytest.approx(np.cov(columns.T, ddof=0) / 400, abs=3e-5)
+
+
+def test_groups_of_columns_count_their_own_members():
+    columns = np.random.default_rng(0).random((50, 4)) < 0.5
+    members = np.column_stack([np.ones(50, bool), np.arange(50) < 20])
+    grouped = resampled_means(columns, members, 100, np.random.default_rng(1))
+    alone = resampled_means(columns, np.repeat(members, 2, axis=1), 100, np.random.default_rng(1))
+    assert np.array_equal(grouped, alone)
 
 
 def test_arms_that_do_not_pair_are_refused(arms):

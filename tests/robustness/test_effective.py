@@ -17,7 +17,7 @@ from genrobust.robustness.effective import (
     extrapolated,
     fit_line,
     fit_lines,
-    multi_id_effective_robustness,
+    moved_in,
 )
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
@@ -61,6 +61,12 @@ def test_accuracies_of_0_and_100_are_left_out_of_a_logit_line_and_kept_in_a_line
 def test_a_perfect_or_hopeless_model_is_expected_at_the_limits():
     line = fit_line(CLEAN, SHIFTED, "r")
     assert expected(line, np.array([0.0, 100.0])) == pytest.approx([0, 100], abs=1e-4)
+
+
+@pytest.mark.parametrize("transform", SPACES)
+def test_a_perfect_checkpoint_is_moved_in_by_half_an_image_where_the_scale_has_no_place_for_it(transform):
+    found = moved_in(np.array([0, 1, 50, 99, 100.0]), 50, transform)
+    assert found.tolist() == ([0, 1, 50, 99, 100] if transform == "linear" else [1, 1, 50, 99, 99])
 
 
 def test_extrapolation_is_told_at_both_ends():
@@ -121,22 +127,6 @@ def test_the_bootstrap_lines_are_the_lines_of_the_resampled_models():
             fit = linregress(logit(clean / 100), logit(shifted / 100))
             by_hand.append(40 - 100 * expit(fit.intercept + fit.slope * logit(0.7)))
     assert er_interval(rows, 70.0, 40.0, bootstrap=300) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]))
-
-
-def test_over_one_clean_set_the_multi_id_measure_is_the_usual_one():
-    line = fit_line(CLEAN, SHIFTED, "r")
-    many = multi_id_effective_robustness(CLEAN[:, None], SHIFTED, np.array([72.0]), 50.0, "logit")
-    assert many == pytest.approx(float(effective_robustness(line, 72.0, 50.0)))
-
-
-def test_multi_id_explains_what_a_second_clean_set_explains():
-    rng = np.random.default_rng(0)
-    clean = rng.uniform(40, 90, size=(12, 2))
-    plane = 100 * expit(-0.5 + logit(clean / 100) @ [0.4, 0.7])
-    model, shifted = clean[3], plane[3]
-    assert multi_id_effective_robustness(clean[:10], plane[:10], model, shifted + 4, "logit") == pytest.approx(4)
-    with pytest.raises(UserError, match="do not determine a plane"):
-        multi_id_effective_robustness(clean[:3], plane[:3], model, shifted, "logit")
 
 
 # ------------------------------------------------------------------------------- against published tables

@@ -1,9 +1,13 @@
 """A whole study summed up: every figure agrees with the small functions, and studies with gaps are refused."""
 
+import weakref
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 
 from genrobust.data import MEAN_OF_SHIFTS, BaselineModel
 from genrobust.errors import UserError
@@ -154,3 +158,115 @@ def test_a_shift_over_classes_that_the_clean_set_lacks_is_refused(drawn_study):
     study = drawn_study(ACCURACY, (0,), N, {"emoji": [5], "test": [0, 1, 2]})
     with pytest.raises(UserError, match="no image of the clean set 'test' has a class of 'emoji'"):
         summarize(study, (), "test", SHIFTS, "real")
+
+
+def test_further_pairs_are_differences_of_their_own(study):
+    summary = summarize(study, BASELINES, "test", SHIFTS, "real", bootstrap=50, pairs=[("real", "real+generated")])
+    mine = [d for d in summary.differences if d.reference == "real+generated"]
+    plain = [d for d in summary.differences if d.reference == "real"]
+    assert {d.arm for d in mine} == {"real"} and len(mine) == len(plain)
+    for ours, theirs in zip(mine, plain, strict=True):
+        assert (ours.test_set, ours.figure) == (theirs.test_set, theirs.figure)
+        assert ours.score.value == pytest.approx(-theirs.score.value)
+        assert (ours.score.lo, ours.score.hi) == pytest.approx((-theirs.score.hi, -theirs.score.lo))
+    twice = summarize(study, BASELINES, "test", SHIFTS, "real", bootstrap=50, pairs=[("real+generated", "real")])
+    assert len(twice.differences) == len(plain)
+    with pytest.raises(UserError, match="'absent': no arm"):
+        summarize(study, BASELINES, "test", SHIFTS, "real", bootstrap=50, pairs=[("real", "absent")])
+
+
+def test_a_second_id_set_is_no_shift_and_the_others_are_held_against_both(study, summary):
+    """BASELINES of both sets are nearly in proportion, so those of emoji are moved about."""
+    moved = [replace(b, shifted=b.shifted + (b.model in ("m2", "m5", "m9")) * 9) for b in BASELINES]
+    rows = [b if b.test_set == "solid" else m for b, m in zip(BASELINES, moved, strict=True)]
+    found = summarize(study, rows, "test", SHIFTS, "real", bootstrap=300, second_id="emoji")
+    assert (found.shifts, set(found.left_out)) == (("solid",), {"emoji", "pixel"})
+    assert found.arm_er["real", "solid"] == summary.arm_er["real", "solid"]  # the usual figure stays what it was
+    multi = found.multi_id
+    assert multi is not None and (multi.second, list(multi.planes)) == ("emoji", ["solid"])
+    solid, emoji = ([b for b in rows if b.test_set == shift] for shift in ("solid", "emoji"))
+    x = logit(np.array([[a.clean, b.shifted] for a, b in zip(solid, emoji, strict=True)]) / 100)
+    y = logit(np.array([b.shifted for b in solid]) / 100)
+    fit = np.linalg.lstsq(np.column_stack([np.ones(10), x]), y, rcond=None)[0]
+    for arm in found.arms:
+        beyond = []
+        for seed in found.seeds:
+            on = {test: top1(study[arm, seed, test]).value for test in ("test", "solid", "emoji")}
+            at = logit(np.array([on["test"], on["emoji"]]) / 100)
+            beyond.append(on["solid"] - 100 * expit(fit[0] + at @ fit[1:]))
+        score = multi.arm_er[arm, "solid"]
+        assert score.value == pytest.approx(np.mean(beyond), abs=1e-9)
+        assert score.lo < score.value < score.hi
+        assert "images, baselines and 3 seeds" in score.method
+        assert multi.mean_er[arm].value == pytest.approx(score.value)
+    assert {d.test_set for d in found.differences if d.figure == "multi_er"} == {"solid", MEAN_OF_SHIFTS}
+    assert difference_of(found, "solid", "multi_er").value == pytest.approx(
+        multi.arm_er["real+generated", "solid"].value - multi.arm_er["real", "solid"].value
+    )
+
+
+def test_predictions_are_asked_for_one_at_a_time_and_their_logits_read_once(study):
+    """As from a disk: what was asked for and is no longer used must be gone."""
+    given, most, read = [], [], Counter()
+
+    class Lazy(Mapping):
+        def __getitem__(self, key):
+            logits = np.array(study[key].logits).view(Watched)
+            logits.key = key
+            given.append(weakref.ref(logits))
+            most.append(sum(ref() is not None for ref in given))
+            return replace(study[key], logits=logits)
+
+        def __contains__(self, key):
+            return key in study
+
+        def __iter__(self):
+            return iter(study)
+
+        def __len__(self):
+            return len(study)
+
+    class Watched(np.ndarray):
+        key = None
+
+        def __getitem__(self, index):
+            if isinstance(index, slice) and index.start == 0 and self.key:
+                read[self.key] += 1
+            return np.asarray(super().__getitem__(index))
+
+    assert summarize(Lazy(), BASELINES, "test", SHIFTS, "real", bootstrap=20) == summarize(
+        study, BASELINES, "test", SHIFTS, "real", bootstrap=20
+    )
+    assert max(most) <= 2  # the one before goes when the next is there
+    assert read == dict.fromkeys(study, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: replace(p, test_set="emoji"), "predictions on 'emoji'; were two files swapped"),
+        (lambda p: replace(p, logits=p.logits[:9], labels=p.labels[:9], keys=p.keys[:9]), "9 images, where another"),
+        (lambda p: replace(p, classes=tuple("abcdee")), "prepared as .* over 6 classes"),
+    ],
+)
+def test_swapped_short_and_foreign_predictions_are_named(study, change, message):
+    key = ("real+generated", 1, "solid")
+    with pytest.raises(UserError, match=message):
+        summarize({**study, key: change(study[key])}, BASELINES, "test", SHIFTS, "real")
+
+
+def test_sets_over_different_classes_are_refused(study):
+    other = {key: replace(p, classes=tuple("abcdef")) if key[2] == "solid" else p for key, p in study.items()}
+    with pytest.raises(UserError, match="'solid' and 'test' are predicted over different classes"):
+        summarize(other, BASELINES, "test", SHIFTS, "real")
+
+
+def test_a_perfect_clean_accuracy_of_few_images_is_not_taken_for_an_endless_one(drawn_study):
+    study = drawn_study({"real": {"test": 2.0, "solid": 0.6}}, (0,), {"test": 40, "solid": 300}, {})
+    found = summarize(study, BASELINES, "test", ("solid",), "real", bootstrap=100)
+    cell = cell_of(found, "real", 0, "solid")
+    line = found.lines["solid"]
+    assert cell.clean.value == 100
+    expected = 100 * expit(line.intercept + line.slope * logit(39.5 / 40))
+    assert cell.er.value == pytest.approx(cell.top1.value - expected)
+    assert expected < 99

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from genrobust.data import ImageSet, Subset, digest
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock, make_folder, replacing
+from genrobust.files import lock, make_folder, remove_leftovers, replacing
 
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
@@ -93,8 +93,10 @@ def write_filter(
     pq.write_table(table, buffer, compression="zstd")
     chosen = path or folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
     make_folder(chosen.parent)
-    with lock(chosen.parent), replacing(chosen) as file:
-        file.write(buffer.getvalue())
+    with lock(chosen.parent, wait=True):
+        remove_leftovers(chosen.parent)
+        with replacing(chosen) as file:
+            file.write(buffer.getvalue())
     return read_filter(chosen)
 
 

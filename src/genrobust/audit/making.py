@@ -10,6 +10,7 @@ import pyarrow as pa
 from genrobust.store import GIVEN_UP
 
 FAULTS = ("black", "blank", "nan", "unsafe")
+USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Making:
 
 def making(metadata: pa.Table) -> Making:
     """Count over a dataset's metadata, one row a request, as `store.ShardDataset.metadata` gives it."""
-    columns = {name: metadata[name].to_pylist() for name in ("status", "reason", "redraws", *FAULTS)}
+    columns = {name: metadata[name].to_pylist() for name in USED}
     reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
     return Making(
         metadata.num_rows,

@@ -14,7 +14,7 @@ from genrobust.audit.diversity import by_class, common_counts, first_of_each_cla
 from genrobust.audit.duplicates import SAMPLE, Compared, Duplicates, Memorization, compare, memorization
 from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity, halves
 from genrobust.audit.filtering import Filter, filters_of
-from genrobust.audit.making import Making, making
+from genrobust.audit.making import USED, Making, making
 from genrobust.audit.pixels import PixelStatistics
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
 from genrobust.clip import Clip, embed_classes, embed_texts, load_clip
@@ -161,7 +161,7 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     return Audit(
         n=len(sets.dataset),
         per_class={label: int((sets.dataset.labels == label).sum()) for label in range(len(sets.labels))},
-        making=making(shards.metadata()) if shards else None,
+        making=making(shards.metadata(USED)) if shards else None,
         filters=filters_of(shards.folder) if shards else (),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Cell, Line, StudyRecord, Summary
+from genrobust.data import BaselineModel, Cell, Line, Score, StudyRecord, Summary
 from genrobust.report.tables import Column, accuracy_table
 from genrobust.report.wording import number, span
 from genrobust.scales import to_scale
@@ -72,14 +72,7 @@ def dot_plot(summary: Summary) -> DotPlot:
     """Every arm's top-1 with its interval on every test set, on one linear axis cut to tens."""
     table = accuracy_table(summary)
     scores = {**summary.arm_top1, **{(arm, "\0mean"): s for arm, s in summary.mean_top1.items()}}
-    least, most = min(s.lo for s in scores.values()), max(s.hi for s in scores.values())
-    step = 10 if most - least <= 50 else 20
-    low = step * int(least // step)
-    high = max(step * -int(-most // step), low + step)
-
-    def place(value: float) -> float:
-        return round(100 * (value - low) / (high - low), 2)
-
+    place, ticks = axis(scores.values())
     rows = []
     for column in table.columns:
         of_set = [(arm, scores[arm, "\0mean" if column.kind == "mean" else column.name]) for arm in summary.arms]
@@ -89,7 +82,23 @@ def dot_plot(summary: Summary) -> DotPlot:
         ]
         rows.append(DotRow(column, tuple(dots)))
     rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
-    return DotPlot(tuple(rows), tuple((place(t), t) for t in range(low, high + 1, step)))
+    return DotPlot(tuple(rows), ticks)
+
+
+def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
+    """A linear axis over the intervals of `scores`, cut to tens: where a value lies on it, and its ticks with theirs.
+
+    Positions are in percent of its length.
+    """
+    least, most = min(s.lo for s in scores), max(s.hi for s in scores)
+    step = 10 if most - least <= 50 else 20
+    low = step * int(least // step)
+    high = max(step * -int(-most // step), low + step)
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    return place, tuple((place(t), t) for t in range(low, high + 1, step))
 
 
 # ------------------------------------------------------------------------------------------------ scatter

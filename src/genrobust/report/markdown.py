@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 from genrobust.data import StudyRecord, Summary
-from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, robustness_table
-from genrobust.report.wording import EN_DASH, answer, duration, limits, row_name
+from genrobust.report.averages import averages
+from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_note, quality_rows, verdicts
+from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, multi_id_table, robustness_table
+from genrobust.report.wording import EN_DASH, answer, compared_with, duration, limits, row_name, subtracted
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -15,26 +17,62 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it
 def markdown(record: StudyRecord) -> str:
     """The report of `record` as GitHub-flavoured Markdown. Names are escaped; code is fenced."""
     summary = record.summary
-    parts = [f"# {_escaped(record.title)}", _escaped(record.question), f"**{_escaped(' '.join(answer(record)))}**"]
+    parts = [f"# {escaped(record.title)}", escaped(record.question), f"**{escaped(' '.join(answer(record)))}**"]
+    parts += _averages(record)
     parts += ["## Top-1 accuracy, percent", _figures(accuracy_table(summary), summary)]
     robustness = robustness_table(summary)
     if robustness:
         parts += ["## Effective robustness, points", _figures(robustness, summary)]
+    multi_id = multi_id_table(summary)
+    if multi_id and summary.multi_id:
+        both = f"{summary.clean} and {summary.multi_id.second}"
+        parts += [f"## Effective robustness beyond {escaped(both)}, points", _figures(multi_id, summary)]
     for figure, name in (("top1", "top-1"), ("er", "effective robustness")):
         table = difference_table(summary, figure)
         if table:
-            parts += [f"## Difference from {_escaped(summary.reference)} in {name}, points", _figures(table, summary)]
+            against = escaped(compared_with(summary))
+            parts += [f"## Difference from {against} in {name}, points", _figures(table, summary, minus=True)]
+    if record.claims:
+        parts += [
+            "## Which claims hold",
+            markdown_table(CLAIM_HEADS, [claim_row(verdict) for verdict in verdicts(record)]),
+        ]
+    if record.qualities:
+        parts += ["## What the images are like", markdown_table(QUALITY_HEADS, quality_rows(record))]
+        parts += [escaped(quality_note(record))]
     if summary.lines:
         parts += ["## Baseline lines", _lines(record)]
     parts += ["## What each arm trained on", _arms(record)]
-    parts += ["## How to read it", "\n".join(f"- {_escaped(note)}" for note in limits(record))]
+    parts += ["## How to read it", "\n".join(f"- {escaped(note)}" for note in limits(record))]
     parts += ["## Time", _stages(record)]
-    parts += ["## Environment", _rows(["", ""], [[name, fact] for name, fact in record.environment.items()])]
-    parts += ["## How to run it again", _fenced(record.command, "sh"), _fenced(record.recipe_yaml, "yaml")]
-    return "\n\n".join(part for part in [*parts, _escaped(record.date)] if part) + "\n"
+    parts += ["## Environment", markdown_table(["", ""], [[name, fact] for name, fact in record.environment.items()])]
+    parts += ["## How to run it again", fenced(record.command, "sh"), fenced(record.recipe_yaml, "yaml")]
+    return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
 
 
-def _figures(table: Table, summary: Summary) -> str:
+def _averages(record: StudyRecord) -> list[str]:
+    found, summary = averages(record), record.summary
+    if found is None:
+        return []
+    against = escaped(found.against)
+    tables = {
+        "Effective robustness, points": found.robustness,
+        "Top-1 accuracy, percent": found.accuracy,
+        f"Effective robustness minus that of {against}, points": found.gains.get("er"),
+        f"Top-1 minus that of {against}, points": found.gains.get("top1"),
+    }
+    parts = [f"## Averaged over {found.over}"]
+    for caption, table in tables.items():
+        parts += [f"{caption}:", _figures(table, summary, "trained on")] if table else []
+    return [*parts, escaped(found.note)]
+
+
+def _figures(table: Table, summary: Summary, head: str = "arm", minus: bool = False) -> str:
+    others = subtracted(summary) if minus else {}
+
+    def name(arm: str) -> str:
+        return row_name(summary, arm) + (f" minus {others[arm]}" if arm in others else "")
+
     def shown(entry: Entry) -> str:
         text = entry.text + ("°" if entry.extrapolated else "")
         return (f"**{text}**" if entry.best or entry.sure else text) + (
@@ -42,14 +80,14 @@ def _figures(table: Table, summary: Summary) -> str:
         )
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
-    rows = [[_escaped(row_name(summary, arm)), *map(shown, entries)] for arm, entries in table.rows]
+    rows = [[escaped(name(arm)), *map(shown, entries)] for arm, entries in table.rows]
     notes = ["", *(c.note for c in table.columns)]
-    return _rows(["arm", *heads], [notes, *rows], escape=False)
+    return markdown_table([head, *heads], [notes, *rows], escape=False)
 
 
 def _lines(record: StudyRecord) -> str:
     heads = ["test set", "scale", "slope", "intercept", "R²", "baselines", "residual SD", "clean accuracy fitted, %"]
-    return _rows(
+    return markdown_table(
         heads,
         [
             [
@@ -68,7 +106,7 @@ def _lines(record: StudyRecord) -> str:
 
 
 def _arms(record: StudyRecord) -> str:
-    return _rows(
+    return markdown_table(
         ["arm", "images", "architecture", "augmentation", "steps", "batch size"],
         [
             [
@@ -85,25 +123,28 @@ def _arms(record: StudyRecord) -> str:
 
 
 def _stages(record: StudyRecord) -> str:
-    return _rows(
+    return markdown_table(
         ["stage", "time", "made"],
         [[s.stage, "found done" if s.reused else duration(s.seconds), f"{s.items:,} {s.unit}"] for s in record.stages],
     )
 
 
-def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]], escape: bool = True) -> str:
+def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], escape: bool = True) -> str:
+    """A table with a row of `heads`, "" without rows; what stands in it is escaped unless it is so already."""
     if not rows:
         return ""
-    plain = [list(map(_escaped, heads)), ["---"] * len(heads)]
-    plain += [list(map(_escaped, row)) if escape else list(row) for row in rows]
+    plain = [list(map(escaped, heads)), ["---"] * len(heads)]
+    plain += [list(map(escaped, row)) if escape else list(row) for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in plain)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` on one line, with nothing in it that Markdown or HTML reads as markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
-def _fenced(code: str, language: str) -> str:
+def fenced(code: str, language: str) -> str:
+    """A block of `code`, whatever backticks it holds."""
     ticks = max((len(run) for run in re.findall(r"`+", code)), default=0)
     fence = "`" * max(3, ticks + 1)
     return f"{fence}{language}\n{code.rstrip()}\n{fence}"

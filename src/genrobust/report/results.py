@@ -8,20 +8,24 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from genrobust.data import MEAN_OF_SHIFTS, Cell, Difference, Line, Score, StudyRecord, Summary
+from genrobust.data import MEAN_OF_SHIFTS, Cell, Difference, Group, Line, MultiID, Plane, Score, StudyRecord, Summary
 from genrobust.errors import UserError
+from genrobust.report.quality import verdicts
 
 FORMAT = 1  # of a summary's JSON; a reader refuses one that it does not know
 CSV_COLUMNS = (
-    "arm", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "n", "classes", "extrapolated", "method"
+    "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "n", "classes", "extrapolated", "method"
 )  # fmt: skip
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
     """`summary` as JSON values. A mapping from (arm, test set) becomes a list of records that name both."""
     plain = asdict(summary)
-    for key in ("arm_top1", "arm_er"):
-        plain[key] = [{"arm": arm, "test_set": test, **score} for (arm, test), score in plain[key].items()]
+    tables = [(plain, "arm_top1"), (plain, "arm_er")]
+    if plain["multi_id"]:
+        tables.append((plain["multi_id"], "arm_er"))
+    for of, key in tables:
+        of[key] = [{"arm": arm, "test_set": test, **score} for (arm, test), score in of[key].items()]
     return {"format": FORMAT, **plain}
 
 
@@ -46,6 +50,9 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
             differences=tuple(Difference(**{**row, "score": _score(row["score"])}) for row in value["differences"]),
             protocols=dict(value["protocols"]),
             trained_elsewhere=tuple(value.get("trained_elsewhere", ())),
+            multi_id=_multi_id(value["multi_id"]) if value.get("multi_id") else None,
+            references=dict(value["references"]),
+            groups=tuple(_group(row) for row in value["groups"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None
@@ -64,6 +71,10 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "arms": [asdict(arm) for arm in record.arms],
         "stages": [asdict(stage) for stage in record.stages],
         "baselines": [asdict(model) for model in record.baselines],
+        "claims": [
+            {**asdict(v.claim), "difference": v.score and asdict(v.score), "here": v.word} for v in verdicts(record)
+        ],
+        "qualities": [asdict(quality) for quality in record.qualities],
         "summary": summary_to_json(record.summary),
     }
 
@@ -71,7 +82,8 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
 def summary_to_csv(summary: Summary) -> str:
     """One row a figure, in percent or points: every cell, the means over seeds and shifts, the differences.
 
-    `seed` is empty for a mean over seeds; `minus` names the arm that a difference subtracts.
+    `seed` is empty for a mean over seeds; `minus` names what a difference subtracts; `group`, in the place of `arm`, is
+    named where a figure is a mean over arms.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
@@ -86,16 +98,29 @@ def _csv_rows(summary: Summary) -> Iterator[dict[str, Any]]:
         for figure, score in (("top1", c.top1), ("top1_all", c.top1_all), ("clean", c.clean), ("er", c.er)):
             if score is not None:
                 yield {**named, "figure": figure, **asdict(score), **({"extrapolated": c.extrapolated} if c.er else {})}
-    for figure, by_test, means in (
-        ("top1", summary.arm_top1, summary.mean_top1),
-        ("er", summary.arm_er, summary.mean_er),
-    ):
+    tables = [("top1", summary.arm_top1, summary.mean_top1), ("er", summary.arm_er, summary.mean_er)]
+    if summary.multi_id:
+        tables.append(("multi_er", summary.multi_id.arm_er, summary.multi_id.mean_er))
+    for figure, by_test, means in tables:
         for (arm, test), score in by_test.items():
             yield {"arm": arm, "test_set": test, "figure": figure, **asdict(score)}
         for arm, score in means.items():
             yield {"arm": arm, "test_set": MEAN_OF_SHIFTS, "figure": figure, **asdict(score)}
     for d in summary.differences:
         yield {"arm": d.arm, "minus": d.reference, "test_set": d.test_set, "figure": d.figure, **asdict(d.score)}
+    for group in summary.groups:
+        yield from _group_rows(group)
+
+
+def _group_rows(group: Group) -> Iterator[dict[str, Any]]:
+    for figure, scores, minus in (
+        ("top1", group.top1, ""),
+        ("er", group.er, ""),
+        ("top1", group.top1_gain, group.reference),
+        ("er", group.er_gain, group.reference),
+    ):
+        for test, score in scores.items():
+            yield {"group": group.name, "minus": minus, "test_set": test, "figure": figure, **asdict(score)}
 
 
 def _score(row: dict[str, Any]) -> Score:
@@ -104,6 +129,25 @@ def _score(row: dict[str, Any]) -> Score:
 
 def _by_arm_and_set(rows: list[dict[str, Any]]) -> dict[tuple[str, str], Score]:
     return {(row["arm"], row["test_set"]): _score(row) for row in rows}
+
+
+def _group(row: dict[str, Any]) -> Group:
+    figures = ("top1", "er", "top1_gain", "er_gain")
+    scores = {figure: {test: _score(score) for test, score in row[figure].items()} for figure in figures}
+    return Group(row["name"], tuple(row["arms"]), row["reference"], **scores)
+
+
+def _multi_id(value: dict[str, Any]) -> MultiID:
+    return MultiID(
+        second=value["second"],
+        planes={
+            shift: Plane(**{**row, **{name: tuple(row[name]) for name in ("id_sets", "slopes", "lo", "hi")}})
+            for shift, row in value["planes"].items()
+        },
+        arm_er=_by_arm_and_set(value["arm_er"]),
+        mean_er={arm: _score(row) for arm, row in value["mean_er"].items()},
+        beyond=tuple((arm, test) for arm, test in value["beyond"]),
+    )
 
 
 def _cell(row: dict[str, Any]) -> Cell:

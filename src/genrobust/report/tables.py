@@ -73,10 +73,27 @@ def robustness_table(summary: Summary) -> Table | None:
     return _best_marked(_without(_table(summary, summary.arms, entry), "clean"), summary)
 
 
+def multi_id_table(summary: Summary) -> Table | None:
+    """Effective robustness beyond two ID sets, in points by arm and shift; None where the study names no second one."""
+    multi = summary.multi_id
+    if multi is None or not multi.planes:
+        return None
+
+    def entry(arm: str, column: Column) -> Entry:
+        if column.kind == "mean":
+            far = any((arm, shift) in multi.beyond for shift in summary.shifts)
+            return replace(_figure(multi.mean_er.get(arm), signed=True), extrapolated=far)
+        score = multi.arm_er.get((arm, column.name))
+        return replace(_figure(score, signed=True), extrapolated=(arm, column.name) in multi.beyond)
+
+    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"), summary)
+
+
 def difference_table(summary: Summary, figure: str) -> Table | None:
-    """Each arm minus the reference in points, for `figure` "top1" or "er"; None where nothing is compared."""
-    arms = [arm for arm in summary.arms if arm != summary.reference]
-    if not any(d.figure == figure for d in summary.differences):
+    """Each arm minus its reference in points, for `figure` "top1" or "er"; None where nothing is compared."""
+    arms = [arm for arm in summary.arms if summary.reference_of(arm) != arm]
+    pairs = {(arm, summary.reference_of(arm)) for arm in arms}
+    if not any(d.figure == figure and (d.arm, d.reference) in pairs for d in summary.differences):
         return None
 
     def entry(arm: str, column: Column) -> Entry:

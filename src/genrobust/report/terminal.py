@@ -6,18 +6,23 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.report.groups import averaged
 from genrobust.report.tables import accuracy_table
-from genrobust.report.wording import ELSEWHERE, caveat, difference, is_sure, number, row_name, span
+from genrobust.report.wording import ELSEWHERE, caveat, compared_with, difference, is_sure, number, row_name, span
 
 
 def final_table(summary: Summary) -> RichTable:
     """Top-1 by test set (rows) and arm (columns), then the mean's difference and effective robustness.
 
-    Test sets are rows because there are usually more of them than arms: so it fits 80 columns.
+    Test sets are rows because there are usually more of them than arms: so it fits 80 columns. Groups stand in the
+    place of their arms, with their effective robustness on each shift.
     """
+    groups = summary.groups
+    summary = averaged(summary, others=True) if groups else summary
     accuracy = accuracy_table(summary)
     marks = " † left out of the mean." if summary.left_out else ""
     marks += f" {ELSEWHERE} trained on other data." if summary.trained_elsewhere else ""
+    marks += " A group's figures are means over its arms." if groups else ""
     table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + marks, title_justify="left")
     table.add_column("test set")
     for arm in summary.arms:
@@ -30,10 +35,13 @@ def final_table(summary: Summary) -> RichTable:
     if summary.mean_top1:
         gains = [difference(summary, arm, MEAN_OF_SHIFTS) for arm in summary.arms]
         table.add_section()
-        table.add_row(Text(f"mean minus {summary.reference}"), *(_gain(score) for score in gains))
+        table.add_row(Text(f"mean minus {compared_with(summary)}"), *(_gain(score) for score in gains))
     if summary.mean_er:
         ers = [summary.mean_er[arm] for arm in summary.arms]
         table.add_row("effective robustness", *(Text(f"{number(s.value, True)}\n{span(s, True)}") for s in ers))
+    for shift in summary.lines if groups else ():
+        of_shift = [summary.arm_er[arm, shift] for arm in summary.arms]
+        table.add_row(Text(f"  on {shift}"), *(Text(number(score.value, True)) for score in of_shift))
     return table
 
 

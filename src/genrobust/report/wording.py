@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from genrobust.data import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED, Difference, Score, StudyRecord, Summary
+from genrobust.data import MEAN_OF_SHIFTS, RETRIEVED, Difference, Score, StudyRecord, Summary
+from genrobust.report.groups import averaged_over, averaged_record
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
@@ -42,11 +43,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def difference(summary: Summary, arm: str, test_set: str, figure: str = "top1") -> Score | None:
-    """`arm` minus the reference on `test_set` (MEAN_OF_SHIFTS for the mean), or None where there is no such figure."""
+def difference(
+    summary: Summary, arm: str, test_set: str, figure: str = "top1", other: str | None = None
+) -> Score | None:
+    """`arm` minus `other` (None: its reference) on `test_set` (MEAN_OF_SHIFTS for the mean); None without a figure."""
+    pair = arm, summary.reference_of(arm) if other is None else other
 
     def wanted(d: Difference) -> bool:
-        return (d.arm, d.test_set, d.figure) == (arm, test_set, figure)
+        return (d.arm, d.reference, d.test_set, d.figure) == (*pair, test_set, figure)
 
     return next((d.score for d in summary.differences if wanted(d)), None)
 
@@ -60,10 +64,15 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     """The study's answer in two sentences, with figures and uncertainty.
 
     It is about the arm with the highest mean over the shifts among those that trained on generated images (else among
-    all but the reference), against the reference; an arm that trained on retrieved images is told beside it.
+    all but the references), against its reference; an arm that trained on retrieved images is told beside it. Where a
+    study has groups, it is about these.
     """
+    if record.summary.groups:
+        return (*answer(averaged_record(record)), f"All are means over {_members(record)}.")
     summary = record.summary
     arm = _focus(record)
+    if arm is None and len(summary.arms) > 1 + len(summary.trained_elsewhere):
+        return ("The study compares none of its arms with another.",)
     if arm is None:
         alone = f"The study has one arm, {summary.reference}, so nothing is compared."
         if not summary.shifts:
@@ -72,6 +81,23 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
         over = count(len(summary.shifts), "shifted test set")
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
     return _accuracy_sentence(summary, arm), _robustness_sentence(record, arm)
+
+
+def references(summary: Summary) -> list[str]:
+    """What arms are compared with, each once."""
+    named = ((arm, summary.reference_of(arm)) for arm in summary.arms)
+    return list(dict.fromkeys(other for arm, other in named if other != arm))
+
+
+def compared_with(summary: Summary) -> str:
+    """What arms are compared with, for a heading: the one reference, or each arm's own."""
+    return found[0] if len(found := references(summary)) == 1 else "each arm's reference"
+
+
+def subtracted(summary: Summary) -> dict[str, str]:
+    """What is subtracted from each arm, where that is not the same for all; else nothing."""
+    arms = summary.arms if len(references(summary)) > 1 else ()
+    return {arm: summary.reference_of(arm) for arm in arms}
 
 
 def caveat(summary: Summary) -> str:
@@ -118,6 +144,17 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
         )
     else:
         notes.append("No baseline models were scored on these test sets, so there is no effective robustness.")
+    if summary.multi_id:
+        notes.append(
+            f"Effective robustness beyond {summary.clean} and {summary.multi_id.second} is shifted accuracy minus what "
+            "the plane of the baseline models predicts from the accuracies on both (Shi et al., 2023): it is fairer to "
+            f"arms with training data like {summary.multi_id.second}, which one line over {summary.clean} flatters."
+        )
+    if summary.groups:
+        notes.append(
+            f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
+            "resamples the arms too where a group has three or more, and is that of just these arms where it has fewer."
+        )
     steps = {arm.steps for arm in record.arms}
     if len(steps) == 1:
         notes.append(f"Every arm trained for the same {count(steps.pop(), 'step')}.")
@@ -126,10 +163,17 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
     return (*notes, *record.notes)
 
 
+def _members(record: StudyRecord) -> str:
+    """How many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
+    noun, sizes = averaged_over(record), {len(group.arms) for group in record.summary.groups}
+    return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
+
+
 def _focus(record: StudyRecord) -> str | None:
     summary = record.summary
-    others = [arm for arm in summary.arms if arm not in (summary.reference, *summary.trained_elsewhere)]
-    generated = [a.name for a in record.arms if a.parts.keys() - set(NOT_GENERATED) and a.name in others]
+    compared = [arm for arm in summary.arms if summary.reference_of(arm) != arm]
+    others = [arm for arm in compared if arm not in summary.trained_elsewhere]
+    generated = [a.name for a in record.arms if a.parts.keys() - set(record.not_generated) and a.name in others]
 
     def figure(arm: str) -> float:
         score = summary.mean_top1.get(arm) or summary.arm_top1[arm, summary.clean]
@@ -139,7 +183,7 @@ def _focus(record: StudyRecord) -> str | None:
 
 
 def _accuracy_sentence(summary: Summary, arm: str) -> str:
-    reference, clean = summary.reference, difference(summary, arm, summary.clean)
+    reference, clean = summary.reference_of(arm), difference(summary, arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
     if not summary.shifts:
         why = "No shifted test set is large enough to average over"
@@ -164,13 +208,15 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
     if gained is None:
         parts.append("Effective robustness has no baseline line to be measured from")
     else:
-        ours, theirs = summary.mean_er[arm].value, summary.mean_er[summary.reference].value
+        reference = summary.reference_of(arm)
+        ours, theirs = summary.mean_er[arm].value, summary.mean_er[reference].value
         parts.append(
-            f"Its effective robustness was {number(ours, True)} points and that of {summary.reference} "
+            f"Its effective robustness was {number(ours, True)} points and that of {reference} "
             f"{number(theirs, True)}, {_change(gained)}"
         )
     parts += [
-        f"{control.name}, the control with retrieved images, {_against(score, summary.reference)} over the shifts"
+        f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))} "
+        "over the shifts"
         for control in record.arms
         if RETRIEVED in control.parts and control.name != arm
         if (score := difference(summary, control.name, MEAN_OF_SHIFTS)) is not None

@@ -16,12 +16,25 @@ from markupsafe import Markup
 from genrobust import __version__
 from genrobust.data import Picture, StudyRecord
 from genrobust.errors import UserError
-from genrobust.files import make_folder, replacing
+from genrobust.files import write_files
+from genrobust.report.averages import averages
 from genrobust.report.figures import FRAME, dot_plot, looks, scatter
+from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
+from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_note, quality_rows, verdicts
 from genrobust.report.results import record_to_json, summary_to_csv
-from genrobust.report.tables import accuracy_table, difference_table, robustness_table
-from genrobust.report.wording import answer, count, duration, limits, number, row_name
+from genrobust.report.tables import accuracy_table, difference_table, multi_id_table, robustness_table
+from genrobust.report.wording import (
+    answer,
+    compared_with,
+    count,
+    duration,
+    limits,
+    number,
+    references,
+    row_name,
+    subtracted,
+)
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -39,11 +52,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
         "results.csv": summary_to_csv(record.summary),
         "results.json": json.dumps(record_to_json(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
-    make_folder(folder)
-    for name, text in contents.items():
-        with replacing(folder / name) as file:
-            file.write(text.encode())
-    return {name: folder / name for name in contents}
+    return write_files(contents, folder)
 
 
 def html(record: StudyRecord) -> str:
@@ -66,6 +75,7 @@ def html(record: StudyRecord) -> str:
     script = loader.get_source(environment, "report.js")[0]
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     summary = record.summary
+    heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
     classes = gallery(record.pictures)
     return environment.get_template("report.html.j2").render(
         record=record,
@@ -76,7 +86,18 @@ def html(record: StudyRecord) -> str:
         limits=limits(record),
         accuracy=accuracy_table(summary),
         robustness=robustness_table(summary),
+        multi_id=multi_id_table(summary),
+        averages=averages(record),
+        heads=heads,
+        references=references(heads),
+        against=compared_with(summary),
+        subtracted=subtracted(summary),
         differences={figure: difference_table(summary, figure) for figure in ("top1", "er")},
+        claims=[claim_row(verdict) for verdict in verdicts(record)],
+        claim_heads=CLAIM_HEADS,
+        qualities=quality_rows(record),
+        quality_heads=QUALITY_HEADS,
+        quality_note=quality_note(record) if record.qualities else "",
         dots=dot_plot(summary),
         scatter=scatter(record),
         frame=FRAME,

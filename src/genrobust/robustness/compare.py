@@ -11,6 +11,8 @@ from genrobust.data import Score
 from genrobust.errors import UserError
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
+AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
+FEW = 5000  # distinct rows, of some ten thousand images, up to which a multinomial draw is the faster one
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +73,42 @@ def mean_of(parts: Sequence[Measured], of: str) -> Measured:
 def resampled_means(columns: np.ndarray, members: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
     """Means of `columns` over `bootstrap` resamples of the rows (images) with replacement: float [B, M].
 
-    `columns` bool [N, M] says what is right; `members` bool [N, M] which images count in a column. Equal rows are
-    interchangeable, so resampling N images is one multinomial draw over the distinct rows: exact, and 10 to 100 times
-    faster than drawing indices. A resample without any member of a column gives NaN there.
+    `columns` bool [N, M] says what is right; `members` bool [N, G] which images count in each of G groups, of M / G
+    neighbouring columns each. A resample without any member of a group gives NaN in its columns.
     """
-    n, m = columns.shape
-    rows, counts = np.unique(np.hstack([columns & members, members]), axis=0, return_counts=True)
-    weights = rng.multinomial(n, counts / n, size=bootstrap).astype(np.float32)
-    sums = weights @ rows.astype(np.float32)  # float32 counts exactly up to 2^24 images
+    per_group = columns.shape[1] // members.shape[1]
+    counted = np.hstack([columns & np.repeat(members, per_group, axis=1), members])
+    distinct, place, counts = _distinct(counted)
+    rows = distinct.astype(np.float32)  # float32 counts exactly up to 2^24 images
+    parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
+    sums = np.concatenate([_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
+    right, total = np.split(sums.astype(float), [columns.shape[1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return sums[:, :m].astype(float) / sums[:, m:]
+        return right / np.repeat(total, per_group, axis=1)
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The distinct rows of bool [N, C] in lexicographic order, which of them each row is, and how often each occurs."""
+    bits = np.packbits(rows, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
+    words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
+    _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
+    return rows[first], place, counts
+
+
+def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each distinct row comes in each resample: int [B, D].
+
+    Equal rows are interchangeable, so a resample is one multinomial draw over the distinct rows: exact, and 10 to 100
+    times faster than drawing images where distinct rows are few; where they are many, it is slower.
+    """
+    n, d = len(place), len(counts)
+    if d <= FEW:
+        return rng.multinomial(n, counts / n, size=resamples)
+    return np.stack([np.bincount(place[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
 
 
 def seed_weights(seeds: int, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
-    """Weights of the seeds in each replicate: float [B, S], rows sum to 1.
+    """Weights of the seeds, or of a group's arms, in each replicate: float [B, S], rows sum to 1.
 
     Seeds are resampled with replacement, and their deviations are scaled by sqrt(S / (S - 1)): with three seeds the
     plain bootstrap would understate the variance between seeds by a third (the rescaling of Rao and Wu, 1988). One seed
@@ -120,7 +144,7 @@ def measure_accuracy(right: np.ndarray, classes: int, bootstrap: int, rng: np.ra
     """The accuracies in percent of `right`, bool [A, S, N], with replicates over images."""
     arms, seeds, n = right.shape
     columns = right.reshape(arms * seeds, n).T
-    draws = resampled_means(columns, np.ones_like(columns), bootstrap, rng).reshape(bootstrap, arms, seeds)
+    draws = resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng).reshape(bootstrap, arms, seeds)
     return Measured(100 * right.mean(axis=2), 100 * draws, n, classes, "images", bounds=(0, 100))
 
 

@@ -42,6 +42,7 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
         residual_sd=float(np.sqrt(unexplained / (len(x) - 2))),
         lo=float(used_clean.min()),
         hi=float(used_clean.max()),
+        centre=float(x.mean()),
     )
 
 
@@ -82,6 +83,16 @@ def predict(
     return 100 * from_scale(transform, intercept + slope * to_scale(transform, np.asarray(clean) / 100))
 
 
+def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
+    """`percent` of `n` images, 0 % and 100 % moved in by half an image where they have no finite transform.
+
+    A perfect checkpoint on a small set is not infinitely far on the scale: it is expected where half an image more or
+    less would have put it.
+    """
+    half = 0.0 if transform == "linear" else 50 / n
+    return np.clip(percent, half, 100 - half)
+
+
 def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: str) -> tuple[np.ndarray, np.ndarray]:
     """Slope [B] and intercept [B] of one shift's line with its M baselines weighted by each row of `weights` [B, M].
 
@@ -101,6 +112,22 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
         slope = (weights @ (dx * dy) / total - mean_x * mean_y) / variance
     slope[~(variance > 1e-12 * dx.var())] = np.nan
     return slope, y.mean() + mean_y - slope * (x.mean() + mean_x)
+
+
+def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Slope [B] and intercept [B] that `line` may as well have had, from its figures alone: its baselines are not here.
+
+    The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the centre
+    are independent, with standard errors s / sqrt(Sxx) and s / sqrt(n) and n - 2 degrees of freedom. Sxx, the sum of
+    squares of transformed clean accuracies, is what makes R² of the slope and s.
+    """
+    freedom = line.n - 2
+    unexplained = freedom * line.residual_sd**2
+    squares = line.r2 / (1 - line.r2) * unexplained / line.slope**2
+    sd = np.sqrt(unexplained / rng.chisquare(freedom, bootstrap))
+    slope = line.slope + sd / np.sqrt(squares) * rng.standard_normal(bootstrap)
+    height = line.intercept + line.slope * line.centre + sd / np.sqrt(line.n) * rng.standard_normal(bootstrap)
+    return slope, height - slope * line.centre
 
 
 def er_interval(
@@ -125,28 +152,6 @@ def er_interval(
     tail = 50 * (1 - level)
     lo, hi = np.percentile(np.ravel(shifted) - drawn, [tail, 100 - tail], axis=0)
     return lo.reshape(np.shape(clean)), hi.reshape(np.shape(clean))
-
-
-def multi_id_effective_robustness(
-    baseline_clean: np.ndarray, baseline_shifted: np.ndarray, clean: np.ndarray, shifted: float, transform: str
-) -> float:
-    """Effective robustness in points, controlled for the accuracy on D clean sets at once (Shi et al., 2023, sec. 4).
-
-    The line becomes a plane: transformed `baseline_shifted` [M] is regressed on transformed `baseline_clean` [M, D]
-    and an intercept; `clean` [D] and `shifted` are the model's. Percents throughout. For models trained on different
-    data, whose clean sets differ: one line over a single clean set flatters whoever trained on something else.
-
-    Raises UserError where D + 2 baselines or more do not determine the plane.
-    """
-    x = np.column_stack([np.ones(len(baseline_clean)), to_scale(transform, np.asarray(baseline_clean) / 100)])
-    if len(x) < x.shape[1] + 1 or np.linalg.matrix_rank(x) < x.shape[1]:
-        raise UserError(
-            f"{len(x)} baselines do not determine a plane over {x.shape[1] - 1} clean sets: it takes "
-            f"{x.shape[1] + 1} or more whose accuracies on them are not in proportion"
-        )
-    coefficients = np.linalg.lstsq(x, to_scale(transform, np.asarray(baseline_shifted) / 100), rcond=None)[0]
-    at = np.concatenate([[1.0], to_scale(transform, np.asarray(clean) / 100)])
-    return float(shifted - 100 * from_scale(transform, at @ coefficients))
 
 
 def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from genrobust.data import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Line, Score, Summary
+from genrobust.data import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Line, MultiID, Plane, Score, Summary
 from genrobust.errors import UserError
 from genrobust.robustness.accuracy import accuracy_score
 from genrobust.robustness.compare import Measured, mean_of, seed_weights
 from genrobust.robustness.effective import extrapolated, fit_lines
+from genrobust.robustness.groups import average_groups
 from genrobust.robustness.measure import ScoredSet, StudyPredictions, arms_and_seeds, measure, score_sets
+from genrobust.robustness.multi_id import beyond_plane, fit_planes
 
 
 def summarize(
@@ -24,32 +26,50 @@ def summarize(
     transform: str = "logit",
     min_images: int = 150,
     bootstrap: int = 1000,
+    pairs: Sequence[tuple[str, str]] = (),
+    references: Mapping[str, str] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
+    second_id: str | None = None,
+    published: Mapping[str, Line] | None = None,
+    beside: Collection[str] = (),
 ) -> Summary:
     """Everything a study measured, from the predictions of each (arm, seed, test set).
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the `clean` set restricted
-    to the same classes. A shift with fewer than `min_images` images is scored and left out of the means. A shift that
-    no baseline was scored on has no line and no effective robustness; `mean_er` is over the shifts that have one, and
-    its method says over how many.
+    to the same classes. A shift with fewer than `min_images` images, or in `beside`, is scored and left out of the
+    means. A shift that no baseline was scored on has the line in `published`; without one, it has no effective
+    robustness: `mean_er` is over the shifts that have, and its method says over how many. Differences are those of
+    every arm from `reference`, or from what `references` maps it to (itself: from none), and those of `pairs`: arm and
+    what is subtracted. `groups` maps a name to arms that are averaged over as well.
+
+    `second_id` names one of `shifts` that is in the distribution of some arm's training data: it is left out of the
+    means, and the others are scored against the accuracies on both ID sets as well (see `multi_id`).
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic)
-    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts; and
-    seeds, the same for all arms and sets, where there are several. One seed is named as such in every method.
+    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts (a
+    published line is drawn by its own error); seeds, the same for all arms and sets, where there are several;
+    and the arms of a group of three or more. One seed is named as such in every method.
 
     Raises UserError where a prediction is missing, checkpoints were not scored on the same images with the same
-    protocol, or a line cannot be fitted; GenrobustError for NaN logits.
+    protocol, or a line or plane cannot be fitted; GenrobustError for NaN logits.
     """
     tests = (clean, *shifts)
     arms, seeds = arms_and_seeds(predictions, tests)
     if reference not in arms:
         raise UserError(f"reference: {reference!r} is no arm with predictions; the arms are {', '.join(arms)}")
-    lines = fit_lines(baselines, shifts, transform)
+    own = dict.fromkeys(arms, reference) | dict(references or {})
+    _require_arms([*pairs, *own.items()], arms)
+    lines = {**(published or {}), **fit_lines(baselines, shifts, transform)}
+    planes = {} if second_id is None else fit_planes(baselines, shifts, clean, second_id, transform)
     rng = np.random.default_rng(0)
     weights = seed_weights(len(seeds), bootstrap, rng)
     scored = score_sets(predictions, arms, seeds, clean, tests)
-    measured = measure(scored, lines, baselines, bootstrap, rng)
+    measured = measure(scored, lines, baselines, bootstrap, rng, planes, second_id or "")
     sizes = {shift: scored[shift].right.shape[2] for shift in shifts}
     left_out = {shift: f"{n} images, fewer than {min_images}" for shift, n in sizes.items() if n < min_images}
+    left_out |= {shift: "named under evaluate.beside" for shift in shifts if shift in beside}
+    if second_id is not None:
+        left_out[second_id] = "the study takes it for a second in-distribution set"
     in_mean = tuple(shift for shift in shifts if shift not in left_out)
     cells = tuple(
         _cell((arm, a), (seed, s), test, scored[test], measured.get(("er", test)), lines.get(test))
@@ -74,14 +94,42 @@ def summarize(
         arm_er=_by_arm(measured, "er", arms, weights),
         mean_top1={arm: score for (arm, _), score in _by_arm(means, "top1", arms, weights).items()},
         mean_er={arm: score for (arm, _), score in _by_arm(means, "er", arms, weights).items()},
-        differences=_differences({**measured, **means}, arms, reference, weights),
+        differences=_differences({**measured, **means}, arms, _pairs(own, pairs), weights),
         protocols={test: predictions[arms[0], seeds[0], test].protocol for test in tests},
+        references=own,
+        groups=average_groups({**measured, **means}, arms, own, groups or {}, weights),
+        multi_id=None if second_id is None else _multi_id(second_id, planes, measured, means, arms, cells, weights),
+    )
+
+
+def _multi_id(
+    second: str,
+    planes: dict[str, Plane],
+    measured: Mapping[tuple[str, str], Measured],
+    means: Mapping[tuple[str, str], Measured],
+    arms: Sequence[str],
+    cells: Sequence[Cell],
+    weights: np.ndarray,
+) -> MultiID:
+    on_second = {(c.arm, c.seed): c.top1.value for c in cells if c.test_set == second}
+    beyond = [
+        (c.arm, c.test_set)
+        for c in cells
+        if c.test_set in planes
+        and beyond_plane(planes[c.test_set], np.array([c.clean.value, on_second[c.arm, c.seed]]))
+    ]
+    return MultiID(
+        second=second,
+        planes=planes,
+        arm_er=_by_arm(measured, "multi_er", arms, weights),
+        mean_er={arm: score for (arm, _), score in _by_arm(means, "multi_er", arms, weights).items()},
+        beyond=tuple(dict.fromkeys(beyond)),
     )
 
 
 def _means(measured: Mapping[tuple[str, str], Measured], shifts: Sequence[str]) -> dict[tuple[str, str], Measured]:
     means = {}
-    for figure in ("top1", "er"):
+    for figure in ("top1", "er", "multi_er"):
         parts = [measured[figure, shift] for shift in shifts if (figure, shift) in measured]
         if parts:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
@@ -97,13 +145,26 @@ def _by_arm(
     }
 
 
+def _require_arms(pairs: Sequence[tuple[str, str]], arms: Sequence[str]) -> None:
+    for name in (name for pair in pairs for name in pair):
+        if name not in arms:
+            raise UserError(f"a difference with {name!r}: no arm with predictions; the arms are {', '.join(arms)}")
+
+
+def _pairs(references: Mapping[str, str], further: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each once, those with the arms' references first."""
+    return list(dict.fromkeys([*((arm, other) for arm, other in references.items() if arm != other), *further]))
+
+
 def _differences(
-    measured: Mapping[tuple[str, str], Measured], arms: Sequence[str], reference: str, weights: np.ndarray
+    measured: Mapping[tuple[str, str], Measured],
+    arms: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    weights: np.ndarray,
 ) -> tuple[Difference, ...]:
     return tuple(
-        Difference(arm, reference, test, figure, m.difference(a, arms.index(reference), weights))
-        for a, arm in enumerate(arms)
-        if arm != reference
+        Difference(arm, other, test, figure, m.difference(arms.index(arm), arms.index(other), weights))
+        for arm, other in pairs
         for (figure, test), m in measured.items()
     )
 

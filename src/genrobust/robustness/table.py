@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Line
+from genrobust.data import BaselineModel, Line, Plane
 from genrobust.errors import UserError
+from genrobust.robustness.compare import TAILS
 from genrobust.robustness.effective import effective_robustness, er_interval, extrapolated, finite, fit_line
+from genrobust.robustness.multi_id import beyond_plane, fit_plane, plane_predict, plane_robustness, refit_planes
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
@@ -21,8 +23,8 @@ WEAKEST_R2 = 0.2
 class TableScores:
     """The effective robustness of M models, in points: `er` float [M], with its interval over baselines `lo` to `hi`.
 
-    `extrapolated` bool [M] says whose clean accuracy lies outside those that its line was fitted on. `lines` holds one
-    line, or the one below the pivot and the one above it.
+    `extrapolated` bool [M] says who has an ID accuracy outside those that its line was fitted on. `lines` holds one
+    line, or the one below the pivot and the one above it; over several ID sets there is a `plane` in its place.
     """
 
     lines: tuple[Line, ...]
@@ -30,6 +32,7 @@ class TableScores:
     lo: np.ndarray
     hi: np.ndarray
     extrapolated: np.ndarray
+    plane: Plane | None = None
 
 
 def score_table(
@@ -63,6 +66,29 @@ def score_table(
         outside[own] = [extrapolated(line, value) for value in clean[own]]
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
+
+
+def score_table_over(
+    ids: np.ndarray,
+    shifted: np.ndarray,
+    baselines: np.ndarray,
+    test_set: str,
+    id_sets: Sequence[str],
+    transform: str = "logit",
+    bootstrap: int = 1000,
+) -> TableScores:
+    """Multi-ID effective robustness: fit the plane on the models in `baselines`, bool [M], and score all of them.
+
+    `ids` are percents [M, D] on `id_sets`, `shifted` percents [M] on `test_set`. The interval is as in `er_interval`.
+    Raises what `fit_plane` raises.
+    """
+    plane = fit_plane(ids[baselines], shifted[baselines], test_set, id_sets, transform)
+    count = int(baselines.sum())
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=bootstrap)
+    fits = refit_planes(ids[baselines], shifted[baselines], weights, transform)
+    drawn = plane_predict(fits[~np.isnan(fits).any(axis=1), None], transform, ids)  # [B, models]
+    lo, hi = np.percentile(shifted - drawn, TAILS, axis=0)
+    return TableScores((), plane_robustness(plane, ids, shifted), lo, hi, beyond_plane(plane, ids), plane)
 
 
 def doubts(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:

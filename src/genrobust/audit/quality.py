@@ -1,0 +1,71 @@
+"""What the sources of a study are like beside each other: their CLIP embeddings compared at equal numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from genrobust.audit.agreement import agreement
+from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
+from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity
+from genrobust.data import REAL, SourceQuality
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The images of a source as a CLIP sees them: unit embeddings float [N, D] and labels int [N], of `made` images."""
+
+    embeddings: np.ndarray
+    labels: np.ndarray
+    made: int
+
+
+def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQuality, ...]:
+    """Each of `sources`, which include the real training images under the name REAL; `classes` float [K, D] are the
+    embeddings of the classes' names.
+
+    FID, KID, precision and recall compare as many images of each class for every source but the real ones, which enter
+    whole: as many as all the others have. Diversity is over as many images of each class of all sources, real ones too.
+    """
+    others = [seen.labels for name, seen in sources.items() if name != REAL]
+    compared = common_counts(*others) if others else {}
+    alike = {k: n for k, n in common_counts(*(seen.labels for seen in sources.values())).items() if n > 1}
+    found = []
+    for name, seen in sources.items():
+        whole = name == REAL or not compared
+        chosen = np.arange(len(seen.labels)) if whole else first_of_each_class(seen.labels, compared)
+        near = None if name == REAL else _fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
+        distance, vendi = _diversity(seen, alike)
+        embeddings, labels = seen.embeddings[chosen], seen.labels[chosen]
+        found.append(
+            SourceQuality(
+                source=name,
+                made=seen.made,
+                n=len(chosen),
+                fid=near.fid if near else None,
+                kid=near.kid if near else None,
+                precision=near.precision if near else None,
+                recall=near.recall if near else None,
+                per_class=sum(alike.values()) / len(alike) if alike else 0.0,
+                distance=distance,
+                vendi=vendi,
+                clip_score=100 * float((embeddings * classes[labels]).sum(axis=1).mean()),
+                agreement=agreement(embeddings @ classes.T, labels, [""] * len(labels)).share,
+            )
+        )
+    return tuple(found)
+
+
+def _fidelity(images: np.ndarray, real: np.ndarray) -> Fidelity | None:
+    return fidelity(images, real) if min(len(images), len(real)) > NEIGHBOURS else None
+
+
+def _diversity(seen: Seen, counts: dict[int, int]) -> tuple[float | None, float | None]:
+    if not counts:
+        return None, None
+    chosen = first_of_each_class(seen.labels, counts)
+    of_class = by_class(seen.embeddings[chosen], seen.labels[chosen], counts).values()
+    distance, vendi = np.mean(list(of_class), axis=0)
+    return float(distance), float(vendi)

@@ -1,0 +1,76 @@
+"""The section on groups of arms: their tables, with what the paper measured on ImageNet beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from genrobust.data import MEAN_OF_SHIFTS, StudyRecord
+from genrobust.report.groups import averaged, averaged_over
+from genrobust.report.tables import Column, Entry, Table, accuracy_table, difference_table, robustness_table
+from genrobust.report.wording import compared_with, number
+
+PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
+# Effective robustness in points, averaged over architectures, by the kind of the shifted set.
+PAPER_ER = {
+    "generated": {"imagenet-sketch": 37.8, "imagenet-r": 45.3, "imagenet-v2": 9.1, "objectnet": 49.9, "mean": 35.6},
+    "real+generated": {"imagenet-sketch": 14.9, "imagenet-r": 16.7, "imagenet-v2": 0.5, "objectnet": 2.3, "mean": 8.6},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Averages:
+    """Tables with a row a group. `over` is what a group averages over, `against` what it is compared with, in words.
+
+    `robustness` is None where no shift has a line; `gains`, by figure, have those that are compared. `note` says what
+    the paper's rows are, where there are any.
+    """
+
+    over: str
+    against: str
+    robustness: Table | None
+    accuracy: Table
+    gains: Mapping[str, Table]
+    note: str
+
+
+def averages(record: StudyRecord) -> Averages | None:
+    """The section of a study that has groups."""
+    if not record.summary.groups:
+        return None
+    summary = averaged(record.summary)
+    own = robustness_table(summary)
+    robustness = None if own is None else with_paper(own, record.kinds)
+    found = {figure: difference_table(summary, figure) for figure in ("er", "top1")}
+    return Averages(
+        over=averaged_over(record),
+        against=compared_with(summary),
+        robustness=robustness,
+        accuracy=accuracy_table(summary),
+        gains={figure: table for figure, table in found.items() if table is not None},
+        note="" if robustness == own else f"Rows marked {PAPER} are that paper's, with its own models and evaluation.",
+    )
+
+
+def with_paper(table: Table, kinds: Mapping[str, str]) -> Table:
+    """`table`, of effective robustness, with the paper's figures in rows of their own below.
+
+    `kinds` maps a test set to what it is (see `ShiftConfig`). Nothing is added where none is one of the paper's. Its
+    mean stands only beside a mean of the same four sets.
+    """
+    in_mean = {kinds.get(column.name) for column in table.columns if column.kind == "shift"}
+
+    def entry(values: Mapping[str, float], column: Column) -> Entry:
+        kind = kinds.get(column.name, "")
+        if column.name == MEAN_OF_SHIFTS and in_mean == values.keys() - {"mean"}:
+            kind = "mean"
+        value = values.get(kind)
+        return Entry(None) if value is None else Entry(value, number(value, True), method=PAPER)
+
+    if not any(kinds.get(column.name) in PAPER_ER["generated"] for column in table.columns):
+        return table
+    rows = [
+        (f"{trained_on} ({PAPER})", tuple(entry(values, column) for column in table.columns))
+        for trained_on, values in PAPER_ER.items()
+    ]
+    return Table(table.columns, (*table.rows, *rows))

@@ -1,0 +1,95 @@
+"""The qualities of a study's sources: at equal numbers, against independent computations, and kept once seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.linalg import sqrtm
+
+from genrobust.audit.quality import Seen, qualities
+from genrobust.config import QualityConfig
+from genrobust.data import Subset
+from genrobust.qualities import measure_qualities
+
+CLASSES = np.eye(3, 8)
+
+
+def seen(per_class: tuple[int, ...], noise: float, seed: int, made: int = 0) -> Seen:
+    """Unit embeddings round each class's own."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(per_class)), per_class)
+    rows = CLASSES[labels] + noise * rng.normal(size=(len(labels), 8))
+    return Seen(rows / np.linalg.norm(rows, axis=1, keepdims=True), labels, made or len(labels))
+
+
+def frechet(a: np.ndarray, b: np.ndarray) -> float:
+    means, covariances = (a.mean(0), b.mean(0)), (np.cov(a, rowvar=False), np.cov(b, rowvar=False))
+    root = sqrtm(covariances[0] @ covariances[1])
+    return float(((means[0] - means[1]) ** 2).sum() + np.trace(covariances[0] + covariances[1] - 2 * root.real))
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, Seen]:
+    return {
+        "real": seen((9, 6, 30), 0.3, 0),
+        "narrow": seen((20, 20, 20), 0.1, 1),
+        "wide": seen((12, 40, 20), 0.6, 2, made=100),
+    }
+
+
+def test_distributions_are_compared_at_equal_numbers(sources: dict[str, Seen]) -> None:
+    real, narrow, wide = qualities(sources, CLASSES)
+    assert (real.source, narrow.source, wide.source) == tuple(sources)
+    assert (real.n, narrow.n, wide.n, wide.made) == (45, 52, 52, 100)  # 12 + 20 + 20 of both
+    first = np.concatenate([np.flatnonzero(sources["wide"].labels == k)[:n] for k, n in enumerate((12, 20, 20))])
+    theirs = sources["real"].embeddings
+    assert wide.fid == pytest.approx(frechet(sources["wide"].embeddings[first], theirs), abs=1e-6)
+    assert (real.fid, real.kid, real.precision, real.recall) == (None,) * 4
+    assert narrow.precision is not None and wide.precision is not None and narrow.precision > wide.precision
+
+
+def test_diversity_is_over_as_many_images_of_every_source(sources: dict[str, Seen]) -> None:
+    real, narrow, wide = qualities(sources, CLASSES)
+    assert real.per_class == pytest.approx((9 + 6 + 20) / 3)
+    pairs = []
+    for label, n in enumerate((9, 6, 20)):
+        rows = sources["wide"].embeddings[sources["wide"].labels == label][:n]
+        apart = [float(np.linalg.norm(a - b)) for i, a in enumerate(rows) for b in rows[i + 1 :]]
+        pairs.append(np.mean(apart))
+    assert wide.distance == pytest.approx(np.mean(pairs))
+    assert narrow.vendi is not None and real.vendi is not None and wide.vendi is not None
+    assert 1 < narrow.vendi < real.vendi < wide.vendi
+
+
+def test_the_clip_score_is_the_mean_cosine_with_the_class(sources: dict[str, Seen]) -> None:
+    real = qualities(sources, CLASSES)[0]
+    own = sources["real"]
+    cosines = [float(row @ CLASSES[label]) for row, label in zip(own.embeddings, own.labels, strict=True)]
+    assert real.clip_score == pytest.approx(100 * np.mean(cosines))
+    hits = [int(np.argmax(CLASSES @ row)) == label for row, label in zip(own.embeddings, own.labels, strict=True)]
+    assert real.agreement == pytest.approx(np.mean(hits))
+
+
+def test_real_images_alone_have_no_fidelity_and_single_images_no_diversity() -> None:
+    real, few = qualities({"real": seen((3, 3), 0.3, 0), "few": seen((1, 1), 0.3, 1)}, CLASSES[:2])
+    assert (few.fid, few.distance, few.vendi, few.per_class) == (None, None, None, 0.0)
+    assert real.clip_score > 0
+    (alone,) = qualities({"real": seen((3, 3), 0.3, 0)}, CLASSES[:2])
+    assert alone.n == 6 and alone.vendi is not None
+
+
+def test_a_source_is_shown_to_the_clip_once(icons, clip_folder: Path, tmp_path: Path) -> None:
+    config = QualityConfig(clip=str(clip_folder), per_class=3)
+    few = np.flatnonzero(icons.train.labels < 4)
+    sources = {"real": Subset(icons.train, few, "real"), "wild": Subset(icons.retrieval, np.arange(200), "wild")}
+    texts = [["an icon", f"a {c.prompt}"] for c in icons.labels.classes]
+    first = measure_qualities(config, sources, texts, tmp_path, "cpu")
+    files = sorted((tmp_path / "embeddings").glob("*.npy"))
+    assert len(files) == 2 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
+    before = [file.stat().st_mtime_ns for file in files]
+    assert measure_qualities(config, sources, texts, tmp_path, "cpu") == first
+    assert [file.stat().st_mtime_ns for file in files] == before
+    files[0].write_bytes(b"damaged")
+    assert measure_qualities(config, sources, texts, tmp_path, "cpu") == first

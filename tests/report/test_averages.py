@@ -1,0 +1,161 @@
+"""The section on groups of arms in every form of the report, and the paper's figures where they belong."""
+# ruff: noqa: RUF001 - the report writes true minus signs and en dashes
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from genrobust.data import MEAN_OF_SHIFTS, StudyRecord
+from genrobust.report.averages import PAPER, averages, with_paper
+from genrobust.report.markdown import markdown
+from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
+from genrobust.report.tables import Column, Entry, Table
+from genrobust.report.terminal import final_table
+from genrobust.report.wording import answer, limits
+from genrobust.report.write import html
+
+KINDS = {"v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "on": "objectnet", "a": "imagenet-a"}
+
+
+def text(table: Table, row: int) -> list[str]:
+    return [entry.text for entry in table.rows[row][1]]
+
+
+def test_a_study_without_groups_shows_nothing_new(record: StudyRecord) -> None:
+    assert averages(record) is None
+    assert "Averaged over" not in html(record) and "Averaged over" not in markdown(record)
+    assert not any("averaged over" in note for note in limits(record))
+    assert all(row["group"] == "" for row in csv.DictReader(io.StringIO(summary_to_csv(record.summary))))
+
+
+def test_a_group_has_a_row_in_each_table(grouped: StudyRecord) -> None:
+    found = averages(grouped)
+    assert found is not None and found.robustness is not None
+    assert (found.over, found.against) == ("architectures", "any real")
+    assert [c.name for c in found.robustness.columns] == ["solid", "emoji", MEAN_OF_SHIFTS, "pixel"]
+    assert [name for name, _ in found.robustness.rows] == ["any real", "any real+generated", "any real+retrieved"]
+    assert text(found.robustness, 1) == ["+9.0", "+12.0", "+10.5", "–"]
+    assert [entry.best for entry in found.robustness.rows[2][1]] == [True, True, True, False]
+    assert [entry.extrapolated for entry in found.robustness.rows[1][1]] == [False, True, True, False]
+    assert text(found.accuracy, 1) == ["84.6", "65.0", "30.0", "47.5", "50.0"]
+    assert [name for name, _ in found.gains["er"].rows] == ["any real+generated", "any real+retrieved"]
+    assert text(found.gains["er"], 0)[2] == "+11.0" and found.gains["er"].rows[0][1][2].sure
+    assert text(found.gains["top1"], 0)[3] == "+12.5"
+
+
+def test_groups_whose_arms_share_an_architecture_average_over_arms(grouped: StudyRecord) -> None:
+    same = replace(grouped, arms=tuple(replace(arm, architecture="resnet10t") for arm in grouped.arms))
+    assert "Averaged over arms" in html(same)
+    assert answer(same)[-1] == "All are means over 2 arms."
+
+
+def test_the_page_and_markdown_lead_with_the_groups_and_name_each_reference(grouped: StudyRecord) -> None:
+    for page, head in ((html(grouped), '<h2 id="averages">Averaged over'), (markdown(grouped), "## Averaged over")):
+        assert f"{head} architectures" in page
+        assert page.index("Averaged over") < page.index(
+            "Top-1 accuracy, percent" if head[0] == "#" else 'id="accuracy"'
+        )
+        assert "any real+generated" in page and "+10.5" in page
+        assert "each arm&#39;s reference" in page or "each arm's reference" in page
+        assert "minus real, b" in page
+    assert html(grouped).count("<small>reference</small>") == 1
+    assert html(grouped).count('<li><span class="name">') == 3  # the groups, before anything else
+    assert "any real: real; real, b." in html(grouped)
+
+
+def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
+    accuracy, robustness, means = answer(grouped)
+    assert accuracy.startswith(
+        "Over 2 shifted test sets, any real+generated averaged 47.5 % top-1 and any real 35.0 %, a gain of 12.5 points"
+    )
+    assert "Its effective robustness was +10.5 points and that of any real −0.5, a gain of 11.0 points" in robustness
+    assert "any real+retrieved, the control with retrieved images, was 30.0 points above any real" in robustness
+    assert means == "All are means over 2 architectures."
+    uneven = replace(
+        grouped.summary, groups=(replace(grouped.summary.groups[0], arms=("real",)), *grouped.summary.groups[1:])
+    )
+    assert answer(replace(grouped, summary=uneven))[-1] == "All are means over the architectures of each group."
+    assert any("averaged over architectures" in note for note in limits(grouped))
+
+
+def test_arms_with_references_of_their_own_are_told_against_these(grouped: StudyRecord) -> None:
+    alone = replace(grouped.summary, groups=())
+    assert "and real 40.0 %" in answer(replace(grouped, summary=alone))[0]
+    second = ("real, b", "real+generated, b")
+    only = replace(alone, arms=second)
+    of_second = tuple(arm for arm in grouped.arms if arm.name in second)
+    assert (
+        "real+generated, b averaged 42.5 % top-1 and real, b 30.0 %"
+        in answer(replace(grouped, summary=only, arms=of_second))[0]
+    )
+    none = replace(only, references={arm: arm for arm in second})
+    assert answer(replace(grouped, summary=none, arms=of_second)) == (
+        "The study compares none of its arms with another.",
+    )
+
+
+def test_csv_and_json_hold_the_groups(grouped: StudyRecord) -> None:
+    summary = grouped.summary
+    assert summary_from_json(json.loads(json.dumps(summary_to_json(summary)))) == summary
+    rows = [row for row in csv.DictReader(io.StringIO(summary_to_csv(summary))) if row["group"]]
+    figures = {(r["group"], r["minus"], r["test_set"], r["figure"]): float(r["value"]) for r in rows}
+    assert all(row["arm"] == row["seed"] == "" for row in rows)
+    assert figures["any real+generated", "", "solid", "er"] == 9
+    assert figures["any real+generated", "any real", MEAN_OF_SHIFTS, "er"] == 11
+    assert len(figures) == len(rows) == 3 * (5 + 3) + 2 * (5 + 1)
+
+
+def test_the_terminal_shows_groups_in_the_place_of_their_arms(grouped: StudyRecord) -> None:
+    console = Console(width=80, file=io.StringIO())
+    summary = grouped.summary
+    console.print(final_table(summary))
+    shown = console.file.getvalue()
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    assert "any real+gen" in shown and "real, b" not in shown
+    assert "on solid" in shown and "mean minus any real" in shown and "means over its arms" in shown
+    alone = replace(summary, groups=summary.groups[:2])  # two arms that are in no group
+    wide = Console(width=160, file=io.StringIO())
+    wide.print(final_table(alone))
+    assert "real+retrieved, b" in wide.file.getvalue() and "mean minus each arm's reference" in wide.file.getvalue()
+
+
+def row_of(table: Table, trained_on: str) -> list[float | None]:
+    return next([e.value for e in entries] for name, entries in table.rows if name == f"{trained_on} ({PAPER})")
+
+
+@pytest.fixture
+def four() -> Table:
+    """Of effective robustness, on the paper's four sets and a fifth that is left out of the mean."""
+    sets = ("v2", "sketch", "r", "on")
+    columns = (
+        *(Column(name, "", "shift") for name in sets),
+        Column(MEAN_OF_SHIFTS, "", "mean"),
+        Column("a", "", "out"),
+    )
+    return Table(columns, (("mixed", tuple(Entry(1.0, "+1.0") for _ in columns)),))
+
+
+def test_the_paper_s_figures_stand_beside_its_own_sets(four: Table) -> None:
+    table = with_paper(four, KINDS)
+    assert table.rows[0] == four.rows[0] and len(table.rows) == 3
+    assert row_of(table, "generated") == [9.1, 37.8, 45.3, 49.9, 35.6, None]
+    assert row_of(table, "real+generated") == [0.5, 14.9, 16.7, 2.3, 8.6, None]
+
+
+def test_the_paper_s_mean_stands_only_beside_a_mean_of_its_four_sets(four: Table) -> None:
+    moved = replace(four, columns=tuple(replace(c, kind="shift") if c.name == "a" else c for c in four.columns))
+    assert row_of(with_paper(moved, KINDS), "generated") == [9.1, 37.8, 45.3, 49.9, None, None]
+    fewer = Table(four.columns[1:], (("mixed", four.rows[0][1][1:]),))
+    assert row_of(with_paper(fewer, KINDS), "generated") == [37.8, 45.3, 49.9, None, None]
+    assert with_paper(four, {"v2": "folders", "a": "imagenet-a"}) == four
+
+
+def test_only_a_study_of_imagenet_s_sets_shows_the_paper(grouped: StudyRecord) -> None:
+    assert "2302.02503" not in html(grouped)
+    imagenet = replace(grouped, kinds={"solid": "imagenet-sketch"})
+    assert "real+generated (Bansal and Grover, 2023, arXiv 2302.02503)" in html(imagenet)
+    assert "14.9" in markdown(imagenet) and "its own models and evaluation" in markdown(imagenet)

@@ -1,0 +1,77 @@
+"""What the images are like and which claims hold: the rows, and where they stand in every form of the report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from genrobust.data import MEAN_OF_SHIFTS, ArmRecord, Claim, Difference, Score, SourceQuality, StudyRecord
+from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_rows, verdicts
+from genrobust.report.wording import EN_DASH
+from genrobust.report.write import write_report
+
+GENERATED = SourceQuality("generated", 5600, 2800, 0.1234, 0.0256, 0.5, 0.25, 12.4, 0.81, 6.789, 31.25, 0.9, 18.96)
+REAL = SourceQuality("real", 1319, 1319, None, None, None, None, 12.4, 0.6, 5.0, 33.0, 0.95)
+
+
+def claim(arm: str, than: str, **more: str) -> Claim:
+    return Claim("a <claim>", arm, than, **{"figure": "top1", "test_set": MEAN_OF_SHIFTS, "source": "a paper", **more})
+
+
+@pytest.fixture
+def asked(record: StudyRecord) -> StudyRecord:
+    unsure = Difference("real+generated", "real+retrieved", "test", "top1", Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap"))
+    summary = replace(record.summary, differences=(*record.summary.differences, unsure))
+    alone = ArmRecord("alone", {"generated": 10}, "resnet10t", "standard", 600, 128)
+    accuracy = {**summary.arm_top1, ("alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap")}
+    return replace(
+        record,
+        summary=replace(summary, arm_top1=accuracy),
+        arms=(*record.arms, alone),
+        qualities=(REAL, GENERATED),
+        claims=(
+            claim("real+generated", "real"),
+            claim("real+generated", "real", test_set="pixel", figure="er"),
+            claim("real+generated", "real+retrieved", test_set="test"),
+        ),
+    )
+
+
+def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
+    real, generated = quality_rows(asked)
+    assert len(real) == len(generated) == len(QUALITY_HEADS)
+    words = f"generated|5,600|71.2 (68.0{EN_DASH}74.4)|0.123|2.56|50|25|0.810|6.79|31.2|90|19.0"
+    assert "|".join(generated) == words
+    assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
+
+
+def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> None:
+    assert [v.word for v in verdicts(asked)] == ["holds", "not measured", "undecided"]
+    first = claim_row(verdicts(asked)[0])
+    assert first[:2] == ["a <claim> (a paper)", "real+generated minus real"]
+    assert first[2:] == ["top-1, mean of the shifts", "+12.5 (+10.5 to +14.5)", "holds"]
+    worse = Difference("real", "real+generated", "test", "top1", Score(-2.0, -3.0, -1.0, 400, 6, "bootstrap"))
+    summary = replace(asked.summary, differences=(worse,))
+    against = replace(asked, summary=summary, claims=(claim("real", "real+generated", test_set="test"),))
+    assert [v.word for v in verdicts(against)] == ["contradicted"]
+    assert len(claim_row(verdicts(against)[0])) == len(CLAIM_HEADS)
+
+
+def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Path) -> None:
+    files = write_report(asked, tmp_path)
+    page, text = files["report.html"].read_text(), files["report.md"].read_text()
+    assert "Which claims hold" in page and "a &lt;claim&gt;" in page and "a <claim>" not in page
+    assert "What the images are like" in page and f"71.2 (68.0{EN_DASH}74.4)" in page
+    assert "## Which claims hold" in text and "## What the images are like" in text
+    facts = json.loads(files["results.json"].read_text())
+    assert [c["here"] for c in facts["claims"]] == ["holds", "not measured", "undecided"]
+    assert facts["claims"][0]["difference"]["value"] == 12.5 and facts["claims"][1]["difference"] is None
+    assert facts["qualities"][1]["vendi"] == 6.789
+
+
+def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: Path) -> None:
+    page = write_report(record, tmp_path)["report.html"].read_text()
+    assert "Which claims hold" not in page and "What the images are like" not in page
