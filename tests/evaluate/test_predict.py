@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genrobust import models
+from genrobust.checkpoints import CheckpointInfo
+from genrobust.config import EvaluateConfig
 from genrobust.data import ClassLabel, LabelSpace, Predictions, Subset
-from genrobust.errors import GenrobustError, UserError
-from genrobust.evaluate import predict as module
-from genrobust.evaluate.predict import load_predictions, predict, save_predictions
-from genrobust.models import CheckpointInfo, create_classifier, save_checkpoint
+from genrobust.errors import UserError
+from genrobust.evaluate.predict import predict
+from genrobust.evaluate.saved import load_predictions
+from genrobust.models import create_classifier, save_checkpoint
 from genrobust.sources.memory import MemoryImages
 
 LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))
@@ -46,7 +49,7 @@ def test_a_second_call_reads_what_the_first_wrote(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make(checkpoint, tmp_path / "out", test=images())["test"]
-    monkeypatch.setattr(module, "predict_logits", None)  # nothing may be predicted again
+    monkeypatch.setattr(models, "predict_logits", None)  # nothing may be predicted again
     second = make(checkpoint, tmp_path / "out", test=images())["test"]
     assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
 
@@ -66,6 +69,28 @@ def test_changed_images_changed_weights_and_a_damaged_file_are_predicted_again(
     assert make(checkpoint, out, test=images(1))["test"].logits.shape == (10, 3)
 
 
+def test_another_protocol_is_another_prediction(checkpoint: Path, tmp_path: Path) -> None:
+    out, made = tmp_path / "out", {}
+    for key, value in (("batch_size", 3), ("crop_pct", 0.875), ("flip", True), ("image_size", 48)):
+        settings = EvaluateConfig.model_validate({key: value})
+        made[key] = predict(checkpoint, {"test": images()}, LABELS, out, settings, device="cpu", threads=1)["test"]
+        assert load_predictions(out / "test.npz").protocol == made[key].protocol
+    protocols = [p.protocol for p in made.values()]
+    assert len(set(protocols)) == 4 and protocols[3].startswith("48 px")
+    plain = make(checkpoint, out, test=images())["test"]
+    assert plain.protocol == protocols[0]  # the batch size is no part of it
+    for key in ("crop_pct", "flip", "image_size"):
+        assert not np.allclose(made[key].logits, plain.logits, atol=1e-4)
+
+
+def test_a_network_of_one_size_is_evaluated_at_it_alone(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, create_classifier("test_vit", 3, 32), CheckpointInfo("test_vit", {}, LABELS.ids, 32, {}))
+    with pytest.raises(UserError, match=r"evaluate\.image_size: test_vit takes images of the 32 px"):
+        predict(tmp_path, {"test": images()}, LABELS, tmp_path / "out", EvaluateConfig(image_size=64), device="cpu")
+    made = predict(tmp_path, {"test": images()}, LABELS, tmp_path / "out", EvaluateConfig(image_size=32), device="cpu")
+    assert made["test"].logits.shape == (10, 3)
+
+
 def test_what_a_set_says_of_its_labels_enters_its_predictions(checkpoint: Path, tmp_path: Path) -> None:
     shift = images(1, 4)
     shift.accepted = tuple((label, 2) for label in shift.labels.tolist())  # type: ignore[attr-defined]
@@ -76,24 +101,6 @@ def test_what_a_set_says_of_its_labels_enters_its_predictions(checkpoint: Path, 
     assert made["test"].accepted is None
     again = make(checkpoint, tmp_path / "out", shift=shift)["shift"]
     assert (again.accepted, again.protocol) == (made["shift"].accepted, made["shift"].protocol)
-
-
-def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
-    kept = Predictions(
-        test_set="objectnet",
-        logits=np.arange(6, dtype=np.float32).reshape(2, 3),
-        labels=np.array([1, 2]),
-        keys=("a", "b"),
-        classes=("x", "y", "z"),
-        protocol="64 px",
-        accepted=((1, 2), (2,)),
-    )
-    save_predictions(tmp_path / "p.npz", kept)
-    read = load_predictions(tmp_path / "p.npz")
-    assert read.accepted == kept.accepted and read.keys == kept.keys and read.classes == kept.classes
-    assert np.array_equal(read.logits, kept.logits) and np.array_equal(read.labels, kept.labels)
-    with np.load(tmp_path / "p.npz", allow_pickle=False) as file:
-        assert all(file[name].dtype != object for name in file.files)
 
 
 def test_same_predictions_same_bytes(checkpoint: Path, tmp_path: Path) -> None:
@@ -120,11 +127,3 @@ def test_a_bad_image_spoils_nothing_that_is_there(checkpoint: Path, tmp_path: Pa
         make(checkpoint, tmp_path / "out", test=images(), solid=bad)
     assert np.array_equal(load_predictions(tmp_path / "out" / "test.npz").logits, good.logits)
     assert not (tmp_path / "out" / "solid.npz").exists()
-
-
-def test_what_is_no_predictions_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"p\.npz: evaluate"):
-        load_predictions(tmp_path / "p.npz")
-    (tmp_path / "p.npz").write_text("text")
-    with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
-        load_predictions(tmp_path / "p.npz")

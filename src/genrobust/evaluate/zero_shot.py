@@ -4,48 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from genrobust.clip import embed_ensembles, embed_images, load_clip
-from genrobust.data import ImageSet, LabelSpace, Predictions, digest
+from genrobust.config import EvaluateConfig
+from genrobust.data import ImageSet, LabelSpace, digest
 from genrobust.devices import set_threads
 from genrobust.errors import UserError
 from genrobust.evaluate.predict import kept_predictions
+from genrobust.evaluate.saved import SavedPredictions
 from genrobust.hashing import hash_folder
+from genrobust.preparing import protocol
+
+if TYPE_CHECKING:
+    import torch
 
 
 def predict_zero_shot(
     clip: Path,
     texts: Sequence[Sequence[str]],
+    settings: EvaluateConfig,
     image_size: int,
     sets: dict[str, ImageSet],
     labels: LabelSpace,
     out: Path,
-    batch_size: int = 256,
     device: str = "auto",
     threads: int = 2,
-) -> dict[str, Predictions]:
+) -> SavedPredictions[str]:
     """Predictions of the CLIP in the folder `clip` on every set: how like an image is to the `texts` of each class.
 
     The zero-shot classifier of Radford et al. 2021. Kept in `out` as `predict` keeps a checkpoint's. Images are
-    prepared as the study's classifiers see them, at `image_size` px: raises UserError for a CLIP of another size.
+    prepared as `settings` say, as for the study's classifiers, which train at `image_size` px: raises UserError for a
+    CLIP of another size than they are evaluated at.
     """
-    set_threads(threads)
+    size = settings.image_size or image_size
 
     def load(where: torch.device) -> Callable[[ImageSet, Callable[[int], None]], np.ndarray]:
+        from genrobust.clip import embed_ensembles, embed_images, load_clip
+
+        set_threads(threads)
         model = load_clip(clip, where)
-        if model.image_size != image_size:
+        if model.image_size != size:
             raise UserError(
-                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {image_size} px, so "
-                "their accuracies do not compare: name another under zero_shot.clip, or change train.image_size"
+                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
+                "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
             )
         classes = embed_ensembles(model, texts)
 
         def answer(images: ImageSet, seen: Callable[[int], None]) -> np.ndarray:
-            return model.logit_scale * embed_images(model, images, batch_size, seen) @ classes.T
+            found = embed_images(model, images, settings.batch_size, seen, settings.crop_pct, settings.flip)
+            return model.logit_scale * found @ classes.T
 
         return answer
 
-    return kept_predictions(digest([hash_folder(clip), texts]), load, image_size, sets, labels, out, device)
+    words = protocol(size, settings.crop_pct, settings.flip)
+    return kept_predictions(digest([hash_folder(clip), texts]), load, words, sets, labels, out, device)

@@ -1,0 +1,104 @@
+"""Classifiers that are there already, on data of other classes than they know: matched by id, and kept like others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from genrobust.checkpoints import WEIGHTS, read_checkpoint_info
+from genrobust.classifiers import OpenClassifier, open_classifier
+from genrobust.config import EvaluateConfig
+from genrobust.data import ImageSet, LabelSpace, Predictions
+from genrobust.errors import UserError
+from genrobust.evaluate.predict import SINGLE_CROP, Logits, checkpoint_logits, kept_predictions
+from genrobust.hashing import hash_file
+from genrobust.models import predict_logits
+from genrobust.preparing import protocol
+
+BATCH_SIZE = 128  # images: changes no figure beyond rounding
+NAMED = 5  # classes that an error names one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A classifier that knows `classes`, K ids in the order of its logits.
+
+    `place` is the word that named it, `weights` a hash of all that its logits depend on beside the images, and
+    `prepared` says how it prepares those. `load` reads it for a device.
+    """
+
+    place: str
+    classes: tuple[str, ...]
+    weights: str
+    prepared: str
+    load: Callable[[torch.device], Logits]
+
+
+def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Existing:
+    """The genrobust checkpoint in `folder`, asked as `settings` say. Raises UserError where there is none."""
+    info = read_checkpoint_info(folder)
+    words = protocol(settings.image_size or info.image_size, settings.crop_pct, settings.flip)
+    load = partial(checkpoint_logits, folder, settings)
+    return Existing(str(folder), info.classes, hash_file(folder / WEIGHTS), words, load)
+
+
+def open_existing(word: str) -> Existing:
+    """Any other classifier, as `open_classifier` opens it, which prepares images in its own way. Raises as that."""
+    found = open_classifier(word)
+
+    def load(where: torch.device) -> Logits:
+        network = found.load(where)
+        return lambda images, seen: predict_logits(
+            network, _Prepared(images, found), found.image_size, BATCH_SIZE, where, seen
+        )
+
+    return Existing(found.place, found.classes, found.weights, found.prepared, load)
+
+
+def predict_existing(
+    model: Existing, sets: dict[str, ImageSet], labels: LabelSpace, out: Path, device: str = "auto"
+) -> Mapping[str, Predictions]:
+    """Predictions on every set over the classes of `labels` alone, matched by id; kept in `out` as `predict` keeps its.
+
+    Raises UserError where the model does not know one of the classes, a set is empty or an image cannot be read.
+    """
+    columns = columns_of(model, labels)
+
+    def load(where: torch.device) -> Logits:
+        logits = model.load(where)
+        return lambda images, seen: logits(images, seen)[:, columns]
+
+    return kept_predictions(model.weights, load, model.prepared, sets, labels, out, device)
+
+
+def columns_of(model: Existing, labels: LabelSpace) -> list[int]:
+    """Which of the model's logits are those of `labels`, in their order. Raises UserError for a class without one."""
+    at = {id: column for column, id in enumerate(model.classes)}
+    unknown = [id for id in labels.ids if id not in at]
+    if unknown:
+        some = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
+        raise UserError(
+            f"the model {model.place} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}. "
+            f"Its own are {', '.join(model.classes[:NAMED])} ...; leave the model out, or take data of its classes"
+        )
+    return [at[id] for id in labels.ids]
+
+
+class _Prepared:
+    """The images of a set as a classifier prepares them."""
+
+    def __init__(self, images: ImageSet, classifier: OpenClassifier) -> None:
+        self._images, self._classifier = images, classifier
+        self.name, self.fingerprint = images.name, images.fingerprint
+        self.labels, self.keys, self.styles = images.labels, images.keys, images.styles
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def image(self, index: int) -> Image.Image:
+        return Image.fromarray(self._classifier.prepare(self._images.image(index)))
