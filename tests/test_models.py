@@ -9,15 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from genrobust.checkpoints import CheckpointInfo
 from genrobust.errors import GenrobustError, UserError
-from genrobust.models import (
-    CheckpointInfo,
-    create_classifier,
-    load_checkpoint,
-    predict_logits,
-    prepare,
-    save_checkpoint,
-)
+from genrobust.models import create_classifier, load_checkpoint, predict_logits, save_checkpoint
+from genrobust.preparing import prepare, protocol
 from genrobust.sources.memory import MemoryImages
 
 
@@ -120,3 +115,31 @@ def test_prepare_crops_the_middle_and_leaves_a_fitting_image_alone() -> None:
     assert prepare(wide, 32).shape == (32, 32, 3)
     assert (prepare(wide, 32)[:, 2:-2] == (0, 0, 255)).all()
     assert prepare(Image.new("RGB", (1, 300)), 32).shape == (32, 32, 3)
+
+
+def test_prepare_keeps_the_share_of_the_shorter_side_that_is_asked_for() -> None:
+    image = Image.new("RGB", (128, 64), "red")
+    image.paste("blue", (36, 4, 92, 60))  # the centre square of 56 px: 0.875 of the shorter side
+    assert (prepare(image, 224, 0.875)[3:-3, 3:-3] == (0, 0, 255)).all()  # resized to 512 x 256, but for the blur
+    assert (prepare(image, 224, 1)[:6] == (255, 0, 0)).all()  # 14 rows, but for the blur
+    exact = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    larger = np.asarray(exact.resize((36, 36), Image.Resampling.BICUBIC))  # 32 / 0.875 is 36.57, rounded down
+    assert np.array_equal(prepare(exact, 32, 0.875), larger[2:34, 2:34])
+
+
+def test_a_flip_averages_the_logits_of_image_and_mirror() -> None:
+    torch.manual_seed(0)
+    model = create_classifier("test_resnet", 5, 32)
+    images = noise(6)
+    mirrored = MemoryImages("mirrored", [np.asarray(images.image(i))[:, ::-1] for i in range(6)], [0] * 6, images.keys)
+    plain, mirror = (predict_logits(model, s, 32, 4, "cpu") for s in (images, mirrored))
+    assert np.allclose(predict_logits(model, images, 32, 4, "cpu", flip=True), (plain + mirror) / 2, atol=1e-5)
+    assert not np.allclose(plain, mirror, atol=1e-3)
+
+
+def test_a_protocol_says_what_was_done_to_the_images() -> None:
+    assert protocol(64) == "64 px: shorter side resized (bicubic, antialiased), centre crop; no flip; float32"
+    assert protocol(256, 0.875, True) == (
+        "256 px: shorter side resized to 292 px (bicubic, antialiased), centre crop; logits averaged over the image "
+        "and its mirror; float32"
+    )

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import timm
 import torch
-from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from genrobust.architectures import has_fixed_size, timm_name
+from genrobust.checkpoints import CONFIG, WEIGHTS, CheckpointInfo, read_checkpoint_info
 from genrobust.data import ImageSet
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import make_folder, replacing
+from genrobust.preparing import prepare
 
-WEIGHTS, CONFIG = "model.safetensors", "checkpoint.json"
+T = TypeVar("T")
+
 # timm would unpickle a file, go to the network, or lose the classes
 _REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
@@ -62,23 +64,20 @@ class Classifier(nn.Module):
 def create_classifier(
     architecture: str, num_classes: int, image_size: int, model_kwargs: Mapping[str, Any] | None = None
 ) -> Classifier:
-    """A classifier with random weights; `architecture` is any timm name. The global torch seed decides the weights.
+    """A classifier with random weights; the global torch seed decides them.
 
-    `model_kwargs` go to timm's constructor. Raises UserError, with near names, for a name that timm does not know, and
-    for arguments that the architecture does not take or that `image_size` does not fit.
+    `architecture` is any name of timm's, or one of `architectures.PAPER`; `model_kwargs` go to timm's constructor.
+    Raises UserError, with near names, for a name that neither knows, and for arguments that the architecture does not
+    take or that `image_size` does not fit.
     """
-    if not timm.is_model(architecture):
-        near = difflib.get_close_matches(architecture, timm.list_models(), n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "timm.list_models() lists them"
-        raise UserError(f"timm knows no architecture {architecture!r}; {hint}")
+    name = timm_name(architecture)
     arguments = dict(model_kwargs or {})
     if refused := sorted(arguments.keys() & _REFUSED):
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
-    settings = timm.get_pretrained_cfg(architecture)
-    if settings is not None and settings.fixed_input_size:
+    if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)
     try:
-        network = timm.create_model(architecture, num_classes=num_classes, **arguments)
+        network = timm.create_model(name, num_classes=num_classes, **arguments)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         what = f"{architecture} with {arguments}" if arguments else architecture
         raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
@@ -96,22 +95,6 @@ def place(model: Classifier, device: torch.device | str) -> Classifier:
 # ------------------------------------------------------------------------------------------ checkpoints
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointInfo:
-    """What a checkpoint is: a timm `architecture` made with `model_kwargs`, for images of `image_size` pixels.
-
-    `classes` are the K class ids in the order of the logits.
-
-    `training` says how it came about (settings, seed, history); nothing here needs it to load.
-    """
-
-    architecture: str
-    model_kwargs: dict[str, Any]
-    classes: tuple[str, ...]
-    image_size: int
-    training: dict[str, Any]
-
-
 def save_checkpoint(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
     """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all."""
     make_folder(folder)
@@ -124,26 +107,6 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     """Write a safetensors file that appears whole or not at all."""
     with replacing(path) as file:
         file.write(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
-
-
-def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds a finished checkpoint: the JSON is written last."""
-    return (folder / CONFIG).is_file()
-
-
-def read_checkpoint_info(folder: Path) -> CheckpointInfo:
-    """What the checkpoint in `folder` is, without its weights.
-
-    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none).
-    """
-    path = folder / CONFIG
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
-    except FileNotFoundError:
-        raise UserError(f"no finished checkpoint in {folder}: {CONFIG} is missing; train it first") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GenrobustError(f"cannot read {path}: {error!r}; delete {folder} and train again") from error
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
@@ -160,36 +123,29 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
 # ----------------------------------------------------------------------------------------------- logits
 
 
-def prepare(image: Image.Image, size: int) -> np.ndarray:
-    """`image` as uint8 [size, size, 3]: shorter side resized to `size` (bicubic, antialiased), centre cropped."""
-    if image.size != (size, size):
-        width, height = image.size
-        scale = size / min(width, height)
-        box = (max(size, round(width * scale)), max(size, round(height * scale)))
-        image = image.resize(box, Image.Resampling.BICUBIC)
-        left, top = (box[0] - size) // 2, (box[1] - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image, dtype=np.uint8)
-
-
-def protocol(size: int) -> str:
-    """How `prepare` and `predict_logits` treat an image, in words: accuracies compare under the same words only."""
-    return f"{size} px: shorter side resized (bicubic, antialiased), centre crop; no flip; float32"
-
-
-def batches(images: ImageSet, size: int, batch_size: int) -> Iterator[Tensor]:
-    """The images in order as uint8 [B, 3, size, size], decoded by a few threads, one batch ahead of its use."""
-    starts = range(0, len(images), batch_size)
+def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterator[list[T]]:
+    """What `read` gives for 0 to `count` - 1, in lists of `batch_size`: by a few threads, one list ahead of its use."""
+    starts = range(0, count, batch_size)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
 
-        def submit(start: int) -> list[Any]:
-            indices = range(start, min(start + batch_size, len(images)))
-            return [pool.submit(lambda i: prepare(images.image(i), size), i) for i in indices]
+        def submit(start: int) -> list[Future[T]]:
+            return [pool.submit(read, i) for i in range(start, min(start + batch_size, count))]
 
         ahead = submit(0)
         for start in starts:
             ready, ahead = ahead, submit(start + batch_size)
-            yield torch.from_numpy(np.stack([f.result() for f in ready])).permute(0, 3, 1, 2)
+            yield [f.result() for f in ready]
+
+
+def batches(images: ImageSet, size: int, batch_size: int, crop_pct: float = 1) -> Iterator[Tensor]:
+    """The images in order as uint8 [B, 3, size, size], read as `read_ahead` reads."""
+    for ready in read_ahead(lambda i: prepare(images.image(i), size, crop_pct), len(images), batch_size):
+        yield stacked(ready)
+
+
+def stacked(images: Sequence[np.ndarray]) -> Tensor:
+    """Prepared images, uint8 [H, W, 3] each, as one batch [B, 3, H, W]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 @torch.inference_mode()
@@ -200,18 +156,23 @@ def predict_logits(
     batch_size: int,
     device: torch.device | str,
     seen: Callable[[int], None] = lambda count: None,
+    crop_pct: float = 1,
+    flip: bool = False,
 ) -> np.ndarray:
     """Logits float32 [N, K] of `images` in their order; float32 throughout, so the batch size changes rounding alone.
 
-    `seen` is told the number of images of each batch. `model` is put into evaluation mode and left in it. Raises
-    UserError for an empty set and for an image that cannot be read.
+    `crop_pct` is as in `prepare`; with `flip` they are averaged over each image and its mirror. `seen` is told the
+    number of images of each batch. `model` is put into evaluation mode and left in it. Raises UserError for an empty
+    set and for an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
     model.eval()
     logits = []
-    for batch in batches(images, image_size, batch_size):
-        logits.append(model(batch.to(device, memory_format=torch.channels_last)).float().cpu())
+    for batch in batches(images, image_size, batch_size, crop_pct):
+        views = [batch, batch.flip(3)] if flip else [batch]
+        answers = [model(view.to(device, memory_format=torch.channels_last)).float() for view in views]
+        logits.append(torch.stack(answers).mean(dim=0).cpu())
         seen(len(batch))
     return torch.cat(logits).numpy()
 

@@ -107,6 +107,16 @@ def test_retrieved_images_are_opened(photos: Path) -> None:
     assert retrieved is not None and len(retrieved) == 9
 
 
+def test_further_folders_are_opened_by_their_names(photos: Path) -> None:
+    data = load_data(config(photos, extra={"deepaugment": photos / "test", "more": photos / "train"}))
+    assert {name: (images.name, len(images)) for name, images in data.extra.items()} == {
+        "deepaugment": ("deepaugment", 9),
+        "more": ("more", len(data.train) + len(data.val)),
+    }
+    with pytest.raises(UserError, match="nowhere"):
+        load_data(config(photos, extra={"deepaugment": photos / "nowhere"}))
+
+
 def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
     before = load_data(config(photos)).tests["test"].fingerprint
     shutil.copy(photos / "train" / "camera" / "05.png", photos / "test" / "camera" / "00.png")

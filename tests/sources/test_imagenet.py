@@ -78,6 +78,11 @@ def test_val_is_read_where_it_is_named(root: Path) -> None:
     assert (len(data.train), len(data.val)) == (30, 6)
 
 
+def test_further_folders_are_read_where_they_are_named(root: Path) -> None:
+    extra = load_data(config(root, extra={"deepaugment": root / "val"})).extra
+    assert np.bincount(extra["deepaugment"].labels).tolist() == [2, 2, 2]  # without the class that is not studied
+
+
 def flatten(val: Path) -> dict[str, str]:
     """Move the images of `val` out of their class folders, in another order; returns the class of each by its name."""
     truth: dict[str, str] = {}

@@ -53,6 +53,7 @@ def load(config: DataConfig) -> StudyData:
         tests={name: open_set(name, path) for name, path in {"test": config.test, **shifts}.items()},
         clean="test",
         retrieval=None if config.retrieved is None else open_set("retrieved", config.retrieved),
+        extra={name: open_set(name, path) for name, path in config.extra.items()},
     )
 
 

@@ -62,7 +62,8 @@ def load(config: DataConfig) -> StudyData:
                 tests[full_name] = open_kind(full_name, path, shift.kind)
     held = hold_back(train) if config.val is None else (train, open_kind("val", config.val, "folders"))
     retrieved = None if config.retrieved is None else open_kind("retrieved", config.retrieved, "folders")
-    return StudyData(classes.labels, held[0], held[1], dict(tests), "test", retrieved)
+    extra = {name: open_kind(name, path, "folders") for name, path in config.extra.items()}
+    return StudyData(classes.labels, held[0], held[1], dict(tests), "test", retrieved, extra=dict(extra))
 
 
 def open_set(
