@@ -20,7 +20,7 @@ from genrobust.cli import app
 from genrobust.recipe import recipe_names
 
 STAGES = ("plan", "generate", "finetune", "train", "evaluate", "report")
-COMMANDS = ("run", "show", *STAGES, "init", "er", "audit", "filter", "doctor", "recipes")
+COMMANDS = ("run", "show", *STAGES, "init", "er", "audit", "filter", "benchmark", "verify", "doctor", "recipes")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from genrobust.devices import available_devices, resolve_device, set_threads
+from genrobust.devices import available_devices, device_kind, resolve_device, set_threads
 from genrobust.errors import UserError
 
 
@@ -9,6 +9,13 @@ def test_auto_takes_the_best_device_and_every_name_resolves():
     assert resolve_device("auto") == torch.device(available_devices()[0])
     assert available_devices()[-1] == "cpu"
     assert [str(resolve_device(name)) for name in available_devices()] == available_devices()
+
+
+def test_the_kind_of_a_device_is_that_of_the_device_torch_gives():
+    for name in ("auto", *available_devices()):
+        assert device_kind(name) == resolve_device(name).type
+    with pytest.raises(UserError, match="no device 'gpu'"):
+        device_kind("gpu")
 
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:0"])

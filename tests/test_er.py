@@ -241,6 +241,10 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         (("t.csv", "--id", "val", "--shift", "broken"), "t.csv, line 2: broken is 'x', which is no number"),
         (("t.csv", "--id", "val", "--shift", "img_size"), "224 (resnet18) is no accuracy from 0 to 100"),
         (("t.csv", "--id", "val", "--shift", "t.csv:val"), "--id and --shift are the same column, 'val' of t.csv"),
+        ((*WORDS, "--id", "t.csv:val"), "two --id are the same column, 'val' of t.csv"),
+        ((*WORDS, "--id", "vall"), "--id: t.csv has no column 'vall'; near it: val"),
+        ((*WORDS, "--id", "a:b", "--pivot", "resnet50"), "--pivot parts the models by one ID accuracy"),
+        ((*WORDS, "--id", "a:b", "--exclude", "clip|vit|101"), "3 models with finite logit accuracies do not"),
         ((*WORDS, "--baselines", "x" * 5000), "it matches none of the 7 models"),
         ((*WORDS, "--min-id", "101"), "Invalid value for '--min-id'"),
         ((*WORDS, "--unit", "fraction"), "is no accuracy from 0 to 1; for percents say --unit percent"),
@@ -251,7 +255,7 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--baselines", "(resnet"), "'(resnet' is no file, and no regular expression either: missing )"),
         ((*WORDS, "--baselines", "alexnet"), "it matches none of the 7 models, such as 'resnet18'"),
         ((*WORDS, "--exclude", "alexnet"), "--exclude: 'alexnet' is no file"),
-        ((*WORDS, "--pivot", "resnet5"), "--pivot: no model 'resnet5' with both accuracies; near it: resnet50"),
+        ((*WORDS, "--pivot", "resnet5"), "--pivot: no model 'resnet5' with all accuracies; near it: resnet50"),
         ((*WORDS, "--pivot", "vgg16"), "below the pivot, 71.60 %: a line takes three or more"),
         ((*WORDS, "--json", "."), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
@@ -275,7 +279,7 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,y\na,50,20\na,60,30\n", "model = 'a' stands in more than one row; remove the rows"),
         ("model,x,y\na,,20\nb,60,\n", "none of the 2 models has an accuracy in both 'x' and 'y'"),
         ("model,x,y\na,0.5,0.2\nb,0.6,0.3\n", "no accuracy is above 1; if these are fractions, say --unit fraction"),
-        ("model,x,y\na,50,0.2\nb,60,0.3\n", "--shift y: no accuracy is above 1, while the other column has percents"),
+        ("model,x,y\na,50,0.2\nb,60,0.3\n", "--shift y: no accuracy is above 1, while another column has percents"),
         ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a) is no accuracy from 0 to 100"),
         ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%', which is no number"),
@@ -307,11 +311,11 @@ def test_files_without_a_common_model_are_told_with_an_example_of_each(er: Calla
 
 def test_a_list_of_baselines_that_are_not_in_the_table_is_told(er: Callable[..., Result]) -> None:
     Path("some.txt").write_text("resnet18\nresnet34\nresnet50\nalexnet\n")
-    assert "some.txt: 1 name (alexnet) without both accuracies" in er(*WORDS, "--baselines", "some.txt").output
+    assert "some.txt: 1 name (alexnet) without all accuracies" in er(*WORDS, "--baselines", "some.txt").output
     Path("some.txt").write_text("resnet-18\n")
     done = er(*WORDS, "--baselines", "some.txt")
     assert done.exit_code == 2
-    assert "some.txt names no model with both accuracies; near it: resnet18" in done.output
+    assert "some.txt names no model with all accuracies; near it: resnet18" in done.output
 
 
 def test_a_very_small_shifted_accuracy_in_percent_may_be_meant(figures: Callable[..., dict]) -> None:
@@ -348,6 +352,68 @@ def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Pat
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "scipy.special" in loaded
     assert loaded & {"torch", "timm", "diffusers", "pandas", "scipy.stats", "matplotlib"} == set()
+
+
+# ------------------------------------------------------------------------------------------ several ID sets
+
+TWO_IDS = """model,imagenet,laion,shift,half
+a,70,40,30,1
+b,74,46,36,
+c,78,49,38,2
+d,81,57,46,3
+e,60,62,41,3
+f,64,66,47,4
+g,69,75,56,5
+h,72,77,59,6
+"""
+
+
+def test_over_two_id_sets_figures_are_numpys_and_each_ones_own_stand_beside(figures: Callable[..., dict]) -> None:
+    Path("t.csv").write_text(TWO_IDS)
+    words = ("--shift", "shift", "--exclude", "h")
+    found = figures("t.csv", "--id", "imagenet", "--id", "laion", *words)
+    table = np.array([[float(cell) for cell in line.split(",")[1:4]] for line in TWO_IDS.splitlines()[1:]])
+    x, y = logit(table[:, :2] / 100), logit(table[:, 2] / 100)
+    design = np.column_stack([np.ones(8), x])
+    (intercept, *slopes), left, *_ = np.linalg.lstsq(design[:7], y[:7], rcond=None)
+    assert found["ids"] == ["imagenet", "laion"]
+    assert found["fit"] == {
+        "slopes": pytest.approx(slopes, abs=1e-9),
+        "intercept": pytest.approx(intercept, abs=1e-9),
+        "r2": pytest.approx(1 - left[0] / ((y[:7] - y[:7].mean()) ** 2).sum(), abs=1e-9),
+        "n": 7,
+        "residual_sd": pytest.approx(np.sqrt(left[0] / 4), abs=1e-9),
+    }
+    models = list(found["models"].values())
+    assert [m["id"] for m in models] == table[:, :2].tolist()
+    beyond = table[:, 2] - 100 * expit(design @ [intercept, *slopes])
+    assert [m["er"] for m in models] == pytest.approx(beyond.tolist(), abs=1e-9)
+    assert all(m["lo"] <= m["er"] <= m["hi"] for m in models[:7])
+    assert [m["extrapolated"] for m in models] == [False] * 7 + [True]  # h has more on laion than all baselines
+    alone = [figures("t.csv", "--id", column, *words) for column in ("imagenet", "laion")]
+    assert found["fit_by_id"] == [one["fit"] for one in alone]
+    for name, model in found["models"].items():
+        assert model["er_by_id"] == [one["models"][name]["er"] for one in alone]
+
+
+def test_models_without_one_of_the_id_accuracies_are_left_out_and_told(er: Callable[..., Result]) -> None:
+    Path("t.csv").write_text(TWO_IDS)
+    done = er("t.csv", "--id", "imagenet", "--id", "half", "--shift", "shift")
+    assert done.exit_code == 0
+    assert "note: 1 row skipped: no accuracy in 'imagenet', 'half' or 'shift'" in " ".join(done.stderr.split())
+    assert "ID 2 is half, 1.0 to 6.0 % of the baselines" in done.stdout
+    assert "7 models" in done.stdout
+
+
+def test_id_sets_of_several_files_are_joined(figures: Callable[..., dict]) -> None:
+    Path("t.csv").write_text(TWO_IDS)
+    for column, place in (("imagenet", 1), ("laion", 2), ("shift", 3)):
+        cells = [line.split(",") for line in TWO_IDS.splitlines()[1:]]
+        Path(f"{column}.csv").write_text("model,top1\n" + "".join(f"{c[0]},{c[place]}\n" for c in cells))
+    apart = figures("--id", "imagenet.csv:top1", "--id", "laion.csv:top1", "--shift", "shift.csv:top1")
+    assert apart.pop("ids") == ["imagenet.csv:top1", "laion.csv:top1"]
+    together = figures("t.csv", "--id", "imagenet", "--id", "laion", "--shift", "shift")
+    assert apart == {key: value for key, value in together.items() if key != "ids"}
 
 
 # ------------------------------------------------------------------------------- against published tables

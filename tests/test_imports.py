@@ -16,16 +16,19 @@ import genrobust
 ROOT = Path(genrobust.__file__).parent
 GROUND = {
     *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
-    *("models", "clip", "files", "devices", "scales", "progress"),
+    *("architectures", "models", "checkpoints", "preparing", "clip", "files", "devices", "scales", "progress", "sweep"),
+    *("classifiers", "onnx_files"),
 }
-STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute"}
+STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
 ABOVE = (
-    {"audit_page", "baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "published", "rates"},
-    {"auditing", "er", "timing"},
+    {"licences", "pages"},
+    {"audit_page", "baselines", "benchmark_page", "class_models", "doctor", "finetuning", "gallery", "naming"}
+    | {"dataset_card", "model_card", "named_tests", "published", "pushing", "qualities", "rates", "verifying"},
+    {"auditing", "er", "exporting", "model_export", "predicting", "timing"},
     {"generating"},
     {"study"},
-    {"work"},
-    {"cost"},
+    {"benchmark_models", "work"},
+    {"benchmarking", "cost"},
     {"init"},
     {"cli"},
     {"__main__"},

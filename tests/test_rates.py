@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from genrobust.rates import (
     remember_rate,
 )
 from genrobust.recipe import load_recipe
+from genrobust.timing import StageTimes
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
@@ -60,3 +63,29 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, text: str) -> None:
     assert measured_rate(tmp_path, "train", "x") is None
     remember_rate(tmp_path, "train", "x", 2.0)
     assert measured_rate(tmp_path, "train", "x") == 2.0
+
+
+NOTING = """
+import sys
+from pathlib import Path
+from genrobust.rates import remember_rate
+for n in range(30):
+    remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
+"""
+
+
+def test_two_processes_lose_no_rate(tmp_path: Path) -> None:
+    both = [subprocess.Popen([sys.executable, "-c", NOTING, str(tmp_path), name]) for name in ("one", "other")]
+    assert [process.wait() for process in both] == [0, 0]
+    known = [measured_rate(tmp_path, "train", f"{name} {n}") for name in ("one", "other") for n in range(30)]
+    assert known == [1.0] * 60
+
+
+def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path: Path) -> None:
+    left, below = tmp_path / ".rates.json.0a1b2c3d.part", tmp_path / "generated" / ".000000.tar.0a1b2c3d.part"
+    below.parent.mkdir()
+    for path in (left, below):
+        path.write_bytes(b"half")
+    with StageTimes(tmp_path).timed("train", "images", "x"):
+        assert not left.exists()
+        assert below.exists()  # another process may be writing it

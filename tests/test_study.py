@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -79,6 +80,41 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callabl
     assert {stage: files(tmp_path / stage) for stage in stages} == made
 
 
+def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
+    study: Callable[..., Study], write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
+    folder = write_folder("distorted", "solid", 3, {"camera": "camera", "wrench": "wrench"})
+    made = study(
+        data={"extra": {"deepaugment": str(folder)}},
+        train=RECIPE["train"] | {"steps": None, "epochs": 0.2, "mixup": 0.2},
+        arms=[
+            {"name": "real", "mixture": [one]},
+            {
+                "name": "split",
+                "mixture": [one, {"source": "generated", "per_class": 1, "weight": 1}],
+                "train": {"split_batchnorm": True},
+            },
+            {"name": "deep", "mixture": [one, {"source": "deepaugment", "weight": 1}]},
+            {"name": "found", "mixture": [one, {"source": "retrieved", "weight": 3}]},
+        ],
+        robustness=RECIPE["robustness"] | {"grid": 1},
+    )
+    real = len(made.data.train)
+    wanted = [5, 10, 6, 15, max(20, math.ceil(real / 20))]  # a fifth of 100, 200, 106, 300, all real images, by fours
+    before = [step for step in steps(made) if step.stage == "train"]
+    assert [step.total for step in before] == wanted
+    assert [step.folder is None for step in before] == [False, True, False, True, False]
+    _, written = made.run()
+    report = written["report.md"].read_text(encoding="utf-8")
+    assert "| split | 100 real + 100 generated | resnet10t, split batch norm | standard, mixup 0.2 | 10 | 4 |" in report
+    assert "| deep | 100 real + 6 deepaugment | resnet10t | standard, mixup 0.2 | 6 | 4 |" in report
+    assert f"{4 * sum(wanted):,} training images" in report
+    assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
+    runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
+    assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
+
+
 def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) -> None:
     def folders(study: Study) -> dict[str, Path]:
         return {name: study.dataset(name).folder for name in ("generated", "plain", "unused")}
@@ -134,7 +170,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
     rates = json.loads((tmp_path / "rates.json").read_text())
     assert set(rates["class model"]) == {"pictograms, DiT of 1 x 16, patches of 1, cpu"}
-    assert set(rates["generate"]) == {"pictograms, DiT of 1 x 16, patches of 1, 2 steps, cpu"}
+    assert set(rates["generate"]) == {"pictograms, DiT of 1 x 16, patches of 1, class, 2 steps, cpu"}
 
     made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
     again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
@@ -145,3 +181,10 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
     other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
     assert [step.done for step in steps(other)][:2] == [0, 0]  # another model draws another dataset
     assert other.datasets["scratch"].folder != first.datasets["scratch"].folder
+
+
+def test_a_claim_about_an_unknown_test_set_is_named(tmp_path: Path) -> None:
+    claims = [{"says": "it helps", "arm": "styled", "than": "real", "test_set": "solidd"}]
+    study = Study(parse_recipe({**RECIPE, "claims": claims}), tmp_path)
+    with pytest.raises(UserError, match=r"claims\.0\.test_set: no test set 'solidd'; there are .*, and 'mean of"):
+        _ = study.data

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from genrobust.config import MixturePart, TrainConfig
-from genrobust.data import BaselineModel, Summary
+from genrobust.config import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
+from genrobust.data import BaselineModel, Line, Summary
 from genrobust.errors import UserError
+from genrobust.robustness.imagenet_lines import CLASSES, published_line
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
@@ -33,31 +34,52 @@ class GridModel:
         return (MixturePart(source="real", fraction=None if self.fraction == 1 else self.fraction),)
 
 
-def grid(train: TrainConfig, count: int) -> list[GridModel]:
+def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
     """`count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
-    real data; none sees generated data or augmentation beyond the study's. A longer grid begins with the shorter one.
+    real data, of which there are so many `images`; none sees generated data or more than standard augmentation. A
+    longer grid begins with the shorter one.
     """
     deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
     networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
     specs: list[GridModel] = []
     for fraction, length in SPANS:
         for architecture, model_kwargs in networks:
-            steps = max(20, round(train.steps * length))
+            steps = max(20, round(train.steps_for(images) * length))
             settings = train.model_copy(
                 update={
                     "architecture": architecture,
                     "model_kwargs": model_kwargs,
                     "steps": steps,
+                    "epochs": None,
                     "warmup_steps": min(train.warmup_steps, steps // 10),
                     "augmentation": "standard",
+                    "split_batchnorm": False,
+                    **dict.fromkeys(COMBINED, 0.0),
                 }
             )
             specs.append(GridModel(f"{architecture}, {fraction:g} of real, {steps} steps", settings, fraction))
     if count > len(specs):
         raise UserError(f"robustness.grid: {count} asks for more than the {len(specs)} models that the grid holds")
     return specs[:count]
+
+
+def published_lines(
+    settings: RobustnessConfig, data: DataConfig, shifts: Sequence[str], classes: int
+) -> tuple[dict[str, Line], list[str]]:
+    """The lines of those of `shifts` that are known without their models, and notes on why others have none.
+
+    They are over ImageNet's 1,000 `classes`, and those that the study has must be as many.
+    """
+    if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
+        return {}, []
+    if classes < CLASSES:
+        why = f"The published baseline lines are over {CLASSES:,} classes and this study has {classes}"
+        return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
+    of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
+    missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]
+    return {name: line for name, line in of.items() if line is not None}, missing
 
 
 def rows_of(summary: Summary) -> list[BaselineModel]:
@@ -100,10 +122,14 @@ def read_table(name: str) -> list[BaselineModel]:
     missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
     if missing:
         raise UserError(f"{name}: no column {missing[0]!r}; a baseline table has the columns {', '.join(COLUMNS)}")
-    rows = []
+    rows: dict[tuple[str, str], BaselineModel] = {}
     for line in reader:
+        where = f"{name}, line {reader.line_num}"
+        key = line["model"], line["test_set"]
+        if key in rows:
+            raise UserError(f"{where}: {key[0]!r} has a row of {key[1]!r} already; remove one of them")
         try:
-            rows.append(BaselineModel(line["model"], line["test_set"], float(line["clean"]), float(line["shifted"])))
+            rows[key] = BaselineModel(*key, float(line["clean"]), float(line["shifted"]))
         except (TypeError, ValueError):
-            raise UserError(f"{name}, line {reader.line_num}: clean and shifted are percents, such as 76.1") from None
-    return rows
+            raise UserError(f"{where}: clean and shifted are percents, such as 76.1") from None
+    return list(rows.values())

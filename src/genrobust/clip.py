@@ -16,7 +16,6 @@ from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.data import ImageSet
-from genrobust.embedded import EMBEDDED, absent, embedded
 from genrobust.errors import UserError
 from genrobust.models import batches
 
@@ -46,19 +45,6 @@ class Clip:
         return float(self.model.logit_scale.detach().exp())
 
 
-def find_clip(clip: str | Path) -> Path:
-    """The folder that `clip` names: itself, or that of the CLIP that comes with the package ("pictograms").
-
-    Raises UserError where the package comes without.
-    """
-    if str(clip) != EMBEDDED:
-        return Path(clip).expanduser()
-    folder = embedded("clip")
-    if not folder.exists():
-        raise UserError(f"there is no CLIP {EMBEDDED}: {absent(folder)}; name the folder of another")
-    return folder
-
-
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     """The CLIP in `folder`, as transformers' ``save_pretrained`` of model, tokenizer and image processor leaves it.
 
@@ -86,22 +72,33 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
 
 @torch.inference_mode()
 def embed_images(
-    clip: Clip, images: ImageSet, batch_size: int, seen: Callable[[int], None] = lambda count: None
+    clip: Clip,
+    images: ImageSet,
+    batch_size: int,
+    seen: Callable[[int], None] = lambda count: None,
+    crop_pct: float = 1,
+    flip: bool = False,
 ) -> np.ndarray:
     """Unit embeddings float32 [N, D] of `images` in their order; `seen` is told the number of images of each batch.
 
-    Images are resized by their shorter side (bicubic) and cut at the centre, as CLIP's own processor does. Raises
-    UserError for an empty set and for an image that cannot be read.
+    Images are resized by their shorter side (bicubic) and cut at the centre, as CLIP's own processor does; `crop_pct`
+    is as in `preparing.prepare`. With `flip`, each is the mean of those of an image and its mirror, and shorter than 1.
+    Raises UserError for an empty set and for an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to embed")
     found = []
-    for batch in batches(images, clip.image_size, batch_size):
-        pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
-        pooled = clip.model.vision_model(pixel_values=pixels).pooler_output
-        found.append(normalize(clip.model.visual_projection(pooled), dim=-1).cpu())
+    for batch in batches(images, clip.image_size, batch_size, crop_pct):
+        views = [batch, batch.flip(3)] if flip else [batch]
+        found.append(torch.stack([_embed(clip, view) for view in views]).mean(dim=0))
         seen(len(batch))
     return torch.cat(found).numpy()
+
+
+def _embed(clip: Clip, batch: Tensor) -> Tensor:
+    pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
+    pooled = clip.model.vision_model(pixel_values=pixels).pooler_output
+    return normalize(clip.model.visual_projection(pooled), dim=-1).cpu()
 
 
 @torch.inference_mode()

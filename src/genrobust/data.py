@@ -159,7 +159,7 @@ class StudyData:
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
     the generator's own training data, where it is at hand. `choosing` is a shifted validation set, on which anything
-    about generation may be chosen.
+    about generation may be chosen. `extra` are further images to train on, by the name that arms mix them under.
     """
 
     labels: LabelSpace
@@ -169,6 +169,7 @@ class StudyData:
     clean: str
     retrieval: ImageSet | None = None
     choosing: ImageSet | None = None
+    extra: dict[str, ImageSet] = field(default_factory=dict)
 
     @property
     def shifts(self) -> tuple[str, ...]:
@@ -179,7 +180,8 @@ class StudyData:
 class Request:
     """One image to make. A plan of them is a pure function of the recipe.
 
-    `key` is ``{class id}-{index:06d}``; `seed` is a 63-bit hash of (data_seed, key): never of rank, batch or time.
+    `key` is ``{class id}-{index:06d}``, or ``{class id}-val-{index:06d}`` in a validation part; `seed` is a 63-bit hash
+    of (data_seed, key): never of rank, batch or time.
     `template` is the template's text, `style` the style that it names ("" for none), `source` the key of the real image
     that conditions it (None for text alone).
     """
@@ -214,7 +216,7 @@ class Predictions:
 
     `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
     image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
-    were prepared ("64 px, squashed, no flip"), so that accuracies are compared with their like.
+    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like.
     """
 
     test_set: str
@@ -256,7 +258,7 @@ class Line:
     """The baseline line of one shifted set: transform(shifted) = intercept + slope x transform(clean).
 
     Accuracies enter as fractions; `residual_sd` is in transformed space with n - 2 degrees of freedom; `lo` and `hi`
-    bound the clean accuracies, in percent, that the fit has seen.
+    bound the clean accuracies, in percent, that the fit has seen, and `centre` is the mean of these, transformed.
     """
 
     test_set: str
@@ -268,6 +270,27 @@ class Line:
     residual_sd: float
     lo: float
     hi: float
+    centre: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The baseline fit over D ID sets: transform(shifted) = intercept + the sum of slope x transform(ID accuracy).
+
+    `slopes`, and the percents `lo` and `hi` that bound the accuracies which the fit has seen, are in the order of
+    `id_sets`; `residual_sd` has n - D - 1 degrees of freedom. All else is as in `Line`.
+    """
+
+    test_set: str
+    id_sets: tuple[str, ...]
+    transform: str
+    slopes: tuple[float, ...]
+    intercept: float
+    r2: float
+    n: int
+    residual_sd: float
+    lo: tuple[float, ...]
+    hi: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,13 +327,47 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The mean over `arms`, which are one mixture with several architectures; each of them counts the same.
+
+    `top1` and `er` map a test set (or MEAN_OF_SHIFTS) to the mean, in percent and points; `top1_gain` and `er_gain` to
+    the mean of each arm's difference from its own reference, in points. `reference` names what is subtracted there: a
+    group, or an arm. It is empty, and so are the gains, where that has no one name or an arm of the group is in it.
+    """
+
+    name: str
+    arms: tuple[str, ...]
+    reference: str
+    top1: dict[str, Score]
+    er: dict[str, Score]
+    top1_gain: dict[str, Score]
+    er_gain: dict[str, Score]
+
+
+@dataclass(frozen=True, slots=True)
+class MultiID:
+    """Effective robustness beyond what the accuracies on the clean set and on the test set `second` predict together.
+
+    `planes` are by shift; `arm_er` maps (arm, shift) and `mean_er` an arm to its mean over seeds, in points, as in
+    `Summary`. `beyond` names the (arm, shift) of which an ID accuracy lies outside those the plane was fitted on.
+    """
+
+    second: str
+    planes: dict[str, Plane]
+    arm_er: dict[tuple[str, str], Score]
+    mean_er: dict[str, Score]
+    beyond: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a study measured. `shifts` are those in the mean; `left_out` maps the others to a reason.
 
     `mean_top1`, `mean_er` map an arm to its mean over shifts and seeds; `arm_top1` and `arm_er` map (arm, test set) to
     the mean over seeds. `protocols` says of each test set how its images were prepared and what counts as right.
     `trained_elsewhere` names those of `arms` that are none: models that learned from other data, for comparison, whose
-    answers are the same for every seed.
+    answers are the same for every seed. `references` says what each arm is compared with, itself where with none;
+    `groups` are the means over several arms. `multi_id` is there where the study names a second in-distribution set.
     """
 
     arms: tuple[str, ...]
@@ -328,16 +385,67 @@ class Summary:
     differences: tuple[Difference, ...]
     protocols: dict[str, str]
     trained_elsewhere: tuple[str, ...] = ()
+    multi_id: MultiID | None = None
+    references: dict[str, str] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+
+    def reference_of(self, arm: str) -> str:
+        """The arm that `arm` is compared with; `arm` itself where with none."""
+        return self.references.get(arm, self.reference)
 
 
-# The sources of a mixture that are no generated dataset: the control with retrieved images is matched to the generated
-# ones by class and style, or by class alone.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is claimed: `arm` is better than `than` in `figure` ("top1" or "er") on `test_set` (or MEAN_OF_SHIFTS).
+
+    `says` puts it in words, `source` names who made it.
+    """
+
+    says: str
+    arm: str
+    than: str
+    figure: str
+    test_set: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuality:
+    """What the images of one source of a study are like, in the eyes of a CLIP, at equal numbers for all sources.
+
+    `n` images were looked at, of `made`. `fid`, `kid`, `precision` and `recall` (fractions) compare them with the real
+    training images: None for these. `distance` is the mean distance of two images of a class, `vendi` their effective
+    number (Vendi score) among `per_class` (a mean over classes); None where a class has but one. `clip_score` is the
+    mean cosine, times 100, of image and class, `agreement` the share that the CLIP takes for their class.
+    `per_second` images were made in a second; None where none were, or the time is not known.
+    """
+
+    source: str
+    made: int
+    n: int
+    fid: float | None
+    kid: float | None
+    precision: float | None
+    recall: float | None
+    per_class: float
+    distance: float | None
+    vendi: float | None
+    clip_score: float
+    agreement: float
+    per_second: float | None = None
+
+
+# The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
+# the generated ones by class and style, or by class alone.
 REAL, RETRIEVED, RETRIEVED_BY_CLASS = NOT_GENERATED = ("real", "retrieved", "retrieved-by-class")
 
 
 @dataclass(frozen=True, slots=True)
 class ArmRecord:
-    """What one arm trained on: `parts` maps a source ("real", "generated" ...) to its number of images."""
+    """What one arm trained on: `parts` maps a source ("real", "generated" ...) to its number of images.
+
+    `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran.
+    """
 
     name: str
     parts: dict[str, int]
@@ -373,7 +481,9 @@ class Picture:
 class StudyRecord:
     """All that a report shows. `command` runs the study again; `environment` is name to version or fact.
 
-    `baselines` are the standard models that the lines of `summary` were fitted on.
+    `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
+    of `summary` were fitted on, `claims` what the study tests, `qualities` say what the images of each source are like,
+    and `kinds` which published set a shifted one is, as in `ShiftConfig`.
     """
 
     title: str
@@ -388,3 +498,7 @@ class StudyRecord:
     environment: dict[str, str]
     notes: tuple[str, ...] = ()
     baselines: tuple[BaselineModel, ...] = ()
+    not_generated: tuple[str, ...] = NOT_GENERATED
+    claims: tuple[Claim, ...] = ()
+    qualities: tuple[SourceQuality, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from genrobust.errors import UserError
@@ -34,6 +35,16 @@ def resolve_device(name: str = "auto") -> torch.device:
     if chosen not in here:
         raise UserError(f"no device {name!r} on this machine; there is: auto, {', '.join(here)}")
     return torch.device(chosen)
+
+
+def device_kind(name: str = "auto") -> str:
+    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does.
+
+    Told without torch, which takes seconds to load, where it is named or torch is a build for CPUs alone.
+    """
+    if name == "cpu" or (name == "auto" and metadata.version("torch").endswith("+cpu")):
+        return "cpu"
+    return resolve_device(name).type
 
 
 def set_threads(n: int) -> None:

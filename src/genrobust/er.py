@@ -13,12 +13,12 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.data import BaselineModel, Line
+from genrobust.data import BaselineModel, Line, Plane
 from genrobust.errors import UserError
 from genrobust.files import make_folder, replacing
 from genrobust.published import Published, choose, listing, near
-from genrobust.robustness.effective import finite
-from genrobust.robustness.table import TableScores, doubts, score_table
+from genrobust.robustness.multi_id import finite_rows
+from genrobust.robustness.table import TableScores, doubts, score_table, score_table_over
 
 TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON file has them all
 
@@ -27,11 +27,13 @@ TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON fi
 class Result:
     """The scores of `models`, against one line or, with a `pivot`, the two that this model parts.
 
-    `notes` say what was left out; `warnings` what makes one doubt the figures.
+    Over several ID sets they are against a plane, and `by_id` has those against the line over each one alone. `notes`
+    say what was left out; `warnings` what makes one doubt the figures.
     """
 
     models: Published
     scores: TableScores
+    by_id: tuple[TableScores, ...]
     pivot: str | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
@@ -49,11 +51,13 @@ def score(
 
     `baselines` and `exclude` are what `published.choose` takes; both may be given. Models below `min_id` percent, at
     0 % or 100 % where those have no finite transform, and the `pivot` itself are scored and left out of the line.
-    `pivot` names the model that the set was filtered against: see `score_table`.
+    `pivot` names the model that the set was filtered against: see `score_table`. Several ID sets are for models that
+    learned from different data: see `score_table_over`.
 
-    Raises UserError for choices that match no model, an unknown pivot, or fewer than three baselines to a line.
+    Raises UserError for choices that match no model, an unknown pivot, a pivot with several ID sets, or too few
+    baselines: three to a line, four to a plane over two ID sets.
     """
-    names, clean, shifted = models.names, models.clean, models.shifted
+    names, ids, shifted = models.names, models.ids, models.shifted
     notes = list(models.notes)
     chosen = np.ones(len(names), dtype=bool)
     if baselines is not None:
@@ -66,22 +70,34 @@ def score(
     if baselines is None and exclude is None:
         notes.append("no baselines named: every model counts as one")
     if pivot is not None and pivot not in names:
-        raise UserError(f"--pivot: no model {pivot!r} with both accuracies; {near(pivot, names, 'models')}")
+        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {near(pivot, names, 'models')}")
+    if pivot is not None and ids.shape[1] > 1:
+        raise UserError("--pivot parts the models by one ID accuracy: give one --id, or leave --pivot out")
     for reason, out in (
         ("the pivot", np.array([name == pivot for name in names])),
-        (f"ID accuracy below {min_id:g} %", clean < min_id),
-        (f"0 % or 100 % has no finite {transform}", ~finite(clean, shifted, transform)),
+        (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
+        (f"0 % or 100 % has no finite {transform}", ~finite_rows(ids, shifted, transform)),
     ):
         if (chosen & out).any():
             notes.append(f"{listing(_those(names, chosen & out), 'model')} left out of the line: {reason}")
         chosen = chosen & ~out
+    by_id = [_against_line(models, clean, chosen, transform, pivot) for clean in ids.T]
+    warnings = [doubt for alone, clean in zip(by_id, ids.T, strict=True) for doubt in doubts(alone, clean, shifted)]
+    if len(by_id) == 1:
+        return Result(models, by_id[0], (), pivot, tuple(notes), tuple(warnings))
+    scores = score_table_over(ids, shifted, chosen, models.shift, models.id_columns, transform)
+    return Result(models, scores, tuple(by_id), None, tuple(notes), tuple(dict.fromkeys(warnings)))
+
+
+def _against_line(
+    models: Published, clean: np.ndarray, chosen: np.ndarray, transform: str, pivot: str | None
+) -> TableScores:
     rows = [
         BaselineModel(name, models.shift, float(x), float(y))
-        for name, x, y in zip(_those(names, chosen), clean[chosen], shifted[chosen], strict=True)
+        for name, x, y in zip(_those(models.names, chosen), clean[chosen], models.shifted[chosen], strict=True)
     ]
-    at = None if pivot is None else float(clean[names.index(pivot)])
-    scores = score_table(rows, clean, shifted, transform, at)
-    return Result(models, scores, pivot, tuple(notes), tuple(doubts(scores, clean, shifted)))
+    at = None if pivot is None else float(clean[models.names.index(pivot)])
+    return score_table(rows, clean, models.shifted, transform, at)
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -89,16 +105,23 @@ def as_json(result: Result) -> dict[str, Any]:
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
     "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
+
+    Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
+    model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
     """
-    columns = (result.models.clean, result.models.shifted, *_figures(result.scores))
-    keys = ("id", "shift", "er", "lo", "hi", "extrapolated")
-    models = {
-        name: dict(zip(keys, values, strict=True))
-        for name, *values in zip(result.models.names, *(column.tolist() for column in columns), strict=True)
-    }
+    plane, models = result.scores.plane, result.models
+    columns = {"id": models.ids if plane else models.ids[:, 0], "shift": models.shifted}
+    columns |= dict(zip(("er", "lo", "hi", "extrapolated"), _figures(result.scores), strict=True))
+    if plane:
+        columns["er_by_id"] = np.stack([alone.er for alone in result.by_id], axis=1)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    of_models = {name: dict(zip(columns, row, strict=True)) for name, row in zip(models.names, rows, strict=True)}
+    if plane:
+        fits = [_fit(alone.lines[0]) for alone in result.by_id]
+        return {"ids": list(plane.id_sets), "fit": _fit(plane), "fit_by_id": fits, "models": of_models}
     *below, line = result.scores.lines
     extra = {"pivot": result.pivot, "fit_below": _fit(below[0])} if below else {}
-    return {"fit": _fit(line), **extra, "models": models}
+    return {"fit": _fit(line), **extra, "models": of_models}
 
 
 def write_json(result: Result, path: Path) -> None:
@@ -112,7 +135,17 @@ def write_json(result: Result, path: Path) -> None:
 
 
 def describe(result: Result) -> Iterator[str]:
-    """Each line in words."""
+    """Each line, or the plane, in words."""
+    plane = result.scores.plane
+    if plane:
+        scale = plane.transform
+        terms = " ".join(f"{slope:+.4f} x {scale}(ID {i + 1})" for i, slope in enumerate(plane.slopes))
+        yield (
+            f"{scale}(shift) = {terms} {plane.intercept:+.4f}: R² {plane.r2:.3f}, {plane.n:,} baselines, "
+            f"residual SD {plane.residual_sd:.3f} on that scale"
+        )
+        for i, (name, lo, hi) in enumerate(zip(plane.id_sets, plane.lo, plane.hi, strict=True)):
+            yield f"ID {i + 1} is {name}, {lo:.1f} to {hi:.1f} % of the baselines"
     for line in result.scores.lines:
         yield (
             f"{line.transform}(shift) = {line.slope:.4f} x {line.transform}(ID) {line.intercept:+.4f}: R² "
@@ -130,15 +163,19 @@ def terminal_table(result: Result) -> Table:
     title = f"Effective robustness on {result.models.shift}, points: {of} models, highest first"
     table = Table(title=Text(title), title_justify="left", box=SIMPLE, pad_edge=False)
     table.add_column("model", overflow="fold")
-    for name in ("ID, %", "shift, %", "ER", "95 % interval"):
+    many = len(result.by_id)
+    id_heads = [f"ID {i + 1}, %" for i in range(many)] or ["ID, %"]
+    for name in (*id_heads, "shift, %", "ER", "95 % interval", *(f"ER on ID {i + 1}" for i in range(many))):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):
         er, lo, hi, outside = (column[i] for column in _figures(result.scores))
-        figures = (f"{result.models.clean[i]:.1f}", f"{result.models.shifted[i]:.1f}", f"{er:+.1f}")
+        figures = [f"{value:.1f}" for value in (*result.models.ids[i], result.models.shifted[i])]
+        alone = [f"{scores.er[i]:+.1f}" for scores in result.by_id]
         gap = len(shown) < count and place == TOP - 1
         flag = "extrapolated" if outside else ""
-        table.add_row(Text(result.models.names[i]), *figures, f"{lo:+.1f} to {hi:+.1f}", flag, end_section=gap)
+        interval = f"{lo:+.1f} to {hi:+.1f}"
+        table.add_row(Text(result.models.names[i]), *figures, f"{er:+.1f}", interval, *alone, flag, end_section=gap)
     return table
 
 
@@ -146,8 +183,9 @@ def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
     return scores.er, scores.lo, scores.hi, scores.extrapolated
 
 
-def _fit(line: Line) -> dict[str, float | int]:
-    return {key: getattr(line, key) for key in ("slope", "intercept", "r2", "n", "residual_sd")}
+def _fit(fit: Line | Plane) -> dict[str, Any]:
+    slope = {"slope": fit.slope} if isinstance(fit, Line) else {"slopes": list(fit.slopes)}
+    return {**slope, **{key: getattr(fit, key) for key in ("intercept", "r2", "n", "residual_sd")}}
 
 
 def _those(names: tuple[str, ...], mask: np.ndarray) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from genrobust.class_models import class_model, class_model_folder
 from genrobust.config import ClassModelConfig, DatasetConfig, DiffusionTraining, FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, StudyData, digest
-from genrobust.devices import resolve_device
+from genrobust.devices import device_kind
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.rates import of_class_model, of_finetune, of_generator
 from genrobust.recipe import GENERATED, Recipe
@@ -64,7 +64,7 @@ class GeneratedSet:
         """The requests."""
         from genrobust.prompts.plan import plan_of
 
-        return plan_of(self.generator, self.generate, self._data.labels, self._data.train, self._recipe.data_seed)
+        return plan_of(self.generator, self.generate, self._data.labels, self._real, self._recipe.data_seed)
 
     @cached_property
     def folder(self) -> Path:
@@ -107,6 +107,11 @@ class GeneratedSet:
                 make=lambda: finetuned(*job, self._say),
             )
         return None
+
+    @property
+    def _real(self) -> ImageSet:
+        """The real images that a mode may begin from, of the split that is generated: a val part is held out whole."""
+        return self._data.train if self.generate.split == "train" else self._data.val
 
     @property
     def _settings(self) -> DatasetConfig:
@@ -154,7 +159,7 @@ class GeneratedSet:
                 self.folder,
                 device=self._recipe.device,
                 threads=self._recipe.threads,
-                sources=self._data.train,
+                sources=self._real,
             )
 
     def _drawn_with(self) -> GeneratorConfig:
@@ -174,4 +179,4 @@ class GeneratedSet:
 
     @property
     def _device(self) -> str:
-        return resolve_device(self._recipe.device).type
+        return device_kind(self._recipe.device)

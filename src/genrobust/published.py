@@ -1,4 +1,4 @@
-"""Published accuracy tables: CSV files with a row a model, read as pairs of ID and shifted accuracy."""
+"""Published accuracy tables: CSV files with a row a model, read as ID accuracies and a shifted one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -21,15 +22,16 @@ UNITS = ("percent", "fraction")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The models of a published table that have both accuracies, in its order.
+    """The models of a published table that have all the accuracies, in its order.
 
-    `clean` (the table's ID column) and `shifted` are percents [M]; `shift` says which column the latter is; `notes` say
-    what was left out.
+    `ids` are percents [M, D], from the D ID columns `id_columns`; `shifted` are percents [M], from the column `shift`.
+    `notes` say what was left out.
     """
 
     names: tuple[str, ...]
-    clean: np.ndarray
+    ids: np.ndarray
     shifted: np.ndarray
+    id_columns: tuple[str, ...]
     shift: str
     notes: tuple[str, ...] = ()
 
@@ -51,48 +53,70 @@ class _Table:
 
 
 def read_published(
-    table: Path | None, clean: str, shift: str, key: Sequence[str] = (), unit: str | None = None
+    table: Path | None, ids: Sequence[str], shift: str, key: Sequence[str] = (), unit: str | None = None
 ) -> Published:
-    """The accuracies in the columns `clean` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
+    """The accuracies in the columns `ids` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
 
-    A model's name is its values in the columns `key`, joined by commas; by default the first column. Two files are
+    A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
     joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
 
     Raises UserError that names the file, column and line: what is not there, names that stand twice, cells that are
-    no accuracy, fractions in place of percents or the other way, no model with both accuracies.
+    no accuracy, fractions in place of percents or the other way, no model with all the accuracies.
     """
     if unit is not None and unit not in UNITS:
         raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
-    (id_path, id_column), (shift_path, shift_column) = sources = [
-        _place(table, clean, "--id"),
-        _place(table, shift, "--shift"),
-    ]
-    if sources[0] == sources[1]:
-        raise UserError(f"--id and --shift are the same column, {id_column!r} of {id_path}")
-    tables = {path: _read(path) for path in dict.fromkeys(path for path, _ in sources)}
-    ids, nameless = _by_name(tables[id_path], key, id_column, "--id")
-    shifteds, also_nameless = _by_name(tables[shift_path], key, shift_column, "--shift")
-    notes = [*nameless, *also_nameless]
-    both = [name for name in ids if name in shifteds]
-    if not both:
-        raise UserError(
-            f"no model is in both {id_path} ({_example(ids)}) and {shift_path} ({_example(shifteds)}): "
-            "name the columns that tell the models apart in both, such as --key model,img_size"
-        )
-    if id_path != shift_path:  # the files tell the columns apart, whose names are often the same
-        id_column, shift_column = f"{id_path.name}:{id_column}", f"{shift_path.name}:{shift_column}"
-        for path, own in ((id_path, ids), (shift_path, shifteds)):
-            if len(own) > len(both):
-                notes.append(f"{_rows(len(own) - len(both))} of {path} skipped: not in the other file")
-    x, y = np.array([ids[name] for name in both]), np.array([shifteds[name] for name in both])
-    kept = ~(np.isnan(x) | np.isnan(y))
+    options = ["--id"] * len(ids) + ["--shift"]
+    sources = [_place(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
+    _require_different(sources, options)
+    tables = {path: _read(path) for path, _ in sources}
+    read = [_by_name(tables[path], key, col, option) for (path, col), option in zip(sources, options, strict=True)]
+    columns, notes = [values for values, _ in read], [note for _, nameless in read for note in nameless]
+    names = [name for name in columns[0] if all(name in values for values in columns)]
+    if not names:
+        _no_common_model([path for path, _ in sources], columns)
+    labels = [column for _, column in sources]
+    if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
+        labels = [f"{path.name}:{column}" for path, column in sources]
+        lengths = {path: len(values) for (path, _), values in zip(sources, columns, strict=True)}
+        others = "the other file" if len(tables) == 2 else "every other file"
+        for path, length in lengths.items():
+            if length > len(names):
+                notes.append(f"{_rows(length - len(names))} of {path} skipped: not in {others}")
+    values = np.array([[of[name] for name in names] for of in columns])
+    kept = ~np.isnan(values).any(axis=0)
     if not kept.any():
-        raise UserError(f"none of the {len(both):,} models has an accuracy in both {id_column!r} and {shift_column!r}")
+        of_all = "both" if len(labels) == 2 else "all of"
+        raise UserError(f"none of the {len(names):,} models has an accuracy in {of_all} {_listed(labels, 'and')}")
     if not kept.all():
-        notes.append(f"{_rows(int((~kept).sum()))} skipped: no accuracy in {id_column!r} or {shift_column!r}")
-    names = [name for name, keep in zip(both, kept, strict=True) if keep]
-    x, y = _percents(names, {f"--id {id_column}": x[kept], f"--shift {shift_column}": y[kept]}, unit)
-    return Published(tuple(names), x, y, shift_column, tuple(dict.fromkeys(notes)))
+        notes.append(f"{_rows(int((~kept).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
+    names = [name for name, keep in zip(names, kept, strict=True) if keep]
+    wanted = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
+    *id_percents, shifted = _percents(names, dict(zip(wanted, values[:, kept], strict=True)), unit)
+    notes = list(dict.fromkeys(notes))
+    return Published(tuple(names), np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1], tuple(notes))
+
+
+def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[str]) -> None:
+    for i, source in enumerate(sources):
+        first = sources.index(source)
+        if first < i:
+            which = "two --id are" if options[i] == "--id" else f"{options[first]} and {options[i]} are"
+            raise UserError(f"{which} the same column, {source[1]!r} of {source[0]}")
+
+
+def _no_common_model(paths: Sequence[Path], columns: Sequence[Mapping[str, float]]) -> NoReturn:
+    examples = {path: f"{path} ({_example(values)})" for path, values in zip(paths, columns, strict=True)}
+    both = "both" if len(examples) <= 2 else "all of"
+    raise UserError(
+        f"no model is in {both} {' and '.join(examples.values())}: name the columns that tell the models apart in "
+        f"{both if both == 'both' else 'all'}, such as --key model,img_size"
+    )
+
+
+def _listed(names: Sequence[str], last: str) -> str:
+    """ "'a', 'b' and 'c'"."""
+    *some, end = [repr(name) for name in names]
+    return f"{', '.join(some)} {last} {end}"
 
 
 def choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, list[str]]:
@@ -107,8 +131,8 @@ def choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, 
         chosen = np.array([name in lines for name in names], dtype=bool)
         if not chosen.any():
             hint = near(absent[0], names, "models") if absent else "it is empty"
-            raise UserError(f"{option}: {wanted} names no model with both accuracies; {hint}")
-        return chosen, [f"{wanted}: {listing(absent, 'name')} without both accuracies"] if absent else []
+            raise UserError(f"{option}: {wanted} names no model with all accuracies; {hint}")
+        return chosen, [f"{wanted}: {listing(absent, 'name')} without all accuracies"] if absent else []
     try:
         pattern = re.compile(wanted)
     except re.error as error:
@@ -249,7 +273,7 @@ def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str
         raise UserError(f"{' and '.join(columns)}: no accuracy is above 1; if these are fractions, say --unit fraction")
     if small and unit is None:
         raise UserError(
-            f"{small[0]}: no accuracy is above 1, while the other column has percents; write both in one unit, or say "
+            f"{small[0]}: no accuracy is above 1, while another column has percents; write all in one unit, or say "
             "--unit percent if they truly are below 1 %"
         )
     return list(columns.values())

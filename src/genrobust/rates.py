@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from genrobust.config import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, ZeroShotConfig
-from genrobust.files import make_folder, replacing
+from genrobust.files import leftovers, lock, make_folder, remove_leftovers, replacing
 
 RATES = "rates.json"
 # Images a second of `genrobust run pictograms` on 2 CPU cores, 2026-11-24: what to expect before the first run.
@@ -24,7 +24,11 @@ def of_generator(generator: GeneratorConfig, device: str, class_model: ClassMode
     A `class_model` draws in the place of the generator whose autoencoder it has.
     """
     model = generator.model if class_model is None else f"{generator.model}, {_size(class_model)}"
-    return f"{model}, {generator.steps} steps, {device}"
+    steps = generator.steps
+    if generator.mode == "labels+images":
+        steps = int(steps * generator.strength)  # it begins at a noised image
+    mode = "" if generator.mode == "labels" else f"{generator.mode}, "
+    return f"{model}, {mode}{steps} steps, {device}"
 
 
 def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: str) -> str:
@@ -50,10 +54,18 @@ def of_zero_shot(zero_shot: ZeroShotConfig, device: str) -> str:
 def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
     """Note in the folder `out` that `stage` made `per_second` images a second of the kind `of`."""
     make_folder(out)
-    rates = _read(out)
-    rates.setdefault(stage, {})[of] = per_second
-    with replacing(out / RATES) as file:
-        file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
+    with lock(out, wait=True):
+        rates = _read(out)
+        rates.setdefault(stage, {})[of] = per_second
+        with replacing(out / RATES) as file:
+            file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
+
+
+def tidy_rates(out: Path) -> None:
+    """Remove what was left in the folder `out` by a process that was killed while it noted a rate."""
+    if leftovers(out):
+        with lock(out, wait=True):
+            remove_leftovers(out)
 
 
 def measured_rate(out: Path, stage: str, of: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,23 +19,28 @@ from genrobust.data import (
     ZERO_SHOT,
     ArmRecord,
     BaselineModel,
+    Claim,
     ImageSet,
-    Predictions,
+    Line,
+    SourceQuality,
     StudyData,
     StudyRecord,
     Summary,
     digest,
     slug,
 )
-from genrobust.devices import resolve_device
+from genrobust.devices import device_kind
 from genrobust.errors import UserError
 from genrobust.gallery import environment, gallery
 from genrobust.generating import GeneratedSet
-from genrobust.rates import of_classifier, of_zero_shot
+from genrobust.named_tests import check_named_tests
+from genrobust.rates import measured_rate, of_classifier, of_zero_shot
 from genrobust.recipe import GENERATED, Recipe
+from genrobust.robustness.imagenet_lines import SOURCE as PUBLISHED
 from genrobust.timing import StageTimes
 
 if TYPE_CHECKING:
+    from genrobust.evaluate.saved import SavedPredictions
     from genrobust.train.mixture import Mixture
 
 
@@ -65,10 +70,7 @@ class Study:
         from genrobust.sources.load import load_data
 
         data = load_data(self.recipe.data)
-        if self.recipe.evaluate.tests is not None:
-            unknown = [t for t in self.recipe.evaluate.tests if t not in data.tests]
-            if unknown:
-                raise UserError(f"evaluate.tests: no test set {unknown[0]!r}; there are {', '.join(data.tests)}")
+        check_named_tests(self.recipe, data)
         return data
 
     @property
@@ -113,6 +115,8 @@ class Study:
         """What the arms mix under the name `source`; see `MixturePart`."""
         if source == REAL:
             return self.data.train
+        if source in self.data.extra:
+            return self.data.extra[source]
         if source not in self.datasets:
             return self.retrieved(source)
         rule = self.recipe.filter_of(source)
@@ -121,20 +125,21 @@ class Study:
     def _kept(self, source: str, rule: FilterConfig) -> ImageSet:
         """What the filter of a dataset keeps; made now where it is not there yet."""
         from genrobust.audit.filtering import kept, read_filter
-        from genrobust.auditing import filter_shards
 
         dataset = self.datasets[source]
         images, judge = dataset.images, self._judge(rule)
         path = self.filter_path(source, rule, judge)
         if path.exists():
             return kept(images, read_filter(path))
+        from genrobust.auditing import filter_shards
+
         made = filter_shards(dataset.folder, self.data.labels, rule, judge, self.recipe.device, path)
         self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
         return kept(images, made)
 
     def _judge(self, rule: FilterConfig) -> Path:
         """The folder of the CLIP, or of the classifier, trained now where it is not there yet."""
-        from genrobust.clip import find_clip
+        from genrobust.embedded import find_clip
 
         if rule.clip is not None:
             return find_clip(rule.clip)
@@ -155,6 +160,7 @@ class Study:
             [Part(p.source, self.images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
             train.batch_size,
             train.image_size,
+            train.crop,
         )
 
     def checkpoint(self, arm: ArmConfig, seed: int) -> Path:
@@ -162,28 +168,29 @@ class Study:
         return self._train(f"{arm.name}, seed {seed}", arm.mixture, self.recipe.train_of(arm), seed)
 
     def _train(self, what: str, parts: tuple[MixturePart, ...], train: TrainConfig, seed: int) -> Path:
-        from genrobust.models import is_checkpoint
-        from genrobust.train.loop import STATE
-        from genrobust.train.loop import train as train_classifier
+        from genrobust.checkpoints import is_checkpoint
 
         mixture = self.mixture(parts, train)
         recipe = self.recipe
-        folder = self.checkpoint_folder(mixture, train, seed)
+        folder, steps = self.checkpoint_folder(mixture, train, seed), train.steps_for(len(mixture))
         with self._times.timed("train", "training images", of_classifier(train, self.device)) as stage:
-            stage.missing = 0 if is_checkpoint(folder) else train.steps * train.batch_size
-            stage.resumed = (folder / STATE).exists()
-            if stage.missing:
-                self._say(f"training {what}: {train.steps} steps of {train.batch_size} on {_counts(mixture.counts)}")
-            train_classifier(
-                mixture,
-                self.data.val,
-                self.data.labels,
-                train,
-                seed,
-                folder,
-                device=recipe.device,
-                threads=recipe.threads,
-            )
+            if not is_checkpoint(folder):
+                from genrobust.train.loop import STATE
+                from genrobust.train.loop import train as train_classifier
+
+                stage.missing = steps * train.batch_size
+                stage.resumed = (folder / STATE).exists()
+                self._say(f"training {what}: {steps} steps of {train.batch_size} on {_counts(mixture.counts)}")
+                train_classifier(
+                    mixture,
+                    self.data.val,
+                    self.data.labels,
+                    train,
+                    seed,
+                    folder,
+                    device=recipe.device,
+                    threads=recipe.threads,
+                )
         return folder
 
     def checkpoint_folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
@@ -193,7 +200,7 @@ class Study:
 
     # ------------------------------------------------------------------------------------------- evaluate
 
-    def predictions(self, checkpoint: Path) -> dict[str, Predictions]:
+    def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
         """The checkpoint's predictions on every test set of the study."""
         from genrobust.evaluate.predict import predict
 
@@ -205,45 +212,54 @@ class Study:
                 {name: self.data.tests[name] for name in self.tests},
                 self.data.labels,
                 self._predictions_folder(checkpoint),
-                batch_size=self.recipe.evaluate.batch_size,
+                settings=self.recipe.evaluate,
                 device=self.recipe.device,
                 threads=self.recipe.threads,
             )
 
-    def zero_shot(self) -> dict[str, Predictions]:
+    def zero_shot(self) -> SavedPredictions[str]:
         """What the recipe's zero-shot CLIP answers on every test set of the study; nothing where it has none."""
-        from genrobust.clip import find_clip
-        from genrobust.evaluate.zero_shot import predict_zero_shot
-        from genrobust.prompts.plan import class_templates
+        from genrobust.evaluate.saved import SavedPredictions
 
         recipe = self.recipe
         if recipe.zero_shot is None:
-            return {}
-        templates, classes = class_templates(recipe.generate.prompts, self.data.labels), self.data.labels.classes
+            return SavedPredictions({})
+        from genrobust.embedded import find_clip
+        from genrobust.evaluate.zero_shot import predict_zero_shot
+
         with self._times.timed("evaluate", "test images", of_zero_shot(recipe.zero_shot, self.device)) as stage:
             stage.missing = self.missing_zero_shot()
             return predict_zero_shot(
                 find_clip(recipe.zero_shot.clip),
-                [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, classes, strict=True)],
+                self._class_texts(),
+                recipe.evaluate,
                 recipe.train.image_size,
                 {name: self.data.tests[name] for name in self.tests},
                 self.data.labels,
                 self._zero_shot_folder(),
-                batch_size=recipe.evaluate.batch_size,
                 device=recipe.device,
                 threads=recipe.threads,
             )
 
+    def _class_texts(self) -> list[list[str]]:
+        """The recipe's prompts of each class: what a CLIP knows it by."""
+        from genrobust.prompts.plan import class_templates
+
+        templates, classes = class_templates(self.recipe.generate.prompts, self.data.labels), self.data.labels.classes
+        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, classes, strict=True)]
+
     def _zero_shot_folder(self) -> Path:
-        from genrobust.clip import find_clip
+        from genrobust.embedded import find_clip
         from genrobust.hashing import hash_folder
 
         assert self.recipe.zero_shot is not None  # those who ask have looked
         what = [hash_folder(find_clip(self.recipe.zero_shot.clip)), self.recipe.generate.prompts]
+        what += filter(None, [self.recipe.evaluate.protocol])
         return self.out / "predictions" / digest(what)
 
     def _predictions_folder(self, checkpoint: Path) -> Path:
-        return self.out / "predictions" / checkpoint.name
+        how = self.recipe.evaluate.protocol
+        return self.out / "predictions" / (digest([checkpoint.name, how]) if how else checkpoint.name)
 
     def missing_predictions(self, checkpoint: Path) -> int:
         """How many test images the checkpoint has not seen."""
@@ -262,19 +278,27 @@ class Study:
         """The baseline models: those of the table, or those of a grid trained now."""
         settings = self.recipe.robustness
         if settings.grid == 0:
-            name = settings.baselines
-            if name is None or (name == "pictograms" and self.recipe.data.source != "pictograms"):
-                return []  # another benchmark's models say nothing here, even where a set has the same name
+            name = self.recipe.data.source if settings.baselines == "shipped" else settings.baselines
+            if name in (None, "folders", "imagenet"):
+                return []  # there are none, or lines alone
             return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
+        from genrobust.evaluate.saved import SavedPredictions
         from genrobust.robustness.summary import summarize
 
-        found: dict[tuple[str, int, str], Predictions] = {}
-        for model in baseline_tables.grid(self.recipe.train, settings.grid):
+        files: dict[tuple[str, int, str], Path] = {}
+        for model in baseline_tables.grid(self.recipe.train, settings.grid, len(self.data.train)):
             folder = self._train(f"baseline {model.name}", model.parts, model.train, seed=0)
-            found |= {(model.name, 0, test): p for test, p in self.predictions(folder).items()}
-        first = next(iter(found))[0]
+            files |= {(model.name, 0, test): file for test, file in self.predictions(folder).files.items()}
+        first, found = next(iter(files))[0], SavedPredictions(files)
         summary = summarize(found, [], self.data.clean, self.shifts, first, settings.transform, bootstrap=10)
         return list(self._with_a_line(baseline_tables.rows_of(summary)))
+
+    def published_lines(self) -> dict[str, Line]:
+        """The lines of shifts that are known without their models."""
+        recipe, classes = self.recipe, len(self.data.labels)
+        lines, notes = baseline_tables.published_lines(recipe.robustness, recipe.data, self.shifts, classes)
+        self._no_line += notes
+        return lines
 
     def _with_a_line(self, rows: list[BaselineModel]) -> Iterator[BaselineModel]:
         """The rows of the shifts that a line can be fitted to: a study is not lost because its grid is too alike."""
@@ -291,20 +315,21 @@ class Study:
 
     def summary(self) -> tuple[Summary, list[BaselineModel]]:
         """Everything that the study measured, and the baselines that it was held against."""
+        from genrobust.evaluate.saved import SavedPredictions
         from genrobust.robustness.summary import summarize
 
-        found = {
-            (arm.name, seed, test): predictions
+        files = {
+            (arm.name, seed, test): file
             for seed in self.recipe.seeds
             for arm in self.recipe.arms
-            for test, predictions in self.predictions(self.checkpoint(arm, seed)).items()
+            for test, file in self.predictions(self.checkpoint(arm, seed)).files.items()
         }
         beside = self.zero_shot()
-        found |= {(ZERO_SHOT, seed, test): p for seed in self.recipe.seeds for test, p in beside.items()}
+        files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
         rows = self.baseline_rows()
         settings = self.recipe.robustness
         summary = summarize(
-            found,
+            SavedPredictions(files),
             rows,
             self.data.clean,
             self.shifts,
@@ -312,25 +337,43 @@ class Study:
             settings.transform,
             self.recipe.evaluate.min_images,
             settings.bootstrap,
+            pairs=[(claim.arm, claim.than) for claim in self.recipe.claims],
+            references=self.recipe.references(),
+            groups=self.recipe.groups(),
+            second_id=settings.second_id,
+            published=self.published_lines(),
+            beside=self.recipe.evaluate.beside,
         )
         return replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ()), rows
+
+    def qualities(self) -> tuple[SourceQuality, ...]:
+        """What the images of each source are like; nothing where the recipe does not ask."""
+        if self.recipe.quality is None:
+            return ()
+        from genrobust.qualities import measure_qualities
+
+        sources = {name: self.images(name) for name in self._pictured()}
+        found = measure_qualities(self.recipe.quality, sources, self._class_texts(), self.out, self.recipe.device)
+        rates = {n: measured_rate(self.out, "generate", d.rate_key) for n, d in self.datasets.items() if not d.brought}
+        return tuple(replace(quality, per_second=rates.get(quality.source)) for quality in found)
 
     # ------------------------------------------------------------------------------------------- report
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """All stages to the report; returns what was measured and the files written, by kind."""
-        from genrobust.clip import find_clip
+        from genrobust.embedded import find_clip
         from genrobust.report.write import write_report
 
-        for rule in map(self.recipe.filter_of, self.datasets):
-            if rule is not None and rule.clip is not None:
-                find_clip(rule.clip)  # what is not to be had is told before anything is made
+        rules = map(self.recipe.filter_of, self.datasets)
+        for section in (*rules, self.recipe.quality):
+            if section is not None and section.clip is not None:
+                find_clip(section.clip)  # what is not to be had is told before anything is made
         self.zero_shot()
         for dataset in self.datasets.values():
             _ = dataset.images  # all of them before the first training: what fails, fails early
         summary, rows = self.summary()
+        qualities = self.qualities()
         self._say("writing the report")
-        mixed = [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED})]
         record = StudyRecord(
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
@@ -340,19 +383,29 @@ class Study:
             summary=summary,
             arms=tuple(self._arm_record(arm) for arm in self.recipe.arms),
             stages=self._times.records,
-            pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in mixed})),
+            pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in self._pictured()})),
             environment=environment(self.device, self.recipe.threads),
             baselines=tuple(rows),
-            notes=tuple(self._notes(rows)),
+            notes=tuple(self._notes(rows, summary.lines)),
+            not_generated=self.recipe.not_generated,
+            claims=tuple(Claim(**claim.model_dump()) for claim in self.recipe.claims),
+            kinds={name: shift.kind for name, shift in self.recipe.data.shifts.items()},
+            qualities=qualities,
         )
         return summary, write_report(record, self.out / self.recipe.name)
 
-    def _notes(self, rows: list[BaselineModel]) -> Iterator[str]:
+    def _pictured(self) -> list[str]:
+        """The sources that a report shows beside each other."""
+        return [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED, *self.data.extra})]
+
+    def _notes(self, rows: list[BaselineModel], lines: Mapping[str, Line]) -> Iterator[str]:
         if len(self.recipe.seeds) < 3:
             seeds = "One training seed" if len(self.recipe.seeds) == 1 else "Two training seeds"
             yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
-        if not rows:
+        if not rows and not lines:
             yield "No baseline models: without them there is no line, and so no effective robustness."
+        elif not rows:
+            yield f"Baseline lines: {PUBLISHED}; intervals are over images and the lines' own errors."
         yield from self._no_line
         if RETRIEVED in self.recipe.sources() and self.datasets:
             wanted, got = len(next(iter(self.datasets.values())).images), len(self.retrieved(RETRIEVED))
@@ -361,13 +414,15 @@ class Study:
 
     def _arm_record(self, arm: ArmConfig) -> ArmRecord:
         train = self.recipe.train_of(arm)
-        counts = self.mixture(arm.mixture, train).counts
-        return ArmRecord(arm.name, dict(counts), train.architecture, train.augmentation, train.steps, train.batch_size)
+        mixture = self.mixture(arm.mixture, train)
+        network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
+        steps = train.steps_for(len(mixture))
+        return ArmRecord(arm.name, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
 
     @cached_property
     def device(self) -> str:
         """The kind of device that this study runs on: cuda, mps or cpu."""
-        return resolve_device(self.recipe.device).type
+        return device_kind(self.recipe.device)
 
 
 def _counts(counts: dict[str, int]) -> str:

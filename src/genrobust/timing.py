@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.data import StageRecord
-from genrobust.rates import remember_rate
+from genrobust.rates import remember_rate, tidy_rates
 
 
 @dataclass(slots=True)
@@ -38,6 +38,7 @@ class StageTimes:
     @contextmanager
     def timed(self, stage: str, unit: str, of: str) -> Iterator[Timer]:
         """Time a block of `stage`, whose items are `unit`; `of` is what its rate depends on (see `rates`)."""
+        tidy_rates(self._out)
         timer = Timer()
         began = time.monotonic()
         yield timer

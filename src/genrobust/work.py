@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from genrobust import baselines
 from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
-from genrobust.rates import of_classifier, of_zero_shot
+from genrobust.errors import UserError
+from genrobust.rates import of_classifier, of_generator, of_zero_shot
+from genrobust.recipe import GENERATED
 from genrobust.study import Study
 
 
@@ -47,10 +51,12 @@ def steps(study: Study) -> Iterator[Step]:
     images, unseen = 0, 0
     for what, parts, train, seed in _models(study):
         known = not any(pending.get(part.source) for part in parts)
-        folder = study.checkpoint_folder(study.mixture(parts, train), train, seed) if known else None
-        done = train.steps if folder is not None and _is_trained(folder) else 0
-        left = (train.steps - done) * train.batch_size
-        yield Step("train", what, folder, train.steps, done, "steps", left, of_classifier(train, study.device))
+        mixture = study.mixture(parts, train) if known else None
+        folder = study.checkpoint_folder(mixture, train, seed) if mixture is not None else None
+        total = train.steps_for(len(mixture) if mixture is not None else _to_be_mixed(study, parts))
+        done = total if folder is not None and _is_trained(folder) else 0
+        left = (total - done) * train.batch_size
+        yield Step("train", what, folder, total, done, "steps", left, of_classifier(train, study.device))
         of_tests = sum(len(study.data.tests[name]) for name in study.tests)
         images += of_tests
         unseen += of_tests if folder is None else study.missing_predictions(folder)
@@ -62,13 +68,48 @@ def steps(study: Study) -> Iterator[Step]:
         yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
 
 
+def _to_be_mixed(study: Study, parts: Iterable[MixturePart]) -> int:
+    """How many images a mixture will have once all are made, if no filter leaves any out and retrieval finds all."""
+    from genrobust.train.mixture import prefix
+
+    return sum(len(prefix(_labels_of(study, part.source), part.per_class, part.fraction)) for part in parts)
+
+
+def _labels_of(study: Study, source: str) -> np.ndarray:
+    if source in (RETRIEVED, RETRIEVED_BY_CLASS):
+        return _labels_of(study, next(iter(study.datasets)))
+    if source not in study.datasets or study.datasets[source].brought:
+        return np.asarray(study.images(source).labels)
+    plan = study.datasets[source].plan
+    return np.tile(np.arange(len(plan.labels)), plan.per_class)
+
+
+def planned(study: Study) -> Iterator[Step]:
+    """What `study` generates, as far as the recipe alone says: for ImageNet, whose classes are known without a disk.
+
+    Raises UserError where they are read from the data, or from a list that is wrong.
+    """
+    from genrobust.sources.imagenet_classes import label_space
+
+    recipe = study.recipe
+    if recipe.data.source != "imagenet":
+        raise UserError("the classes of this study are known from its images alone")
+    classes = len(label_space(recipe.data))
+    for name in recipe.generated_sets():
+        if name == GENERATED and recipe.data.generated is not None:
+            continue
+        generator, generate = recipe.generation(name)
+        count = classes * generate.per_class
+        yield Step("generate", name, None, count, 0, "images", count, of_generator(generator, study.device))
+
+
 def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
     """Whether it is known what the filter of a dataset keeps, or it has none."""
     rule, recipe = study.recipe.filter_of(name), study.recipe
     if rule is None:
         return True
     if rule.clip is not None:
-        from genrobust.clip import find_clip
+        from genrobust.embedded import find_clip
 
         return study.filter_path(name, rule, find_clip(rule.clip)).exists()
     judge = recipe.arm(rule.arm)
@@ -95,11 +136,11 @@ def _models(study: Study) -> Iterator[tuple[str, tuple[MixturePart, ...], TrainC
     for arm in recipe.arms:
         for seed in recipe.seeds:
             yield f"{arm.name}, seed {seed}", arm.mixture, recipe.train_of(arm), seed
-    for model in baselines.grid(recipe.train, recipe.robustness.grid):
+    for model in baselines.grid(recipe.train, recipe.robustness.grid, len(study.data.train)):
         yield f"baseline {model.name}", model.parts, model.train, 0
 
 
 def _is_trained(folder: Path) -> bool:
-    from genrobust.models import is_checkpoint
+    from genrobust.checkpoints import is_checkpoint
 
     return is_checkpoint(folder)

@@ -11,8 +11,8 @@ from genrobust.prompts.plan import Plan
 LABELS = LabelSpace(tuple(ClassLabel(f"c{i}", f"Class {i}", f"thing {i}") for i in range(5)))
 
 
-def plan(per_class=30, data_seed=7, labels=LABELS, **prompts):
-    return Plan(labels, PromptConfig(**prompts), per_class, data_seed)
+def plan(per_class=30, data_seed=7, labels=LABELS, split="train", **prompts):
+    return Plan(labels, PromptConfig(**prompts), per_class, data_seed, split=split)
 
 
 def test_classes_are_interleaved_and_keys_unique():
@@ -78,6 +78,21 @@ def test_known_request_never_changes():
     assert (request.key, request.label, request.class_id) == ("c3-000001", 3, "c3")
     assert request.seed == 3865039606017404617
     assert request.prompt == "a black silhouette of a thing 3"
+
+
+def test_known_plan_never_changes():
+    """The folder of a dataset is called by this too."""
+    assert plan(templates=("a {} at night", "the {}, drawn")).fingerprint == "f151807e1779"
+
+
+def test_a_validation_part_shares_no_request_with_training_at_any_amount():
+    train, val = list(plan(per_class=200)), list(plan(per_class=200, split="val"))
+    assert {r.key for r in train} & {r.key for r in val} == set()
+    assert {r.seed for r in train} & {r.seed for r in val} == set()
+    assert [r.key for r in val[4:6]] == ["c4-val-000000", "c0-val-000001"]
+    assert val[:15] == list(plan(per_class=3, split="val"))
+    assert Counter(r.template for r in val) == Counter(r.template for r in train)
+    assert plan(split="val").fingerprint != plan().fingerprint
 
 
 def test_fingerprint_tells_apart_what_requests_tell_apart():

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 
-from genrobust.cli import studies, tools
+from genrobust.cli import studies, tools, trials
 from genrobust.cli.app import app
 
-__all__ = ["app", "main", "studies", "tools"]
+# The help lists commands in the order of their import, and those of a study come first.
+# isort: split
+from genrobust.cli import classifiers, release
+
+__all__ = ["app", "classifiers", "main", "release", "studies", "tools", "trials"]
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from genrobust.errors import UserError
 
 if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answers at once
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
@@ -52,7 +53,14 @@ def show(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = 
 
     study = _study(recipe, sets, out, quick, device)
     out_console.print(escape(yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)))
-    _print_work(study, _steps(study), out_console)
+    try:
+        steps = _steps(study)
+    except UserError as error:
+        if study.recipe.data.source != "imagenet":
+            raise
+        _print_planned(study, error)
+    else:
+        _print_work(study, steps, out_console)
 
 
 @command()
@@ -82,8 +90,10 @@ def generate(
     dataset: DatasetName = "generated",
 ) -> None:
     """Generate what is missing of the recipe's dataset."""
-    made = _study(recipe, sets, out, quick, device).dataset(dataset)
-    count = len(made.images)
+    study = _study(recipe, sets, out, quick, device)
+    made = study.dataset(dataset)
+    with _room_told(study):
+        count = len(made.images)
     out_console.print(f"{count:,} images in {escape(str(made.place))}")
 
 
@@ -95,7 +105,8 @@ def finetune(
     from genrobust.finetuning import finetuned
 
     study = _study(recipe, sets, out, quick, device)
-    out_console.print(escape(str(finetuned(study.recipe, study.data, out, say))))
+    with _room_told(study):
+        out_console.print(escape(str(finetuned(study.recipe, study.data, out, say))))
 
 
 @command()
@@ -109,9 +120,10 @@ def train(
 ) -> None:
     """Train the classifiers of the recipe's arms."""
     study = _study(recipe, sets, out, quick, device)
-    for wanted in _arms(study.recipe, arm):
-        for seed in study.recipe.seeds:
-            out_console.print(f"{escape(wanted.name)}, seed {seed}: {escape(str(study.checkpoint(wanted, seed)))}")
+    with _room_told(study):
+        for wanted in _arms(study.recipe, arm):
+            for seed in study.recipe.seeds:
+                out_console.print(f"{escape(wanted.name)}, seed {seed}: {escape(str(study.checkpoint(wanted, seed)))}")
 
 
 @command()
@@ -130,7 +142,8 @@ def evaluate(
     table = Table("arm", "seed", *map(escape, study.tests), title="top-1, %, over each set's own classes")
     for wanted in _arms(study.recipe, arm):
         for seed in study.recipe.seeds:
-            found = study.predictions(study.checkpoint(wanted, seed))
+            with _room_told(study):
+                found = study.predictions(study.checkpoint(wanted, seed))
             table.add_row(escape(wanted.name), str(seed), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
 
@@ -158,6 +171,12 @@ def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: 
     return Study(loaded, out, command=shlex.join(words), say=say)
 
 
+def _room_told(study: Study) -> AbstractContextManager[None]:
+    from genrobust.cost import room_told
+
+    return room_told(study)
+
+
 def _steps(study: Study) -> list[Step]:
     from genrobust.work import steps
 
@@ -174,16 +193,25 @@ def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:
 def _write_report(study: Study) -> None:
     from genrobust.report.terminal import final_table
 
-    summary, files = study.run()
+    with _room_told(study):
+        summary, files = study.run()
     out_console.print()
     out_console.print(final_table(summary))
     for path in files.values():
         out_console.print(escape(str(path)))
 
 
+def _print_planned(study: Study, missing: UserError) -> None:
+    """What the recipe alone tells of the work, where its images are not to be had."""
+    from genrobust.work import planned
+
+    _print_work(study, list(planned(study)), out_console)
+    err_console.print(f"[bold yellow]what it trains and evaluates cannot be told yet:[/] {escape(str(missing))}")
+
+
 def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
     """What is done and what is left, with the time that it will take and the room on the disk."""
-    from genrobust.cost import about, disk, free
+    from genrobust.cost import about, disk, free, published
     from genrobust.rates import likely_rate
 
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
@@ -202,7 +230,12 @@ def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
     to.print(table)
     if elsewhere:
         to.print("* as measured on 2 CPU cores; this machine's own rates are known after its first run")
+    for step in steps:
+        if step.stage == "generate" and step.left and (told := published(study.recipe, step, study.out)):
+            to.print(f"{escape(step.what)}: {escape(told)}")
     if seconds or unknown:
         parts = ([about(seconds)] if seconds else []) + (["what is not measured yet"] if unknown else [])
         need, room = disk(study.recipe, steps) / 1e9, free(study.out) / 1e9
         to.print(f"left: {' and '.join(parts)}; about {need:.2f} GB of {room:.0f} GB free for {escape(str(study.out))}")
+        if need > room:
+            to.print("[bold yellow]warning:[/] that is more than is free: make room, or choose another --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -58,7 +59,10 @@ def init(
 
 @command()
 def er(
-    clean: Annotated[str, typer.Option("--id", metavar="COLUMN", help="ID accuracy: COLUMN, or FILE:COLUMN.")],
+    ids: Annotated[
+        list[str],
+        typer.Option("--id", metavar="COLUMN", help="ID accuracy: COLUMN, or FILE:COLUMN; may be repeated."),
+    ],
     shift: Annotated[str, typer.Option("--shift", metavar="COLUMN", help="Shifted accuracy, likewise.")],
     table: Annotated[Path | None, typer.Argument(metavar="TABLE", help="A CSV file with a row a model.")] = None,
     key: Annotated[
@@ -88,7 +92,7 @@ def er(
     from genrobust.er import describe, score, terminal_table, write_json
     from genrobust.published import read_published
 
-    models = read_published(table, clean, shift, [k.strip() for k in key.split(",")] if key else (), unit)
+    models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
     result = score(models, baselines, exclude, transform, min_id, pivot)
     if json is not None:
         write_json(result, json)
@@ -166,6 +170,32 @@ def filter_(
     done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto")
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))
+
+
+@command()
+def verify(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set damaged shards aside, so that they alone are made again.")
+    ] = False,
+) -> None:
+    """Check every byte of a generated dataset against its hashes."""
+    from genrobust.verifying import describe
+    from genrobust.verifying import verify as run_verify
+
+    found = run_verify(dataset, repair)
+    for line in describe(found):
+        out_console.print(escape(line))
+    again = "generate again with the recipe that made it, and what is there stays: genrobust generate RECIPE"
+    if found.aside is not None:
+        out_console.print(again)
+    elif found.damaged:
+        command = shlex.join(["genrobust", "verify", str(dataset), "--repair"])
+        raise GenrobustError(f"{len(found.damaged)} of {found.total} shards are damaged. To set them aside: {command}")
+    elif found.unfinished:
+        raise GenrobustError(f"{dataset} is not complete: {again}")
+    if found.manifest:
+        raise GenrobustError(f"{dataset} is no dataset until its manifest is put back")
 
 
 @command()

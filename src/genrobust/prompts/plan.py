@@ -14,18 +14,20 @@ NO_TEXT = (Template(""),)
 
 
 def plan_of(
-    generator: GeneratorConfig, generate: GenerateConfig, labels: LabelSpace, train: ImageSet, data_seed: int
+    generator: GeneratorConfig, generate: GenerateConfig, labels: LabelSpace, real: ImageSet, data_seed: int
 ) -> Plan:
     """The plan of a recipe's sections: with prompts and with source images as far as the generator's mode reads them.
 
-    Source images are those of `train`, the real training split, and of no other. Raises UserError as `Plan` does.
+    Source images are those of `real`, the real images of the split that is generated, and of no other. Raises UserError
+    as `Plan` does.
     """
     return Plan(
         labels,
         generate.prompts if generator.reads_text else None,
         generate.per_class,
         data_seed,
-        sources=train if generator.reads_images else None,
+        sources=real if generator.reads_images else None,
+        split=generate.split,
     )
 
 
@@ -34,6 +36,7 @@ class Plan:
 
     Request i is number i // K of class i % K, K classes; its key is ``{class id}-{i // K:06d}`` and its seed a hash of
     (`data_seed`, key). So a plan of n a class holds the same requests as the first n of each class of a larger one.
+    In the keys of the `split` "val", ``-val`` follows the class id: it shares no key with "train", and so no seed.
     Templates are dealt to each class in an order of its own in which styles alternate. `prompts` None is a plan without
     text. Of `sources`, each request gets an image of its class: all of them in a shuffled order before any comes again,
     then in another order.
@@ -46,6 +49,7 @@ class Plan:
         per_class: int,
         data_seed: int,
         sources: ImageSet | None = None,
+        split: str = "train",
     ) -> None:
         """Raises UserError: `per_class` not positive, templates not usable, a class without an image in `sources`."""
         if per_class < 1:
@@ -53,6 +57,7 @@ class Plan:
         self.labels = labels
         self.per_class = per_class
         self.data_seed = data_seed
+        self._middle = "-" if split == "train" else f"-{split}-"
         self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
         self._hands = [deal(t, data_seed, c.id) for t, c in zip(self._templates, labels.classes, strict=True)]
@@ -73,7 +78,7 @@ class Plan:
         wanted = self.labels.classes[label]
         hand = self._hands[label]
         template = hand[number % len(hand)]
-        key = f"{wanted.id}-{number:06d}"
+        key = f"{wanted.id}{self._middle}{number:06d}"
         return Request(
             key=key,
             label=label,
@@ -95,8 +100,9 @@ class Plan:
         classes = [(c.id, c.prompt) for c in self.labels.classes]
         same = len(set(self._templates)) == 1
         templates = self._templates[0] if same else self._templates
-        sources = [] if self._sources is None else [self._sources.fingerprint]
-        return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *sources))
+        more = [] if self._sources is None else [self._sources.fingerprint]
+        more += [] if self._middle == "-" else [self._middle]
+        return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
 
     def shards(self, shard_size: int) -> list[range]:
         """The indices of each shard: `shard_size` requests, fewer in the last."""
