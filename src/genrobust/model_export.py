@@ -1,0 +1,174 @@
+"""The command export-model: a checkpoint in the forms that the field uses, checked against it before it is written."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save
+
+from genrobust import __version__
+from genrobust.architectures import has_fixed_size, timm_name
+from genrobust.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers import FOLDER, TIMM_CONFIG, open_classifier
+from genrobust.errors import GenrobustError, MissingPackage, UserError
+from genrobust.files import LOCK, write_files
+from genrobust.model_card import measured, model_card
+from genrobust.models import Classifier, load_checkpoint
+from genrobust.naming import readable_names
+from genrobust.onnx_files import CONFIG, LABELS
+from genrobust.preparing import prepare
+
+README, ONNX_FILE = "README.md", "model.onnx"
+AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
+_OURS = {README, TIMM_CONFIG, WEIGHTS, ONNX_FILE}
+
+
+def export_model(
+    checkpoint: Path,
+    to: str,
+    out: Path,
+    report: Path | None = None,
+    arm: str | None = None,
+    licence: str = "other",
+    overwrite: bool = False,
+) -> dict[str, Path]:
+    """Write the classifier in `checkpoint` into `out`, with a model card; returns the files by name.
+
+    `to` is "timm", a folder that ``timm.create_model("local-dir:OUT", pretrained=True)`` loads, or "onnx", a file that
+    takes bytes and normalizes them itself. `report` is the results.json of the study that it was trained in, whose
+    figures the card then gives; `arm` says which of the study's it is where the checkpoint does not. `licence` is that
+    of the weights, an id of the hub's.
+
+    What is written is loaded first and must give the checkpoint's logits. A folder that is not empty is refused, unless
+    it holds nothing but an export and `overwrite` is set.
+
+    Raises UserError for what cannot be exported or matched, and GenrobustError where the logits differ.
+    """
+    if to not in _FORMATS:
+        raise UserError(f"--to {to}: a classifier is exported to {' or '.join(_FORMATS)}")
+    info = read_checkpoint_info(checkpoint)
+    if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
+        raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
+    figures = None if report is None else measured(report, info, arm)
+    _refuse_what_is_there(out, overwrite)
+    model, _ = load_checkpoint(checkpoint)
+    contents = _FORMATS[to](model, info)
+    _check(contents, model, info)
+    card = model_card(out.resolve().name, to, info, figures, licence)
+    for name in _OURS - contents.keys():
+        (out / name).unlink(missing_ok=True)  # of an export to another form, which would not be this classifier
+    return write_files({**contents, README: card}, out)
+
+
+def _refuse_what_is_there(out: Path, overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder with --out")
+    found = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
+    if foreign := sorted(found - _OURS):
+        raise UserError(f"{out} holds {foreign[0]}, which is no part of an export: name another folder with --out")
+    if found and not overwrite:
+        raise UserError(f"{out} holds an export: name another folder with --out, or replace it with --overwrite")
+
+
+# ------------------------------------------------------------------------------------------ the two forms
+
+
+def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
+    network: Any = model.network  # torch types every attribute as a tensor or a module
+    known, fixed = network.pretrained_cfg, has_fixed_size(info.architecture)
+    config = {
+        "architecture": timm_name(info.architecture).partition(".")[0],  # a tag would name other weights
+        "num_classes": len(info.classes),
+        "num_features": network.num_features,
+        "label_names": list(info.classes),
+        "label_descriptions": readable_names(info.classes),
+        "model_args": {**info.model_kwargs, **({"img_size": info.image_size} if fixed else {})},
+        "pretrained_cfg": {
+            **_preparation(model, info),
+            "fixed_input_size": fixed,
+            "num_classes": len(info.classes),
+            "first_conv": known["first_conv"],
+            "classifier": known["classifier"],
+        },
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    return {TIMM_CONFIG: text.encode(), WEIGHTS: save(tensors, {"format": "pt"})}
+
+
+def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
+    """What makes timm prepare an image as `prepare` does, in its own words."""
+    mean, std = ([float(str(v)) for v in of.flatten().numpy()] for of in (model.mean, model.std))  # as they were set
+    size = [3, info.image_size, info.image_size]
+    how = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
+    return {"input_size": size, **how, "mean": mean, "std": std}
+
+
+def _as_onnx(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  torch's exporter is written in it
+    except ImportError as error:
+        raise MissingPackage(str(error.name), "onnx", "an ONNX export") from None
+    del onnxruntime  # it checks the file
+    example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
+        program = torch.onnx.export(
+            model.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]  # torch's annotations
+            (example,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    assert program is not None  # it is None with the old exporter alone
+    proto = program.model_proto
+    for part in (proto.graph, *proto.graph.node, *proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        del part.metadata_props[:]  # stack traces, with the paths of this machine
+    preparation = _preparation(model, info)
+    facts = {LABELS: list(info.classes), CONFIG: preparation, "label_descriptions": readable_names(info.classes)}
+    onnx.helper.set_model_props(proto, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})
+    proto.producer_name, proto.producer_version = "genrobust", __version__
+    onnx.checker.check_model(proto, full_check=True)
+    return {ONNX_FILE: proto.SerializeToString(deterministic=True)}
+
+
+_FORMATS: dict[str, Callable[[Classifier, CheckpointInfo], dict[str, bytes]]] = {"timm": _as_timm, "onnx": _as_onnx}
+
+
+# ------------------------------------------------------------------------------------------ whether they are the same
+
+
+def _check(contents: Mapping[str, bytes], model: Classifier, info: CheckpointInfo) -> None:
+    """Load the `contents` as a user would, and compare logits, classes and prepared images with the checkpoint's."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as place:
+        for name, content in contents.items():
+            (Path(place) / name).write_bytes(content)
+        onnx_file = Path(place) / ONNX_FILE
+        opened = open_classifier(str(onnx_file) if onnx_file.exists() else f"{FOLDER}{place}")
+        shape = (3, 3, info.image_size, info.image_size)
+        images = torch.from_numpy(random.integers(0, 256, shape, dtype=np.uint8))
+        with torch.inference_mode():
+            theirs, ours = opened.load(torch.device("cpu"))(images), model(images)
+    apart = float((theirs - ours).abs().max())
+    if not apart <= AGREE * max(1, float(ours.abs().max())):
+        raise GenrobustError(
+            f"the exported classifier differs from the checkpoint by {apart:.2g} in a logit: nothing was written"
+        )
+    wide = (info.image_size, 2 * info.image_size + 1, 3)
+    image = Image.fromarray(random.integers(0, 256, wide, dtype=np.uint8))
+    alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size))
+    if opened.classes != info.classes or not alike:
+        raise GenrobustError("the exported classifier prepares images or names classes otherwise: nothing was written")
