@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,11 +17,11 @@ from genrobust.export.parquet import features
 from genrobust.export.parts import DATA, TRAIN, Described
 from genrobust.export.sheet import shown_classes
 from genrobust.licences import Licence
+from genrobust.report.markdown import escaped, fenced
 from genrobust.report.wording import EN_DASH, count
 
 TEMPLATES = 20  # that are listed
 OTHER = "other"  # the hub's word for a licence that is none of its list
-_SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 _MEANING = {
     "key": "its name, unique in its part",
     "label": "its class as a number",
@@ -263,10 +262,8 @@ def _settings(manifests: Sequence[dict[str, Any]]) -> Any:
 
 
 def _escaped(value: Any) -> str:
-    return value if isinstance(value, _Raw) else _SPECIAL.sub(r"\\\1", " ".join(str(value).split()))
+    return value if isinstance(value, _Raw) else escaped(str(value))
 
 
 def _fenced(code: str, language: str) -> _Raw:
-    ticks = max((len(run) for run in re.findall(r"`+", code)), default=0)
-    fence = "`" * max(3, ticks + 1)
-    return _Raw(f"{fence}{language}\n{code.rstrip()}\n{fence}")
+    return _Raw(fenced(code, language))
