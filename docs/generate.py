@@ -1,0 +1,270 @@
+"""Writes the two reference pages from the code: every key of a recipe, and every command with its options.
+
+    python docs/generate.py
+
+Run it after a change to either; tests/docs/test_reference.py fails until then. The words for a key are the docstring of
+its section and the comment beside it in genrobust's source, so there is one place to write them.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import sys
+import tokenize
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from genrobust import sweep
+from genrobust.cli import app, classifiers, release, studies, tools, trials
+from genrobust.config import Section
+from genrobust.recipe import Recipe
+
+HERE = Path(__file__).parent / "reference"
+MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"
+GROUPS = (studies, tools, trials, release, classifiers)  # the modules of the commands, in the order of the page
+KEYS = '<div class="keys" markdown>\n\n{}\n\n</div>'  # as docs/style.css wants a reference table, for narrow screens
+SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
+
+
+def main() -> None:
+    """Write the pages."""
+    HERE.mkdir(exist_ok=True)
+    for name, make in PAGES.items():
+        (HERE / name).write_text(make(), encoding="utf-8")
+
+
+# ------------------------------------------------------------------------------------------------ recipe
+
+
+def recipe_reference() -> str:
+    """Every section of a recipe with all its keys, as Markdown."""
+    found = dict(sections(Recipe))
+    anchors = {section.__name__: key.replace(".", "").lower() for section, key in found.items()}
+    parts = [
+        MADE_BY,
+        "# Recipe reference",
+        "A recipe is one YAML file. All its keys are on this page; an unknown one is refused, with the nearest known. "
+        "`genrobust show RECIPE` prints a recipe with every value filled in. `--set KEY=VALUE` overrides a key by its "
+        "path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`: `NAME` in a path below stands for a "
+        "name of your own, `N` for a place in a list, from 0. [How to write a recipe](../recipes.md) explains what "
+        "they are for.",
+    ]
+    for section, key in found.items():
+        level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"
+        parts += [f"{level} {f'`{key}`' if key else 'The recipe itself'}"]
+        parts += [linked(words(section), anchors, section), table(section, anchors)]
+        if section is Recipe:
+            parts += ["### `sweep`", words(sweep)]
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Section], str]]:
+    """A section and those below it, in the order of their keys, each with its path in a recipe."""
+    yield section, key
+    hints = typing.get_type_hints(section, include_extras=True)
+    for name in section.model_fields:
+        for inner, below in nested(hints[name]):
+            yield from sections(inner, ".".join(filter(None, [key, name, below])))
+
+
+def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
+    """The sections in a type, with how a path goes on to them: by a name of the user's, or a place in a list."""
+    if isinstance(hint, type) and issubclass(hint, Section):
+        yield hint, ""
+    below = {dict: "NAME", tuple: "N"}.get(get_origin(hint), "")
+    for argument in get_args(hint):
+        yield from ((section, below) for section, _ in nested(argument))
+
+
+def table(section: type[Section], anchors: Mapping[str, str]) -> str:
+    """The keys of a section as a Markdown table."""
+    hints, notes = typing.get_type_hints(section, include_extras=True), comments(section)
+    rows = ["| key | value | default | notes |", "| --- | --- | --- | --- |"]
+    for name, field in section.model_fields.items():
+        cells = [f"`{name}`", takes(hints[name], anchors), default_of(field), in_yaml(notes.get(name, ""))]
+        rows.append("| " + " | ".join(cells) + " |")
+    return KEYS.format("\n".join(rows))
+
+
+def takes(hint: Any, anchors: Mapping[str, str]) -> str:
+    """What a key of this type takes, in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is type(None):
+        return "`null`"
+    if origin is Annotated:
+        bounds = [bound for field in arguments[1:] for bound in field.metadata]
+        return f"{takes(arguments[0], anchors)} {within(bounds)}"
+    if origin is Literal:
+        return either([f"`{value}`" for value in arguments])
+    if origin in (typing.Union, types.UnionType):
+        kinds = [part for argument in arguments for part in listed(argument, anchors)]
+        return either(kinds)
+    if origin is tuple:
+        return f"list of {plural(takes(arguments[0], anchors))}"
+    if origin is dict:
+        return "mapping" if arguments[1] is Any else f"mapping of names to {plural(takes(arguments[1], anchors))}"
+    if issubclass(hint, BaseModel):
+        return f"[section](#{anchors[hint.__name__]})"
+    return SCALARS[hint]
+
+
+def listed(hint: Any, anchors: Mapping[str, str]) -> list[str]:
+    """The alternatives of a type; those of a Literal one by one."""
+    return [f"`{value}`" for value in get_args(hint)] if get_origin(hint) is Literal else [takes(hint, anchors)]
+
+
+def either(kinds: list[str]) -> str:
+    """ "a", "a or b", "a, b or c"."""
+    return " or ".join([*([", ".join(kinds[:-1])] if kinds[:-1] else []), kinds[-1]])
+
+
+def plural(noun: str) -> str:
+    """ "texts", "[sections](#train)"."""
+    return noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s"
+
+
+def within(bounds: list[Any]) -> str:
+    """A range in words, from the bounds that pydantic keeps: "above 0", "from 0 to 1"."""
+    found = {side: getattr(b, side) for b in bounds for side in ("gt", "ge", "lt", "le") if hasattr(b, side)}
+    ways = {
+        ("gt",): "above {gt}",
+        ("ge",): "of {ge} or more",
+        ("gt", "le"): "above {gt} up to {le}",
+        ("gt", "lt"): "between {gt} and {lt}",
+        ("ge", "le"): "from {ge} to {le}",
+    }
+    return ways[tuple(found)].format(**found)
+
+
+def default_of(field: FieldInfo) -> str:
+    """A key's default as YAML has it; empty for a section, whose own keys have theirs."""
+    if field.is_required():
+        return "*required*"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, Section):
+        return ""
+    if value == "":
+        return '`""`'
+    return "`" + json.dumps(list(value) if isinstance(value, tuple) else value, default=str).replace('"', "") + "`"
+
+
+@cache
+def comments(section: type[Section]) -> dict[str, str]:
+    """The comment beside each key of a section in the source, those of the sections that it extends included."""
+    found: dict[str, str] = {}
+    for of in reversed(section.__mro__):
+        if not issubclass(of, Section):
+            continue
+        source = inspect.getsource(of)
+        tokens = tokenize.generate_tokens(StringIO(source).readline)
+        at = {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+        body = ast.parse(source).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for line in body.body:
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                beside = [at[n] for n in range(line.lineno, (line.end_lineno or line.lineno) + 1) if n in at]
+                found[line.target.id] = " ".join(comment.lstrip("# ") for comment in beside)
+    return found
+
+
+def words(of: Any) -> str:
+    """A docstring as Markdown."""
+    text = inspect.getdoc(of) or ""
+    return in_yaml(re.sub(r"::$", ":", text, flags=re.M))
+
+
+def in_yaml(text: str) -> str:
+    """`text` with None as YAML writes it."""
+    return re.sub(r"`?\bNone\b`?", "`null`", text)
+
+
+def linked(text: str, anchors: Mapping[str, str], here: type[Section]) -> str:
+    """`text` with the names of sections' classes as links to these."""
+
+    def link(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"[{name}](#{anchors[name]})" if name in anchors and name != here.__name__ else found[0]
+
+    return re.sub(r"`([A-Z]\w+)`", link, text)
+
+
+# ---------------------------------------------------------------------------------------------- commands
+
+
+def command_reference() -> str:
+    """Every command with its arguments and options, as Markdown."""
+    commands: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    parts = [
+        MADE_BY,
+        "# Command reference",
+        "`genrobust --help` lists the commands, `genrobust COMMAND --help` says what one takes. Exit code 0: done; 1: "
+        "a failure, or something found that should not be there; 2: a mistake in what was asked for; 130: interrupted. "
+        "`genrobust --debug COMMAND ...` shows the traceback of a failure.",
+    ]
+    for group in GROUPS:
+        title, _, rest = words(group).partition(":")
+        parts += [f"## {title.rstrip('.')}", *([sentence(rest)] if rest else [])]
+        for name in [name for name, made in commands.items() if made.callback.__module__ == group.__name__]:
+            parts += described(name, commands.pop(name))
+    assert not commands, f"GROUPS lacks the module of {', '.join(commands)}"
+    return "\n\n".join(parts) + "\n"
+
+
+def described(name: str, command: Any) -> list[str]:
+    """One command: its name, what it does, how it is called, and what it takes."""
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    required = [f"{p.opts[0]} {p.metavar}" for p in options if p.required]
+    places = [p.metavar if p.required else f"[{p.metavar}]" for p in arguments]
+    left = ["[OPTIONS]"] if len(options) > len(required) else []
+    usage = " ".join(["genrobust", name, *places, *required, *left])
+    rows = [f"| {shown(p)} | {p.help} | {standard(p)} |" for p in (*arguments, *options)]
+    heads = ["| | | default |", "| --- | --- | --- |"]
+    return [
+        f"### `{name}`",
+        inspect.getdoc(command.callback) or "",
+        f"```text\n{usage}\n```",
+        *([KEYS.format("\n".join(heads + rows))] if rows else []),
+    ]
+
+
+def shown(param: Any) -> str:
+    """An argument or option as it is typed."""
+    if param.param_type_name == "argument":
+        return f"`{param.metavar}`"
+    names = "/".join([*param.opts, *param.secondary_opts])
+    text = names if param.is_flag else f"{names} {param.metavar}"
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
+
+
+def standard(param: Any) -> str:
+    """What is taken where an argument or option is not given."""
+    if param.required:
+        return "*required*"
+    if param.default in (None, "") or param.default is False or callable(param.default):
+        return ""
+    return f"`{param.opts[0]}`" if param.default is True else f"`{param.default}`"
+
+
+def sentence(text: str) -> str:
+    """`text` with a capital to begin with."""
+    text = text.strip()
+    return text[:1].upper() + text[1:]
+
+
+PAGES: dict[str, Callable[[], str]] = {"recipe.md": recipe_reference, "commands.md": command_reference}
+
+if __name__ == "__main__":
+    sys.exit(main())

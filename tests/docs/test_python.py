@@ -1,0 +1,39 @@
+"""The Python in the documentation runs, and the public names are what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pages import DOCS, blocks
+
+import genrobust
+
+
+def test_public_names_are_there_and_no_others() -> None:
+    assert all(getattr(genrobust, name).__name__ == name for name in genrobust.__all__)
+    with pytest.raises(AttributeError, match="'genrobust' has no attribute 'nothing'"):
+        _ = genrobust.nothing
+
+
+def test_the_page_documents_all_public_names() -> None:
+    page = (DOCS / "python.md").read_text(encoding="utf-8")
+    assert {line.split("genrobust.")[1] for line in page.splitlines() if line.startswith("::: ")} == {
+        *genrobust.__all__
+    }
+
+
+@pytest.mark.slow
+def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    for code in blocks(DOCS / "python.md", "python"):
+        exec(code, scope)
+    told = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in told[:4]] == ["real", "generated", "real+generated", "real+retrieved"]
+    assert told[4] == "runs/pictograms/report.html"
+    assert told[5] == "100 (64, 64)"
+    assert re.fullmatch(r"runs/checkpoints/\w{12}/model\.safetensors", told[6])
+    assert told[7:] == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
+    assert all((tmp_path / told[line]).is_file() for line in (4, 6))

@@ -1,0 +1,59 @@
+"""The reference pages say what the code says, about all that it has."""
+
+from __future__ import annotations
+
+import re
+import runpy
+
+import pytest
+import typer
+from pages import DOCS
+
+from genrobust.cli import app
+from genrobust.recipe import Recipe
+
+REFERENCE = DOCS / "reference"
+GENERATE = runpy.run_path(str(DOCS / "generate.py"))
+
+
+@pytest.mark.parametrize("name", GENERATE["PAGES"])
+def test_the_page_is_what_the_code_says(name: str) -> None:
+    page = (REFERENCE / name).read_text(encoding="utf-8")
+    assert page == GENERATE["PAGES"][name](), f"docs/reference/{name} is not up to date: run python docs/generate.py"
+
+
+def test_every_key_of_a_recipe_is_there() -> None:
+    schema = Recipe.model_json_schema()
+    sections = [schema, *(section for section in schema["$defs"].values() if "properties" in section)]
+    wanted = sorted(key for section in sections for key in section["properties"])
+    page = (REFERENCE / "recipe.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `(\w+)` \|", page, flags=re.M)) == wanted
+
+
+def test_every_command_and_option_is_there() -> None:
+    page = (REFERENCE / "commands.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### `([\w-]+)`$", page, flags=re.M)[1:]
+    described = dict(zip(parts[::2], parts[1::2], strict=True))
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert described.keys() == commands.keys()
+    for name, command in commands.items():
+        options = {option for param in command.params for option in param.opts if option.startswith("--")}
+        assert set(re.findall(r"^\| (?:`|<code>)(--[\w-]+)", described[name], flags=re.M)) == options - {"--help"}
+
+
+@pytest.mark.parametrize(
+    ("section", "row"),
+    [
+        ("train", "| `learning_rate` | number above 0 | `0.002` |  |"),
+        ("train", "| `ema_decay` | number from 0 to 1 | `0.99` | 0 turns the weight average off |"),
+        ("train", "| `steps` | whole number above 0 or `null` | `600` | `null` where `epochs` says it |"),
+        ("data.shifts.NAME", "| `severity` | whole number from 1 to 5 or `null` | `null` |  |"),
+        ("datasets.NAME.filter", "| `drop` | number between 0 and 1 or `null` | `null` |  |"),
+        ("class_model", "| `steps` | whole number above 0 | `1200` |  |"),
+        ("arms.N", "| `mixture` | list of [sections](#armsnmixturen) | *required* |  |"),
+    ],
+)
+def test_a_key_is_told_with_type_range_default_and_comment(section: str, row: str) -> None:
+    page = (REFERENCE / "recipe.md").read_text(encoding="utf-8")
+    part = re.split(r"^##+ ", page.split(f"# `{section}`\n", 1)[1], maxsplit=1, flags=re.M)[0]
+    assert row in part.splitlines()
