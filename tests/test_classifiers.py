@@ -31,9 +31,9 @@ from genrobust.config import TrainConfig
 from genrobust.data import ArmRecord, BaselineModel, LabelSpace, Predictions, StudyData, Subset
 from genrobust.errors import GenrobustError, MissingPackage, UserError
 from genrobust.evaluate.predict import predict
-from genrobust.model_export import export_model
 from genrobust.models import create_classifier, load_checkpoint, save_checkpoint, stacked
 from genrobust.preparing import prepare
+from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
 from genrobust.report.wording import EN_DASH, number
 from genrobust.robustness.summary import summarize
@@ -298,7 +298,7 @@ def test_an_export_that_gives_other_logits_is_not_written(
 
         return save({**tensors, "fc.bias": tensors["fc.bias"] + 1e-3}, metadata)
 
-    monkeypatch.setattr("genrobust.model_export.save", spoilt)
+    monkeypatch.setattr("genrobust.release.model_export.save", spoilt)
     with pytest.raises(GenrobustError, match=r"differs from the checkpoint by 0\.001 in a logit"):
         export_model(checkpoint, "timm", tmp_path / "out")
     assert not (tmp_path / "out").exists()

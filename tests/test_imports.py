@@ -21,10 +21,10 @@ GROUND = {
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
 ABOVE = (
-    {"licences", "pages"},
-    {"audit_page", "baselines", "benchmark_page", "class_models", "doctor", "finetuning", "gallery", "naming"}
-    | {"dataset_card", "model_card", "named_tests", "published", "pushing", "qualities", "rates", "verifying"},
-    {"auditing", "er", "exporting", "model_export", "predicting", "timing"},
+    {"pages"},
+    {"baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "named_tests", "published", "qualities"}
+    | {"rates", "verifying"},
+    {"auditing", "er", "release", "timing"},
     {"generating"},
     {"study"},
     {"benchmark_models", "work"},

@@ -14,14 +14,14 @@ from genrobust.audit.agreement import confidence
 from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write_filter
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
-from genrobust.audit_page import write_page
 from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
 from genrobust.embedded import find_clip
 from genrobust.errors import UserError
 from genrobust.models import embed_images, load_checkpoint
-from genrobust.pages import plain
+from genrobust.pages.audit import write_page
+from genrobust.pages.frame import plain
 from genrobust.progress import progress_bar
 from genrobust.recipe import is_recipe, load_recipe
 from genrobust.sources.folders import FolderClasses, open_images, read_classes

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.benchmark_models import named_models, open_all
-from genrobust.benchmark_page import Benchmarked, write_page
 from genrobust.config import DataConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, Subset, digest, slug
 from genrobust.errors import UserError
 from genrobust.evaluate.existing import columns_of, predict_existing
 from genrobust.naming import readable_names
+from genrobust.pages.benchmark import Benchmarked, write_page
 from genrobust.recipe import is_recipe, load_recipe
 from genrobust.robustness.benchmark import Benchmark
 from genrobust.robustness.benchmark import benchmark as score

@@ -16,7 +16,7 @@ from typer.testing import Result
 
 from genrobust.data import Sample
 from genrobust.hashing import hash_folder
-from genrobust.licences import licences_of
+from genrobust.release.licences import licences_of
 
 Export = Callable[..., Result]
 

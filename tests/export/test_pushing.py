@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from genrobust import pushing
 from genrobust.cli import app
 from genrobust.errors import UserError
-from genrobust.pushing import File
+from genrobust.release.pushing import File
 
 
 @pytest.fixture

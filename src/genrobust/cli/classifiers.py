@@ -29,7 +29,7 @@ def export_model(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
 ) -> None:
     """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.model_export import export_model as run_export
+    from genrobust.release.model_export import export_model as run_export
 
     folder = out or Path(f"{checkpoint.resolve().name}-{to}")
     for path in run_export(checkpoint, to, folder, report, arm, licence, overwrite).values():
@@ -61,7 +61,7 @@ def predict(
 
     from genrobust.classifiers import open_classifier
     from genrobust.files import make_folder, replacing
-    from genrobust.predicting import predict_folder
+    from genrobust.release.predicting import predict_folder
 
     if out is not None and out.suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")

@@ -128,8 +128,8 @@ def audit(
     device: Device = None,
 ) -> None:
     """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
-    from genrobust.audit_page import verdict
     from genrobust.auditing import audit as run_audit
+    from genrobust.pages.audit import verdict
 
     done = run_audit(
         dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", say

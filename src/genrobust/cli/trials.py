@@ -44,8 +44,8 @@ def benchmark(
     device: Device = None,
 ) -> None:
     """Score existing classifiers on generated images and on real ones of the same classes."""
-    from genrobust.benchmark_page import verdict
     from genrobust.benchmarking import benchmark as run_benchmark
+    from genrobust.pages.benchmark import verdict
 
     made, files = run_benchmark(models, on, real, runs, out, device or "auto", say)
     out_console.print(_table(made.result.models, made.name, made.real_name))

@@ -16,7 +16,7 @@ from genrobust.export.imagefolder import METADATA
 from genrobust.export.parquet import features
 from genrobust.export.parts import DATA, TRAIN, Described
 from genrobust.export.sheet import shown_classes
-from genrobust.licences import Licence
+from genrobust.release.licences import Licence
 from genrobust.report.markdown import escaped, fenced
 from genrobust.report.wording import EN_DASH, count
 
@@ -89,7 +89,7 @@ class _Raw(str):
 def card(described: Described, facts: Facts, about: About) -> str:
     """The card as Markdown, with the header that Hugging Face reads. Names, prompts and paths are escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genrobust", "."),
+        loader=jinja2.PackageLoader("genrobust", "release"),
         undefined=jinja2.StrictUndefined,
         finalize=_escaped,
         trim_blocks=True,

@@ -15,7 +15,6 @@ import numpy as np
 from genrobust.audit.filtering import PATTERN, Filter, filters_of, kept_indices, read_filter
 from genrobust.audit.making import USED, making
 from genrobust.data import ClassLabel, LabelSpace, slug
-from genrobust.dataset_card import OTHER, About, AuditTold, card
 from genrobust.errors import UserError
 from genrobust.export.croissant import croissant
 from genrobust.export.facts import Facts, describe
@@ -25,10 +24,11 @@ from genrobust.export.parquet import write_parquet
 from genrobust.export.parts import CARD, CROISSANT, SHEET, TRAIN, VALIDATION, Described, Part, split
 from genrobust.export.sheet import contact_sheet
 from genrobust.export.tars import write_tars
-from genrobust.licences import Licence, licences_of
 from genrobust.naming import readable_names
-from genrobust.pages import figure, percent
+from genrobust.pages.frame import figure, percent
 from genrobust.progress import progress_bar
+from genrobust.release.dataset_card import OTHER, About, AuditTold, card
+from genrobust.release.licences import Licence, licences_of
 from genrobust.report.wording import count
 from genrobust.store import ShardDataset
 

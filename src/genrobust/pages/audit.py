@@ -17,7 +17,7 @@ from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import Audit, Judgement, Sets
 from genrobust.data import ImageSet
 from genrobust.files import write_files
-from genrobust.pages import Shown, contact_sheet, figure, percent, render, thumbnail
+from genrobust.pages.frame import Shown, contact_sheet, figure, percent, render, thumbnail
 from genrobust.report.wording import count
 
 PER_CLASS = 6  # images of each class on the contact sheet

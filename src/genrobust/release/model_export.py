@@ -20,11 +20,11 @@ from genrobust.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint_info
 from genrobust.classifiers import FOLDER, TIMM_CONFIG, open_classifier
 from genrobust.errors import GenrobustError, MissingPackage, UserError
 from genrobust.files import LOCK, write_files
-from genrobust.model_card import measured, model_card
 from genrobust.models import Classifier, load_checkpoint
 from genrobust.naming import readable_names
 from genrobust.onnx_files import CONFIG, LABELS
 from genrobust.preparing import prepare
+from genrobust.release.model_card import measured, model_card
 
 README, ONNX_FILE = "README.md", "model.onnx"
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below

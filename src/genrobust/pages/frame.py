@@ -61,7 +61,7 @@ def render(template: str, **values: Any) -> str:
     """
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("genrobust", "."), jinja2.PackageLoader("genrobust", "report")]
+            [jinja2.PackageLoader("genrobust", "pages"), jinja2.PackageLoader("genrobust", "report")]
         ),
         autoescape=True,
         undefined=jinja2.StrictUndefined,

@@ -14,7 +14,7 @@ from typing import Any
 from genrobust import __version__
 from genrobust.data import ImageSet, LabelSpace, Score
 from genrobust.files import write_files
-from genrobust.pages import Shown, contact_sheet, plain, render, thumbnail
+from genrobust.pages.frame import Shown, contact_sheet, plain, render, thumbnail
 from genrobust.report.figures import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
 from genrobust.robustness.benchmark import Benchmark, HardImage, ModelScores, Pair

@@ -1,0 +1,1 @@
+"""HTML pages beside the report of a study: an audit, a benchmark."""

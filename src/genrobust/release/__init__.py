@@ -1,0 +1,1 @@
+"""What leaves genrobust: generated datasets and classifiers in the forms of other programs, with their cards."""
