@@ -15,7 +15,7 @@ import pytest
 from made import exported
 from typer.testing import CliRunner, Result
 
-from genrobust import pushing
+from genrobust.release import pushing
 from genrobust.cli import app
 from genrobust.errors import UserError
 from genrobust.release.pushing import File
