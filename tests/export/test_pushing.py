@@ -15,9 +15,9 @@ import pytest
 from made import exported
 from typer.testing import CliRunner, Result
 
-from genrobust.release import pushing
 from genrobust.cli import app
 from genrobust.errors import UserError
+from genrobust.release import pushing
 from genrobust.release.pushing import File
 
 
