@@ -101,3 +101,21 @@ def test_the_terminal_table_fits_80_columns_and_shows_markup_as_it_is(summary):
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
     assert "[red]mix[/red]" in shown
     assert "pixel †" in shown and "+10.5 to +14.5" in shown and "3 seeds" in shown
+
+
+def test_many_arms_are_rows_of_the_terminal_table(summary):
+    copies = {f"arm {i}": "real+generated" for i in range(5)}
+    first = {**dict(zip(summary.arms, summary.arms, strict=True)), **copies}
+    many = replace(
+        summary,
+        arms=tuple(first),
+        arm_top1={(a, t): summary.arm_top1[of, t] for a, of in first.items() for t in summary.protocols},
+        mean_top1={a: summary.mean_top1[of] for a, of in first.items()},
+        mean_er={a: summary.mean_er[of] for a, of in first.items()},
+        differences=tuple(replace(d, arm=a) for a, of in first.items() for d in summary.differences if d.arm == of),
+    )
+    console = Console(width=110, file=io.StringIO())
+    console.print(final_table(many))
+    rows = [line for line in console.file.getvalue().splitlines() if line.startswith("│ arm ")]
+    assert len(rows) == 5
+    assert all("52.5" in row and "+12.5 (+10.5 to +14.5)" in row and "+10.5 (+8.5 to +12.5)" in row for row in rows)
