@@ -131,7 +131,9 @@ def either(kinds: list[str]) -> str:
 
 
 def plural(noun: str) -> str:
-    """ "texts", "[sections](#train)"."""
+    """ "texts", "[sections](#train)"; what is quoted stays as it is."""
+    if noun.endswith("`"):
+        return noun
     return noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s"
 
 

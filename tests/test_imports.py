@@ -17,14 +17,14 @@ ROOT = Path(genrobust.__file__).parent
 GROUND = {
     *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
     *("architectures", "models", "checkpoints", "preparing", "clip", "files", "devices", "scales", "progress", "sweep"),
-    *("classifiers", "onnx_files"),
+    *("classifiers", "matching", "onnx_files"),
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
 ABOVE = (
     {"pages"},
     {"baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "named_tests", "published", "qualities"}
     | {"rates", "verifying"},
-    {"auditing", "er", "release", "timing"},
+    {"auditing", "er", "release", "timing", "tracking"},
     {"generating"},
     {"study"},
     {"benchmark_models", "work"},

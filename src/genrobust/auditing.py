@@ -14,12 +14,14 @@ from genrobust.audit.agreement import confidence
 from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write_filter
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
+from genrobust.classifiers import open_classifier
 from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
 from genrobust.embedded import find_clip
 from genrobust.errors import UserError
-from genrobust.models import embed_images, load_checkpoint
+from genrobust.matching import Prepared, columns_of
+from genrobust.models import predict_logits
 from genrobust.pages.audit import write_page
 from genrobust.pages.frame import plain
 from genrobust.progress import progress_bar
@@ -46,7 +48,7 @@ def audit(
     against: str | None = None,
     tests: Sequence[str] = (),
     wild: str | None = None,
-    classifier: Path | None = None,
+    classifier: str | None = None,
     clip: str | Path | None = None,
     allow_leaks: Sequence[str] = (),
     out: Path | None = None,
@@ -56,17 +58,19 @@ def audit(
     """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
 
     `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
-    test sets along. `tests` are ``NAME=DIR``. `clip` is a folder, or "pictograms" for the embedded one. Writes
-    audit.html and audit.json into `out`, by default ``audit-<name>`` beside the dataset. Raises UserError for what
-    cannot be opened, for an `out` inside the dataset, and for a name in `allow_leaks` that is no test set.
+    test sets along. `tests` are ``NAME=DIR``. `classifier` is what `open_classifier` opens, `clip` a folder, or
+    "pictograms" for the embedded one. Writes audit.html and audit.json into `out`, by default ``audit-<name>`` beside
+    the dataset. Raises UserError for what cannot be opened, for an `out` inside the dataset, for a classifier that does
+    not know one of the classes, and for a name in `allow_leaks` that is no test set.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
+    opened = None if classifier is None else open_classifier(classifier)
     sets = open_sets(dataset, against, tests, wild)
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    found = measure(sets, Models(classifier, judge, resolve_device(device)), say)
+    found = measure(sets, Models(opened, judge, resolve_device(device)), say)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
@@ -76,7 +80,7 @@ def audit(
 def filter_dataset(
     dataset: Path,
     by: str,
-    model: str | Path,
+    model: str,
     drop: float | None = None,
     threshold: float | None = None,
     against: str | None = None,
@@ -84,18 +88,19 @@ def filter_dataset(
 ) -> Filter:
     """Leave out the images of `dataset` that `model` finds least like their label; the list lies beside the shards.
 
-    `by` is "clip" (the cosine of image and class) or "classifier" (the probability that it gives to the label). Either
-    `drop`, the share of each class that goes, or `threshold`, the lowest score that stays. `against` gives the class
-    names, as for `audit`. Raises UserError for anything else, where there is no generated dataset, and where all images
-    would go.
+    `by` is "clip" (the cosine of image and class) or "classifier" (the probability that it gives to the label, among
+    the classes of the dataset); `model` is as in `audit`. Either `drop`, the share of each class that goes, or
+    `threshold`, the lowest score that stays. `against` gives the class names, as for `audit`. Raises UserError for
+    anything else, where there is no generated dataset, for a class that the classifier does not know, and where all
+    images would go.
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
     if by not in _SCORES:
         raise UserError(f"--by {by}: filter by {' or by '.join(_SCORES)}")
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    folder = find_clip(model) if by == "clip" else Path(model)
-    return _filter(dataset, open_sets(str(dataset), against), by, folder, drop, threshold, device)
+    word = str(find_clip(model)) if by == "clip" else model
+    return _filter(dataset, open_sets(str(dataset), against), by, word, drop, threshold, device)
 
 
 def filter_shards(
@@ -107,14 +112,14 @@ def filter_shards(
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = Sets(opened, labels, None, {}, None, prompts, templates)
-    return _filter(dataset, sets, rule.by, model, rule.drop, rule.threshold, device, path)
+    return _filter(dataset, sets, rule.by, str(model), rule.drop, rule.threshold, device, path)
 
 
 def _filter(
     dataset: Path,
     sets: Sets,
     by: str,
-    model: Path,
+    model: str,
     drop: float | None,
     threshold: float | None,
     device: str,
@@ -130,27 +135,26 @@ def _filter(
     return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
 
 
-def _clip_scores(sets: Sets, folder: Path, device: str) -> tuple[str, np.ndarray]:
+def _clip_scores(sets: Sets, folder: str, device: str) -> tuple[str, np.ndarray]:
     from genrobust import clip as clips
 
-    clip = clips.load_clip(folder, resolve_device(device))
+    clip = clips.load_clip(Path(folder), resolve_device(device))
     classes = clips.embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
     with progress_bar("CLIP", len(sets.dataset)) as bar:
         images = clips.embed_images(clip, sets.dataset, 256, bar.advance)
     return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
 
 
-def _confidences(sets: Sets, folder: Path, device: str) -> tuple[str, np.ndarray]:
-    where = resolve_device(device)
-    model, info = load_checkpoint(folder, where)
-    if info.classes != sets.labels.ids:
-        raise UserError(f"the classifier {folder} knows other classes than {sets.dataset.name}, or in another order")
-    with progress_bar("classifier", len(sets.dataset)) as bar:
-        _, logits = embed_images(model, sets.dataset, info.image_size, 256, where, bar.advance)
-    return "classifier's confidence", confidence(logits, sets.dataset.labels)
+def _confidences(sets: Sets, word: str, device: str) -> tuple[str, np.ndarray]:
+    where, model = resolve_device(device), open_classifier(word)
+    columns = columns_of(model.place, model.classes, sets.labels)
+    images, network = Prepared(sets.dataset, model), model.load(where)
+    with progress_bar("classifier", len(images)) as bar:
+        logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
+    return "classifier's confidence", confidence(logits[:, columns], images.labels)
 
 
-_SCORES: dict[str, Callable[[Sets, Path, str], tuple[str, np.ndarray]]] = {
+_SCORES: dict[str, Callable[[Sets, str, str], tuple[str, np.ndarray]]] = {
     "clip": _clip_scores,
     "classifier": _confidences,
 }

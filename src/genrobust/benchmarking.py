@@ -13,7 +13,8 @@ from genrobust.benchmark_models import named_models, open_all
 from genrobust.config import DataConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, Subset, digest, slug
 from genrobust.errors import UserError
-from genrobust.evaluate.existing import columns_of, predict_existing
+from genrobust.evaluate.existing import predict_existing
+from genrobust.matching import columns_of
 from genrobust.naming import readable_names
 from genrobust.pages.benchmark import Benchmarked, write_page
 from genrobust.recipe import is_recipe, load_recipe
@@ -73,7 +74,7 @@ def benchmark(
     sets, labels, left_out = _matched(generated, beside)
     opened = open_all(named)
     for model in [model for of_name in opened.values() for model in of_name]:
-        columns_of(model, labels)
+        columns_of(model.place, model.classes, labels)
     answers, kept = {}, folder / "predictions"
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))

@@ -49,6 +49,11 @@ class Classifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.network(self._normalized(images))
 
+    @property
+    def has_features(self) -> bool:
+        """Whether `embed` can tell features: timm's networks have the two halves that it takes, torchvision's not."""
+        return hasattr(self.network, "forward_features") and hasattr(self.network, "forward_head")
+
     def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """The features before the last layer, [B, D], and the logits, [B, K]."""
         network: Any = self.network  # torch types every attribute as a tensor or a module

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -44,6 +44,9 @@ class Recipe(Section):
 
     A recipe file may hold two keys more: `quick`, a mapping of dotted keys to values that ``--quick`` sets, and
     `sweep`, from which further arms and datasets are made (see `sweep.py`) after ``--quick`` and ``--set``.
+
+    `track` names what shows the curves of the trainings as they run, and then scores and pictures: TensorBoard, from
+    files beside the report, or Weights & Biases, which sends them to its server unless its own settings say offline.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Recipe(Section):
     robustness: RobustnessConfig = RobustnessConfig()
     quality: QualityConfig | None = None
     claims: tuple[ClaimConfig, ...] = ()
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Recipe:

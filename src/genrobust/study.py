@@ -38,6 +38,7 @@ from genrobust.rates import measured_rate, of_classifier, of_zero_shot
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.robustness.imagenet_lines import SOURCE as PUBLISHED
 from genrobust.timing import StageTimes
+from genrobust.tracking import Tracking
 
 if TYPE_CHECKING:
     from genrobust.evaluate.saved import SavedPredictions
@@ -62,6 +63,11 @@ class Study:
         self._no_line: list[str] = []  # why shifts have none
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
+        self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, self._recipe_yaml)
+
+    @property
+    def _recipe_yaml(self) -> str:
+        return yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     # ------------------------------------------------------------------------------------------- inputs
 
@@ -173,7 +179,8 @@ class Study:
         mixture = self.mixture(parts, train)
         recipe = self.recipe
         folder, steps = self.checkpoint_folder(mixture, train, seed), train.steps_for(len(mixture))
-        with self._times.timed("train", "training images", of_classifier(train, self.device)) as stage:
+        timed = self._times.timed("train", "training images", of_classifier(train, self.device))
+        with timed as stage, self._tracking.training(what, folder) as watch:
             if not is_checkpoint(folder):
                 from genrobust.train.loop import STATE
                 from genrobust.train.loop import train as train_classifier
@@ -190,6 +197,7 @@ class Study:
                     folder,
                     device=recipe.device,
                     threads=recipe.threads,
+                    watch=watch,
                 )
         return folder
 
@@ -378,7 +386,7 @@ class Study:
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
             command=self.command,
-            recipe_yaml=yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+            recipe_yaml=self._recipe_yaml,
             date=datetime.date.today().isoformat(),
             summary=summary,
             arms=tuple(self._arm_record(arm) for arm in self.recipe.arms),
@@ -392,6 +400,7 @@ class Study:
             kinds={name: shift.kind for name, shift in self.recipe.data.shifts.items()},
             qualities=qualities,
         )
+        self._tracking.outcome(record)
         return summary, write_report(record, self.out / self.recipe.name)
 
     def _pictured(self) -> list[str]:

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torchvision
 from PIL import Image, ImageOps
 from typer.testing import CliRunner, Result
 
 from genrobust.audit.filtering import filters_of
 from genrobust.auditing import open_sets
 from genrobust.cli import app
-from genrobust.data import StudyData
-from genrobust.models import embed_images, load_checkpoint, predict_logits
+from genrobust.data import LabelSpace, StudyData
+from genrobust.models import Classifier, embed_images, load_checkpoint, predict_logits
+from genrobust.release.model_export import export_model
 from genrobust.store import ShardDataset
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
@@ -74,7 +77,7 @@ def test_an_audit_without_models_measures_what_pixels_tell(photos: Path) -> None
     assert facts["judgements"] == []
     told = " ".join(facts["left_out"])
     assert "--clip FOLDER" in told
-    assert "--classifier FOLDER" in told
+    assert "--classifier MODEL" in told
     assert told in " ".join(done.output.split())
     assert {p: p.read_bytes() for p in (photos / "made").rglob("*") if p.is_file()} == before
 
@@ -146,6 +149,65 @@ def test_models_judge_labels(
     assert made["reasons"] == {"blank after 2 redraws": 1}
 
 
+@pytest.fixture
+def forms(icons: StudyData, save_classifier: Callable[..., Path], tmp_path: Path) -> dict[str, Path]:
+    """One classifier of all classes, in another order than theirs, in three forms."""
+    known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
+    for form in ("timm", "onnx"):
+        export_model(known, form, tmp_path / form)
+    return {"checkpoint": known, "timm": tmp_path / "timm", "onnx": tmp_path / "onnx" / "model.onnx"}
+
+
+def test_a_classifier_of_more_classes_in_any_form_judges_alike(
+    photos: Path, write_shards: Callable[..., Path], icons: StudyData, forms: dict[str, Path]
+) -> None:
+    """By the logits of the dataset's classes alone; an ONNX file has no features, which is said."""
+    ids = sorted(FOLDERS.values())
+    by_class = [sorted((photos / "made" / folder).iterdir()) for folder in sorted(FOLDERS, key=FOLDERS.__getitem__)]
+    shown = [Image.open(path) for paths in zip(*by_class, strict=True) for path in paths]
+    shards = write_shards(photos / "shards", shown, ids)
+    dataset = ShardDataset(shards)
+    model, info = load_checkpoint(forms["checkpoint"])
+    logits = predict_logits(model, dataset, info.image_size, 4, "cpu")[:, [info.classes.index(id) for id in ids]]
+    odds = np.exp(logits.astype(np.float64))
+    trust = (odds / odds.sum(1, keepdims=True))[np.arange(18), dataset.labels]
+    of_class = (np.flatnonzero(dataset.labels == label) for label in range(3))
+    least = {dataset.keys[i] for here in of_class for i in here[np.argsort(trust[here])[:2]]}
+    for form, word in forms.items():
+        done = genrobust("audit", shards, "--classifier", word, "--device", "cpu", "--out", photos / form)
+        assert done.exit_code == 0, done.output
+        facts = read(photos / form)
+        share = facts["judgements"][0]["agreement"]["share"]
+        assert share == pytest.approx((logits.argmax(1) == dataset.labels).mean()), form
+        spaces = [space["name"] for space in facts["spaces"]][1:]
+        assert spaces == ([] if form == "onnx" else ["classifier features"])
+        assert any("gives answers and no features" in told for told in facts["left_out"]) == (form == "onnx")
+        done = genrobust(
+            "filter", shards, "--by", "classifier", "--classifier", word, "--drop", 0.34, "--device", "cpu"
+        )
+        assert done.exit_code == 0, done.output
+        (found,) = filters_of(shards)
+        assert found.rejected.keys() == least, form
+        found.path.unlink()
+
+
+def test_a_class_that_the_classifier_does_not_know_is_named(
+    photos: Path, write_shards: Callable[..., Path], icons: StudyData, save_classifier: Callable[..., Path]
+) -> None:
+    labels = LabelSpace(tuple(c for c in icons.labels.classes if c.id in ("camera", "tree")))
+    shards = write_shards(photos / "shards", [icons.train.image(i) for i in range(6)], sorted(FOLDERS.values()))
+    for words in (["audit", shards], ["filter", shards, "--by", "classifier", "--drop", 0.34]):
+        done = genrobust(*words, "--classifier", save_classifier(labels), "--device", "cpu")
+        assert done.exit_code == 2
+        assert "does not know 1 of the 3 classes of this data: envelope. Its own are" in " ".join(done.stderr.split())
+
+
+def test_torchvisions_networks_have_no_features() -> None:
+    networks = {"timm": timm.create_model("test_resnet"), "torchvision": torchvision.models.squeezenet1_1()}
+    found = {name: Classifier(network, (0.5,) * 3, (0.5,) * 3).has_features for name, network in networks.items()}
+    assert found == {"timm": True, "torchvision": False}
+
+
 def test_a_classifiers_features_lead_to_its_logits(save_classifier: Callable[..., Path], icons: StudyData) -> None:
     model, info = load_checkpoint(save_classifier(icons.labels))
     features, logits = embed_images(model, icons.val, info.image_size, 50, "cpu")
@@ -196,7 +258,9 @@ def test_a_filter_leaves_out_the_lowest_of_each_class(
         (["audit", "{}/made", "--test", "nonsense"], "write NAME=DIR"),
         (["audit", "{}/made", "--train-of-generator", "none"], "cannot read the folder none"),
         (["audit", "{}/made", "--clip", "{}/real"], "is no CLIP folder: config.json is missing"),
-        (["audit", "{}/made", "--classifier", "{}/real"], "no finished checkpoint"),
+        (["audit", "{}/made", "--classifier", "{}/real"], "holds no classifier: neither a finished checkpoint nor"),
+        (["audit", "{}/made", "--classifier", "resnet18dd"], "no classifier 'resnet18dd'"),
+        (["audit", "{}/made", "--classifier", "resnet18d"], "does not know 3 of the 3 classes of this data"),
         (["audit", "{}/made", "--device", "abacus"], "no device 'abacus'"),
         (["filter", "{}/made", "--by", "clip", "--clip", "x", "--drop", "0.1"], "holds no generated dataset"),
         (["filter", "{}/made", "--by", "clip", "--drop", "0.1"], "--clip FOLDER"),

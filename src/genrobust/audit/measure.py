@@ -17,11 +17,12 @@ from genrobust.audit.filtering import Filter, filters_of
 from genrobust.audit.making import USED, Making, making
 from genrobust.audit.pixels import PixelStatistics
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
+from genrobust.classifiers import OpenClassifier
 from genrobust.clip import Clip, embed_classes, embed_texts, load_clip
 from genrobust.clip import embed_images as clip_embeddings
 from genrobust.data import ImageSet, LabelSpace
-from genrobust.errors import UserError
-from genrobust.models import embed_images, load_checkpoint
+from genrobust.matching import Prepared, columns_of
+from genrobust.models import Classifier, embed_images, predict_logits
 from genrobust.progress import progress_bar
 from genrobust.store import ShardDataset
 
@@ -46,9 +47,9 @@ class Sets:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What images are shown to: the folders of a classifier trained on real images and of a CLIP, or None."""
+    """What images are shown to: a classifier trained on real images and the folder of a CLIP, or None."""
 
-    classifier: Path | None
+    classifier: OpenClassifier | None
     clip: Path | None
     device: torch.device
     batch_size: int = 256
@@ -137,8 +138,11 @@ class Audit:
 def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line: None) -> Audit:
     """Audit `sets.dataset`. Each image is read once, of the dataset and the real images once more for each model.
 
-    Raises UserError for an empty set, an image that cannot be read, and a classifier of other classes.
+    Raises UserError for an empty set, an image that cannot be read, and a classifier that lacks one of the classes.
     """
+    judge, columns = models.classifier, []
+    if judge is not None:
+        columns = columns_of(judge.place, judge.classes, sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
     scans = [_scanned(images, size) for images in shown]
@@ -146,12 +150,13 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     real = scans[1] if sets.real is not None else None
     wild, remembered = _memory(sets.wild, mine, size)
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
-    judgements, score = [], None
-    if models.classifier is not None:
-        say(f"showing the images to the classifier in {models.classifier}")
-        space, judgement = _by_classifier(models.classifier, sets, shown, models)
-        spaces.append(space)
-        judgements.append(judgement)
+    judgements, score, featureless = [], None, False
+    if judge is not None:
+        say(f"showing the images to the classifier {judge.place}")
+        features, logits = _by_classifier(judge, shown, models)
+        spaces += [_space("classifier features", sets, features)] if features else []
+        featureless = not features
+        judgements.append(_judgement("the classifier", logits[:, columns], sets.dataset, None))
     if models.clip is not None:
         say(f"showing the images to the CLIP in {models.clip}")
         space, judgement, score = _by_clip(models.clip, sets, shown, models)
@@ -173,11 +178,11 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
         spaces=tuple(spaces),
         judgements=tuple(judgements),
         clip_score=score,
-        left_out=tuple(_left_out(sets, models)),
+        left_out=tuple(_left_out(sets, models, featureless)),
     )
 
 
-def _left_out(sets: Sets, models: Models) -> Sequence[str]:
+def _left_out(sets: Sets, models: Models, featureless: bool) -> Sequence[str]:
     """What was not measured, each with how to have it."""
     lacking = [
         (sets.real is None, "Nothing was compared with real images: give them with --against DIR or RECIPE."),
@@ -188,7 +193,12 @@ def _left_out(sets: Sets, models: Models) -> Sequence[str]:
         ),
         (
             models.classifier is None,
-            "No classifier looked at the images: give one that was trained on real images with --classifier FOLDER.",
+            "No classifier looked at the images: give one that was trained on real images with --classifier MODEL.",
+        ),
+        (
+            featureless,
+            "The classifier gives answers and no features, so nothing was measured among its features: for that, give "
+            "a checkpoint or a model of timm's.",
         ),
         (models.clip is None, "No CLIP score and no zero-shot labels: give a CLIP with --clip FOLDER."),
     ]
@@ -223,21 +233,21 @@ def _memory(wild: ImageSet | None, mine: Scan, size: int) -> tuple[Duplicates | 
 # ------------------------------------------------------------------------------------------ models
 
 
-def _by_classifier(folder: Path, sets: Sets, shown: Sequence[ImageSet], models: Models) -> tuple[Space, Judgement]:
-    classifier, info = load_checkpoint(folder, models.device)
-    if info.classes != sets.labels.ids:
-        raise UserError(
-            f"the classifier {folder} knows {len(info.classes)} classes, which are not the {len(sets.labels)} of this "
-            "data in this order: give one that was trained on this data"
-        )
+def _by_classifier(
+    judge: OpenClassifier, shown: Sequence[ImageSet], models: Models
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
+    network, sets = judge.load(models.device), [Prepared(images, judge) for images in shown]
+    if not (isinstance(network, Classifier) and network.has_features):
+        with progress_bar(f"classifier, {sets[0].name}", len(sets[0])) as bar:
+            how = (judge.image_size, models.batch_size, models.device, bar.advance)
+            return [], predict_logits(network, sets[0], *how)
     found = []
-    for images in shown:
+    for images in sets:
         with progress_bar(f"classifier, {images.name}", len(images)) as bar:
-            found.append(
-                embed_images(classifier, images, info.image_size, models.batch_size, models.device, bar.advance)
-            )
-    space = _space("classifier features", sets, [features for features, _ in found])
-    return space, _judgement("the classifier", found[0][1], sets.dataset, None)
+            how = (judge.image_size, models.batch_size, models.device, bar.advance)
+            found.append(embed_images(network, images, *how))
+    return [features for features, _ in found], found[0][1]
 
 
 def _by_clip(folder: Path, sets: Sets, shown: Sequence[ImageSet], models: Models) -> tuple[Space, Judgement, ClipScore]:

@@ -17,8 +17,14 @@ ClipFolder = Annotated[
     str | None,
     typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it; pictograms: the embedded one."),
 ]
-ClassifierFolder = Annotated[
-    Path | None, typer.Option("--classifier", metavar="FOLDER", help="A classifier trained on real images.")
+ClassifierWord = Annotated[
+    str | None,
+    typer.Option(
+        "--classifier",
+        metavar="MODEL",
+        help="A classifier trained on real images: a checkpoint or timm folder, a timm name, hf-hub:NAME, "
+        "ARCHITECTURE@FILE, or an .onnx file.",
+    ),
 ]
 Against = Annotated[
     str | None, typer.Option("--against", metavar="DIR|RECIPE", help="The real images; a recipe brings its test sets.")
@@ -116,7 +122,7 @@ def audit(
         str | None,
         typer.Option("--train-of-generator", metavar="DIR|RECIPE", help="What the generator was trained on."),
     ] = None,
-    classifier: ClassifierFolder = None,
+    classifier: ClassifierWord = None,
     clip: ClipFolder = None,
     allow_leaks: Annotated[
         list[str] | None,
@@ -151,7 +157,7 @@ def filter_(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
     by: Annotated[str, typer.Option("--by", metavar="clip|classifier", help="Who judges image and label.")],
     clip: ClipFolder = None,
-    classifier: ClassifierFolder = None,
+    classifier: ClassifierWord = None,
     drop: Annotated[
         float | None, typer.Option("--drop", metavar="SHARE", help="Leave out the lowest SHARE of each class: 0.1.")
     ] = None,
@@ -166,7 +172,7 @@ def filter_(
 
     model = clip if by == "clip" else classifier
     if model is None:
-        raise UserError(f"--by {by}: name its folder with --{'clip' if by == 'clip' else 'classifier'} FOLDER")
+        raise UserError(f"--by {by}: name it with --{'clip FOLDER' if by == 'clip' else 'classifier MODEL'}")
     done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto")
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))

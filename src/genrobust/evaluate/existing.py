@@ -8,20 +8,18 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from genrobust.checkpoints import WEIGHTS, read_checkpoint_info
-from genrobust.classifiers import OpenClassifier, open_classifier
+from genrobust.classifiers import open_classifier
 from genrobust.config import EvaluateConfig
 from genrobust.data import ImageSet, LabelSpace, Predictions
-from genrobust.errors import UserError
 from genrobust.evaluate.predict import SINGLE_CROP, Logits, checkpoint_logits, kept_predictions
 from genrobust.hashing import hash_file
+from genrobust.matching import Prepared, columns_of
 from genrobust.models import predict_logits
 from genrobust.preparing import protocol
 
 BATCH_SIZE = 128  # images: changes no figure beyond rounding
-NAMED = 5  # classes that an error names one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def open_existing(word: str) -> Existing:
     def load(where: torch.device) -> Logits:
         network = found.load(where)
         return lambda images, seen: predict_logits(
-            network, _Prepared(images, found), found.image_size, BATCH_SIZE, where, seen
+            network, Prepared(images, found), found.image_size, BATCH_SIZE, where, seen
         )
 
     return Existing(found.place, found.classes, found.weights, found.prepared, load)
@@ -67,38 +65,10 @@ def predict_existing(
 
     Raises UserError where the model does not know one of the classes, a set is empty or an image cannot be read.
     """
-    columns = columns_of(model, labels)
+    columns = columns_of(model.place, model.classes, labels)
 
     def load(where: torch.device) -> Logits:
         logits = model.load(where)
         return lambda images, seen: logits(images, seen)[:, columns]
 
     return kept_predictions(model.weights, load, model.prepared, sets, labels, out, device)
-
-
-def columns_of(model: Existing, labels: LabelSpace) -> list[int]:
-    """Which of the model's logits are those of `labels`, in their order. Raises UserError for a class without one."""
-    at = {id: column for column, id in enumerate(model.classes)}
-    unknown = [id for id in labels.ids if id not in at]
-    if unknown:
-        some = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
-        raise UserError(
-            f"the model {model.place} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}. "
-            f"Its own are {', '.join(model.classes[:NAMED])} ...; leave the model out, or take data of its classes"
-        )
-    return [at[id] for id in labels.ids]
-
-
-class _Prepared:
-    """The images of a set as a classifier prepares them."""
-
-    def __init__(self, images: ImageSet, classifier: OpenClassifier) -> None:
-        self._images, self._classifier = images, classifier
-        self.name, self.fingerprint = images.name, images.fingerprint
-        self.labels, self.keys, self.styles = images.labels, images.keys, images.styles
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def image(self, index: int) -> Image.Image:
-        return Image.fromarray(self._classifier.prepare(self._images.image(index)))

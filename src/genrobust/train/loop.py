@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ from genrobust.train import split_norm
 from genrobust.train.augment import border_colour, make_augment, make_mix
 from genrobust.train.mixture import Mixture
 
+Watch = Callable[[int, Mapping[str, float]], None]
+
 STATE = "state.safetensors"
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
@@ -43,13 +46,15 @@ def train(
     out: Path,
     device: str = "auto",
     threads: int = 2,
+    watch: Watch = lambda step, figures: None,
 ) -> Path:
     """Train a classifier and return `out`, then a checkpoint folder (see `models.load_checkpoint`).
 
     The averaged weights are validated every `validate_every` steps and after the last; the best by top-1 on `val` are
     kept, the later of equals. A killed run goes on from its last state and ends in the same weights bit for bit on the
-    same machine; a finished one returns at once. Raises UserError where `out` holds another run or `val` no images,
-    GenrobustError where the loss is no number.
+    same machine; a finished one returns at once. `watch` is told the figures of every tenth step or so (`loss`,
+    `learning_rate`, and `val_top1` in percent where it was validated), and before a state is saved those of its step.
+    Raises UserError where `out` holds another run or `val` no images, GenrobustError where the loss is no number.
     """
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
@@ -70,7 +75,7 @@ def train(
             (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
             return out
         remove_leftovers(out)
-        run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id)
+        run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id, watch)
         run.resume()
         run.work()
         run.finish()
@@ -104,10 +109,11 @@ class _Run:
         out: Path,
         device: torch.device,
         run_id: str,
+        watch: Watch,
     ) -> None:
         self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
         self.seed, self.device, self.steps = seed, device, config.steps_for(len(mixture))
-        self.state_file = out / STATE
+        self.state_file, self.watch = out / STATE, watch
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         if config.start_size is not None and has_fixed_size(config.architecture):
             raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
@@ -154,8 +160,10 @@ class _Run:
                 saves = done % self.config.save_every == 0 and done != total
                 if validates or saves or done % LOOK_EVERY == 0:
                     value = self._look(loss, done)
-                if validates:
-                    self._validate(value)
+                    figures = {"loss": value, "learning_rate": learning_rate(self.config, step, total)}
+                    if validates:
+                        figures["val_top1"] = self._validate(value)
+                    self.watch(done, figures)
                 shown.advance(note=self._note(value))
                 if saves:
                     self.save()
@@ -201,7 +209,7 @@ class _Run:
         words = [] if math.isnan(loss) else [f"loss {loss:.3f}"]
         return "  ".join([*words, f"val {history[-1]['val_top1']:.1f} %"] if history else words)
 
-    def _validate(self, loss: float) -> None:
+    def _validate(self, loss: float) -> float:
         logits = predict_logits(
             self.ema.module, self.val, self.config.image_size, 2 * self.config.batch_size, self.device
         )
@@ -211,6 +219,7 @@ class _Run:
         if top1 >= progress.best_top1:
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
+        return top1
 
     # ------------------------------------------------------------------------------------------- state
 
