@@ -15,6 +15,7 @@ half-precision ones as they are stored and hand fp16 states to a UNet that diffu
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,10 @@ def save(pipeline: DiffusionPipeline, folder: Path) -> None:
     """Write `pipeline` into `folder`, anew."""
     shutil.rmtree(folder, ignore_errors=True)
     pipeline.save_pretrained(folder, safe_serialization=True)
+    for file in folder.glob("*/config.json"):  # diffusers notes where each part lay on the machine that saved it
+        config = json.loads(file.read_text())
+        config.pop("_name_or_path", None)
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 def sample(kind: type[DiffusionPipeline], folder: Path, condition: str | Image.Image) -> None:

@@ -85,3 +85,8 @@ def test_the_variation_generator_is_within_its_bounds() -> None:
     unet = load_file(ASSETS / "variation" / "unet" / "diffusion_pytorch_model.safetensors")
     assert sum(weights.numel() for weights in unet.values()) <= 5_000_000
     assert {weights.dtype for weights in unet.values()} == {torch.float16}
+
+
+def test_no_shipped_file_names_a_place_on_the_machine_that_made_it() -> None:
+    texts = {file: file.read_text() for suffix in ("*.json", "*.md") for file in ASSETS.rglob(suffix)}
+    assert texts and not [file.name for file, text in texts.items() if '"/' in text]
