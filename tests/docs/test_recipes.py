@@ -21,4 +21,4 @@ def test_a_piece_completes_a_recipe(page: Path, code: str, tmp_path: Path) -> No
     file = tmp_path / "docs.yaml"
     file.write_text(yaml.safe_dump({**rest, **piece}), encoding="utf-8")
     for quick in {False, "quick" in piece}:
-        load_recipe(str(file), quick=quick)
+        assert load_recipe(str(file), quick=quick).arms

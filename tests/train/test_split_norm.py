@@ -31,7 +31,8 @@ def parts(job: Any, real: float | None = 1, generated: float | None = 2) -> list
 def begun(job: Any, out: Path, mixed: list[Part], **changes: Any) -> loop._Run:
     config = job.config.model_copy(update=EXACT | changes)
     mixture = Mixture(mixed, config.batch_size, config.image_size)
-    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id")
+    ignored = lambda step, figures: None  # noqa: E731
+    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id", ignored)
 
 
 def first_weights(job: Any) -> nn.Module:
