@@ -1,3 +1,7 @@
+import resource
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -33,3 +37,25 @@ def test_threads_are_set_and_must_be_positive():
             set_threads(0)
     finally:
         torch.set_num_threads(before)
+
+
+# Memory is taken and left as a training does it: much at once, again and again.
+FAULTS = """
+import resource, torch
+from genrobust.devices import set_threads
+set_threads(1)
+def fill():
+    return torch.ones(16 << 20)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is set on Linux alone")
+def test_memory_that_was_freed_is_used_again() -> None:
+    pages = 5 * (64 << 20) // resource.getpagesize()  # as the system hands it out, unless it does so in larger ones
+    ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < pages / 50
