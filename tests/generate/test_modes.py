@@ -23,8 +23,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from tiny import dit, saved, stable_diffusion, text_config, vae, with_safety_checker
-from transformers import CLIPTextModel
+from tiny import dit, saved, stable_diffusion, vae, with_safety_checker
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
 from genrobust.data import ClassLabel, LabelSpace, Subset, hashed_seed
@@ -429,17 +429,22 @@ def test_noise_that_would_not_be_an_images_own_is_refused(tmp_path, folder_of, l
 
 @pytest.mark.slow
 def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, labels):
-    """The UNet of Stable Diffusion 1.5, with random weights: 4 GB of memory, one image in two steps."""
+    """UNet, text encoder and autoencoder of Stable Diffusion 1.5, with random weights: one image in two steps."""
     pipeline = stable_diffusion()
     torch.manual_seed(0)
+    vae_size = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32}
     pipeline.register_modules(
         unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),  # diffusers' defaults are the rest of it
-        text_encoder=CLIPTextModel(text_config(hidden_size=768)),
-        vae=vae(4),
+        text_encoder=CLIPTextModel(
+            CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+        ),
+        vae=vae(4, sample_size=512, **vae_size),
     )
-    assert 859e6 < sum(weight.numel() for weight in pipeline.unet.parameters()) < 861e6
+    parts = (pipeline.unet, pipeline.text_encoder, pipeline.vae)
+    millions = [round(sum(weight.numel() for weight in part.parameters()) / 1e6) for part in parts]
+    assert millions == [860, 123, 84]
     config = GeneratorConfig(model=str(saved(pipeline, tmp_path / "generator")), steps=2)
-    del pipeline
+    del pipeline, parts
     asked = GenerateConfig(per_class=1, shard_size=1)
     plan = plan_of(config, asked, labels, None, 0)
     made = generate(plan, config, asked, labels, tmp_path / "out", "cpu", shards=[0])

@@ -52,10 +52,10 @@ def tokenizer() -> CLIPTokenizer:
         return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
 
 
-def text_config(layers: int = 1, hidden_size: int = 16) -> CLIPTextConfig:
+def text_config(layers: int = 1) -> CLIPTextConfig:
     return CLIPTextConfig(
         vocab_size=len(TOKENS),
-        hidden_size=hidden_size,
+        hidden_size=16,
         intermediate_size=32,
         num_hidden_layers=layers,
         num_attention_heads=2,
@@ -102,12 +102,8 @@ def vae(channels: int = 4, **more: Any) -> AutoencoderKL:
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(8, 8, 8, 8),
-        layers_per_block=1,
         latent_channels=channels,
-        norm_num_groups=4,
-        sample_size=64,
-        **more,
+        **{"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 4, "sample_size": 64, **more},
     )
 
 

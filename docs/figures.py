@@ -1,0 +1,174 @@
+"""Draws the figures of the findings from the results of the studies that they tell of.
+
+    pip install matplotlib
+    python docs/figures.py runs
+
+reads runs/NAME/results.json (and the page of the benchmark) and writes docs/figures/*.svg.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+OUT = Path(__file__).parent / "figures"
+BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # told apart by those who see no red or green
+WIDTH = 7.2  # inches, of a page's column at 100 px an inch
+STYLE = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "genrobust",  # the same picture is the same file
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "x",
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+}
+Results = dict[str, Any]
+Score = dict[str, Any]
+
+
+def results(runs: Path, study: str) -> Results:
+    """What a study's run left."""
+    found: Results = json.loads((runs / study / "results.json").read_text(encoding="utf-8"))
+    return found["summary"]
+
+
+def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Sequence[str], offset: float = 0) -> None:
+    """A row for each of `names`, from above: its score with its interval."""
+    for row, (score, colour) in enumerate(zip(scores, colours, strict=True)):
+        axes.plot([score["lo"], score["hi"]], [row + offset] * 2, color=colour, linewidth=1.5)
+        axes.plot([score["value"]], [row + offset], "o", color=colour, markersize=5)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+
+
+def main_question(summary: Results) -> None:
+    """Each arm on each test set, and on the mean of the shifts."""
+    arms = {"real": GREY, "generated": ORANGE, "real+generated": BLUE, "real+retrieved": GREEN}
+    by_set = {(row["arm"], row["test_set"]): row for row in summary["arm_top1"]}
+    kept = [shift for shift in summary["shifts"] if shift not in summary["left_out"]]
+    sets = [summary["clean"], *kept]
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
+    for place, (arm, colour) in enumerate(arms.items()):
+        scores = [*(by_set[arm, name] for name in sets), summary["mean_top1"][arm]]
+        dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 1.5) * 0.17)
+        axes.plot([], [], "o-", color=colour, label=arm)
+    axes.set_xlabel("top-1, %")
+    figure.legend(loc="outside upper left", ncols=4, frameon=False)
+    save(figure, "main")
+
+
+def conditioning(summary: Results) -> None:
+    """What the generator was conditioned on: alone, and beside real images."""
+    names = [a.removeprefix("real+") for a in summary["arms"] if a.startswith("real+")]
+    names.sort(key=lambda name: -summary["mean_top1"][f"real+{name}"]["value"])
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+    beside = [summary["mean_top1"][f"real+{name}"] for name in names]
+    dots(axes, names, beside, [BLUE] * len(names), -0.12)
+    for row, name in enumerate(names):
+        if name in summary["mean_top1"]:
+            score = summary["mean_top1"][name]
+            axes.plot([score["lo"], score["hi"]], [row + 0.12] * 2, color=ORANGE, linewidth=1.5)
+            axes.plot([score["value"]], [row + 0.12], "o", color=ORANGE, markersize=5)
+    real_line(axes, summary)
+    axes.plot([], [], "o-", color=BLUE, label="beside real images")
+    axes.plot([], [], "o-", color=ORANGE, label="alone")
+    axes.set_xlabel("top-1 on the mean of the shifts, %")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    save(figure, "conditioning")
+
+
+def amounts(summary: Results) -> None:
+    """Accuracy by the amount of generated images."""
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
+    means, er = summary["mean_top1"], summary["mean_er"]
+    for axes, scores, label in zip(panels, (means, er), ("top-1, %", "effective robustness, points"), strict=True):
+        for pattern, colour, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
+            found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "4", "6")
+                     if pattern.format(x) in scores]  # fmt: skip
+            at, found_scores = [x for x, _ in found], [score for _, score in found]
+            axes.plot(at, [s["value"] for s in found_scores], "o-", color=colour, label=told, markersize=5)
+            axes.fill_between(at, [s["lo"] for s in found_scores], [s["hi"] for s in found_scores], color=colour, alpha=0.15)
+        axes.axhline(scores["real"]["value"], color=GREY, linestyle="--", label="real alone")
+        axes.set_xscale("log")
+        axes.set_xticks([0.1, 0.3, 1, 2, 4, 6], ["0.1", "0.3", "1", "2", "4", "6"])
+        axes.minorticks_off()
+        axes.grid(axis="y", color="#dddddd")
+        axes.set_xlabel("generated images for each real one")
+        axes.set_ylabel(label + ", mean of the shifts")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
+    save(figure, "amounts")
+
+
+def augmentations(summary: Results) -> None:
+    """Augmented and generated images."""
+    arms = sorted(summary["arms"], key=lambda arm: -summary["mean_top1"][arm]["value"])
+    colours = [BLUE if "generated" in arm else GREY for arm in arms]
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
+    dots(panels[0], arms, [summary["mean_top1"][arm] for arm in arms], colours)
+    clean = {row["arm"]: row for row in summary["arm_top1"] if row["test_set"] == summary["clean"]}
+    dots(panels[1], arms, [clean[arm] for arm in arms], colours)
+    panels[0].set_xlabel("top-1 on the mean of the shifts, %")
+    panels[1].set_xlabel(f"top-1 on {summary['clean']}, %")
+    save(figure, "augmentations")
+
+
+def real_line(axes: Axes, summary: Results) -> None:
+    """Where real images alone lie."""
+    axes.axvline(summary["mean_top1"]["real"]["value"], color=GREY, linestyle="--", label="real alone")
+
+
+def architectures(summary: Results) -> None:
+    """Effective robustness of each architecture and of their mean."""
+    groups = {group["name"]: group for group in summary["groups"]}
+    colours = {"real": GREY, "generated": ORANGE, "real+generated": BLUE}
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
+    rows = [arm.split(", ")[1] for arm in groups["real"]["arms"]]
+    for place, (name, colour) in enumerate(colours.items()):
+        scores = [*(summary["mean_er"][arm] for arm in groups[name]["arms"]), groups[name]["er"]["mean of shifts"]]
+        dots(axes, [*rows, "mean"], scores, [colour] * len(scores), (place - 1) * 0.2)
+        axes.plot([], [], "o-", color=colour, label=name)
+    axes.set_xlabel("effective robustness, points, mean of the shifts")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    save(figure, "architectures")
+
+
+def benchmark(page: Results) -> None:
+    """How far each model drops from real to generated images."""
+    ...
+
+
+def save(figure: Any, name: str) -> None:
+    """Write a figure without the day on which it was drawn."""
+    OUT.mkdir(exist_ok=True)
+    figure.savefig(OUT / f"{name}.svg", metadata={"Date": None}, facecolor="white")
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, help="the folder that the studies were run into")
+    runs = parser.parse_args().runs
+    plt.rcParams.update(STYLE)
+    main_question(results(runs, "pictograms-full"))
+    conditioning(results(runs, "generators"))
+    amounts(results(runs, "amounts"))
+    augmentations(results(runs, "augmentations"))
+    architectures(results(runs, "headline"))
+
+
+if __name__ == "__main__":
+    main()
