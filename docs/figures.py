@@ -100,7 +100,9 @@ def amounts(summary: Results) -> None:
                      if pattern.format(x) in scores]  # fmt: skip
             at, found_scores = [x for x, _ in found], [score for _, score in found]
             axes.plot(at, [s["value"] for s in found_scores], "o-", color=colour, label=told, markersize=5)
-            axes.fill_between(at, [s["lo"] for s in found_scores], [s["hi"] for s in found_scores], color=colour, alpha=0.15)
+            axes.fill_between(
+                at, [s["lo"] for s in found_scores], [s["hi"] for s in found_scores], color=colour, alpha=0.15
+            )
         axes.axhline(scores["real"]["value"], color=GREY, linestyle="--", label="real alone")
         axes.set_xscale("log")
         axes.set_xticks([0.1, 0.3, 1, 2, 4, 6], ["0.1", "0.3", "1", "2", "4", "6"])

@@ -293,6 +293,25 @@ def test_claims_name_arms_and_two_of_them() -> None:
         load_recipe("pictograms", ["claims=[{says: it helps, arm: real, than: real}]"])
 
 
+def test_a_claim_about_a_group_is_against_what_the_group_is_compared_with() -> None:
+    arms = "[{name: a, mixture: real, group: one}, {name: b, mixture: real, group: two, reference: a}, {name: c, mixture: real}]"
+    claims = "claims=[{{says: it helps, arm: {}, than: {}}}]"
+
+    def recipe(arm: str, than: str) -> Recipe:
+        return load_recipe("pictograms", [f"arms={arms}", "reference=a", claims.format(arm, than)])
+
+    assert recipe("two", "one").claims[0].than == "one"
+    assert recipe("two", "a").claims[0].than == "a"
+    with pytest.raises(UserError, match=r"claims\.0: .* those of 'two' are a"):
+        recipe("two", "c")
+    with pytest.raises(UserError, match=r"claims\.0: .* those of 'c' are none"):
+        recipe("c", "one")
+    with pytest.raises(
+        UserError, match=r"claims\.0\.arm: 'three' is no arm; the arms are a, b, c; the groups are one, two"
+    ):
+        recipe("three", "one")
+
+
 def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full_study() -> None:
     headline, full = load_recipe("headline"), load_recipe("pictograms-full")
     groups = headline.groups()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -90,12 +90,24 @@ class Recipe(Section):
             if why := self.train_of(arm).unsplittable([part.source for part in arm.mixture], weighted):
                 raise ValueError(f"arm {arm.name!r}: {why}")
         for i, claim in enumerate(self.claims):
-            for key in ("arm", "than"):
-                if getattr(claim, key) not in names:
-                    raise ValueError(
-                        f"claims.{i}.{key}: {getattr(claim, key)!r} is no arm; the arms are {', '.join(names)}"
-                    )
+            self._require_comparison(f"claims.{i}", claim, names)
         return self
+
+    def _require_comparison(self, where: str, claim: ClaimConfig, names: Sequence[str]) -> None:
+        """A claim is about two arms, or about a group and what its arms are compared with."""
+        groups = self.groups()
+        for key, name in (("arm", claim.arm), ("than", claim.than)):
+            if name not in names and name not in groups:
+                known = f"; the groups are {', '.join(groups)}" if groups else ""
+                raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {', '.join(names)}{known}")
+        if not {claim.arm, claim.than} & groups.keys():
+            return
+        compared = {self.references()[arm] for arm in groups.get(claim.arm, ())}
+        if compared != set(groups.get(claim.than, (claim.than,))):
+            raise ValueError(
+                f"{where}: a claim about a group names as its arm the group, and under than what the references of the "
+                f"group's arms are, a group or an arm; those of {claim.arm!r} are {', '.join(sorted(compared)) or 'none'}"
+            )
 
     @model_validator(mode="after")
     def _references_fit(self) -> Recipe:

@@ -345,7 +345,7 @@ class Study:
             settings.transform,
             self.recipe.evaluate.min_images,
             settings.bootstrap,
-            pairs=[(claim.arm, claim.than) for claim in self.recipe.claims],
+            pairs=[(c.arm, c.than) for c in self.recipe.claims if c.arm not in self.recipe.groups()],
             references=self.recipe.references(),
             groups=self.recipe.groups(),
             second_id=settings.second_id,

@@ -75,3 +75,14 @@ def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Pa
 def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: Path) -> None:
     page = write_report(record, tmp_path)["report.html"].read_text()
     assert "Which claims hold" not in page and "What the images are like" not in page
+
+
+def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
+    any_mixed = next(group for group in grouped.summary.groups if group.name == "any real+generated")
+    claims = (
+        claim("any real+generated", "any real"),
+        claim("any real+generated", "any real", figure="er"),
+        claim("any real+generated", "any real", figure="er", test_set="test"),  # the clean set has none
+    )
+    found = [verdict.score for verdict in verdicts(replace(grouped, claims=claims))]
+    assert found == [any_mixed.top1_gain[MEAN_OF_SHIFTS], any_mixed.er_gain[MEAN_OF_SHIFTS], None]

@@ -24,7 +24,8 @@ class QualityConfig(Section):
 class ClaimConfig(Section):
     """A claim that the study tests: `arm` is better than `than`, in `figure` on `test_set` (the mean of shifts).
 
-    `says` puts it in words, `source` names who made it.
+    `arm` may be a group, and `than` then what its arms are compared with. `says` puts it in words, `source` names who
+    made it.
     """
 
     says: str

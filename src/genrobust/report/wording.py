@@ -46,7 +46,13 @@ def count(number: int, noun: str) -> str:
 def difference(
     summary: Summary, arm: str, test_set: str, figure: str = "top1", other: str | None = None
 ) -> Score | None:
-    """`arm` minus `other` (None: its reference) on `test_set` (MEAN_OF_SHIFTS for the mean); None without a figure."""
+    """`arm` minus `other` (None: its reference) on `test_set` (MEAN_OF_SHIFTS for the mean); None without a figure.
+
+    `arm` may be a group, and `other` then what that is compared with.
+    """
+    for group in summary.groups:
+        if (group.name, group.reference) == (arm, other):
+            return {"top1": group.top1_gain, "er": group.er_gain}[figure].get(test_set)
     pair = arm, summary.reference_of(arm) if other is None else other
 
     def wanted(d: Difference) -> bool:
