@@ -148,11 +148,6 @@ def architectures(summary: Results) -> None:
     save(figure, "architectures")
 
 
-def benchmark(page: Results) -> None:
-    """How far each model drops from real to generated images."""
-    ...
-
-
 def save(figure: Any, name: str) -> None:
     """Write a figure without the day on which it was drawn."""
     OUT.mkdir(exist_ok=True)

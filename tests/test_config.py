@@ -294,11 +294,13 @@ def test_claims_name_arms_and_two_of_them() -> None:
 
 
 def test_a_claim_about_a_group_is_against_what_the_group_is_compared_with() -> None:
-    arms = "[{name: a, mixture: real, group: one}, {name: b, mixture: real, group: two, reference: a}, {name: c, mixture: real}]"
+    grouped = "{name: a, mixture: real, group: one}, {name: b, mixture: real, group: two, reference: a}"
     claims = "claims=[{{says: it helps, arm: {}, than: {}}}]"
 
     def recipe(arm: str, than: str) -> Recipe:
-        return load_recipe("pictograms", [f"arms={arms}", "reference=a", claims.format(arm, than)])
+        return load_recipe(
+            "pictograms", [f"arms=[{grouped}, {{name: c, mixture: real}}]", "reference=a", claims.format(arm, than)]
+        )
 
     assert recipe("two", "one").claims[0].than == "one"
     assert recipe("two", "a").claims[0].than == "a"

@@ -105,8 +105,8 @@ class Recipe(Section):
         compared = {self.references()[arm] for arm in groups.get(claim.arm, ())}
         if compared != set(groups.get(claim.than, (claim.than,))):
             raise ValueError(
-                f"{where}: a claim about a group names as its arm the group, and under than what the references of the "
-                f"group's arms are, a group or an arm; those of {claim.arm!r} are {', '.join(sorted(compared)) or 'none'}"
+                f"{where}: a claim about a group names under than what the references of the group's arms are, a group "
+                f"or an arm; those of {claim.arm!r} are {', '.join(sorted(compared)) or 'none'}"
             )
 
     @model_validator(mode="after")
