@@ -49,7 +49,7 @@ def test_every_command_and_option_is_there() -> None:
         ("train", "| `steps` | whole number above 0 or `null` | `600` | `null` where `epochs` says it |"),
         ("data.shifts.NAME", "| `severity` | whole number from 1 to 5 or `null` | `null` |  |"),
         ("datasets.NAME.filter", "| `drop` | number between 0 and 1 or `null` | `null` |  |"),
-        ("class_model", "| `steps` | whole number above 0 | `1200` |  |"),
+        ("class_model", "| `heads` | whole number above 0 | `6` |  |"),
         ("arms.N", "| `mixture` | list of [sections](#armsnmixturen) | *required* |  |"),
     ],
 )

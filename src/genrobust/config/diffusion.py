@@ -70,9 +70,9 @@ class ClassModelConfig(DiffusionTraining):
     depth: Positive = 5
     width: Positive = 192
     heads: Positive = 6
-    patch_size: Positive = 1
+    patch_size: Positive = 2  # a quarter of the tokens of 1, and so four times the steps in the same time
     class_dropout: Fraction = 0.1
-    steps: Positive = 1200
+    steps: Positive = 8000  # of 64: 390 passes over 1,319 icons; with 1,200 the classes were not told apart
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # ten times DiT's own: few steps, and a small model
 
     @model_validator(mode="after")
