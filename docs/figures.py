@@ -148,6 +148,18 @@ def architectures(summary: Results) -> None:
     save(figure, "architectures")
 
 
+def benchmark(models: Sequence[Results]) -> None:
+    """Each model on real and on generated images."""
+    names = [model["name"] for model in models]
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
+    for side, colour, offset in (("real", GREY, -0.1), ("generated", ORANGE, 0.1)):
+        dots(axes, names, [model["scores"][side] for model in models], [colour] * len(names), offset)
+        axes.plot([], [], "o-", color=colour, label=f"on {side} images")
+    axes.set_xlabel("top-1, %")
+    figure.legend(loc="outside upper left", ncols=2, frameon=False)
+    save(figure, "benchmark")
+
+
 def save(figure: Any, name: str) -> None:
     """Write a figure without the day on which it was drawn."""
     OUT.mkdir(exist_ok=True)
@@ -165,6 +177,8 @@ def main() -> None:
     amounts(results(runs, "amounts"))
     augmentations(results(runs, "augmentations"))
     architectures(results(runs, "headline"))
+    page = runs / "benchmarks" / "pictograms-full-generated-val" / "benchmark.json"
+    benchmark(json.loads(page.read_text(encoding="utf-8"))["models"])
 
 
 if __name__ == "__main__":
