@@ -18,6 +18,23 @@ def pictogram_data() -> StudyData:
 
 
 @pytest.fixture
+def nameless(tmp_path: Path) -> Callable[[Path], Path]:
+    """Writes a checkpoint as ``nameless.onnx``, a file that does not say what its classes are."""
+
+    def write(checkpoint: Path) -> Path:
+        import onnx
+
+        from genrobust.release.model_export import export_model
+
+        model = onnx.load(export_model(checkpoint, "onnx", tmp_path / "exported")["model.onnx"])
+        del model.metadata_props[:]
+        onnx.save(model, tmp_path / "nameless.onnx")
+        return tmp_path / "nameless.onnx"
+
+    return write
+
+
+@pytest.fixture
 def write_folder(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
     """Writes `each` images of the test set `source` ("train" for the training images) for each of `classes`.
 
