@@ -34,7 +34,7 @@ from genrobust.recipe import Recipe
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"
 GROUPS = (studies, tools, trials, release, classifiers)  # the modules of the commands, in the order of the page
-KEYS = '<div class="keys" markdown>\n\n{}\n\n</div>'  # as docs/style.css wants a reference table, for narrow screens
+KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
 

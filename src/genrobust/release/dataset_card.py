@@ -224,7 +224,12 @@ def _faults(about: About) -> list[str]:
     if audit is not None and audit.leaks:
         where = ", ".join(f"{count(n, 'copy').replace('copys', 'copies')} of {test}" for test, n in audit.leaks.items())
         keys = ", ".join(audit.leaked[:TEMPLATES]) + (" ..." if len(audit.leaked) > TEMPLATES else "")
-        here = f"{len(audit.leaked):,} of these are exported, flagged: {keys}." if audit.leaked else "None is exported."
+        several = len(audit.leaked) != 1
+        here = (
+            f"{count(len(audit.leaked), 'exported image')} {'are' if several else 'is'} such, flagged: {keys}."
+            if audit.leaked
+            else "None is exported."
+        )
         found.append(
             f"The audit finds copies of test images: {where}. {here} Do not score on these test sets with them."
         )
