@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import yaml
 
 from genrobust import __version__
@@ -19,6 +18,7 @@ from genrobust.export.sheet import shown_classes
 from genrobust.release.licences import Licence
 from genrobust.report.markdown import escaped, fenced
 from genrobust.report.wording import EN_DASH, count
+from genrobust.templating import templates
 
 TEMPLATES = 20  # that are listed
 OTHER = "other"  # the hub's word for a licence that is none of its list
@@ -88,14 +88,7 @@ class _Raw(str):
 
 def card(described: Described, facts: Facts, about: About) -> str:
     """The card as Markdown, with the header that Hugging Face reads. Names, prompts and paths are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genrobust", "release"),
-        undefined=jinja2.StrictUndefined,
-        finalize=_escaped,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("release", finalize=_escaped, keep_trailing_newline=True)
     environment.filters["raw"] = _Raw
     environment.globals |= {"count": count, "fenced": _fenced, "spread": _spread}
     classes = described.labels.classes
