@@ -34,7 +34,7 @@ from genrobust.recipe import Recipe
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"
 GROUPS = (studies, tools, trials, release, classifiers)  # the modules of the commands, in the order of the page
-KEYS = '<div class="keys" markdown>\n\n{}\n\n</div>'  # as docs/style.css wants a reference table, for narrow screens
+KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
 
@@ -56,10 +56,10 @@ def recipe_reference() -> str:
         MADE_BY,
         "# Recipe reference",
         "A recipe is one YAML file. All its keys are on this page; an unknown one is refused, with the nearest known. "
-        "`genrobust show RECIPE` prints a recipe with every value filled in. `--set KEY=VALUE` overrides a key by its "
-        "path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`: `NAME` in a path below stands for a "
-        "name of your own, `N` for a place in a list, from 0. [How to write a recipe](../recipes.md) explains what "
-        "they are for.",
+        "`genrobust show RECIPE --yaml` prints a recipe with every value filled in. `--set KEY=VALUE` overrides a key "
+        "by its path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`: `NAME` in a path below stands "
+        "for a name of your own, `N` for a place in a list, from 0. [How to write a recipe](../recipes.md) explains "
+        "what they are for.",
     ]
     for section, key in found.items():
         level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"

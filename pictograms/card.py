@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 HERE = Path(__file__).parent
 STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 SHIFTS = ("outline-v2", *STYLES[1:])
+ORDER = ("train", "val", "test", *SHIFTS, "wild", "wild-val")  # the splits, as the tables have them
 THUMB = 40
 REAL = ("train", "train", "train", "val", "test", "test")
 SHEETS = {  # file stem: (title, split or style of each column)
@@ -63,43 +65,62 @@ def table(header: list[str], rows: list[list[object]]) -> str:
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
 
 
-def card(rows: list[dict], data: Path) -> str:
-    classes = json.loads((data / "classes.json").read_text())
-    sets = json.loads((data / "sets.json").read_text())
-    steps = json.loads((data / "census.json").read_text())["steps"]
-    splits = Counter(r["split"] for r in rows)
-    per_class = {c["id"]: Counter(r["split"] for r in rows if r["class_id"] == c["id"]) for c in classes}
-    per_style = {s: Counter(r["style"] for r in rows if r["split"] == s) for s in ("wild", "wild-val")}
-    covered = {s: sum(1 for c in per_class.values() if c[s]) for s in splits}
-    families = defaultdict(Counter)
-    for r in rows:
-        families[side_of(r["split"])][r["family"]] += 1
+@dataclass(frozen=True)
+class Counts:
+    """What the card tells of the data's rows: `by_class` and `by_style` count splits, `families` those of each side."""
+
+    rows: int
+    megabytes: float
+    classes: list[dict]
+    splits: Counter[str]
+    by_class: dict[str, Counter[str]]
+    by_style: dict[str, Counter[str]]
+    families: dict[str, Counter[str]]
+
+
+def counts_of(rows: list[dict], data: Path) -> Counts:
+    by_class, by_style, families = (defaultdict(Counter) for _ in range(3))
+    for row in rows:
+        by_class[row["class_id"]][row["split"]] += 1
+        by_style[row["style"]][row["split"]] += 1
+        families[side_of(row["split"])][row["family"]] += 1
     size = sum(p.stat().st_size for p in data.glob("*.parquet")) / 1e6
-    order = ("train", "val", "test", *SHIFTS, "wild", "wild-val")
-    scarce = [c for c, n in per_class.items() if n["train"] + n["val"] + n["test"] < 12]
+    classes = json.loads((data / "classes.json").read_text())
+    splits = Counter(r["split"] for r in rows)
+    return Counts(len(rows), size, classes, splits, by_class, by_style, families)
 
-    def range_of(split: str) -> list[int]:
-        counts = [n[split] for n in per_class.values()]
-        return [min(counts), max(counts)]
 
-    def family_list(side: str) -> str:
-        names = ", ".join(f"{f} {n}" for f, n in sorted(families[side].items()))
-        return f"- **{side}** ({sum(families[side].values()):,}): {names}"
+def card(rows: list[dict], data: Path) -> str:
+    counts = counts_of(rows, data)
+    steps = json.loads((data / "census.json").read_text())["steps"]
+    sets = json.loads((data / "sets.json").read_text())
+    parts = [
+        contents(counts),
+        sides(counts),
+        left_out(steps),
+        limits(counts),
+        by_class(counts),
+        licences(sets),
+        REBUILD,
+    ]
+    return "\n".join(parts)
 
-    split_rows = [[s, f"{splits[s]:,}", covered[s], *range_of(s)] for s in order]
-    style_rows = [[s, per_style["wild"][s], per_style["wild-val"][s]] for s in STYLES]
-    hands = sum(map(len, families.values()))
 
-    def steps_of(prefix: str) -> list[list[object]]:
-        return [[k.removeprefix(prefix).strip(": ,"), v] for k, v in steps.items() if k.startswith(prefix)]
-
+def contents(counts: Counts) -> str:
+    splits = []
+    for name in ORDER:
+        of_classes = [counts.by_class[c["id"]][name] for c in counts.classes]
+        covered = sum(n > 0 for n in of_classes)
+        splits.append([name, f"{counts.splits[name]:,}", covered, min(of_classes), max(of_classes)])
+    styles = [[style, *(counts.by_style[style][name] for name in ("wild", "wild-val"))] for style in STYLES]
+    hands = sum(map(len, counts.families.values()))
     return f"""\
 # Pictograms
 
-{len(rows):,} icons of {len(classes)} nameable things, 64x64 pixels on white, drawn by {hands} \
-families of authors in seven styles ({size:.1f} MB). It is made to ask what a classifier trained on one drawing style \
-gains from generated images: *real* is outline icons, *shift* is the same things in other styles and by other hands, \
-and *wild* is what an image generator is trained on and what a retrieval arm draws from.
+{counts.rows:,} icons of {len(counts.classes)} nameable things, 64x64 pixels on white, drawn by {hands} \
+families of authors in seven styles ({counts.megabytes:.1f} MB). It is made to ask what a classifier trained on one \
+drawing style gains from generated images: *real* is outline icons, *shift* is the same things in other styles and by \
+other hands, and *wild* is what an image generator is trained on and what a retrieval arm draws from.
 
 Generated by `pictograms/card.py`; the counts are taken from the data files.
 
@@ -117,23 +138,40 @@ Generated by `pictograms/card.py`; the counts are taken from the data files.
 Columns: `key` (unique), `image` (lossless WebP; decode to RGB), `class`, `class_id`, `style`, `split`, `family` (who \
 drew it), `set`, `name`, `license`, `sha256` (of the decoded 64*64*3 bytes).
 
-{table(["Split", "Images", "Classes covered", "Smallest class", "Largest class"], split_rows)}
+{table(["Split", "Images", "Classes covered", "Smallest class", "Largest class"], splits)}
 
-{table(["Style", "wild", "wild-val"], style_rows)}
+{table(["Style", "wild", "wild-val"], styles)}
 
 Contact sheets: `docs/pictograms/` in the repository.
+"""
 
+
+def sides(counts: Counts) -> str:
+    lists = []
+    for side in ("real", "shift", "wild", "wild-val"):
+        families = counts.families[side]
+        names = ", ".join(f"{family} {n}" for family, n in sorted(families.items()))
+        lists.append(f"- **{side}** ({families.total():,}): {names}")
+    told = "\n".join(lists)
+    return f"""\
 ## Sides, families and styles
 
 A *family* is one hand: an author, merged where hands are shared (Lucide forks Feather; Material Design Icons grew \
 from Material). A family lies on exactly one side, so no author is both in training and in a shifted test. A style is \
 read from a set or from an icon name's affix (`pictograms/families.yaml`).
 
-{chr(10).join(map(family_list, ("real", "shift", "wild", "wild-val")))}
+{told}
 
 Within `real`, train, val and test are cut by group: variants of one name by one hand, and near duplicates by \
 different hands, stay together. Groups are taken in the order of a hash until a class has about 20% test and 10% val.
+"""
 
+
+def left_out(steps: dict[str, int]) -> str:
+    def steps_of(prefix: str) -> list[list[object]]:
+        return [[k.removeprefix(prefix).strip(": ,"), v] for k, v in steps.items() if k.startswith(prefix)]
+
+    return f"""\
 ## What was left out
 
 Drawings of a listed name that were looked at on contact sheets and turned down (`pictograms/exclusions.csv`):
@@ -161,28 +199,55 @@ plain heart of two sets), well above it two designs; in between the two mix.
 A class takes at most 4 drawings from one family in one style (3 in wild); over that:
 
 {table(["Side", "Left out"], steps_of("over the cap"))}
+"""
 
+
+def limits(counts: Counts) -> str:
+    scarce = [
+        c["id"] for c in counts.classes if sum(counts.by_class[c["id"]][part] for part in ("train", "val", "test")) < 12
+    ]
+    drawn = sum(of_class["hand-drawn"] > 0 for of_class in counts.by_class.values())
+    return f"""\
 ## Known limits
 
 - Labels come from icon names and one pass over contact sheets, not from several annotators; some are debatable.
 - Real is small for some classes: {", ".join(scarce)} have fewer than 12 images.
 - Simple shapes (heart, cloud, moon, clock) are alike in every hand; removing near twins thins them outside `real`.
-- `hand-drawn` comes from one family a side and is too small for tight intervals ({splits["hand-drawn"]} images over \
-{covered["hand-drawn"]} classes); `wild-val` has none, and its `illustration` is two-colour line art by one family.
+- `hand-drawn` comes from one family a side and is too small for tight intervals ({counts.splits["hand-drawn"]} images \
+over {drawn} classes); `wild-val` has none, and its `illustration` is two-colour line art by one family.
 - `illustration` in `shift` is mostly one family's outline with a colour fill.
 - Some bicycles carry a rider, some wheelchairs a person; `watch` holds smart watches, `glasses` sunglasses too.
 - Pixel icons are resampled to 64 pixels, so their cells are not all whole pixels.
+"""
 
+
+def by_class(counts: Counts) -> str:
+    rows = [[c["id"], *(counts.by_class[c["id"]][name] for name in ORDER)] for c in counts.classes]
+    return f"""\
 ## Counts by class
 
-{table(["Class", *order], [[c["id"], *(per_class[c["id"]][s] for s in order)] for c in classes])}
+{table(["Class", *ORDER], rows)}
+"""
 
+
+def licences(sets: dict[str, dict]) -> str:
+    def link(text: str, url: str) -> str:
+        return f"[{text}]({url})" if url else text
+
+    rows = [
+        [f"{s['title']} (`{i}`)", link(s["author"], s["author_url"]), link(s["license"], s["license_url"]), s["images"]]
+        for i, s in sets.items()
+    ]
+    return f"""\
 ## Licences and attribution
 
 The icons keep their authors' licences (the `license` column); they were rasterised, nothing else was changed.
 
-{sets_table(sets)}
+{table(["Set", "Author", "Licence", "Images"], rows)}
+"""
 
+
+REBUILD = """\
 ## Rebuild
 
     npm pack @iconify/json@2.2.535 && tar -xzf iconify-json-2.2.535.tgz
@@ -195,24 +260,6 @@ The build draws with resvg, has no randomness and gives the same pixel hashes ag
 
 def side_of(split: str) -> str:
     return "real" if split in ("train", "val", "test") else split if split.startswith("wild") else "shift"
-
-
-def sets_table(sets: dict[str, dict]) -> str:
-    def link(text: str, url: str) -> str:
-        return f"[{text}]({url})" if url else text
-
-    return table(
-        ["Set", "Author", "Licence", "Images"],
-        [
-            [
-                f"{s['title']} (`{i}`)",
-                link(s["author"], s["author_url"]),
-                link(s["license"], s["license_url"]),
-                s["images"],
-            ]
-            for i, s in sets.items()
-        ],
-    )
 
 
 def notice(data: Path) -> str:

@@ -9,12 +9,50 @@ import numpy as np
 import pytest
 
 from genrobust.data import StudyData
+from genrobust.embedded import embedded
 from genrobust.sources import pictograms
 
 
 @pytest.fixture(scope="session")
 def pictogram_data() -> StudyData:
     return pictograms.load()
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP of random weights for 32 px, with the tokenizer of the embedded generator."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+
+    folder = tmp_path_factory.mktemp("clip")
+    tokenizer = CLIPTokenizer.from_pretrained(embedded("generator") / "tokenizer")
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    text = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=24, **size, **ends)
+    vision = CLIPVisionConfig(image_size=32, patch_size=8, **size)
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
+    CLIPModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def nameless(tmp_path: Path) -> Callable[[Path], Path]:
+    """Writes a checkpoint as ``nameless.onnx``, a file that does not say what its classes are."""
+
+    def write(checkpoint: Path) -> Path:
+        import onnx
+
+        from genrobust.release.model_export import export_model
+
+        model = onnx.load(export_model(checkpoint, "onnx", tmp_path / "exported")["model.onnx"])
+        del model.metadata_props[:]
+        onnx.save(model, tmp_path / "nameless.onnx")
+        return tmp_path / "nameless.onnx"
+
+    return write
 
 
 @pytest.fixture

@@ -151,6 +151,37 @@ def test_a_model_of_timms_is_matched_by_wordnet_id(folders: Path, tmp_path: Path
     assert facts["models"][0]["name"] == "downloaded"
 
 
+def test_files_name_the_classes_of_models_that_name_none(
+    folders: Path, save: Callable[..., Path], nameless: Callable[[Path], Path]
+) -> None:
+    """For all models that are no checkpoints, or for one by name; in another order, the answers are others."""
+    known = save("known", ("tree", "bell", "camera"))
+    model = nameless(known)
+    for name, lines in (("right", "tree\nbell\ncamera\n"), ("wrong", "bell\ncamera\ntree\n"), ("short", "tree\nbell")):
+        (folders / name).write_text(lines)
+    asked = (f"mine={model}", known)
+    with pytest.raises(UserError, match=r"nameless\.onnx has 3 classes of unknown names"):
+        run(folders, *asked)
+    with pytest.raises(UserError, match=r"short names 2 classes, and .*nameless\.onnx has 3 logits"):
+        run(folders, *asked, labels=[f"mine={folders / 'short'}"])
+    figures = {}
+    for labels in ("right", f"mine={folders / 'right'}", "wrong"):
+        word = labels if "=" in labels else str(folders / labels)
+        first, second = run(folders, *asked, labels=[word])["models"]
+        figures[labels] = first["scores"]["generated"]
+        assert (first["scores"] == second["scores"]) == (labels != "wrong")
+    assert figures["right"] != figures["wrong"]
+    right = str(folders / "right")
+    for labels, said in (
+        ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
+        ([right, str(folders / "wrong")], "is given for every model already"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(folders, *asked, labels=labels)
+    with pytest.raises(UserError, match="no model whose classes it could name: checkpoints know theirs"):
+        run(folders, known, labels=[right])
+
+
 def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))

@@ -322,6 +322,24 @@ def test_every_way_in_opens_the_same_classifier(
     assert all(torch.allclose(other, logits[0], atol=1e-4) for other in logits)
 
 
+def test_a_model_of_the_hub_is_read_from_its_cache(
+    exports: dict[str, Path], labels: LabelSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = tmp_path / "models--me--icons"
+    shutil.copytree(exports["timm"], cached / "snapshots" / "0123abc")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    wanted = open_classifier(str(exports["timm"])).load(CPU)
+    for word in ("hf-hub:me/icons", "hf-hub:me/icons@main"):
+        opened = open_classifier(word)
+        assert (opened.classes, opened.image_size) == (labels.ids, 32)
+        with torch.inference_mode():
+            assert torch.equal(opened.load(CPU)(images), wanted(images))
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "shufflenet_v2_x0_5", "efficientnet_b0"])
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_state_dict_is_read_with_its_architecture(tmp_path: Path, name: str, suffix: str) -> None:

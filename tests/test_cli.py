@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 from typer.testing import CliRunner, Result
 
 from genrobust import __version__
 from genrobust.cli import app
-from genrobust.recipe import recipe_names
+from genrobust.recipe import load_recipe, recipe_names
+from genrobust.study import Study
 
 STAGES = ("plan", "generate", "finetune", "train", "evaluate", "report")
 COMMANDS = ("run", "show", *STAGES, "init", "er", "audit", "filter", "benchmark", "verify", "doctor", "recipes")
@@ -79,16 +79,32 @@ def test_plan_prints_keys_seeds_and_prompts(genrobust: Callable[..., Result], re
     assert again == done.stdout.replace("3 of 200", "3 of 700")
 
 
-def test_show_prints_a_recipe_that_reads_again(genrobust: Callable[..., Result], recipe: Path, tmp_path: Path) -> None:
-    done = genrobust("show", recipe, "--set", "train.steps=77", "--set", "arms.1.mixture=real")
+def test_plan_tells_real_images_and_filters(genrobust: Callable[..., Result], recipe: Path) -> None:
+    with recipe.open("a") as file:
+        file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.3}}\n")
+    made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
+    told = genrobust("plan", recipe, "--dataset", "sure", "--count", 1).stdout
+    assert made.plan[0].source in told
+    assert "the lowest 30 % of each class, by the classifier of the arm real" in " ".join(told.split())
+    assert "real image" not in genrobust("plan", recipe).stdout
+
+
+def test_show_tells_what_would_run(genrobust: Callable[..., Result], recipe: Path, tmp_path: Path) -> None:
+    done = genrobust("show", recipe, "--set", "train.steps=77", "--set", "datasets.[more]={}")
     assert done.exit_code == 0
-    text, _, table = done.stdout.partition("\n\n")
-    shown = yaml.safe_load(text)
-    assert (shown["train"]["steps"], shown["arms"][1]["name"]) == (77, "[odd]")
-    assert table.count("0 of 77 steps") == 2
-    assert "[odd], seed 0" in table
-    assert "GB free for runs" in table
+    assert done.stdout.count("0 of 77 steps") == 2
+    assert "[odd], seed 0" in done.stdout
+    assert "GB free for runs" in done.stdout
+    assert "no arm mixes [more]; " in done.stdout
+    assert "threads" not in done.stdout
     assert not (tmp_path / "runs").exists()
+
+
+def test_show_prints_a_recipe_that_reads_again(genrobust: Callable[..., Result], recipe: Path, tmp_path: Path) -> None:
+    done = genrobust("show", recipe, "--set", "train.steps=77", "--set", "arms.1.mixture=real", "--yaml")
+    assert done.exit_code == 0
+    (tmp_path / "again.yaml").write_text(done.stdout)
+    assert load_recipe("again.yaml") == load_recipe(str(recipe), ["train.steps=77", "arms.1.mixture=real"])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,7 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Callable[..., Result],
         (["run", "small.yaml", "--set", "train.steps=0"], "greater than 0"),
         (["show", "small.yaml", "--set", "nonsense"], "write key=value"),
         (["show", "small.yaml", "--quick"], "no quick section"),
-        (["train", "small.yaml", "--arm", "rael"], "--arm rael: no such arm; the arms are real, [odd]"),
+        (["train", "small.yaml", "--arm", "rael"], "the recipe small has no arm 'rael'; the arms are real, [odd]"),
         (["train", "small.yaml", "--arm", "real", "--device", "abacus"], "no device 'abacus'"),
         (["generate", "small.yaml", "--set", "generator=null", "--set", "arms.1.mixture=real"], "the recipe has none"),
         (["show", "small.yaml", "--set", "generator=null"], "neither a generator nor data.generated"),

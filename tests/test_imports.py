@@ -17,7 +17,7 @@ ROOT = Path(genrobust.__file__).parent
 GROUND = {
     *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
     *("architectures", "models", "checkpoints", "preparing", "clip", "files", "devices", "scales", "progress", "sweep"),
-    *("classifiers", "matching", "onnx_files"),
+    *("classifiers", "matching", "onnx_files", "templating"),
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
 ABOVE = (
@@ -27,8 +27,8 @@ ABOVE = (
     {"auditing", "er", "release", "timing", "tracking"},
     {"generating"},
     {"study"},
-    {"benchmark_models", "work"},
-    {"benchmarking", "cost"},
+    {"named_models", "work"},
+    {"benchmarking", "cost", "evaluating"},
     {"init"},
     {"cli"},
     {"__main__"},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from genrobust import __version__
 from genrobust.audit.agreement import confidence
@@ -32,6 +33,8 @@ from genrobust.sources.places import open_place
 from genrobust.store import MANIFEST, OK, ShardDataset, read_manifest
 
 Say = Callable[[str], None]
+# Of the images of sets, on a device: what the score is called, and the score of each image, the lower the worse.
+_Judge = Callable[[Sets, torch.device], tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +57,22 @@ def audit(
     out: Path | None = None,
     device: str = "auto",
     say: Say = lambda line: None,
+    labels: Path | None = None,
 ) -> Audited:
     """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
 
     `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
-    test sets along. `tests` are ``NAME=DIR``. `classifier` is what `open_classifier` opens, `clip` a folder, or
-    "pictograms" for the embedded one. Writes audit.html and audit.json into `out`, by default ``audit-<name>`` beside
-    the dataset. Raises UserError for what cannot be opened, for an `out` inside the dataset, for a classifier that does
-    not know one of the classes, and for a name in `allow_leaks` that is no test set.
+    test sets along. `tests` are ``NAME=DIR``. `classifier` is what `open_classifier` opens, with the file
+    `labels`; `clip` a folder, or "pictograms" for the embedded one. Writes audit.html and audit.json into `out`, by
+    default ``audit-<name>`` beside the dataset. Raises UserError for what cannot be opened, for an `out` inside the
+    dataset, for a classifier that does not know one of the classes, for `labels` without a classifier, and for a name
+    in `allow_leaks` that is no test set.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
-    opened = None if classifier is None else open_classifier(classifier)
+    if labels is not None and classifier is None:
+        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
+    opened = None if classifier is None else open_classifier(classifier, labels)
     sets = open_sets(dataset, against, tests, wild)
     for name in allow_leaks:
         if name not in sets.tests:
@@ -85,22 +92,23 @@ def filter_dataset(
     threshold: float | None = None,
     against: str | None = None,
     device: str = "auto",
+    labels: Path | None = None,
 ) -> Filter:
     """Leave out the images of `dataset` that `model` finds least like their label; the list lies beside the shards.
 
     `by` is "clip" (the cosine of image and class) or "classifier" (the probability that it gives to the label, among
-    the classes of the dataset); `model` is as in `audit`. Either `drop`, the share of each class that goes, or
-    `threshold`, the lowest score that stays. `against` gives the class names, as for `audit`. Raises UserError for
-    anything else, where there is no generated dataset, for a class that the classifier does not know, and where all
+    the classes of the dataset); `model` and `labels` are as in `audit`. Either `drop`, the share of each class that
+    goes, or `threshold`, the lowest score that stays. `against` gives the class names, as for `audit`. Raises UserError
+    for anything else, where there is no generated dataset, for a class that the classifier does not know, and where all
     images would go.
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
-    if by not in _SCORES:
-        raise UserError(f"--by {by}: filter by {' or by '.join(_SCORES)}")
+    if by not in _JUDGES:
+        raise UserError(f"--by {by}: filter by {' or by '.join(_JUDGES)}")
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    word = str(find_clip(model)) if by == "clip" else model
-    return _filter(dataset, open_sets(str(dataset), against), by, word, drop, threshold, device)
+    judge = _JUDGES[by](model, labels)
+    return _filter(dataset, open_sets(str(dataset), against), judge, drop, threshold, device)
 
 
 def filter_shards(
@@ -112,20 +120,19 @@ def filter_shards(
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = Sets(opened, labels, None, {}, None, prompts, templates)
-    return _filter(dataset, sets, rule.by, str(model), rule.drop, rule.threshold, device, path)
+    return _filter(dataset, sets, _JUDGES[rule.by](str(model), None), rule.drop, rule.threshold, device, path)
 
 
 def _filter(
     dataset: Path,
     sets: Sets,
-    by: str,
-    model: str,
+    judge: _Judge,
     drop: float | None,
     threshold: float | None,
     device: str,
     path: Path | None = None,
 ) -> Filter:
-    name, scores = _SCORES[by](sets, model, device)
+    name, scores = judge(sets, resolve_device(device))
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
         rule = f"among the lowest {100 * drop:g} % of its class"
@@ -135,29 +142,37 @@ def _filter(
     return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
 
 
-def _clip_scores(sets: Sets, folder: str, device: str) -> tuple[str, np.ndarray]:
-    from genrobust import clip as clips
+def _by_clip(word: str, labels: Path | None) -> _Judge:
+    if labels is not None:
+        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --by classifier")
+    folder = find_clip(word)
 
-    clip = clips.load_clip(Path(folder), resolve_device(device))
-    classes = clips.embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
-    with progress_bar("CLIP", len(sets.dataset)) as bar:
-        images = clips.embed_images(clip, sets.dataset, 256, bar.advance)
-    return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
+    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+        from genrobust import clip as clips
 
+        clip = clips.load_clip(folder, where)
+        classes = clips.embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
+        with progress_bar("CLIP", len(sets.dataset)) as bar:
+            images = clips.embed_images(clip, sets.dataset, 256, bar.advance)
+        return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
 
-def _confidences(sets: Sets, word: str, device: str) -> tuple[str, np.ndarray]:
-    where, model = resolve_device(device), open_classifier(word)
-    columns = columns_of(model.place, model.classes, sets.labels)
-    images, network = Prepared(sets.dataset, model), model.load(where)
-    with progress_bar("classifier", len(images)) as bar:
-        logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
-    return "classifier's confidence", confidence(logits[:, columns], images.labels)
+    return scores
 
 
-_SCORES: dict[str, Callable[[Sets, str, str], tuple[str, np.ndarray]]] = {
-    "clip": _clip_scores,
-    "classifier": _confidences,
-}
+def _by_classifier(word: str, labels: Path | None) -> _Judge:
+    model = open_classifier(word, labels)
+
+    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+        columns = columns_of(model.place, model.classes, sets.labels)
+        images, network = Prepared(sets.dataset, model), model.load(where)
+        with progress_bar("classifier", len(images)) as bar:
+            logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
+        return "classifier's confidence", confidence(logits[:, columns], images.labels)
+
+    return scores
+
+
+_JUDGES: dict[str, Callable[[str, Path | None], _Judge]] = {"clip": _by_clip, "classifier": _by_classifier}
 
 
 # ------------------------------------------------------------------------------------------ opening sets

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.benchmark_models import named_models, open_all
 from genrobust.config import DataConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, Subset, digest, slug
 from genrobust.errors import UserError
 from genrobust.evaluate.existing import predict_existing
 from genrobust.matching import columns_of
+from genrobust.named_models import named_models, open_all
 from genrobust.naming import readable_names
 from genrobust.pages.benchmark import Benchmarked, write_page
 from genrobust.recipe import is_recipe, load_recipe
@@ -50,14 +50,16 @@ def benchmark(
     out: Path | None = None,
     device: str = "auto",
     say: Say = lambda line: None,
+    labels: Sequence[str] = (),
 ) -> tuple[Benchmarked, dict[str, Path]]:
-    """Score `models` (see `named_models`) on the generated set `on` and on real images of the same classes.
+    """Score `models` on the generated set `on` and on real images of the same classes.
 
-    `on` is the folder of a generated dataset, a folder of class folders, or ``RECIPE:DATASET``, which is generated
-    where it is missing. `real` is a recipe, whose clean test set is taken, or a folder; by default the recipe of `on`.
-    Classes are matched by id; those that only one of the sets has are left out, and logits are restricted to the
-    others. What recipes make lies in `runs`; benchmark.html, .json and .csv go to `out` with the predictions, by
-    default ``benchmarks/<name>`` in `runs`. Returns what was measured, and the files by name.
+    `models`, and `labels` with the names of their classes, are as `named_models` takes them. `on` is the folder of a
+    generated dataset, a folder of class folders, or ``RECIPE:DATASET``, which is generated where it is missing. `real`
+    is a recipe, whose clean test set is taken, or a folder; by default the recipe of `on`. Classes are matched by id;
+    those that only one of the sets has are left out, and logits are restricted to the others. What recipes make lies in
+    `runs`; benchmark.html, .json and .csv go to `out` with the predictions, by default ``benchmarks/<name>`` in `runs`.
+    Returns what was measured, and the files by name.
 
     Raises UserError for what cannot be opened, a model that does not know one of the classes, sets that share fewer
     than two classes, and an `out` inside the dataset.
@@ -70,16 +72,16 @@ def benchmark(
     generated = _generated(on, study_of)
     folder = _results_folder(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
     beside = _real(real, generated, study_of)
-    named = named_models(models, study_of)
-    sets, labels, left_out = _matched(generated, beside)
+    named = named_models(models, study_of, labels)
+    sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
     for model in [model for of_name in opened.values() for model in of_name]:
-        columns_of(model.place, model.classes, labels)
+        columns_of(model.place, model.classes, classes)
     answers, kept = {}, folder / "predictions"
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
         found = [
-            predict_existing(model, sets, labels, kept / digest([model.weights, model.prepared]), device)
+            predict_existing(model, sets, classes, kept / digest([model.weights, model.prepared]), device)
             for model in of_name
         ]
         answers[name] = [(predictions["generated"], predictions["real"]) for predictions in found]
@@ -90,7 +92,7 @@ def benchmark(
         real_name=beside.name,
         generated=sets["generated"],
         real=sets["real"],
-        labels=labels,
+        labels=classes,
         result=result,
         notes=notes,
     )

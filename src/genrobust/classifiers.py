@@ -320,7 +320,7 @@ def _classes(place_: str, count: int, own: Any, names: tuple[str, ...] | None) -
         return tuple(map(str, range(count)))
     raise UserError(
         f"{place_} has {count} classes of unknown names: list them in a text file, a class a line in the order of the "
-        "logits (genrobust predict --labels FILE), or save it for timm with its label_names"
+        "logits, and give it with --labels FILE; or save it for timm with its label_names"
     )
 
 

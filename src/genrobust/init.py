@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import yaml
 from rich.console import Console
 from rich.progress import track
@@ -24,6 +23,7 @@ from genrobust.naming import readable_names
 from genrobust.report.wording import count
 from genrobust.sources.folders import FolderClasses, class_folders, read_classes
 from genrobust.sources.reading import check_images, image_files, read_image
+from genrobust.templating import templates
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
 STABLE_DIFFUSION = GeneratorConfig(
@@ -347,13 +347,7 @@ def _render(
     if no_grid:
         say(f"no baseline line, and so no effective robustness: {no_grid}")
     added = [brought.images if brought else to_generate, *([found["retrieved"].images] if "retrieved" in found else [])]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genrobust", "."),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates(".", keep_trailing_newline=True)
     environment.filters |= {"q": _quoted}
     return environment.get_template("init.yaml.j2").render(
         file=_quoted(str(recipe)),

@@ -232,6 +232,11 @@ class Recipe(Section):
         """The generated datasets that the arms mix, in the recipe's order; "generated" is the recipe's own."""
         return [name for name in (GENERATED, *self.datasets) if name in self.sources()]
 
+    def unmixed_sets(self) -> list[str]:
+        """The datasets that could be generated and that no arm mixes."""
+        own = [] if self.generator is None or self.data.generated is not None else [GENERATED]
+        return [name for name in (*own, *self.datasets) if name not in self.sources()]
+
 
 def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """`base` with the values of `other`; mappings that both hold are merged in turn."""

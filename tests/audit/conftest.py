@@ -9,16 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import (
-    CLIPConfig,
-    CLIPImageProcessor,
-    CLIPModel,
-    CLIPTextConfig,
-    CLIPTokenizer,
-    CLIPVisionConfig,
-)
 
-import genrobust
 from genrobust.checkpoints import CheckpointInfo
 from genrobust.data import LabelSpace, Sample, StudyData
 from genrobust.models import create_classifier, save_checkpoint
@@ -31,23 +22,6 @@ TEMPLATES = ("an emoji of a {}", "a line icon of a {}")
 @pytest.fixture(scope="session")
 def icons() -> StudyData:
     return pictograms.load()
-
-
-@pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of random weights for 32 px, with the tokenizer of the embedded generator."""
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = CLIPTokenizer.from_pretrained(Path(genrobust.__file__).parent / "assets" / "generator" / "tokenizer")
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    text = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=24, **size, **ends)
-    vision = CLIPVisionConfig(image_size=32, patch_size=8, **size)
-    torch.manual_seed(0)
-    config = CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
-    CLIPModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

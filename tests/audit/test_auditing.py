@@ -191,6 +191,39 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(
         found.path.unlink()
 
 
+def test_a_file_names_the_classes_of_a_classifier_that_names_none(
+    photos: Path,
+    write_shards: Callable[..., Path],
+    icons: StudyData,
+    save_classifier: Callable[..., Path],
+    nameless: Callable[[Path], Path],
+) -> None:
+    known = LabelSpace(tuple(icons.labels.classes[icons.labels.index(id)] for id in ("tree", "camera", "envelope")))
+    checkpoint = save_classifier(known)
+    shards = write_shards(photos / "shards", [icons.train.image(i) for i in range(9)], sorted(FOLDERS.values()))
+    names, short = photos / "names.txt", photos / "short.txt"
+    names.write_text("\n".join(known.ids))
+    short.write_text("tree\ncamera\n")
+    model = ("--classifier", nameless(checkpoint))
+    asked = (["audit", shards, "--out", photos / "a"], ["filter", shards, "--by", "classifier", "--drop", 0.34])
+    for words in asked:
+        for labels, said in (
+            ([], "has 3 classes of unknown names: list them in a text file"),
+            (["--labels", short], "short.txt names 2 classes, and "),
+        ):
+            done = genrobust(*words, *model, *labels, "--device", "cpu")
+            assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True), done.output
+    found = []
+    for more in (["--classifier", checkpoint], [*model, "--labels", names]):
+        for words in asked:
+            done = genrobust(*words, *more, "--device", "cpu")
+            assert done.exit_code == 0, done.output
+        (left_out,) = filters_of(shards)
+        found.append((read(photos / "a")["judgements"][0]["agreement"], left_out.rejected.keys()))
+        left_out.path.unlink()
+    assert found[0] == found[1]
+
+
 def test_a_class_that_the_classifier_does_not_know_is_named(
     photos: Path, write_shards: Callable[..., Path], icons: StudyData, save_classifier: Callable[..., Path]
 ) -> None:
@@ -261,6 +294,7 @@ def test_a_filter_leaves_out_the_lowest_of_each_class(
         (["audit", "{}/made", "--classifier", "{}/real"], "holds no classifier: neither a finished checkpoint nor"),
         (["audit", "{}/made", "--classifier", "resnet18dd"], "no classifier 'resnet18dd'"),
         (["audit", "{}/made", "--classifier", "resnet18d"], "does not know 3 of the 3 classes of this data"),
+        (["audit", "{}/made", "--labels", "names.txt"], "give it with --classifier MODEL"),
         (["audit", "{}/made", "--device", "abacus"], "no device 'abacus'"),
         (["filter", "{}/made", "--by", "clip", "--clip", "x", "--drop", "0.1"], "holds no generated dataset"),
         (["filter", "{}/made", "--by", "clip", "--drop", "0.1"], "--clip FOLDER"),

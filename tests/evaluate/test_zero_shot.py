@@ -9,16 +9,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
-    CLIPTextConfig,
     CLIPTokenizer,
-    CLIPVisionConfig,
 )
 
 from genrobust.data import ZERO_SHOT, Subset
-from genrobust.embedded import embedded
 from genrobust.errors import UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -36,24 +32,6 @@ RECIPE = {
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
     "robustness": {"baselines": None, "bootstrap": 20},
 }
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CLIP of random weights for 32 px."""
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = CLIPTokenizer.from_pretrained(embedded("generator") / "tokenizer")
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
-    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    text = CLIPTextConfig(vocab_size=len(tokenizer), max_position_embeddings=24, **size, **ends)
-    vision = CLIPVisionConfig(image_size=32, patch_size=8, **size)
-    torch.manual_seed(0)
-    CLIPModel(
-        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=16)
-    ).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture

@@ -120,7 +120,8 @@ def test_leaks_are_named_and_flagged(export: Export, tmp_path: Path, audited: Pa
     assert {r["key"]: r["flagged"] for r in table if r["flagged"]} == dict.fromkeys(leaked, "a copy of a test image")
     count = found["exact"] + found["near"]
     body = plain(card_of(folder)[1])
-    assert f"of camera. {count} of these are exported, flagged: {', '.join(leaked)}" in body
+    assert count == len(leaked) == 1
+    assert f"1 copy of camera. 1 exported image is such, flagged: {leaked[0]}" in body
     assert dict(rows_of(body, "| measured |"))["copies of test images of camera"] == (
         f"{found['exact']} exact, {found['near']} near"
     )

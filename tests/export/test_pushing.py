@@ -65,13 +65,17 @@ def test_without_a_network_nothing_is_pushed(folder: Path, tmp_path: Path) -> No
 
 
 class _Refusing(http.server.BaseHTTPRequestHandler):
+    answers: dict[str, int]  # by the beginnings of requests
     asked: list[str]
 
     def do_GET(self) -> None:
-        self.asked.append(f"{self.command} {self.path}")
-        self.send_response(401)
-        self.send_header("Content-Length", "0")
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        asked = f"{self.command} {self.path}"
+        self.asked.append(asked)
+        self.send_response(next((code for start, code in self.answers.items() if asked.startswith(start)), 401))
+        self.send_header("Content-Length", "2")
         self.end_headers()
+        self.wfile.write(b"{}")
 
     do_POST = do_GET
 
@@ -81,8 +85,8 @@ class _Refusing(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def refusing() -> Iterator[tuple[str, list[str]]]:
-    """The address of a hub that refuses every token, and what it was asked."""
-    _Refusing.asked = []
+    """The address of a hub that refuses every token, but for what _Refusing.answers says; and what it was asked."""
+    _Refusing.asked, _Refusing.answers = [], {}
     with http.server.HTTPServer(("127.0.0.1", 0), _Refusing) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -99,6 +103,16 @@ def test_a_wrong_token_is_told_before_anything_is_made(
     assert "the hub refuses the token (401)" in done.stderr
     assert "GET /api/whoami-v2" in refusing[1]
     assert not [line for line in refusing[1] if not line.startswith("GET ")]
+
+
+def test_a_token_that_may_not_write_is_told_and_nothing_is_half_pushed(
+    folder: Path, tmp_path: Path, refusing: tuple[str, list[str]]
+) -> None:
+    _Refusing.answers = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
+    done = push(folder, tmp_path, HF_TOKEN="hf_readonly", HF_ENDPOINT=refusing[0])
+    assert done.returncode == 2
+    assert "the token may not write to me/icons (403)" in done.stderr
+    assert [line for line in refusing[1] if not line.startswith("GET ")] == ["POST /api/repos/create"]
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path, dataset: Path) -> None:

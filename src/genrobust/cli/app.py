@@ -61,6 +61,25 @@ Quick = Annotated[bool, typer.Option("--quick", help="The recipe's short version
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cuda, mps, cpu or auto.")]
 DatasetName = Annotated[str, typer.Option("--dataset", metavar="NAME", help="One of the recipe's datasets.")]
 ArmName = Annotated[str | None, typer.Option("--arm", metavar="NAME", help="This arm alone.")]
+MODELS = typer.Option(
+    "--models",
+    metavar="[NAME=]MODEL",
+    help="A recipe, RECIPE:ARM, a checkpoint, a folder of them, a timm name or folder, hf-hub:NAME, ARCHITECTURE@FILE, "
+    "an .onnx file; may be repeated.",
+)
+ModelLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels", metavar="[NAME=]FILE", help="Classes of the models that name none, one a line; may be repeated."
+    ),
+]
+ClassifierLabels = Annotated[
+    Path | None,
+    typer.Option("--labels", metavar="FILE", help="The classifier's classes, one a line, where it names none."),
+]
+Runs = Annotated[
+    Path, typer.Option("--runs", metavar="DIR", help="Where recipes' datasets and checkpoints lie, or will.")
+]
 RUNS = Path("runs")
 
 

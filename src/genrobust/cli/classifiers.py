@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from genrobust.cli.app import Device, command, err_console, out_console
+from genrobust.cli.app import RUNS, ClassifierLabels, Device, Quick, Runs, command, err_console, out_console, say
 from genrobust.errors import GenrobustError, UserError
 
 
@@ -42,7 +42,8 @@ def predict(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file.",
+            help="RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx "
+            "file.",
         ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images, in it and in the folders below it.")],
@@ -50,9 +51,9 @@ def predict(
         Path | None, typer.Option("--out", metavar="FILE.csv", help="Where the answers go; default: standard output.")
     ] = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many classes of each image.")] = 5,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", metavar="FILE", help="Its classes, one a line, where it names none.")
-    ] = None,
+    labels: ClassifierLabels = None,
+    quick: Quick = False,
+    runs: Runs = RUNS,
     batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at once.")] = 128,
     device: Device = None,
 ) -> None:
@@ -61,11 +62,20 @@ def predict(
 
     from genrobust.classifiers import open_classifier
     from genrobust.files import make_folder, replacing
+    from genrobust.named_models import trained
+    from genrobust.recipe import load_recipe
     from genrobust.release.predicting import predict_folder
+    from genrobust.study import Study
+
+    def study_of(recipe: str) -> Study:
+        return Study(load_recipe(recipe, [f"device={device}"] if device else [], quick), runs, say=say)
 
     if out is not None and out.suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")
-    opened = open_classifier(model, labels)
+    checkpoint = trained(model, study_of)
+    if quick and checkpoint is None:
+        raise UserError(f"--quick: {model} is no recipe's: write RECIPE:ARM, or leave --quick out")
+    opened = open_classifier(str(checkpoint or model), labels)
     err_console.print(f"{escape(opened.place)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_folder(opened, folder, sys.stdout.buffer.write, top, batch_size, device or "auto")

@@ -11,10 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import (
+    MODELS,
     RUNS,
     ArmName,
     DatasetName,
     Device,
+    ModelLabels,
     Out,
     Quick,
     RecipeName,
@@ -27,12 +29,13 @@ from genrobust.cli.app import (
 from genrobust.errors import UserError
 
 if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answers at once
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from rich.console import Console
 
     from genrobust.config import ArmConfig
+    from genrobust.data import Predictions
     from genrobust.recipe import Recipe
     from genrobust.study import Study
     from genrobust.work import Step
@@ -47,12 +50,22 @@ def run(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = F
 
 
 @command()
-def show(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
-    """Show a recipe's values, what is done and what would run."""
+def show(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    values: Annotated[bool, typer.Option("--yaml", help="Print all the recipe's values instead, as a recipe.")] = False,
+) -> None:
+    """Show what of a recipe is done and what would run, or with --yaml the recipe itself."""
     import yaml
 
     study = _study(recipe, sets, out, quick, device)
-    out_console.print(escape(yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)))
+    if values:
+        text = yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        out_console.print(escape(text), end="")
+        return
     try:
         steps = _steps(study)
     except UserError as error:
@@ -61,6 +74,10 @@ def show(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = 
         _print_planned(study, error)
     else:
         _print_work(study, steps, out_console)
+    if unmixed := study.recipe.unmixed_sets():
+        out_console.print(
+            escape(f"no arm mixes {', '.join(unmixed)}; genrobust generate {recipe} --dataset NAME makes one")
+        )
 
 
 @command()
@@ -70,14 +87,20 @@ def plan(
     dataset: DatasetName = "generated",
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many requests to print.")] = 20,
 ) -> None:
-    """Print the first requests of the recipe's plan."""
-    requests = _study(recipe, sets, RUNS, False, None).dataset(dataset).plan
-    shown = min(count, len(requests))
-    table = Table("key", "seed", "style", "prompt", title=f"{shown:,} of {len(requests):,} requests")
-    for index in range(shown):
-        request = requests[index]
-        table.add_row(request.key, str(request.seed), escape(request.style), escape(request.prompt))
+    """Print the first requests of the plan of a dataset."""
+    study = _study(recipe, sets, RUNS, False, None)
+    requests = study.dataset(dataset).plan
+    shown = [requests[index] for index in range(min(count, len(requests)))]
+    columns = ["key", "seed", "style", "prompt", *(["from the real image"] if shown[0].source else [])]
+    table = Table(title=f"{len(shown):,} of {len(requests):,} requests")
+    for column in columns:
+        table.add_column(column, overflow="fold")  # keys and seeds are whole on a narrow screen
+    for request in shown:
+        cells = (request.key, str(request.seed), request.style, request.prompt, request.source or "")
+        table.add_row(*map(escape, cells[: len(columns)]))
     out_console.print(table)
+    if rule := study.recipe.filter_of(dataset):
+        out_console.print(f"a filter leaves some of the images out once they are made: {escape(rule.in_words())}")
 
 
 @command()
@@ -134,18 +157,37 @@ def evaluate(
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
+    models: Annotated[list[str] | None, MODELS] = None,
+    labels: ModelLabels = None,
 ) -> None:
-    """Score the classifiers on every test set; trains what is missing."""
+    """Score the recipe's classifiers, or those that --models name, on every test set; trains what is missing."""
     from genrobust.robustness.accuracy import top1
 
     study = _study(recipe, sets, out, quick, device)
-    table = Table("arm", "seed", *map(escape, study.tests), title="top-1, %, over each set's own classes")
+    if models and arm is not None:
+        raise UserError(f"--arm {arm} is one of the recipe's own classifiers, and --models names others: leave one out")
+    if labels and not models:
+        raise UserError(f"--labels {labels[0]} names classes of other models: name these with --models")
+    heads = ["classifier"] if models else ["arm", "seed"]
+    table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
+    with _room_told(study):
+        for names, found in _others(study, models, labels or []) if models else _own(study, arm):
+            table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
+    out_console.print(table)
+
+
+def _own(study: Study, arm: str | None) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
     for wanted in _arms(study.recipe, arm):
         for seed in study.recipe.seeds:
-            with _room_told(study):
-                found = study.predictions(study.checkpoint(wanted, seed))
-            table.add_row(escape(wanted.name), str(seed), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
-    out_console.print(table)
+            yield [wanted.name, str(seed)], study.predictions(study.checkpoint(wanted, seed))
+
+
+def _others(
+    study: Study, models: Sequence[str], labels: Sequence[str]
+) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
+    from genrobust.evaluating import predictions_of
+
+    return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
 
 @command()
@@ -184,10 +226,9 @@ def _steps(study: Study) -> list[Step]:
 
 
 def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:
-    chosen = [arm for arm in recipe.arms if name is None or arm.name == name]
-    if not chosen:
-        raise UserError(f"--arm {name}: no such arm; the arms are {', '.join(arm.name for arm in recipe.arms)}")
-    return chosen
+    from genrobust.named_models import arm_called
+
+    return list(recipe.arms) if name is None else [arm_called(recipe, name)]
 
 
 def _write_report(study: Study) -> None:

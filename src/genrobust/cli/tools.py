@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import RUNS, Device, Out, command, err_console, out_console, say
+from genrobust.cli.app import RUNS, ClassifierLabels, Device, Out, command, err_console, out_console, say
 from genrobust.errors import GenrobustError, UserError
 
 ClipFolder = Annotated[
@@ -123,6 +123,7 @@ def audit(
         typer.Option("--train-of-generator", metavar="DIR|RECIPE", help="What the generator was trained on."),
     ] = None,
     classifier: ClassifierWord = None,
+    labels: ClassifierLabels = None,
     clip: ClipFolder = None,
     allow_leaks: Annotated[
         list[str] | None,
@@ -138,7 +139,7 @@ def audit(
     from genrobust.pages.audit import verdict
 
     done = run_audit(
-        dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", say
+        dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", say, labels
     )
     for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
@@ -158,6 +159,7 @@ def filter_(
     by: Annotated[str, typer.Option("--by", metavar="clip|classifier", help="Who judges image and label.")],
     clip: ClipFolder = None,
     classifier: ClassifierWord = None,
+    labels: ClassifierLabels = None,
     drop: Annotated[
         float | None, typer.Option("--drop", metavar="SHARE", help="Leave out the lowest SHARE of each class: 0.1.")
     ] = None,
@@ -173,7 +175,7 @@ def filter_(
     model = clip if by == "clip" else classifier
     if model is None:
         raise UserError(f"--by {by}: name it with --{'clip FOLDER' if by == 'clip' else 'classifier MODEL'}")
-    done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto")
+    done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto", labels)
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))
 

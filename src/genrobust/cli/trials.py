@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.cli.app import RUNS, Device, command, err_console, out_console, say
+from genrobust.cli.app import MODELS, RUNS, Device, ModelLabels, Runs, command, err_console, out_console, say
 
 if TYPE_CHECKING:
     from genrobust.data import Score
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 @command()
 def benchmark(
-    models: Annotated[
-        list[str],
-        typer.Option(
-            "--models",
-            metavar="[NAME=]MODEL",
-            help="A recipe, a checkpoint, a folder of them, a timm name, hf-hub:NAME; may be repeated.",
-        ),
-    ],
+    models: Annotated[list[str], MODELS],
     on: Annotated[
         str,
         typer.Option("--on", metavar="DATASET", help="A generated dataset, image folders, or RECIPE:DATASET."),
@@ -35,9 +28,8 @@ def benchmark(
         str | None,
         typer.Option("--real", metavar="DIR|RECIPE", help="Real test images; default: those of the recipe of --on."),
     ] = None,
-    runs: Annotated[
-        Path, typer.Option("--runs", metavar="DIR", help="Where recipes' datasets and checkpoints lie, or will.")
-    ] = RUNS,
+    labels: ModelLabels = None,
+    runs: Runs = RUNS,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the page goes; default: benchmarks in --runs.")
     ] = None,
@@ -47,7 +39,7 @@ def benchmark(
     from genrobust.benchmarking import benchmark as run_benchmark
     from genrobust.pages.benchmark import verdict
 
-    made, files = run_benchmark(models, on, real, runs, out, device or "auto", say)
+    made, files = run_benchmark(models, on, real, runs, out, device or "auto", say, labels or [])
     out_console.print(_table(made.result.models, made.name, made.real_name))
     for sentence in verdict(made):
         out_console.print(escape(sentence))

@@ -151,6 +151,13 @@ class FilterConfig(Section):
             raise ValueError("the key clip, a folder, goes with by: clip, and with nothing else")
         return self
 
+    def in_words(self) -> str:
+        """ "the lowest 30 % of each class, by the classifier of the arm real"."""
+        which = f"the lowest {100 * self.drop:g} % of each class" if self.drop else f"those below {self.threshold:g}"
+        return f"{which}, by " + (
+            f"the CLIP {self.clip}" if self.by == "clip" else f"the classifier of the arm {self.arm}"
+        )
+
 
 class DatasetConfig(Section):
     """A further generated dataset of a study: what it has otherwise than the recipe's own, the one called "generated".

@@ -12,7 +12,7 @@ import torch
 from genrobust.checkpoints import WEIGHTS, read_checkpoint_info
 from genrobust.classifiers import open_classifier
 from genrobust.config import EvaluateConfig
-from genrobust.data import ImageSet, LabelSpace, Predictions
+from genrobust.data import ImageSet, LabelSpace, Predictions, digest
 from genrobust.evaluate.predict import SINGLE_CROP, Logits, checkpoint_logits, kept_predictions
 from genrobust.hashing import hash_file
 from genrobust.matching import Prepared, columns_of
@@ -45,9 +45,9 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Exi
     return Existing(str(folder), info.classes, hash_file(folder / WEIGHTS), words, load)
 
 
-def open_existing(word: str) -> Existing:
+def open_existing(word: str, labels: Path | None = None) -> Existing:
     """Any other classifier, as `open_classifier` opens it, which prepares images in its own way. Raises as that."""
-    found = open_classifier(word)
+    found = open_classifier(word, labels)
 
     def load(where: torch.device) -> Logits:
         network = found.load(where)
@@ -71,4 +71,4 @@ def predict_existing(
         logits = model.load(where)
         return lambda images, seen: logits(images, seen)[:, columns]
 
-    return kept_predictions(model.weights, load, model.prepared, sets, labels, out, device)
+    return kept_predictions(digest([model.weights, columns], 64), load, model.prepared, sets, labels, out, device)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 from PIL import Image
@@ -17,6 +16,7 @@ from PIL import Image
 from genrobust import __version__
 from genrobust.data import ImageSet, LabelSpace, hashed_seed
 from genrobust.report.wording import EN_DASH, MINUS, count, number, span
+from genrobust.templating import templates, verbatim
 
 SIDE = 96  # pixels of a thumbnail at the most: a page is one file
 CLASSES = 120  # on a contact sheet, evenly through the label space
@@ -59,15 +59,7 @@ def render(template: str, **values: Any) -> str:
 
     Everything from outside is escaped.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.PackageLoader("genrobust", "pages"), jinja2.PackageLoader("genrobust", "report")]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("pages", "report", autoescape=True)
     environment.filters |= {
         "figure": figure,
         "percent": percent,
@@ -76,9 +68,7 @@ def render(template: str, **values: Any) -> str:
         "span": span,
     }
     environment.globals |= {"count": count}
-    loader = environment.loader
-    assert loader is not None  # it was given above
-    style = Markup(loader.get_source(environment, _STYLE)[0])  # ours, so not escaped
+    style = Markup(verbatim(environment, _STYLE))  # ours, so not escaped
     return environment.get_template(template).render(version=__version__, style=style, **values)
 
 

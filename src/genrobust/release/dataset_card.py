@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
 import yaml
 
 from genrobust import __version__
@@ -19,6 +18,7 @@ from genrobust.export.sheet import shown_classes
 from genrobust.release.licences import Licence
 from genrobust.report.markdown import escaped, fenced
 from genrobust.report.wording import EN_DASH, count
+from genrobust.templating import templates
 
 TEMPLATES = 20  # that are listed
 OTHER = "other"  # the hub's word for a licence that is none of its list
@@ -88,14 +88,7 @@ class _Raw(str):
 
 def card(described: Described, facts: Facts, about: About) -> str:
     """The card as Markdown, with the header that Hugging Face reads. Names, prompts and paths are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genrobust", "release"),
-        undefined=jinja2.StrictUndefined,
-        finalize=_escaped,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = templates("release", finalize=_escaped, keep_trailing_newline=True)
     environment.filters["raw"] = _Raw
     environment.globals |= {"count": count, "fenced": _fenced, "spread": _spread}
     classes = described.labels.classes
@@ -224,7 +217,12 @@ def _faults(about: About) -> list[str]:
     if audit is not None and audit.leaks:
         where = ", ".join(f"{count(n, 'copy').replace('copys', 'copies')} of {test}" for test, n in audit.leaks.items())
         keys = ", ".join(audit.leaked[:TEMPLATES]) + (" ..." if len(audit.leaked) > TEMPLATES else "")
-        here = f"{len(audit.leaked):,} of these are exported, flagged: {keys}." if audit.leaked else "None is exported."
+        several = len(audit.leaked) != 1
+        here = (
+            f"{count(len(audit.leaked), 'exported image')} {'are' if several else 'is'} such, flagged: {keys}."
+            if audit.leaked
+            else "None is exported."
+        )
         found.append(
             f"The audit finds copies of test images: {where}. {here} Do not score on these test sets with them."
         )

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from genrobust import __version__
@@ -35,6 +34,7 @@ from genrobust.report.wording import (
     row_name,
     subtracted,
 )
+from genrobust.templating import templates, verbatim
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -57,22 +57,14 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
 
 def html(record: StudyRecord) -> str:
     """The report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("genrobust", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("report", autoescape=True)
     environment.filters |= {
         "number": number,
         "duration": duration,
         "unbroken": lambda text: text.replace(" %", "\u00a0%"),
     }
     environment.globals |= {"count": count, "named": partial(row_name, record.summary)}
-    loader = environment.loader
-    assert loader is not None  # it was given above
-    script = loader.get_source(environment, "report.js")[0]
+    script = verbatim(environment, "report.js")
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     summary = record.summary
     heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
@@ -105,7 +97,7 @@ def html(record: StudyRecord) -> str:
         origins=list(dict.fromkeys(p.origin for p in record.pictures)),
         styles=list(dict.fromkeys(p.style for p in record.pictures if p.style)),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
-        style=Markup(loader.get_source(environment, "report.css")[0]),  # ours, so not escaped
+        style=Markup(verbatim(environment, "report.css")),  # ours, so not escaped
         script=Markup(script),
         script_sha256=sha256,
     )

@@ -1,9 +1,9 @@
-"""What a benchmark's --models name: a recipe's arms, checkpoints, folders of checkpoints, any other classifier."""
+"""What --models name: a recipe's arms, checkpoints, folders of checkpoints, any other classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,43 @@ from genrobust.config import ArmConfig
 from genrobust.data import REAL, digest
 from genrobust.errors import UserError
 from genrobust.evaluate.existing import Existing, open_checkpoint, open_existing
-from genrobust.recipe import is_recipe
+from genrobust.recipe import Recipe, is_recipe
 from genrobust.study import Study
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A model by its name: those of the same name are checkpoints of one. `open` may train it first."""
+    """A model by its name: those of the same name are checkpoints of one. `open` may train it first.
+
+    `takes_labels` says that it is no checkpoint, which knows its classes: a file may name them.
+    """
 
     name: str
     open: Callable[[], Existing]
+    takes_labels: bool = False
 
 
-def named_models(words: Sequence[str], study_of: Callable[[str], Study]) -> list[Named]:
+def named_models(words: Sequence[str], study_of: Callable[[str], Study], labels: Sequence[str] = ()) -> list[Named]:
     """The models that `words` name, each ``PLACE`` or ``NAME=PLACE``, in their order; a recipe's are not trained yet.
 
-    A place is a recipe (each arm a model of so many seeds, the reference first), a checkpoint's folder, a folder of
-    such (a model for each way in which they were trained), or what else `open_classifier` opens, such as a name of
-    timm's. Raises UserError for anything else, and for two checkpoints in a folder that nothing tells apart.
+    A place is a recipe (each arm a model of so many seeds, the reference first), ``RECIPE:ARM``, a checkpoint's folder,
+    a folder of such (a model for each way in which they were trained), or what else `open_classifier` opens, such as a
+    name of timm's. `labels` are files of class names as that takes them, each ``NAME=FILE`` for the models of that
+    name, or ``FILE`` for all that take some. Raises UserError for anything else, and for two checkpoints in a folder
+    that nothing tells apart.
     """
     if not words:
         raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
-    return [model for word in words for model in _named(word, study_of)]
+    files = _label_files(labels)
+    models = [model for word in words for model in _named(word, study_of, files)]
+    takers = {model.name for model in models if model.takes_labels}
+    for name, file in files.items():
+        if name not in takers and (name or not takers):
+            raise UserError(
+                f"--labels {name and f'{name}='}{file}: there is no model {f'{name!r} ' if name else ''}whose classes "
+                "it could name: checkpoints know theirs; name any other with --models NAME=MODEL"
+            )
+    return models
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[Existing]]:
@@ -51,16 +66,32 @@ def open_all(models: Sequence[Named]) -> dict[str, list[Existing]]:
     return found
 
 
-def _named(word: str, study_of: Callable[[str], Study]) -> Iterator[Named]:
+def _label_files(words: Sequence[str]) -> dict[str, Path]:
+    """The files of class names by the model that they are for, "" for all."""
+    found: dict[str, Path] = {}
+    for name, file in map(_name_and_rest, words):
+        if name in found:
+            raise UserError(f"--labels {file}: {found[name]} is given for {name or 'every model'} already")
+        found[name] = Path(file)
+    return found
+
+
+def _name_and_rest(word: str) -> tuple[str, str]:
+    """``NAME=PLACE`` as both; "" and the place for a place alone."""
     name, equals, place = word.partition("=")
-    if not equals or Path(word).exists():
-        name, place = "", word
+    return (name, place) if equals and not Path(word).exists() else ("", word)
+
+
+def _named(word: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
+    name, place = _name_and_rest(word)
     folder = Path(place)
-    if is_recipe(place):
+    recipe, of_recipe = _recipe_and_arm(place)
+    if recipe:
         if name:
             raise UserError(f"--models {word}: a recipe's models are called as its arms are: leave out {name}=")
-        study = study_of(place)
-        for arm in sorted(study.recipe.arms, key=lambda arm: arm.name != study.recipe.reference):
+        study = study_of(recipe)
+        arms = [arm_called(study.recipe, of_recipe)] if of_recipe else study.recipe.arms
+        for arm in sorted(arms, key=lambda arm: arm.name != study.recipe.reference):
             yield from (Named(arm.name, partial(_of_arm, study, arm, seed)) for seed in study.recipe.seeds)
     elif is_checkpoint(folder):
         yield _opened(name or _trained_on(read_checkpoint_info(folder)) or folder.name, open_checkpoint(folder))
@@ -68,7 +99,40 @@ def _named(word: str, study_of: Callable[[str], Study]) -> Iterator[Named]:
         names = _told_apart(folder)
         yield from (_opened(name or names[sub], open_checkpoint(sub)) for sub in names)
     else:
-        yield _opened(name or (folder.resolve().name if folder.exists() else place), open_existing(place))
+        called = name or (folder.resolve().name if folder.exists() else place)
+        model = open_existing(place, labels.get(called, labels.get("")))
+        yield replace(_opened(called, model), takes_labels=True)
+
+
+def trained(word: str, study_of: Callable[[str], Study]) -> Path | None:
+    """The checkpoint that ``RECIPE:ARM`` names, of the recipe's first seed: trained now where it is not there yet.
+
+    None for a word that names no recipe; raises UserError for one without an arm, or with one that it has not.
+    """
+    recipe, arm = _recipe_and_arm(word)
+    if not recipe:
+        return None
+    study = study_of(recipe)
+    if not arm:
+        names = ", ".join(one.name for one in study.recipe.arms)
+        raise UserError(f"{word} is a recipe of several classifiers: write {word}:ARM, one of {names}")
+    return study.checkpoint(arm_called(study.recipe, arm), study.recipe.seeds[0])
+
+
+def arm_called(recipe: Recipe, name: str) -> ArmConfig:
+    """The arm of that name; raises UserError where the recipe has none."""
+    names = [arm.name for arm in recipe.arms]
+    if name not in names:
+        raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
+    return recipe.arm(name)
+
+
+def _recipe_and_arm(word: str) -> tuple[str, str]:
+    """The recipe in ``RECIPE`` or ``RECIPE:ARM``, and the arm; "" for what is not there."""
+    if is_recipe(word):
+        return word, ""
+    recipe, colon, arm = word.rpartition(":")
+    return (recipe, arm) if colon and is_recipe(recipe) else ("", "")
 
 
 def _opened(name: str, model: Existing) -> Named:
