@@ -11,6 +11,7 @@ import torch
 
 from genrobust.data import Request, hashed_seed
 from genrobust.errors import GenrobustError
+from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.modes import Mode
 from genrobust.generate.pipeline import Generator
 
@@ -79,6 +80,7 @@ class Sampler:
         with _out_of_memory_explained(self._generator, len(requests)):
             output = pipeline(
                 **self._mode.arguments(requests, noise),
+                **guidance_arguments(pipeline, config),
                 generator=noise,
                 num_inference_steps=config.steps,
                 guidance_scale=config.guidance_scale,
