@@ -39,8 +39,8 @@ class Drawing:
 class Sampler:
     """Draws images with a generator, whose mode says what the generator is told of each request.
 
-    An image depends on its request alone, up to rounding: its noise comes from its own seed, its prompt is encoded and
-    its source image prepared by itself, so neither a batch's other images nor its size enter.
+    An image depends on its request alone, up to rounding: its noise comes from its own seed and its source image is
+    prepared by itself, so neither a batch's other images nor its size enter.
     """
 
     def __init__(self, generator: Generator, mode: Mode, max_redraws: int) -> None:
