@@ -153,7 +153,6 @@ def stacked(images: Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
-@torch.inference_mode()
 def predict_logits(
     model: nn.Module,
     images: ImageSet,
@@ -170,16 +169,35 @@ def predict_logits(
     number of images of each batch. `model` is put into evaluation mode and left in it. Raises UserError for an empty
     set and for an image that cannot be read.
     """
+    return predict_together([model], images, image_size, batch_size, device, seen, crop_pct, flip)[0]
+
+
+@torch.inference_mode()
+def predict_together(
+    models: Sequence[nn.Module],
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+    crop_pct: float = 1,
+    flip: bool = False,
+) -> list[np.ndarray]:
+    """What `predict_logits` gives for each of `models`, bit for bit; each image is read and prepared once for all.
+
+    `seen` is told the number of images of each batch once a model.
+    """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
-    model.eval()
-    logits = []
+    logits: list[list[Tensor]] = [[] for _ in models]
     for batch in batches(images, image_size, batch_size, crop_pct):
         views = [batch, batch.flip(3)] if flip else [batch]
-        answers = [model(view.to(device, memory_format=torch.channels_last)).float() for view in views]
-        logits.append(torch.stack(answers).mean(dim=0).cpu())
-        seen(len(batch))
-    return torch.cat(logits).numpy()
+        views = [view.to(device, memory_format=torch.channels_last) for view in views]
+        for model, found in zip(models, logits, strict=True):
+            model.eval()
+            found.append(torch.stack([model(view).float() for view in views]).mean(dim=0).cpu())
+            seen(len(batch))
+    return [torch.cat(found).numpy() for found in logits]
 
 
 @torch.inference_mode()

@@ -28,7 +28,8 @@ def of_generator(generator: GeneratorConfig, device: str, class_model: ClassMode
     if generator.mode == "labels+images":
         steps = int(steps * generator.strength)  # it begins at a noised image
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
-    return f"{model}, {mode}{steps} steps, {device}"
+    guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
+    return f"{model}, {mode}{steps} steps{guided}, {device}"
 
 
 def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: str) -> str:

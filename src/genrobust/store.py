@@ -57,6 +57,7 @@ SCHEMA = pa.schema(
         ("scheduler", pa.string()),
         ("steps", pa.int32()),
         ("guidance_scale", pa.float64()),
+        ("guidance_until", pa.float64()),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("dtype", pa.string()),
@@ -82,6 +83,7 @@ SCHEMA = pa.schema(
         ("image_sha256", pa.string()),
     ]
 )
+LATER = ("guidance_until",)  # columns that datasets of the same format may lack, from before there were these
 _HASH_BYTES = 32
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
@@ -316,7 +318,11 @@ def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
     """One row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where it cannot be read."""
     path = shard_files(folder, index)[-1]
     try:
-        return pq.read_table(path, columns=list(columns)).cast(_schema(columns))
+        lacking = {*LATER} & {*columns} - {*pq.read_schema(path).names}
+        rows = pq.read_table(path, columns=[name for name in columns if name not in lacking])
+        for name in lacking:
+            rows = rows.append_column(SCHEMA.field(name), pa.nulls(rows.num_rows, SCHEMA.field(name).type))
+        return rows.select(list(columns)).cast(_schema(columns))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise GenrobustError(f"cannot read {path}: {error}: {_remedy(folder)}") from error
 

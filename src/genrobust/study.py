@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -210,16 +210,20 @@ class Study:
 
     def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
         """The checkpoint's predictions on every test set of the study."""
-        from genrobust.evaluate.predict import predict
+        return self.all_predictions([checkpoint])[checkpoint]
 
+    def all_predictions(self, checkpoints: Iterable[Path]) -> dict[Path, SavedPredictions[str]]:
+        """The predictions of many checkpoints, for which each test image is decoded once."""
+        from genrobust.evaluate.predict import predict_all
+
+        folders = {checkpoint: self._predictions_folder(checkpoint) for checkpoint in checkpoints}
         of = of_classifier(self.recipe.train, self.device)
         with self._times.timed("evaluate", "test images", of) as stage:
-            stage.missing = self.missing_predictions(checkpoint)
-            return predict(
-                checkpoint,
+            stage.missing = sum(map(self.missing_predictions, folders))
+            return predict_all(
+                folders,
                 {name: self.data.tests[name] for name in self.tests},
                 self.data.labels,
-                self._predictions_folder(checkpoint),
                 settings=self.recipe.evaluate,
                 device=self.recipe.device,
                 threads=self.recipe.threads,
@@ -293,10 +297,10 @@ class Study:
         from genrobust.evaluate.saved import SavedPredictions
         from genrobust.robustness.summary import summarize
 
-        files: dict[tuple[str, int, str], Path] = {}
-        for model in baseline_tables.grid(self.recipe.train, settings.grid, len(self.data.train)):
-            folder = self._train(f"baseline {model.name}", model.parts, model.train, seed=0)
-            files |= {(model.name, 0, test): file for test, file in self.predictions(folder).files.items()}
+        grid = baseline_tables.grid(self.recipe.train, settings.grid, len(self.data.train))
+        trained = {m.name: self._train(f"baseline {m.name}", m.parts, m.train, seed=0) for m in grid}
+        made = self.all_predictions(trained.values())
+        files = {(n, 0, test): file for n, folder in trained.items() for test, file in made[folder].files.items()}
         first, found = next(iter(files))[0], SavedPredictions(files)
         summary = summarize(found, [], self.data.clean, self.shifts, first, settings.transform, bootstrap=10)
         return list(self._with_a_line(baseline_tables.rows_of(summary)))
@@ -326,12 +330,10 @@ class Study:
         from genrobust.evaluate.saved import SavedPredictions
         from genrobust.robustness.summary import summarize
 
-        files = {
-            (arm.name, seed, test): file
-            for seed in self.recipe.seeds
-            for arm in self.recipe.arms
-            for test, file in self.predictions(self.checkpoint(arm, seed)).files.items()
-        }
+        cells = [(arm, seed) for seed in self.recipe.seeds for arm in self.recipe.arms]
+        trained = {(arm.name, seed): self.checkpoint(arm, seed) for arm, seed in cells}
+        made = self.all_predictions(trained.values())
+        files = {(*cell, test): file for cell, folder in trained.items() for test, file in made[folder].files.items()}
         beside = self.zero_shot()
         files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
         rows = self.baseline_rows()

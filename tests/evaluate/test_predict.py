@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from genrobust import models
 from genrobust.checkpoints import CheckpointInfo
 from genrobust.config import EvaluateConfig
 from genrobust.data import ClassLabel, LabelSpace, Predictions, Subset
 from genrobust.errors import UserError
-from genrobust.evaluate.predict import predict
+from genrobust.evaluate import predict as predicting
+from genrobust.evaluate.predict import predict, predict_all
 from genrobust.evaluate.saved import load_predictions
 from genrobust.models import create_classifier, save_checkpoint
 from genrobust.sources.memory import MemoryImages
@@ -49,7 +52,7 @@ def test_a_second_call_reads_what_the_first_wrote(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = make(checkpoint, tmp_path / "out", test=images())["test"]
-    monkeypatch.setattr(models, "predict_logits", None)  # nothing may be predicted again
+    monkeypatch.setattr(models, "predict_together", None)  # nothing may be predicted again
     second = make(checkpoint, tmp_path / "out", test=images())["test"]
     assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
 
@@ -67,6 +70,70 @@ def test_changed_images_changed_weights_and_a_damaged_file_are_predicted_again(
     assert not np.array_equal(other.logits, make(checkpoint, out, test=images(1))["test"].logits)
     (out / "test.npz").write_bytes((out / "test.npz").read_bytes()[:100])
     assert make(checkpoint, out, test=images(1))["test"].logits.shape == (10, 3)
+
+
+class Counted(MemoryImages):
+    """Counts how often each image is decoded."""
+
+    decoded: Counter[str]
+
+    def image(self, index: int) -> Image.Image:
+        self.decoded[self.keys[index]] += 1
+        return super().image(index)
+
+
+def counted(name: str, n: int) -> Counted:
+    pixels = np.random.default_rng(n).integers(0, 256, (n, 40, 32, 3), dtype=np.uint8)
+    made = Counted(name, list(pixels), [i % 3 for i in range(n)], [f"{name}/{i}" for i in range(n)])
+    made.decoded = Counter()
+    return made
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> dict[Path, Path]:
+    """Five checkpoints, the last of another size, each with a folder for its predictions."""
+    sizes = (32, 32, 32, 32, 48)
+    for number, size in enumerate(sizes):
+        info = CheckpointInfo("test_resnet", {}, LABELS.ids, size, {})
+        save_checkpoint(tmp_path / f"model-{number}", create_classifier("test_resnet", 3, size), info)
+    return {tmp_path / f"model-{n}": tmp_path / f"together-{n}" for n in range(len(sizes))}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_many_classifiers_answer_as_each_alone(several: dict[Path, Path], tmp_path: Path, flip: bool) -> None:
+    sets, settings = {"test": images(), "solid": images(1, 7)}, EvaluateConfig(batch_size=4, flip=flip)
+    made = predict_all(several, sets, LABELS, settings, "cpu", threads=1)
+    assert list(made) == list(several)
+    for checkpoint, out in several.items():
+        alone = tmp_path / f"alone-{checkpoint.name}"
+        predict(checkpoint, sets, LABELS, alone, settings, "cpu", threads=1)
+        for name in sets:
+            assert (out / f"{name}.npz").read_bytes() == (alone / f"{name}.npz").read_bytes()
+
+
+def test_each_image_is_decoded_once_for_the_classifiers_of_a_size(
+    several: dict[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = {"test": counted("test", 9), "solid": counted("solid", 5)}
+    same = dict(list(several.items())[:4])
+    predict_all(same, sets, LABELS, device="cpu", threads=1)
+    assert all(set(s.decoded.values()) == {1} and len(s.decoded) == len(s) for s in sets.values())
+    predict_all(several, sets, LABELS, device="cpu", threads=1)  # the fifth alone is left
+    assert all(set(s.decoded.values()) == {2} for s in sets.values())
+    monkeypatch.setattr(predicting, "TOGETHER", 3)
+    for out in same.values():
+        (out / "solid.npz").unlink()
+    predict_all(several, sets, LABELS, device="cpu", threads=1)
+    assert set(sets["test"].decoded.values()) == {2}
+    assert set(sets["solid"].decoded.values()) == {4}
+
+
+def test_no_classifier_is_asked_where_one_knows_other_classes(several: dict[Path, Path], tmp_path: Path) -> None:
+    info = CheckpointInfo("test_resnet", {}, ("ant", "bee", "dog"), 32, {})
+    save_checkpoint(tmp_path / "stranger", create_classifier("test_resnet", 3, 32), info)
+    with pytest.raises(UserError, match="stranger knows 3 classes, which are not the 3 of this data"):
+        predict_all({**several, tmp_path / "stranger": tmp_path / "x"}, {"test": images()}, LABELS, device="cpu")
+    assert not any(list(out.glob("*.npz")) for out in several.values())
 
 
 def test_another_protocol_is_another_prediction(checkpoint: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from PIL import Image
 from genrobust.config import GeneratorConfig, PromptConfig
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import SCHEDULERS, load_generator
+from genrobust.generate.prompts import Prompts
 from genrobust.generate.sample import FLAT, Sampler, fault, to_uint8
 from genrobust.prompts.plan import Plan
 
@@ -54,6 +55,19 @@ def test_the_same_batch_gives_the_same_bytes_whatever_was_encoded_before(sampler
     used.draw(requests[6:9])
     used.draw(requests[0:1])
     assert np.array_equal(images(fresh.draw(requests[:6])), images(used.draw(requests[:6])))
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_each_distinct_prompt_of_a_batch_is_encoded_once(folder_of, requests, kind):
+    generator = load_generator(GeneratorConfig(model=str(folder_of(kind))), CPU)
+    counts = []
+    generator.pipeline.text_encoder.register_forward_pre_hook(lambda encoder, args: counts.append(len(args[0])))
+    mixed = [requests[i] for i in (0, 1, 2, 1, 0)]
+    together = Prompts(generator).arguments(mixed)
+    assert counts[0] == len({r.prompt for r in mixed}) == 3
+    for place, request in enumerate(mixed):
+        for name, alone in Prompts(generator).arguments([request]).items():
+            assert together[name][place] == pytest.approx(alone[0], abs=1e-5)
 
 
 def test_images_are_those_that_diffusers_draws_itself(sampler, generator_folder, requests):

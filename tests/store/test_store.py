@@ -13,7 +13,7 @@ from PIL import Image
 
 from genrobust.data import Sample
 from genrobust.errors import GenrobustError, UserError
-from genrobust.store import SCHEMA, ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.store import LATER, SCHEMA, ShardDataset, claim, done_shards, missing_shards, write_shard
 from genrobust.verifying import verify
 
 CLASSES = ["cat", "dog"]
@@ -79,6 +79,15 @@ def test_metadata_has_a_row_for_every_request(folder):
     assert rows["cat-000000"]["seed"] == 2**63 - 1
     assert rows["cat-000000"]["prompt"] == 'a "{}" 猫'
     assert ShardDataset(folder).given_up == {"dog-000099": "black after 2 redraws"}
+
+
+def test_columns_that_came_later_are_null_in_a_dataset_from_before(folder):
+    for path in folder.glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(list(LATER)), path)
+    table = ShardDataset(folder).metadata()
+    assert table.schema.names == SCHEMA.names
+    assert all(table[name].null_count == table.num_rows == 13 for name in LATER)
 
 
 def test_the_parquet_says_where_each_image_lies(folder):

@@ -23,9 +23,9 @@ class LoraConfig(Section):
 # What each mode of GeneratorConfig leaves unused: set to anything but its default, it is refused.
 UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
     "labels": ("strength",),
-    "images": ("strength", "lora"),
+    "images": ("strength", "lora", "guidance_until"),
     "labels+images": (),
-    "class": ("strength", "lora", "width", "height", "safety_checker"),
+    "class": ("strength", "lora", "guidance_until", "width", "height", "safety_checker"),
 }
 
 
@@ -37,6 +37,9 @@ class GeneratorConfig(Section):
     `strength`: near 0 keeps it, 1 ignores it), or `class` (the class's number alone, for a class-conditional model).
     `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order
     where it is not to be had. None keeps the pipeline's own value.
+
+    `guidance_until` is the share of the steps that are guided, the first ones: what is drawn is decided there, and a
+    step without guidance takes half the time.
 
     `safety_checker` is off: whatever the generator draws enters the dataset, and a generator trained on web images may
     draw what is not fit to be seen or published. On, what the generator's own checker flags is drawn again, wrongly
@@ -53,6 +56,7 @@ class GeneratorConfig(Section):
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Positive = 15
     guidance_scale: Annotated[float, Field(ge=0)] = 3.0
+    guidance_until: Annotated[float, Field(gt=0, le=1)] = 1.0
     width: Positive | None = None
     height: Positive | None = None
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
@@ -68,6 +72,11 @@ class GeneratorConfig(Section):
         for key in self.unused:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
+        if self.guidance_until < 1 and self.guidance_scale <= 1:
+            raise ValueError(
+                f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
+                "leave guidance_until out"
+            )
         if self.mode == "labels+images" and int(self.steps * self.strength) < 1:
             raise ValueError(
                 f"strength {self.strength} of {self.steps} steps leaves no step to draw with: raise strength or steps"

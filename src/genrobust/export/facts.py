@@ -14,8 +14,8 @@ from genrobust.export.parts import ALWAYS, COLUMNS, OWN, Described, Part, rows
 # How images were drawn: what differs between the images of few datasets, so that distinct values are few.
 DRAWN = (
     *("generator", "weights_sha256", "mode", "lora", "lora_sha256", "lora_scale", "strength", "scheduler", "steps"),
-    *("guidance_scale", "negative_prompt", "width", "height", "dtype", "device", "genrobust_version"),
-    *("diffusers_version", "transformers_version", "torch_version"),
+    *("guidance_scale", "guidance_until", "negative_prompt", "width", "height", "dtype", "device"),
+    *("genrobust_version", "diffusers_version", "transformers_version", "torch_version"),
 )
 DISTINCT = 1000  # templates and values that are told apart: captions can be as many as images
 EXAMPLES = 5

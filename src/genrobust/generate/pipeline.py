@@ -19,6 +19,7 @@ from torch import nn
 
 from genrobust.config import GeneratorConfig
 from genrobust.errors import GenrobustError, UserError
+from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
 from genrobust.generate.modes import MODES
@@ -86,7 +87,9 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 def sampling(config: GeneratorConfig) -> dict[str, Any]:
     """How a generator is drawn from, whichever it is, as flat JSON; what the mode does not use is left out."""
     where_from = {"model", "alternatives", "revision", "variant", "lora"}
-    return config.model_dump(mode="json", exclude={*where_from, *config.unused})
+    # Left out where all steps are guided, so that datasets from before there was the choice stay what they are.
+    untold = {"guidance_until"} if config.guidance_until == 1 else set()
+    return config.model_dump(mode="json", exclude={*where_from, *config.unused, *untold})
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
@@ -94,7 +97,8 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
 
     Raises UserError, with what to do: no such folder or model, weights that are pickles, a pipeline for another mode, a
     damaged file, a LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with,
-    a scheduler that it cannot take. Raises GenrobustError where weights are no numbers (NaN, infinite).
+    a scheduler that it cannot take, a guidance that cannot end before the last step. Raises GenrobustError where
+    weights are no numbers (NaN, infinite).
     """
     id, folder = locate(config)
     index = _index(folder)
@@ -105,6 +109,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
     _check_call(pipeline, config)
+    check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
         add_lora(pipeline, lora[1], config.lora.scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +16,8 @@ from genrobust.errors import UserError
 if TYPE_CHECKING:
     from genrobust.generate.pipeline import Generator
 
-CACHE_BYTES = 512 * 2**20  # of prompt embeddings: some 2,000 prompts of Stable Diffusion 1.5 in float32
-
-# The pipelines whose prompts are encoded here, one at a time: what `encode_prompt` returns for the prompt and for the
-# negative one, by the names that the call takes. A pair is what it returns first and second.
+# The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
+# the names that the call takes. A pair is what it returns first and second.
 _PLAIN = (("prompt_embeds", "negative_prompt_embeds"),)
 _POOLED = (*_PLAIN, ("pooled_prompt_embeds", "negative_pooled_prompt_embeds"))
 ENCODED = {
@@ -35,7 +33,8 @@ ENCODED = {
 class Prompts:
     """Turns the prompts of requests into arguments: embeddings for Stable Diffusion and its kin, text for others.
 
-    Each prompt is encoded by itself and kept: in a batch, its rounding would depend on the other prompts.
+    The distinct prompts of a batch are encoded together, each once. Nothing of another batch enters, so that a batch
+    comes out the same in a run that begins with it.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -45,9 +44,7 @@ class Prompts:
         self._takes_negative = "negative_prompt" in taken
         # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone.
         self._negative = self._takes_negative and generator.config.guidance_scale > 1
-        if self._names:
-            size = sum(tensor.nbytes for tensor in self._encode("", None))
-            self._embedding = lru_cache(maxsize=max(1, CACHE_BYTES // size))(self._encode)
+        self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
 
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
         """The prompt arguments of the pipeline's call for `requests`.
@@ -57,29 +54,33 @@ class Prompts:
         if not self._takes_negative and any(r.negative_prompt for r in requests):
             kind = type(self._pipeline).__name__
             raise UserError(f"generate.prompts.negative_prompt: a {kind} takes none: leave it out")
+        prompts, negatives = [r.prompt for r in requests], [r.negative_prompt for r in requests]
         if not self._names:
-            text = {"prompt": [r.prompt for r in requests]}
-            return {**text, "negative_prompt": [r.negative_prompt for r in requests]} if self._negative else text
-        found = dict(zip((n for n, _ in self._names), self._stack([(r.prompt, None) for r in requests]), strict=True))
+            return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {})}
+        found = dict(zip((name for name, _ in self._names), self._encode(prompts), strict=True))
         if self._negative:
-            negative = self._stack([("", r.negative_prompt) for r in requests])
-            found |= zip((n for _, n in self._names), negative, strict=True)
+            stacked = [torch.cat(tensors) for tensors in zip(*map(self._negatives, negatives), strict=True)]
+            found |= zip((name for _, name in self._names), stacked, strict=True)
         return found
 
-    def _stack(self, prompts: Sequence[tuple[str, str | None]]) -> list[Tensor]:
-        return [torch.stack(tensors) for tensors in zip(*(self._embedding(*p) for p in prompts), strict=True)]
+    @torch.inference_mode()
+    def _encode(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """The embeddings of `prompts`, [B, tokens, features] and pooled [B, features]."""
+        distinct = list(dict.fromkeys(prompts))
+        found = self._pipeline.encode_prompt(
+            prompt=distinct, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        places = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self._device)
+        return tuple(tensor[places] for tensor in found[::2])
 
     @torch.inference_mode()
-    def _encode(self, prompt: str, negative: str | None) -> tuple[Tensor, ...]:
-        """The embeddings, [tokens, features] and pooled [features], of `prompt`, or of `negative` where it is not None.
-
-        An empty negative prompt is none, which some pipelines embed as zeros.
-        """
+    def _encode_negative(self, prompt: str) -> tuple[Tensor, ...]:
+        """The embeddings of one negative prompt, [1, ...]. An empty one is none, which some pipelines make zeros."""
         found = self._pipeline.encode_prompt(
-            prompt=prompt,
+            prompt="",
             device=self._device,
             num_images_per_prompt=1,
-            do_classifier_free_guidance=negative is not None,
-            negative_prompt=negative or None,
+            do_classifier_free_guidance=True,
+            negative_prompt=prompt or None,
         )
-        return tuple(tensor[0] for tensor in found[(negative is not None) :: 2])
+        return tuple(found[1::2])

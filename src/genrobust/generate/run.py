@@ -132,6 +132,7 @@ class _Run:
             "scheduler": type(generator.pipeline.scheduler).__name__,
             "steps": drawn.steps,
             "guidance_scale": drawn.guidance_scale,
+            **({"guidance_until": drawn.guidance_until} if drawn.guidance_until < 1 else {}),  # as in `sampling`
             "width": generator.width,
             "height": generator.height,
             "dtype": drawn.dtype,

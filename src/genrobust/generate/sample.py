@@ -11,6 +11,7 @@ import torch
 
 from genrobust.data import Request, hashed_seed
 from genrobust.errors import GenrobustError
+from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.modes import Mode
 from genrobust.generate.pipeline import Generator
 
@@ -38,8 +39,8 @@ class Drawing:
 class Sampler:
     """Draws images with a generator, whose mode says what the generator is told of each request.
 
-    An image depends on its request alone, up to rounding: its noise comes from its own seed, its prompt is encoded and
-    its source image prepared by itself, so neither a batch's other images nor its size enter.
+    An image depends on its request alone, up to rounding: its noise comes from its own seed and its source image is
+    prepared by itself, so neither a batch's other images nor its size enter.
     """
 
     def __init__(self, generator: Generator, mode: Mode, max_redraws: int) -> None:
@@ -79,6 +80,7 @@ class Sampler:
         with _out_of_memory_explained(self._generator, len(requests)):
             output = pipeline(
                 **self._mode.arguments(requests, noise),
+                **guidance_arguments(pipeline, config),
                 generator=noise,
                 num_inference_steps=config.steps,
                 guidance_scale=config.guidance_scale,

@@ -1,0 +1,55 @@
+"""Guidance in the first part of the steps alone: a step without it asks the UNet once instead of twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from genrobust.config import GeneratorConfig
+from genrobust.errors import UserError
+
+# The pipelines whose guidance can end, and what of their call holds two halves as long as they are guided: for the
+# negative prompt, then for the prompt.
+_STABLE_DIFFUSION = ("prompt_embeds",)
+_XL = (*_STABLE_DIFFUSION, "add_text_embeds", "add_time_ids")
+_HALVES = {
+    "StableDiffusionPipeline": _STABLE_DIFFUSION,
+    "StableDiffusionImg2ImgPipeline": _STABLE_DIFFUSION,
+    "StableDiffusionXLPipeline": _XL,
+    "StableDiffusionXLImg2ImgPipeline": _XL,
+}
+
+
+def check_guidance(pipeline: Any, config: GeneratorConfig) -> None:
+    """Raise UserError where the guidance of `pipeline` is to end before the last step and cannot."""
+    if config.guidance_until == 1:
+        return
+    kind = type(pipeline).__name__
+    if kind not in _HALVES:
+        raise UserError(f"generator.guidance_until: a {kind} guides all steps or none: leave it out")
+    if pipeline.unet.config.time_cond_proj_dim is not None:
+        raise UserError(
+            f"generator.guidance_until: the UNet of {config.model} was distilled for a guidance that it is told, which "
+            "costs nothing: leave it out"
+        )
+
+
+def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]:
+    """The arguments of the pipeline's call that end its guidance after the share `guidance_until` of the steps."""
+    if config.guidance_until == 1:
+        return {}
+    halves = _HALVES[type(pipeline).__name__]
+
+    def end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        if step + 1 != guided_steps(pipeline.num_timesteps, config.guidance_until):
+            return {}
+        pipeline._guidance_scale = 1.0  # what the pipeline looks at before each step; it has no public name
+        return {name: tensor.chunk(2)[1] for name, tensor in tensors.items()}
+
+    return {"callback_on_step_end": end, "callback_on_step_end_tensor_inputs": list(halves)}
+
+
+def guided_steps(steps: int, share: float) -> int:
+    """How many of `steps` are guided, the first ones: at least one."""
+    return max(1, round(share * steps))

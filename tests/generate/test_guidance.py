@@ -1,0 +1,124 @@
+"""Guidance that ends before the last step: what it costs, what it draws, and where it is refused."""
+
+import numpy as np
+import pytest
+import torch
+
+from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.errors import UserError
+from genrobust.generate.guidance import guided_steps
+from genrobust.generate.modes import MODES
+from genrobust.generate.pipeline import identity, load_generator
+from genrobust.generate.run import generate
+from genrobust.generate.sample import Sampler
+from genrobust.prompts.plan import plan_of
+from genrobust.store import ShardDataset
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config(folder_of):
+    def make(kind="sd", **settings):
+        return GeneratorConfig(model=str(folder_of(kind)), **{"steps": 4, **settings})
+
+    return make
+
+
+@pytest.fixture
+def plan(labels, real):
+    def make(config):
+        return plan_of(config, GenerateConfig(per_class=1, prompts=PromptConfig()), labels, real, 0)
+
+    return make
+
+
+@pytest.fixture
+def draw(labels, real, plan):
+    """The images of three requests, int [3, H, W, 3], and how many inputs the UNet was given at each step."""
+
+    def draw(config):
+        generator = load_generator(config, CPU)
+        sizes = []
+        generator.pipeline.unet.register_forward_pre_hook(lambda unet, args: sizes.append(len(args[0])))
+        drawings = Sampler(generator, MODES[config.mode](generator, labels, real), max_redraws=1).draw(
+            list(plan(config))
+        )
+        return np.stack([d.image for d in drawings]).astype(int), sizes
+
+    return draw
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("sd", {}),
+        ("sdxl", {"scheduler": "euler"}),
+        ("sd", {"mode": "labels+images", "steps": 6, "strength": 0.7}),
+        ("sdxl", {"mode": "labels+images", "steps": 6, "strength": 0.7, "scheduler": "ddim"}),
+    ],
+    ids=["SD", "SDXL", "SD from images", "SDXL from images"],
+)
+def test_a_step_without_guidance_asks_the_unet_once(draw, config, kind, settings):
+    whole, guided = draw(config(kind, **settings))
+    half, some = draw(config(kind, guidance_until=0.5, **settings))
+    none, unguided = draw(config(kind, guidance_scale=1.0, **settings))
+    assert (guided, some, unguided) == ([6, 6, 6, 6], [6, 6, 3, 3], [3, 3, 3, 3])
+    assert not np.array_equal(half, whole)
+    assert not np.array_equal(half, none)
+
+
+def test_what_is_drawn_is_that_of_a_loop_that_says_so(draw, config, plan):
+    ours, _ = draw(config(guidance_until=0.5))
+    pipeline = load_generator(config(), CPU).pipeline
+    empty, prompts = (
+        pipeline.encode_prompt(texts, CPU, 1, False)[0] for texts in ([""], [r.prompt for r in plan(config())])
+    )
+    with torch.inference_mode():
+        for request, prompt, image in zip(plan(config()), prompts, ours, strict=True):
+            latents = torch.randn((1, 12, 8, 8), generator=torch.Generator().manual_seed(request.seed))
+            pipeline.scheduler.set_timesteps(4)
+            for step, t in enumerate(pipeline.scheduler.timesteps):
+                found = pipeline.unet(latents, t, prompt[None]).sample
+                if step < 2:
+                    without = pipeline.unet(latents, t, empty).sample
+                    found = without + 3.0 * (found - without)
+                latents = pipeline.scheduler.step(found, t, latents).prev_sample
+            pixels = (pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample[0] / 2 + 0.5).clamp(0, 1)
+            assert abs((pixels.permute(1, 2, 0).numpy() * 255).round() - image).max() <= 1
+
+
+def test_a_share_that_comes_to_all_steps_changes_no_image(draw, config):
+    assert np.array_equal(draw(config())[0], draw(config(guidance_until=0.9))[0])
+
+
+def test_at_least_one_step_is_guided_and_a_share_is_rounded():
+    assert [guided_steps(4, share) for share in (0.01, 0.25, 0.5, 0.75, 1.0)] == [1, 1, 2, 3, 4]
+    assert guided_steps(10, 0.7) == 7
+    assert guided_steps(1, 0.5) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        ("sd3", {"scheduler": None}, "a StableDiffusion3Pipeline guides all steps or none"),
+        ("lcm", {"scheduler": "lcm"}, "a LatentConsistencyModelPipeline guides all steps or none"),
+    ],
+)
+def test_pipelines_whose_guidance_cannot_end_are_refused(config, kind, settings, message):
+    with pytest.raises(UserError, match=rf"generator\.guidance_until: {message}"):
+        load_generator(config(kind, guidance_until=0.5, **settings), CPU)
+
+
+def test_the_choice_is_kept_with_the_images_and_tells_datasets_apart(config, plan, labels, tmp_path):
+    chosen, generated = config(guidance_until=0.5), GenerateConfig(per_class=1)
+    dataset = generate(plan(chosen), chosen, generated, labels, tmp_path, "cpu", threads=1)
+    assert set(dataset.metadata(["guidance_until"])["guidance_until"].to_pylist()) == {0.5}
+    assert ShardDataset(tmp_path).manifest["guidance_until"] == 0.5
+    with pytest.raises(UserError, match=r"guidance_until: there 0\.5, asked for null"):
+        generate(plan(config()), config(), generated, labels, tmp_path, "cpu", threads=1)
+
+
+def test_a_dataset_whose_steps_are_all_guided_is_named_as_before_there_was_the_choice(config):
+    assert "guidance_until" not in identity(config())
+    assert identity(config(guidance_until=0.9)) != identity(config())
