@@ -1,0 +1,219 @@
+"""How fast images are generated: genrobust beside a diffusers pipeline in a loop, on the same requests.
+
+    python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
+    python benchmarks/generation.py --score     what each way's images are worth: about 20 minutes more
+
+The plain way is what a user would write, and what reference code does: the pipeline as it is loaded, called on 8
+prompts at a time, its images saved one by one as PNG. Both ways load the weights from the disk each time and end with
+the images on it. Their float32 images are compared: equal but for rounding. `--score` measures each sampling's
+classification accuracy score (Ravuri and Vinyals 2019): top-1 on real images of a classifier trained on nothing else.
+It is taken on wild-val, which no study tests on; `--tests` adds the mean over the study's test sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
+
+from genrobust.config import ArmConfig, GeneratorConfig
+from genrobust.data import LabelSpace, Request
+from genrobust.evaluate.predict import predict
+from genrobust.generate import run
+from genrobust.generate.pipeline import locate
+from genrobust.prompts.plan import Plan, plan_of
+from genrobust.recipe import Recipe, load_recipe
+from genrobust.sources.load import load_data
+from genrobust.store import ShardDataset
+from genrobust.study import Study
+
+PLAIN_BATCH = 8  # images at once, the plain way
+FLOAT32 = ["generator.dtype=float32"]
+# Fewer steps, guided at first alone: chosen on wild-val by --score, with the candidates of CANDIDATES.
+FAST = ["generator.scheduler=unipc", "generator.steps=5", "generator.guidance_until=0.4"]
+CANDIDATES = [
+    ["generator.scheduler=unipc", "generator.steps=6", "generator.guidance_until=0.5"],
+    ["generator.scheduler=dpmsolver++", "generator.steps=5", "generator.guidance_until=0.6"],
+    ["generator.scheduler=unipc", "generator.steps=4", "generator.guidance_until=0.5"],
+]
+SEEDS = (100, 101, 102)  # of data and training: none of the studies'
+
+
+def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out: Path) -> None:
+    """Draw `requests` as a loop over a diffusers pipeline does."""
+    dtype = getattr(torch, config.dtype)
+    pipeline = StableDiffusionPipeline.from_pretrained(locate(config)[1], torch_dtype=dtype).to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    for start in range(0, len(requests), PLAIN_BATCH):
+        some = requests[start : start + PLAIN_BATCH]
+        images = pipeline(
+            [request.prompt for request in some],
+            num_inference_steps=config.steps,
+            guidance_scale=config.guidance_scale,
+            generator=[torch.Generator("cpu").manual_seed(request.seed) for request in some],
+        ).images
+        for request, image in zip(some, images, strict=True):
+            (out / request.class_id).mkdir(parents=True, exist_ok=True)
+            image.save(out / request.class_id / f"{request.key}.png")
+
+
+def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
+    """Draw the same with genrobust."""
+    assert recipe.generator is not None
+    return run.generate(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+
+
+@contextmanager
+def fresh() -> Iterator[Path]:
+    """A folder that is there for the block alone, in which another may be made."""
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name) / "images"
+
+
+def into_fresh(way: Callable[[Path], object]) -> None:
+    with fresh() as out:
+        way(out)
+
+
+def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
+    """How far the images of both ways lie apart: the most in levels of 255, and the share of values that differ."""
+    with fresh() as one, fresh() as other:
+        plain(list(plan), recipe.generator, device, one)
+        dataset = ours(plan, recipe, device, other)
+        pairs = zip(plan, map(dataset.image, range(len(dataset))), strict=True)
+        differ = [
+            abs(np.asarray(Image.open(one / r.class_id / f"{r.key}.png"), int) - np.asarray(image, int))
+            for r, image in pairs
+        ]
+    return int(np.max(differ)), float(np.mean([d > 0 for d in differ]))
+
+
+def shares(plan: Plan, recipe: Recipe, device: str) -> str:
+    """How the time of one run of genrobust is spent, in words."""
+    spent: dict[str, float] = defaultdict(float)
+
+    def timed(of: Any, name: str, what: str) -> Any:
+        call = getattr(of, name)
+
+        def clocked(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                spent[what] += time.perf_counter() - began
+
+        return mock.patch.object(of, name, clocked)
+
+    with fresh() as out, ExitStack() as patches:
+
+        def loaded(*args: Any) -> Any:
+            generator = load(*args)
+            pipeline = generator.pipeline
+            parts = ((pipeline.unet, "forward", "UNet"), (pipeline.vae, "decode", "VAE"))
+            for of, name, what in (*parts, (pipeline, "encode_prompt", "prompts")):
+                patches.enter_context(timed(of, name, what))
+            return generator
+
+        load = run.load_generator
+        patches.enter_context(mock.patch.object(run, "load_generator", loaded))
+        patches.enter_context(timed(run, "load_generator", "loading"))
+        began = time.perf_counter()
+        ours(plan, recipe, device, out)
+        drawing = time.perf_counter() - began - spent["loading"]
+    share = {what: f"{100 * seconds / drawing:.1f} %" for what, seconds in spent.items()}
+    return (
+        f"{100 * (1 - (spent['UNet'] + spent['VAE']) / drawing):.1f} % of the time goes into neither the UNet "
+        f"({share['UNet']}) nor the VAE ({share['VAE']}); {share['prompts']} of it into prompts. "
+        f"{spent['loading']:.1f} s of loading come before."
+    )
+
+
+def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
+    """Top-1 in percent of classifiers trained on what `recipe` generates alone, one value a seed."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for seed in SEEDS:
+        study = Study(recipe.model_copy(update={"data_seed": seed}), out)
+        data = study.data
+        checkpoint = study.checkpoint(ArmConfig(name="generated", mixture="generated"), seed)
+        assert data.choosing is not None
+        sets = {"wild-val": data.choosing, **({name: data.tests[name] for name in study.tests} if tests else {})}
+        made = predict(checkpoint, sets, data.labels, out / "scores" / checkpoint.name, threads=recipe.threads)
+        top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in made.items()}
+        found["wild-val"].append(top1.pop("wild-val"))
+        if tests:
+            found["tests"].append(float(np.mean(list(top1.values()))))
+    return found
+
+
+def told(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=100, help="that each way draws in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--score", action="store_true", help="measure what the images are worth, too")
+    parser.add_argument(
+        "--tests", action="store_true", help="score on the study's test sets as well, once all is chosen"
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/generation"), help="where what --score makes is kept")
+    asked = parser.parse_args()
+    use_cores(2)
+    base = [f"threads={cores()}", f"device={asked.device}"]
+    shipped, exact, fast = (load_recipe("pictograms", [*base, *more]) for more in ([], FLOAT32, FAST))
+    data = load_data(shipped.data)
+    if asked.score:
+        scored = {"15 steps, float32": FLOAT32, "15 steps": [], "fast": FAST, **{" ".join(c): c for c in CANDIDATES}}
+        for name, sets in scored.items():
+            recipe = load_recipe("pictograms", [*base, "train.steps=300", "generate.per_class=14", *sets])
+            made = score(recipe, asked.out, asked.tests)
+            print(f"{name}: " + "; ".join(f"{of} {told(values)}" for of, values in made.items()), flush=True)
+
+    labels = LabelSpace(data.labels.classes[: asked.images])
+    generate = shipped.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
+    plan = plan_of(shipped.generator, generate, labels, data.train, shipped.data_seed)
+    requests = list(plan)
+    draws: dict[str, Callable[[Path], object]] = {
+        "plain, float32": partial(plain, requests, exact.generator, asked.device),
+        "plain, bfloat16": partial(plain, requests, shipped.generator, asked.device),
+        "genrobust, float32": partial(ours, plan, exact, asked.device),
+        "genrobust, bfloat16 (as the recipe says)": partial(ours, plan, shipped, asked.device),
+        f"genrobust, bfloat16, {' '.join(s.removeprefix('generator.') for s in FAST)}": partial(
+            ours, plan, fast, asked.device
+        ),
+    }
+    seconds = interleaved({name: partial(into_fresh, way) for name, way in draws.items()}, asked.rounds)
+    base32, base16 = seconds["plain, float32"], seconds["plain, bfloat16"]
+    rows = [
+        [name, rate(len(requests), s), times_faster(s, base32), times_faster(s, base16)] for name, s in seconds.items()
+    ]
+    print(table(["way", "images/s", "times plain, float32", "times plain, bfloat16"], rows))
+    print()
+    print(f"{where_and_when()}; {len(requests)} images a round, {asked.rounds} rounds; the spread is that of rounds.")
+    levels, differ = farthest(plan, exact, asked.device)
+    print(
+        f"Both float32 ways draw the same: at most {levels} of 255 levels apart, in {100 * differ:.4f} % of the values."
+    )
+    print(f"As the recipe says: {shares(plan, shipped, asked.device)}")
+    print(f"With fewer steps: {shares(plan, fast, asked.device)}")
+
+
+if __name__ == "__main__":
+    main()
