@@ -96,7 +96,7 @@ def amounts(summary: Results) -> None:
     means, er = summary["mean_top1"], summary["mean_er"]
     for axes, scores, label in zip(panels, (means, er), ("top-1, %", "effective robustness, points"), strict=True):
         for pattern, colour, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
-            found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "4", "6")
+            found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "6")
                      if pattern.format(x) in scores]  # fmt: skip
             at, found_scores = [x for x, _ in found], [score for _, score in found]
             axes.plot(at, [s["value"] for s in found_scores], "o-", color=colour, label=told, markersize=5)
@@ -105,7 +105,7 @@ def amounts(summary: Results) -> None:
             )
         axes.axhline(scores["real"]["value"], color=GREY, linestyle="--", label="real alone")
         axes.set_xscale("log")
-        axes.set_xticks([0.1, 0.3, 1, 2, 4, 6], ["0.1", "0.3", "1", "2", "4", "6"])
+        axes.set_xticks([0.1, 0.3, 1, 2, 6], ["0.1", "0.3", "1", "2", "6"])
         axes.minorticks_off()
         axes.grid(axis="y", color="#dddddd")
         axes.set_xlabel("generated images for each real one")
