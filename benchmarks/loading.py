@@ -75,7 +75,8 @@ def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image
 
 def make(folder: Path, count: int) -> None:
     """`count` photographs as folders of JPEGs, and as many generated images as shards and as folders of PNGs."""
-    if (folder / "generated" / "manifest.json").exists():
+    tars = [folder / f"photographs-{index}.tar" for index in range(WORKERS)]
+    if tars[-1].exists():  # what is written last
         return
     rng = np.random.default_rng(0)
     samples = []
@@ -92,11 +93,11 @@ def make(folder: Path, count: int) -> None:
             samples.append(Sample(name, i % CLASSES, np.asarray(generated)))
             bar.advance()
     claim(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
-    for index in range(WORKERS):
+    for index, path in enumerate(tars):
         write_shard(folder / "generated", index, samples[index::WORKERS], [])
-        with webdataset.TarWriter(str(folder / f"photographs-{index}.tar")) as tar:
-            for path in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
-                tar.write({"__key__": path.stem, "jpg": path.read_bytes(), "cls": int(path.stem[:2])})
+        with webdataset.TarWriter(str(path)) as tar:
+            for image in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
+                tar.write({"__key__": image.stem, "jpg": image.read_bytes(), "cls": int(image.stem[:2])})
 
 
 # --------------------------------------------------------------------------------------------- the ways
