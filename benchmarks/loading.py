@@ -1,6 +1,7 @@
 """Images a second that reach a training: random resized crops to 224 px, mirrored, as bytes, on 2 CPU cores.
 
     python benchmarks/loading.py              photographs alone, then as many generated images with them
+    python benchmarks/loading.py --profile    where a crop's time goes, by this project's two ways
 
 Side by side: this project, from the images as they lie and from packed copies (`data.packed: true`); torchvision's
 ImageFolder with torch's DataLoader; webdataset; and FFCV in its JPEG mode, where it is installed. It is of no extra,
@@ -20,9 +21,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import tempfile
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,9 @@ from genrobust.progress import progress_bar
 from genrobust.sources.listing import ListedImages, list_folder
 from genrobust.sources.places import class_folders
 from genrobust.store import ShardDataset, claim, write_shard
+from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
+from genrobust.train.packed import PackedImages, tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10
@@ -75,7 +79,8 @@ def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image
 
 def make(folder: Path, count: int) -> None:
     """`count` photographs as folders of JPEGs, and as many generated images as shards and as folders of PNGs."""
-    if (folder / "generated" / "manifest.json").exists():
+    tars = [folder / f"photographs-{index}.tar" for index in range(WORKERS)]
+    if tars[-1].exists():  # what is written last
         return
     rng = np.random.default_rng(0)
     samples = []
@@ -92,11 +97,11 @@ def make(folder: Path, count: int) -> None:
             samples.append(Sample(name, i % CLASSES, np.asarray(generated)))
             bar.advance()
     claim(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
-    for index in range(WORKERS):
+    for index, path in enumerate(tars):
         write_shard(folder / "generated", index, samples[index::WORKERS], [])
-        with webdataset.TarWriter(str(folder / f"photographs-{index}.tar")) as tar:
-            for path in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
-                tar.write({"__key__": path.stem, "jpg": path.read_bytes(), "cls": int(path.stem[:2])})
+        with webdataset.TarWriter(str(path)) as tar:
+            for image in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
+                tar.write({"__key__": image.stem, "jpg": image.read_bytes(), "cls": int(image.stem[:2])})
 
 
 # --------------------------------------------------------------------------------------------- the ways
@@ -133,12 +138,11 @@ def torchvision_folders(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]
 def webdataset_tars(folder: Path, mixed: bool, count: int) -> Callable[[], Iterator[Any]]:
     tars = [str(path) for path in sorted(folder.glob("photographs-*.tar"))]
     tars += [str(path) for path in sorted((folder / "generated").glob("*.tar"))] if mixed else []
-    steps = count // BATCH // WORKERS * WORKERS
     stream = webdataset.WebDataset(tars, resampled=True, shardshuffle=False, nodesplitter=None).shuffle(500)
     stream = stream.decode("pil").to_tuple("jpg;png", "cls").map_tuple(augmentation(), int).batched(BATCH)
+    stream = stream.with_epoch(count // BATCH // WORKERS)  # of batches, for each worker
     loader = webdataset.WebLoader(stream, batch_size=None, num_workers=WORKERS, persistent_workers=True)
-    batches = iter(loader)  # without end, as a training by steps reads it
-    return lambda: islice(batches, steps)
+    return lambda: iter(loader)
 
 
 def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
@@ -155,17 +159,16 @@ def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
         images = ConcatDataset([ImageFolder(str(folder / kind)) for kind in kinds])
         DatasetWriter(str(beton), fields, num_workers=1).from_indexed_dataset(images)
     cut = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
-    return lambda: iter(
-        Loader(
-            str(beton),
-            batch_size=BATCH,
-            num_workers=WORKERS,
-            order=OrderOption.RANDOM,
-            os_cache=True,
-            drop_last=True,
-            pipelines={"image": cut, "label": [IntDecoder(), ToTensor(), Squeeze()]},
-        )
+    loader = Loader(
+        str(beton),
+        batch_size=BATCH,
+        num_workers=WORKERS,
+        order=OrderOption.RANDOM,
+        os_cache=True,
+        drop_last=True,
+        pipelines={"image": cut, "label": [IntDecoder(), ToTensor(), Squeeze()]},
     )
+    return lambda: iter(loader)
 
 
 def drain(batches: Callable[[], Iterator[Any]]) -> None:
@@ -189,16 +192,56 @@ def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:
     return table(["loader", "images/s", f"{PACKED}: times as fast", f"{OURS}: times as fast"], rows)
 
 
+def profiled(folder: Path) -> str:
+    """Milliseconds of the CPU that the parts of a crop take, on one core: the fastest of some passes over them."""
+    images = photographs(folder)[0]
+    numbers = range(min(len(images), 128))
+    with ThreadPoolExecutor(1) as pool:
+        packed = PackedImages(images, folder / "profiled", pool)
+    crops = draw_crops(0, 0, len(numbers))
+    boxes = [crop.box(*packed.size(i)) for i, crop in zip(numbers, crops, strict=True)]
+    whole, cut = [images.image(i) for i in numbers], [packed.crop(i, boxes[i]) for i in numbers]
+    (index,) = (folder / "profiled").glob("*/000000.npy")
+    data = index.with_suffix(".jpegs").read_bytes()
+    codes = [data[offset : offset + length] for offset, length, _, _ in np.load(index).tolist()]
+    parts: dict[str, Callable[[int], object]] = {
+        "packed: read a crop's image, find its tiles, decode them": lambda i: packed.crop(i, boxes[i]),
+        "  of this, to find the tiles": lambda i: tiles_under(boxes[i], codes[i], *packed.size(i)),
+        "packed: resize": lambda i: crops[i].finish(cut[i], SIDE),
+        "not packed: read and decode the image": images.image,
+        "not packed: cut and resize": lambda i: crops[i].of(whole[i], SIDE),
+        "  by Pillow, in place of torch": lambda i: (
+            whole[i].crop(boxes[i]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        ),
+    }
+
+    def cost(part: Callable[[int], object]) -> float:
+        passes = []
+        for _ in range(7):
+            began = time.process_time()
+            for i in numbers:
+                part(i)
+            passes.append(1000 * (time.process_time() - began) / len(numbers))
+        return min(passes)
+
+    return table(["part", "ms of one core"], [[name, f"{cost(part):.3f}"] for name, part in parts.items()])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=512, help="photographs, and as many generated ones; of 256")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--folder", type=Path, help="where images are kept for the next time; default: nowhere")
     asked = parser.parse_args()
     use_cores(WORKERS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = asked.folder or Path(temporary)
         make(folder, asked.images)
+        if asked.profile:
+            torch.set_num_threads(1)
+            print(f"{profiled(folder)}\n\n{where_and_when()}")
+            return
         for mixed in (False, True):
             count = asked.images * (1 + mixed)
             print(f"\n{'Photographs and generated PNGs, one to one' if mixed else 'Photographs'}:\n")
