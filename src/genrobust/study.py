@@ -167,6 +167,7 @@ class Study:
             train.batch_size,
             train.image_size,
             train.crop,
+            self.out / "packed" if self.recipe.data.packed else None,
         )
 
     def checkpoint(self, arm: ArmConfig, seed: int) -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from photographs import photograph
+from PIL import Image
 
 from genrobust.config import TrainConfig
 from genrobust.data import ImageSet, LabelSpace, Subset
@@ -40,3 +42,9 @@ def _first(images: ImageSet, classes: int) -> ImageSet:
 @pytest.fixture(scope="session")
 def job() -> Job:
     return Job()
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Image.Image]:
+    """Images like photographs, in sizes that are no multiples of a JPEG's blocks."""
+    return [photograph(*size, seed) for seed, size in enumerate([(250, 187), (187, 250), (201, 99), (160, 160)])]

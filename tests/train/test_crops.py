@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from photographs import psnr
 from PIL import Image
 from pydantic import ValidationError
 from torchvision.transforms import RandomResizedCrop
@@ -75,7 +77,7 @@ def test_a_crop_shows_what_lies_in_its_box() -> None:
     for crop in draw_crops(5, 0, 8):
         left, top, right, bottom = crop.box(*image.size)
         inside = np.asarray(image)[top:bottom, left:right].astype(float)
-        pixels = crop.of(image, 32).astype(float)
+        pixels = crop.of(image, 32).permute(1, 2, 0).numpy().astype(float)
         assert pixels.shape == (32, 32, 3)
         assert pixels.mean(axis=(0, 1)) == pytest.approx(inside.mean(axis=(0, 1)), abs=2)
         assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
@@ -141,4 +143,21 @@ def test_what_does_not_go_together_is_refused(keys: dict[str, Any], words: str) 
 
 
 def test_a_crop_of_a_single_pixel_is_an_image() -> None:
-    assert draw_crops(0, 0, 1)[0].of(Image.new("RGB", (1, 1), "red"), 16).tolist() == [[[255, 0, 0]] * 16] * 16
+    pixels = draw_crops(0, 0, 1)[0].of(Image.new("RGB", (1, 1), "red"), 16)
+    assert pixels.permute(1, 2, 0).tolist() == [[[255, 0, 0]] * 16] * 16
+
+
+def test_crops_are_resized_as_pillow_does_it(photographs: list[Image.Image]) -> None:
+    for crop, image in zip(draw_crops(0, 0, 2 * len(photographs)), 2 * photographs, strict=True):
+        pillow = image.crop(crop.box(*image.size)).resize((96, 96), Image.Resampling.BICUBIC)
+        theirs = np.asarray(pillow)[:, ::-1] if crop.mirror else np.asarray(pillow)
+        assert psnr(crop.of(image, 96).permute(1, 2, 0).numpy(), theirs) > 50
+
+
+def test_what_random_crops_are_made_by_is_in_the_fingerprint(tmp_path: Path) -> None:
+    parts = [Part("real", ramps())]
+    squares, crops = Mixture(parts, 4, 32), Mixture(parts, 4, 32, crop="random-resized")
+    packed = Mixture(parts, 4, 32, crop="random-resized", packed=tmp_path)
+    assert len({squares.fingerprint, crops.fingerprint, packed.fingerprint}) == 3
+    assert Mixture(parts, 4, 32, packed=tmp_path).fingerprint == squares.fingerprint  # squares are never packed
+    assert not any(tmp_path.iterdir())  # and nothing is, before it is needed

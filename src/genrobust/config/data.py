@@ -58,6 +58,10 @@ class DataConfig(Section):
     (DeepAugment, Hendrycks et al., 2021), or what comes from anywhere else.
 
     Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
+
+    `packed` is for `crop: random-resized`: training then reads copies of the images that it crops, generated ones too,
+    as JPEGs of which a crop is decoded alone. They are made once and take about as much disk as the photographs, or a
+    tenth of the PNGs; the pixels differ a little (see the page on speed), so it is another training.
     """
 
     source: Literal["pictograms", "folders", "imagenet"] = "pictograms"
@@ -72,6 +76,7 @@ class DataConfig(Section):
     classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)
+    packed: bool = False
 
     @field_validator("class_names", mode="before")
     @classmethod

@@ -81,16 +81,23 @@ def crop_and_flip(images: Tensor) -> Tensor:
     The boxes are those of torchvision's RandomResizedCrop; that one would take the same box for all of a batch, and
     image by image it costs more than the training step of a small network.
     """
-    n = len(images)
+    n, _, rows, columns = images.shape
     area = torch.empty(n).uniform_(*CROP_AREA)
     low, high = torch.tensor(CROP_ASPECT).log()
     aspect = torch.exp(low + (high - low) * torch.rand(n))
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     shift_x, shift_y = ((1 - side) * (2 * torch.rand(n) - 1) for side in (width, height))
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
-    zero = torch.zeros(n)
-    rows = torch.stack([width * mirror, zero, shift_x, zero, height, shift_y], dim=1).view(n, 2, 3)
-    grid = F.affine_grid(rows.to(images.device), list(images.shape), align_corners=False)
+    scale_x, move_x, scale_y, move_y = (
+        values[:, None].to(images.device) for values in (width * mirror, shift_x, height, shift_y)
+    )
+    as_it_is = torch.eye(2, 3, device=images.device)[None]
+    whole = F.affine_grid(as_it_is, [1, 1, rows, columns], align_corners=False)[0]
+    grid = torch.empty(n, rows, columns, 2, device=images.device)
+    grid[..., 0] = (scale_x * whole[0, :, 0] + move_x)[
+        :, None, :
+    ]  # nothing is turned: each axis goes its own way, at a
+    grid[..., 1] = (scale_y * whole[:, 0, 1] + move_y)[:, :, None]  # third of the time of affine_grid's matrix products
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

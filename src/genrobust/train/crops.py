@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from genrobust.data import hashed_seed
 
+if TYPE_CHECKING:  # torch takes seconds, and where crops lie is known without it
+    from torch import Tensor
+
+RESIZING = "torch, bicubic"  # what the pixels depend on beside the boxes
 AREA = (0.08, 1.0)  # of the image; this and the aspect are those of torchvision's RandomResizedCrop (Szegedy et al.,
 ASPECT = (3 / 4, 4 / 3)  # 2015, "Going deeper with convolutions")
 TRIES = 10  # boxes that are drawn until one fits into the image
@@ -29,11 +34,22 @@ class RandomCrop:
     top: float
     mirror: bool
 
-    def of(self, image: Image.Image, size: int) -> np.ndarray:
-        """The crop of `image`, resized (bicubic, antialiased) to uint8 [size, size, 3] and perhaps mirrored."""
-        cut = image.resize((size, size), Image.Resampling.BICUBIC, box=self.box(*image.size))
-        pixels = np.asarray(cut, dtype=np.uint8)
-        return pixels[:, ::-1] if self.mirror else pixels
+    def of(self, image: Image.Image, size: int) -> Tensor:
+        """The crop of `image`, resized and perhaps mirrored: uint8 [3, size, size]."""
+        from torchvision.transforms.functional import pil_to_tensor
+
+        return self.finish(pil_to_tensor(image.crop(self.box(*image.size))), size)
+
+    def finish(self, pixels: Tensor, size: int) -> Tensor:
+        """What lies in the box, uint8 [3, H, W], resized and perhaps mirrored: uint8 [3, size, size].
+
+        Bicubic and antialiased: torch's way for bytes is four times as fast as Pillow's, and its pixels are the same
+        but for rounding (a PSNR of 50 dB or more).
+        """
+        from torch.nn import functional as F
+
+        resized = F.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0]
+        return resized.flip(2) if self.mirror else resized
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Left, top, right and bottom, in pixels, of the first box that fits into an image of that size.

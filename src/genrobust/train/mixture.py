@@ -6,7 +6,8 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,13 +16,15 @@ from PIL import Image
 from genrobust.data import ImageSet, digest
 from genrobust.errors import UserError
 from genrobust.preparing import prepare
-from genrobust.train.crops import draw_crops
+from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
+from genrobust.train.packed import PACKING, PackedImages
 
 if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
     from torch import Tensor
 
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
 READERS = 32  # threads that decode images, at most one a processor
+CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +55,20 @@ class _Stream:
 class Mixture:
     """The training images of one arm, indexed as one list, and the batches that are drawn from it.
 
-    `labels` is int64 [N]; `counts` maps the name of one of `parts` to its number of images. Raises UserError for a part
-    without images, for weights on some parts alone, and for a weight too small to have a place in a batch.
+    `labels` is int64 [N]; `counts` maps the name of one of `parts` to its number of images. Random crops are read from
+    packed copies of the images in the folder `packed` (see `PackedImages`), made when the first batch is asked for, or
+    from the images themselves where it is None. Raises UserError for a part without images, for weights on some parts
+    alone, and for a weight too small to have a place in a batch.
     """
 
-    def __init__(self, parts: Sequence[Part], batch_size: int, image_size: int, crop: str = "square") -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        batch_size: int,
+        image_size: int,
+        crop: str = "square",
+        packed: Path | None = None,
+    ) -> None:
         if not parts:
             raise UserError("a mixture needs one part or more")
         self.batch_size = batch_size
@@ -68,18 +80,24 @@ class Mixture:
         self._part_of = np.repeat(np.arange(len(parts)), list(self.counts.values()))
         self._index_in = np.concatenate(self._chosen)
         self._streams = _streams(parts, list(self.counts.values()), batch_size)
-        self.fingerprint = digest(
-            [[p.images.fingerprint, c.tolist(), p.weight] for p, c in zip(parts, self._chosen, strict=True)]
-        )
+        self._crops = crop == "random-resized"
+        self._packing = packed if self._crops else None
+        self.fingerprint = self._digest()
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
-        self._crops = crop == "random-resized"
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
         self._ready = np.zeros(len(self), dtype=bool)
 
     def __len__(self) -> int:
         return len(self._index_in)
+
+    def _digest(self) -> str:
+        """Of all that batches depend on beside the seed: the images, and how random crops are made of them."""
+        images = [[p.images.fingerprint, c.tolist(), p.weight] for p, c in zip(self.parts, self._chosen, strict=True)]
+        if not self._crops:
+            return digest(images)
+        return digest([images, RESIZING] if self._packing is None else [images, RESIZING, PACKING])
 
     def indices(self, seed: int, step: int) -> np.ndarray:
         """Which images batch `step` holds: int64 [batch_size]. Every image of a stream comes once before any again."""
@@ -112,11 +130,10 @@ class Mixture:
         import torch
 
         indices = self.indices(seed, step)
+        labels = torch.from_numpy(self.labels[indices])
         if self._crops:
-            crops = draw_crops(seed, step, len(indices))
-            side = size or self.image_size
-            pixels = np.stack(list(self._pool.map(lambda i, crop: crop.of(self._image(i), side), indices, crops)))
-        elif self._pixels is None:
+            return self._cut(indices, draw_crops(seed, step, len(indices)), size or self.image_size), labels
+        if self._pixels is None:
             pixels = np.stack(list(self._pool.map(self._decode, indices)))
         else:
             missing = np.unique(indices[~self._ready[indices]])
@@ -124,7 +141,33 @@ class Mixture:
                 self._pixels[index] = image
             self._ready[missing] = True
             pixels = self._pixels[indices]
-        return torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(self.labels[indices])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
+
+    def _cut(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> Tensor:
+        import torch
+
+        cut = torch.empty(len(indices), 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
+        packed = self._packed
+
+        def fill(places: range) -> None:
+            for place in places:
+                crop, index = crops[place], indices[place]
+                if packed is None:
+                    cut[place] = crop.of(self._image(index), size)
+                else:
+                    images, inside = packed[self._part_of[index]], int(self._index_in[index])
+                    cut[place] = crop.finish(images.crop(inside, crop.box(*images.size(inside))), size)
+
+        several = range(0, len(indices), CROPS_A_TASK)
+        list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
+        return cut
+
+    @cached_property
+    def _packed(self) -> list[PackedImages] | None:
+        """The packed images of each part, which are made now where they are not there yet."""
+        if self._packing is None:
+            return None
+        return [PackedImages(part.images, self._packing, self._pool) for part in self.parts]
 
     def _decode(self, index: int) -> np.ndarray:
         return prepare(self._image(index), self.image_size)

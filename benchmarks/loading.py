@@ -1,0 +1,211 @@
+"""Images a second that reach a training: random resized crops to 224 px, mirrored, as bytes, on 2 CPU cores.
+
+    python benchmarks/loading.py              photographs alone, then as many generated images with them
+
+Side by side: this project, from the images as they lie and from packed copies (`data.packed: true`); torchvision's
+ImageFolder with torch's DataLoader; webdataset; and FFCV in its JPEG mode, where it is installed. It is of no extra,
+since it builds itself from C++: with Debian's libopencv-dev, libturbojpeg0-dev and pkg-config,
+
+    pip install --no-build-isolation ffcv
+
+The photographs are drawn here: discs that cover each other, with the spectrum of photographs, 500 px at quality 90, and
+of about their size on disk (45 kB). Generated images are 512 px PNGs in this project's shards. A round is one pass over
+all of them by each way, in memory that is warm; what a way prepares once (tars, .beton, packed copies) is not counted.
+Every way gives uint8 [128, 3, 224, 224] with labels. They resize as they come: FFCV by areas, torchvision and
+webdataset bilinear with antialiasing, this project bicubic with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import webdataset
+from PIL import Image, ImageDraw
+from side_by_side import interleaved, rate, table, times_faster, use_cores, where_and_when
+from torch.utils.data import ConcatDataset, DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from genrobust.data import ClassLabel, ImageSet, LabelSpace, Sample
+from genrobust.progress import progress_bar
+from genrobust.sources.listing import ListedImages, list_folder
+from genrobust.sources.places import class_folders
+from genrobust.store import ShardDataset, claim, write_shard
+from genrobust.train.mixture import Mixture, Part
+
+SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
+CLASSES = 10
+BATCH, SIDE, WORKERS = 128, 224, 2
+OURS, PACKED = "genrobust", "genrobust, packed"
+
+
+def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image:
+    """Discs that cover each other, as objects do, under noise whose amplitude falls with the frequency."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / max(width, height)
+
+    def noise(power: float) -> np.ndarray:
+        phases = rng.standard_normal(frequency.shape) + 1j * rng.standard_normal(frequency.shape)
+        values = np.fft.irfft2(phases / frequency**power, (height, width))
+        return values / values.std()
+
+    objects = Image.new("L", (width, height))
+    draw = ImageDraw.Draw(objects)
+    for number in range(1, 60):
+        radius = min(0.3 * (rng.pareto(1.5) + 0.15), 1) * min(width, height) / 2
+        x, y, stretch = rng.uniform(0, width), rng.uniform(0, height), rng.uniform(0.5, 2)
+        box = (x - radius * stretch, y - radius / stretch, x + radius * stretch, y + radius / stretch)
+        draw.ellipse(box, fill=number)
+    of = np.asarray(objects)
+    colours = rng.uniform(40, 215, (256, 3))
+    colours = (colours + colours.mean(axis=1, keepdims=True)) / 2
+    shade = noise(1.4) * rng.uniform(12, 30) + noise(0.8) * rng.uniform(0, 5, 256)[of]
+    warm, cold = 8 * noise(1.5), 8 * noise(1.5)
+    pixels = colours[of] + shade[..., None] + np.stack([warm, -0.3 * (warm + cold), cold], axis=-1)
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def make(folder: Path, count: int) -> None:
+    """`count` photographs as folders of JPEGs, and as many generated images as shards and as folders of PNGs."""
+    tars = [folder / f"photographs-{index}.tar" for index in range(WORKERS)]
+    if tars[-1].exists():  # what is written last
+        return
+    rng = np.random.default_rng(0)
+    samples = []
+    with progress_bar("drawing", count) as bar:
+        for i in range(count):
+            name = f"{i % CLASSES:02d}-{i:06d}"
+            for kind in ("photographs", "pngs"):
+                (folder / kind / f"c{i % CLASSES:02d}").mkdir(parents=True, exist_ok=True)
+            photograph(rng, *SIZES[i % len(SIZES)]).save(
+                folder / "photographs" / f"c{i % CLASSES:02d}" / f"{name}.jpg", quality=90
+            )
+            generated = photograph(rng, 512, 512)
+            generated.save(folder / "pngs" / f"c{i % CLASSES:02d}" / f"{name}.png")
+            samples.append(Sample(name, i % CLASSES, np.asarray(generated)))
+            bar.advance()
+    claim(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
+    for index, path in enumerate(tars):
+        write_shard(folder / "generated", index, samples[index::WORKERS], [])
+        with webdataset.TarWriter(str(path)) as tar:
+            for image in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
+                tar.write({"__key__": image.stem, "jpg": image.read_bytes(), "cls": int(image.stem[:2])})
+
+
+# --------------------------------------------------------------------------------------------- the ways
+
+
+def photographs(folder: Path, count: int = 0) -> tuple[ImageSet, LabelSpace]:
+    """The photographs in `folder`, `count` of them drawn first where there are none, and their classes."""
+    make(folder, count)
+    classes = [path.name for path in class_folders(folder / "photographs")]
+    listing = list_folder(folder / "photographs", classes)
+    images = ListedImages("photographs", listing, {name: [label] for label, name in enumerate(classes)})
+    return images, LabelSpace(tuple(ClassLabel(name, name, name) for name in classes))
+
+
+def this_project(folder: Path, mixed: bool, packed: Path | None) -> Callable[[], Iterator[Any]]:
+    parts = [Part("real", photographs(folder)[0])] + (
+        [Part("generated", ShardDataset(folder / "generated"))] if mixed else []
+    )
+    mixture = Mixture(parts, BATCH, SIDE, crop="random-resized", packed=packed)
+    return lambda: (mixture.batch(seed=0, step=step) for step in range(len(mixture) // BATCH))
+
+
+def augmentation() -> v2.Transform:
+    return v2.Compose([v2.RandomResizedCrop(SIDE), v2.RandomHorizontalFlip(), v2.PILToTensor()])
+
+
+def torchvision_folders(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
+    kinds = ("photographs", "pngs") if mixed else ("photographs",)
+    images = ConcatDataset([ImageFolder(str(folder / kind), augmentation()) for kind in kinds])
+    loader = DataLoader(images, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True)
+    return lambda: iter(loader)
+
+
+def webdataset_tars(folder: Path, mixed: bool, count: int) -> Callable[[], Iterator[Any]]:
+    tars = [str(path) for path in sorted(folder.glob("photographs-*.tar"))]
+    tars += [str(path) for path in sorted((folder / "generated").glob("*.tar"))] if mixed else []
+    steps = count // BATCH // WORKERS * WORKERS
+    stream = webdataset.WebDataset(tars, resampled=True, shardshuffle=False, nodesplitter=None).shuffle(500)
+    stream = stream.decode("pil").to_tuple("jpg;png", "cls").map_tuple(augmentation(), int).batched(BATCH)
+    loader = webdataset.WebLoader(stream, batch_size=None, num_workers=WORKERS, persistent_workers=True)
+    batches = iter(loader)  # without end, as a training by steps reads it
+    return lambda: islice(batches, steps)
+
+
+def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
+    from ffcv.loader import Loader, OrderOption
+    from ffcv.transforms import RandomHorizontalFlip, Squeeze, ToTensor, ToTorchImage
+    from ffcv.writer import DatasetWriter
+
+    kinds = ("photographs", "pngs") if mixed else ("photographs",)
+    beton = folder / f"{'-'.join(kinds)}.beton"
+    if not beton.exists():
+        fields = {"image": RGBImageField(write_mode="jpg", jpeg_quality=90), "label": IntField()}
+        images = ConcatDataset([ImageFolder(str(folder / kind)) for kind in kinds])
+        DatasetWriter(str(beton), fields, num_workers=1).from_indexed_dataset(images)
+    cut = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
+    return lambda: iter(
+        Loader(
+            str(beton),
+            batch_size=BATCH,
+            num_workers=WORKERS,
+            order=OrderOption.RANDOM,
+            os_cache=True,
+            drop_last=True,
+            pipelines={"image": cut, "label": [IntDecoder(), ToTensor(), Squeeze()]},
+        )
+    )
+
+
+def drain(batches: Callable[[], Iterator[Any]]) -> None:
+    for images, labels in batches():
+        assert tuple(images.shape) == (BATCH, 3, SIDE, SIDE) and images.dtype == torch.uint8 and len(labels) == BATCH
+
+
+def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:
+    ways = {
+        PACKED: this_project(folder, mixed, folder / "packed"),
+        OURS: this_project(folder, mixed, None),
+        "torchvision ImageFolder + DataLoader": torchvision_folders(folder, mixed),
+        "webdataset": webdataset_tars(folder, mixed, count),
+    }
+    if importlib.util.find_spec("ffcv"):
+        ways["FFCV, JPEG mode"] = ffcv_beton(folder, mixed)
+    seconds = interleaved({name: partial(drain, way) for name, way in ways.items()}, rounds)
+    images = count // BATCH * BATCH
+    rows = [[n, rate(images, s), times_faster(seconds[PACKED], s), times_faster(seconds[OURS], s)]
+            for n, s in seconds.items()]  # fmt: skip
+    return table(["loader", "images/s", f"{PACKED}: times as fast", f"{OURS}: times as fast"], rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=512, help="photographs, and as many generated ones; of 256")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--folder", type=Path, help="where images are kept for the next time; default: nowhere")
+    asked = parser.parse_args()
+    use_cores(WORKERS)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = asked.folder or Path(temporary)
+        make(folder, asked.images)
+        for mixed in (False, True):
+            count = asked.images * (1 + mixed)
+            print(f"\n{'Photographs and generated PNGs, one to one' if mixed else 'Photographs'}:\n")
+            print(compared(folder, mixed, count, asked.rounds if not mixed else max(1, asked.rounds // 2)))
+    print(f"\nMedian of the rounds (slowest to fastest); {where_and_when()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""The training loop against a bare step: images a second of each, and their ratio, for the shipped sizes.
+
+    python benchmarks/training.py               the table
+    python benchmarks/training.py --profile     where the loop's time goes, as text
+
+The loop is `genrobust.train`'s, as a recipe runs it: it reads and augments every batch, steps, averages the weights and
+watches the loss. A bare step is forward, backward and optimizer on one batch that lies in memory as floats: the same
+network, memory format, precision, loss and optimizer, and neither reading, nor augmentation, nor weight average, nor
+learning-rate schedule. The two take turns in one process, ten steps each, on the same threads. What a training does now
+and then is left out of the loop's rows: choosing among weights on the validation images and saving the state.
+`pictograms` is the network of the recipe of that name on its icons; `imagenet100` that of its recipe on photographs
+drawn for `loading.py`, read from packed copies, at --side pixels and in batches that a CPU can bear.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from loading import photographs
+from side_by_side import rate, table, times_faster, use_cores, where_and_when
+from timm.optim import create_optimizer_v2
+from torch.nn import functional as F
+from torch.profiler import ProfilerActivity, profile
+
+from genrobust.config import TrainConfig
+from genrobust.data import ImageSet, LabelSpace, Subset
+from genrobust.devices import resolve_device
+from genrobust.models import create_classifier, place
+from genrobust.recipe import load_recipe
+from genrobust.sources import pictograms
+from genrobust.train.loop import LOOK_EVERY, train
+from genrobust.train.mixture import Mixture, Part
+
+CORES = 2
+WARM_UP = 3  # turns that are not counted
+
+
+class BareSteps:
+    """`LOOK_EVERY` steps on one batch in memory."""
+
+    def __init__(self, config: TrainConfig, classes: int, device: torch.device) -> None:
+        model = create_classifier(config.architecture, classes, config.image_size, config.model_kwargs)
+        self.model, self.config, self.device = place(model, device).train(), config, device
+        self.optimizer = create_optimizer_v2(
+            self.model,
+            opt=config.optimizer,
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            fused=True,
+        )
+        shape = (config.batch_size, 3, config.image_size, config.image_size)
+        self.images = torch.rand(shape, device=device).contiguous(memory_format=torch.channels_last)
+        self.targets = torch.randint(classes, shape[:1], device=device)
+
+    def __call__(self) -> None:
+        for _ in range(LOOK_EVERY):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                logits = self.model(self.images)
+            loss = F.cross_entropy(logits.float(), self.targets, label_smoothing=self.config.label_smoothing)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+
+
+def take_turns(
+    images: ImageSet, labels: LabelSpace, config: TrainConfig, device: torch.device, packed: Path | None
+) -> dict[str, list[float]]:
+    """Seconds of every turn of the loop and of bare steps."""
+    bare = BareSteps(config, len(labels), device)
+    seconds: dict[str, list[float]] = {"loop": [], "bare": []}
+    began = time.perf_counter()
+
+    def clock() -> float:
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def turn(step: int, figures: Mapping[str, float]) -> None:
+        nonlocal began
+        if "val_top1" in figures:  # the last step
+            return
+        ended = clock()
+        bare()
+        began, before = clock(), began
+        if step > WARM_UP * LOOK_EVERY:
+            seconds["loop"].append(ended - before)
+            seconds["bare"].append(began - ended)
+
+    run(images, labels, config, device, packed, turn)
+    return seconds
+
+
+def run(
+    images: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    device: torch.device,
+    packed: Path | None,
+    watch: Callable[[int, Mapping[str, float]], None],
+) -> None:
+    mixture = Mixture([Part("real", images)], config.batch_size, config.image_size, config.crop, packed)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        train(mixture, Subset(images, [0]), labels, config, 0, out, str(device), CORES, watch)
+
+
+def profiled(
+    images: ImageSet, labels: LabelSpace, config: TrainConfig, device: torch.device, packed: Path | None
+) -> str:
+    """The operations that took most of the time of the loop's steps."""
+    kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    profiler = profile(activities=kinds)
+
+    def watch(step: int, figures: Mapping[str, float]) -> None:
+        if step == LOOK_EVERY:
+            profiler.start()
+        elif step == 2 * LOOK_EVERY:
+            profiler.stop()
+
+    run(images, labels, config.model_copy(update={"steps": 2 * LOOK_EVERY + 1}), device, packed, watch)
+    return str(
+        profiler.key_averages().table(sort_by=f"self_{device.type}_time_total", row_limit=25, max_name_column_width=48)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--turns", type=int, default=12, help=f"of {LOOK_EVERY} steps each, for the loop and bare steps"
+    )
+    parser.add_argument("--batch", type=int, default=32, help="of imagenet100; its recipe's is for a GPU")
+    parser.add_argument("--side", type=int, default=224, help="of imagenet100, in pixels")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=["pictograms", "imagenet100"])
+    parser.add_argument("--profile", action="store_true")
+    asked = parser.parse_args()
+    use_cores(CORES)
+    device = resolve_device(asked.device)
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in [asked.only] if asked.only else ["pictograms", "imagenet100"]:
+            once = {"steps": (WARM_UP + asked.turns) * LOOK_EVERY + 1, "epochs": None}
+            never = {"validate_every": once["steps"] + 1, "save_every": once["steps"] + 1, "warmup_steps": 0}
+            config = load_recipe(name).train.model_copy(update=once | never)
+            if name == "pictograms":
+                data = pictograms.load()
+                images, labels, packed = data.train, data.labels, None
+            else:
+                config = config.model_copy(
+                    update={"batch_size": asked.batch, "image_size": asked.side, "start_size": None}
+                )
+                images, labels, packed = *photographs(Path(temporary), 256), Path(temporary) / "packed"
+            what = f"{name}: {config.architecture}, {config.image_size} px, batch {config.batch_size}"
+            if asked.profile:
+                print(f"{what}, {LOOK_EVERY} steps of the loop\n\n{profiled(images, labels, config, device, packed)}")
+                continue
+            seconds = take_turns(images, labels, config, device, packed)
+            of_a_turn = LOOK_EVERY * config.batch_size
+            rates = [rate(of_a_turn, seconds[way]) for way in ("loop", "bare")]
+            rows.append([what, *rates, times_faster(seconds["loop"], seconds["bare"])])
+    if rows:
+        print(table(["training", "loop, images/s", "bare step, images/s", "loop / bare"], rows))
+    print(f"\nMedian of the turns (slowest to fastest); {where_and_when()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""Packed images: a crop has the pixels that decoding the whole would give it, and near the original's."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from photographs import psnr
+from PIL import Image
+
+from genrobust.errors import GenrobustError, UserError
+from genrobust.sources.memory import MemoryImages
+from genrobust.train import mixture
+from genrobust.train import packed as module
+from genrobust.train.crops import draw_crops
+from genrobust.train.mixture import Mixture, Part
+from genrobust.train.packed import PackedImages, tiles_under
+
+
+def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def in_memory(images: list[bytes | np.ndarray]) -> MemoryImages:
+    return MemoryImages("few", images, [i % 2 for i in range(len(images))], [f"key-{i}" for i in range(len(images))])
+
+
+@pytest.fixture
+def few(photographs: list[Image.Image]) -> MemoryImages:
+    return in_memory([encoded(image, quality=90) for image in photographs])
+
+
+@pytest.fixture
+def pool() -> Any:
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def pixels(images: PackedImages, index: int, box: tuple[int, int, int, int]) -> np.ndarray:
+    return images.crop(index, box).permute(1, 2, 0).numpy()
+
+
+def test_a_crop_has_the_pixels_of_the_whole(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
+    packed = PackedImages(few, tmp_path, pool)
+    for index in range(len(few)):
+        width, height = packed.size(index)
+        assert (width, height) == few.image(index).size
+        whole = pixels(packed, index, (0, 0, width, height))
+        edges = [(0, 0, 1, 1), (width - 1, height - 1, width, height), (0, height - 3, width, height)]
+        boxes = [crop.box(width, height) for crop in draw_crops(0, index, 40)]
+        for left, top, right, bottom in [*edges, *boxes]:
+            cut = pixels(packed, index, (left, top, right, bottom))
+            assert np.array_equal(cut, whole[top:bottom, left:right])
+
+
+def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
+    PackedImages(few, tmp_path, pool)
+    (file,) = tmp_path.rglob("*.jpegs")
+    offset, length, width, height = np.load(file.with_suffix(".npy"))[0]
+    data = file.read_bytes()[offset : offset + length]
+    jpeg, left, top = tiles_under((100, 60, 160, 100), data, int(width), int(height))
+    assert (left, top) == (96, 48)
+    with Image.open(io.BytesIO(jpeg)) as part:
+        assert part.size == (96, 64)  # an ordinary JPEG, for any decoder
+        whole = Image.open(io.BytesIO(data)).crop((100, 60, 160, 100))
+        assert np.array_equal(np.asarray(part.crop((4, 12, 64, 52))), np.asarray(whole))
+
+
+def test_crops_are_near_those_of_the_original(few: MemoryImages, tmp_path: Path) -> None:
+    plain = Mixture([Part("real", few)], 32, 96, crop="random-resized")
+    packed = Mixture([Part("real", few)], 32, 96, crop="random-resized", packed=tmp_path)
+    (exact, labels), (near, same) = plain.batch(0, 0), packed.batch(0, 0)
+    assert torch.equal(labels, same) and near.shape == (32, 3, 96, 96) and near.dtype == torch.uint8
+    ratios = [psnr(a.numpy(), b.numpy()) for a, b in zip(near, exact, strict=True)]
+    assert min(ratios) > 40
+
+
+def test_what_reads_to_any_rgb_is_packed(pool: Any, tmp_path: Path) -> None:
+    flat = Image.new("RGB", (40, 20), (200, 40, 40))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be shown a quarter turned
+    few = in_memory(
+        [
+            encoded(flat.convert("CMYK"), quality=95),
+            encoded(flat.convert("L")),
+            encoded(flat, "PNG"),
+            encoded(flat, "WEBP", quality=95),
+            encoded(flat, exif=turned),
+            np.full((1, 1, 3), 7, np.uint8),
+        ]
+    )
+    packed = PackedImages(few, tmp_path, pool)
+    for index in range(len(few)):
+        original = np.asarray(few.image(index))
+        height, width = original.shape[:2]
+        assert np.abs(pixels(packed, index, (0, 0, width, height)).astype(int) - original).max() <= 3
+    assert packed.size(4) == (20, 40)
+
+
+def test_batches_do_not_depend_on_the_threads(
+    few: MemoryImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def batch(folder: str, step: int) -> torch.Tensor:
+        parts = [Part("real", few, 1), Part("more", in_memory([np.full((50, 70, 3), 9, np.uint8)]), 1)]
+        return Mixture(parts, 8, 48, crop="random-resized", packed=tmp_path / folder).batch(3, step)[0]
+
+    several = [batch("two", step) for step in range(2)]
+    monkeypatch.setattr(mixture, "READERS", 1)
+    monkeypatch.setattr(mixture, "CROPS_A_TASK", 3)
+    assert torch.equal(batch("one", 1), several[1])
+    assert not torch.equal(several[0], several[1])
+    files = [
+        {p.relative_to(tmp_path / f): p.read_bytes() for p in (tmp_path / f).rglob("*.*s")} for f in ("one", "two")
+    ]
+    assert files[0] == files[1] and len(files[0]) == 2
+
+
+def test_a_killed_packing_goes_on_where_it_was(
+    few: MemoryImages, pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHARD", 2)
+    PackedImages(few, tmp_path / "whole", pool)
+    image, reads = few.image, []
+
+    def watched(index: int) -> Image.Image:
+        reads.append(index)
+        if len(reads) == 3:
+            raise KeyboardInterrupt
+        return image(index)
+
+    monkeypatch.setattr(few, "image", watched)
+    with pytest.raises(KeyboardInterrupt):
+        PackedImages(few, tmp_path / "killed", pool)
+    PackedImages(few, tmp_path / "killed", pool)
+    assert sorted(reads).count(0) == 1  # the first shard was whole
+    contents = [{p.name: p.read_bytes() for p in (tmp_path / f).rglob("0*")} for f in ("whole", "killed")]
+    assert contents[0] == contents[1] and len(contents[0]) == 2 * -(-len(few) // 2)
+
+
+def test_an_image_that_cannot_be_read_is_named_before_training(pool: Any, tmp_path: Path) -> None:
+    good = encoded(Image.new("RGB", (64, 64)))
+    with pytest.raises(UserError, match="key-1 of few: it is damaged or truncated"):
+        PackedImages(in_memory([good, good[: len(good) // 2]]), tmp_path, pool)
+    assert [p.name for p in tmp_path.rglob("0*")] == []
+
+
+def test_a_damaged_file_is_named_with_its_remedy(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
+    packed = PackedImages(few, tmp_path, pool)
+    (file,) = tmp_path.rglob("*.jpegs")
+    data = file.read_bytes()
+    file.write_bytes(bytes(len(data)))
+    with pytest.raises(GenrobustError, match=r"cannot read a packed image in .*: delete .* and run again"):
+        packed.crop(0, (0, 0, 8, 8))
+    file.write_bytes(data[:-1])
+    with pytest.raises(GenrobustError, match="has not the size that it was written in: delete"):
+        PackedImages(few, tmp_path, pool)
+    file.with_suffix(".npy").write_bytes(b"no array")
+    with pytest.raises(GenrobustError, match=r"cannot read .*\.npy: .*: delete"):
+        PackedImages(few, tmp_path, pool)
