@@ -2,6 +2,7 @@
 
     python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
     python benchmarks/generation.py --score     what each way's images are worth: about 20 minutes more
+    python benchmarks/generation.py --profile   where the networks' time goes: kept in profiles/generation.txt
 
 The plain way is what a user would write, and what reference code does: the pipeline as it is loaded, called on 8
 prompts at a time, its images saved one by one as PNG. Both ways load the weights from the disk each time and end with
@@ -28,12 +29,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
+from torch.utils.flop_counter import FlopCounterMode
 
 from genrobust.config import ArmConfig, GeneratorConfig
 from genrobust.data import LabelSpace, Request
 from genrobust.evaluate.predict import predict
 from genrobust.generate import run
-from genrobust.generate.pipeline import locate
+from genrobust.generate.pipeline import load_generator, locate
 from genrobust.prompts.plan import Plan, plan_of
 from genrobust.recipe import Recipe, load_recipe
 from genrobust.sources.load import load_data
@@ -143,6 +145,40 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
     )
 
 
+@torch.inference_mode()
+def profile(config: GeneratorConfig, device: str, images: int = 32) -> str:
+    """Where the time of one guided step of the UNet, and of one decoding, goes for so many images: a text.
+
+    On one thread, in seconds of the processor, so that nothing else that the machine does enters.
+    """
+    torch.set_num_threads(1)
+    pipeline = load_generator(config, torch.device(device)).pipeline
+    unet, vae = pipeline.unet, pipeline.vae
+    latents = torch.randn(2 * images, unet.config.in_channels, *[unet.config.sample_size] * 2)
+    texts = torch.randn(2 * images, pipeline.tokenizer.model_max_length, unet.config.cross_attention_dim)
+    latents, texts = (tensor.to(device, unet.dtype) for tensor in (latents, texts))
+    calls = {"UNet": lambda: unet(latents, 500, texts), "VAE": lambda: vae.decode(latents[:images])}
+    lines = []
+    for what, call in calls.items():
+        call()
+        with torch.profiler.profile() as profiled:
+            began = time.process_time()
+            call()
+            seconds = time.process_time() - began
+        with FlopCounterMode(display=False) as counter:
+            call()
+        flops = counter.get_total_flops()
+        inputs = 2 * images if what == "UNet" else images
+        lines.append(
+            f"{what}, {config.dtype}, {inputs} inputs: {1000 * seconds / inputs:.2f} ms and {flops / inputs / 1e9:.2f} "
+            f"GFLOP each, {flops / seconds / 1e9:.0f} GFLOP/s on one core"
+        )
+        found = sorted(profiled.key_averages(), key=lambda op: -op.self_cpu_time_total)
+        total = sum(op.self_cpu_time_total for op in found)
+        lines += [f"  {100 * op.self_cpu_time_total / total:5.1f} %  {op.count:4d} x  {op.key}" for op in found[:10]]
+    return "\n".join(lines)
+
+
 def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
     """Top-1 in percent of classifiers trained on what `recipe` generates alone, one value a seed."""
     found: dict[str, list[float]] = defaultdict(list)
@@ -169,6 +205,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="that each way draws in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--profile", action="store_true", help="tell where the time of the networks goes, and no more")
     parser.add_argument("--score", action="store_true", help="measure what the images are worth, too")
     parser.add_argument(
         "--tests", action="store_true", help="score on the study's test sets as well, once all is chosen"
@@ -178,6 +215,10 @@ def main() -> None:
     use_cores(2)
     base = [f"threads={cores()}", f"device={asked.device}"]
     shipped, exact, fast = (load_recipe("pictograms", [*base, *more]) for more in ([], FLOAT32, FAST))
+    if asked.profile:
+        print("python benchmarks/generation.py --profile", where_and_when(), sep="\n")
+        print(profile(exact.generator, asked.device), profile(shipped.generator, asked.device), sep="\n")
+        return
     data = load_data(shipped.data)
     if asked.score:
         scored = {"15 steps, float32": FLOAT32, "15 steps": [], "fast": FAST, **{" ".join(c): c for c in CANDIDATES}}
