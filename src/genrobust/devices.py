@@ -10,6 +10,8 @@ from genrobust.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+KINDS = ("cuda", "mps", "cpu")
+
 
 def available_devices() -> list[str]:
     """The names that `resolve_device` accepts on this machine, best first; "cpu" is always last."""
@@ -38,11 +40,14 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def device_kind(name: str = "auto") -> str:
-    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does.
+    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does for other names.
 
-    Told without torch, which takes seconds to load, where it is named or torch is a build for CPUs alone.
+    A kind that is named is not looked for: it may be that of another machine. Told without torch, which takes seconds
+    to load, where it is named or torch is a build for CPUs alone.
     """
-    if name == "cpu" or (name == "auto" and metadata.version("torch").endswith("+cpu")):
+    if name in KINDS:
+        return name
+    if name == "auto" and metadata.version("torch").endswith("+cpu"):
         return "cpu"
     return resolve_device(name).type
 

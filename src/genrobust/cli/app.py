@@ -61,6 +61,10 @@ Quick = Annotated[bool, typer.Option("--quick", help="The recipe's short version
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cuda, mps, cpu or auto.")]
 DatasetName = Annotated[str, typer.Option("--dataset", metavar="NAME", help="One of the recipe's datasets.")]
 ArmName = Annotated[str | None, typer.Option("--arm", metavar="NAME", help="This arm alone.")]
+ExecutorName = Annotated[str, typer.Option("--executor", metavar="NAME", help="Where work runs: local or ray.")]
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster; default: a Ray on this machine.")
+]
 RUNS = Path("runs")
 
 

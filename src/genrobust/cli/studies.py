@@ -12,9 +12,11 @@ from rich.table import Table
 
 from genrobust.cli.app import (
     RUNS,
+    Address,
     ArmName,
     DatasetName,
     Device,
+    ExecutorName,
     Out,
     Quick,
     RecipeName,
@@ -32,16 +34,23 @@ if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answ
 
     from rich.console import Console
 
-    from genrobust.config import ArmConfig
-    from genrobust.recipe import Recipe
+    from genrobust.cells import Cell
     from genrobust.study import Study
     from genrobust.work import Step
 
 
 @command()
-def run(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+def run(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     _print_work(study, _steps(study), err_console)
     _write_report(study)
 
@@ -88,12 +97,19 @@ def generate(
     quick: Quick = False,
     device: Device = None,
     dataset: DatasetName = "generated",
+    shards: Annotated[
+        str | None,
+        typer.Option("--shards", metavar="K/N", help="Part K of N of the shards, from 1: others make the rest."),
+    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
     """Generate what is missing of the recipe's dataset."""
-    study = _study(recipe, sets, out, quick, device)
+    part = None if shards is None else _part("--shards", shards)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     made = study.dataset(dataset)
     with _room_told(study):
-        count = len(made.images)
+        count = len(made.images if part is None else made.make(part))
     out_console.print(f"{count:,} images in {escape(str(made.place))}")
 
 
@@ -117,13 +133,20 @@ def train(
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
+    cells: Annotated[
+        str | None,
+        typer.Option("--cells", metavar="K/N", help="Part K of N of arms x seeds and baselines, from 1."),
+    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
-    """Train the classifiers of the recipe's arms."""
-    study = _study(recipe, sets, out, quick, device)
+    """Train the classifiers of the recipe's arms, and of its own baseline line."""
+    part = slice(None) if cells is None else _part("--cells", cells)
+    study = _study(recipe, sets, out, quick, device, executor, address)
+    chosen = _cells(study, arm)[part]
     with _room_told(study):
-        for wanted in _arms(study.recipe, arm):
-            for seed in study.recipe.seeds:
-                out_console.print(f"{escape(wanted.name)}, seed {seed}: {escape(str(study.checkpoint(wanted, seed)))}")
+        for cell, folder in zip(chosen, study.train(chosen), strict=True):
+            out_console.print(f"{escape(cell.name)}: {escape(str(folder))}")
 
 
 @command()
@@ -134,24 +157,35 @@ def evaluate(
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
     """Score the classifiers on every test set; trains what is missing."""
     from genrobust.robustness.accuracy import top1
 
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     table = Table("arm", "seed", *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    for wanted in _arms(study.recipe, arm):
-        for seed in study.recipe.seeds:
-            with _room_told(study):
-                found = study.predictions(study.checkpoint(wanted, seed))
-            table.add_row(escape(wanted.name), str(seed), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
+    cells = [cell for cell in _cells(study, arm) if not cell.baseline]
+    with _room_told(study):
+        folders = study.train(cells)
+        study.evaluate(folders)
+        for cell, found in zip(cells, map(study.predictions, folders), strict=True):
+            table.add_row(escape(cell.of), str(cell.seed), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
 
 
 @command()
-def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+def report(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+) -> None:
     """Write the report again; makes what is missing of the study first."""
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     steps = _steps(study)
     if any(step.left for step in steps):
         err_console.print("a report needs all of the study, so what is missing is made first:")
@@ -159,7 +193,16 @@ def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick 
     _write_report(study)
 
 
-def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: str | None) -> Study:
+def _study(
+    recipe: str,
+    sets: list[str] | None,
+    out: Path,
+    quick: bool,
+    device: str | None,
+    executor: str = "local",
+    address: str | None = None,
+) -> Study:
+    from genrobust.execute import open_executor
     from genrobust.recipe import load_recipe
     from genrobust.study import Study
 
@@ -168,7 +211,7 @@ def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: 
     for override in overrides:
         words += ["--set", override]
     loaded = load_recipe(recipe, overrides, quick)
-    return Study(loaded, out, command=shlex.join(words), say=say)
+    return Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address))
 
 
 def _room_told(study: Study) -> AbstractContextManager[None]:
@@ -183,11 +226,19 @@ def _steps(study: Study) -> list[Step]:
     return list(steps(study))
 
 
-def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:
-    chosen = [arm for arm in recipe.arms if name is None or arm.name == name]
-    if not chosen:
-        raise UserError(f"--arm {name}: no such arm; the arms are {', '.join(arm.name for arm in recipe.arms)}")
-    return chosen
+def _cells(study: Study, arm: str | None) -> list[Cell]:
+    cells = study.cells(arm)
+    if not cells:
+        raise UserError(f"--arm {arm}: no such arm; the arms are {', '.join(a.name for a in study.recipe.arms)}")
+    return cells
+
+
+def _part(option: str, text: str) -> slice:
+    """Every N-th, from the K-th: of parts that are numbered from 1, as SLURM's job arrays are with --array=1-N."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise UserError(f"{option} {text}: write K/N, part K of N, the first of which is 1: {option} 3/16")
+    return slice(int(number) - 1, None, int(parts))
 
 
 def _write_report(study: Study) -> None:
