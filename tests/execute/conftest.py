@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 from genrobust.execute.ray import Ray
 from genrobust.recipe import Recipe, parse_recipe
 
+sys.path.append(str(Path(__file__).parents[1] / "generate"))  # where tiny lies
 SMALL = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 
