@@ -255,6 +255,9 @@ class Study:
         count = {key: self.evaluation.missing(key) for key in checkpoints}
         pieces = [Piece(key, f"the predictions of {key or ZERO_SHOT}", count[key]) for key in count if count[key]]
         self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor))
+        for piece in pieces:
+            if self.evaluation.missing(piece.key):
+                raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")
 
     def predictor(self) -> Do:
         """What makes the predictions of checkpoints, and of the zero-shot CLIP for None."""

@@ -1,4 +1,4 @@
-"""A Ray cluster of three nodes on this machine, which all tests of this folder share."""
+"""A Ray cluster of two nodes on this machine, which all tests of this folder share."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ SMALL = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A head, where nothing runs, and two nodes of one CPU each; tests that need another add it."""
+    """Two nodes of one CPU each; tests that need another add it."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # workers find what tests do
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **SMALL})
-    for _ in range(2):
-        made.add_node(num_cpus=1, **SMALL)
+    quick = {"_system_config": {"worker_niceness": 0}}  # not 15: beside other work, tests would take minutes
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quick, **SMALL})
+    made.add_node(num_cpus=1, **SMALL)
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made
     ray.shutdown()

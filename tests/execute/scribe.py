@@ -1,7 +1,7 @@
 """Pieces of work that write down what happens to them, and fail as they are told; quick, for they load no torch.
 
-A key is "what:name": `what` is "write", "die" or "fail" (always), "die-once" or "raise-once" (at the first try), or
-"mistake" (the user's).
+A key is "what:name": `what` is "write", "fail" (always), "die-once" or "raise-once" (at the first try), or "mistake"
+(the user's).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Scribe:
             (self.folder / f"try-{tries}-{name}").touch(exist_ok=False)
             with progress_bar("writing", SIZE) as bar:
                 bar.advance(SIZE - 1)
-                if what == "die" or (what == "die-once" and tries == 0):
+                if what == "die-once" and tries == 0:
                     os._exit(1)
                 if what == "raise-once" and tries == 0:
                     raise KeyError(name)

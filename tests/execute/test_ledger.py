@@ -14,7 +14,7 @@ DONE, BAD, FULL = Outcome(), Outcome("no good", trace="Traceback, far away"), Ou
 
 
 def ledger(count: int) -> Ledger:
-    return Ledger("drawing", [Piece(index, f"shard {index}", 10) for index in range(count)])
+    return Ledger("drawing", [Piece(index, f"shard {index}", 10) for index in range(count)], workers=1)
 
 
 def try_next(books: Ledger, outcome: Outcome, node: str = "a") -> Task:

@@ -11,7 +11,9 @@ from genrobust.errors import DiskFull, GenrobustError, UserError
 from genrobust.execute.pieces import Piece
 
 TRIES = 3  # of a piece, each on a node where it has not failed yet, if there is one
-HOPELESS = 10  # failures in a row, of whatever pieces: the fault is none of theirs, such as a full disk that all share
+HOPELESS = (
+    10  # failures in a row, or two a worker: the fault is none of the pieces', such as a full disk that all share
+)
 LISTED = 20  # failed pieces, in a message
 log = logging.getLogger(__name__)
 
@@ -46,10 +48,11 @@ class Task:
 
 
 class Ledger:
-    """What becomes of `pieces`, which others do; `what` is told of them."""
+    """What becomes of `pieces`, which so many `workers` do; `what` is told of them."""
 
-    def __init__(self, what: str, pieces: Sequence[Piece]) -> None:
+    def __init__(self, what: str, pieces: Sequence[Piece], workers: int) -> None:
         self._what = what
+        self._hopeless = max(HOPELESS, 2 * workers)  # a node of many that dies takes all its workers with it
         self.waiting = deque(Task(piece) for piece in pieces)
         self._failed: list[Task] = []
         self._in_a_row = 0
@@ -85,8 +88,8 @@ class Ledger:
     def failure(self, why: str) -> None:
         """Count a failure, of a piece or of a worker that has none yet; raises GenrobustError for too many in a row."""
         self._in_a_row += 1
-        if self._in_a_row >= HOPELESS:
-            self.close(f"stopped after {HOPELESS} failures in a row, the last of them: {why}")
+        if self._in_a_row >= self._hopeless:
+            self.close(f"stopped after {self._in_a_row} failures in a row, the last of them: {why}")
 
     def close(self, stopped: str = "") -> None:
         """Raise GenrobustError, a DiskFull where all was that, that tells each failed piece; not where none is."""

@@ -129,7 +129,7 @@ class _Worker:
         """Do the piece `key`, the next of those that `counted` tells of."""
         self._begun, self._count = self._begun + 1, 0
         try:
-            os.chdir(self._folder)  # what paths are relative to
+            self._enter()
             if self._do is None:
                 self._do = cloudpickle.loads(self._load)()
             with counting(self._unit, self._add):
@@ -148,6 +148,13 @@ class _Worker:
 
     def _add(self, count: int) -> None:
         self._count += count
+
+    def _enter(self) -> None:
+        try:
+            os.chdir(self._folder)  # what paths are relative to
+        except OSError as error:
+            why = f"a node cannot enter {self._folder} ({error.strerror})"
+            raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
 
 
 # ------------------------------------------------------------------------------------------ at home
@@ -173,7 +180,7 @@ class _Crew:
     def __init__(self, cluster: Ray, work: Work, bar: Bar) -> None:
         self._cluster, self._bar, self._unit = cluster, bar, work.unit
         self._load = cloudpickle.dumps(work.load)
-        self._ledger = Ledger(work.what, work.pieces)
+        self._ledger = Ledger(work.what, work.pieces, cluster.capacity())
         self._coming: dict[Any, Any] = {}  # actors, by the answer that says where they came up
         self._idle: list[_Hand] = []
         self._busy: dict[Any, tuple[_Hand, Task]] = {}  # by the answer that says how it ended
