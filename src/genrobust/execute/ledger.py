@@ -11,9 +11,7 @@ from genrobust.errors import DiskFull, GenrobustError, UserError
 from genrobust.execute.pieces import Piece
 
 TRIES = 3  # of a piece, each on a node where it has not failed yet, if there is one
-HOPELESS = (
-    10  # failures in a row, or two a worker: the fault is none of the pieces', such as a full disk that all share
-)
+HOPELESS = 10  # failures in a row, or two a worker: not the pieces are at fault, but a full shared disk, for instance
 LISTED = 20  # failed pieces, in a message
 log = logging.getLogger(__name__)
 
