@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,21 +77,17 @@ def test_a_node_that_dies_while_generating_costs_no_image(
 ) -> None:
     large = recipe.model_copy(update={"execute": ExecuteConfig(num_cpus=2)})
     first = cluster.add_node(num_cpus=2, **SMALL)  # the only one that has room for such a worker
-    out, second = tmp_path / "ray", []
+    out = tmp_path / "ray"
     dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
-
-    def lose_the_node() -> None:
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
+        running = beside.submit(lambda: dataset.images)
         while count_of(dataset.folder, "*.parquet") < 2:
+            assert not running.done()
             time.sleep(0.01)
         cluster.remove_node(first, allow_graceful=False)
-        second.append(cluster.add_node(num_cpus=2, **SMALL))
-
-    watcher = threading.Thread(target=lose_the_node, daemon=True)
-    watcher.start()
-    with caplog.at_level(logging.WARNING):
-        images = dataset.images
-    watcher.join()
-    cluster.remove_node(second[0])
+        second = cluster.add_node(num_cpus=2, **SMALL)
+        images = running.result()
+    cluster.remove_node(second)
     assert len(images) == 120
     lost = [message for message in caplog.messages if message.endswith("it is tried again")]
     assert len(lost) == 1 and lost[0].startswith("shard 0000"), "one shard was at work"

@@ -40,10 +40,11 @@ class Ray:
     def __init__(self, recipe: Recipe, address: str | None = None) -> None:
         _connect(address)
         takes, nodes = recipe.execute, _nodes()
+        self._threads, named = recipe.threads, recipe.device.partition(":")[0]  # cuda:1 is any: Ray deals them out
         has_gpus = any(node.get("GPU") for node in nodes) and takes.num_gpus != 0
-        self._device = device_kind(recipe.device) if recipe.device != "auto" else "cuda" if has_gpus else "cpu"
-        self._threads = recipe.threads
-        self._cpus = takes.num_cpus or min(recipe.threads, max((int(node.get("CPU", 0)) for node in nodes), default=1))
+        self._device = device_kind(named) if named != "auto" else "cuda" if has_gpus else "cpu"
+        largest = max((int(node.get("CPU", 0)) for node in nodes), default=0)
+        self._cpus = takes.num_cpus or max(1, min(recipe.threads, largest))
         self._gpus = float(self._device == "cuda") if takes.num_gpus is None else takes.num_gpus
         if not self.capacity():
             there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
