@@ -11,22 +11,22 @@ from pathlib import Path
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from small import NODE, recipe_of
 
 from genrobust.execute.ray import Ray
-from genrobust.recipe import Recipe, parse_recipe
 
 sys.path.append(str(Path(__file__).parents[1] / "generate"))  # where tiny lies
-SMALL = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Two nodes of one CPU each; tests that need another add it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), *sys.path])  # workers find what tests do
     quick = {"_system_config": {"worker_niceness": 0}}  # not 15: beside other work, tests would take minutes
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quick, **SMALL})
-    made.add_node(num_cpus=1, **SMALL)
+    with pytest.MonkeyPatch.context() as patch:  # what nodes inherit, and other tests must not
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))  # where scribe lies
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quick, **NODE})
+        made.add_node(num_cpus=1, **NODE)
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made
     ray.shutdown()
@@ -41,11 +41,3 @@ def on_ray(cluster: Cluster) -> Callable[..., Ray]:
         return Ray(recipe_of(threads=threads, device="cpu", execute=execute), cluster.address)
 
     return make
-
-
-def recipe_of(**keys: object) -> Recipe:
-    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
-
-
-def count_of(folder: Path, pattern: str) -> int:
-    return len(list(folder.glob(pattern)))

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import count_of, recipe_of
 from scribe import work
+from small import count_of, recipe_of
 
 from genrobust.errors import DiskFull, MissingPackage, UserError
 from genrobust.execute import open_executor

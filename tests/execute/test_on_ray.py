@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SMALL, count_of, recipe_of
 from ray.cluster_utils import Cluster
+from small import NODE, count_of, recipe_of
 from typer.testing import CliRunner
 
 from genrobust.cli import app
@@ -76,7 +76,7 @@ def test_a_node_that_dies_while_generating_costs_no_image(
     recipe: Recipe, cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     large = recipe.model_copy(update={"execute": ExecuteConfig(num_cpus=2)})
-    first = cluster.add_node(num_cpus=2, **SMALL)  # the only one that has room for such a worker
+    first = cluster.add_node(num_cpus=2, **NODE)  # the only one that has room for such a worker
     out = tmp_path / "ray"
     dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
@@ -85,7 +85,7 @@ def test_a_node_that_dies_while_generating_costs_no_image(
             assert not running.done()
             time.sleep(0.01)
         cluster.remove_node(first, allow_graceful=False)
-        second = cluster.add_node(num_cpus=2, **SMALL)
+        second = cluster.add_node(num_cpus=2, **NODE)
         images = running.result()
     cluster.remove_node(second)
     assert len(images) == 120

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import count_of, recipe_of
 from scribe import SIZE, work
+from small import count_of, recipe_of
 
 from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.ledger import TRIES
