@@ -95,6 +95,7 @@ def test_a_node_that_dies_while_generating_costs_no_image(
     assert contents(out) == contents(tmp_path / "here")
 
 
+@pytest.mark.slow  # pytest -m slow tests/execute
 def test_classifiers_and_predictions_are_those_of_one_process(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
     file = written(recipe, tmp_path)
 
@@ -108,7 +109,7 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe: Recipe, cl
     assert count_of(tmp_path / "ray" / "checkpoints", "*") == 2, "two arms that ask for the same are trained once"
 
 
-@pytest.mark.slow  # pytest -m slow tests/execute
+@pytest.mark.slow
 def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe: Recipe, tmp_path: Path) -> None:
     """On a Ray that the command starts and ends itself."""
     out, words = tmp_path / "ray", ["generate", str(written(recipe, tmp_path)), "--executor", "ray"]
