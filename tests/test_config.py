@@ -52,6 +52,7 @@ def test_an_arm_overrides_the_training_of_the_study(recipe_file: Path) -> None:
             {"generate": {"prompts": {"xyzzy": 1}}},
             "unknown key generate.prompts.xyzzy; known here: strategy",
         ),
+        ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5 is more than one GPU, so it must be a whole number"),
         ({"train": {"steps": 0}}, "train.steps: input should be greater than 0 (got 0)"),
         ({"train": {"momentum": 1.5}}, "train.momentum: input should be less than or equal to 1 (got 1.5)"),
         ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),

@@ -22,6 +22,11 @@ def test_the_kind_of_a_device_is_that_of_the_device_torch_gives():
         device_kind("gpu")
 
 
+@pytest.mark.parametrize("name", ["cuda", "mps", "cpu"])
+def test_a_kind_that_is_named_may_be_that_of_another_machine(name):
+    assert device_kind(name) == name
+
+
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:0"])
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(name):
     with pytest.raises(UserError, match=r"there is: auto, .*cpu"):

@@ -22,13 +22,13 @@ GROUND = {
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
 ABOVE = (
     {"pages"},
-    {"baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "named_tests", "published", "qualities"}
-    | {"rates", "verifying"},
-    {"auditing", "er", "release", "timing", "tracking"},
-    {"generating"},
+    {"baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "named_tests", "notes", "published"}
+    | {"qualities", "rates", "verifying"},
+    {"auditing", "cells", "er", "release", "timing", "tracking"},
+    {"evaluating", "generating", "training"},
     {"study"},
     {"named_models", "work"},
-    {"benchmarking", "cost", "evaluating"},
+    {"benchmarking", "cost", "elsewhere"},
     {"init"},
     {"cli"},
     {"__main__"},

@@ -160,6 +160,32 @@ def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
     assert start(words, words, words).codes == [0, 0, 0], "what is done may be opened by many at once"
 
 
+def test_parts_that_are_made_at_the_same_time_are_the_whole(
+    start: Callable[..., Done], recipe: Path, tmp_path: Path
+) -> None:
+    alone, shared = tmp_path / "alone", tmp_path / "shared"
+    assert start(["generate", str(recipe), "--out", str(alone)]).codes == [0]
+    words = ["generate", str(recipe), "--out", str(shared), "--shards"]
+    done = start(*([*words, f"{part}/4"] for part in (4, 1, 3)))
+    assert done.codes == [0, 0, 0], done.said
+    (folder,) = (shared / "generated").iterdir()
+    assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(15) if i % 4 != 1]
+    assert start([*words, "2/4"]).codes == [0]
+    assert contents(shared) == contents(alone)
+
+
+def test_cells_that_are_trained_apart_are_those_of_one_run(
+    start: Callable[..., Done], recipe: Path, tmp_path: Path
+) -> None:
+    more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
+    assert start(["train", str(recipe), *more, str(tmp_path / "alone")]).codes == [0]
+    words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--cells"]
+    done = start([*words, "1/2"], [*words, "2/2"])
+    assert done.codes == [0, 0], done.said
+    assert [done.said.count(f"real, seed {seed}: ") for seed in range(3)] == [2, 2, 2]  # what begins, and where it is
+    assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
+
+
 def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(
     start: Callable[..., Done], recipe: Path, tmp_path: Path
 ) -> None:

@@ -126,6 +126,16 @@ def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) 
     assert len(set(before.values())) == 3
 
 
+def test_what_workers_take_of_a_cluster_decides_no_folder(study: Callable[..., Study]) -> None:
+    def folders(study: Study) -> list[Path]:
+        (cell,) = study.cells("real")
+        mixture = study.training.mixture(cell.parts, cell.train)
+        generated = [study.dataset(name).folder for name in ("generated", "redrawn")]
+        return [*generated, study.training.folder(mixture, cell.train, cell.seed)]
+
+    assert folders(study()) == folders(study(execute={"num_cpus": 7, "num_gpus": 0.5}))
+
+
 def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study], tmp_path: Path) -> None:
     judge, made = tmp_path / "clip", study()
     judge.mkdir()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from genrobust.config import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
-from genrobust.data import BaselineModel, Line, Summary
+from genrobust.data import BaselineModel, Line, Predictions, Summary
 from genrobust.errors import UserError
+from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.imagenet_lines import CLASSES, published_line
+from genrobust.robustness.summary import summarize
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
@@ -80,6 +82,31 @@ def published_lines(
     of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
     missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]
     return {name: line for name, line in of.items() if line is not None}, missing
+
+
+def rows_with_lines(
+    predictions: Mapping[tuple[str, int, str], Predictions],
+    clean: str,
+    shifts: Sequence[str],
+    settings: RobustnessConfig,
+) -> tuple[list[BaselineModel], list[str]]:
+    """What the models of a grid score on those of `shifts` that a line can be fitted to, and notes on the others.
+
+    `predictions` are by model, seed and test set, those on `clean` among them. A study is not lost because its grid is
+    too alike for a line.
+    """
+    first = next(iter(predictions))[0]
+    summary = summarize(predictions, [], clean, shifts, first, settings.transform, bootstrap=10)
+    rows, kept, notes = rows_of(summary), [], []
+    for shift in shifts:
+        of_shift = [row for row in rows if row.test_set == shift]
+        try:
+            fit_lines(of_shift, [shift], settings.transform)
+        except UserError as error:
+            notes.append(f"No baseline line for {shift}: {error}.")
+        else:
+            kept += of_shift
+    return kept, notes
 
 
 def rows_of(summary: Summary) -> list[BaselineModel]:

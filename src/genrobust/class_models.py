@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genrobust.config import ClassModelConfig, GeneratorConfig
 from genrobust.data import ImageSet, LabelSpace, StudyData, digest
-from genrobust.devices import resolve_device
+from genrobust.devices import device_kind
 from genrobust.errors import UserError
 from genrobust.recipe import Recipe
 
@@ -16,7 +16,7 @@ def class_model_folder(recipe: Recipe, data: StudyData, out: Path) -> Path:
     """Where the class model lies, or will lie, below `out`. Raises as `class_model` does for a wrong recipe."""
     from genrobust.generate.class_model import class_model_job
 
-    device = resolve_device(recipe.device).type
+    device = device_kind(recipe.device)
     return out / "class-models" / digest(class_model_job(*_what(recipe, data), device, recipe.threads))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
+KINDS = ("cuda", "mps", "cpu")
 
 
 def available_devices() -> list[str]:
@@ -42,11 +43,14 @@ def resolve_device(name: str = "auto") -> torch.device:
 
 
 def device_kind(name: str = "auto") -> str:
-    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does.
+    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does for other names.
 
-    Told without torch, which takes seconds to load, where it is named or torch is a build for CPUs alone.
+    A kind that is named is not looked for: it may be that of another machine. Told without torch, which takes seconds
+    to load, where it is named or torch is a build for CPUs alone.
     """
-    if name == "cpu" or (name == "auto" and metadata.version("torch").endswith("+cpu")):
+    if name in KINDS:
+        return name
+    if name == "auto" and metadata.version("torch").endswith("+cpu"):
         return "cpu"
     return resolve_device(name).type
 

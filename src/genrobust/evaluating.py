@@ -1,35 +1,103 @@
-"""Classifiers from elsewhere on the test sets of a study, for the command evaluate."""
+"""The predictions of a study: of its classifiers and of its zero-shot CLIP, in folders named after what they are of."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from genrobust.data import Predictions, digest
-from genrobust.evaluate.existing import predict_existing
-from genrobust.matching import columns_of
-from genrobust.named_models import named_models, open_all
-from genrobust.recipe import load_recipe
-from genrobust.study import Study
+from genrobust.data import StudyData, digest, slug
+from genrobust.devices import device_kind
+from genrobust.rates import of_classifier, of_zero_shot
+from genrobust.recipe import Recipe
+from genrobust.timing import StageTimes
+
+if TYPE_CHECKING:
+    from genrobust.evaluate.saved import SavedPredictions
 
 
-def predictions_of(
-    study: Study, models: Sequence[str], labels: Sequence[str] = (), say: Callable[[str], None] = lambda line: None
-) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
-    """The predictions of each checkpoint of `models` on every test set of `study`, after the model's name.
+class Evaluation:
+    """What classifiers answer on the sets `tests` of `data`, kept below `out`."""
 
-    `models` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone, matched by
-    id. Raises UserError as that does, and for a model that does not know one of the classes, before any is asked.
-    """
+    def __init__(self, recipe: Recipe, data: StudyData, tests: Sequence[str], out: Path, times: StageTimes) -> None:
+        self._recipe, self._out, self._times = recipe, out, times
+        self._labels, self._sets = data.labels, {name: data.tests[name] for name in tests}
+        self._device = device_kind(recipe.device)
 
-    @cache
-    def study_of(recipe: str) -> Study:
-        return Study(load_recipe(recipe, [f"device={study.recipe.device}"]), study.out, say=say)
+    def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
+        """The checkpoint's predictions on every set, made now where they are not there yet."""
+        return self._predicted([checkpoint])[checkpoint]
 
-    opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
-    for _, model in opened:
-        columns_of(model.place, model.classes, study.data.labels)
-    sets = {name: study.data.tests[name] for name in study.tests}
-    for name, model in opened:
-        kept = study.out / "predictions" / digest([model.weights, model.prepared])
-        yield name, predict_existing(model, sets, study.data.labels, kept, study.recipe.device)
+    def _predicted(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
+        """The predictions of many checkpoints, for which each image is decoded once."""
+        from genrobust.evaluate.predict import predict_all
+
+        recipe = self._recipe
+        with self._times.timed("evaluate", "test images", of_classifier(recipe.train, self._device)) as stage:
+            stage.missing = sum(map(self.missing, checkpoints))
+            return predict_all(
+                {checkpoint: self._folder(checkpoint) for checkpoint in checkpoints},
+                self._sets,
+                self._labels,
+                settings=recipe.evaluate,
+                device=recipe.device,
+                threads=recipe.threads,
+            )
+
+    def zero_shot(self) -> SavedPredictions[str]:
+        """What the recipe's zero-shot CLIP answers on every set; nothing where it has none."""
+        from genrobust.evaluate.saved import SavedPredictions
+
+        recipe = self._recipe
+        if recipe.zero_shot is None:
+            return SavedPredictions({})
+        from genrobust.embedded import find_clip
+        from genrobust.evaluate.zero_shot import predict_zero_shot
+
+        with self._times.timed("evaluate", "test images", of_zero_shot(recipe.zero_shot, self._device)) as stage:
+            stage.missing = self.missing(None)
+            return predict_zero_shot(
+                find_clip(recipe.zero_shot.clip),
+                self.class_texts(),
+                recipe.evaluate,
+                recipe.train.image_size,
+                self._sets,
+                self._labels,
+                self._zero_shot_folder(),
+                device=recipe.device,
+                threads=recipe.threads,
+            )
+
+    def make(self, checkpoints: Iterable[Path | None]) -> None:
+        """Make the predictions of `checkpoints`, and of the zero-shot CLIP for None."""
+        asked = list(checkpoints)
+        self._predicted([checkpoint for checkpoint in asked if checkpoint is not None])
+        if None in asked:
+            self.zero_shot()
+
+    def class_texts(self) -> list[list[str]]:
+        """The recipe's prompts of each class: what a CLIP knows it by."""
+        from genrobust.prompts.plan import class_templates
+
+        templates, classes = class_templates(self._recipe.generate.prompts, self._labels), self._labels.classes
+        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, classes, strict=True)]
+
+    def missing(self, checkpoint: Path | None) -> int:
+        """How many test images the checkpoint has not seen, or the recipe's zero-shot CLIP for None."""
+        if checkpoint is None and self._recipe.zero_shot is None:
+            return 0
+        folder = self._zero_shot_folder() if checkpoint is None else self._folder(checkpoint)
+        return sum(len(images) for name, images in self._sets.items() if not (folder / f"{slug(name)}.npz").exists())
+
+    def _folder(self, checkpoint: Path) -> Path:
+        how = self._recipe.evaluate.protocol
+        return self._out / "predictions" / (digest([checkpoint.name, how]) if how else checkpoint.name)
+
+    def _zero_shot_folder(self) -> Path:
+        from genrobust.embedded import find_clip
+        from genrobust.hashing import hash_folder
+
+        assert self._recipe.zero_shot is not None  # those who ask have looked
+        what = [hash_folder(find_clip(self._recipe.zero_shot.clip)), self._recipe.generate.prompts]
+        what += filter(None, [self._recipe.evaluate.protocol])
+        return self._out / "predictions" / digest(what)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from genrobust.config import FinetuneConfig, GeneratorConfig, LoraConfig, PromptConfig
 from genrobust.data import ImageSet, LabelSpace, StudyData, digest
-from genrobust.devices import resolve_device
+from genrobust.devices import device_kind
 from genrobust.errors import UserError
 from genrobust.recipe import Recipe
 
@@ -16,7 +16,7 @@ def finetuned_folder(recipe: Recipe, data: StudyData, out: Path) -> Path:
     """Where the fine-tuned generator lies, or will lie, below `out`. Raises as `finetuned` does for a wrong recipe."""
     from genrobust.generate.finetune import finetune_job
 
-    device = resolve_device(recipe.device).type
+    device = device_kind(recipe.device)
     return out / "finetuned" / digest(finetune_job(*_what(recipe, data), device, recipe.threads))
 
 

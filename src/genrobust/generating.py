@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genrobust.class_models import class_model, class_model_folder
 from genrobust.config import ClassModelConfig, DatasetConfig, DiffusionTraining, FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, StudyData, digest
 from genrobust.devices import device_kind
+from genrobust.errors import UserError
+from genrobust.execute.local import Local
+from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.rates import of_class_model, of_finetune, of_generator
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.timing import StageTimes
 
 if TYPE_CHECKING:
+    from genrobust.generate.run import Generation
     from genrobust.prompts.plan import Plan
+    from genrobust.store import ShardDataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,30 @@ class Learned:
 class GeneratedSet:
     """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
 
-    Images that the user brought under data.generated stand in for the recipe's own. Raises UserError where neither a
+    Images that the user brought under data.generated stand in for the recipe's own. What is missing is made by
+    `executor`; to another process the set goes as its name, recipe and place. Raises UserError where neither a
     generator nor such images are there.
     """
 
     def __init__(
-        self, name: str, recipe: Recipe, data: StudyData, out: Path, times: StageTimes, say: Callable[[str], None]
+        self,
+        name: str,
+        recipe: Recipe,
+        data: StudyData,
+        out: Path,
+        times: StageTimes,
+        say: Callable[[str], None],
+        executor: Executor,
     ) -> None:
         self.name = name
         self.brought = name == GENERATED and recipe.data.generated is not None
         self._recipe, self._data, self._out, self._times, self._say = recipe, data, out, times, say
+        self._executor = executor
         if not self.brought:
             self.generator, self.generate = recipe.generation(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _elsewhere, (self.name, self._recipe, self._out)
 
     @cached_property
     def plan(self) -> Plan:
@@ -140,38 +157,67 @@ class GeneratedSet:
     @cached_property
     def images(self) -> ImageSet:
         """The images, made now where they are not there yet."""
-        from genrobust.generate.run import generate
         from genrobust.sources.folders import load_generated
 
         brought = load_generated(self._recipe.data) if self.brought else None
-        if brought is not None:
-            return brought
-        generator = self._drawn_with()
-        with self._times.timed("generate", "images", self.rate_key) as stage:
-            stage.missing = self.missing()
+        return self.make() if brought is None else brought
+
+    def make(self, part: slice | None = None) -> ShardDataset:
+        """Make what is missing of all shards, or of a `part`, while others may make other parts in the same folder.
+
+        Raises UserError where the images are the user's own, and as `generate.run.generate` does.
+        """
+        if self.brought:
+            raise UserError(f"the images of {self.name} are your own, in {self.place}: there is nothing to generate")
+        self._train_generator()
+        job = self._job
+        shards = None if part is None else range(len(job.parts))[part]
+        with self._times.timed("generate", "images", self.rate_key) as stage, job.claimed(shards) as missing:
+            pieces = [Piece(i, f"shard {i:06d} of {self.name}", len(job.parts[i])) for i in missing]
+            stage.missing, stage.resumed = sum(piece.size for piece in pieces), self._executor.elsewhere
             if stage.missing:
                 self._say(f"generating {stage.missing} images ({self.name}) into {self.folder}")
-            return generate(
-                self.plan,
-                generator,
-                self.generate,
-                self._data.labels,
-                self.folder,
-                device=self._recipe.device,
-                threads=self._recipe.threads,
-                sources=self._real,
-            )
+            self._executor.run(Work("generating", pieces, self.drawer))
+            return job.opened(partial=part is not None)
 
-    def _drawn_with(self) -> GeneratorConfig:
-        """The generator that draws, trained now where it is one to be trained and is not there yet."""
+    def drawer(self) -> Do:
+        """What draws shards, by index, once the generator is there and the folder is claimed."""
+        return self._job.drawer()
+
+    def learner(self) -> Do:
+        """What trains the generator that the set is drawn with."""
+
+        def learn(keys: Iterable[Any]) -> None:
+            assert self.learned is not None  # who asks has looked
+            self.learned.make()
+
+        return learn
+
+    @property
+    def _job(self) -> Generation:
+        from genrobust.generate.run import Generation
+
+        return Generation(
+            self.plan,
+            self.generator if self.learned is None else self.learned.generator,
+            self.generate,
+            self._data.labels,
+            self.folder,
+            device=self._recipe.device,
+            threads=self._recipe.threads,
+            sources=self._real,
+        )
+
+    def _train_generator(self) -> None:
+        """Have the generator trained that draws, where it is one to be trained and is not there yet."""
         learned = self.learned
         if learned is None:
-            return self.generator
+            return
         with self._times.timed(learned.stage, "training images", learned.of) as stage:
             stage.missing = 0 if learned.is_done else learned.config.steps * learned.config.batch_size
-            stage.resumed = learned.folder.exists()
-            learned.make()
-        return learned.generator
+            stage.resumed = learned.folder.exists() or self._executor.elsewhere
+            pieces = [] if learned.is_done else [Piece(None, f"{learned.stage} {learned.what}", learned.config.steps)]
+            self._executor.run(Work(f"training the {learned.config.noun}", pieces, self.learner, "steps"))
 
     @property
     def _class_model(self) -> ClassModelConfig:
@@ -180,3 +226,10 @@ class GeneratedSet:
     @property
     def _device(self) -> str:
         return device_kind(self._recipe.device)
+
+
+def _elsewhere(name: str, recipe: Recipe, out: Path) -> GeneratedSet:
+    """The set in another process, which reads again what it needs."""
+    from genrobust.sources.load import load_data
+
+    return GeneratedSet(name, recipe, load_data(recipe.data), out, StageTimes(out), lambda line: None, Local())

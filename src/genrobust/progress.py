@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -12,16 +12,19 @@ from rich.text import Text
 
 SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
 
+_told: dict[str, Callable[[int], None]] = {}  # by unit: who counts what this process makes, see `counting`
+
 
 class Bar:
     """A running bar. `note` is a few words beside it, such as a loss."""
 
-    def __init__(self, progress: Progress, task: int) -> None:
-        self._progress, self._task = progress, progress.tasks[task].id
+    def __init__(self, progress: Progress, task: int, tell: Callable[[int], None]) -> None:
+        self._progress, self._task, self._tell = progress, progress.tasks[task].id, tell
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
-        """`count` items more are done."""
+        """`count` items more are done; fewer, where it is negative."""
         self._progress.update(self._task, advance=count)
+        self._tell(count)
         if note is not None:
             self._progress.update(self._task, note=note)
 
@@ -49,6 +52,18 @@ def progress_bar(what: str, total: int, unit: str = "images", done: int = 0, eac
         transient=True,
         speed_estimate_period=SPEED_OVER_S,
     )
+    counter = _told.get(unit, lambda count: None)
+    counter(done * each)
     with bar:
         bar.add_task(what, total=total, completed=done, unit=unit, each=each, note="")
-        yield Bar(bar, 0)
+        yield Bar(bar, 0, lambda count: counter(count * each))
+
+
+@contextmanager
+def counting(unit: str, tell: Callable[[int], None]) -> Iterator[None]:
+    """Tell, as it goes, how many of `unit` the bars of the block count: for the one bar of several processes."""
+    _told[unit] = tell
+    try:
+        yield
+    finally:
+        del _told[unit]

@@ -9,7 +9,7 @@ import numpy as np
 
 from genrobust.audit.diversity import first_of_each_class
 from genrobust.audit.quality import Seen, qualities
-from genrobust.clip import Clip, embed_ensembles, embed_images, load_clip
+from genrobust.clip import embed_ensembles, embed_images, load_clip
 from genrobust.config import QualityConfig
 from genrobust.data import ImageSet, SourceQuality, Subset, digest
 from genrobust.devices import resolve_device
@@ -21,40 +21,65 @@ from genrobust.progress import progress_bar
 BATCH = 256  # images shown at once; no figure depends on it beyond rounding
 
 
-def measure_qualities(
-    config: QualityConfig, sources: Mapping[str, ImageSet], texts: Sequence[Sequence[str]], out: Path, device: str
-) -> tuple[SourceQuality, ...]:
-    """The qualities of `sources`, which include the real training images; `texts` are each class's, in order.
+class Qualities:
+    """What a CLIP sees in `sources`, which include the real training images; `texts` are each class's, in order.
 
     Embeddings are kept under ``out/embeddings``, so a source is shown to a CLIP once. Raises UserError as `find_clip`
-    and `load_clip` do, and for images that cannot be read.
+    does.
     """
-    folder = find_clip(config.clip)
-    weights = hash_folder(folder)
-    clip = load_clip(folder, resolve_device(device))
-    seen = {}
-    for name, images in sources.items():
+
+    def __init__(
+        self,
+        config: QualityConfig,
+        sources: Mapping[str, ImageSet],
+        texts: Sequence[Sequence[str]],
+        out: Path,
+        device: str,
+    ) -> None:
+        self._clip, self._texts, self._device, self._sources = find_clip(config.clip), texts, device, sources
         counts = dict.fromkeys(range(len(texts)), config.per_class)
-        first = Subset(images, first_of_each_class(images.labels, counts))
-        file = out / "embeddings" / f"{digest([weights, first.fingerprint])}.npy"
-        seen[name] = Seen(_embedded(clip, first, name, file), first.labels, len(images))
-    return qualities(seen, embed_ensembles(clip, texts))
+        self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
+        weights, folder = hash_folder(self._clip), out / "embeddings"
+        self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npy" for n, first in self._first.items()}
+        self._of_texts = folder / f"{digest([weights, texts])}.npy"
+
+    def missing(self) -> dict[str | None, int]:
+        """How many images the CLIP has not seen of each source, and, under None, how many classes it has not read."""
+        unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if _kept(self._file[n], f) is None}
+        return unseen if _kept(self._of_texts, self._texts) is not None else {**unseen, None: len(self._texts)}
+
+    def embed(self, sources: Sequence[str | None]) -> None:
+        """Show the CLIP these sources, and the classes for None; raises UserError as `load_clip`, and for images."""
+        clip = load_clip(self._clip, resolve_device(self._device))
+        for name in sources:
+            if name is None:
+                _keep(self._of_texts, embed_ensembles(clip, self._texts))
+            else:
+                with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
+                    _keep(self._file[name], embed_images(clip, self._first[name], BATCH, bar.advance))
+
+    def measured(self) -> tuple[SourceQuality, ...]:
+        """The qualities of the sources, once all of them are embedded."""
+        classes = np.load(self._of_texts, allow_pickle=False)
+        seen = {
+            name: Seen(np.load(self._file[name], allow_pickle=False), first.labels, len(self._sources[name]))
+            for name, first in self._first.items()
+        }
+        return qualities(seen, classes)
 
 
-def _embedded(clip: Clip, images: ImageSet, name: str, file: Path) -> np.ndarray:
-    """The images' embeddings from `file`, where they are written after the first time."""
-    if file.exists():
-        try:
-            kept: np.ndarray = np.load(file, allow_pickle=False)
-        except (OSError, ValueError):
-            kept = np.empty(0)  # damaged: shown again
-        if len(kept) == len(images):
-            return kept
-    with progress_bar(f"CLIP, {name}", len(images)) as bar:
-        found = embed_images(clip, images, BATCH, bar.advance)
+def _kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> np.ndarray | None:
+    """The embeddings in `file`; None where it is not there, damaged, or not of as many."""
+    try:
+        found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return found if len(found) == len(of) else None
+
+
+def _keep(file: Path, found: np.ndarray) -> None:
     make_folder(file.parent)
     with lock(file.parent, wait=True):
         remove_leftovers(file.parent)
         with replacing(file) as stream:
             np.save(stream, found, allow_pickle=False)
-    return found

@@ -19,6 +19,7 @@ from genrobust.config import (
     DataConfig,
     DatasetConfig,
     EvaluateConfig,
+    ExecuteConfig,
     FilterConfig,
     FinetuneConfig,
     GenerateConfig,
@@ -71,6 +72,7 @@ class Recipe(Section):
     quality: QualityConfig | None = None
     claims: tuple[ClaimConfig, ...] = ()
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    execute: ExecuteConfig = ExecuteConfig()
 
     @model_validator(mode="after")
     def _arms_fit(self) -> Recipe:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from genrobust import baselines as baseline_tables
-from genrobust.config import ArmConfig, FilterConfig, MixturePart, TrainConfig
+from genrobust.cells import Cell, arm_cells, baseline_cells, cell_of
+from genrobust.config import ArmConfig, FilterConfig, QualityConfig
 from genrobust.data import (
     REAL,
     RETRIEVED,
     ZERO_SHOT,
-    ArmRecord,
     BaselineModel,
     Claim,
     ImageSet,
@@ -27,35 +27,48 @@ from genrobust.data import (
     StudyRecord,
     Summary,
     digest,
-    slug,
 )
 from genrobust.devices import device_kind
-from genrobust.errors import UserError
+from genrobust.errors import GenrobustError, UserError
+from genrobust.evaluating import Evaluation
+from genrobust.execute.local import Local
+from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.gallery import environment, gallery
 from genrobust.generating import GeneratedSet
 from genrobust.named_tests import check_named_tests
-from genrobust.rates import measured_rate, of_classifier, of_zero_shot
+from genrobust.notes import notes
+from genrobust.rates import measured_rate
 from genrobust.recipe import GENERATED, Recipe
-from genrobust.robustness.imagenet_lines import SOURCE as PUBLISHED
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
+from genrobust.training import Training
 
 if TYPE_CHECKING:
     from genrobust.evaluate.saved import SavedPredictions
-    from genrobust.train.mixture import Mixture
+    from genrobust.qualities import Qualities
+
+
+_NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path"
 
 
 class Study:
     """The stages of `recipe`, with everything they make under `out`.
 
     Arms and recipes that ask for the same work share its folder, so nothing is done twice; a killed study goes on where
-    it was. `say` is told what begins, in a line.
+    it was. `say` is told what begins, in a line. `executor` does the work, here where none is named; to another process
+    a study goes as its recipe and folder.
     """
 
     def __init__(
-        self, recipe: Recipe, out: Path, command: str = "", say: Callable[[str], None] = lambda line: None
+        self,
+        recipe: Recipe,
+        out: Path,
+        command: str = "",
+        say: Callable[[str], None] = lambda line: None,
+        executor: Executor | None = None,
     ) -> None:
-        self.recipe = recipe
+        self._executor: Executor = Local() if executor is None else executor
+        self.recipe = recipe = self._executor.placed(recipe)
         self.out = out
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
@@ -64,6 +77,9 @@ class Study:
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, self._recipe_yaml)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Study, (self.recipe, self.out)
 
     @property
     def _recipe_yaml(self) -> str:
@@ -99,7 +115,7 @@ class Study:
         known = [GENERATED, *self.recipe.datasets]
         if name not in known:
             raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
-        return GeneratedSet(name, self.recipe, self.data, self.out, self._times, self._say)
+        return GeneratedSet(name, self.recipe, self.data, self.out, self._times, self._say, self._executor)
 
     # ------------------------------------------------------------------------------------------- train
 
@@ -132,16 +148,28 @@ class Study:
         """What the filter of a dataset keeps; made now where it is not there yet."""
         from genrobust.audit.filtering import kept, read_filter
 
-        dataset = self.datasets[source]
-        images, judge = dataset.images, self._judge(rule)
-        path = self.filter_path(source, rule, judge)
-        if path.exists():
-            return kept(images, read_filter(path))
+        images, path = self.datasets[source].images, self.filter_path(source, rule, self._judge(rule))
+        if not path.exists():
+            self._executor.run(
+                Work("filtering", [Piece(source, f"the filter of {source}", len(images))], self.filterer)
+            )
+            made = read_filter(path)
+            self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
+        return kept(images, read_filter(path))
+
+    def filterer(self) -> Do:
+        """What makes the filters of datasets, by name, whose images and judges are there."""
         from genrobust.auditing import filter_shards
 
-        made = filter_shards(dataset.folder, self.data.labels, rule, judge, self.recipe.device, path)
-        self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
-        return kept(images, made)
+        def make(sources: Sequence[str]) -> None:
+            for source in sources:
+                rule = self.recipe.filter_of(source)
+                assert rule is not None  # who asks has looked
+                folder, judge = self.datasets[source].folder, self._judge(rule)
+                path = self.filter_path(source, rule, judge)
+                filter_shards(folder, self.data.labels, rule, judge, self.recipe.device, path)
+
+        return make
 
     def _judge(self, rule: FilterConfig) -> Path:
         """The folder of the CLIP, or of the classifier, trained now where it is not there yet."""
@@ -158,132 +186,82 @@ class Study:
         known = hash_folder(judge) if rule.by == "clip" else judge.name
         return self.out / "filters" / f"{digest([self.datasets[source].folder.name, rule, known])}.parquet"
 
-    def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
-        """The images that an arm trains on."""
-        from genrobust.train.mixture import Mixture, Part
-
-        return Mixture(
-            [Part(p.source, self.images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
-            train.batch_size,
-            train.image_size,
-            train.crop,
-            self.out / "packed" if self.recipe.data.packed else None,
-        )
+    def cells(self, arm: str | None = None) -> list[Cell]:
+        """The classifiers that are trained: of one arm, or of all arms and then of the baseline line."""
+        if arm is not None:
+            return [cell for cell in arm_cells(self.recipe) if cell.of == arm]
+        return [*arm_cells(self.recipe), *baseline_cells(self.recipe, len(self.data.train))]
 
     def checkpoint(self, arm: ArmConfig, seed: int) -> Path:
         """The trained classifier of one arm and seed: a folder."""
-        return self._train(f"{arm.name}, seed {seed}", arm.mixture, self.recipe.train_of(arm), seed)
+        return self.train([cell_of(self.recipe, arm, seed)])[0]
 
-    def _train(self, what: str, parts: tuple[MixturePart, ...], train: TrainConfig, seed: int) -> Path:
+    def train(self, cells: Sequence[Cell]) -> list[Path]:
+        """The folders of trained classifiers; those that are missing are trained now, none waiting for another."""
         from genrobust.checkpoints import is_checkpoint
 
-        mixture = self.mixture(parts, train)
-        recipe = self.recipe
-        folder, steps = self.checkpoint_folder(mixture, train, seed), train.steps_for(len(mixture))
-        timed = self._times.timed("train", "training images", of_classifier(train, self.device))
-        with timed as stage, self._tracking.training(what, folder) as watch:
+        folders: list[Path] = []
+        wanted: dict[Path, Piece] = {}  # arms that ask for the same share a folder
+        for cell in cells:
+            mixture = self.training.mixture(cell.parts, cell.train)
+            folders.append(self.training.folder(mixture, cell.train, cell.seed))
+            if not is_checkpoint(folders[-1]):
+                images = cell.train.steps_for(len(mixture)) * cell.train.batch_size
+                wanted.setdefault(folders[-1], Piece(cell, cell.name, images))
+        self._make("train", "training images", Work("training", list(wanted.values()), self.trainer))
+        for cell, folder in zip(cells, folders, strict=True):
             if not is_checkpoint(folder):
-                from genrobust.train.loop import STATE
-                from genrobust.train.loop import train as train_classifier
+                raise GenrobustError(f"{cell.name} was trained, but not in {folder}: {_NOT_SHARED}")
+            if folder not in wanted or wanted[folder].key is not cell:
+                self.training.found(cell, folder)
+        return folders
 
-                stage.missing = steps * train.batch_size
-                stage.resumed = (folder / STATE).exists()
-                self._say(f"training {what}: {steps} steps of {train.batch_size} on {_counts(mixture.counts)}")
-                train_classifier(
-                    mixture,
-                    self.data.val,
-                    self.data.labels,
-                    train,
-                    seed,
-                    folder,
-                    device=recipe.device,
-                    threads=recipe.threads,
-                    watch=watch,
-                )
-        return folder
+    def trainer(self) -> Do:
+        """What trains cells whose images are there."""
+        return self.training.train
 
-    def checkpoint_folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
-        """Where the classifier trained so lies, or will lie."""
-        what = [mixture.fingerprint, self.data.val.fingerprint, train, seed, self.recipe.threads, self.device]
-        return self.out / "checkpoints" / digest(what)
+    @cached_property
+    def training(self) -> Training:
+        """What trains the cells, and where."""
+        recipe, data = self.recipe, self.data
+        return Training(recipe, data, self.images, self.out, self._times, self._tracking, self._say)
+
+    def _make(self, stage: str, unit: str, work: Work) -> None:
+        """Have `work` done; of what is done elsewhere, the time of all together is that of the `stage`."""
+        with self._times.timed(stage, unit, of="") as timer:
+            self._executor.run(work)
+            timer.missing = sum(piece.size for piece in work.pieces) if self._executor.elsewhere else 0
+            timer.resumed = True  # the rate of many is none of one machine's
 
     # ------------------------------------------------------------------------------------------- evaluate
 
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """The predictions on the test sets of the study, as far as they are there."""
+        return Evaluation(self.recipe, self.data, self.tests, self.out, self._times)
+
     def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
         """The checkpoint's predictions on every test set of the study."""
-        return self.all_predictions([checkpoint])[checkpoint]
-
-    def all_predictions(self, checkpoints: Iterable[Path]) -> dict[Path, SavedPredictions[str]]:
-        """The predictions of many checkpoints, for which each test image is decoded once."""
-        from genrobust.evaluate.predict import predict_all
-
-        folders = {checkpoint: self._predictions_folder(checkpoint) for checkpoint in checkpoints}
-        of = of_classifier(self.recipe.train, self.device)
-        with self._times.timed("evaluate", "test images", of) as stage:
-            stage.missing = sum(map(self.missing_predictions, folders))
-            return predict_all(
-                folders,
-                {name: self.data.tests[name] for name in self.tests},
-                self.data.labels,
-                settings=self.recipe.evaluate,
-                device=self.recipe.device,
-                threads=self.recipe.threads,
-            )
+        self.evaluate([checkpoint])
+        return self.evaluation.predictions(checkpoint)
 
     def zero_shot(self) -> SavedPredictions[str]:
         """What the recipe's zero-shot CLIP answers on every test set of the study; nothing where it has none."""
-        from genrobust.evaluate.saved import SavedPredictions
+        self.evaluate([None])
+        return self.evaluation.zero_shot()
 
-        recipe = self.recipe
-        if recipe.zero_shot is None:
-            return SavedPredictions({})
-        from genrobust.embedded import find_clip
-        from genrobust.evaluate.zero_shot import predict_zero_shot
+    def evaluate(self, checkpoints: Sequence[Path | None]) -> None:
+        """Make what is missing of the predictions of `checkpoints`, where None is the recipe's zero-shot CLIP."""
+        count = {key: self.evaluation.missing(key) for key in checkpoints}
+        pieces = [Piece(key, f"the predictions of {key or ZERO_SHOT}", count[key]) for key in count if count[key]]
+        self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor))
+        for piece in pieces:
+            if self.evaluation.missing(piece.key):
+                raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")
 
-        with self._times.timed("evaluate", "test images", of_zero_shot(recipe.zero_shot, self.device)) as stage:
-            stage.missing = self.missing_zero_shot()
-            return predict_zero_shot(
-                find_clip(recipe.zero_shot.clip),
-                self._class_texts(),
-                recipe.evaluate,
-                recipe.train.image_size,
-                {name: self.data.tests[name] for name in self.tests},
-                self.data.labels,
-                self._zero_shot_folder(),
-                device=recipe.device,
-                threads=recipe.threads,
-            )
-
-    def _class_texts(self) -> list[list[str]]:
-        """The recipe's prompts of each class: what a CLIP knows it by."""
-        from genrobust.prompts.plan import class_templates
-
-        templates, classes = class_templates(self.recipe.generate.prompts, self.data.labels), self.data.labels.classes
-        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, classes, strict=True)]
-
-    def _zero_shot_folder(self) -> Path:
-        from genrobust.embedded import find_clip
-        from genrobust.hashing import hash_folder
-
-        assert self.recipe.zero_shot is not None  # those who ask have looked
-        what = [hash_folder(find_clip(self.recipe.zero_shot.clip)), self.recipe.generate.prompts]
-        what += filter(None, [self.recipe.evaluate.protocol])
-        return self.out / "predictions" / digest(what)
-
-    def _predictions_folder(self, checkpoint: Path) -> Path:
-        how = self.recipe.evaluate.protocol
-        return self.out / "predictions" / (digest([checkpoint.name, how]) if how else checkpoint.name)
-
-    def missing_predictions(self, checkpoint: Path) -> int:
-        """How many test images the checkpoint has not seen."""
-        return self._unseen(self._predictions_folder(checkpoint))
-
-    def missing_zero_shot(self) -> int:
-        """How many test images the recipe's zero-shot CLIP has not seen."""
-        return self._unseen(self._zero_shot_folder())
-
-    def _unseen(self, folder: Path) -> int:
-        return sum(len(self.data.tests[n]) for n in self.tests if not (folder / f"{slug(n)}.npz").exists())
+    def predictor(self) -> Do:
+        """What makes the predictions of checkpoints, and of the zero-shot CLIP for None."""
+        return self.evaluation.make
 
     # ------------------------------------------------------------------------------------------- score
 
@@ -295,16 +273,17 @@ class Study:
             if name in (None, "folders", "imagenet"):
                 return []  # there are none, or lines alone
             return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
-        from genrobust.evaluate.saved import SavedPredictions
-        from genrobust.robustness.summary import summarize
+        cells = baseline_cells(self.recipe, len(self.data.train))
+        rows, notes = baseline_tables.rows_with_lines(self._scored(cells), self.data.clean, self.shifts, settings)
+        self._no_line += notes
+        return rows
 
-        grid = baseline_tables.grid(self.recipe.train, settings.grid, len(self.data.train))
-        trained = {m.name: self._train(f"baseline {m.name}", m.parts, m.train, seed=0) for m in grid}
-        made = self.all_predictions(trained.values())
-        files = {(n, 0, test): file for n, folder in trained.items() for test, file in made[folder].files.items()}
-        first, found = next(iter(files))[0], SavedPredictions(files)
-        summary = summarize(found, [], self.data.clean, self.shifts, first, settings.transform, bootstrap=10)
-        return list(self._with_a_line(baseline_tables.rows_of(summary)))
+    def _scored(self, cells: Sequence[Cell]) -> SavedPredictions[tuple[str, int, str]]:
+        """The predictions of `cells` by arm, seed and test set; what is missing is made first."""
+        from genrobust.evaluate.saved import SavedPredictions
+
+        found = zip(cells, map(self.predictions, self.train(cells)), strict=True)
+        return SavedPredictions({(c.of, c.seed, test): file for c, made in found for test, file in made.files.items()})
 
     def published_lines(self) -> dict[str, Line]:
         """The lines of shifts that are known without their models."""
@@ -313,28 +292,13 @@ class Study:
         self._no_line += notes
         return lines
 
-    def _with_a_line(self, rows: list[BaselineModel]) -> Iterator[BaselineModel]:
-        """The rows of the shifts that a line can be fitted to: a study is not lost because its grid is too alike."""
-        from genrobust.robustness.effective import fit_lines
-
-        for shift in self.shifts:
-            of_shift = [row for row in rows if row.test_set == shift]
-            try:
-                fit_lines(of_shift, [shift], self.recipe.robustness.transform)
-            except UserError as error:
-                self._no_line.append(f"No baseline line for {shift}: {error}.")
-            else:
-                yield from of_shift
-
     def summary(self) -> tuple[Summary, list[BaselineModel]]:
         """Everything that the study measured, and the baselines that it was held against."""
         from genrobust.evaluate.saved import SavedPredictions
         from genrobust.robustness.summary import summarize
 
-        cells = [(arm, seed) for seed in self.recipe.seeds for arm in self.recipe.arms]
-        trained = {(arm.name, seed): self.checkpoint(arm, seed) for arm, seed in cells}
-        made = self.all_predictions(trained.values())
-        files = {(*cell, test): file for cell, folder in trained.items() for test, file in made[folder].files.items()}
+        self.evaluate(self.train(self.cells()))  # all at once, baselines too
+        files = self._scored(arm_cells(self.recipe)).files
         beside = self.zero_shot()
         files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
         rows = self.baseline_rows()
@@ -361,12 +325,22 @@ class Study:
         """What the images of each source are like; nothing where the recipe does not ask."""
         if self.recipe.quality is None:
             return ()
-        from genrobust.qualities import measure_qualities
+        made = self._qualities(self.recipe.quality)
+        pieces = [Piece(key, f"the CLIP's view of {key or 'classes'}", count) for key, count in made.missing().items()]
+        self._executor.run(Work("CLIP", pieces, self.embedder))
+        rates = {n: measured_rate(self.out, "generate", d.rate_key) for n, d in self.datasets.items() if not d.brought}
+        return tuple(replace(quality, per_second=rates.get(quality.source)) for quality in made.measured())
+
+    def embedder(self) -> Do:
+        """What shows sources, by name, and the classes, for None, to the CLIP of the qualities."""
+        assert self.recipe.quality is not None  # who asks has looked
+        return self._qualities(self.recipe.quality).embed
+
+    def _qualities(self, config: QualityConfig) -> Qualities:
+        from genrobust.qualities import Qualities
 
         sources = {name: self.images(name) for name in self._pictured()}
-        found = measure_qualities(self.recipe.quality, sources, self._class_texts(), self.out, self.recipe.device)
-        rates = {n: measured_rate(self.out, "generate", d.rate_key) for n, d in self.datasets.items() if not d.brought}
-        return tuple(replace(quality, per_second=rates.get(quality.source)) for quality in found)
+        return Qualities(config, sources, self.evaluation.class_texts(), self.out, self.recipe.device)
 
     # ------------------------------------------------------------------------------------------- report
 
@@ -392,12 +366,12 @@ class Study:
             recipe_yaml=self._recipe_yaml,
             date=datetime.date.today().isoformat(),
             summary=summary,
-            arms=tuple(self._arm_record(arm) for arm in self.recipe.arms),
+            arms=tuple(self.training.record(cell_of(self.recipe, arm, 0)) for arm in self.recipe.arms),
             stages=self._times.records,
             pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in self._pictured()})),
             environment=environment(self.device, self.recipe.threads),
             baselines=tuple(rows),
-            notes=tuple(self._notes(rows, summary.lines)),
+            notes=(*notes(self.recipe, rows, summary.lines.values(), self._retrieval()), *self._no_line),
             not_generated=self.recipe.not_generated,
             claims=tuple(Claim(**claim.model_dump()) for claim in self.recipe.claims),
             kinds={name: shift.kind for name, shift in self.recipe.data.shifts.items()},
@@ -406,36 +380,17 @@ class Study:
         self._tracking.outcome(record)
         return summary, write_report(record, self.out / self.recipe.name)
 
+    def _retrieval(self) -> tuple[int, int] | None:
+        """How many images were retrieved, and for how many generated ones; None where none were."""
+        if RETRIEVED not in self.recipe.sources() or not self.datasets:
+            return None
+        return len(self.retrieved(RETRIEVED)), len(next(iter(self.datasets.values())).images)
+
     def _pictured(self) -> list[str]:
         """The sources that a report shows beside each other."""
         return [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED, *self.data.extra})]
-
-    def _notes(self, rows: list[BaselineModel], lines: Mapping[str, Line]) -> Iterator[str]:
-        if len(self.recipe.seeds) < 3:
-            seeds = "One training seed" if len(self.recipe.seeds) == 1 else "Two training seeds"
-            yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
-        if not rows and not lines:
-            yield "No baseline models: without them there is no line, and so no effective robustness."
-        elif not rows:
-            yield f"Baseline lines: {PUBLISHED}; intervals are over images and the lines' own errors."
-        yield from self._no_line
-        if RETRIEVED in self.recipe.sources() and self.datasets:
-            wanted, got = len(next(iter(self.datasets.values())).images), len(self.retrieved(RETRIEVED))
-            if got < wanted:
-                yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."
-
-    def _arm_record(self, arm: ArmConfig) -> ArmRecord:
-        train = self.recipe.train_of(arm)
-        mixture = self.mixture(arm.mixture, train)
-        network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
-        steps = train.steps_for(len(mixture))
-        return ArmRecord(arm.name, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
 
     @cached_property
     def device(self) -> str:
         """The kind of device that this study runs on: cuda, mps or cpu."""
         return device_kind(self.recipe.device)
-
-
-def _counts(counts: dict[str, int]) -> str:
-    return " + ".join(f"{n:,} {name}" for name, n in counts.items())

@@ -61,6 +61,8 @@ class Tracking:
 
         Where that was done without a tracker, its validations are told now.
         """
+        for tracker in self._trackers:
+            tracker.look()
         runs = [_Told(tracker, f"{slug(what)}-{checkpoint.name[:6]}") for tracker in self._trackers]
 
         def watch(step: int, figures: Mapping[str, float]) -> None:
@@ -94,13 +96,18 @@ class _Tracker:
     def __init__(self, name: str, folder: Path, study: str, recipe: str) -> None:
         self._name, self._folder, self._study, self._recipe = name, folder, study, recipe
         self.last: dict[str, int] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Read what was told so far, by whatever process."""
+        told = self._folder / TOLD
         try:
-            lines = (folder / TOLD).read_text(encoding="utf-8").splitlines()
+            lines = told.read_text(encoding="utf-8").splitlines()
             self.last = {run: int(step) for run, step in map(json.loads, lines)}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError) as error:
-            raise GenrobustError(f"cannot read {folder / TOLD}: {error}; delete {folder} to track anew") from error
+            raise GenrobustError(f"cannot read {told}: {error}; delete {self._folder} to track anew") from error
 
     def open(self, run: str) -> Run:
         make_folder(self._folder)

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust import baselines
-from genrobust.config import MixturePart, TrainConfig
+from genrobust.config import MixturePart
 from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
 from genrobust.errors import UserError
 from genrobust.rates import of_classifier, of_generator, of_zero_shot
@@ -49,21 +48,22 @@ def steps(study: Study) -> Iterator[Step]:
         if not pending[name] and not _is_filtered(study, name, pending):
             pending[name] = 1
     images, unseen = 0, 0
-    for what, parts, train, seed in _models(study):
+    for cell in study.cells():
+        parts, train = cell.parts, cell.train
         known = not any(pending.get(part.source) for part in parts)
-        mixture = study.mixture(parts, train) if known else None
-        folder = study.checkpoint_folder(mixture, train, seed) if mixture is not None else None
+        mixture = study.training.mixture(parts, train) if known else None
+        folder = study.training.folder(mixture, train, cell.seed) if mixture is not None else None
         total = train.steps_for(len(mixture) if mixture is not None else _to_be_mixed(study, parts))
         done = total if folder is not None and _is_trained(folder) else 0
         left = (total - done) * train.batch_size
-        yield Step("train", what, folder, total, done, "steps", left, of_classifier(train, study.device))
+        yield Step("train", cell.name, folder, total, done, "steps", left, of_classifier(train, study.device))
         of_tests = sum(len(study.data.tests[name]) for name in study.tests)
         images += of_tests
-        unseen += of_tests if folder is None else study.missing_predictions(folder)
+        unseen += of_tests if folder is None else study.evaluation.missing(folder)
     of = of_classifier(study.recipe.train, study.device)
     yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
     if study.recipe.zero_shot is not None:
-        total, unseen = sum(len(study.data.tests[name]) for name in study.tests), study.missing_zero_shot()
+        total, unseen = sum(len(study.data.tests[name]) for name in study.tests), study.evaluation.missing(None)
         of = of_zero_shot(study.recipe.zero_shot, study.device)
         yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
 
@@ -116,7 +116,7 @@ def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
     if any(pending.get(part.source) for part in judge.mixture):
         return False
     train = recipe.train_of(judge)
-    folder = study.checkpoint_folder(study.mixture(judge.mixture, train), train, recipe.seeds[0])
+    folder = study.training.folder(study.training.mixture(judge.mixture, train), train, recipe.seeds[0])
     return _is_trained(folder) and study.filter_path(name, rule, folder).exists()
 
 
@@ -128,16 +128,6 @@ def _learned(study: Study) -> Iterator[Step]:
         done = config.steps if learned.is_done else 0
         left = (config.steps - done) * config.batch_size
         yield Step(learned.stage, learned.what, learned.folder, config.steps, done, "steps", left, learned.of)
-
-
-def _models(study: Study) -> Iterator[tuple[str, tuple[MixturePart, ...], TrainConfig, int]]:
-    """The classifiers of a study: a name, what it trains on, how, and the seed."""
-    recipe = study.recipe
-    for arm in recipe.arms:
-        for seed in recipe.seeds:
-            yield f"{arm.name}, seed {seed}", arm.mixture, recipe.train_of(arm), seed
-    for model in baselines.grid(recipe.train, recipe.robustness.grid, len(study.data.train)):
-        yield f"baseline {model.name}", model.parts, model.train, 0
 
 
 def _is_trained(folder: Path) -> bool:

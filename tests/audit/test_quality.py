@@ -11,7 +11,7 @@ from scipy.linalg import sqrtm
 from genrobust.audit.quality import Seen, qualities
 from genrobust.config import QualityConfig
 from genrobust.data import Subset
-from genrobust.qualities import measure_qualities
+from genrobust.qualities import Qualities
 
 CLASSES = np.eye(3, 8)
 
@@ -85,11 +85,16 @@ def test_a_source_is_shown_to_the_clip_once(icons, clip_folder: Path, tmp_path: 
     few = np.flatnonzero(icons.train.labels < 4)
     sources = {"real": Subset(icons.train, few, "real"), "wild": Subset(icons.retrieval, np.arange(200), "wild")}
     texts = [["an icon", f"a {c.prompt}"] for c in icons.labels.classes]
-    first = measure_qualities(config, sources, texts, tmp_path, "cpu")
+    made = Qualities(config, sources, texts, tmp_path, "cpu")
+    three_each = int(np.minimum(np.bincount(sources["wild"].labels), 3).sum())
+    assert made.missing() == {"real": 12, "wild": three_each, None: len(texts)}
+    made.embed(list(made.missing()))
+    first = made.measured()
     files = sorted((tmp_path / "embeddings").glob("*.npy"))
-    assert len(files) == 2 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
-    before = [file.stat().st_mtime_ns for file in files]
-    assert measure_qualities(config, sources, texts, tmp_path, "cpu") == first
-    assert [file.stat().st_mtime_ns for file in files] == before
+    assert len(files) == 3 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
+    again = Qualities(config, sources, texts, tmp_path, "cpu")
+    assert again.missing() == {} and again.measured() == first
     files[0].write_bytes(b"damaged")
-    assert measure_qualities(config, sources, texts, tmp_path, "cpu") == first
+    assert len(again.missing()) == 1
+    again.embed(list(again.missing()))
+    assert again.measured() == first

@@ -80,6 +80,10 @@ ClassifierLabels = Annotated[
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", help="Where recipes' datasets and checkpoints lie, or will.")
 ]
+ExecutorName = Annotated[str, typer.Option("--executor", metavar="NAME", help="Where work runs: local or ray.")]
+Address = Annotated[
+    str | None, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster; default: a Ray on this machine.")
+]
 RUNS = Path("runs")
 
 

@@ -13,9 +13,11 @@ from rich.table import Table
 from genrobust.cli.app import (
     MODELS,
     RUNS,
+    Address,
     ArmName,
     DatasetName,
     Device,
+    ExecutorName,
     ModelLabels,
     Out,
     Quick,
@@ -34,17 +36,24 @@ if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answ
 
     from rich.console import Console
 
-    from genrobust.config import ArmConfig
+    from genrobust.cells import Cell
     from genrobust.data import Predictions
-    from genrobust.recipe import Recipe
     from genrobust.study import Study
     from genrobust.work import Step
 
 
 @command()
-def run(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+def run(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     _print_work(study, _steps(study), err_console)
     _write_report(study)
 
@@ -111,12 +120,19 @@ def generate(
     quick: Quick = False,
     device: Device = None,
     dataset: DatasetName = "generated",
+    shards: Annotated[
+        str | None,
+        typer.Option("--shards", metavar="K/N", help="Part K of N of the shards, from 1: others make the rest."),
+    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
     """Generate what is missing of the recipe's dataset."""
-    study = _study(recipe, sets, out, quick, device)
+    part = None if shards is None else _part("--shards", shards)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     made = study.dataset(dataset)
     with _room_told(study):
-        count = len(made.images)
+        count = len(made.images if part is None else made.make(part))
     out_console.print(f"{count:,} images in {escape(str(made.place))}")
 
 
@@ -140,13 +156,20 @@ def train(
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
+    cells: Annotated[
+        str | None,
+        typer.Option("--cells", metavar="K/N", help="Part K of N of arms x seeds and baselines, from 1."),
+    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
-    """Train the classifiers of the recipe's arms."""
-    study = _study(recipe, sets, out, quick, device)
+    """Train the classifiers of the recipe's arms, and of its own baseline line."""
+    part = slice(None) if cells is None else _part("--cells", cells)
+    study = _study(recipe, sets, out, quick, device, executor, address)
+    chosen = _cells(study, arm)[part]
     with _room_told(study):
-        for wanted in _arms(study.recipe, arm):
-            for seed in study.recipe.seeds:
-                out_console.print(f"{escape(wanted.name)}, seed {seed}: {escape(str(study.checkpoint(wanted, seed)))}")
+        for cell, folder in zip(chosen, study.train(chosen), strict=True):
+            out_console.print(f"{escape(cell.name)}: {escape(str(folder))}")
 
 
 @command()
@@ -159,11 +182,13 @@ def evaluate(
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
     labels: ModelLabels = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
 ) -> None:
     """Score the recipe's classifiers, or those that --models name, on every test set; trains what is missing."""
     from genrobust.robustness.accuracy import top1
 
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     if models and arm is not None:
         raise UserError(f"--arm {arm} is one of the recipe's own classifiers, and --models names others: leave one out")
     if labels and not models:
@@ -177,23 +202,33 @@ def evaluate(
 
 
 def _own(study: Study, arm: str | None) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
-    for wanted in _arms(study.recipe, arm):
-        for seed in study.recipe.seeds:
-            yield [wanted.name, str(seed)], study.predictions(study.checkpoint(wanted, seed))
+    cells = [cell for cell in _cells(study, arm) if not cell.baseline]
+    folders = study.train(cells)
+    study.evaluate(folders)
+    for cell, folder in zip(cells, folders, strict=True):
+        yield [cell.of, str(cell.seed)], study.predictions(folder)
 
 
 def _others(
     study: Study, models: Sequence[str], labels: Sequence[str]
 ) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
-    from genrobust.evaluating import predictions_of
+    from genrobust.elsewhere import predictions_of
 
     return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
 
 @command()
-def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None) -> None:
+def report(
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = RUNS,
+    quick: Quick = False,
+    device: Device = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
+) -> None:
     """Write the report again; makes what is missing of the study first."""
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, executor, address)
     steps = _steps(study)
     if any(step.left for step in steps):
         err_console.print("a report needs all of the study, so what is missing is made first:")
@@ -201,7 +236,16 @@ def report(recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick 
     _write_report(study)
 
 
-def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: str | None) -> Study:
+def _study(
+    recipe: str,
+    sets: list[str] | None,
+    out: Path,
+    quick: bool,
+    device: str | None,
+    executor: str = "local",
+    address: str | None = None,
+) -> Study:
+    from genrobust.execute import open_executor
     from genrobust.recipe import load_recipe
     from genrobust.study import Study
 
@@ -210,7 +254,7 @@ def _study(recipe: str, sets: list[str] | None, out: Path, quick: bool, device: 
     for override in overrides:
         words += ["--set", override]
     loaded = load_recipe(recipe, overrides, quick)
-    return Study(loaded, out, command=shlex.join(words), say=say)
+    return Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address))
 
 
 def _room_told(study: Study) -> AbstractContextManager[None]:
@@ -225,10 +269,19 @@ def _steps(study: Study) -> list[Step]:
     return list(steps(study))
 
 
-def _arms(recipe: Recipe, name: str | None) -> list[ArmConfig]:
-    from genrobust.named_models import arm_called
+def _cells(study: Study, arm: str | None) -> list[Cell]:
+    cells = study.cells(arm)
+    if not cells:
+        raise UserError(f"--arm {arm}: no such arm; the arms are {', '.join(a.name for a in study.recipe.arms)}")
+    return cells
 
-    return list(recipe.arms) if name is None else [arm_called(recipe, name)]
+
+def _part(option: str, text: str) -> slice:
+    """Every N-th, from the K-th: of parts that are numbered from 1, as SLURM's job arrays are with --array=1-N."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise UserError(f"{option} {text}: write K/N, part K of N, the first of which is 1: {option} 3/16")
+    return slice(int(number) - 1, None, int(parts))
 
 
 def _write_report(study: Study) -> None:

@@ -12,6 +12,7 @@ from genrobust.config.classify import (
 )
 from genrobust.config.data import DataConfig, ShiftConfig
 from genrobust.config.diffusion import ClassModelConfig, DiffusionTraining, FinetuneConfig
+from genrobust.config.execute import ExecuteConfig
 from genrobust.config.generate import (
     UNUSED_BY_MODE,
     DatasetConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "DatasetConfig",
     "DiffusionTraining",
     "EvaluateConfig",
+    "ExecuteConfig",
     "FilterConfig",
     "FinetuneConfig",
     "Fraction",

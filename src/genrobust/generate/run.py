@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,37 +80,81 @@ def generate(
     where a done shard is damaged, the disk is full, memory does not suffice, the generator's weights are no numbers, or
     it gives nothing but black, blank, NaN or unsafe images.
     """
-    parts = plan.shards(config.shard_size)
-    wanted = list(range(len(parts))) if shards is None else sorted(set(shards))
-    beyond = [index for index in wanted if not 0 <= index < len(parts)]
-    if beyond:
-        raise UserError(f"there is no shard {beyond[0]}: the plan has {len(parts)}, counted from 0")
-    chosen = resolve_device(device)
-    set_threads(threads)
-    manifest = manifest_of(plan, generator, config, labels)
-    make_folder(out)
-    # Workers share the folder, and so do those who find all of it there.
-    shared = shards is not None or not (missing_shards(out, len(parts)) or leftovers(out))
-    with lock(out, shared):
-        claim(out, manifest)
-        if not shared:
-            remove_leftovers(out)
-        done = set(done_shards(out))
-        missing = [index for index in wanted if index not in done]
+    resolve_device(device)  # a wrong one is told before there is a folder
+    job = Generation(plan, generator, config, labels, out, device, threads, sources)
+    with job.claimed(shards) as missing:
         if missing:
-            loaded = load_generator(generator, chosen)
-            run = _Run(loaded, MODES[generator.mode](loaded, labels, sources), config, threads)
-            total = sum(len(parts[i]) for i in wanted)
-            before = total - sum(len(parts[i]) for i in missing)
-            work = run.shards(out, ((i, [plan[n] for n in parts[i]]) for i in missing))
-            # Closed before the lock is given back: an interrupt must not leave the writer at work without it.
-            with progress_bar("generating", total, done=before) as bar, closing(work):
+            job.drawer()(missing)
+        return job.opened(partial=shards is not None)
+
+
+class Generation:
+    """The work of `generate` in parts, for shards that several processes draw; it takes the same arguments.
+
+    One process claims the folder, and those that it trusts draw into it meanwhile.
+    """
+
+    def __init__(
+        self,
+        plan: RequestPlan,
+        generator: GeneratorConfig,
+        config: GenerateConfig,
+        labels: LabelSpace,
+        out: Path,
+        device: str = "auto",
+        threads: int = 2,
+        sources: ImageSet | None = None,
+    ) -> None:
+        self._plan, self._generator, self._config, self._labels = plan, generator, config, labels
+        self._out, self._device, self._threads, self._sources = out, device, threads, sources
+        self.parts = plan.shards(config.shard_size)
+
+    @contextmanager
+    def claimed(self, shards: abc.Iterable[int] | None = None) -> abc.Iterator[list[int]]:
+        """Hold the folder for the block, which gets those of `shards` that are missing; None are all of them.
+
+        Others may hold it too where `shards` are given. Raises as `generate` does for a wrong shard or folder.
+        """
+        out, total = self._out, len(self.parts)
+        wanted = list(range(total)) if shards is None else sorted(set(shards))
+        beyond = [index for index in wanted if not 0 <= index < total]
+        if beyond:
+            raise UserError(f"there is no shard {beyond[0]}: the plan has {total}, counted from 0")
+        manifest = manifest_of(self._plan, self._generator, self._config, self._labels)
+        make_folder(out)
+        # Workers share the folder, and so do those who find all of it there.
+        shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
+        with lock(out, shared):
+            claim(out, manifest)
+            if not shared:
+                remove_leftovers(out)
+            done = set(done_shards(out))
+            yield [index for index in wanted if index not in done]
+            if not shared:
+                remove_leftovers(out)  # of others that drew meanwhile and were killed
+
+    def drawer(self) -> abc.Callable[[abc.Sequence[int]], None]:
+        """Load the generator; returned is what draws shards into the claimed folder, with a bar."""
+        set_threads(self._threads)
+        loaded = load_generator(self._generator, resolve_device(self._device))
+        mode = MODES[self._generator.mode](loaded, self._labels, self._sources)
+        run = _Run(loaded, mode, self._config, self._threads)
+
+        def draw(shards: abc.Sequence[int]) -> None:
+            work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
+            # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
+            with progress_bar("generating", sum(len(self.parts[i]) for i in shards)) as bar, closing(work):
                 for made in work:
                     bar.advance(made)
-        dataset = ShardDataset(out, allow_partial=shards is not None)
-    if dataset.given_up:
-        log.warning(_summary_of(dataset))
-    return dataset
+
+        return draw
+
+    def opened(self, partial: bool = False) -> ShardDataset:
+        """The dataset; raises UserError where shards are missing, unless it may be `partial`."""
+        dataset = ShardDataset(self._out, allow_partial=partial)
+        if dataset.given_up:
+            log.warning(_summary_of(dataset))
+        return dataset
 
 
 class _Run:

@@ -59,6 +59,7 @@ def train(
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
     set_threads(threads)
+    where = resolve_device(device)
     job = {
         "config": config.model_dump(exclude={"save_every"}),
         "seed": seed,
@@ -75,7 +76,7 @@ def train(
             (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
             return out
         remove_leftovers(out)
-        run = _Run(mixture, val, labels, config, seed, out, resolve_device(device), run_id, watch)
+        run = _Run(mixture, val, labels, config, seed, out, where, run_id, watch)
         run.resume()
         run.work()
         run.finish()

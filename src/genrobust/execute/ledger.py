@@ -1,0 +1,104 @@
+"""The books of work that others do: what waits, what was tried where, and what failed for good."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from genrobust.errors import DiskFull, GenrobustError, UserError
+from genrobust.execute.pieces import Piece
+
+TRIES = 3  # of a piece, each on a node where it has not failed yet, if there is one
+HOPELESS = 10  # failures in a row, or two a worker: not the pieces are at fault, but a full shared disk, for instance
+LISTED = 20  # failed pieces, in a message
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a try ended: `error` is what to tell the user, "" where the piece is done, and `trace` where it came from.
+
+    Errors travel as text: not every exception survives pickling.
+    """
+
+    error: str = ""
+    kind: type[GenrobustError] = GenrobustError
+    trace: str = ""
+
+
+class FarTraceback(Exception):
+    """The traceback of another process, as the cause of an error."""
+
+    def __str__(self) -> str:
+        return f"in another process:\n{self.args[0]}"
+
+
+@dataclass
+class Task:
+    """A piece and what became of it: its tries, the nodes where they failed, the last of them."""
+
+    piece: Piece
+    tries: int = 0
+    nodes: set[str] = field(default_factory=set)
+    last: Outcome = Outcome()
+
+
+class Ledger:
+    """What becomes of `pieces`, which so many `workers` do; `what` is told of them."""
+
+    def __init__(self, what: str, pieces: Sequence[Piece], workers: int) -> None:
+        self._what = what
+        self._hopeless = max(HOPELESS, 2 * workers)  # a node of many that dies takes all its workers with it
+        self.waiting = deque(Task(piece) for piece in pieces)
+        self._failed: list[Task] = []
+        self._in_a_row = 0
+
+    def next_for(self, node: str, nodes: Collection[str]) -> Task | None:
+        """What a worker on `node` should try, of all `nodes` with workers; None where the others should."""
+        for task in self.waiting:
+            if node not in task.nodes or task.nodes.issuperset(nodes):
+                self.waiting.remove(task)
+                return task
+        return None
+
+    def tried(self, task: Task, node: str, outcome: Outcome) -> None:
+        """Note how a try of `task` on `node` ended; raises UserError where that is the user's mistake.
+
+        Raises GenrobustError as `failure` does.
+        """
+        task.last = outcome
+        if not outcome.error:
+            self._in_a_row = 0
+            return
+        if outcome.kind is UserError:
+            raise UserError(outcome.error) from FarTraceback(outcome.trace)
+        task.tries += 1
+        task.nodes.add(node)
+        if task.tries < TRIES:
+            log.warning("%s: %s; it is tried again", task.piece.name, outcome.error)
+            self.waiting.append(task)
+        else:
+            self._failed.append(task)
+        self.failure(outcome.error)
+
+    def failure(self, why: str) -> None:
+        """Count a failure, of a piece or of a worker that has none yet; raises GenrobustError for too many in a row."""
+        self._in_a_row += 1
+        if self._in_a_row >= self._hopeless:
+            self.close(f"stopped after {self._in_a_row} failures in a row, the last of them: {why}")
+
+    def close(self, stopped: str = "") -> None:
+        """Raise GenrobustError, a DiskFull where all was that, that tells each failed piece; not where none is."""
+        failed = [*self._failed, *(task for task in self.waiting if task.tries)]
+        if not (failed or stopped):
+            return
+        lines = [stopped] if stopped else []
+        if failed:
+            lines.append(f"{self._what}: {len(failed)} of the pieces failed:")
+            lines += [f"  {t.piece.name}: {t.last.error} (tries: {t.tries})" for t in failed[:LISTED]]
+            lines += [f"  and {len(failed) - LISTED:,} more"] if len(failed) > LISTED else []
+        lines.append("what is done is kept: run the same command again, and the rest is made")
+        kind = DiskFull if {task.last.kind for task in failed} == {DiskFull} else GenrobustError
+        raise kind("\n".join(lines)) from FarTraceback(failed[-1].last.trace if failed else stopped)

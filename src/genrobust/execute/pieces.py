@@ -1,0 +1,49 @@
+"""Independent pieces of work: what they are is a stage's business, and where they are done an executor's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from genrobust.recipe import Recipe
+
+Do = Callable[[Sequence[Any]], None]  # does the pieces of these keys, in order
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of work that waits for no other; done again, or after a kill, it comes to the same.
+
+    Whoever does it is handed `key`, the user is told `name`, and `size` is how much it is, in the unit of its work.
+    """
+
+    key: Any
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Pieces of one kind. `what` is told beside their bar, which counts `unit`.
+
+    `load` is called once in each process that does some of them, and returns what does; to get there it is pickled.
+    """
+
+    what: str
+    pieces: Sequence[Piece]
+    load: Callable[[], Do]
+    unit: str = "images"
+
+
+class Executor(Protocol):
+    """Does pieces of work. `elsewhere` says that other processes do, on disks that they share with this one."""
+
+    @property
+    def elsewhere(self) -> bool: ...
+
+    def placed(self, recipe: Recipe) -> Recipe:
+        """`recipe` with the device that its work will find; raises UserError where that is not to be had."""
+
+    def run(self, work: Work) -> None:
+        """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""

@@ -1,0 +1,95 @@
+"""The trained classifiers of a study: each in a folder named after the hash of what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.cells import Cell
+from genrobust.config import MixturePart, TrainConfig
+from genrobust.data import ArmRecord, ImageSet, StudyData, digest
+from genrobust.devices import device_kind
+from genrobust.rates import of_classifier
+from genrobust.recipe import Recipe
+from genrobust.timing import StageTimes
+from genrobust.tracking import Tracking
+
+if TYPE_CHECKING:
+    from genrobust.train.mixture import Mixture
+
+
+class Training:
+    """What trains the cells of a study, and where; `images` gives those of a source, see `MixturePart`."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: StudyData,
+        images: Callable[[str], ImageSet],
+        out: Path,
+        times: StageTimes,
+        tracking: Tracking,
+        say: Callable[[str], None],
+    ) -> None:
+        self._recipe, self._data, self._images, self._out = recipe, data, images, out
+        self._times, self._tracking, self._say = times, tracking, say
+
+    def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
+        """The images that a classifier trains on."""
+        from genrobust.train.mixture import Mixture, Part
+
+        return Mixture(
+            [Part(p.source, self._images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
+            train.batch_size,
+            train.image_size,
+            train.crop,
+            self._out / "packed" if self._recipe.data.packed else None,
+        )
+
+    def folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
+        """Where the classifier trained so lies, or will lie."""
+        device = device_kind(self._recipe.device)
+        what = [mixture.fingerprint, self._data.val.fingerprint, train, seed, self._recipe.threads, device]
+        return self._out / "checkpoints" / digest(what)
+
+    def train(self, cells: Iterable[Cell]) -> None:
+        """Train `cells`, one after another, whose images are there, and tell the trackers."""
+        for cell in cells:
+            self._train(cell)
+
+    def _train(self, cell: Cell) -> None:
+        from genrobust.train.loop import STATE
+        from genrobust.train.loop import train as train_classifier
+
+        recipe, train, mixture = self._recipe, cell.train, self.mixture(cell.parts, cell.train)
+        folder, steps = self.folder(mixture, train, cell.seed), train.steps_for(len(mixture))
+        timed = self._times.timed("train", "training images", of_classifier(train, device_kind(recipe.device)))
+        with timed as stage, self._tracking.training(cell.name, folder) as watch:
+            stage.missing = steps * train.batch_size
+            stage.resumed = (folder / STATE).exists()
+            counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
+            self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")
+            train_classifier(
+                mixture,
+                self._data.val,
+                self._data.labels,
+                train,
+                cell.seed,
+                folder,
+                device=recipe.device,
+                threads=recipe.threads,
+                watch=watch,
+            )
+
+    def found(self, cell: Cell, folder: Path) -> None:
+        """Tell trackers that came later what the training of `cell` in `folder` was."""
+        with self._tracking.training(cell.name, folder):
+            pass
+
+    def record(self, cell: Cell) -> ArmRecord:
+        """What `cell` trains on, for the report."""
+        train, mixture = cell.train, self.mixture(cell.parts, cell.train)
+        network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
+        steps = train.steps_for(len(mixture))
+        return ArmRecord(cell.of, dict(mixture.counts), network, train.augmented, steps, train.batch_size)

@@ -1,0 +1,53 @@
+"""Pieces of work that write down what happens to them, and fail as they are told; quick, for they load no torch.
+
+A key is "what:name": `what` is "write", "fail" (always), "die-once" or "raise-once" (at the first try), or "mistake"
+(the user's).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrobust.errors import DiskFull, UserError
+from genrobust.execute.pieces import Piece, Work
+from genrobust.progress import progress_bar
+
+SIZE = 4
+
+
+@dataclass(frozen=True)
+class Scribe:
+    """Loads what writes into `folder`: a file a piece and one a try, and one a load."""
+
+    folder: Path
+
+    def __call__(self) -> Callable[[Sequence[str]], None]:
+        (self.folder / f"loaded-{os.getpid()}").touch(exist_ok=False)
+        return self.write
+
+    def write(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            what, name = key.split(":")
+            tries = len(list(self.folder.glob(f"try-*-{name}")))
+            (self.folder / f"try-{tries}-{name}").touch(exist_ok=False)
+            with progress_bar("writing", SIZE) as bar:
+                bar.advance(SIZE - 1)
+                if what == "die-once" and tries == 0:
+                    os._exit(1)
+                if what == "raise-once" and tries == 0:
+                    raise KeyError(name)
+                if what == "fail":
+                    raise DiskFull(f"no room for {name}")
+                if what == "mistake":
+                    raise UserError(f"{name} is wrong")
+                bar.advance(1)
+            told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS")}
+            (self.folder / f"done-{name}").write_text(json.dumps(told))
+
+
+def work(folder: Path, *keys: str) -> Work:
+    return Work("writing", [Piece(key, f"piece {key}", SIZE) for key in keys], Scribe(folder))
