@@ -114,7 +114,8 @@ def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe: Recipe, tmp_pat
     """On a Ray that the command starts and ends itself."""
     out, words = tmp_path / "ray", ["generate", str(written(recipe, tmp_path)), "--executor", "ray"]
     command = [sys.executable, "-m", "genrobust", *words, "--out", str(out)]
-    environment = {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir="/tmp", prefix="r")}  # a short path: of sockets
+    short = tempfile.mkdtemp(dir="/tmp", prefix="r")  # Ray puts sockets there, whose paths must not be long
+    environment = {**os.environ, "RAY_TMPDIR": short, "RAY_worker_niceness": "0"}
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listens_to_ctrl_c
     )
