@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,6 +52,13 @@ def recipe(write_folder: Callable[..., Path], generator_folder: Path) -> Recipe:
         robustness={"baselines": None},
         execute={"num_cpus": 1},
     )
+
+
+@pytest.fixture
+def short() -> Iterator[str]:
+    """A folder for a Ray's sockets, whose paths must not be long."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="r", ignore_cleanup_errors=True) as folder:
+        yield folder
 
 
 def written(recipe: Recipe, folder: Path) -> Path:
@@ -110,11 +117,11 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe: Recipe, cl
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe: Recipe, tmp_path: Path) -> None:
+def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe: Recipe, short: str, tmp_path: Path) -> None:
     """On a Ray that the command starts and ends itself."""
     out, words = tmp_path / "ray", ["generate", str(written(recipe, tmp_path)), "--executor", "ray"]
     command = [sys.executable, "-m", "genrobust", *words, "--out", str(out)]
-    environment = {**os.environ, "RAY_TMPDIR": tempfile.mkdtemp(dir="/tmp", prefix="r")}  # a short path: of sockets
+    environment = {**os.environ, "RAY_TMPDIR": short, "RAY_worker_niceness": "0"}
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=listens_to_ctrl_c
     )
