@@ -270,10 +270,9 @@ def _steps(study: Study) -> list[Step]:
 
 
 def _cells(study: Study, arm: str | None) -> list[Cell]:
-    cells = study.cells(arm)
-    if not cells:
-        raise UserError(f"--arm {arm}: no such arm; the arms are {', '.join(a.name for a in study.recipe.arms)}")
-    return cells
+    from genrobust.named_models import arm_called
+
+    return study.cells(None if arm is None else arm_called(study.recipe, arm).name)
 
 
 def _part(option: str, text: str) -> slice:
