@@ -3,7 +3,8 @@
     pip install matplotlib
     python docs/figures.py runs
 
-reads runs/NAME/results.json (and the page of the benchmark) and writes docs/figures/*.svg.
+reads runs/NAME/results.json, the page of the benchmark and the README's table of generators, and writes
+docs/figures/*.svg.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from matplotlib.axes import Axes
 
 OUT = Path(__file__).parent / "figures"
 BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # told apart by those who see no red or green
+ABOVE, BELOW = (5, 4), (5, -11)  # of a point, in points: where its name begins
 WIDTH = 7.2  # inches, of a page's column at 100 px an inch
 STYLE = {
     "font.family": "sans-serif",
@@ -70,23 +72,27 @@ def main_question(summary: Results) -> None:
     save(figure, "main")
 
 
-def conditioning(summary: Results) -> None:
-    """What the generator was conditioned on: alone, and beside real images."""
-    names = [a.removeprefix("real+") for a in summary["arms"] if a.startswith("real+")]
-    names.sort(key=lambda name: -summary["mean_top1"][f"real+{name}"]["value"])
+def conditioning(readme: str) -> None:
+    """Each dataset of the README's table: how near its images are to the real ones, and what they bring beside them."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines() if line.startswith("| ")]
+    head = next(row for row in rows if row[0] == "generated from")
+    table = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
+    real = float(next(row for row in table if row["generated from"].startswith("*nothing"))["alone: shifts"])
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
-    beside = [summary["mean_top1"][f"real+{name}"] for name in names]
-    dots(axes, names, beside, [BLUE] * len(names), -0.12)
-    for row, name in enumerate(names):
-        if name in summary["mean_top1"]:
-            score = summary["mean_top1"][name]
-            axes.plot([score["lo"], score["hi"]], [row + 0.12] * 2, color=ORANGE, linewidth=1.5)
-            axes.plot([score["value"]], [row + 0.12], "o", color=ORANGE, markersize=5)
-    real_line(axes, summary)
-    axes.plot([], [], "o-", color=BLUE, label="beside real images")
-    axes.plot([], [], "o-", color=ORANGE, label="alone")
-    axes.set_xlabel("top-1 on the mean of the shifts, %")
-    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    for row in table:
+        if row["FID"].replace(".", "").isdigit():
+            name = row["generated from"].strip("*").split("`")[-2 if "`" in row["generated from"] else 0]
+            colour = GREEN if "retrieved" in name else BLUE
+            at = float(row["FID"]), float(row["with real: shifts"])
+            axes.plot(*at, "o", color=colour, markersize=5)
+            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # where two lie close
+            axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
+    axes.axhline(real, color=GREY, linestyle="--")
+    axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GREY)
+    axes.set_xlim(0.04, 0.345)
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_xlabel("FID to the real training images (less is nearer)")
+    axes.set_ylabel("top-1 beside real images,\nmean of the shifts, %")
     save(figure, "conditioning")
 
 
@@ -126,11 +132,6 @@ def augmentations(summary: Results) -> None:
     panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].set_xlabel(f"top-1 on {summary['clean']}, %")
     save(figure, "augmentations")
-
-
-def real_line(axes: Axes, summary: Results) -> None:
-    """Where real images alone lie."""
-    axes.axvline(summary["mean_top1"]["real"]["value"], color=GREY, linestyle="--", label="real alone")
 
 
 def architectures(summary: Results) -> None:
@@ -173,7 +174,7 @@ def main() -> None:
     runs = parser.parse_args().runs
     plt.rcParams.update(STYLE)
     main_question(results(runs, "pictograms-full"))
-    conditioning(results(runs, "generators"))
+    conditioning((OUT.parents[1] / "README.md").read_text(encoding="utf-8"))
     amounts(results(runs, "amounts"))
     augmentations(results(runs, "augmentations"))
     architectures(results(runs, "headline"))
