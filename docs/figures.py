@@ -115,7 +115,7 @@ def amounts(summary: Results) -> None:
         axes.minorticks_off()
         axes.grid(axis="y", color="#dddddd")
         axes.set_xlabel("generated images for each real one")
-        axes.set_ylabel(label + ", mean of the shifts")
+        axes.set_ylabel(f"{label}\n(mean of the shifts)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False)
     save(figure, "amounts")
