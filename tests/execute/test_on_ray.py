@@ -95,6 +95,7 @@ def test_a_node_that_dies_while_generating_costs_no_image(
         second = cluster.add_node(num_cpus=2, **NODE)
         images = running.result()
     cluster.remove_node(second)
+    cluster.wait_for_nodes(timeout=60)  # until Ray knows that they are gone: other tests count nodes
     assert len(images) == 120
     lost = [message for message in caplog.messages if message.endswith("it is tried again")]
     assert len(lost) == 1 and lost[0].startswith("shard 0000"), "one shard was at work"
