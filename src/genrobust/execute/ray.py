@@ -132,6 +132,7 @@ class _Worker:
         try:
             self._enter()
             if self._do is None:
+                # No file is unpickled: these bytes are the command's own, which Ray carries as it does every argument.
                 self._do = cloudpickle.loads(self._load)()
             with counting(self._unit, self._add):
                 self._do([key])
