@@ -44,7 +44,7 @@ from genrobust.sources.places import class_folders
 from genrobust.store import ShardDataset, claim, write_shard
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
-from genrobust.train.packed import PackedImages, tiles_under
+from genrobust.train.packed import PackedImages, chosen, tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10
@@ -199,14 +199,18 @@ def profiled(folder: Path) -> str:
     with ThreadPoolExecutor(1) as pool:
         packed = PackedImages(images, folder / "profiled", pool)
     crops = draw_crops(0, 0, len(numbers))
-    boxes = [crop.box(*packed.size(i)) for i, crop in zip(numbers, crops, strict=True)]
-    whole, cut = [images.image(i) for i in numbers], [packed.crop(i, boxes[i]) for i in numbers]
+    levels = [packed.levels(i) for i in numbers]
+    read = [chosen(crop, sizes, SIDE) for crop, sizes in zip(crops, levels, strict=True)]
+    whole, cut = [images.image(i) for i in numbers], [packed.crop(i, crops[i], SIDE) for i in numbers]
+    boxes = [crop.box(*image.size) for crop, image in zip(crops, whole, strict=True)]
     (index,) = (folder / "profiled").glob("*/000000.npy")
-    data = index.with_suffix(".jpegs").read_bytes()
-    codes = [data[offset : offset + length] for offset, length, _, _ in np.load(index).tolist()]
+    data, rows = index.with_suffix(".jpegs").read_bytes(), np.load(index).tolist()
+    starts = [number for number, row in enumerate(rows) if row[0] == 0]
+    rows = [rows[starts[i] + read[i][0]] for i in numbers]
+    codes = [data[offset : offset + length] for _, offset, length, _, _ in rows]
     parts: dict[str, Callable[[int], object]] = {
-        "packed: read a crop's image, find its tiles, decode them": lambda i: packed.crop(i, boxes[i]),
-        "  of this, to find the tiles": lambda i: tiles_under(boxes[i], codes[i], *packed.size(i)),
+        "packed: read a crop's image, find its tiles, decode them": lambda i: packed.crop(i, crops[i], SIDE),
+        "  of this, to find the tiles": lambda i: tiles_under(read[i][1], codes[i], *rows[i][3:]),
         "packed: resize": lambda i: crops[i].finish(cut[i], SIDE),
         "not packed: read and decode the image": images.image,
         "not packed: cut and resize": lambda i: crops[i].of(whole[i], SIDE),

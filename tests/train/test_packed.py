@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from photographs import psnr
+from photographs import photograph, psnr
 from PIL import Image
 
 from genrobust.errors import GenrobustError, UserError
@@ -19,7 +19,7 @@ from genrobust.train import mixture
 from genrobust.train import packed as module
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
-from genrobust.train.packed import PackedImages, tiles_under
+from genrobust.train.packed import PackedImages, chosen, tiles_under
 
 
 def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
@@ -43,33 +43,34 @@ def pool() -> Any:
         yield executor
 
 
-def pixels(images: PackedImages, index: int, box: tuple[int, int, int, int]) -> np.ndarray:
-    return images.crop(index, box).permute(1, 2, 0).numpy()
+def pixels(images: PackedImages, index: int, box: tuple[int, int, int, int], level: int = 0) -> np.ndarray:
+    return images.pixels(index, level, box).permute(1, 2, 0).numpy()
 
 
 def test_a_crop_has_the_pixels_of_the_whole(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
     packed = PackedImages(few, tmp_path, pool)
     for index in range(len(few)):
-        width, height = packed.size(index)
-        assert (width, height) == few.image(index).size
-        whole = pixels(packed, index, (0, 0, width, height))
-        edges = [(0, 0, 1, 1), (width - 1, height - 1, width, height), (0, height - 3, width, height)]
-        boxes = [crop.box(width, height) for crop in draw_crops(0, index, 40)]
-        for left, top, right, bottom in [*edges, *boxes]:
-            cut = pixels(packed, index, (left, top, right, bottom))
-            assert np.array_equal(cut, whole[top:bottom, left:right])
+        assert packed.levels(index)[0] == few.image(index).size
+        for level, (width, height) in enumerate(packed.levels(index)):
+            whole = pixels(packed, index, (0, 0, width, height), level)
+            edges = [(0, 0, 1, 1), (width - 1, height - 1, width, height), (0, height - 3, width, height)]
+            boxes = [crop.box(width, height) for crop in draw_crops(0, index, 40)]
+            for left, top, right, bottom in [*edges, *boxes]:
+                cut = pixels(packed, index, (left, top, right, bottom), level)
+                assert np.array_equal(cut, whole[top:bottom, left:right])
 
 
 def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
     PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob("*.jpegs")
-    offset, length, width, height = np.load(file.with_suffix(".npy"))[0]
+    _, offset, length, width, height = np.load(file.with_suffix(".npy"))[0].tolist()
     data = file.read_bytes()[offset : offset + length]
-    jpeg, left, top = tiles_under((100, 60, 160, 100), data, int(width), int(height))
+    jpeg, left, top = tiles_under((100, 60, 160, 100), data, width, height)
     assert (left, top) == (96, 48)
     with Image.open(io.BytesIO(jpeg)) as part:
         assert part.size == (96, 64)  # an ordinary JPEG, for any decoder
-        whole = Image.open(io.BytesIO(data)).crop((100, 60, 160, 100))
+        table = 2 * -(-width // 32) * -(-height // 16)  # two bytes a tile say where it ends
+        whole = Image.open(io.BytesIO(data[table:])).crop((100, 60, 160, 100))
         assert np.array_equal(np.asarray(part.crop((4, 12, 64, 52))), np.asarray(whole))
 
 
@@ -80,6 +81,28 @@ def test_crops_are_near_those_of_the_original(few: MemoryImages, tmp_path: Path)
     assert torch.equal(labels, same) and near.shape == (32, 3, 96, 96) and near.dtype == torch.uint8
     ratios = [psnr(a.numpy(), b.numpy()) for a, b in zip(near, exact, strict=True)]
     assert min(ratios) > 40
+
+
+def test_a_large_crop_is_read_from_a_smaller_level(pool: Any, tmp_path: Path) -> None:
+    image = photograph(640, 480, 0)
+    packed = PackedImages(in_memory([encoded(image, quality=95)]), tmp_path, pool)
+    levels = packed.levels(0)
+    assert levels == [(640, 480), (480, 360), (360, 270)]  # the next would have a shorter side below 224 pixels
+    used, ratios = set(), []
+    for drawn in draw_crops(0, 0, 60):
+        level, box = chosen(drawn, levels, 224)
+        sides = [min(b[2] - b[0], b[3] - b[1]) for b in (drawn.box(*size) for size in levels)]
+        assert all(side < 224 for side in sides[level + 1 :])  # no smaller level has as many pixels as are asked for
+        assert sides[level] >= 224 or level == 0
+        scale = [of / to for of, to in zip(2 * image.size, 2 * levels[level], strict=True)]
+        there = tuple(min(edge * by, bound) for edge, by, bound in zip(box, scale, 2 * image.size, strict=True))
+        exact = image.resize((224, 224), Image.Resampling.BICUBIC, box=there)
+        near = drawn.finish(packed.crop(0, drawn, 224), 224)
+        wanted = np.asarray(exact)[:, :: -1 if drawn.mirror else 1]
+        ratios.append(psnr(near.permute(1, 2, 0).numpy(), wanted))
+        used.add(level)
+    assert used == {0, 1, 2}
+    assert min(ratios) > 33  # 40 but for the compression of the level, whose errors shrinking does not average away
 
 
 def test_what_reads_to_any_rgb_is_packed(pool: Any, tmp_path: Path) -> None:
@@ -101,7 +124,7 @@ def test_what_reads_to_any_rgb_is_packed(pool: Any, tmp_path: Path) -> None:
         original = np.asarray(few.image(index))
         height, width = original.shape[:2]
         assert np.abs(pixels(packed, index, (0, 0, width, height)).astype(int) - original).max() <= 3
-    assert packed.size(4) == (20, 40)
+    assert packed.levels(4) == [(20, 40)]
 
 
 def test_batches_do_not_depend_on_the_threads(
@@ -152,12 +175,12 @@ def test_an_image_that_cannot_be_read_is_named_before_training(pool: Any, tmp_pa
 
 
 def test_a_damaged_file_is_named_with_its_remedy(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
-    packed = PackedImages(few, tmp_path, pool)
+    PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob("*.jpegs")
     data = file.read_bytes()
     file.write_bytes(bytes(len(data)))
     with pytest.raises(GenrobustError, match=r"cannot read a packed image in .*: delete .* and run again"):
-        packed.crop(0, (0, 0, 8, 8))
+        PackedImages(few, tmp_path, pool).pixels(0, 0, (0, 0, 8, 8))
     file.write_bytes(data[:-1])
     with pytest.raises(GenrobustError, match="has not the size that it was written in: delete"):
         PackedImages(few, tmp_path, pool)

@@ -156,7 +156,7 @@ class Mixture:
                     cut[place] = crop.of(self._image(index), size)
                 else:
                     images, inside = packed[self._part_of[index]], int(self._index_in[index])
-                    cut[place] = crop.finish(images.crop(inside, crop.box(*images.size(inside))), size)
+                    cut[place] = crop.finish(images.crop(inside, crop, size), size)
 
         several = range(0, len(indices), CROPS_A_TASK)
         list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
