@@ -307,6 +307,11 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
     return parse_recipe(raw, where=name_or_path)
 
 
+def recipe_yaml(recipe: Recipe) -> str:
+    """All values of `recipe`, as a recipe's file that says the same."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
 def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
     """Expand the sweeps of a mapping, check it and return the Recipe.
 

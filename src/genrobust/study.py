@@ -9,8 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from genrobust import baselines as baseline_tables
 from genrobust.cells import Cell, arm_cells, baseline_cells, cell_of
 from genrobust.config import ArmConfig, FilterConfig, QualityConfig
@@ -38,7 +36,7 @@ from genrobust.generating import GeneratedSet
 from genrobust.named_tests import check_named_tests
 from genrobust.notes import notes
 from genrobust.rates import measured_rate
-from genrobust.recipe import GENERATED, Recipe
+from genrobust.recipe import GENERATED, Recipe, recipe_yaml
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
 from genrobust.training import Training
@@ -76,14 +74,10 @@ class Study:
         self._no_line: list[str] = []  # why shifts have none
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
-        self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, self._recipe_yaml)
+        self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, recipe_yaml(recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, self.out)
-
-    @property
-    def _recipe_yaml(self) -> str:
-        return yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
     # ------------------------------------------------------------------------------------------- inputs
 
@@ -363,7 +357,7 @@ class Study:
             title=self.recipe.title or self.recipe.name,
             question=self.recipe.question,
             command=self.command,
-            recipe_yaml=self._recipe_yaml,
+            recipe_yaml=recipe_yaml(self.recipe),
             date=datetime.date.today().isoformat(),
             summary=summary,
             arms=tuple(self.training.record(cell_of(self.recipe, arm, 0)) for arm in self.recipe.arms),

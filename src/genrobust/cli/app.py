@@ -13,7 +13,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from genrobust import __version__
-from genrobust.errors import GenrobustError
+from genrobust.errors import GenrobustError, UserError
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
@@ -101,6 +101,24 @@ def _main(
     ] = False,
 ) -> None:
     del debug, version  # read by _Command and by _print_version
+
+
+def classifier_place(model: str, runs: Path, quick: bool = False, device: str | None = None) -> str:
+    """The checkpoint of ``RECIPE:ARM`` below `runs`, trained now where it is not there yet; any other `model` as it is.
+
+    Raises UserError as `named_models.trained` does, and for a short version of what is no recipe's.
+    """
+    from genrobust.named_models import trained
+    from genrobust.recipe import load_recipe
+    from genrobust.study import Study
+
+    def study_of(recipe: str) -> Study:
+        return Study(load_recipe(recipe, [f"device={device}"] if device else [], quick), runs, say=say)
+
+    checkpoint = trained(model, study_of)
+    if quick and checkpoint is None:
+        raise UserError(f"--quick: {model} is no recipe's: write RECIPE:ARM, or leave --quick out")
+    return str(checkpoint or model)
 
 
 def say(line: str) -> None:

@@ -8,13 +8,25 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from genrobust.cli.app import RUNS, ClassifierLabels, Device, Quick, Runs, command, err_console, out_console, say
+from genrobust.cli.app import (
+    RUNS,
+    ClassifierLabels,
+    Device,
+    Quick,
+    Runs,
+    classifier_place,
+    command,
+    err_console,
+    out_console,
+)
 from genrobust.errors import GenrobustError, UserError
 
 
 @command("export-model")
 def export_model(
-    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="The folder of a trained classifier.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="RECIPE:ARM, or the folder of a trained classifier.")
+    ],
     to: Annotated[str, typer.Option("--to", metavar="FORM", help="timm or onnx.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: CHECKPOINT-FORM, here.")
@@ -27,12 +39,15 @@ def export_model(
     ] = None,
     licence: Annotated[str, typer.Option("--licence", metavar="ID", help="The weights': cc-by-4.0.")] = "other",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
+    quick: Quick = False,
+    runs: Runs = RUNS,
 ) -> None:
     """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
     from genrobust.release.model_export import export_model as run_export
 
-    folder = out or Path(f"{checkpoint.resolve().name}-{to}")
-    for path in run_export(checkpoint, to, folder, report, arm, licence, overwrite).values():
+    place = Path(classifier_place(checkpoint, runs, quick))
+    folder = out or Path(f"{place.resolve().name}-{to}")
+    for path in run_export(place, to, folder, report, arm, licence, overwrite).values():
         out_console.print(escape(str(path)))
 
 
@@ -62,20 +77,11 @@ def predict(
 
     from genrobust.classifiers import open_classifier
     from genrobust.files import make_folder, replacing
-    from genrobust.named_models import trained
-    from genrobust.recipe import load_recipe
     from genrobust.release.predicting import predict_folder
-    from genrobust.study import Study
-
-    def study_of(recipe: str) -> Study:
-        return Study(load_recipe(recipe, [f"device={device}"] if device else [], quick), runs, say=say)
 
     if out is not None and out.suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")
-    checkpoint = trained(model, study_of)
-    if quick and checkpoint is None:
-        raise UserError(f"--quick: {model} is no recipe's: write RECIPE:ARM, or leave --quick out")
-    opened = open_classifier(str(checkpoint or model), labels)
+    opened = open_classifier(classifier_place(model, runs, quick, device), labels)
     err_console.print(f"{escape(opened.place)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_folder(opened, folder, sys.stdout.buffer.write, top, batch_size, device or "auto")

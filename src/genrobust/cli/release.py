@@ -36,6 +36,10 @@ def export(
     generator: Annotated[
         Path | None, typer.Option("--generator", metavar="DIR", help="The generator's folder, for its licence.")
     ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="RECIPE", help="The recipe that it came from; it goes along, once checked."),
+    ] = None,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Export although the generator's licence restricts its images.")
     ] = False,
@@ -55,6 +59,7 @@ def export(
         audit=audit,
         filter=filter_,
         generator=generator,
+        recipe=recipe,
         accept_licence=accept_licence,
     )
     done = run_export(wanted)

@@ -68,12 +68,11 @@ def show(
     values: Annotated[bool, typer.Option("--yaml", help="Print all the recipe's values instead, as a recipe.")] = False,
 ) -> None:
     """Show what of a recipe is done and what would run, or with --yaml the recipe itself."""
-    import yaml
+    from genrobust.recipe import recipe_yaml
 
     study = _study(recipe, sets, out, quick, device)
     if values:
-        text = yaml.safe_dump(study.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-        out_console.print(escape(text), end="")
+        out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
         steps = _steps(study)

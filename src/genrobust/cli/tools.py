@@ -10,7 +10,18 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import RUNS, ClassifierLabels, Device, Out, command, err_console, out_console, say
+from genrobust.cli.app import (
+    RUNS,
+    ClassifierLabels,
+    Device,
+    Out,
+    Runs,
+    classifier_place,
+    command,
+    err_console,
+    out_console,
+    say,
+)
 from genrobust.errors import GenrobustError, UserError
 
 ClipFolder = Annotated[
@@ -22,7 +33,7 @@ ClassifierWord = Annotated[
     typer.Option(
         "--classifier",
         metavar="MODEL",
-        help="A classifier trained on real images: a checkpoint or timm folder, a timm name, hf-hub:NAME, "
+        help="A classifier trained on real images: RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, "
         "ARCHITECTURE@FILE, or an .onnx file.",
     ),
 ]
@@ -132,14 +143,16 @@ def audit(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where the page goes; default: beside the dataset.")
     ] = None,
+    runs: Runs = RUNS,
     device: Device = None,
 ) -> None:
     """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
     from genrobust.auditing import audit as run_audit
     from genrobust.pages.audit import verdict
 
+    model = None if classifier is None else classifier_place(classifier, runs, device=device)
     done = run_audit(
-        dataset, against, test or [], wild, classifier, clip, allow_leaks or [], out, device or "auto", say, labels
+        dataset, against, test or [], wild, model, clip, allow_leaks or [], out, device or "auto", say, labels
     )
     for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
@@ -167,6 +180,7 @@ def filter_(
         float | None, typer.Option("--threshold", metavar="SCORE", help="Leave out what scores below SCORE.")
     ] = None,
     against: Against = None,
+    runs: Runs = RUNS,
     device: Device = None,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards stay as they are."""
@@ -175,6 +189,8 @@ def filter_(
     model = clip if by == "clip" else classifier
     if model is None:
         raise UserError(f"--by {by}: name it with --{'clip FOLDER' if by == 'clip' else 'classifier MODEL'}")
+    if by == "classifier":
+        model = classifier_place(model, runs, device=device)
     done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto", labels)
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))

@@ -16,6 +16,7 @@ from genrobust.export.parquet import features
 from genrobust.export.parts import DATA, TRAIN, Described
 from genrobust.export.sheet import shown_classes
 from genrobust.release.licences import Licence
+from genrobust.release.origin import RECIPE
 from genrobust.report.markdown import escaped, fenced
 from genrobust.report.wording import EN_DASH, count
 from genrobust.templating import templates
@@ -65,7 +66,7 @@ class About:
 
     `form` is that of the export, `division` says in words how it was divided into parts and `filtered` what a filter
     left out, or is "". `making` is of each dataset, by name. `licence` is the dataset's own, `licences` those of its
-    generators. `manifests` are the datasets', `command` exports again.
+    generators. `manifests` are the datasets', `command` makes it again, and `has_recipe` says that the recipe is there.
     """
 
     title: str
@@ -78,6 +79,7 @@ class About:
     licences: tuple[Licence, ...]
     manifests: tuple[dict[str, Any], ...]
     command: str
+    has_recipe: bool
 
 
 class _Raw(str):
@@ -112,7 +114,8 @@ def card(described: Described, facts: Facts, about: About) -> str:
         faults=_faults(about),
         licences=_licences(described, about),
         manifest=yaml.safe_dump(_settings(about.manifests), allow_unicode=True, sort_keys=False),
-        command=f"genrobust generate RECIPE\n{about.command}",
+        command=about.command,
+        recipe=RECIPE if about.has_recipe else None,
     )
 
 

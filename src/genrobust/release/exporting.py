@@ -27,8 +27,10 @@ from genrobust.export.tars import write_tars
 from genrobust.naming import readable_names
 from genrobust.pages.frame import figure, percent
 from genrobust.progress import progress_bar
+from genrobust.recipe import GENERATED
 from genrobust.release.dataset_card import OTHER, About, AuditTold, card
 from genrobust.release.licences import Licence, licences_of
+from genrobust.release.origin import RECIPE, Found, recipe_of
 from genrobust.report.wording import count
 from genrobust.store import ShardDataset
 
@@ -50,6 +52,7 @@ class Wanted:
     audit: Path | None = None
     filter: str | None = None
     generator: Path | None = None
+    recipe: str | None = None
     accept_licence: bool = False
 
 
@@ -68,7 +71,8 @@ def export(wanted: Wanted) -> Exported:
     `val` is the fraction of each class that becomes the validation part; `val_dataset` another generated dataset of the
     same classes that is it. `filter` names a filter beside the shards, or a filter's file: what it leaves out stays out
     of the export. `audit` is the audit.json of the dataset, for the card. `licence` is the dataset's. `generator` is
-    the folder of the generator, for its card. Without `out` the export lies beside the dataset, as
+    the folder of the generator, for its card. `recipe` is the one that the dataset came from, which goes along as
+    RECIPE. Without `out` the export lies beside the dataset, as
     ``<dataset>-<to>``; `overwrite` replaces an export that lies there once the new one is whole.
 
     Raises UserError for what cannot be opened or does not belong together, for a class without images in a part, and
@@ -88,6 +92,7 @@ def export(wanted: Wanted) -> Exported:
     audit = _audit(wanted.audit, datasets[0], chosen) if wanted.audit is not None else None
     if audit is not None:
         flagged = {**flagged, **{key: _joined(flagged.get(key), "a copy of a test image") for key in audit.leaked}}
+    recipe = None if wanted.recipe is None else recipe_of(wanted.recipe, datasets[0])
     parts, division = _parts(wanted, datasets, chosen, flagged)
     described, facts = describe(parts, labels)
     about = About(
@@ -100,11 +105,14 @@ def export(wanted: Wanted) -> Exported:
         licence=wanted.licence,
         licences=licences,
         manifests=tuple(dataset.manifest for dataset in datasets),
-        command=_command(wanted),
+        command=_command(wanted, recipe),
+        has_recipe=recipe is not None,
     )
     with new_folder(out, wanted.overwrite) as folder:
         with progress_bar(f"exporting to {wanted.to}", len(described)) as bar:
             _write(described, facts, wanted.to, folder, bar.advance)
+        if recipe is not None:
+            (folder / RECIPE).write_text(recipe.text, encoding="utf-8")
         _tell(described, facts, about, folder)
     return Exported(out, facts.images, tuple(of.generator for of in licences if not of.name))
 
@@ -228,15 +236,18 @@ def _parts(
     return parts, words
 
 
-def _command(wanted: Wanted) -> str:
-    """The command, with paths by their last name: a card does not tell where things lay."""
+def _command(wanted: Wanted, recipe: Found | None) -> str:
+    """What makes the export again, with paths by their last name: a card does not tell where things lay."""
+    made = ["genrobust", "generate", "RECIPE" if recipe is None else RECIPE]
+    made += ["--dataset", recipe.dataset] if recipe is not None and recipe.dataset != GENERATED else []
     words = ["genrobust", "export", wanted.dataset.resolve().name, "--to", wanted.to]
     if wanted.val is not None:
         words += ["--val", f"{wanted.val:g}"]
     for option, path in (("--val-dataset", wanted.val_dataset), ("--audit", wanted.audit)):
         words += [option, path.resolve().name] if path is not None else []
     words += ["--filter", Path(wanted.filter).name] if wanted.filter is not None else []
-    return shlex.join([*words, "--licence", wanted.licence])
+    words += ["--recipe", RECIPE] if recipe is not None else []
+    return f"{shlex.join(made)}\n{shlex.join([*words, '--licence', wanted.licence])}"
 
 
 # ------------------------------------------------------------------------------------------ an audit

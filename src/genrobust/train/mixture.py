@@ -146,7 +146,7 @@ class Mixture:
     def _cut(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> Tensor:
         import torch
 
-        cut = torch.empty(len(indices), 3, size, size, dtype=torch.uint8, memory_format=torch.channels_last)
+        cut = np.empty((len(indices), size, size, 3), np.uint8)
         packed = self._packed
 
         def fill(places: range) -> None:
@@ -160,7 +160,7 @@ class Mixture:
 
         several = range(0, len(indices), CROPS_A_TASK)
         list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
-        return cut
+        return torch.from_numpy(cut).permute(0, 3, 1, 2)
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:
