@@ -94,10 +94,9 @@ def crop_and_flip(images: Tensor) -> Tensor:
     as_it_is = torch.eye(2, 3, device=images.device)[None]
     whole = F.affine_grid(as_it_is, [1, 1, rows, columns], align_corners=False)[0]
     grid = torch.empty(n, rows, columns, 2, device=images.device)
-    grid[..., 0] = (scale_x * whole[0, :, 0] + move_x)[
-        :, None, :
-    ]  # nothing is turned: each axis goes its own way, at a
-    grid[..., 1] = (scale_y * whole[:, 0, 1] + move_y)[:, :, None]  # third of the time of affine_grid's matrix products
+    # Nothing is turned: each axis goes its own way, at a third of the time of affine_grid's matrix products.
+    grid[..., 0] = (scale_x * whole[0, :, 0] + move_x)[:, None, :]
+    grid[..., 1] = (scale_y * whole[:, 0, 1] + move_y)[:, :, None]
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
