@@ -34,9 +34,7 @@ def take_part(rank: int, meeting: str, folder: str, size: int, dies: int, change
     config = job.config.model_copy(update={**changes, "workers": size})
     parts = [Part("real", job.real, 1), Part("generated", job.wild, 2)]
     mixture = Mixture(parts, config.batch_size, config.image_size)
-    loop.train(
-        mixture, job.val, job.labels, config, 0, Path(folder), device="cpu", threads=1, team=team_of(size)
-    )
+    loop.train(mixture, job.val, job.labels, config, 0, Path(folder), device="cpu", threads=1, team=team_of(size))
 
 
 job = Job()

@@ -28,11 +28,12 @@ from genrobust.recipe import Recipe
 
 LOOK_EVERY_S = 1.0  # at the workers' progress, and for nodes that came or went
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
-QUIET = {  # of Ray Train: nobody reads its metrics, is warned of preemption, or wants to be in its folder
+RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
     "RAY_TRAIN_V2_ENABLED": "1",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{WAIT_S:.0f}",  # loading torch from a slow disk can take a minute
 }
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
 
@@ -151,7 +152,7 @@ class _Groups:
     def hire(self, doer: Doer) -> Any:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         how: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"asked": 1}, "scheduling_strategy": here}
-        return ray.remote(**how, runtime_env={"env_vars": QUIET})(Leader).remote(doer, self._group)
+        return ray.remote(**how, runtime_env={"env_vars": RAY_TRAIN})(Leader).remote(doer, self._group)
 
 
 def _connect(address: str | None) -> None:

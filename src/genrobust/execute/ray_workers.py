@@ -117,13 +117,15 @@ class Leader(Worker):
             _take_part(doer, key, home)
 
         on_gpus = group.takes["GPU"] > 0
-        run: dict[str, Any] = {"worker_runtime_env": {"env_vars": environment(group.threads)}}  # mypy knows it not
+        # mypy takes both configurations for those of an older Ray Train
+        takes: dict[str, Any] = {"num_workers": group.workers, "resources_per_worker": group.takes}
+        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": environment(group.threads)}}
         try:
             TorchTrainer(
                 take_part,
                 torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
-                scaling_config=ScalingConfig(group.workers, use_gpu=on_gpus, resources_per_worker=group.takes),
-                run_config=RunConfig(name="genrobust", storage_path=group.store, **run),
+                scaling_config=ScalingConfig(**takes, use_gpu=on_gpus),
+                run_config=RunConfig(name="genrobust", storage_path=group.store, **runs),
             ).fit()
         except TrainingFailedError as error:
             failures = getattr(error, "worker_failures", None) or {0: error}
