@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +52,35 @@ def actors(cluster: Cluster, kind: str) -> list[list[int]]:
         if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{kind}":
             found[raylets.index(parent)].append(int(process.name))
     return found
+
+
+def limit(pid: int, memory: int, file_size: int) -> None:
+    """Let a process take so many bytes of address space more than it has, and write no larger files."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    memory += pages * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (memory, memory))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_size, file_size))
+
+
+@contextmanager
+def watching(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` again and again beside the block; what it raises comes out at its end."""
+    ends, raised = threading.Event(), []
+
+    def watch() -> None:
+        while not ends.wait(0.01):
+            try:
+                look()
+            except BaseException as error:
+                raised.append(error)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+    if raised:
+        raise raised[0]

@@ -19,6 +19,7 @@ from genrobust.progress import counting
 
 TELL_EVERY_S = 1.0  # how far a group is
 PATIENCE_S = 7 * 24 * 3600  # of a group's workers for each other: one validates for long. Ray finds out who died
+NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
 SIGNS = {
     "memory usage threshold": "its worker was killed, since its node had run out of memory",
     "its node has died": "its node died",
@@ -181,6 +182,12 @@ def outcome_of(error: Exception) -> Outcome:
     if isinstance(error, GenrobustError):
         kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
         return Outcome(str(error), kind, trace)
+    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in NO_MEMORY):
+        return Outcome(
+            f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or have "
+            "fewer workers share a node by a higher execute.num_cpus or num_gpus",
+            trace=trace,
+        )
     return Outcome(f"unexpected {type(error).__name__}: {error}", trace=trace)
 
 
