@@ -116,7 +116,8 @@ def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
 def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path) -> None:
     low, high = (Subset(s, np.flatnonzero(side(s.labels))) for s, side in ((job.real, _low), (job.wild, _high)))
     run = begun(job, tmp_path, [Part("real", low, 1), Part("generated", high, 1)], mixup=1.0)
-    _, targets = run.learner(*run.mixture.batch(0, 0))
+    images, labels = run.mixture.batch(0, 0)
+    _, targets = run.learner(run.augment(images), labels)
     real, generated = targets[:8], targets[8:]
     assert real.shape == generated.shape == (8, 8)
     assert float(real[:, 4:].sum()) == 0 and float(generated[:, :4].sum()) == 0
