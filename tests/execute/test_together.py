@@ -18,7 +18,10 @@ from small import CLASSES, actors, contents, count_of, recipe_of, written
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
+from genrobust.errors import DiskFull, UserError
+from genrobust.execute.ledger import Outcome
 from genrobust.execute.ray import Ray
+from genrobust.execute.ray_workers import GroupFailure, told_best
 from genrobust.recipe import Recipe
 from genrobust.study import Study
 from genrobust.train.loop import STATE
@@ -97,3 +100,15 @@ def test_what_cannot_be_trained_so_is_told_before_anything_is_made(
     assert done.exit_code == 2
     assert "give --executor ray" in done.stderr
     assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
+
+
+def test_of_what_workers_of_a_group_say_the_cause_is_told() -> None:
+    """When one dies or fails, the connections of the others break."""
+    broken = GroupFailure(Outcome("unexpected RuntimeError: connection reset"), known=False)
+    full = GroupFailure(Outcome("no room", DiskFull), known=True)
+    died = RuntimeError("The actor is dead because its worker process has died. Worker exit type ...")
+    wrong = GroupFailure(Outcome("no such image", UserError), known=True)
+    assert told_best([broken, full]) == full.outcome
+    assert told_best([broken, died, full]).error == "its worker died"
+    assert told_best([broken, died, wrong, full]) == wrong.outcome
+    assert told_best([broken]) == broken.outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,7 +130,7 @@ class Leader(Worker):
             ).fit()
         except TrainingFailedError as error:
             failures = getattr(error, "worker_failures", None) or {0: error}
-            return min(map(_judged, failures.values()), key=lambda judged: judged[0])[1]
+            return told_best(list(failures.values()))
         except Exception as error:
             return outcome_of(error)
         return Outcome()
@@ -157,10 +157,10 @@ def _take_part(doer: Doer, key: Any, leader: Any) -> None:
     try:
         doer.do(key, tell if distributed.get_rank() == 0 else lambda count: None)
     except Exception as error:
-        raise _Failed(outcome_of(error), isinstance(error, GenrobustError)) from None
+        raise GroupFailure(outcome_of(error), isinstance(error, GenrobustError) or _found_no_memory(error)) from None
 
 
-class _Failed(Exception):
+class GroupFailure(Exception):
     """How a worker of a group failed, and whether it knows why: when one dies, the others find a broken connection."""
 
     def __init__(self, outcome: Outcome, known: bool) -> None:
@@ -168,12 +168,16 @@ class _Failed(Exception):
         self.outcome, self.known = outcome, known
 
 
-def _judged(error: BaseException) -> tuple[int, Outcome]:
-    """What a worker's failure says, after how little it says."""
-    if not isinstance(error, _Failed):
-        return 1, Outcome(why_died(error), trace=str(error))
-    mistakes = error.outcome.kind is UserError
-    return 0 if mistakes else 2 if error.known else 3, error.outcome
+def told_best(failures: Sequence[BaseException]) -> Outcome:
+    """Of how the workers of a group failed, what says why: a mistake, a death, what a worker knows, or anything."""
+
+    def rank(failure: BaseException) -> int:
+        if not isinstance(failure, GroupFailure):
+            return 1
+        return 0 if failure.outcome.kind is UserError else 2 if failure.known else 3
+
+    best = min(failures, key=rank)
+    return best.outcome if isinstance(best, GroupFailure) else Outcome(why_died(best), trace=str(best))
 
 
 def outcome_of(error: Exception) -> Outcome:
@@ -182,13 +186,18 @@ def outcome_of(error: Exception) -> Outcome:
     if isinstance(error, GenrobustError):
         kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
         return Outcome(str(error), kind, trace)
-    if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__}: {error}" for sign in NO_MEMORY):
+    if _found_no_memory(error):
         return Outcome(
             f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or have "
             "fewer workers share a node by a higher execute.num_cpus or num_gpus",
             trace=trace,
         )
     return Outcome(f"unexpected {type(error).__name__}: {error}", trace=trace)
+
+
+def _found_no_memory(error: Exception) -> bool:
+    text = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY)
 
 
 def why_died(error: BaseException) -> str:
