@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from genrobust.config import GeneratorConfig, TrainConfig
+from genrobust.data import digest
 from genrobust.errors import UserError
 from genrobust.recipe import Recipe, load_recipe, parse_recipe, recipe_names
 
@@ -329,3 +330,19 @@ def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full
             assert headline.train_of(small) == augmented.train_of(augmented.arm(group))
     assert headline.generation("generated") == full.generation("generated")  # and the images
     assert (headline.data, headline.data_seed, headline.seeds) == (full.data, full.data_seed, full.seeds)
+
+
+def test_workers_leave_the_folders_of_trainings_by_one_where_they_were() -> None:
+    """The digest was taken before there were workers: it changes with the defaults of the section, and with nothing."""
+    assert digest(["mixture", "val", TrainConfig(), 0, 2, "cpu"]) == "35a7b6cfba95"
+    assert digest(TrainConfig(workers=1).model_dump(exclude={"save_every"})) == digest(
+        TrainConfig().model_dump(exclude={"save_every"})
+    )
+    recipe = parse_recipe({**SMALL, "train": {"workers": 4}})
+    assert recipe.train_of(recipe.arms[0]).workers == 4
+    assert digest(recipe.train) != digest(TrainConfig())
+
+
+def test_workers_share_a_batch_equally() -> None:
+    with pytest.raises(UserError, match="train: workers: 3 cannot share a batch_size of 128 equally: make batch_size"):
+        parse_recipe({**SMALL, "train": {"workers": 3}})

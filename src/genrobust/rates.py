@@ -43,8 +43,14 @@ def of_class_model(generator: GeneratorConfig, class_model: ClassModelConfig, de
 
 
 def of_classifier(train: TrainConfig, device: str) -> str:
-    """What the rates of training and evaluating depend on."""
+    """What the rate of evaluating depends on, and that of training by one process."""
     return f"{train.architecture}, {train.image_size} px, {device}"
+
+
+def of_training(train: TrainConfig, device: str) -> str:
+    """What the rate of training depends on."""
+    together = "" if train.workers == 1 else f", {train.workers} workers"
+    return of_classifier(train, device) + together
 
 
 def of_zero_shot(zero_shot: ZeroShotConfig, device: str) -> str:

@@ -201,7 +201,7 @@ class Study:
             folders.append(self.training.folder(mixture, cell.train, cell.seed))
             if not is_checkpoint(folders[-1]):
                 images = cell.train.steps_for(len(mixture)) * cell.train.batch_size
-                wanted.setdefault(folders[-1], Piece(cell, cell.name, images))
+                wanted.setdefault(folders[-1], Piece(cell, cell.name, images, cell.train.workers))
         self._make("train", "training images", Work("training", list(wanted.values()), self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
             if not is_checkpoint(folder):
@@ -347,6 +347,10 @@ class Study:
         for section in (*rules, self.recipe.quality):
             if section is not None and section.clip is not None:
                 find_clip(section.clip)  # what is not to be had is told before anything is made
+        unmade = {name for name, dataset in self.datasets.items() if dataset.missing()}
+        for cell in self.cells() if unmade else ():
+            if unmade & {part.source for part in cell.parts}:
+                self._executor.require(cell.train.workers)  # not told when all images are made
         self.zero_shot()
         for dataset in self.datasets.values():
             _ = dataset.images  # all of them before the first training: what fails, fails early

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from genrobust.cells import Cell
 from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import ArmRecord, ImageSet, StudyData, digest
 from genrobust.devices import device_kind
-from genrobust.rates import of_classifier
+from genrobust.rates import of_training
 from genrobust.recipe import Recipe
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
 
 if TYPE_CHECKING:
+    from genrobust.train.loop import Watch
     from genrobust.train.mixture import Mixture
 
 
@@ -54,22 +56,21 @@ class Training:
         return self._out / "checkpoints" / digest(what)
 
     def train(self, cells: Iterable[Cell]) -> None:
-        """Train `cells`, one after another, whose images are there, and tell the trackers."""
+        """Train `cells`, one after another, whose images are there, and tell the trackers.
+
+        A cell of several workers is trained by this process and others, and the first of them alone tells. Raises
+        UserError where there are no others.
+        """
         for cell in cells:
             self._train(cell)
 
     def _train(self, cell: Cell) -> None:
-        from genrobust.train.loop import STATE
         from genrobust.train.loop import train as train_classifier
+        from genrobust.train.team import team_of
 
         recipe, train, mixture = self._recipe, cell.train, self.mixture(cell.parts, cell.train)
-        folder, steps = self.folder(mixture, train, cell.seed), train.steps_for(len(mixture))
-        timed = self._times.timed("train", "training images", of_classifier(train, device_kind(recipe.device)))
-        with timed as stage, self._tracking.training(cell.name, folder) as watch:
-            stage.missing = steps * train.batch_size
-            stage.resumed = (folder / STATE).exists()
-            counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
-            self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")
+        folder, team = self.folder(mixture, train, cell.seed), team_of(train.workers)
+        with self._told(cell, mixture, folder) if team.leads else nullcontext(_unwatched) as watch:
             train_classifier(
                 mixture,
                 self._data.val,
@@ -80,7 +81,22 @@ class Training:
                 device=recipe.device,
                 threads=recipe.threads,
                 watch=watch,
+                team=team,
             )
+
+    @contextmanager
+    def _told(self, cell: Cell, mixture: Mixture, folder: Path) -> Iterator[Watch]:
+        """Time the training of the block and say what begins; what is told its figures."""
+        from genrobust.train.loop import STATE
+
+        train, steps = cell.train, cell.train.steps_for(len(mixture))
+        timed = self._times.timed("train", "training images", of_training(train, device_kind(self._recipe.device)))
+        with timed as stage, self._tracking.training(cell.name, folder) as watch:
+            stage.missing = steps * train.batch_size
+            stage.resumed = (folder / STATE).exists()
+            counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
+            self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")
+            yield watch
 
     def found(self, cell: Cell, folder: Path) -> None:
         """Tell trackers that came later what the training of `cell` in `folder` was."""
@@ -93,3 +109,7 @@ class Training:
         network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
         steps = train.steps_for(len(mixture))
         return ArmRecord(cell.of, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
+
+
+def _unwatched(step: int, figures: Mapping[str, float]) -> None:
+    del step, figures

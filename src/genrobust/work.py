@@ -11,7 +11,7 @@ import numpy as np
 from genrobust.config import MixturePart
 from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
 from genrobust.errors import UserError
-from genrobust.rates import of_classifier, of_generator, of_zero_shot
+from genrobust.rates import of_classifier, of_generator, of_training, of_zero_shot
 from genrobust.recipe import GENERATED
 from genrobust.study import Study
 
@@ -56,7 +56,7 @@ def steps(study: Study) -> Iterator[Step]:
         total = train.steps_for(len(mixture) if mixture is not None else _to_be_mixed(study, parts))
         done = total if folder is not None and _is_trained(folder) else 0
         left = (total - done) * train.batch_size
-        yield Step("train", cell.name, folder, total, done, "steps", left, of_classifier(train, study.device))
+        yield Step("train", cell.name, folder, total, done, "steps", left, of_training(train, study.device))
         of_tests = sum(len(study.data.tests[name]) for name in study.tests)
         images += of_tests
         unseen += of_tests if folder is None else study.evaluation.missing(folder)

@@ -1,22 +1,27 @@
 """Pieces of work that write down what happens to them, and fail as they are told; quick, for they load no torch.
 
 A key is "what:name": `what` is "write", "fail" (always), "die-once" or "raise-once" (at the first try), or "mistake"
-(the user's).
+(the user's); or what takes room, "small" and "large" on the disk, "narrow" and "wide" in memory. These wait until a
+test has seen their process, which it may give less room.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.errors import DiskFull, UserError
 from genrobust.execute.pieces import Piece, Work
+from genrobust.files import replacing
 from genrobust.progress import progress_bar
 
 SIZE = 4
+ON_DISK = {"small": 100_000, "large": 3_000_000}  # bytes
+IN_MEMORY = {"narrow": 1_000_000, "wide": 600_000_000}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,8 @@ class Scribe:
         for key in keys:
             what, name = key.split(":")
             tries = len(list(self.folder.glob(f"try-*-{name}")))
-            (self.folder / f"try-{tries}-{name}").touch(exist_ok=False)
+            with (self.folder / f"try-{tries}-{name}").open("x") as file:
+                file.write(str(os.getpid()))
             with progress_bar("writing", SIZE) as bar:
                 bar.advance(SIZE - 1)
                 if what == "die-once" and tries == 0:
@@ -44,9 +50,24 @@ class Scribe:
                     raise DiskFull(f"no room for {name}")
                 if what == "mistake":
                     raise UserError(f"{name} is wrong")
+                if what in ON_DISK or what in IN_MEMORY:
+                    self._take_room(what, name)
                 bar.advance(1)
             told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS")}
             (self.folder / f"done-{name}").write_text(json.dumps(told))
+
+    def _take_room(self, what: str, name: str) -> None:
+        if what in IN_MEMORY:
+            import torch
+        (self.folder / f"ready-{os.getpid()}").touch()
+        while not (self.folder / f"seen-{os.getpid()}").exists():
+            time.sleep(0.01)
+        if what in IN_MEMORY:
+            data = bytes(torch.full((IN_MEMORY[what],), 7, dtype=torch.uint8)[:10].tolist())
+        else:
+            data = name.encode() * ON_DISK[what]
+        with replacing(self.folder / f"made-{name}") as file:
+            file.write(data)
 
 
 def work(folder: Path, *keys: str) -> Work:

@@ -14,9 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import yaml
 from ray.cluster_utils import Cluster
-from small import NODE, count_of, recipe_of
+from small import CLASSES, NODE, contents, count_of, recipe_of, written
 from typer.testing import CliRunner
 
 from genrobust.cli import app
@@ -24,8 +23,6 @@ from genrobust.config import ExecuteConfig
 from genrobust.execute.ray import Ray
 from genrobust.recipe import Recipe
 from genrobust.study import Study
-
-CLASSES = {"airplane": "airplane", "bell": "bell", "anchor": "anchor"}
 
 
 @pytest.fixture(scope="session")
@@ -61,22 +58,9 @@ def short() -> Iterator[str]:
         yield folder
 
 
-def written(recipe: Recipe, folder: Path) -> Path:
-    """The recipe as a file in `folder`."""
-    file = folder / "small.yaml"
-    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    return file
-
-
 def listens_to_ctrl_c() -> None:
     """In the child: a background job, such as a test run started by nohup, ignores SIGINT and hands that on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`, temporary ones too, but locks and the rates, which tell times."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "rates.json"))
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def test_a_node_that_dies_while_generating_costs_no_image(

@@ -119,3 +119,15 @@ def test_what_cannot_be_mixed_is_refused(job: Any) -> None:
         Mixture([Part("nothing", Subset(job.real, []))], 16, 32)
     with pytest.raises(UserError, match="one part or more"):
         Mixture([], 16, 32)
+
+
+@pytest.mark.parametrize("crop", ["square", "random-resized"])
+def test_shares_of_a_batch_are_its_images(job: Any, crop: str) -> None:
+    parts = [Part("real", job.real, 1), Part("generated", job.wild, 3)]
+    mixture = Mixture(parts, 12, 32, crop)
+    images, labels = mixture.batch(0, 5)
+    for rank in range(3):
+        share = slice(rank, None, 3)
+        found = mixture.batch(0, 5, rows=share)
+        assert torch.equal(found[0], images[share]) and torch.equal(found[1], labels[share])
+        assert mixture.rows("real")[share].sum() == 1, "as much of each source for everybody"

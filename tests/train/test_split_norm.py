@@ -20,6 +20,7 @@ from genrobust.preparing import prepare
 from genrobust.train import loop
 from genrobust.train.mixture import Mixture, Part
 from genrobust.train.split_norm import norm_state, real_rows, twin_of
+from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
 
@@ -32,7 +33,7 @@ def begun(job: Any, out: Path, mixed: list[Part], **changes: Any) -> loop._Run:
     config = job.config.model_copy(update=EXACT | changes)
     mixture = Mixture(mixed, config.batch_size, config.image_size)
     ignored = lambda step, figures: None  # noqa: E731
-    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id", ignored)
+    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id", ignored, ALONE)
 
 
 def first_weights(job: Any) -> nn.Module:
@@ -112,19 +113,12 @@ def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
         assert torch.allclose(plain.eval()(normalized), loaded(images), rtol=1e-4, atol=1e-5)
 
 
-def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path) -> None:
     low, high = (Subset(s, np.flatnonzero(side(s.labels))) for s, side in ((job.real, _low), (job.wild, _high)))
     run = begun(job, tmp_path, [Part("real", low, 1), Part("generated", high, 1)], mixup=1.0)
-    learn, seen = run._learn, []
-
-    def watch(*given: Any) -> Any:
-        logits, targets = learn(*given)
-        seen.append(targets)
-        return logits, targets
-
-    monkeypatch.setattr(run, "_learn", watch)
-    run._step(0, *run.mixture.batch(0, 0))
-    real, generated = seen
+    images, labels = run.mixture.batch(0, 0)
+    _, targets = run.learner(run.augment(images), labels)
+    real, generated = targets[:8], targets[8:]
     assert real.shape == generated.shape == (8, 8)
     assert float(real[:, 4:].sum()) == 0 and float(generated[:, :4].sum()) == 0
     assert int((real.max(dim=1).values < 1).sum()) > 0
@@ -153,6 +147,14 @@ def test_a_mixture_that_cannot_be_split_is_refused(job: Any, mixed: list[Any], s
     sets = {"real": job.real, "generated": job.wild}
     with pytest.raises(UserError, match=said):
         real_rows(Mixture([Part(name, sets[name], weight) for name, weight in mixed], 16, 32), config)
+
+
+def test_each_worker_needs_two_images_of_either_kind(job: Any) -> None:
+    config, mixture = job.config.model_copy(update=EXACT | {"workers": 4}), Mixture(parts(job), 16, 32)
+    with pytest.raises(UserError, match="a worker's share of 4 holds 1 real images, and needs two or more"):
+        real_rows(mixture, config, slice(0, None, 4))
+    shares = [real_rows(mixture, config, slice(rank, None, 2)) for rank in range(2)]
+    assert sorted(int(share.sum()) for share in shares) == [2, 3]
 
 
 def test_an_architecture_without_batch_norm_is_refused(job: Any, tmp_path: Path) -> None:

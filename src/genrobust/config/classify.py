@@ -33,6 +33,11 @@ class TrainConfig(Section):
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
     arXiv:2312.02253): the classifier has those of the real images. Mixup and CutMix then stay within either kind.
+
+    With more than one of `workers`, as many processes of a Ray cluster train each classifier together, on a device each
+    (data parallel, PyTorch's DDP). `batch_size` stays the whole: every worker learns from as many images of each batch,
+    and their gradients are averaged. Batch norms and mixing know those of their own worker alone, so it is another
+    training than that of one worker, and has another folder.
     """
 
     architecture: str = "resnet10t"  # any timm name, or the paper's: resnext50, alexnet ... (see architectures.py)
@@ -57,6 +62,7 @@ class TrainConfig(Section):
     color_jitter: Annotated[float, Field(ge=0)] = 0.0  # brightness, contrast and saturation, by up to this factor
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
+    workers: Positive = Field(default=1, exclude_if=lambda workers: workers == 1)  # above 1 with `--executor ray` alone
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     validate_every: Positive = 200  # steps; the best checkpoint by validation top-1 is kept
     save_every: Positive = 200  # steps; a killed run loses at most these
@@ -72,6 +78,15 @@ class TrainConfig(Section):
     def _one_length(self) -> TrainConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and leave the other out or set it to null")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_share_a_batch(self) -> TrainConfig:
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
+                "multiple of workers"
+            )
         return self
 
     @model_validator(mode="after")

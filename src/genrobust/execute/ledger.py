@@ -55,6 +55,10 @@ class Ledger:
         self._failed: list[Task] = []
         self._in_a_row = 0
 
+    def add(self, pieces: Sequence[Piece]) -> None:
+        """Take more pieces into the books, behind those that wait."""
+        self.waiting.extend(Task(piece) for piece in pieces)
+
     def next_for(self, node: str, nodes: Collection[str]) -> Task | None:
         """What a worker on `node` should try, of all `nodes` with workers; None where the others should."""
         for task in self.waiting:

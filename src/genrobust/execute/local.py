@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genrobust.devices import resolve_device
+from genrobust.errors import UserError
 from genrobust.execute.pieces import Work
 from genrobust.recipe import Recipe
 
@@ -18,7 +19,16 @@ class Local:
             resolve_device(recipe.device)
         return recipe
 
+    def require(self, workers: int) -> None:
+        """Raises UserError for more than one of `workers`: this is one process."""
+        if workers > 1:
+            raise UserError(
+                f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
+                "(pip install 'genrobust[ray]'), or set train.workers to 1"
+            )
+
     def run(self, work: Work) -> None:
-        """Do the pieces in their order; raises what the first that fails raises."""
+        """Do the pieces in their order; raises what the first that fails raises, and before any as `require` does."""
         if work.pieces:
+            self.require(max(piece.workers for piece in work.pieces))
             work.load()([piece.key for piece in work.pieces])

@@ -16,11 +16,13 @@ class Piece:
     """A piece of work that waits for no other; done again, or after a kill, it comes to the same.
 
     Whoever does it is handed `key`, the user is told `name`, and `size` is how much it is, in the unit of its work.
+    With more than one of `workers`, as many processes do it together, each of them handed the key.
     """
 
     key: Any
     name: str
     size: int
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ class Executor(Protocol):
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe` with the device that its work will find; raises UserError where that is not to be had."""
+
+    def require(self, workers: int) -> None:
+        """Raise UserError where a piece can never be done by so many `workers` together."""
 
     def run(self, work: Work) -> None:
         """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""

@@ -5,26 +5,36 @@ from __future__ import annotations
 import io
 import logging
 import os
+import tempfile
 import time
-import traceback
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import cloudpickle
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genrobust.devices import device_kind
-from genrobust.errors import DiskFull, GenrobustError, UserError
+from genrobust.errors import MissingPackage, UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task
-from genrobust.execute.pieces import Do, Work
-from genrobust.progress import Bar, counting, progress_bar
+from genrobust.execute.pieces import Work
+from genrobust.execute.ray_workers import Doer, Group, Leader, Worker, why_died
+from genrobust.progress import Bar, progress_bar
 from genrobust.recipe import Recipe
 
 LOOK_EVERY_S = 1.0  # at the workers' progress, and for nodes that came or went
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
+RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{WAIT_S:.0f}",  # loading torch from a slow disk can take a minute
+}
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
 
 
@@ -64,26 +74,85 @@ class Ray:
             for node in _nodes()
         )
 
-    def hire(self, load: bytes, unit: str) -> Any:
+    def hire(self, doer: Doer) -> Any:
         """A new actor, which comes up as soon as a node has room for it."""
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"asked": 1}}
-        return ray.remote(**takes)(_Worker).remote(load, unit, str(Path.cwd()), self._threads)
+        return ray.remote(**takes)(Worker).remote(doer, self._threads)
+
+    def require(self, workers: int) -> None:
+        """Raise UserError where the cluster has no room for so many `workers` that do a piece together."""
+        if workers == 1:
+            return
+        if find_spec("pandas") is None:  # of what ray[train] adds to ray, all else is here already
+            raise MissingPackage("ray[train]", "ray", f"train.workers: {workers}")
+        each = f"{self._cpus} CPUs and {self._gpus:g} GPUs"
+        if self._device == "mps" or 0 < self._gpus < 1:
+            raise UserError(
+                f"train.workers: each of {workers} workers needs a CPU or GPU of its own, and takes {each} for device "
+                f"{self._device}: set execute.num_gpus to 1, device to cpu or cuda, or train.workers to 1"
+            )
+        if workers > self.capacity():
+            raise UserError(
+                f"train.workers: the cluster has room for {self.capacity()} of {workers} workers, where each takes "
+                f"{each}: lower train.workers, execute.num_cpus or execute.num_gpus, or start more nodes first"
+            )
+
+    def group(self, workers: int, store: str) -> Group:
+        """So many workers that do pieces together; `store` is a folder on this machine."""
+        return Group(workers, {"CPU": self._cpus, "GPU": self._gpus}, self._threads, store)
 
     def run(self, work: Work) -> None:
         """Do all of `work`; what fails or dies is tried again, and reported piece by piece when the rest is done.
 
-        Raises the first UserError of a worker at once, and else as `Ledger` does.
+        Pieces of several workers come last, one after another. Raises the first UserError of a worker at once, and else
+        as `Ledger` does.
         """
         if not work.pieces:
             return
+        sizes = sorted({piece.workers for piece in work.pieces})
+        for workers in sizes:
+            self.require(workers)
+        ledger = Ledger(work.what, [], self.capacity())
         total = sum(piece.size for piece in work.pieces)
+        doer = Doer(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()))
         # Ray tells of each dead node and worker on standard output, at length; the ledger does in a line.
-        with progress_bar(work.what, total, work.unit) as bar, redirect_stdout(io.StringIO()):
-            crew = _Crew(self, work, bar)
-            try:
-                crew.work()
-            finally:
-                crew.dismiss()
+        with (
+            tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store,
+            progress_bar(work.what, total, work.unit) as bar,
+            redirect_stdout(io.StringIO()),
+        ):
+            for workers in sizes:
+                ledger.add([piece for piece in work.pieces if piece.workers == workers])
+                hires = self if workers == 1 else _Groups(self, self.group(workers, store))
+                crew = _Crew(hires, doer, ledger, bar)
+                try:
+                    crew.work()
+                finally:
+                    crew.dismiss()
+            ledger.close()
+
+
+class _Hires(Protocol):
+    """Who does pieces: how many at a time, and a new one of them."""
+
+    def capacity(self) -> int: ...
+
+    def hire(self, doer: Doer) -> Any: ...
+
+
+class _Groups:
+    """One group at a time, on all the workers that it wants."""
+
+    def __init__(self, cluster: Ray, group: Group) -> None:
+        self._cluster, self._group = cluster, group
+
+    def capacity(self) -> int:
+        return int(self._cluster.capacity() >= self._group.workers)
+
+    def hire(self, doer: Doer) -> Any:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        how: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"asked": 1}, "scheduling_strategy": here}
+        return ray.remote(**how, runtime_env={"env_vars": RAY_TRAIN})(Leader).remote(doer, self._group)
 
 
 def _connect(address: str | None) -> None:
@@ -108,60 +177,6 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-# ------------------------------------------------------------------------------------------ on a node
-
-
-class _Worker:
-    """An actor: loads what its pieces share at the first of them, and counts as they go."""
-
-    def __init__(self, load: bytes, unit: str, folder: str, threads: int) -> None:
-        # Ray sets it to the CPUs that an actor takes. OpenMP reads it when torch is loaded, which `load` does.
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
-        self._load, self._unit, self._folder = load, unit, folder
-        self._do: Do | None = None
-        self._begun = self._count = 0
-
-    def node(self) -> str:
-        """Where it is."""
-        return str(ray.get_runtime_context().get_node_id())
-
-    def do(self, key: Any) -> Outcome:
-        """Do the piece `key`, the next of those that `counted` tells of."""
-        self._begun, self._count = self._begun + 1, 0
-        try:
-            self._enter()
-            if self._do is None:
-                # No file is unpickled: these bytes are the command's own, which Ray carries as it does every argument.
-                self._do = cloudpickle.loads(self._load)()
-            with counting(self._unit, self._add):
-                self._do([key])
-        except GenrobustError as error:
-            kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
-            return Outcome(str(error), kind, traceback.format_exc())
-        except Exception as error:
-            return Outcome(f"unexpected {type(error).__name__}: {error}", trace=traceback.format_exc())
-        return Outcome()
-
-    @ray.method(concurrency_group="asked")
-    def counted(self) -> tuple[int, int]:
-        """How many pieces were begun, and how far the last of them is."""
-        return self._begun, self._count
-
-    def _add(self, count: int) -> None:
-        self._count += count
-
-    def _enter(self) -> None:
-        try:
-            os.chdir(self._folder)  # what paths are relative to
-        except OSError as error:
-            why = f"a node cannot enter {self._folder} ({error.strerror})"
-            raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
-
-
-# ------------------------------------------------------------------------------------------ at home
-
-
 @dataclass
 class _Hand:
     """A worker that is up: it has begun so many pieces, and the bar has `counted` so much of the last.
@@ -177,19 +192,17 @@ class _Hand:
 
 
 class _Crew:
-    """The workers of one Work, and who does what."""
+    """The workers of one Work, and who does what waits in its ledger."""
 
-    def __init__(self, cluster: Ray, work: Work, bar: Bar) -> None:
-        self._cluster, self._bar, self._unit = cluster, bar, work.unit
-        self._load = cloudpickle.dumps(work.load)
-        self._ledger = Ledger(work.what, work.pieces, cluster.capacity())
+    def __init__(self, hires: _Hires, doer: Doer, ledger: Ledger, bar: Bar) -> None:
+        self._hires, self._doer, self._ledger, self._bar = hires, doer, ledger, bar
         self._coming: dict[Any, Any] = {}  # actors, by the answer that says where they came up
         self._idle: list[_Hand] = []
         self._busy: dict[Any, tuple[_Hand, Task]] = {}  # by the answer that says how it ended
         self._had_room = time.monotonic()
 
     def work(self) -> None:
-        """Until every piece is done, or has failed for good."""
+        """Until every piece that waits is done, or has failed for good."""
         while self._ledger.waiting or self._busy:
             self._hire()
             self._assign()
@@ -203,7 +216,6 @@ class _Crew:
                 else:
                     self._ended(answer)
             self._ask()
-        self._ledger.close()
 
     def dismiss(self) -> None:
         """Let everybody go, in the middle of what they do: all of it survives that."""
@@ -212,14 +224,14 @@ class _Crew:
             ray.kill(actor)
 
     def _hire(self) -> None:
-        capacity = self._cluster.capacity()
+        capacity = self._hires.capacity()
         if capacity:
             self._had_room = time.monotonic()
         elif time.monotonic() - self._had_room > WAIT_S:
             self._ledger.close(f"the cluster has no node for a worker left, and none came in {WAIT_S / 60:.0f} minutes")
         wanted = min(capacity, len(self._ledger.waiting) + len(self._busy))
         for _ in range(wanted - len(self._coming) - len(self._idle) - len(self._busy)):
-            actor = self._cluster.hire(self._load, self._unit)
+            actor = self._hires.hire(self._doer)
             self._coming[actor.node.remote()] = actor
 
     def _came(self, answer: Any) -> None:
@@ -227,7 +239,7 @@ class _Crew:
         try:
             self._idle.append(_Hand(actor, ray.get(answer)))
         except RayError as error:  # on a node that died just now, or that has no genrobust
-            self._ledger.failure(_why(error))
+            self._ledger.failure(why_died(error))
 
     def _assign(self) -> None:
         nodes = {hand.node for hand in (*self._idle, *(hand for hand, _ in self._busy.values()))}
@@ -243,7 +255,7 @@ class _Crew:
         try:
             outcome: Outcome = ray.get(answer)
         except RayError as error:
-            outcome = Outcome(_why(error), trace=str(error))
+            outcome = Outcome(why_died(error), trace=str(error))
         if outcome.error:
             ray.kill(hand.actor)  # the process itself may be at fault, such as by memory that it does not give back
         else:
@@ -268,15 +280,3 @@ class _Crew:
     def _show(self, hand: _Hand, count: int) -> None:
         self._bar.advance(count - hand.counted)
         hand.counted = count
-
-
-def _why(error: RayError) -> str:
-    """What became of a worker, in a few words: Ray says it in many."""
-    text = " ".join(str(error).split())
-    signs = {
-        "memory usage threshold": "its worker was killed, since its node had run out of memory",
-        "its node has died": "its node died",
-        "is unavailable": "its worker does not answer any more",
-        "its worker process has died": "its worker died",
-    }
-    return next((words for sign, words in signs.items() if sign in text), f"its worker died: {text[:300]}")

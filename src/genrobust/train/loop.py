@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ from genrobust.models import create_classifier, place, predict_logits, save_chec
 from genrobust.progress import progress_bar
 from genrobust.train import split_norm
 from genrobust.train.augment import border_colour, make_augment, make_mix
+from genrobust.train.learner import Learner
 from genrobust.train.mixture import Mixture
+from genrobust.train.team import ALONE, Team
 
 Watch = Callable[[int, Mapping[str, float]], None]
 
@@ -47,6 +50,7 @@ def train(
     device: str = "auto",
     threads: int = 2,
     watch: Watch = lambda step, figures: None,
+    team: Team = ALONE,
 ) -> Path:
     """Train a classifier and return `out`, then a checkpoint folder (see `models.load_checkpoint`).
 
@@ -54,7 +58,10 @@ def train(
     kept, the later of equals. A killed run goes on from its last state and ends in the same weights bit for bit on the
     same machine; a finished one returns at once. `watch` is told the figures of every tenth step or so (`loss`,
     `learning_rate`, and `val_top1` in percent where it was validated), and before a state is saved those of its step.
-    Raises UserError where `out` holds another run or `val` no images, GenrobustError where the loss is no number.
+    Where a `team` trains together, each process learns from its rows of every batch, with augmentations of its own and
+    batch norms over those rows, as in plain DDP; the leader alone validates, writes and is watched. A killed run of as
+    many goes on from the same state. Raises UserError where `out` holds another run or `val` no images, GenrobustError
+    where the loss is no number.
     """
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
@@ -70,16 +77,20 @@ def train(
     }
     run_id = digest(job)
     make_folder(out)
-    with lock(out, shared=is_checkpoint(out)):  # what is finished may be taken by many at once
-        if is_checkpoint(out):
-            _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
-            (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
+    # what is finished may be taken by many at once
+    with lock(out, shared=is_checkpoint(out)) if team.leads else nullcontext():
+        if team.of_leader(is_checkpoint(out), where):
+            if team.leads:
+                _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
+                (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
             return out
-        remove_leftovers(out)
-        run = _Run(mixture, val, labels, config, seed, out, where, run_id, watch)
+        if team.leads:
+            remove_leftovers(out)
+        run = _Run(mixture, val, labels, config, seed, out, where, run_id, watch, team)
         run.resume()
         run.work()
-        run.finish()
+        if team.leads:
+            run.finish()
     return out
 
 
@@ -111,10 +122,11 @@ class _Run:
         device: torch.device,
         run_id: str,
         watch: Watch,
+        team: Team,
     ) -> None:
         self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
         self.seed, self.device, self.steps = seed, device, config.steps_for(len(mixture))
-        self.state_file, self.watch = out / STATE, watch
+        self.state_file, self.watch, self.team = out / STATE, watch, team
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         if config.start_size is not None and has_fixed_size(config.architecture):
             raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
@@ -123,24 +135,24 @@ class _Run:
         self.model = place(model, device)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.twin = split_norm.twin_of(self.model) if config.split_batchnorm else None
-        self.shares: list[tuple[nn.Module, slice | Tensor]] = [(self.model, slice(None))]  # who learns from which rows
+        shares: list[tuple[nn.Module, slice | Tensor]] = [(self.model, slice(None))]  # who learns from which rows
         if self.twin is not None:
-            real = split_norm.real_rows(mixture, config)
+            real = split_norm.real_rows(mixture, config, team.rows)
             of_either = (mask.nonzero()[:, 0].to(device) for mask in (real, ~real))  # a mask would make a GPU wait
-            self.shares = list(zip((self.model, self.twin), of_either, strict=True))
-        self.networks = nn.ModuleList(network for network, _ in self.shares)
+            shares = list(zip((self.model, self.twin), of_either, strict=True))
+        learner = Learner(shares, make_mix(config, len(labels)), config.precision == "bfloat16")
         self.optimizer = create_optimizer_v2(
-            self.networks,
+            learner.networks,
             opt=config.optimizer,
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             momentum=config.momentum,
             fused=True,  # a quarter of the time of torch's default on a CPU
         )
+        self.learner = team.spread(learner)
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress(run_id)
         self.augment = make_augment(config, border_colour(mixture.batch(seed, 0)[0]))
-        self.mix = make_mix(config, len(labels))
 
     # ------------------------------------------------------------------------------------------- steps
 
@@ -161,42 +173,35 @@ class _Run:
                 saves = done % self.config.save_every == 0 and done != total
                 if validates or saves or done % LOOK_EVERY == 0:
                     value = self._look(loss, done)
-                    figures = {"loss": value, "learning_rate": learning_rate(self.config, step, total)}
-                    if validates:
-                        figures["val_top1"] = self._validate(value)
-                    self.watch(done, figures)
+                    if self.team.leads:
+                        figures = {"loss": value, "learning_rate": learning_rate(self.config, step, total)}
+                        if validates:
+                            figures["val_top1"] = self._validate(value)
+                        self.watch(done, figures)
                 shown.advance(note=self._note(value))
-                if saves:
+                if saves and self.team.leads:
                     self.save()
 
     def _read(self, step: int) -> tuple[Tensor, Tensor]:
-        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps))
+        return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
-        torch.manual_seed(hashed_seed(self.seed, "step", step))  # augmentation, dropout: a function of the step alone
-        self.networks.train()
+        # augmentation, dropout: a function of the step alone, and of who draws them
+        torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.draws))
+        self.learner.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
-        images, targets = self.augment(images.to(self.device)), targets.to(self.device)
-        learned = [self._learn(network, images[rows], targets[rows]) for network, rows in self.shares]
-        logits, targets = (torch.cat(parts) for parts in zip(*learned, strict=True))
+        logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        self.ema.update(self.model, step=step + 1)
+        if self.team.leads:
+            self.ema.update(self.model, step=step + 1)
         return loss.detach()
 
-    def _learn(self, network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """The logits for images that are mixed with each other, and the targets that they then have."""
-        if self.mix is not None:
-            images, targets = self.mix(images, targets)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return network(images), targets
-
     def _look(self, loss: Tensor, done: int) -> float:
-        value = float(loss)
+        value = float(self.team.mean(loss))
         if not math.isfinite(value):
             raise GenrobustError(
                 f"the loss is {value} at step {done} of {self.state_file.parent.name}: lower train.learning_rate "
@@ -236,9 +241,20 @@ class _Run:
         save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
 
     def resume(self) -> None:
-        """Load the state where there is one; raises UserError where it belongs to another run."""
-        if not self.state_file.exists():
-            return
+        """Load the state where there is one; raises UserError where it belongs to another run.
+
+        Raises GenrobustError where the leader of a team finds another state.
+        """
+        if self.state_file.exists():
+            self._load()
+        leaders = self.team.of_leader(self.progress.step, self.device)
+        if leaders != self.progress.step:
+            raise GenrobustError(
+                f"{self.state_file} is of step {self.progress.step} on one node and of step {leaders} on another: "
+                "choose an --out on a disk that all nodes share"
+            )
+
+    def _load(self) -> None:
         try:
             with safe_open(self.state_file, "pt") as file:
                 progress = _Progress(**json.loads(file.metadata()["progress"]))

@@ -121,18 +121,20 @@ class Mixture:
         part_of = np.repeat([part.name for part in self.parts], [stream.share for stream in self._streams])
         return torch.from_numpy(part_of == name)
 
-    def batch(self, seed: int, step: int, size: int | None = None) -> tuple[Tensor, Tensor]:
+    def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
         """Batch `step`: images uint8 [B, 3, S, S] and labels int64 [B]; of random crops, S is `size` where it is given.
 
+        Of its images `rows` alone are read, where B is their number; each is what it is in the whole batch.
         Squares are not augmented: an image is decoded at its first use and kept, where all of them fit into memory (2
         GiB). Random resized crops are cut and mirrored already, from images that are decoded at every use.
         """
         import torch
 
-        indices = self.indices(seed, step)
+        whole = self.indices(seed, step)
+        indices = whole[rows]
         labels = torch.from_numpy(self.labels[indices])
         if self._crops:
-            return self._cut(indices, draw_crops(seed, step, len(indices)), size or self.image_size), labels
+            return self._cut(indices, draw_crops(seed, step, len(whole))[rows], size or self.image_size), labels
         if self._pixels is None:
             pixels = np.stack(list(self._pool.map(self._decode, indices)))
         else:

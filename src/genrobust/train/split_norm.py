@@ -41,19 +41,20 @@ def norm_state(model: nn.Module) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, norm in norms for key, value in norm.state_dict().items()}
 
 
-def real_rows(mixture: Mixture, config: TrainConfig) -> Tensor:
-    """Which rows of every batch are real images: bool [batch_size].
+def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None)) -> Tensor:
+    """Which of the rows `share` of every batch are real images: bool, as many as they are.
 
-    Raises UserError for a mixture that `config` cannot split, and for a batch with fewer than two images of either
+    Raises UserError for a mixture that `config` cannot split, and for a share with fewer than two images of either
     kind, which have no variance.
     """
     weighted = all(part.weight is not None for part in mixture.parts)
     if why := config.unsplittable(list(mixture.counts), weighted):
         raise UserError(why)
-    rows = mixture.rows(REAL)
+    rows = mixture.rows(REAL)[share]
     if min(int(rows.sum()), int((~rows).sum())) < 2:
+        whose = "a batch" if config.workers == 1 else "a worker's share"
         raise UserError(
-            f"split_batchnorm: a batch of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
+            f"split_batchnorm: {whose} of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
             "either kind: change the weights, or raise batch_size"
         )
     return rows
