@@ -20,6 +20,7 @@ from genrobust.devices import device_kind
 from genrobust.errors import DiskFull, GenrobustError, UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task
 from genrobust.execute.pieces import Do, Work
+from genrobust.files import mirrors
 from genrobust.progress import Bar, counting, progress_bar
 from genrobust.recipe import Recipe
 
@@ -67,7 +68,7 @@ class Ray:
     def hire(self, load: bytes, unit: str) -> Any:
         """A new actor, which comes up as soon as a node has room for it."""
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"asked": 1}}
-        return ray.remote(**takes)(_Worker).remote(load, unit, str(Path.cwd()), self._threads)
+        return ray.remote(**takes)(_Worker).remote(load, unit, str(Path.cwd()), self._threads, mirrors())
 
     def run(self, work: Work) -> None:
         """Do all of `work`; what fails or dies is tried again, and reported piece by piece when the rest is done.
@@ -114,11 +115,11 @@ def _nodes() -> list[dict[str, float]]:
 class _Worker:
     """An actor: loads what its pieces share at the first of them, and counts as they go."""
 
-    def __init__(self, load: bytes, unit: str, folder: str, threads: int) -> None:
+    def __init__(self, load: bytes, unit: str, folder: str, threads: int, alone: bool) -> None:
         # Ray sets it to the CPUs that an actor takes. OpenMP reads it when torch is loaded, which `load` does.
         os.environ["OMP_NUM_THREADS"] = str(threads)
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
-        self._load, self._unit, self._folder = load, unit, folder
+        self._load, self._unit, self._folder, self._alone = load, unit, folder, alone
         self._do: Do | None = None
         self._begun = self._count = 0
 
@@ -155,6 +156,8 @@ class _Worker:
         try:
             os.chdir(self._folder)  # what paths are relative to
         except OSError as error:
+            if self._alone:  # the output lies at an URL; a path of data that does not lie here is told when it is read
+                return
             why = f"a node cannot enter {self._folder} ({error.strerror})"
             raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
 

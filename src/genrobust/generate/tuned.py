@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genrobust.config import DiffusionTraining
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import make_folder, replacing
+from genrobust.files import fetch, make_folder, replacing
 from genrobust.generate.pipeline import INDEX
 from genrobust.models import save_tensors
 
@@ -32,6 +32,11 @@ UNET = "unet"
 def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> Path:
     """The file in the folder `out` that says what was trained there. It is written last: with it, all is finished."""
     return out / f"{config.section}.json"
+
+
+def fetch_generator(out: Path, config: DiffusionTraining) -> None:
+    """Get the trained generator of the folder `out`, or the state of its training, where that mirrors a remote."""
+    fetch(out, "*", record_of(out, config).name)
 
 
 def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:
