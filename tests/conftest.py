@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_study import generator, recipe, start
 
 from genrobust.data import StudyData
 from genrobust.embedded import embedded
 from genrobust.sources import pictograms
+
+__all__ = ["generator", "recipe", "start"]  # fixtures too
 
 
 @pytest.fixture(scope="session")
