@@ -12,7 +12,7 @@ from genrobust.class_models import class_model, class_model_folder
 from genrobust.config import ClassModelConfig, DatasetConfig, DiffusionTraining, FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, StudyData, digest
 from genrobust.devices import device_kind
-from genrobust.errors import UserError
+from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.local import Local
 from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
@@ -44,16 +44,9 @@ class Learned:
 
     @property
     def is_done(self) -> bool:
-        from genrobust.generate.tuned import record_of
+        from genrobust.generate.tuned import is_trained
 
-        self.fetch()
-        return record_of(self.folder, self.config).exists()
-
-    def fetch(self) -> None:
-        """Get what other machines have of it, where the folder mirrors a remote."""
-        from genrobust.generate.tuned import fetch_generator
-
-        fetch_generator(self.folder, self.config)
+        return is_trained(self.folder, self.config)
 
 
 class GeneratedSet:
@@ -212,11 +205,15 @@ class GeneratedSet:
     def _job(self) -> Generation:
         from genrobust.generate.run import Generation
 
-        if self.learned is not None:
-            self.learned.fetch()
+        learned = self.learned
+        if learned is not None and not learned.is_done:  # which fetches it, on a machine that did not train it
+            raise GenrobustError(
+                f"the {learned.config.noun} was trained, but is not in {learned.folder}: choose an --out on a disk "
+                "that all nodes share, under the same path, or an URL"
+            )
         return Generation(
             self.plan,
-            self.generator if self.learned is None else self.learned.generator,
+            self.generator if learned is None else learned.generator,
             self.generate,
             self._data.labels,
             self.folder,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import leftovers, lock, make_folder, refusal, remove, remove_leftovers
+from genrobust.files import leftovers, lock, make_folder, refusal, remove_leftovers
 from genrobust.hashing import hash_file
 from genrobust.progress import progress_bar
 from genrobust.store import (
@@ -149,7 +149,6 @@ def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
             for path in reversed(shard_files(folder, damage.shard)):  # parquet first: without it, a shard is not done
                 if path.exists():
                     path.replace(aside / path.name)
-                remove(path)  # from the remote too that the folder may mirror
     except OSError as error:
         raise refusal(folder, error) from error
     return aside

@@ -24,7 +24,7 @@ from genrobust.data import hashed_seed
 from genrobust.errors import GenrobustError
 from genrobust.files import lock, make_folder, remove, remove_leftovers
 from genrobust.generate.objective import Examples, Model, Schedule, losses
-from genrobust.generate.tuned import STATE, fetch_generator, is_finished, record_of, require_same, save_record
+from genrobust.generate.tuned import STATE, is_finished, is_trained, require_same, save_record
 from genrobust.models import save_tensors
 from genrobust.progress import progress_bar
 
@@ -204,9 +204,7 @@ def train_once(
     UserError where `out` holds something else, GenrobustError where the loss is no number, memory or the disk is full.
     """
     make_folder(out)
-    fetch_generator(out, config)
-    with lock(out, shared=record_of(out, config).exists()):  # what is finished may be taken by many at once
-        fetch_generator(out, config)  # of another machine that held it until now
+    with lock(out, shared=is_trained(out, config)):  # what is finished may be taken by many at once
         if is_finished(out, job, config):
             remove(out / STATE)  # of a run that was killed between its last two lines
             return out

@@ -34,9 +34,11 @@ def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) ->
     return out / f"{config.section}.json"
 
 
-def fetch_generator(out: Path, config: DiffusionTraining) -> None:
-    """Get the trained generator of the folder `out`, or the state of its training, where that mirrors a remote."""
-    fetch(out, "*", record_of(out, config).name)
+def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
+    """Whether a finished training lies in the folder `out`; where that mirrors a remote, all of it is fetched first."""
+    record = record_of(out, config)
+    fetch(out, "*", record.name)
+    return record.exists()
 
 
 def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:
@@ -45,7 +47,7 @@ def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bo
     Raises UserError, naming what differs, where it holds another, and where it holds other files.
     """
     record = record_of(out, config)
-    if record.exists():
+    if is_trained(out, config):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
