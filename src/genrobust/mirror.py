@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.errors import DiskFull, GenrobustError, MissingPackage, UserError
-from genrobust.files import attach, lock, make_folder, refusal, remote_of, replacing
+from genrobust.files import attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.lease import Lease, time_of
 from genrobust.progress import progress_bar
 
@@ -30,7 +30,7 @@ MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never ta
 FETCHING, COPY_ID = ".fetching", ".copy"  # in a copy: what is on its way, and the copy's own name
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
 BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
-A_DAY_S = 86400.0  # what is on its way for longer was left by a killed process
+A_DAY_S = 86400.0  # what is unfinished for longer was left by a killed process
 # Whose writes appear whole or not at all, so that no temporary name is needed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"}
 _PACKAGES = {"s3": "s3fs", "s3a": "s3fs"}
@@ -298,7 +298,7 @@ class Mirror:
             return file.read_text(encoding="utf-8")
 
     def _tidy(self) -> None:
-        for part in (self.folder / FETCHING).iterdir():
+        for part in (*(self.folder / FETCHING).iterdir(), *leftovers(self.folder, below=True)):
             try:
                 if time.time() - part.stat().st_mtime > A_DAY_S:
                     part.unlink()

@@ -19,6 +19,7 @@ from genrobust.execute.ledger import Outcome
 from genrobust.execute.ray import _Worker
 
 
+@pytest.mark.slow  # pytest -m slow tests/execute
 def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     cluster: Cluster,
     start: Callable[..., Done],
