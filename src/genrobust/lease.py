@@ -14,28 +14,15 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from genrobust.errors import GenrobustError, UserError
+from genrobust.remote import time_of
 
 LAPSE_S = 120.0  # without a renewal, a lease has lapsed: its holder is dead, asleep or cut off
 RENEW_S = 30.0
 TRIES = 3  # of two that gave way to each other, one comes first at the next
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")  # as file systems call it
 log = logging.getLogger(__name__)
-
-
-def time_of(info: Mapping[str, Any]) -> int | None:
-    """When a file was written, in whole seconds by its file system's clock, as S3 tells it; None where none tells."""
-    for name in _TIMES:
-        when = info.get(name)
-        if isinstance(when, str):
-            when = datetime.fromisoformat(when)
-        if when is not None:
-            return int(when.timestamp() if isinstance(when, datetime) else when)
-    return None
 
 
 class Lease:

@@ -15,15 +15,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from genrobust.errors import DiskFull, GenrobustError, MissingPackage, UserError
+from genrobust.errors import GenrobustError, UserError
 from genrobust.files import attach, leftovers, lock, make_folder, refusal, remote_of, replacing
-from genrobust.lease import Lease, time_of
+from genrobust.lease import Lease
 from genrobust.progress import progress_bar
+from genrobust.remote import Entry, appears_whole, entry_of, file_system, told
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
@@ -31,9 +31,6 @@ FETCHING, COPY_ID = ".fetching", ".copy"  # in a copy: what is on its way, and t
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
 BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
 A_DAY_S = 86400.0  # what is unfinished for longer was left by a killed process
-# Whose writes appear whole or not at all, so that no temporary name is needed.
-OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"}
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs"}
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # of two letters or more: C:/ is a disk
 _opened: dict[str, Mirror] = {}
 _opening = threading.Lock()
@@ -68,23 +65,6 @@ def address(folder: Path) -> Path | str:
     return folder if remote is None else remote.url
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A file there: its whole name, its bytes, and when it was written, in seconds (None where that is not told)."""
-
-    key: str
-    size: int
-    when: int | None
-
-    def is_at(self, path: Path) -> bool:
-        """Whether `path` is this file, by its size and time."""
-        try:
-            found = path.stat()
-        except OSError:
-            return False
-        return found.st_size == self.size and (self.when is None or int(found.st_mtime) == self.when)
-
-
 class Mirror:
     """What lies at `url`, and `folder`, where it is worked in: one of its own below `copies`, or this machine's.
 
@@ -93,16 +73,15 @@ class Mirror:
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
         self.url = url
-        self._fs, self._root = _file_system(url)
-        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else {*self._fs.protocol}
-        self._whole = not protocols.isdisjoint(OBJECT_STORES)
-        with self._told("use"):
+        self._fs, self._root = file_system(url)
+        self._whole = appears_whole(self._fs)
+        with told(f"cannot use {url}"):
             identity = self._identity()
         name = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[:80]
         self.folder = (_copies() if copies is None else copies).absolute() / f"{name}-{identity[:8]}"
         make_folder(self.folder / FETCHING)
         self._copy = self._copy_id()
-        self._left_for_later: dict[Path, _Entry] = {}
+        self._left_for_later: dict[Path, Entry] = {}
         self._leases: dict[Path, Lease] = {}
         self._bringing: dict[Path, threading.Lock] = {}
         self._tidy()
@@ -120,7 +99,7 @@ class Mirror:
             if path.is_relative_to(folder):
                 lease.check()
         key = self._key(path)
-        with self._told("write", path):
+        with told(f"cannot write {self._url(path)}"):
             if self._whole:
                 self._fs.put_file(str(written), key)
             else:
@@ -129,14 +108,14 @@ class Mirror:
                 self._fs.makedirs(folder, exist_ok=True)
                 self._fs.put_file(str(written), part)
                 self._fs.mv(part, key)
-            entry = _entry(self._fs.info(key))
+            entry = entry_of(self._fs.info(key))
         if entry.size != written.stat().st_size:
             raise GenrobustError(f"{self._url(path)} has {entry.size} bytes instead of {written.stat().st_size}")
         _set_time(written, entry)
 
     def remove(self, path: Path) -> None:
         """Remove there what is `path` here, if it is there."""
-        with self._told("remove", path):
+        with told(f"cannot remove {self._url(path)}"):
             try:
                 self._fs.rm_file(self._key(path))
             except FileNotFoundError:
@@ -179,7 +158,7 @@ class Mirror:
         entry = self._left_for_later.get(path)
         return None if entry is None else entry.size
 
-    def _download(self, wanted: Mapping[Path, _Entry]) -> None:
+    def _download(self, wanted: Mapping[Path, Entry]) -> None:
         total = sum(entry.size for entry in wanted.values())
         if total < BAR_FROM:
             self._get_all(wanted, lambda count: None)
@@ -196,7 +175,7 @@ class Mirror:
 
             self._get_all(wanted, count)
 
-    def _get_all(self, wanted: Mapping[Path, _Entry], count: Any) -> None:
+    def _get_all(self, wanted: Mapping[Path, Entry], count: Any) -> None:
         for folder in {path.parent for path in wanted}:
             make_folder(folder)
         if len(wanted) < 2:
@@ -211,7 +190,7 @@ class Mirror:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _get(self, path: Path, entry: _Entry, count: Any) -> None:
+    def _get(self, path: Path, entry: Entry, count: Any) -> None:
         from fsspec.callbacks import Callback
 
         class Counting(Callback):
@@ -220,7 +199,7 @@ class Mirror:
 
         part = self.folder / FETCHING / secrets.token_hex(8)
         try:
-            with self._told("fetch", path):
+            with told(f"cannot fetch {self._url(path)}", self.folder):
                 self._fs.get_file(entry.key, str(part), callback=Counting())
             if part.stat().st_size != entry.size:
                 found = part.stat().st_size
@@ -235,16 +214,16 @@ class Mirror:
         finally:
             part.unlink(missing_ok=True)
 
-    def _list(self, folder: Path) -> dict[str, _Entry]:
+    def _list(self, folder: Path) -> dict[str, Entry]:
         """The files there in `folder` and below it, by their names from there; without hidden ones."""
         key = self._key(folder)
-        with self._told("list", folder):
+        with told(f"cannot list {self._url(folder)}"):
             self._fs.invalidate_cache()
             try:
                 found: Iterable[Any] = self._fs.find(key, detail=True).values()
             except FileNotFoundError:
                 found = ()
-        entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(_entry, found)}
+        entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(entry_of, found)}
         return {n: e for n, e in entries.items() if n and not any(part.startswith(".") for part in n.split("/"))}
 
     # ------------------------------------------------------------------------------------------- holding
@@ -257,7 +236,7 @@ class Mirror:
         if not self._whole:
             self._fs.makedirs(place, exist_ok=True)
         lease = Lease(self._fs, place, self._url(folder), self._copy if alone_here else "", shared)
-        with self._told("hold", folder):
+        with told(f"cannot hold {self._url(folder)}"):
             lease.take(wait)
         self._leases[folder] = lease
         try:
@@ -305,7 +284,7 @@ class Mirror:
             except OSError:
                 continue  # it has just arrived
 
-    # ------------------------------------------------------------------------------------------- names and errors
+    # ------------------------------------------------------------------------------------------- names
 
     def _key(self, path: Path) -> str:
         relative = path.relative_to(self.folder).as_posix()
@@ -315,62 +294,16 @@ class Mirror:
         relative = path.relative_to(self.folder).as_posix()
         return self.url if relative == "." else f"{self.url}/{relative}"
 
-    @contextmanager
-    def _told(self, doing: str, path: Path | None = None) -> Iterator[None]:
-        """Turn what goes wrong in a file system, which may be any exception, into what to tell the user."""
-        try:
-            yield
-        except GenrobustError:
-            raise
-        except Exception as error:
-            if isinstance(error, OSError) and isinstance(full := refusal(self.folder, error), DiskFull):
-                raise full from error
-            raise _problem(f"cannot {doing} {self.url if path is None else self._url(path)}", error) from error
-
 
 def _copies() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get(COPIES) or cache / "genrobust").expanduser()
 
 
-def _file_system(url: str) -> tuple[Any, str]:
-    """The file system of `url`, and the name of the URL's folder in it."""
-    import fsspec
-
-    protocol = url.partition("://")[0]
-    try:
-        fs, root = fsspec.url_to_fs(url)
-    except ImportError as error:
-        if protocol in _PACKAGES:
-            raise MissingPackage(_PACKAGES[protocol], "s3", f"--out {url}") from None
-        raise UserError(f"--out {url}: {error}") from None
-    except ValueError as error:
-        raise UserError(f"--out {url}: {error}: give a folder, or an URL such as s3://bucket/runs") from None
-    return fs, str(root).rstrip("/")
-
-
-def _problem(what: str, error: Exception) -> GenrobustError:
-    """What to tell the user of `error`, which a file system raised."""
-    kind = type(error).__name__
-    reason = " ".join(str(error).split())[:300] or kind
-    if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
-        return UserError(
-            f"{what}: {reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "AWS_PROFILE, or an instance's role), which must let you list, read, write and delete there"
-        )
-    if isinstance(error, FileNotFoundError) or kind == "ParamValidationError":
-        return UserError(f"{what}: {reason}: make the bucket first, or choose another --out")
-    return GenrobustError(f"{what}: {reason}: what is there is whole; mend that and run the same command again")
-
-
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns) and not name.startswith(".") and "/." not in name
 
 
-def _entry(info: Mapping[str, Any]) -> _Entry:
-    return _Entry(str(info["name"]), int(info["size"]), time_of(info))
-
-
-def _set_time(path: Path, entry: _Entry) -> None:
+def _set_time(path: Path, entry: Entry) -> None:
     if entry.when is not None:
         os.utime(path, (entry.when, entry.when))
