@@ -12,7 +12,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -103,9 +103,9 @@ class Mirror:
             if self._whole:
                 self._fs.put_file(str(written), key)
             else:
-                folder, _, name = key.rpartition("/")
-                part = f"{folder}/.{name}.{secrets.token_hex(4)}.part"
-                self._fs.makedirs(folder, exist_ok=True)
+                parent, _, name = key.rpartition("/")
+                part = f"{parent}/.{name}.{secrets.token_hex(4)}.part"
+                self._fs.makedirs(parent, exist_ok=True)
                 self._fs.put_file(str(written), part)
                 self._fs.mv(part, key)
             entry = entry_of(self._fs.info(key))
@@ -175,7 +175,7 @@ class Mirror:
 
             self._get_all(wanted, count)
 
-    def _get_all(self, wanted: Mapping[Path, Entry], count: Any) -> None:
+    def _get_all(self, wanted: Mapping[Path, Entry], count: Callable[[int], None]) -> None:
         for folder in {path.parent for path in wanted}:
             make_folder(folder)
         if len(wanted) < 2:
@@ -184,13 +184,13 @@ class Mirror:
             return
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetching") as pool:
             try:
-                for _ in pool.map(lambda item: self._get(*item, count), wanted.items()):
+                for _ in pool.map(lambda path: self._get(path, wanted[path], count), wanted):
                     pass
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _get(self, path: Path, entry: Entry, count: Any) -> None:
+    def _get(self, path: Path, entry: Entry, count: Callable[[int], None]) -> None:
         from fsspec.callbacks import Callback
 
         class Counting(Callback):
