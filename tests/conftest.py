@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from object_store import running_store, store
+from small_study import generator, recipe, start
 
 from genrobust.data import StudyData
 from genrobust.embedded import embedded
 from genrobust.sources import pictograms
+
+__all__ = ["generator", "recipe", "running_store", "start", "store"]  # fixtures too
 
 
 @pytest.fixture(scope="session")

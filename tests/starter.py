@@ -3,11 +3,13 @@
     starter.py FOLDER      writes a tiny generator into FOLDER, then answers requests
 
 A request is a line of JSON on standard input: {"commands": [words, ...], "kill_after": seconds or null, "limit": bytes
-or null, "log": path}. The commands run at the same time, are killed by SIGKILL where they last longer, and may write no
-file longer than `limit`. The answer is a line of JSON: [exit codes, with -9 for one that was killed; seconds].
+or null, "log": path, "killer": path}. The commands run at the same time, are killed by SIGKILL where they last longer
+or where the file `killer` is made, and may write no file longer than `limit`. Words NAME=VALUE in front of a command
+set its environment. The answer is a line of JSON: [exit codes, with -9 for one that was killed; seconds].
 """
 
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -28,7 +30,9 @@ def start(words: list[str], log: str, limit: int | None) -> int:
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
         if limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        sys.argv = ["genrobust", *words]
+        own = list(itertools.takewhile(lambda word: "=" in word, words))
+        os.environ |= dict(word.split("=", 1) for word in own)
+        sys.argv = ["genrobust", *words[len(own) :]]
         code: object = 0
         try:
             sys.modules["genrobust.cli"].main()
@@ -56,7 +60,8 @@ def main() -> None:
             for pid in pids:
                 if pid not in codes and (status := os.waitpid(pid, os.WNOHANG))[0]:
                     codes[pid] = os.waitstatus_to_exitcode(status[1])
-            if asked["kill_after"] is not None and time.monotonic() - began > asked["kill_after"]:
+            late = asked["kill_after"] is not None and time.monotonic() - began > asked["kill_after"]
+            if late or Path(asked["killer"]).exists():
                 for pid in pids:
                     if pid not in codes:
                         os.kill(pid, signal.SIGKILL)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.errors import GenrobustError, UserError
+from genrobust.files import fetch
 
 WEIGHTS, CONFIG = "model.safetensors", "checkpoint.json"
 
@@ -31,6 +32,11 @@ class CheckpointInfo:
 def is_checkpoint(folder: Path) -> bool:
     """Whether `folder` holds a finished checkpoint: the JSON is written last."""
     return (folder / CONFIG).is_file()
+
+
+def fetch_checkpoint(folder: Path) -> None:
+    """Get the checkpoint in `folder`, or its newer state, where that mirrors a remote and has none, or an older one."""
+    fetch(folder, WEIGHTS, CONFIG)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:

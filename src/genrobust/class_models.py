@@ -27,10 +27,10 @@ def class_model(recipe: Recipe, data: StudyData, out: Path, say: Callable[[str],
     begins. Raises UserError where the recipe has no generator, and as `generate.class_model.train_class_model` does.
     """
     from genrobust.generate.class_model import train_class_model
-    from genrobust.generate.tuned import record_of
+    from genrobust.generate.tuned import is_trained
 
     what, folder = _what(recipe, data), class_model_folder(recipe, data, out)
-    if not record_of(folder, ClassModelConfig).exists():
+    if not is_trained(folder, ClassModelConfig):
         _, images, labels, config, _ = what
         say(
             f"training a class model on {len(images):,} images of {len(labels)} classes, {config.steps} steps, {folder}"

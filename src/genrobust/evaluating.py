@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genrobust.checkpoints import fetch_checkpoint
 from genrobust.data import StudyData, digest, slug
 from genrobust.devices import device_kind
+from genrobust.files import fetch
 from genrobust.rates import of_classifier, of_zero_shot
 from genrobust.recipe import Recipe
 from genrobust.timing import StageTimes
@@ -33,6 +35,8 @@ class Evaluation:
         from genrobust.evaluate.predict import predict_all
 
         recipe = self._recipe
+        for checkpoint in checkpoints:
+            fetch_checkpoint(checkpoint)
         with self._times.timed("evaluate", "test images", of_classifier(recipe.train, self._device)) as stage:
             stage.missing = sum(map(self.missing, checkpoints))
             return predict_all(
@@ -87,6 +91,7 @@ class Evaluation:
         if checkpoint is None and self._recipe.zero_shot is None:
             return 0
         folder = self._zero_shot_folder() if checkpoint is None else self._folder(checkpoint)
+        fetch(folder, "*.npz")
         return sum(len(images) for name, images in self._sets.items() if not (folder / f"{slug(name)}.npz").exists())
 
     def _folder(self, checkpoint: Path) -> Path:

@@ -6,10 +6,10 @@ import errno
 import logging
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from genrobust.errors import DiskFull, GenrobustError, UserError
 
@@ -25,13 +25,89 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 
 
+class Remote(Protocol):
+    """What other machines have of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names an URL."""
+
+    url: str
+
+    def put(self, written: Path, path: Path) -> None:
+        """Let the finished file `written` appear there as `path` does here: whole, or not at all."""
+
+    def remove(self, path: Path) -> None:
+        """Remove there what is `path` here, if it is there."""
+
+    def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None: ...
+
+    def bring(self, paths: Sequence[Path]) -> None: ...
+
+    def size(self, path: Path) -> int | None:
+        """The bytes of a file that `fetch` left for later; None where there is none."""
+
+    def held(self, folder: Path, shared: bool, wait: bool, alone_here: bool) -> AbstractContextManager[None]:
+        """Hold `folder` among machines, as `lock` does among processes; `alone_here`: no other here can hold it so."""
+
+
+_remotes: dict[Path, Remote] = {}  # by the local folder that mirrors it
+
+
+def attach(folder: Path, remote: Remote) -> None:
+    """From now on in this process, what is written below `folder` goes to `remote` too, and first."""
+    _remotes[folder] = remote
+
+
+def remote_of(path: Path) -> Remote | None:
+    """What the folder that `path` lies in mirrors, if it does."""
+    return next((remote for folder, remote in _remotes.items() if path.is_relative_to(folder)), None)
+
+
+def mirrors() -> bool:
+    """Whether any folder of this process mirrors a remote."""
+    return bool(_remotes)
+
+
+def fetch(folder: Path, *patterns: str, later: Sequence[str] = ()) -> None:
+    """Make the files of `folder` that match `patterns` those that other machines have, where it mirrors a remote.
+
+    Names are relative to `folder`; hidden ones stay out of it. What matches the last pattern comes when all else is
+    there: give it for the file that says that others are whole. Of what matches `later`, only what is outdated goes:
+    `at_hand` and `bring` get those.
+    """
+    if (remote := remote_of(folder)) is not None:
+        remote.fetch(folder, patterns, later)
+
+
+def bring(paths: Sequence[Path]) -> None:
+    """Get those of `paths` that are not here yet, where their folder mirrors a remote; several at once, with a bar."""
+    if paths and (remote := remote_of(paths[0])) is not None:
+        remote.bring(paths)
+
+
+def at_hand(path: Path) -> Path:
+    """`path`, which is fetched first where only the remote has it."""
+    bring([path])
+    return path
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file, also of one that was left for later; raises OSError where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        remote = remote_of(path)
+        size = None if remote is None else remote.size(path)
+        if size is None:
+            raise
+        return size
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
     """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
 
     The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
-    this returns. Raises DiskFull where there is no room, and GenrobustError that names the folder where the system
-    refuses otherwise (read-only ...).
+    this returns. Where the folder mirrors a remote, the file appears there before it does here, so that what is here
+    is there; unless it is not `mirrored`, being of use to this machine alone. Raises DiskFull where there is no room,
+    and GenrobustError that names the folder, or the URL, where the system refuses otherwise (read-only ...).
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -39,12 +115,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        if mirrored and (remote := remote_of(path)) is not None:
+            remote.put(part, path)
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
         raise refusal(path.parent, error) from error
     finally:
         _remove(part)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there: here, and then from the remote that its folder mirrors."""
+    path.unlink(missing_ok=True)
+    if (remote := remote_of(path)) is not None:
+        remote.remove(path)
 
 
 def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:
@@ -82,17 +167,24 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
+def lock(
+    folder: Path, shared: bool = False, wait: bool = False, mirrored: bool = True, writes: bool = False
+) -> Iterator[None]:
     """Hold `folder` for the block; raises UserError where another process holds it, unless told to `wait` for it.
 
     Any number of processes may hold it `shared`, and none while one holds it alone. The system gives the lock of a
     killed process back. Where it has no such locks (Windows, some cluster file systems), `shared` and `wait` hold
     nothing, and a killed process leaves a file that the message says to delete.
+
+    Where the folder mirrors a remote, it is held among machines too, but for what is not `mirrored`; of those who share
+    it, by those alone who say that they write.
     """
     with _opened(folder / LOCK) as file:  # closing it gives the lock back; removing it would race with the next holder
         held = _flock(file, folder, shared, wait)
         with nullcontext() if held or shared or wait else _lock_by_existing(folder):
-            yield
+            remote = remote_of(folder) if mirrored and (writes or not shared) else None
+            with nullcontext() if remote is None else remote.held(folder, shared, wait, held):
+                yield
 
 
 def _flock(file: BinaryIO, folder: Path, shared: bool, wait: bool) -> bool:

@@ -22,9 +22,9 @@ def finetuned_folder(recipe: Recipe, data: StudyData, out: Path) -> Path:
 
 def is_finetuned(folder: Path) -> bool:
     """Whether the fine-tune in `folder` is finished."""
-    from genrobust.generate.tuned import record_of
+    from genrobust.generate.tuned import is_trained
 
-    return record_of(folder, FinetuneConfig).exists()
+    return is_trained(folder, FinetuneConfig)
 
 
 def finetuned(recipe: Recipe, data: StudyData, out: Path, say: Callable[[str], None] = lambda line: None) -> Path:

@@ -12,10 +12,11 @@ from genrobust.class_models import class_model, class_model_folder
 from genrobust.config import ClassModelConfig, DatasetConfig, DiffusionTraining, FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, StudyData, digest
 from genrobust.devices import device_kind
-from genrobust.errors import UserError
+from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.local import Local
 from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
+from genrobust.mirror import address, local_folder
 from genrobust.rates import of_class_model, of_finetune, of_generator
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.timing import StageTimes
@@ -43,9 +44,9 @@ class Learned:
 
     @property
     def is_done(self) -> bool:
-        from genrobust.generate.tuned import record_of
+        from genrobust.generate.tuned import is_trained
 
-        return record_of(self.folder, self.config).exists()
+        return is_trained(self.folder, self.config)
 
 
 class GeneratedSet:
@@ -74,7 +75,7 @@ class GeneratedSet:
             self.generator, self.generate = recipe.generation(name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _elsewhere, (self.name, self._recipe, self._out)
+        return _elsewhere, (self.name, self._recipe, address(self._out))
 
     @cached_property
     def plan(self) -> Plan:
@@ -162,6 +163,13 @@ class GeneratedSet:
         brought = load_generated(self._recipe.data) if self.brought else None
         return self.make() if brought is None else brought
 
+    def bring(self) -> None:
+        """Have all images on this machine that are there, before many of them are read."""
+        from genrobust.store import ShardDataset
+
+        if isinstance(self.images, ShardDataset):
+            self.images.bring()
+
     def make(self, part: slice | None = None) -> ShardDataset:
         """Make what is missing of all shards, or of a `part`, while others may make other parts in the same folder.
 
@@ -197,9 +205,15 @@ class GeneratedSet:
     def _job(self) -> Generation:
         from genrobust.generate.run import Generation
 
+        learned = self.learned
+        if learned is not None and not learned.is_done:  # which fetches it, on a machine that did not train it
+            raise GenrobustError(
+                f"the {learned.config.noun} was trained, but is not in {learned.folder}: choose an --out on a disk "
+                "that all nodes share, under the same path, or an URL"
+            )
         return Generation(
             self.plan,
-            self.generator if self.learned is None else self.learned.generator,
+            self.generator if learned is None else learned.generator,
             self.generate,
             self._data.labels,
             self.folder,
@@ -228,8 +242,9 @@ class GeneratedSet:
         return device_kind(self._recipe.device)
 
 
-def _elsewhere(name: str, recipe: Recipe, out: Path) -> GeneratedSet:
+def _elsewhere(name: str, recipe: Recipe, out: Path | str) -> GeneratedSet:
     """The set in another process, which reads again what it needs."""
     from genrobust.sources.load import load_data
 
-    return GeneratedSet(name, recipe, load_data(recipe.data), out, StageTimes(out), lambda line: None, Local())
+    here = local_folder(out)
+    return GeneratedSet(name, recipe, load_data(recipe.data), here, StageTimes(here), lambda line: None, Local())

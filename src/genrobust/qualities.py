@@ -14,7 +14,7 @@ from genrobust.config import QualityConfig
 from genrobust.data import ImageSet, SourceQuality, Subset, digest
 from genrobust.devices import resolve_device
 from genrobust.embedded import find_clip
-from genrobust.files import lock, make_folder, remove_leftovers, replacing
+from genrobust.files import fetch, lock, make_folder, remove_leftovers, replacing
 from genrobust.hashing import hash_folder
 from genrobust.progress import progress_bar
 
@@ -45,8 +45,12 @@ class Qualities:
 
     def missing(self) -> dict[str | None, int]:
         """How many images the CLIP has not seen of each source, and, under None, how many classes it has not read."""
+        self._fetch()
         unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if _kept(self._file[n], f) is None}
         return unseen if _kept(self._of_texts, self._texts) is not None else {**unseen, None: len(self._texts)}
+
+    def _fetch(self) -> None:
+        fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
     def embed(self, sources: Sequence[str | None]) -> None:
         """Show the CLIP these sources, and the classes for None; raises UserError as `load_clip`, and for images."""
@@ -60,6 +64,7 @@ class Qualities:
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """The qualities of the sources, once all of them are embedded."""
+        self._fetch()
         classes = np.load(self._of_texts, allow_pickle=False)
         seen = {
             name: Seen(np.load(self._file[name], allow_pickle=False), first.labels, len(self._sources[name]))

@@ -61,17 +61,17 @@ def of_zero_shot(zero_shot: ZeroShotConfig, device: str) -> str:
 def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
     """Note in the folder `out` that `stage` made `per_second` images a second of the kind `of`."""
     make_folder(out)
-    with lock(out, wait=True):
+    with lock(out, wait=True, mirrored=False):  # they are this machine's
         rates = _read(out)
         rates.setdefault(stage, {})[of] = per_second
-        with replacing(out / RATES) as file:
+        with replacing(out / RATES, mirrored=False) as file:
             file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
 
 
 def tidy_rates(out: Path) -> None:
     """Remove what was left in the folder `out` by a process that was killed while it noted a rate."""
     if leftovers(out):
-        with lock(out, wait=True):
+        with lock(out, wait=True, mirrored=False):
             remove_leftovers(out)
 
 

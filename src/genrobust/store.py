@@ -26,7 +26,7 @@ from PIL import Image
 
 from genrobust.data import Sample, digest
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import make_folder, replacing
+from genrobust.files import at_hand, bring, fetch, make_folder, remove, replacing, size_of
 from genrobust.hashing import hash_file
 
 FORMAT = 1  # of the folder; a reader refuses one that it does not know
@@ -85,6 +85,7 @@ SCHEMA = pa.schema(
 )
 LATER = ("guidance_until",)  # columns that datasets of the same format may lack, from before there were these
 _HASH_BYTES = 32
+_NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
 
@@ -133,7 +134,7 @@ def write_shard(folder: Path, index: int, samples: Sequence[Sample], rejected: S
         file.flush()
         facts = {"tar_sha256": hash_file(Path(file.name)), "tar_size": str(file.tell())}
         sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)], facts)
-        parquet_path.unlink(missing_ok=True)  # while it is written anew, a shard is not done
+        remove(parquet_path)  # while it is written anew, a shard is not done
     sums = {tar_path.name: facts["tar_sha256"], parquet_path.name: hashlib.sha256(sidecar).hexdigest()}
     with replacing(sums_path) as file:
         file.write(hash_list(sums))
@@ -192,7 +193,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def missing_shards(folder: Path, total: int) -> list[int]:
-    """Which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder."""
+    """Which of `total` shards are not done in `folder`, ascending; all of them where there is no such folder.
+
+    Where it mirrors a remote, what others made is fetched first, but for the tars.
+    """
+    fetch(folder, MANIFEST, f"{_NUMBER}.sha256", f"{_NUMBER}.parquet", later=(f"{_NUMBER}.tar",))
     return [index for index in range(total) if not shard_files(folder, index)[-1].exists()]
 
 
@@ -272,7 +277,7 @@ class ShardDataset:
         """Image `index` as it was written; raises GenrobustError, naming shard and key, where it has changed since."""
         path = shard_files(self.folder, int(self._shard[index]))[0]
         try:
-            with path.open("rb") as file:
+            with at_hand(path).open("rb") as file:
                 file.seek(int(self._offset[index]))
                 data = file.read(int(self._size[index]))
         except OSError as error:
@@ -288,6 +293,10 @@ class ShardDataset:
         return pa.concat_tables(
             [_schema(columns).empty_table(), *(shard_rows(self.folder, i, columns) for i in self._done)]
         )
+
+    def bring(self) -> None:
+        """Have all tars on this machine, where the folder mirrors a remote; else each comes when it is first read."""
+        bring([shard_files(self.folder, index)[0] for index in self._done])
 
     def missing(self) -> list[int]:
         """The indices of the shards that are not done."""
@@ -343,7 +352,7 @@ def tar_problem(folder: Path, index: int) -> str:
     """Whether a done shard's tar is there in the size in which it was written: "", or what is wrong."""
     path, size = shard_files(folder, index)[0], shard_facts(folder, index)["tar_size"]
     try:
-        found = path.stat().st_size
+        found = size_of(path)
     except OSError as error:
         return f"cannot read {path}: {error.strerror}"
     return "" if str(found) == size else f"{path} has {found} bytes instead of {size}"

@@ -31,8 +31,10 @@ from genrobust.errors import GenrobustError, UserError
 from genrobust.evaluating import Evaluation
 from genrobust.execute.local import Local
 from genrobust.execute.pieces import Do, Executor, Piece, Work
+from genrobust.files import fetch
 from genrobust.gallery import environment, gallery
 from genrobust.generating import GeneratedSet
+from genrobust.mirror import address, local_folder
 from genrobust.named_tests import check_named_tests
 from genrobust.notes import notes
 from genrobust.rates import measured_rate
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from genrobust.qualities import Qualities
 
 
-_NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path"
+_NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or an URL"
 
 
 class Study:
@@ -54,20 +56,21 @@ class Study:
 
     Arms and recipes that ask for the same work share its folder, so nothing is done twice; a killed study goes on where
     it was. `say` is told what begins, in a line. `executor` does the work, here where none is named; to another process
-    a study goes as its recipe and folder.
+    a study goes as its recipe and folder. For an URL, `out` is then this machine's copy of what lies there; raises as
+    `mirror.local_folder` does.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        out: Path,
+        out: Path | str,
         command: str = "",
         say: Callable[[str], None] = lambda line: None,
         executor: Executor | None = None,
     ) -> None:
         self._executor: Executor = Local() if executor is None else executor
         self.recipe = recipe = self._executor.placed(recipe)
-        self.out = out
+        self.out = out = local_folder(out)
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
         self._times = StageTimes(out)
@@ -77,7 +80,7 @@ class Study:
         self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, recipe_yaml(recipe))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Study, (self.recipe, self.out)
+        return Study, (self.recipe, address(self.out))
 
     # ------------------------------------------------------------------------------------------- inputs
 
@@ -147,6 +150,7 @@ class Study:
             self._executor.run(
                 Work("filtering", [Piece(source, f"the filter of {source}", len(images))], self.filterer)
             )
+            fetch(path.parent, path.name)
             made = read_filter(path)
             self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
         return kept(images, read_filter(path))
@@ -161,6 +165,7 @@ class Study:
                 assert rule is not None  # who asks has looked
                 folder, judge = self.datasets[source].folder, self._judge(rule)
                 path = self.filter_path(source, rule, judge)
+                self.datasets[source].bring()
                 filter_shards(folder, self.data.labels, rule, judge, self.recipe.device, path)
 
         return make
@@ -178,7 +183,9 @@ class Study:
         from genrobust.hashing import hash_folder
 
         known = hash_folder(judge) if rule.by == "clip" else judge.name
-        return self.out / "filters" / f"{digest([self.datasets[source].folder.name, rule, known])}.parquet"
+        path = self.out / "filters" / f"{digest([self.datasets[source].folder.name, rule, known])}.parquet"
+        fetch(path.parent, path.name)
+        return path
 
     def cells(self, arm: str | None = None) -> list[Cell]:
         """The classifiers that are trained: of one arm, or of all arms and then of the baseline line."""
@@ -192,18 +199,21 @@ class Study:
 
     def train(self, cells: Sequence[Cell]) -> list[Path]:
         """The folders of trained classifiers; those that are missing are trained now, none waiting for another."""
-        from genrobust.checkpoints import is_checkpoint
+        from genrobust.checkpoints import fetch_checkpoint, is_checkpoint
 
         folders: list[Path] = []
         wanted: dict[Path, Piece] = {}  # arms that ask for the same share a folder
         for cell in cells:
             mixture = self.training.mixture(cell.parts, cell.train)
             folders.append(self.training.folder(mixture, cell.train, cell.seed))
+            fetch_checkpoint(folders[-1])
             if not is_checkpoint(folders[-1]):
                 images = cell.train.steps_for(len(mixture)) * cell.train.batch_size
                 wanted.setdefault(folders[-1], Piece(cell, cell.name, images, cell.train.workers))
         self._make("train", "training images", Work("training", list(wanted.values()), self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
+            if folder in wanted:
+                fetch_checkpoint(folder)
             if not is_checkpoint(folder):
                 raise GenrobustError(f"{cell.name} was trained, but not in {folder}: {_NOT_SHARED}")
             if folder not in wanted or wanted[folder].key is not cell:
@@ -212,7 +222,13 @@ class Study:
 
     def trainer(self) -> Do:
         """What trains cells whose images are there."""
-        return self.training.train
+
+        def train(cells: Sequence[Cell]) -> None:
+            for source in {part.source for cell in cells for part in cell.parts} & self.datasets.keys():
+                self.datasets[source].bring()
+            self.training.train(cells)
+
+        return train
 
     @cached_property
     def training(self) -> Training:
@@ -247,15 +263,24 @@ class Study:
     def evaluate(self, checkpoints: Sequence[Path | None]) -> None:
         """Make what is missing of the predictions of `checkpoints`, where None is the recipe's zero-shot CLIP."""
         count = {key: self.evaluation.missing(key) for key in checkpoints}
-        pieces = [Piece(key, f"the predictions of {key or ZERO_SHOT}", count[key]) for key in count if count[key]]
+        # By their place below `out`, which may be another folder on another machine.
+        pieces = [
+            Piece(key and key.relative_to(self.out), f"the predictions of {key or ZERO_SHOT}", count[key])
+            for key in count
+            if count[key]
+        ]
         self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor))
         for piece in pieces:
-            if self.evaluation.missing(piece.key):
+            if self.evaluation.missing(piece.key and self.out / piece.key):
                 raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")
 
     def predictor(self) -> Do:
         """What makes the predictions of checkpoints, and of the zero-shot CLIP for None."""
-        return self.evaluation.make
+
+        def make(places: Sequence[Path | None]) -> None:
+            self.evaluation.make([place and self.out / place for place in places])
+
+        return make
 
     # ------------------------------------------------------------------------------------------- score
 

@@ -131,6 +131,7 @@ def _learned(study: Study) -> Iterator[Step]:
 
 
 def _is_trained(folder: Path) -> bool:
-    from genrobust.checkpoints import is_checkpoint
+    from genrobust.checkpoints import fetch_checkpoint, is_checkpoint
 
+    fetch_checkpoint(folder)
     return is_checkpoint(folder)

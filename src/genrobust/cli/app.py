@@ -56,7 +56,13 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="An installed 
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key: --set train.steps=200.")
 ]
-Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything is written, and found again.")]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out", metavar="DIR|URL", help="Where everything is written, and found again: a folder, or s3://bucket/runs."
+    ),
+]
+OutFolder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything is written, and found again.")]
 Quick = Annotated[bool, typer.Option("--quick", help="The recipe's short version, to see it work.")]
 Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="cuda, mps, cpu or auto.")]
 DatasetName = Annotated[str, typer.Option("--dataset", metavar="NAME", help="One of the recipe's datasets.")]
@@ -85,6 +91,7 @@ Address = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster; default: a Ray on this machine.")
 ]
 RUNS = Path("runs")
+OUT = str(RUNS)
 
 
 def _print_version(wanted: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from genrobust.cli.app import (
     MODELS,
-    RUNS,
+    OUT,
     Address,
     ArmName,
     DatasetName,
@@ -46,7 +45,7 @@ if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answ
 def run(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     executor: ExecutorName = "local",
@@ -62,7 +61,7 @@ def run(
 def show(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     values: Annotated[bool, typer.Option("--yaml", help="Print all the recipe's values instead, as a recipe.")] = False,
@@ -96,7 +95,7 @@ def plan(
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many requests to print.")] = 20,
 ) -> None:
     """Print the first requests of the plan of a dataset."""
-    study = _study(recipe, sets, RUNS, False, None)
+    study = _study(recipe, sets, OUT, False, None)
     requests = study.dataset(dataset).plan
     shown = [requests[index] for index in range(min(count, len(requests)))]
     columns = ["key", "seed", "style", "prompt", *(["from the real image"] if shown[0].source else [])]
@@ -115,7 +114,7 @@ def plan(
 def generate(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     dataset: DatasetName = "generated",
@@ -137,21 +136,21 @@ def generate(
 
 @command()
 def finetune(
-    recipe: RecipeName, sets: Sets = None, out: Out = RUNS, quick: Quick = False, device: Device = None
+    recipe: RecipeName, sets: Sets = None, out: Out = OUT, quick: Quick = False, device: Device = None
 ) -> None:
     """Fine-tune the recipe's generator on its real training images."""
     from genrobust.finetuning import finetuned
 
     study = _study(recipe, sets, out, quick, device)
     with _room_told(study):
-        out_console.print(escape(str(finetuned(study.recipe, study.data, out, say))))
+        out_console.print(escape(str(finetuned(study.recipe, study.data, study.out, say))))
 
 
 @command()
 def train(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
@@ -175,7 +174,7 @@ def train(
 def evaluate(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     arm: ArmName = None,
@@ -220,7 +219,7 @@ def _others(
 def report(
     recipe: RecipeName,
     sets: Sets = None,
-    out: Out = RUNS,
+    out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
     executor: ExecutorName = "local",
@@ -238,13 +237,14 @@ def report(
 def _study(
     recipe: str,
     sets: list[str] | None,
-    out: Path,
+    out: str,
     quick: bool,
     device: str | None,
     executor: str = "local",
     address: str | None = None,
 ) -> Study:
     from genrobust.execute import open_executor
+    from genrobust.files import remote_of
     from genrobust.recipe import load_recipe
     from genrobust.study import Study
 
@@ -253,7 +253,10 @@ def _study(
     for override in overrides:
         words += ["--set", override]
     loaded = load_recipe(recipe, overrides, quick)
-    return Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address))
+    study = Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address))
+    if (remote := remote_of(study.out)) is not None:
+        say(f"{remote.url}: this machine's copy is {study.out}")
+    return study
 
 
 def _room_told(study: Study) -> AbstractContextManager[None]:

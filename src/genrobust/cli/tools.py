@@ -14,7 +14,7 @@ from genrobust.cli.app import (
     RUNS,
     ClassifierLabels,
     Device,
-    Out,
+    OutFolder,
     Runs,
     classifier_place,
     command,
@@ -60,7 +60,7 @@ def init(
         Path | None, typer.Option("--retrieved", metavar="DIR", help="Retrieved images that you have.")
     ] = None,
     recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The recipe to write.")] = Path("study.yaml"),
-    out: Out = RUNS,
+    out: OutFolder = RUNS,
     check: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recipe that is there.")] = False,
 ) -> None:
@@ -223,7 +223,7 @@ def verify(
 
 
 @command()
-def doctor(out: Out = RUNS) -> None:
+def doctor(out: OutFolder = RUNS) -> None:
     """Show versions, devices, disk and caches."""
     from genrobust.doctor import facts
 

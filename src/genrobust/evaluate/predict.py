@@ -15,7 +15,7 @@ from genrobust.data import ImageSet, LabelSpace, Predictions, digest, slug
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import UserError
 from genrobust.evaluate.saved import SavedPredictions, save_predictions, saved_fingerprint
-from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.files import fetch, lock, make_folder, remove_leftovers
 from genrobust.hashing import hash_file
 from genrobust.preparing import protocol
 from genrobust.progress import progress_bar
@@ -168,6 +168,7 @@ class _Kept:
 
     def __init__(self, weights: str, prepared: str, sets: dict[str, ImageSet], labels: LabelSpace, out: Path) -> None:
         make_folder(out)
+        fetch(out, "*.npz")
         self.out, self._sets, self._classes = out, sets, labels.ids
         self._words = {n: "; ".join(filter(None, [prepared, getattr(s, "protocol", "")])) for n, s in sets.items()}
         words = self._words

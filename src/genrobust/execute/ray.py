@@ -23,6 +23,7 @@ from genrobust.errors import MissingPackage, UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task
 from genrobust.execute.pieces import Work
 from genrobust.execute.ray_workers import Doer, Group, Leader, Worker, why_died
+from genrobust.files import mirrors
 from genrobust.progress import Bar, progress_bar
 from genrobust.recipe import Recipe
 
@@ -114,7 +115,7 @@ class Ray:
             self.require(workers)
         ledger = Ledger(work.what, [], self.capacity())
         total = sum(piece.size for piece in work.pieces)
-        doer = Doer(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()))
+        doer = Doer(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
         # Ray tells of each dead node and worker on standard output, at length; the ledger does in a line.
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store,

@@ -30,11 +30,15 @@ SIGNS = {
 
 @dataclass
 class Doer:
-    """What `load` loads, at the first piece, in the working directory `folder`; pieces are counted in `unit`."""
+    """What `load` loads, at the first piece, in the working directory `folder`; pieces are counted in `unit`.
+
+    `anywhere` says that nodes need not have that folder: what is made goes to an URL.
+    """
 
     load: bytes
     unit: str
     folder: str
+    anywhere: bool
     _do: Do | None = field(default=None, repr=False)
 
     def do(self, key: Any, tell: Callable[[int], None]) -> None:
@@ -42,8 +46,9 @@ class Doer:
         try:
             os.chdir(self.folder)  # what paths are relative to
         except OSError as error:
-            why = f"a node cannot enter {self.folder} ({error.strerror})"
-            raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
+            if not self.anywhere:  # else a path of data that does not lie here is told when it is read
+                why = f"a node cannot enter {self.folder} ({error.strerror})"
+                raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
         if self._do is None:
             # No file is unpickled: these bytes are the command's own, which Ray carries as it does every argument.
             self._do = cloudpickle.loads(self.load)()

@@ -124,7 +124,7 @@ class Generation:
         make_folder(out)
         # Workers share the folder, and so do those who find all of it there.
         shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
-        with lock(out, shared):
+        with lock(out, shared, writes=shards is not None):
             claim(out, manifest)
             if not shared:
                 remove_leftovers(out)
@@ -135,6 +135,7 @@ class Generation:
 
     def drawer(self) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator; returned is what draws shards into the claimed folder, with a bar."""
+        make_folder(self._out)  # claimed on another machine, perhaps, and a copy of it here
         set_threads(self._threads)
         loaded = load_generator(self._generator, resolve_device(self._device))
         mode = MODES[self._generator.mode](loaded, self._labels, self._sources)

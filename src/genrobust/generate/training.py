@@ -22,9 +22,9 @@ from torch.nn.utils import clip_grad_norm_
 from genrobust.config import DiffusionTraining, FinetuneConfig
 from genrobust.data import hashed_seed
 from genrobust.errors import GenrobustError
-from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.files import lock, make_folder, remove, remove_leftovers
 from genrobust.generate.objective import Examples, Model, Schedule, losses
-from genrobust.generate.tuned import STATE, is_finished, record_of, require_same, save_record
+from genrobust.generate.tuned import STATE, is_finished, is_trained, require_same, save_record
 from genrobust.models import save_tensors
 from genrobust.progress import progress_bar
 
@@ -204,9 +204,9 @@ def train_once(
     UserError where `out` holds something else, GenrobustError where the loss is no number, memory or the disk is full.
     """
     make_folder(out)
-    with lock(out, shared=record_of(out, config).exists()):  # what is finished may be taken by many at once
+    with lock(out, shared=is_trained(out, config)):  # what is finished may be taken by many at once
         if is_finished(out, job, config):
-            (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
+            remove(out / STATE)  # of a run that was killed between its last two lines
             return out
         remove_leftovers(out, below=True)
         with _memory_explained(config, device):
@@ -217,7 +217,7 @@ def train_once(
         save(training)
         versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
         save_record(out, {"format": FORMAT, **job, **versions}, config)
-        (out / STATE).unlink(missing_ok=True)
+        remove(out / STATE)
     return out
 
 

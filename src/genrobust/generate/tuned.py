@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genrobust.config import DiffusionTraining
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import make_folder, replacing
+from genrobust.files import fetch, make_folder, replacing
 from genrobust.generate.pipeline import INDEX
 from genrobust.models import save_tensors
 
@@ -34,13 +34,20 @@ def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) ->
     return out / f"{config.section}.json"
 
 
+def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
+    """Whether a finished training lies in the folder `out`; where that mirrors a remote, all of it is fetched first."""
+    record = record_of(out, config)
+    fetch(out, "*", record.name)
+    return record.exists()
+
+
 def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:
     """Whether the folder `out` holds what `job` describes, finished.
 
     Raises UserError, naming what differs, where it holds another, and where it holds other files.
     """
     record = record_of(out, config)
-    if record.exists():
+    if is_trained(out, config):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

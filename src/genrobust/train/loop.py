@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from genrobust.architectures import has_fixed_size
-from genrobust.checkpoints import CheckpointInfo, is_checkpoint, read_checkpoint_info
+from genrobust.checkpoints import CheckpointInfo, fetch_checkpoint, is_checkpoint, read_checkpoint_info
 from genrobust.config import TrainConfig
 from genrobust.data import ImageSet, LabelSpace, digest, hashed_seed
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock, make_folder, remove_leftovers
+from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
 from genrobust.models import create_classifier, place, predict_logits, save_checkpoint, save_tensors
 from genrobust.progress import progress_bar
 from genrobust.train import split_norm
@@ -77,15 +77,18 @@ def train(
     }
     run_id = digest(job)
     make_folder(out)
+    fetch_checkpoint(out)
     # what is finished may be taken by many at once
     with lock(out, shared=is_checkpoint(out)) if team.leads else nullcontext():
+        fetch_checkpoint(out)  # of another machine that held it until now
         if team.of_leader(is_checkpoint(out), where):
             if team.leads:
                 _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
-                (out / STATE).unlink(missing_ok=True)  # of a run that was killed between its last two lines
+                remove(out / STATE)  # of a run that was killed between its last two lines
             return out
         if team.leads:
             remove_leftovers(out)
+        fetch(out, STATE)
         run = _Run(mixture, val, labels, config, seed, out, where, run_id, watch, team)
         run.resume()
         run.work()
@@ -302,7 +305,7 @@ class _Run:
             },
         )
         save_checkpoint(self.state_file.parent, self.ema.module, info)
-        self.state_file.unlink(missing_ok=True)
+        remove(self.state_file)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

@@ -58,7 +58,7 @@ class PackedImages:
     def __init__(self, images: ImageSet, folder: Path, pool: Executor) -> None:
         self._folder = folder / digest([images.fingerprint, PACKING])
         make_folder(self._folder)
-        with lock(self._folder, wait=True):
+        with lock(self._folder, wait=True, mirrored=False):  # each machine packs its own
             remove_leftovers(self._folder)
             missing = [first for first in range(0, len(images), SHARD) if not self._index_file(first).exists()]
             if missing:
@@ -121,13 +121,13 @@ class PackedImages:
 
     def _write(self, images: ImageSet, first: int, pool: Executor) -> None:
         rows, offset = [], 0
-        with replacing(self._bytes_file(first)) as file:
+        with replacing(self._bytes_file(first), mirrored=False) as file:
             for levels in pool.map(lambda i: _packed(images.image(i)), _numbers(images, first)):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
                     rows.append((level, offset, len(data), width, height))
                     offset += len(data)
-        with replacing(self._index_file(first)) as file:
+        with replacing(self._index_file(first), mirrored=False) as file:
             np.save(file, np.array(rows, np.int64), allow_pickle=False)
 
     def _read_index(self, first: int) -> np.ndarray:
