@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.execute.ledger import Outcome
-from genrobust.execute.ray import _Worker
+from genrobust.execute.ray_workers import Doer, Worker
 
 
 @pytest.mark.slow  # pytest -m slow tests/execute
@@ -58,5 +58,5 @@ def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load = cloudpickle.dumps(lambda: lambda keys: None)
     folder = str(tmp_path / "not here")
-    assert _Worker(load, "images", folder, 1, True).do("piece") == Outcome()
-    assert "a node cannot enter" in _Worker(load, "images", folder, 1, False).do("piece").error
+    assert Worker(Doer(load, "images", folder, anywhere=True), 1).do("piece") == Outcome()
+    assert "a node cannot enter" in Worker(Doer(load, "images", folder, anywhere=False), 1).do("piece").error
