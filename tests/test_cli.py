@@ -65,6 +65,16 @@ def test_doctor_knows_what_runs_it(genrobust: Callable[..., Result]) -> None:
     assert "disk for runs" in done.stdout
 
 
+@pytest.mark.parametrize("command", [["doctor"], ["init", "--train", "images", "--test", "images"]])
+def test_a_url_is_refused_where_a_folder_is_wanted(
+    genrobust: Callable[..., Result], write_folder: Callable[..., Path], command: list[str], tmp_path: Path
+) -> None:
+    images = write_folder("images", "train", 2, {"airplane": "airplane", "bell": "bell"})
+    done = genrobust(*(str(images) if word == "images" else word for word in command), "--out", "s3://bucket/runs")
+    assert done.exit_code == 2 and "a folder is wanted here" in " ".join(done.stderr.split())
+    assert not list(Path().glob("s3:*"))
+
+
 def test_recipes_lists_the_installed_ones(genrobust: Callable[..., Result]) -> None:
     lines = genrobust("recipes").stdout.splitlines()
     assert [line.split()[0] for line in lines] == recipe_names()

@@ -370,5 +370,5 @@ def test_folders_are_what_they_were(tmp_path: Path) -> None:
     assert local_folder("runs") == Path("runs")
     assert local_folder(f"file://{tmp_path}") == tmp_path
     assert local_folder(tmp_path) is tmp_path
-    with pytest.raises(UserError, match="is an URL: give it as a text"):
+    with pytest.raises(UserError, match="is an URL, and a folder is wanted here"):
         local_folder(Path(URL))

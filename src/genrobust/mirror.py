@@ -46,7 +46,7 @@ def local_folder(out: Path | str) -> Path:
     text = str(out)
     if isinstance(out, Path):
         if _URL.match(text):
-            raise UserError(f"{text} is an URL: give it as a text and not as a path, or to a command that takes URLs")
+            raise UserError(f"{text} is an URL, and a folder is wanted here: only commands of a study take URLs")
         return out
     if "://" not in text:
         return Path(text)

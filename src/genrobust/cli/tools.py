@@ -66,12 +66,13 @@ def init(
 ) -> None:
     """Write a commented recipe for your own image folders."""
     from genrobust.init import read_folders, write_recipe
+    from genrobust.mirror import local_folder
 
     def tell(line: str) -> None:
         out_console.print(escape(line))
 
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
-    write_recipe(folders, recipe, out, tell, check, overwrite)
+    write_recipe(folders, recipe, local_folder(out), tell, check, overwrite)
 
 
 @command()
@@ -226,9 +227,10 @@ def verify(
 def doctor(out: OutFolder = RUNS) -> None:
     """Show versions, devices, disk and caches."""
     from genrobust.doctor import facts
+    from genrobust.mirror import local_folder
 
     table = Table(show_header=False, box=None)
-    for name, value in facts(out):
+    for name, value in facts(local_folder(out)):
         table.add_row(escape(name), escape(value))
     out_console.print(table)
 
