@@ -28,7 +28,7 @@ ABOVE = (
     {"auditing", "cells", "er", "release", "timing", "tracking"},
     {"evaluating", "generating", "training"},
     {"study"},
-    {"named_models", "work"},
+    {"named_models", "origins", "work"},
     {"benchmarking", "cost", "elsewhere"},
     {"init"},
     {"cli"},

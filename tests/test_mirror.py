@@ -319,6 +319,29 @@ def test_a_hold_that_lapsed_is_anothers_and_its_holder_writes_no_more(
     assert (one / "a").read_bytes() == b"2"
 
 
+def test_a_worker_waits_for_the_dead_and_refuses_where_the_living_hold(
+    mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LAPSE_S", 4.0)
+    monkeypatch.setattr(lease, "RENEW_S", 1.5)
+    monkeypatch.setattr(lease, "_patient", False)
+    one, two = (mirror.folder / "set" for mirror in mirrors)
+    for folder in (one, two):
+        folder.mkdir()
+    lease.outlast_the_dead()
+    with lock(one), pytest.raises(UserError, match="another process is writing"), lock(two):
+        pass
+    with monkeypatch.context() as dead:
+        dead.setattr(lease.Lease, "_renew", lambda self: None)
+        with lock(one), lock(two):
+            write(two / "a", b"2")
+            with pytest.raises(GenrobustError, match="has not reached"):
+                remove(one / "a")
+    assert (two / "a").read_bytes() == b"2"
+    fetch(one, "a")
+    assert (one / "a").read_bytes() == b"2", "who lost its hold removed nothing"
+
+
 def test_those_who_wait_come_one_after_another(
     mirrors: tuple[Mirror, Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,10 +126,10 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there: here, and then from the remote that its folder mirrors."""
-    path.unlink(missing_ok=True)
+    """Remove a file, if it is there: from the remote that its folder mirrors, and then here."""
     if (remote := remote_of(path)) is not None:
         remote.remove(path)
+    path.unlink(missing_ok=True)
 
 
 def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:

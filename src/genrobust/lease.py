@@ -23,6 +23,16 @@ LAPSE_S = 120.0  # without a renewal, a lease has lapsed: its holder is dead, as
 RENEW_S = 30.0
 TRIES = 3  # of two that gave way to each other, one comes first at the next
 log = logging.getLogger(__name__)
+_patient = False
+
+
+def outlast_the_dead() -> None:
+    """From now on in this process, refuse a folder only where its holder is seen alive, and else wait for its lapse.
+
+    For workers: one that died and did the same work before may have left its lease.
+    """
+    global _patient
+    _patient = True
 
 
 class Lease:
@@ -43,11 +53,12 @@ class Lease:
 
     def take(self, wait: bool) -> None:
         """Hold it; raises UserError that says who does where another does, unless told to `wait`."""
-        tries = 0
+        tries, ages = 0, dict[str, float]()
         while rival := self._rival():
             name, age = rival
             tries += 1
-            if not wait and tries == TRIES:
+            is_alive, ages[name] = age < ages.get(name, age), age  # younger than a look ago: it was renewed
+            if not wait and tries >= TRIES and (is_alive or not _patient):
                 raise UserError(
                     f"another process is writing to {self._url} ({self._owner_of(name)}): wait for it, stop it, or "
                     f"choose another --out. If it died, its hold lapses in {max(1, round(LAPSE_S - age))} s"
@@ -77,7 +88,11 @@ class Lease:
     def _rival(self) -> tuple[str, float] | None:
         """Write the lease; the name and age in seconds of one in its way, for which it is then taken back."""
         self._write()
-        ages = self._ages()
+        try:
+            ages = self._ages()
+        except BaseException:
+            self._remove(self._name)
+            raise
         for name, age in ages.items():
             if name == self._name or (self._shared and name.startswith("shared-")):
                 continue

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,8 +20,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from genrobust.data import digest
 from genrobust.errors import GenrobustError, UserError
-from genrobust.files import attach, leftovers, lock, make_folder, refusal, remote_of, replacing
+from genrobust.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.lease import Lease
 from genrobust.progress import progress_bar
 from genrobust.remote import Entry, appears_whole, entry_of, file_system, told
@@ -83,7 +85,6 @@ class Mirror:
         self._copy = self._copy_id()
         self._left_for_later: dict[Path, Entry] = {}
         self._leases: dict[Path, Lease] = {}
-        self._bringing: dict[Path, threading.Lock] = {}
         self._tidy()
         attach(self.folder, self)
 
@@ -95,9 +96,7 @@ class Mirror:
         It gets the time that it has there, by which `fetch` knows it. Raises GenrobustError where this machine's hold
         of the folder has lapsed, and as `local_folder` does.
         """
-        for folder, lease in tuple(self._leases.items()):
-            if path.is_relative_to(folder):
-                lease.check()
+        self._check(path)
         key = self._key(path)
         with told(f"cannot write {self._url(path)}"):
             if self._whole:
@@ -114,12 +113,18 @@ class Mirror:
         _set_time(written, entry)
 
     def remove(self, path: Path) -> None:
-        """Remove there what is `path` here, if it is there."""
+        """Remove there what is `path` here, if it is there; raises as `put` does where a hold has lapsed."""
+        self._check(path)
         with told(f"cannot remove {self._url(path)}"):
             try:
                 self._fs.rm_file(self._key(path))
             except FileNotFoundError:
                 return
+
+    def _check(self, path: Path) -> None:
+        for folder, lease in tuple(self._leases.items()):
+            if path.is_relative_to(folder):
+                lease.check()
 
     # ------------------------------------------------------------------------------------------- reading
 
@@ -145,13 +150,12 @@ class Mirror:
 
     def bring(self, paths: Sequence[Path]) -> None:
         """Get those of `paths` that are not here yet and that `fetch` left for later, several at once."""
-        missing = [path for path in paths if not path.exists()]
-        if len(missing) == 1:
-            with self._bringing.setdefault(missing[0], threading.Lock()):  # many threads may want the same one
-                missing = [path for path in missing if not path.exists()]
-                self._download({p: self._left_for_later[p] for p in missing if p in self._left_for_later})
-        else:
-            self._download({p: self._left_for_later[p] for p in missing if p in self._left_for_later})
+        if all(path.exists() for path in paths):
+            return
+        # Many threads and processes of this machine may want the same: one fetches, and the others find it here.
+        with lock(self.folder / FETCHING, wait=True, mirrored=False):
+            later = self._left_for_later
+            self._download({path: later[path] for path in paths if path in later and not path.exists()})
 
     def size(self, path: Path) -> int | None:
         """The bytes of a file that `fetch` left for later; None where there is none."""
@@ -200,7 +204,12 @@ class Mirror:
         part = self.folder / FETCHING / secrets.token_hex(8)
         try:
             with told(f"cannot fetch {self._url(path)}", self.folder):
-                self._fs.get_file(entry.key, str(part), callback=Counting())
+                try:
+                    self._fs.get_file(entry.key, str(part), callback=Counting())
+                except FileNotFoundError as error:
+                    raise GenrobustError(
+                        f"{self._url(path)} was removed while it was fetched: run the same command again"
+                    ) from error
             if part.stat().st_size != entry.size:
                 found = part.stat().st_size
                 raise GenrobustError(
@@ -233,10 +242,10 @@ class Mirror:
         """Hold `folder` among machines; raises UserError where another holds it, unless told to `wait` for it."""
         relative = folder.relative_to(self.folder).as_posix()
         place = f"{self._root}/.leases/{relative.replace('/', '+')}"
-        if not self._whole:
-            self._fs.makedirs(place, exist_ok=True)
         lease = Lease(self._fs, place, self._url(folder), self._copy if alone_here else "", shared)
         with told(f"cannot hold {self._url(folder)}"):
+            if not self._whole:
+                self._fs.makedirs(place, exist_ok=True)
             lease.take(wait)
         self._leases[folder] = lease
         try:
@@ -274,12 +283,14 @@ class Mirror:
             if not file.exists():
                 with replacing(file) as stream:
                     stream.write(secrets.token_hex(8).encode())
-            return file.read_text(encoding="utf-8")
+            own = file.read_text(encoding="utf-8")
+        # A folder that machines share, such as a home on NFS, may not lock among them: they are told apart.
+        return digest([own, socket.gethostname()])
 
     def _tidy(self) -> None:
         for part in (*(self.folder / FETCHING).iterdir(), *leftovers(self.folder, below=True)):
             try:
-                if time.time() - part.stat().st_mtime > A_DAY_S:
+                if part.name != LOCK and time.time() - part.stat().st_mtime > A_DAY_S:
                     part.unlink()
             except OSError:
                 continue  # it has just arrived

@@ -11,6 +11,7 @@ from genrobust.cells import Cell
 from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import ArmRecord, ImageSet, StudyData, digest
 from genrobust.devices import device_kind
+from genrobust.files import fetch
 from genrobust.rates import of_training
 from genrobust.recipe import Recipe
 from genrobust.timing import StageTimes
@@ -93,6 +94,7 @@ class Training:
         timed = self._times.timed("train", "training images", of_training(train, device_kind(self._recipe.device)))
         with timed as stage, self._tracking.training(cell.name, folder) as watch:
             stage.missing = steps * train.batch_size
+            fetch(folder, STATE)
             stage.resumed = (folder / STATE).exists()
             counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
             self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")

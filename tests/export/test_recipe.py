@@ -71,6 +71,21 @@ def test_a_recipe_of_other_images_is_refused_and_none_is_claimed(genrobust: Call
     assert not Path("given/recipe.yaml").exists()
 
 
+def test_a_tuned_generators_images_are_told_from_the_bases(genrobust: Callable[..., Result]) -> None:
+    tune = "finetune: {method: lora, steps: 1, warmup_steps: 0, batch_size: 2}\n"
+    tuned = tune + RECIPE.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
+    Path("own.yaml").write_text(tuned)
+    dataset = made(genrobust("generate", "own.yaml", "--dataset", "tuned"))
+    words = ["export", dataset, "--to", "parquet", "--out", "given"]
+    done = genrobust(*words, "--recipe", "own.yaml")
+    assert done.exit_code == 0, done.output
+    assert "genrobust generate recipe.yaml --dataset tuned\n" in Path("given/README.md").read_text()
+    Path("other.yaml").write_text(
+        Path("own.yaml").read_text().replace("method: lora, steps: 1", "method: lora, steps: 2")
+    )
+    refused(genrobust(*words, "--overwrite", "--recipe", "other.yaml"), "tuned: differs in lora")
+
+
 def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust: Callable[..., Result]) -> None:
     dataset = made(genrobust("generate", "own.yaml"))
     done = genrobust(

@@ -43,10 +43,12 @@ def export_model(
     runs: Runs = RUNS,
 ) -> None:
     """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
+    from genrobust.data import slug
     from genrobust.release.model_export import export_model as run_export
 
     place = Path(classifier_place(checkpoint, runs, quick))
-    folder = out or Path(f"{place.resolve().name}-{to}")
+    name = place.resolve().name if str(place) == checkpoint else slug(checkpoint)  # an arm's folder is called by a hash
+    folder = out or Path(f"{name}-{to}")
     for path in run_export(place, to, folder, report, arm, licence, overwrite).values():
         out_console.print(escape(str(path)))
 

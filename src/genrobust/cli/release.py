@@ -45,6 +45,7 @@ def export(
     ] = False,
 ) -> None:
     """Write a generated dataset in the form of another program, with a card."""
+    from genrobust.origins import origin_of
     from genrobust.release.exporting import Wanted
     from genrobust.release.exporting import export as run_export
 
@@ -59,7 +60,7 @@ def export(
         audit=audit,
         filter=filter_,
         generator=generator,
-        recipe=recipe,
+        origin=None if recipe is None else origin_of(dataset, recipe),
         accept_licence=accept_licence,
     )
     done = run_export(wanted)

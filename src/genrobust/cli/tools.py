@@ -71,8 +71,9 @@ def init(
     def tell(line: str) -> None:
         out_console.print(escape(line))
 
+    place = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
-    write_recipe(folders, recipe, local_folder(out), tell, check, overwrite)
+    write_recipe(folders, recipe, place, tell, check, overwrite)
 
 
 @command()

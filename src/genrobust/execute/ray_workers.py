@@ -15,6 +15,7 @@ from ray import cloudpickle
 from genrobust.errors import DiskFull, GenrobustError, UserError
 from genrobust.execute.ledger import Outcome
 from genrobust.execute.pieces import Do
+from genrobust.lease import outlast_the_dead
 from genrobust.progress import counting
 
 TELL_EVERY_S = 1.0  # how far a group is
@@ -43,6 +44,8 @@ class Doer:
 
     def do(self, key: Any, tell: Callable[[int], None]) -> None:
         """Do the piece `key`, and `tell` how much is made as it goes."""
+        if self.anywhere:
+            outlast_the_dead()
         try:
             os.chdir(self.folder)  # what paths are relative to
         except OSError as error:

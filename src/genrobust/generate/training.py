@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grad_norm_
 from genrobust.config import DiffusionTraining, FinetuneConfig
 from genrobust.data import hashed_seed
 from genrobust.errors import GenrobustError
-from genrobust.files import lock, make_folder, remove, remove_leftovers
+from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
 from genrobust.generate.objective import Examples, Model, Schedule, losses
 from genrobust.generate.tuned import STATE, is_finished, is_trained, require_same, save_record
 from genrobust.models import save_tensors
@@ -209,6 +209,7 @@ def train_once(
             remove(out / STATE)  # of a run that was killed between its last two lines
             return out
         remove_leftovers(out, below=True)
+        fetch(out, STATE)
         with _memory_explained(config, device):
             training = begin()
             training.resume()

@@ -37,8 +37,11 @@ def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) ->
 def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
     """Whether a finished training lies in the folder `out`; where that mirrors a remote, all of it is fetched first."""
     record = record_of(out, config)
+    fetch(out, record.name)
+    if not record.exists():
+        return False
     fetch(out, "*", record.name)
-    return record.exists()
+    return True
 
 
 def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:

@@ -30,7 +30,7 @@ from genrobust.progress import progress_bar
 from genrobust.recipe import GENERATED
 from genrobust.release.dataset_card import OTHER, About, AuditTold, card
 from genrobust.release.licences import Licence, licences_of
-from genrobust.release.origin import RECIPE, Found, recipe_of
+from genrobust.release.origin import RECIPE, Origin
 from genrobust.report.wording import count
 from genrobust.store import ShardDataset
 
@@ -52,7 +52,7 @@ class Wanted:
     audit: Path | None = None
     filter: str | None = None
     generator: Path | None = None
-    recipe: str | None = None
+    origin: Origin | None = None
     accept_licence: bool = False
 
 
@@ -71,7 +71,7 @@ def export(wanted: Wanted) -> Exported:
     `val` is the fraction of each class that becomes the validation part; `val_dataset` another generated dataset of the
     same classes that is it. `filter` names a filter beside the shards, or a filter's file: what it leaves out stays out
     of the export. `audit` is the audit.json of the dataset, for the card. `licence` is the dataset's. `generator` is
-    the folder of the generator, for its card. `recipe` is the one that the dataset came from, which goes along as
+    the folder of the generator, for its card. `origin` is the recipe that the dataset came from, which goes along as
     RECIPE. Without `out` the export lies beside the dataset, as
     ``<dataset>-<to>``; `overwrite` replaces an export that lies there once the new one is whole.
 
@@ -92,7 +92,6 @@ def export(wanted: Wanted) -> Exported:
     audit = _audit(wanted.audit, datasets[0], chosen) if wanted.audit is not None else None
     if audit is not None:
         flagged = {**flagged, **{key: _joined(flagged.get(key), "a copy of a test image") for key in audit.leaked}}
-    recipe = None if wanted.recipe is None else recipe_of(wanted.recipe, datasets[0])
     parts, division = _parts(wanted, datasets, chosen, flagged)
     described, facts = describe(parts, labels)
     about = About(
@@ -105,14 +104,14 @@ def export(wanted: Wanted) -> Exported:
         licence=wanted.licence,
         licences=licences,
         manifests=tuple(dataset.manifest for dataset in datasets),
-        command=_command(wanted, recipe),
-        has_recipe=recipe is not None,
+        command=_command(wanted),
+        has_recipe=wanted.origin is not None,
     )
     with new_folder(out, wanted.overwrite) as folder:
         with progress_bar(f"exporting to {wanted.to}", len(described)) as bar:
             _write(described, facts, wanted.to, folder, bar.advance)
-        if recipe is not None:
-            (folder / RECIPE).write_text(recipe.text, encoding="utf-8")
+        if wanted.origin is not None:
+            (folder / RECIPE).write_text(wanted.origin.recipe, encoding="utf-8")
         _tell(described, facts, about, folder)
     return Exported(out, facts.images, tuple(of.generator for of in licences if not of.name))
 
@@ -236,17 +235,18 @@ def _parts(
     return parts, words
 
 
-def _command(wanted: Wanted, recipe: Found | None) -> str:
+def _command(wanted: Wanted) -> str:
     """What makes the export again, with paths by their last name: a card does not tell where things lay."""
-    made = ["genrobust", "generate", "RECIPE" if recipe is None else RECIPE]
-    made += ["--dataset", recipe.dataset] if recipe is not None and recipe.dataset != GENERATED else []
+    origin = wanted.origin
+    made = ["genrobust", "generate", "RECIPE" if origin is None else RECIPE]
+    made += ["--dataset", origin.dataset] if origin is not None and origin.dataset != GENERATED else []
     words = ["genrobust", "export", wanted.dataset.resolve().name, "--to", wanted.to]
     if wanted.val is not None:
         words += ["--val", f"{wanted.val:g}"]
     for option, path in (("--val-dataset", wanted.val_dataset), ("--audit", wanted.audit)):
         words += [option, path.resolve().name] if path is not None else []
     words += ["--filter", Path(wanted.filter).name] if wanted.filter is not None else []
-    words += ["--recipe", RECIPE] if recipe is not None else []
+    words += ["--recipe", RECIPE] if origin is not None else []
     return f"{shlex.join(made)}\n{shlex.join([*words, '--licence', wanted.licence])}"
 
 

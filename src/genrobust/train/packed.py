@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ MARGIN = 2  # pixels beside a crop that its colours are interpolated from
 STEP = 0.75  # of the width: smaller steps cost room, larger ones pixels; 0.7 to 0.8 decode about as many
 SMALLEST = 224  # pixels of the shorter side: of smaller levels, few crops are large enough for a training
 SHARD = 1000  # images a file
+MAPPED = 128  # files at once, each of which takes one of the 1,024 that a process may often have open
 # What the pixels depend on.
 PACKING = f"JPEG {QUALITY}, tiles of {TILE * BLOCK} x {BLOCK}, levels of {STEP} down to {SMALLEST}"
 
@@ -62,15 +64,15 @@ class PackedImages:
             remove_leftovers(self._folder)
             missing = [first for first in range(0, len(images), SHARD) if not self._index_file(first).exists()]
             if missing:
-                with progress_bar(
-                    f"packing {images.name}", len(images), done=len(images) - SHARD * len(missing)
-                ) as bar:
+                left = sum(len(_numbers(images, first)) for first in missing)
+                packing = progress_bar(f"packing {images.name}", len(images), "packed images", len(images) - left)
+                with packing as bar:
                     for first in missing:
                         self._write(images, first, pool)
                         bar.advance(len(_numbers(images, first)))
         indices = [self._read_index(first) for first in range(0, len(images), SHARD)]
         self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
-        self._mapped: dict[int, memoryview] = {}
+        self._bytes = lru_cache(MAPPED)(self._map)
         self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
@@ -95,7 +97,9 @@ class PackedImages:
         try:
             jpeg, left, top = tiles_under(box, self._bytes(first)[offset : offset + length], width, height)
             pixels = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
-        except (OSError, ValueError, IndexError, RuntimeError) as error:
+        except OSError as error:
+            raise GenrobustError(f"cannot read {self._bytes_file(first)}: {error.strerror}") from error
+        except (ValueError, IndexError, RuntimeError) as error:
             where = self._bytes_file(first)
             raise GenrobustError(f"cannot read a packed image in {where}: {error}: {self._remedy()}") from error
         x, y = box[0] - left, box[1] - top
@@ -106,11 +110,9 @@ class PackedImages:
         rows: list[list[int]] = self._where[self._starts[index] : self._starts[index + 1]].tolist()
         return rows
 
-    def _bytes(self, first: int) -> memoryview:
+    def _map(self, first: int) -> memoryview:
         """A shard's file, of which the system reads what is looked at."""
-        if first not in self._mapped:
-            self._mapped[first] = np.memmap(self._bytes_file(first), np.uint8, "r").data
-        return self._mapped[first]
+        return np.memmap(self._bytes_file(first), np.uint8, "r").data
 
     def _bytes_file(self, first: int) -> Path:
         return self._folder / f"{first // SHARD:06d}.jpegs"
