@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 
 from genrobust import __version__
 from genrobust.audit.agreement import confidence
-from genrobust.audit.filtering import Filter, below, lowest_of_each_class, write_filter
+from genrobust.audit.filtering import Filter, below, check_share, lowest_of_each_class, write_filter
 from genrobust.audit.fingerprint import NEAR
 from genrobust.audit.measure import PLAIN_TEMPLATE, Audit, Models, Sets, measure
-from genrobust.classifiers import open_classifier
+from genrobust.classifiers import OpenClassifier, open_classifier
 from genrobust.config import DataConfig, FilterConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData, slug
 from genrobust.devices import resolve_device
@@ -33,8 +34,10 @@ from genrobust.sources.places import open_place
 from genrobust.store import MANIFEST, OK, ShardDataset, read_manifest
 
 Say = Callable[[str], None]
+# Opened late, when all else is known to be in order: it may have to be trained first.
+Opens = Callable[[], OpenClassifier]
 # Of the images of sets, on a device: what the score is called, and the score of each image, the lower the worse.
-_Judge = Callable[[Sets, torch.device], tuple[str, np.ndarray]]
+Judge = Callable[[Sets, torch.device], tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,33 +54,29 @@ def audit(
     against: str | None = None,
     tests: Sequence[str] = (),
     wild: str | None = None,
-    classifier: str | None = None,
+    classifier: Opens | None = None,
     clip: str | Path | None = None,
     allow_leaks: Sequence[str] = (),
     out: Path | None = None,
     device: str = "auto",
     say: Say = lambda line: None,
-    labels: Path | None = None,
 ) -> Audited:
     """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
 
     `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
-    test sets along. `tests` are ``NAME=DIR``. `classifier` is what `open_classifier` opens, with the file
-    `labels`; `clip` a folder, or "pictograms" for the embedded one. Writes audit.html and audit.json into `out`, by
-    default ``audit-<name>`` beside the dataset. Raises UserError for what cannot be opened, for an `out` inside the
-    dataset, for a classifier that does not know one of the classes, for `labels` without a classifier, and for a name
-    in `allow_leaks` that is no test set.
+    test sets along. `tests` are ``NAME=DIR``. `classifier` opens one; `clip` is a folder, or "pictograms" for the
+    embedded one. Writes audit.html and audit.json into `out`, by default ``audit-<name>`` beside the dataset. Raises
+    UserError for what cannot be opened, for an `out` inside the dataset, for a classifier that does not know one of the
+    classes, and for a name in `allow_leaks` that is no test set.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
-    if labels is not None and classifier is None:
-        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
-    opened = None if classifier is None else open_classifier(classifier, labels)
+    where = resolve_device(device)
     sets = open_sets(dataset, against, tests, wild)
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    found = measure(sets, Models(opened, judge, resolve_device(device)), say)
+    found = measure(sets, Models(classifier and classifier(), judge, where), say)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
     files = write_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
@@ -86,28 +85,23 @@ def audit(
 
 def filter_dataset(
     dataset: Path,
-    by: str,
-    model: str,
+    judge: Judge,
     drop: float | None = None,
     threshold: float | None = None,
     against: str | None = None,
     device: str = "auto",
-    labels: Path | None = None,
 ) -> Filter:
-    """Leave out the images of `dataset` that `model` finds least like their label; the list lies beside the shards.
+    """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
 
-    `by` is "clip" (the cosine of image and class) or "classifier" (the probability that it gives to the label, among
-    the classes of the dataset); `model` and `labels` are as in `audit`. Either `drop`, the share of each class that
-    goes, or `threshold`, the lowest score that stays. `against` gives the class names, as for `audit`. Raises UserError
-    for anything else, where there is no generated dataset, for a class that the classifier does not know, and where all
-    images would go.
+    Either `drop`, the share of each class that goes, or `threshold`, the lowest score that stays. `against` gives the
+    class names, as for `audit`. Raises UserError for anything else, where there is no generated dataset, for a class
+    that a classifier does not know, and where all images would go.
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
-    if by not in _JUDGES:
-        raise UserError(f"--by {by}: filter by {' or by '.join(_JUDGES)}")
+    if drop is not None:
+        check_share(drop)
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    judge = _JUDGES[by](model, labels)
     return _filter(dataset, open_sets(str(dataset), against), judge, drop, threshold, device)
 
 
@@ -120,31 +114,12 @@ def filter_shards(
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = Sets(opened, labels, None, {}, None, prompts, templates)
-    return _filter(dataset, sets, _JUDGES[rule.by](str(model), None), rule.drop, rule.threshold, device, path)
+    judge = by_clip(str(model)) if rule.by == "clip" else by_classifier(partial(open_classifier, str(model)))
+    return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
 
 
-def _filter(
-    dataset: Path,
-    sets: Sets,
-    judge: _Judge,
-    drop: float | None,
-    threshold: float | None,
-    device: str,
-    path: Path | None = None,
-) -> Filter:
-    name, scores = judge(sets, resolve_device(device))
-    if drop is not None:
-        rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
-        rule = f"among the lowest {100 * drop:g} % of its class"
-    else:
-        assert threshold is not None  # one of the two is given
-        rejected, rule = below(scores, threshold), f"below {threshold:g}"
-    return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
-
-
-def _by_clip(word: str, labels: Path | None) -> _Judge:
-    if labels is not None:
-        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --by classifier")
+def by_clip(word: str) -> Judge:
+    """Judge by the cosine of image and class in the CLIP of the folder `word`; "pictograms" is the embedded one."""
     folder = find_clip(word)
 
     def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
@@ -159,10 +134,11 @@ def _by_clip(word: str, labels: Path | None) -> _Judge:
     return scores
 
 
-def _by_classifier(word: str, labels: Path | None) -> _Judge:
-    model = open_classifier(word, labels)
+def by_classifier(opens: Opens) -> Judge:
+    """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
 
     def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+        model = opens()
         columns = columns_of(model.place, model.classes, sets.labels)
         images, network = Prepared(sets.dataset, model), model.load(where)
         with progress_bar("classifier", len(images)) as bar:
@@ -172,7 +148,23 @@ def _by_classifier(word: str, labels: Path | None) -> _Judge:
     return scores
 
 
-_JUDGES: dict[str, Callable[[str, Path | None], _Judge]] = {"clip": _by_clip, "classifier": _by_classifier}
+def _filter(
+    dataset: Path,
+    sets: Sets,
+    judge: Judge,
+    drop: float | None,
+    threshold: float | None,
+    device: str,
+    path: Path | None = None,
+) -> Filter:
+    name, scores = judge(sets, resolve_device(device))
+    if drop is not None:
+        rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
+        rule = f"among the lowest {100 * drop:g} % of its class"
+    else:
+        assert threshold is not None  # one of the two is given
+        rejected, rule = below(scores, threshold), f"below {threshold:g}"
+    return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
 
 
 # ------------------------------------------------------------------------------------------ opening sets

@@ -119,6 +119,11 @@ def trained(word: str, study_of: Callable[[str], Study]) -> Path | None:
     return study.checkpoint(arm_called(study.recipe, arm), study.recipe.seeds[0])
 
 
+def names_recipe(word: str) -> bool:
+    """Whether `word` is ``RECIPE`` or ``RECIPE:ARM``."""
+    return _recipe_and_arm(word)[0] != ""
+
+
 def arm_called(recipe: Recipe, name: str) -> ArmConfig:
     """The arm of that name; raises UserError where the recipe has none."""
     names = [arm.name for arm in recipe.arms]

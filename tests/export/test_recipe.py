@@ -103,3 +103,23 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust: Callable[..., Resu
     assert done.exit_code == 0, done.output
     assert (Path("mine") / "model.safetensors").exists()
     refused(genrobust("export-model", "own.yaml:rael", "--to", "timm"), "has no arm 'rael'")
+
+
+def test_a_mistake_is_told_before_an_arm_is_trained(genrobust: Callable[..., Result]) -> None:
+    dataset = made(genrobust("generate", "own.yaml"))
+    Path("empty").mkdir()
+    Path("taken").mkdir()
+    Path("taken/notes.txt").write_text("mine")
+    arm = ("--classifier", "own.yaml:real")
+    for words, said in (
+        (("predict", "own.yaml:real", "empty"), "empty holds no images"),
+        (("export-model", "own.yaml:real", "--to", "tflite"), "exported to timm or onnx"),
+        (("export-model", "own.yaml:real", "--to", "timm", "--out", "taken"), "taken holds notes.txt"),
+        (("filter", dataset, "--by", "classifier", *arm, "--drop", 5), "--drop takes a share between 0 and 1"),
+        (("filter", dataset, "--by", "classifier", *arm, "--drop", 0.1, "--against", "empty"), "empty"),
+        (("audit", dataset, "--against", "train", *arm, "--test", "x"), "write NAME=DIR"),
+        (("audit", dataset, "--against", "train", *arm, "--allow-leaks", "x"), "no such test set"),
+    ):
+        done = genrobust(*words)
+        refused(done, said)
+        assert "training" not in done.stderr

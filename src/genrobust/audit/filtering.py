@@ -46,14 +46,19 @@ def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -
     Rounded down, so that a class is never emptied; of equal scores the later image goes first. Raises UserError for a
     share outside (0, 1).
     """
-    if not 0 < share < 1:
-        raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {share:g}")
+    check_share(share)
     out = np.zeros(len(scores), dtype=bool)
     for label in np.unique(labels):
         here = np.flatnonzero(labels == label)
         order = here[np.lexsort((-here, scores[here]))]
         out[order[: int(share * len(here) + 1e-9)]] = True
     return out
+
+
+def check_share(share: float) -> None:
+    """Raise UserError for a share outside (0, 1)."""
+    if not 0 < share < 1:
+        raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {share:g}")
 
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:

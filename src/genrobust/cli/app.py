@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.errors import GenrobustError, UserError
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import OpenClassifier
 
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C ended
 
@@ -126,6 +129,15 @@ def classifier_place(model: str, runs: Path, quick: bool = False, device: str | 
     if quick and checkpoint is None:
         raise UserError(f"--quick: {model} is no recipe's: write RECIPE:ARM, or leave --quick out")
     return str(checkpoint or model)
+
+
+def classifier_called(
+    model: str, labels: Path | None, runs: Path, quick: bool = False, device: str | None = None
+) -> OpenClassifier:
+    """What `model` names, opened with the class names in `labels`; raises UserError as `classifier_place` does."""
+    from genrobust.classifiers import open_classifier
+
+    return open_classifier(classifier_place(model, runs, quick, device), labels)
 
 
 def say(line: str) -> None:

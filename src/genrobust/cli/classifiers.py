@@ -14,6 +14,7 @@ from genrobust.cli.app import (
     Device,
     Quick,
     Runs,
+    classifier_called,
     classifier_place,
     command,
     err_console,
@@ -44,11 +45,15 @@ def export_model(
 ) -> None:
     """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
     from genrobust.data import slug
+    from genrobust.named_models import names_recipe
+    from genrobust.release.model_export import check_target
     from genrobust.release.model_export import export_model as run_export
 
-    place = Path(classifier_place(checkpoint, runs, quick))
-    name = place.resolve().name if str(place) == checkpoint else slug(checkpoint)  # an arm's folder is called by a hash
+    # An arm's folder is called by a hash.
+    name = slug(checkpoint) if names_recipe(checkpoint) else Path(checkpoint).resolve().name
     folder = out or Path(f"{name}-{to}")
+    check_target(to, folder, overwrite)  # an arm may have to be trained first
+    place = Path(classifier_place(checkpoint, runs, quick))
     for path in run_export(place, to, folder, report, arm, licence, overwrite).values():
         out_console.print(escape(str(path)))
 
@@ -77,20 +82,20 @@ def predict(
     """Classify the images in a folder, as CSV."""
     import sys
 
-    from genrobust.classifiers import open_classifier
     from genrobust.files import make_folder, replacing
-    from genrobust.release.predicting import predict_folder
+    from genrobust.release.predicting import images_in, predict_images
 
     if out is not None and out.suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")
-    opened = open_classifier(classifier_place(model, runs, quick, device), labels)
+    paths = images_in(folder)
+    opened = classifier_called(model, labels, runs, quick, device)
     err_console.print(f"{escape(opened.place)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
-        counts = predict_folder(opened, folder, sys.stdout.buffer.write, top, batch_size, device or "auto")
+        counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:
         make_folder(out.parent)
         with replacing(out) as file:
-            counts = predict_folder(opened, folder, file.write, top, batch_size, device or "auto")
+            counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
         out_console.print(f"{counts.images:,} images in {escape(str(out))}")
     if counts.unreadable:
         raise GenrobustError(

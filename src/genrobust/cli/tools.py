@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +17,7 @@ from genrobust.cli.app import (
     Device,
     OutFolder,
     Runs,
-    classifier_place,
+    classifier_called,
     command,
     err_console,
     out_console,
@@ -152,10 +153,10 @@ def audit(
     from genrobust.auditing import audit as run_audit
     from genrobust.pages.audit import verdict
 
-    model = None if classifier is None else classifier_place(classifier, runs, device=device)
-    done = run_audit(
-        dataset, against, test or [], wild, model, clip, allow_leaks or [], out, device or "auto", say, labels
-    )
+    if labels is not None and classifier is None:
+        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
+    opens = None if classifier is None else partial(classifier_called, classifier, labels, runs, device=device)
+    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], out, device or "auto", say)
     for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
     for path in done.files.values():
@@ -186,14 +187,21 @@ def filter_(
     device: Device = None,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards stay as they are."""
-    from genrobust.auditing import filter_dataset
+    from genrobust.auditing import by_classifier, by_clip, filter_dataset
 
-    model = clip if by == "clip" else classifier
-    if model is None:
-        raise UserError(f"--by {by}: name it with --{'clip FOLDER' if by == 'clip' else 'classifier MODEL'}")
-    if by == "classifier":
-        model = classifier_place(model, runs, device=device)
-    done = filter_dataset(dataset, by, model, drop, threshold, against, device or "auto", labels)
+    if by not in ("clip", "classifier"):
+        raise UserError(f"--by {by}: filter by clip or by classifier")
+    if by == "clip":
+        if labels is not None:
+            raise UserError(f"--labels {labels} names the classes of a classifier: give it with --by classifier")
+        if clip is None:
+            raise UserError("--by clip: name it with --clip FOLDER")
+        judge = by_clip(clip)
+    else:
+        if classifier is None:
+            raise UserError("--by classifier: name it with --classifier MODEL")
+        judge = by_classifier(partial(classifier_called, classifier, labels, runs, device=device))
+    done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))
 

@@ -52,13 +52,11 @@ def export_model(
 
     Raises UserError for what cannot be exported or matched, and GenrobustError where the logits differ.
     """
-    if to not in _FORMATS:
-        raise UserError(f"--to {to}: a classifier is exported to {' or '.join(_FORMATS)}")
+    check_target(to, out, overwrite)
     info = read_checkpoint_info(checkpoint)
     if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
         raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
-    _refuse_what_is_there(out, overwrite)
     model, _ = load_checkpoint(checkpoint)
     contents = _FORMATS[to](model, info)
     _check(contents, model, info)
@@ -68,7 +66,10 @@ def export_model(
     return write_files({**contents, README: card}, out)
 
 
-def _refuse_what_is_there(out: Path, overwrite: bool) -> None:
+def check_target(to: str, out: Path, overwrite: bool) -> None:
+    """Raise UserError for a form `to` that is none, and for what lies in `out` and must not go."""
+    if to not in _FORMATS:
+        raise UserError(f"--to {to}: a classifier is exported to {' or '.join(_FORMATS)}")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder with --out")
     found = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()

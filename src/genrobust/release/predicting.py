@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,23 +31,28 @@ class Counts:
     unreadable: int
 
 
-def predict_folder(
+def images_in(folder: Path) -> list[Path]:
+    """The images below `folder`, sorted by path; raises UserError where there are none."""
+    paths = sorted(image_files(folder))
+    if not paths:
+        raise UserError(f"{folder} holds no images")
+    return paths
+
+
+def predict_images(
     model: OpenClassifier,
     folder: Path,
+    paths: Sequence[Path],
     write: Callable[[bytes], object],
     top: int = TOP,
     batch_size: int = BATCH_SIZE,
     device: str = "auto",
 ) -> Counts:
-    """Tell `write` the lines of a CSV file (UTF-8), as they come: an image each, sorted by path.
+    """Tell `write` the lines of a CSV file (UTF-8), as they come: an image each.
 
-    Every image below `folder` has its path there, and the `top` classes with their ids, readable names and
-    probabilities; where it cannot be read, these are empty and the last column says why. Raises UserError for a folder
-    without images.
+    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their ids, readable names
+    and probabilities; where it cannot be read, these are empty and the last column says why.
     """
-    paths = sorted(image_files(folder))
-    if not paths:
-        raise UserError(f"{folder} holds no images")
     top = min(top, len(model.classes))
     where = resolve_device(device)
     network = model.load(where)
