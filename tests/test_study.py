@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from genrobust.config import FilterConfig
+from genrobust.cost import PACKED_BYTES, disk
 from genrobust.errors import UserError
+from genrobust.rates import measured_rate
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.work import steps
@@ -113,6 +115,28 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
     runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
     assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
+
+
+def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp_path: Path) -> None:
+    made = study(
+        data={"packed": True},
+        train=RECIPE["train"] | {"crop": "random-resized"},
+        arms=[{"name": "real", "mixture": "real"}, {"name": "both", "mixture": ["real", "generated"]}],
+    )
+    real = len(made.data.train)
+
+    def told() -> list[tuple[str, int, int]]:
+        return [(step.what, step.total, step.left) for step in steps(made) if step.stage == "pack"]
+
+    assert told() == [("real", real, real), ("generated", 200, 200)]
+    need = disk(made.recipe, list(steps(made)))
+    assert need > (real + 200) * PACKED_BYTES
+    _, written = made.run()
+    assert told() == [("real", real, 0), ("generated", 200, 0)]
+    assert disk(made.recipe, list(steps(made))) == 0
+    stages = json.loads(written["results.json"].read_text())["stages"]
+    assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
+    assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")
 
 
 def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) -> None:

@@ -19,6 +19,7 @@ PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
 PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-ai/stable-diffusion-benchmarks"
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py
 FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
 STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
 
@@ -47,7 +48,7 @@ def published(recipe: Recipe, step: Step, out: Path) -> str | None:
 
 
 def disk(recipe: Recipe, work: Sequence[Step]) -> int:
-    """About how many bytes the unfinished steps of `work` will take, with the training state that lies beside them."""
+    """About how many bytes the unfinished steps of `work` will take, with what lies beside them while they are made."""
     import torch
 
     from genrobust.models import create_classifier
@@ -58,6 +59,8 @@ def disk(recipe: Recipe, work: Sequence[Step]) -> int:
             own = 64 if recipe.generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
             width, height = recipe.generator.width or own, recipe.generator.height or own
             total += step.left * width * height * 3 * PNG_SHARE
+        if step.stage == "pack":
+            total += step.left * PACKED_BYTES
         if step.stage == "finetune" and step.left and recipe.generator is not None:
             full = (recipe.finetune or FinetuneConfig()).method == "full"  # the additions of a LoRA take a few MB
             total += FINETUNED_COPIES * _weights(recipe.generator) if full else 0

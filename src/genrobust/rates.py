@@ -9,12 +9,15 @@ from genrobust.config import ClassModelConfig, FinetuneConfig, GeneratorConfig, 
 from genrobust.files import leftovers, lock, make_folder, remove_leftovers, replacing
 
 RATES = "rates.json"
-# Images a second of `genrobust run pictograms` on 2 CPU cores, 2026-11-24: what to expect before the first run.
+# Images a second on 2 CPU cores: what to expect before the first run. Packing is that of `benchmarks/loading.py`,
+# 2026-11-25, the rest of `genrobust run pictograms`, 2026-11-24.
 REFERENCE = {
     ("generate", "pictograms, 15 steps, cpu"): 19.0,
     ("generate", "pictograms, 8 steps, cpu"): 27.0,
     ("train", "resnet10t, 64 px, cpu"): 1300.0,
     ("evaluate", "resnet10t, 64 px, cpu"): 2500.0,
+    ("pack", "real images"): 340.0,
+    ("pack", "generated images"): 120.0,
 }
 
 
@@ -45,6 +48,11 @@ def of_class_model(generator: GeneratorConfig, class_model: ClassModelConfig, de
 def of_classifier(train: TrainConfig, device: str) -> str:
     """What the rate of evaluating depends on, and that of training by one process."""
     return f"{train.architecture}, {train.image_size} px, {device}"
+
+
+def of_packing(generated: bool) -> str:
+    """What the rate of packing depends on: a PNG takes much longer to decode than a JPEG."""
+    return "generated images" if generated else "real images"
 
 
 def of_training(train: TrainConfig, device: str) -> str:

@@ -12,7 +12,7 @@ from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import ArmRecord, ImageSet, StudyData, digest
 from genrobust.devices import device_kind
 from genrobust.files import fetch
-from genrobust.rates import of_training
+from genrobust.rates import of_packing, of_training
 from genrobust.recipe import Recipe
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Training:
-    """What trains the cells of a study, and where; `images` gives those of a source, see `MixturePart`."""
+    """What trains the cells of a study, and where; `images` gives those of a source, see `MixturePart`.
+
+    `packed` is where packed copies of the images lie, or None where the recipe asks for none.
+    """
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class Training:
     ) -> None:
         self._recipe, self._data, self._images, self._out = recipe, data, images, out
         self._times, self._tracking, self._say = times, tracking, say
+        self.packed = out / "packed" if recipe.data.packed else None
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that a classifier trains on."""
@@ -47,7 +51,7 @@ class Training:
             train.batch_size,
             train.image_size,
             train.crop,
-            self._out / "packed" if self._recipe.data.packed else None,
+            self.packed,
         )
 
     def folder(self, mixture: Mixture, train: TrainConfig, seed: int) -> Path:
@@ -71,6 +75,8 @@ class Training:
 
         recipe, train, mixture = self._recipe, cell.train, self.mixture(cell.parts, cell.train)
         folder, team = self.folder(mixture, train, cell.seed), team_of(train.workers)
+        if team.leads:
+            self._pack(mixture)
         with self._told(cell, mixture, folder) if team.leads else nullcontext(_unwatched) as watch:
             train_classifier(
                 mixture,
@@ -84,6 +90,16 @@ class Training:
                 watch=watch,
                 team=team,
             )
+
+    def _pack(self, mixture: Mixture) -> None:
+        """Have the packed copies that `mixture` reads made first: else its training would seem slow."""
+        for part, left in mixture.unpacked().items():
+            if left:
+                made = part in self._recipe.generated_sets()
+                with self._times.timed("pack", "images", of_packing(made)) as stage:
+                    stage.missing = left
+                    self._say(f"packing {left:,} images ({part})")
+                    mixture.pack(part)
 
     @contextmanager
     def _told(self, cell: Cell, mixture: Mixture, folder: Path) -> Iterator[Watch]:

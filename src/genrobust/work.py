@@ -11,7 +11,7 @@ import numpy as np
 from genrobust.config import MixturePart
 from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
 from genrobust.errors import UserError
-from genrobust.rates import of_classifier, of_generator, of_training, of_zero_shot
+from genrobust.rates import of_classifier, of_generator, of_packing, of_training, of_zero_shot
 from genrobust.recipe import GENERATED
 from genrobust.study import Study
 
@@ -47,6 +47,7 @@ def steps(study: Study) -> Iterator[Step]:
     for name in study.datasets:
         if not pending[name] and not _is_filtered(study, name, pending):
             pending[name] = 1
+    yield from _packed(study, pending)
     images, unseen = 0, 0
     for cell in study.cells():
         parts, train = cell.parts, cell.train
@@ -66,6 +67,21 @@ def steps(study: Study) -> Iterator[Step]:
         total, unseen = sum(len(study.data.tests[name]) for name in study.tests), study.evaluation.missing(None)
         of = of_zero_shot(study.recipe.zero_shot, study.device)
         yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
+
+
+def _packed(study: Study, pending: Mapping[str, int]) -> Iterator[Step]:
+    """The images that crops are cut from, and the copies of them that are packed."""
+    from genrobust.train.packed import to_pack
+
+    folder = study.training.packed
+    if folder is None:
+        return
+    cropped = (cell for cell in study.cells() if cell.train.crop == "random-resized")
+    for source in dict.fromkeys(part.source for cell in cropped for part in cell.parts):
+        known = not pending.get(source)
+        total = len(study.images(source)) if known else len(_labels_of(study, source))
+        left = to_pack(study.images(source), folder) if known else total
+        yield Step("pack", source, folder, total, total - left, "images", left, of_packing(source in study.datasets))
 
 
 def _to_be_mixed(study: Study, parts: Iterable[MixturePart]) -> int:

@@ -17,7 +17,7 @@ from genrobust.data import ImageSet, digest
 from genrobust.errors import UserError
 from genrobust.preparing import prepare
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
-from genrobust.train.packed import PACKING, PackedImages
+from genrobust.train.packed import PACKING, PackedImages, to_pack
 
 if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known without it
     from torch import Tensor
@@ -56,9 +56,9 @@ class Mixture:
     """The training images of one arm, indexed as one list, and the batches that are drawn from it.
 
     `labels` is int64 [N]; `counts` maps the name of one of `parts` to its number of images. Random crops are read from
-    packed copies of the images in the folder `packed` (see `PackedImages`), made when the first batch is asked for, or
-    from the images themselves where it is None. Raises UserError for a part without images, for weights on some parts
-    alone, and for a weight too small to have a place in a batch.
+    packed copies of the images in the folder `packed` (see `PackedImages`), made by `pack` or when the first batch is
+    asked for, or from the images themselves where it is None. Raises UserError for a part without images, for weights
+    on some parts alone, and for a weight too small to have a place in a batch.
     """
 
     def __init__(
@@ -108,6 +108,19 @@ class Mixture:
             for epoch in np.unique(epochs):
                 drawn.append(stream.start + self._permutation(seed, number, int(epoch))[places[epochs == epoch]])
         return np.concatenate(drawn)
+
+    def unpacked(self) -> dict[str, int]:
+        """How many images of each part have no packed copy yet; empty where crops are read from the images."""
+        if self._packing is None:
+            return {}
+        return {part.name: to_pack(part.images, self._packing) for part in self.parts}
+
+    def pack(self, name: str) -> None:
+        """Make the packed copies of the images of the part `name` that are not there yet."""
+        assert self._packing is not None  # else nothing is unpacked
+        for part in self.parts:
+            if part.name == name:
+                PackedImages(part.images, self._packing, self._pool)
 
     def rows(self, name: str) -> Tensor:
         """Which rows of every batch hold images of the part `name`: bool [batch_size].

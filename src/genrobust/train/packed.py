@@ -58,13 +58,13 @@ class PackedImages:
     """
 
     def __init__(self, images: ImageSet, folder: Path, pool: Executor) -> None:
-        self._folder = folder / digest([images.fingerprint, PACKING])
+        self._folder = _folder_of(images, folder)
         make_folder(self._folder)
         with lock(self._folder, wait=True, mirrored=False):  # each machine packs its own
             remove_leftovers(self._folder)
-            missing = [first for first in range(0, len(images), SHARD) if not self._index_file(first).exists()]
+            missing = _missing_shards(images, self._folder)
             if missing:
-                left = sum(len(_numbers(images, first)) for first in missing)
+                left = _count(images, missing)
                 packing = progress_bar(f"packing {images.name}", len(images), "packed images", len(images) - left)
                 with packing as bar:
                     for first in missing:
@@ -119,7 +119,7 @@ class PackedImages:
 
     def _index_file(self, first: int) -> Path:
         """`_COLUMNS` of each level of each image of a shard: written last, so a shard with it is whole."""
-        return self._folder / f"{first // SHARD:06d}.npy"
+        return _index_file(self._folder, first)
 
     def _write(self, images: ImageSet, first: int, pool: Executor) -> None:
         rows, offset = [], 0
@@ -144,6 +144,28 @@ class PackedImages:
 
     def _remedy(self) -> str:
         return f"delete {self._folder} and run again, and it is made anew"
+
+
+def to_pack(images: ImageSet, folder: Path) -> int:
+    """How many of `images` have no packed copy in `folder` yet."""
+    return _count(images, _missing_shards(images, _folder_of(images, folder)))
+
+
+def _folder_of(images: ImageSet, folder: Path) -> Path:
+    return folder / digest([images.fingerprint, PACKING])
+
+
+def _index_file(folder: Path, first: int) -> Path:
+    return folder / f"{first // SHARD:06d}.npy"
+
+
+def _missing_shards(images: ImageSet, folder: Path) -> list[int]:
+    """The first image of each shard that is not in `folder`."""
+    return [first for first in range(0, len(images), SHARD) if not _index_file(folder, first).exists()]
+
+
+def _count(images: ImageSet, shards: Sequence[int]) -> int:
+    return sum(len(_numbers(images, first)) for first in shards)
 
 
 def _numbers(images: ImageSet, first: int) -> range:
