@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from genrobust.devices import available_devices, device_kind, resolve_device, set_threads
+from genrobust.devices import WAITING, available_devices, device_kind, resolve_device, set_threads, waiting_of_threads
 from genrobust.errors import UserError
 
 
@@ -31,6 +31,14 @@ def test_a_kind_that_is_named_may_be_that_of_another_machine(name):
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(name):
     with pytest.raises(UserError, match=r"there is: auto, .*cpu"):
         resolve_device(name)
+
+
+def test_how_threads_wait_is_the_users_to_say(monkeypatch):
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    assert waiting_of_threads() == WAITING
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # a count of looks would go before it
+    assert waiting_of_threads() == {"OMP_WAIT_POLICY": "ACTIVE"}
 
 
 def test_threads_are_set_and_must_be_positive():

@@ -14,7 +14,7 @@ import re
 import shlex
 import sys
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +119,12 @@ def claim(folder: Path, manifest: Mapping[str, Any]) -> None:
         file.write(json.dumps(wanted, indent=1, ensure_ascii=False).encode())
 
 
-def write_shard(folder: Path, index: int, samples: Sequence[Sample], rejected: Sequence[Mapping[str, Any]]) -> None:
-    """Write shard `index`: the images of `samples` as PNG, and a row for each of them and of `rejected`.
+def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: Sequence[Mapping[str, Any]]) -> None:
+    """Write shard `index`: the images of `samples` as PNG, as they come, and a row for each of them and of `rejected`.
 
-    `rejected` holds metadata with ``reason`` for the requests that gave no image. The bytes depend on the arguments
-    alone. Raises GenrobustError where the system refuses, leaving nothing half written.
+    `rejected` holds metadata with ``reason`` for the requests that gave no image; it is read after the last sample. The
+    bytes depend on the arguments alone. Raises GenrobustError where the system refuses, and what `samples` raises,
+    leaving nothing half written.
     """
     rows: list[dict[str, Any]] = []
     tar_path, sums_path, parquet_path = shard_files(folder, index)

@@ -6,6 +6,7 @@ import os
 
 from genrobust.cli import studies, tools, trials
 from genrobust.cli.app import app
+from genrobust.devices import waiting_of_threads
 
 # The help lists commands in the order of their import, and those of a study come first.
 # isort: split
@@ -16,7 +17,5 @@ __all__ = ["app", "classifiers", "main", "release", "studies", "tools", "trials"
 
 def main() -> None:
     """The program: runs the command and exits."""
-    # Read when torch loads OpenMP. Threads that spin while they wait slow everything down tenfold as soon as another
-    # program wants the same cores.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.update(waiting_of_threads())
     app()

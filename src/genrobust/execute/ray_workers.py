@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
+from genrobust.devices import waiting_of_threads
 from genrobust.errors import DiskFull, GenrobustError, UserError
 from genrobust.execute.ledger import Outcome
 from genrobust.execute.pieces import Do
@@ -61,7 +62,7 @@ class Doer:
 
 def environment(threads: int) -> dict[str, str]:
     """What OpenMP reads when torch is loaded; Ray would have it take the CPUs that an actor takes."""
-    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
 
 
 class Worker:

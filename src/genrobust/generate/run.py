@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import diffusers
@@ -192,26 +193,26 @@ class _Run:
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
-        writing: Future[None] | None = None
+        before: Future[None] | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
             for index, requests in shards:
-                samples: list[Sample] = []
                 rejected: list[dict[str, Any]] = []
-                for start in range(0, len(requests), self._batch_size):
-                    drawings = self._sampler.draw(requests[start : start + self._batch_size])
-                    for drawing in drawings:
-                        self._keep(drawing, samples, rejected)
-                    self._stop_if_hopeless(rejected)
-                    if writing is not None and writing.done():
-                        writing.result()  # a full disk is told now, not a shard later
-                    yield len(drawings)
-                if writing is not None:
-                    writing.result()
-                writing = writer.submit(write_shard, out, index, samples, rejected)
-            if writing is not None:
-                writing.result()
+                with _Handover() as samples:
+                    writing = writer.submit(write_shard, out, index, samples, rejected)
+                    for start in range(0, len(requests), self._batch_size):
+                        drawings = self._sampler.draw(requests[start : start + self._batch_size])
+                        for drawing in drawings:
+                            self._keep(drawing, samples, rejected)
+                        self._stop_if_hopeless(rejected)
+                        for future in (before, writing):
+                            if future is not None and future.done():
+                                future.result()  # a full disk is told now, not a shard later
+                        yield len(drawings)
+                before = writing
+            if before is not None:
+                before.result()
 
-    def _keep(self, drawing: Drawing, samples: list[Sample], rejected: list[dict[str, Any]]) -> None:
+    def _keep(self, drawing: Drawing, samples: _Handover, rejected: list[dict[str, Any]]) -> None:
         request = drawing.request
         flags = {fault: fault in drawing.faults for fault in FAULTS}
         meta = {**asdict(request), **self._how, "redraws": drawing.redraws, **flags}
@@ -220,7 +221,7 @@ class _Run:
             rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
         else:
             self._accepted += 1
-            samples.append(Sample(request.key, request.label, drawing.image, meta))
+            samples.put(Sample(request.key, request.label, drawing.image, meta))
 
     def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
         if not self._accepted and self._given_up >= HOPELESS:
@@ -228,6 +229,33 @@ class _Run:
                 f"the generator {self._how['generator']} gave no usable image for {self._given_up} requests (the last: "
                 f"{rejected[-1]['reason']}): try generator.dtype float32, more generator.steps, or another generator"
             )
+
+
+class _Handover:
+    """Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn.
+
+    The block that puts them says by its end that there are no more; where it fails, so does whoever takes them.
+    """
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Sample | None] = SimpleQueue()
+        self._broken = False
+
+    def __enter__(self) -> _Handover:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._broken = kind is not None
+        self._queue.put(None)
+
+    def put(self, sample: Sample) -> None:
+        self._queue.put(sample)
+
+    def __iter__(self) -> abc.Iterator[Sample]:
+        while (sample := self._queue.get()) is not None:
+            yield sample
+        if self._broken:
+            raise GenrobustError("the shard was not drawn to its end")
 
 
 def _summary_of(dataset: ShardDataset) -> str:
