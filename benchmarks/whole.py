@@ -1,12 +1,13 @@
 """What a whole study takes: its stages in seconds, how each grows with images, and how drawing grows with workers.
 
-    python benchmarks/whole.py            `genrobust run pictograms --quick`, then growth: about 5 minutes on 2 cores
-    python benchmarks/whole.py --demo     `genrobust run pictograms` itself, what `make demo` runs: about 10 minutes
+    python benchmarks/whole.py            `genrobust run pictograms --quick`, then growth: about 7 minutes on 2 cores
+    python benchmarks/whole.py --demo     `genrobust run pictograms` itself, what `make demo` runs: about 13 minutes
 
 Stages are the run's own timings, as its report tells them. A stage grows well where ten times the images take at most
 ten times as long: drawing and training are given ten times as many to make, evaluation ten times as many to answer for.
 Workers are processes of one thread on one folder, each with its share of the shards; they are timed from the moment at
-which all have imported what they need, and one draws what two do.
+which all have imported what they need, and one draws what two do. The thread that encodes and writes images has a
+core of its own beside one process, and none beside two.
 """
 
 from __future__ import annotations
@@ -69,8 +70,10 @@ def plan(count: int, generated: GenerateConfig) -> Plan:
     return plan_of(recipe.generator, config, labels, data.train, recipe.data_seed)
 
 
-def draw(requests: Plan, out: Path, threads: int, shard_size: int, shards: Sequence[int] | None = None) -> None:
-    recipe = load_recipe("pictograms", [f"generator.steps={STEPS}", f"generate.shard_size={shard_size}"])
+def draw(
+    requests: Plan, out: Path, threads: int, shard_size: int, steps: int = STEPS, shards: Sequence[int] | None = None
+) -> None:
+    recipe = load_recipe("pictograms", [f"generator.steps={steps}", f"generate.shard_size={shard_size}"])
     generate(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads, shards)
 
 
@@ -120,23 +123,25 @@ def growth(rounds: int) -> str:
 
 
 def workers(rounds: int) -> str:
-    """What two processes of one thread draw in the time of one."""
-    seconds: dict[int, list[float]] = {1: [], 2: []}
-    for turn in range(rounds):
-        for count in (1, 2) if turn % 2 == 0 else (2, 1):
-            seconds[count].append(drawn_by(count))
-    rows = [
-        [str(count), f"{SHARED / median(found):.1f}", times_faster(found, seconds[1])]
-        for count, found in seconds.items()
-    ]
-    return table(["processes of one thread", "images/s", "times one process"], rows)
+    """What two processes of one thread draw in the time of one, with the recipe's steps of denoising and with few."""
+    recipe = load_recipe("pictograms")
+    assert recipe.generator is not None
+    rows = []
+    for steps in (recipe.generator.steps, STEPS):
+        seconds: dict[int, list[float]] = {1: [], 2: []}
+        for turn in range(rounds):
+            for count in (1, 2) if turn % 2 == 0 else (2, 1):
+                seconds[count].append(drawn_by(count, steps))
+        rates = [f"{SHARED / median(found):.1f}" for found in seconds.values()]
+        rows.append([f"{steps} steps", *rates, times_faster(seconds[2], seconds[1])])
+    return table(["generate", "one process, images/s", "two processes", "times one"], rows)
 
 
-def drawn_by(count: int) -> float:
+def drawn_by(count: int, steps: int) -> float:
     """Seconds in which `count` processes draw SHARED images into one folder, once all of them are ready."""
     with tempfile.TemporaryDirectory() as folder:
         shards = [str(i) for i in range(SHARED // SHARD)]
-        command = [sys.executable, __file__, "--worker", str(Path(folder) / "out")]
+        command = [sys.executable, __file__, "--worker", str(Path(folder) / "out"), str(steps)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         all_of_them = [
@@ -152,23 +157,24 @@ def drawn_by(count: int) -> float:
         return time.perf_counter() - began
 
 
-def worker(out: Path, shards: Sequence[int]) -> None:
+def worker(out: Path, steps: int, shards: Sequence[int]) -> None:
     """One worker: tells that it is ready, waits for the word, and draws its shards."""
     requests = plan(SHARED, load_recipe("pictograms").generate)
     print("ready", flush=True)
     sys.stdin.readline()
-    draw(requests, out, 1, SHARD, shards)
+    draw(requests, out, 1, SHARD, steps, shards)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--demo", action="store_true", help="the stages of `make demo` instead of the quick version")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--worker", nargs="+", metavar=("FOLDER", "SHARD"), help=argparse.SUPPRESS)
+    parser.add_argument("--worker", nargs="+", metavar=("FOLDER", "STEPS_SHARDS"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     use_cores(2)
     if asked.worker:
-        worker(Path(asked.worker[0]), [int(shard) for shard in asked.worker[1:]])
+        folder, steps, *shards = asked.worker
+        worker(Path(folder), int(steps), [int(shard) for shard in shards])
         return
     print(where_and_when(), flush=True)
     for part in (

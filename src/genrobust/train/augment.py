@@ -112,4 +112,4 @@ def _unchanged(images: Tensor) -> Tensor:
 
 
 def _to_float(images: Tensor) -> Tensor:
-    return images.float() / 255
+    return images.float().div_(255)  # its own copy: bytes are no floats
