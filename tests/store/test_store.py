@@ -310,6 +310,18 @@ def test_a_full_disk_keeps_what_is_there(folder):
     assert everything(folder) == before
 
 
+def test_samples_that_end_in_an_error_leave_the_shard_as_it_was(folder):
+    before = everything(folder)
+
+    def broken_off():
+        yield from samples(1, count=2)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_shard(folder, 1, broken_off(), [])
+    assert everything(folder) == before
+
+
 def test_keys_and_metadata_that_readers_would_split_are_refused(folder):
     before = everything(folder)
     image = samples(0)[0].image
