@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -134,6 +135,8 @@ def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp
     _, written = made.run()
     assert told() == [("real", real, 0), ("generated", 200, 0)]
     assert disk(made.recipe, list(steps(made))) == 0
+    shutil.rmtree(tmp_path / "packed")
+    assert told() == [("real", real, 0), ("generated", 200, 0)]  # no training is left that would read them
     stages = json.loads(written["results.json"].read_text())["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
     assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")

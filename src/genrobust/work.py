@@ -47,7 +47,8 @@ def steps(study: Study) -> Iterator[Step]:
     for name in study.datasets:
         if not pending[name] and not _is_filtered(study, name, pending):
             pending[name] = 1
-    yield from _packed(study, pending)
+    trainings: list[Step] = []
+    cropped: dict[str, bool] = {}  # the sources of random crops, and whether a training that is missing reads them
     images, unseen = 0, 0
     for cell in study.cells():
         parts, train = cell.parts, cell.train
@@ -57,10 +58,15 @@ def steps(study: Study) -> Iterator[Step]:
         total = train.steps_for(len(mixture) if mixture is not None else _to_be_mixed(study, parts))
         done = total if folder is not None and _is_trained(folder) else 0
         left = (total - done) * train.batch_size
-        yield Step("train", cell.name, folder, total, done, "steps", left, of_training(train, study.device))
+        of = of_training(train, study.device)
+        trainings.append(Step("train", cell.name, folder, total, done, "steps", left, of))
+        if train.crop == "random-resized":
+            cropped |= {part.source: cropped.get(part.source, False) or left > 0 for part in parts}
         of_tests = sum(len(study.data.tests[name]) for name in study.tests)
         images += of_tests
         unseen += of_tests if folder is None else study.evaluation.missing(folder)
+    yield from _packed(study, pending, cropped)
+    yield from trainings
     of = of_classifier(study.recipe.train, study.device)
     yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
     if study.recipe.zero_shot is not None:
@@ -69,19 +75,19 @@ def steps(study: Study) -> Iterator[Step]:
         yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
 
 
-def _packed(study: Study, pending: Mapping[str, int]) -> Iterator[Step]:
-    """The images that crops are cut from, and the copies of them that are packed."""
+def _packed(study: Study, pending: Mapping[str, int], cropped: Mapping[str, bool]) -> Iterator[Step]:
+    """The images that crops are cut from, and the copies of them; none is left where no training will read them."""
     from genrobust.train.packed import to_pack
 
     folder = study.training.packed
     if folder is None:
         return
-    cropped = (cell for cell in study.cells() if cell.train.crop == "random-resized")
-    for source in dict.fromkeys(part.source for cell in cropped for part in cell.parts):
+    for source, is_wanted in cropped.items():
         known = not pending.get(source)
         total = len(study.images(source)) if known else len(_labels_of(study, source))
-        left = to_pack(study.images(source), folder) if known else total
-        yield Step("pack", source, folder, total, total - left, "images", left, of_packing(source in study.datasets))
+        missing = to_pack(study.images(source), folder) if known else total
+        left, of = missing if is_wanted else 0, of_packing(source in study.datasets)
+        yield Step("pack", source, folder, total, total - missing, "images", left, of)
 
 
 def _to_be_mixed(study: Study, parts: Iterable[MixturePart]) -> int:
