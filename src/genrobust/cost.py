@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 from genrobust.config import FinetuneConfig, GeneratorConfig
+from genrobust.durations import about
 from genrobust.errors import DiskFull
-from genrobust.rates import measured_rate, of_generator
+from genrobust.rates import estimate, measured_rate, of_generator
 from genrobust.recipe import Recipe
 from genrobust.study import Study
 from genrobust.work import Step, steps
@@ -47,6 +49,25 @@ def published(recipe: Recipe, step: Step, out: Path) -> str | None:
     return generation(step.left, generator, "cuda", out)
 
 
+def seconds_left(study: Study, steps: Sequence[Step]) -> tuple[float, bool]:
+    """The seconds that the unfinished steps of `study` take, and whether there are more whose rate is not known yet."""
+    total, unknown = 0.0, False
+    for together in _waiting_for_each_other(steps):
+        pieces = [piece for step in together for piece in step.pieces]
+        seconds = estimate(study.out, together[0].stage, pieces, 1 if together[0].stage == "pack" else study.workers)
+        total, unknown = total + (seconds or 0.0), unknown or seconds is None
+    return total, unknown
+
+
+def _waiting_for_each_other(steps: Sequence[Step]) -> Iterator[list[Step]]:
+    """The steps in groups that begin when the one before has ended: all trainings are one, each dataset is its own."""
+    for stage, group in groupby(steps, key=lambda step: step.stage):
+        if stage in ("train", "evaluate"):
+            yield list(group)
+        else:
+            yield from ([step] for step in group)
+
+
 def disk(recipe: Recipe, work: Sequence[Step]) -> int:
     """About how many bytes the unfinished steps of `work` will take, with what lies beside them while they are made."""
     import torch
@@ -63,7 +84,7 @@ def disk(recipe: Recipe, work: Sequence[Step]) -> int:
             total += step.left * PACKED_BYTES
         if step.stage == "finetune" and step.left and recipe.generator is not None:
             full = (recipe.finetune or FinetuneConfig()).method == "full"  # the additions of a LoRA take a few MB
-            total += FINETUNED_COPIES * _weights(recipe.generator) if full else 0
+            total += FINETUNED_COPIES * weights_bytes(recipe.generator) if full else 0
     models = sum(1 for step in work if step.stage == "train" and step.left)
     if models:
         train = recipe.train
@@ -73,7 +94,7 @@ def disk(recipe: Recipe, work: Sequence[Step]) -> int:
     return round(total)
 
 
-def _weights(generator: GeneratorConfig) -> int:
+def weights_bytes(generator: GeneratorConfig) -> int:
     """The bytes of the generator's weights on the disk."""
     from genrobust.generate.locate import find_generator
 
@@ -94,12 +115,3 @@ def room_told(study: Study) -> Iterator[None]:
         need, room = disk(study.recipe, list(steps(study))) / 1e6, free(study.out) / 1e6
         needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
         raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error
-
-
-def about(seconds: float) -> str:
-    """ "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
-    for length, unit, below in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
-        if seconds / length < below:
-            value = seconds / length
-            return f"about {value:.1f} {unit}" if unit == "h" and value < 10 else f"about {value:.0f} {unit}"
-    return f"about {seconds / 86400:.0f} days"

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 
 from genrobust.checkpoints import fetch_checkpoint
 from genrobust.data import StudyData, digest, slug
-from genrobust.devices import device_kind
 from genrobust.files import fetch
-from genrobust.rates import of_classifier, of_zero_shot
+from genrobust.rates import measured, of_evaluating, of_zero_shot, place_of
 from genrobust.recipe import Recipe
-from genrobust.timing import StageTimes
 
 if TYPE_CHECKING:
     from genrobust.evaluate.saved import SavedPredictions
@@ -21,10 +19,10 @@ if TYPE_CHECKING:
 class Evaluation:
     """What classifiers answer on the sets `tests` of `data`, kept below `out`."""
 
-    def __init__(self, recipe: Recipe, data: StudyData, tests: Sequence[str], out: Path, times: StageTimes) -> None:
-        self._recipe, self._out, self._times = recipe, out, times
+    def __init__(self, recipe: Recipe, data: StudyData, tests: Sequence[str], out: Path) -> None:
+        self._recipe, self._out = recipe, out
         self._labels, self._sets = data.labels, {name: data.tests[name] for name in tests}
-        self._device = device_kind(recipe.device)
+        self._place = place_of(recipe)
 
     def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
         """The checkpoint's predictions on every set, made now where they are not there yet."""
@@ -37,8 +35,8 @@ class Evaluation:
         recipe = self._recipe
         for checkpoint in checkpoints:
             fetch_checkpoint(checkpoint)
-        with self._times.timed("evaluate", "test images", of_classifier(recipe.train, self._device)) as stage:
-            stage.missing = sum(map(self.missing, checkpoints))
+        of = of_evaluating(recipe.train, recipe.evaluate, self._place)
+        with measured(self._out, "evaluate", of, sum(map(self.missing, checkpoints))):
             return predict_all(
                 {checkpoint: self._folder(checkpoint) for checkpoint in checkpoints},
                 self._sets,
@@ -58,8 +56,7 @@ class Evaluation:
         from genrobust.embedded import find_clip
         from genrobust.evaluate.zero_shot import predict_zero_shot
 
-        with self._times.timed("evaluate", "test images", of_zero_shot(recipe.zero_shot, self._device)) as stage:
-            stage.missing = self.missing(None)
+        with measured(self._out, "evaluate", of_zero_shot(recipe.zero_shot, self._place), self.missing(None)):
             return predict_zero_shot(
                 find_clip(recipe.zero_shot.clip),
                 self.class_texts(),

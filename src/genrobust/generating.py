@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from genrobust.execute.local import Local
 from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.mirror import address, local_folder
-from genrobust.rates import of_class_model, of_finetune, of_generator
+from genrobust.rates import estimate, measured, of_class_model, of_finetune, of_generator, place_of
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.timing import StageTimes
 
@@ -41,6 +41,11 @@ class Learned:
     config: DiffusionTraining
     generator: GeneratorConfig
     make: Callable[[], Path]
+
+    @property
+    def size(self) -> int:
+        """How many images it learns from, each as often as it is seen."""
+        return self.config.steps * self.config.batch_size
 
     @property
     def is_done(self) -> bool:
@@ -100,14 +105,14 @@ class GeneratedSet:
     @cached_property
     def learned(self) -> Learned | None:
         """The generator that is trained for this dataset; None for one drawn with the base."""
-        base, device, job = self.generator, self._device, (self._recipe, self._data, self._out)
+        base, place, job = self.generator, place_of(self._recipe), (self._recipe, self._data, self._out)
         if self._settings.from_scratch:
             config, folder = self._class_model, class_model_folder(*job)
             own = {"model": str(folder), "alternatives": (), "revision": None, "variant": None}
             return Learned(
                 stage="class model",
                 what=f"{config.depth} x {config.width}",
-                of=of_class_model(base, config, device),
+                of=of_class_model(base, config, place),
                 folder=folder,
                 config=config,
                 generator=base.model_copy(update=own),
@@ -118,7 +123,7 @@ class GeneratedSet:
             return Learned(
                 stage="finetune",
                 what=base.model,
-                of=of_finetune(base, tune, device),
+                of=of_finetune(base, tune, place),
                 folder=folder,
                 config=tune,
                 generator=with_finetuned(base, tune, folder),
@@ -144,7 +149,8 @@ class GeneratedSet:
     @property
     def rate_key(self) -> str:
         """What the rate of generating depends on (see `rates`)."""
-        return of_generator(self.generator, self._device, self._class_model if self._settings.from_scratch else None)
+        own = self._class_model if self._settings.from_scratch else None
+        return of_generator(self.generator, place_of(self._recipe), own)
 
     def missing(self) -> int:
         """How many images are not made yet."""
@@ -180,24 +186,40 @@ class GeneratedSet:
         self._train_generator()
         job = self._job
         shards = None if part is None else range(len(job.parts))[part]
-        with self._times.timed("generate", "images", self.rate_key) as stage, job.claimed(shards) as missing:
-            pieces = [Piece(i, f"shard {i:06d} of {self.name}", len(job.parts[i])) for i in missing]
-            stage.missing, stage.resumed = sum(piece.size for piece in pieces), self._executor.elsewhere
-            if stage.missing:
-                self._say(f"generating {stage.missing} images ({self.name}) into {self.folder}")
-            self._executor.run(Work("generating", pieces, self.drawer))
+        with job.claimed(shards) as missing:
+            pieces = [Piece(i, f"shard {i:06d} of {self.name}", len(job.parts[i]), self.rate_key) for i in missing]
+            work = Work("generating", pieces, self.drawer)
+            if pieces:
+                self._say(f"generating {work.size:,} images ({self.name}) into {self.folder}")
+            self._do("generate", "images", work)
             return job.opened(partial=part is not None)
+
+    def _do(self, stage: str, unit: str, work: Work) -> None:
+        """Have `work` done and its time noted under `stage`."""
+        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.pieces], self._executor.workers())
+        with self._times.timed(stage, unit, work.size):
+            self._executor.run(replace(work, seconds=seconds))
 
     def drawer(self) -> Do:
         """What draws shards, by index, once the generator is there and the folder is claimed."""
-        return self._job.drawer()
+        job = self._job
+        draw = job.drawer()
+
+        def measure(shards: Sequence[int]) -> None:
+            with measured(self._out, "generate", self.rate_key, sum(len(job.parts[i]) for i in shards)):
+                draw(shards)
+
+        return measure
 
     def learner(self) -> Do:
         """What trains the generator that the set is drawn with."""
 
         def learn(keys: Iterable[Any]) -> None:
-            assert self.learned is not None  # who asks has looked
-            self.learned.make()
+            learned = self.learned
+            assert learned is not None  # who asks has looked
+            resumed = learned.folder.exists()
+            with measured(self._out, learned.stage, learned.of, 0 if resumed else learned.size):
+                learned.make()
 
         return learn
 
@@ -227,11 +249,9 @@ class GeneratedSet:
         learned = self.learned
         if learned is None:
             return
-        with self._times.timed(learned.stage, "training images", learned.of) as stage:
-            stage.missing = 0 if learned.is_done else learned.config.steps * learned.config.batch_size
-            stage.resumed = learned.folder.exists() or self._executor.elsewhere
-            pieces = [] if learned.is_done else [Piece(None, f"{learned.stage} {learned.what}", learned.config.steps)]
-            self._executor.run(Work(f"training the {learned.config.noun}", pieces, self.learner, "steps"))
+        pieces = [Piece(None, f"{learned.stage} {learned.what}", learned.size, learned.of)]
+        work = Work(f"training the {learned.config.noun}", [] if learned.is_done else pieces, self.learner)
+        self._do(learned.stage, "training images", work)
 
     @property
     def _class_model(self) -> ClassModelConfig:

@@ -1,28 +1,38 @@
-"""How fast the stages last ran in an output folder: what a study's cost is told from."""
+"""How fast one worker of each stage was on this machine: what a study's time is estimated from."""
 
 from __future__ import annotations
 
+import heapq
 import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from genrobust.config import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, ZeroShotConfig
+from genrobust.config import (
+    ClassModelConfig,
+    EvaluateConfig,
+    FinetuneConfig,
+    GeneratorConfig,
+    TrainConfig,
+    ZeroShotConfig,
+)
+from genrobust.data import digest
+from genrobust.devices import device_kind
 from genrobust.files import leftovers, lock, make_folder, remove_leftovers, replacing
+from genrobust.recipe import Recipe
 
 RATES = "rates.json"
-# Images a second on 2 CPU cores: what to expect before the first run. Packing is that of `benchmarks/loading.py`,
-# 2026-11-25, the rest of `genrobust run pictograms`, 2026-11-24.
-REFERENCE = {
-    ("generate", "pictograms, 15 steps, cpu"): 19.0,
-    ("generate", "pictograms, 8 steps, cpu"): 27.0,
-    ("train", "resnet10t, 64 px, cpu"): 1300.0,
-    ("evaluate", "resnet10t, 64 px, cpu"): 2500.0,
-    ("pack", "real images"): 340.0,
-    ("pack", "generated images"): 120.0,
-}
 
 
-def of_generator(generator: GeneratorConfig, device: str, class_model: ClassModelConfig | None = None) -> str:
-    """What the rate of generating depends on; `device` is "cuda", "mps" or "cpu".
+def place_of(recipe: Recipe) -> str:
+    """What every rate depends on beside its work: "cpu, 1 thread", the device and the threads of a worker."""
+    threads = "1 thread" if recipe.threads == 1 else f"{recipe.threads} threads"
+    return f"{device_kind(recipe.device)}, {threads}"
+
+
+def of_generator(generator: GeneratorConfig, place: str, class_model: ClassModelConfig | None = None) -> str:
+    """What the rate of generating depends on; `place` is as `place_of` gives it.
 
     A `class_model` draws in the place of the generator whose autoencoder it has.
     """
@@ -32,42 +42,55 @@ def of_generator(generator: GeneratorConfig, device: str, class_model: ClassMode
         steps = int(steps * generator.strength)  # it begins at a noised image
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
-    return f"{model}, {mode}{steps} steps{guided}, {device}"
+    size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
+    return f"{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {place}"
 
 
-def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, device: str) -> str:
+def of_finetune(generator: GeneratorConfig, finetune: FinetuneConfig, place: str) -> str:
     """What the rate of fine-tuning depends on."""
-    return f"{generator.model}, {finetune.method}, {device}"
+    return f"{generator.model}, {finetune.method}, {finetune.precision}, {place}"
 
 
-def of_class_model(generator: GeneratorConfig, class_model: ClassModelConfig, device: str) -> str:
+def of_class_model(generator: GeneratorConfig, class_model: ClassModelConfig, place: str) -> str:
     """What the rate of training a class model on the latents of `generator` depends on."""
-    return f"{generator.model}, {_size(class_model)}, {device}"
+    return f"{generator.model}, {_size(class_model)}, {class_model.precision}, {place}"
 
 
-def of_classifier(train: TrainConfig, device: str) -> str:
-    """What the rate of evaluating depends on, and that of training by one process."""
-    return f"{train.architecture}, {train.image_size} px, {device}"
+def of_evaluating(train: TrainConfig, evaluate: EvaluateConfig, place: str) -> str:
+    """What the rate of evaluating a classifier depends on."""
+    flipped = ", flipped too" if evaluate.flip else ""
+    return f"{_network(train)}, {evaluate.image_size or train.image_size} px{flipped}, {place}"
 
 
 def of_packing(generated: bool) -> str:
-    """What the rate of packing depends on: a PNG takes much longer to decode than a JPEG."""
+    """What the rate of packing depends on, all cores at work: a PNG takes much longer to decode than a JPEG."""
     return "generated images" if generated else "real images"
 
 
-def of_training(train: TrainConfig, device: str) -> str:
+def of_training(train: TrainConfig, place: str) -> str:
     """What the rate of training depends on."""
     together = "" if train.workers == 1 else f", {train.workers} workers"
-    return of_classifier(train, device) + together
+    split = ", split batch norm" if train.split_batchnorm else ""
+    how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
+    return f"{_network(train)}{split}, {how}, {train.precision}, {place}{together}"
 
 
-def of_zero_shot(zero_shot: ZeroShotConfig, device: str) -> str:
+def of_zero_shot(zero_shot: ZeroShotConfig, place: str) -> str:
     """What the rate of a CLIP's evaluation depends on."""
-    return f"CLIP {zero_shot.clip}, {device}"
+    return f"CLIP {zero_shot.clip}, {place}"
+
+
+@contextmanager
+def measured(out: Path, stage: str, of: str, count: int) -> Iterator[None]:
+    """Remember the rate at which the block makes `count` images; for 0 of them, which tell no rate, nothing."""
+    began = time.monotonic()
+    yield
+    if count:
+        remember_rate(out, stage, of, count / (time.monotonic() - began))
 
 
 def remember_rate(out: Path, stage: str, of: str, per_second: float) -> None:
-    """Note in the folder `out` that `stage` made `per_second` images a second of the kind `of`."""
+    """Note in the folder `out` that one worker of `stage` makes `per_second` images a second of the kind `of`."""
     make_folder(out)
     with lock(out, wait=True, mirrored=False):  # they are this machine's
         rates = _read(out)
@@ -84,17 +107,22 @@ def tidy_rates(out: Path) -> None:
 
 
 def measured_rate(out: Path, stage: str, of: str) -> float | None:
-    """Images a second of `stage` for the kind `of`, as last measured in the folder `out`; None before the first."""
+    """Images a second of one worker of `stage` for the kind `of`, as last measured in `out`; None before the first."""
     return _read(out).get(stage, {}).get(of)
 
 
-def likely_rate(out: Path, stage: str, of: str) -> tuple[float, bool] | None:
-    """The measured rate and True, or else that of the reference machine and False; None where neither is known."""
-    measured = measured_rate(out, stage, of)
-    if measured is not None:
-        return measured, True
-    known = REFERENCE.get((stage, of))
-    return None if known is None else (known, False)
+def estimate(out: Path, stage: str, pieces: Sequence[tuple[int, str]], workers: int) -> float | None:
+    """The seconds in which so many `workers` of `stage` make all `pieces`; None where a rate is not known.
+
+    A piece is the number of its images and what their rate depends on. Each goes to the worker that is free first.
+    """
+    busy = [0.0] * workers
+    for size, of in sorted(pieces, reverse=True):
+        rate = measured_rate(out, stage, of)
+        if rate is None:
+            return None
+        heapq.heapreplace(busy, busy[0] + size / rate)
+    return max(busy)
 
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
@@ -107,3 +135,8 @@ def _read(out: Path) -> dict[str, dict[str, float]]:
 
 def _size(class_model: ClassModelConfig) -> str:
     return f"DiT of {class_model.depth} x {class_model.width}, patches of {class_model.patch_size}"
+
+
+def _network(train: TrainConfig) -> str:
+    kwargs = f" {digest(train.model_kwargs)}" if train.model_kwargs else ""
+    return f"{train.architecture}{kwargs}"

@@ -37,7 +37,7 @@ from genrobust.generating import GeneratedSet
 from genrobust.mirror import address, local_folder
 from genrobust.named_tests import check_named_tests
 from genrobust.notes import notes
-from genrobust.rates import measured_rate
+from genrobust.rates import estimate, measured_rate, of_evaluating, of_training, of_zero_shot, place_of
 from genrobust.recipe import GENERATED, Recipe, recipe_yaml
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
@@ -46,6 +46,7 @@ from genrobust.training import Training
 if TYPE_CHECKING:
     from genrobust.evaluate.saved import SavedPredictions
     from genrobust.qualities import Qualities
+    from genrobust.train.mixture import Mixture
 
 
 _NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or an URL"
@@ -203,13 +204,21 @@ class Study:
 
         folders: list[Path] = []
         wanted: dict[Path, Piece] = {}  # arms that ask for the same share a folder
+        mixtures: dict[Path, Mixture] = {}
         for cell in cells:
             mixture = self.training.mixture(cell.parts, cell.train)
             folders.append(self.training.folder(mixture, cell.train, cell.seed))
             fetch_checkpoint(folders[-1])
             if not is_checkpoint(folders[-1]):
                 images = cell.train.steps_for(len(mixture)) * cell.train.batch_size
-                wanted.setdefault(folders[-1], Piece(cell, cell.name, images, cell.train.workers))
+                of = of_training(cell.train, place_of(self.recipe))
+                wanted.setdefault(folders[-1], Piece(cell, cell.name, images, of, cell.train.workers))
+                mixtures[folders[-1]] = mixture
+        if self._executor.here:
+            self._pack(list(mixtures.values()))
+        together = min(self._executor.workers(), len(wanted))
+        if together > 1:  # else each training says that it begins
+            self._say(f"training {len(wanted)} classifiers, {together} at a time")
         self._make("train", "training images", Work("training", list(wanted.values()), self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
             if folder in wanted:
@@ -233,22 +242,27 @@ class Study:
     @cached_property
     def training(self) -> Training:
         """What trains the cells, and where."""
-        recipe, data = self.recipe, self.data
-        return Training(recipe, data, self.images, self.out, self._times, self._tracking, self._say)
+        return Training(self.recipe, self.data, self.images, self.out, self._tracking, self._say)
+
+    def _pack(self, mixtures: Sequence[Mixture]) -> None:
+        """Make the packed copies that trainings on `mixtures` read; each pack uses all cores by itself."""
+        for mixture in mixtures:
+            if count := sum(mixture.unpacked().values()):
+                with self._times.timed("pack", "images", count):
+                    self.training.pack(mixture)
 
     def _make(self, stage: str, unit: str, work: Work) -> None:
-        """Have `work` done; of what is done elsewhere, the time of all together is that of the `stage`."""
-        with self._times.timed(stage, unit, of="") as timer:
-            self._executor.run(work)
-            timer.missing = sum(piece.size for piece in work.pieces) if self._executor.elsewhere else 0
-            timer.resumed = True  # the rate of many is none of one machine's
+        """Have `work` done, and its time noted under `stage`."""
+        seconds = estimate(self.out, stage, [(p.size, p.of) for p in work.pieces], self._executor.workers())
+        with self._times.timed(stage, unit, work.size):
+            self._executor.run(replace(work, seconds=seconds))
 
     # ------------------------------------------------------------------------------------------- evaluate
 
     @cached_property
     def evaluation(self) -> Evaluation:
         """The predictions on the test sets of the study, as far as they are there."""
-        return Evaluation(self.recipe, self.data, self.tests, self.out, self._times)
+        return Evaluation(self.recipe, self.data, self.tests, self.out)
 
     def predictions(self, checkpoint: Path) -> SavedPredictions[str]:
         """The checkpoint's predictions on every test set of the study."""
@@ -265,14 +279,23 @@ class Study:
         count = {key: self.evaluation.missing(key) for key in checkpoints}
         # By their place below `out`, which may be another folder on another machine.
         pieces = [
-            Piece(key and key.relative_to(self.out), f"the predictions of {key or ZERO_SHOT}", count[key])
+            Piece(
+                key and key.relative_to(self.out), f"the predictions of {key or ZERO_SHOT}", count[key], self._rate(key)
+            )
             for key in count
             if count[key]
         ]
-        self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor))
+        self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor, together=True))
         for piece in pieces:
             if self.evaluation.missing(piece.key and self.out / piece.key):
                 raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")
+
+    def _rate(self, checkpoint: Path | None) -> str:
+        """What the rate of predicting with `checkpoint` depends on, or with the zero-shot CLIP for None."""
+        recipe, place = self.recipe, place_of(self.recipe)
+        if checkpoint is None and recipe.zero_shot is not None:
+            return of_zero_shot(recipe.zero_shot, place)
+        return of_evaluating(recipe.train, recipe.evaluate, place)
 
     def predictor(self) -> Do:
         """What makes the predictions of checkpoints, and of the zero-shot CLIP for None."""
@@ -412,6 +435,16 @@ class Study:
     def _pictured(self) -> list[str]:
         """The sources that a report shows beside each other."""
         return [REAL, *self.datasets, *sorted(self.recipe.sources() & {RETRIEVED, *self.data.extra})]
+
+    @property
+    def executor(self) -> Executor:
+        """What does the work."""
+        return self._executor
+
+    @property
+    def workers(self) -> int:
+        """How many independent jobs are done at the same time."""
+        return self._executor.workers()
 
     @cached_property
     def device(self) -> str:

@@ -1,30 +1,18 @@
-"""What the stages of a study took, and the rates that tell what the next one will take."""
+"""What the stages of a study took, for its report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.data import StageRecord
-from genrobust.rates import remember_rate, tidy_rates
-
-
-@dataclass(slots=True)
-class Timer:
-    """What a block of work says of itself: `missing`, the items it has to make (0 when all is found done).
-
-    `resumed` says that an earlier run made some of them, so that the time tells no rate.
-    """
-
-    missing: int = 0
-    resumed: bool = False
+from genrobust.rates import tidy_rates
 
 
 class StageTimes:
-    """The time of each stage, summed over its blocks; rates are remembered in the folder `out`."""
+    """The time of each stage, summed over its blocks; `out` is the study's folder."""
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -36,15 +24,12 @@ class StageTimes:
         return tuple(self._stages.values())
 
     @contextmanager
-    def timed(self, stage: str, unit: str, of: str) -> Iterator[Timer]:
-        """Time a block of `stage`, whose items are `unit`; `of` is what its rate depends on (see `rates`)."""
+    def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
+        """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
         tidy_rates(self._out)
-        timer = Timer()
         began = time.monotonic()
-        yield timer
-        spent = time.monotonic() - began if timer.missing else 0.0
+        yield
+        spent = time.monotonic() - began if count else 0.0
         before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
-        items, reused = before.items + timer.missing, before.reused and not spent
+        items, reused = before.items + count, before.reused and not count
         self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
-        if spent and not timer.resumed:
-            remember_rate(self._out, stage, of, timer.missing / spent)

@@ -12,9 +12,8 @@ from genrobust.config import MixturePart, TrainConfig
 from genrobust.data import ArmRecord, ImageSet, StudyData, digest
 from genrobust.devices import device_kind
 from genrobust.files import fetch
-from genrobust.rates import of_packing, of_training
+from genrobust.rates import measured, of_packing, of_training, place_of
 from genrobust.recipe import Recipe
-from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
 
 if TYPE_CHECKING:
@@ -34,12 +33,11 @@ class Training:
         data: StudyData,
         images: Callable[[str], ImageSet],
         out: Path,
-        times: StageTimes,
         tracking: Tracking,
         say: Callable[[str], None],
     ) -> None:
         self._recipe, self._data, self._images, self._out = recipe, data, images, out
-        self._times, self._tracking, self._say = times, tracking, say
+        self._tracking, self._say = tracking, say
         self.packed = out / "packed" if recipe.data.packed else None
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
@@ -76,7 +74,7 @@ class Training:
         recipe, train, mixture = self._recipe, cell.train, self.mixture(cell.parts, cell.train)
         folder, team = self.folder(mixture, train, cell.seed), team_of(train.workers)
         if team.leads:
-            self._pack(mixture)
+            self.pack(mixture)  # on a node that has no copies yet
         with self._told(cell, mixture, folder) if team.leads else nullcontext(_unwatched) as watch:
             train_classifier(
                 mixture,
@@ -91,14 +89,12 @@ class Training:
                 team=team,
             )
 
-    def _pack(self, mixture: Mixture) -> None:
-        """Have the packed copies that `mixture` reads made first: else its training would seem slow."""
+    def pack(self, mixture: Mixture) -> None:
+        """Make the packed copies that `mixture` reads, with all cores: a training that made them would seem slow."""
         for part, left in mixture.unpacked().items():
             if left:
-                made = part in self._recipe.generated_sets()
-                with self._times.timed("pack", "images", of_packing(made)) as stage:
-                    stage.missing = left
-                    self._say(f"packing {left:,} images ({part})")
+                self._say(f"packing {left:,} images ({part})")
+                with measured(self._out, "pack", of_packing(part in self._recipe.generated_sets()), left):
                     mixture.pack(part)
 
     @contextmanager
@@ -107,13 +103,12 @@ class Training:
         from genrobust.train.loop import STATE
 
         train, steps = cell.train, cell.train.steps_for(len(mixture))
-        timed = self._times.timed("train", "training images", of_training(train, device_kind(self._recipe.device)))
-        with timed as stage, self._tracking.training(cell.name, folder) as watch:
-            stage.missing = steps * train.batch_size
-            fetch(folder, STATE)
-            stage.resumed = (folder / STATE).exists()
-            counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
-            self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")
+        fetch(folder, STATE)
+        images = 0 if (folder / STATE).exists() else steps * train.batch_size  # the rest of one tells no rate
+        counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
+        self._say(f"training {cell.name}: {steps} steps of {train.batch_size} on {counts}")
+        rate = measured(self._out, "train", of_training(train, place_of(self._recipe)), images)
+        with rate, self._tracking.training(cell.name, folder) as watch:
             yield watch
 
     def found(self, cell: Cell, folder: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from genrobust.cells import Cell
 from genrobust.config import MixturePart
 from genrobust.data import RETRIEVED, RETRIEVED_BY_CLASS, ZERO_SHOT
 from genrobust.errors import UserError
-from genrobust.rates import of_classifier, of_generator, of_packing, of_training, of_zero_shot
+from genrobust.rates import of_evaluating, of_generator, of_packing, of_training, of_zero_shot, place_of
 from genrobust.recipe import GENERATED
 from genrobust.study import Study
 
@@ -20,7 +22,8 @@ from genrobust.study import Study
 class Step:
     """A piece of work of a study: what it makes, where, how much, and how much is done.
 
-    `left` is the number of images that are still to go through, `of` what their rate depends on (see `rates`).
+    `left` is the number of images that are still to go through, in so many independent `jobs`, and `of` what their rate
+    depends on (see `rates`). `key` says which work it is: a dataset's name, a cell, or the zero-shot CLIP.
     """
 
     stage: str
@@ -31,17 +34,25 @@ class Step:
     unit: str
     left: int
     of: str
+    jobs: int = 1
+    key: str | Cell | None = None
+
+    @property
+    def pieces(self) -> list[tuple[int, str]]:
+        """Each independent job that is left: its images, and what their rate depends on."""
+        return [(math.ceil(self.left / self.jobs), self.of)] * self.jobs if self.left else []
 
 
 def steps(study: Study) -> Iterator[Step]:
     """The pieces of `study`, in order, without doing any of them."""
+    place = place_of(study.recipe)
     yield from _learned(study)
     pending = {name: dataset.missing() for name, dataset in study.datasets.items()}
     for name, dataset in study.datasets.items():
         if not dataset.brought:
             total, missing = len(dataset.plan), pending[name]
-            done = total - missing
-            yield Step("generate", name, dataset.folder, total, done, "images", missing, dataset.rate_key)
+            done, jobs = total - missing, math.ceil(missing / dataset.generate.shard_size)
+            yield Step("generate", name, dataset.folder, total, done, "images", missing, dataset.rate_key, jobs, name)
     if any(pending.values()):
         pending |= dict.fromkeys((RETRIEVED, RETRIEVED_BY_CLASS), 1)  # they are matched to what is generated
     for name in study.datasets:
@@ -49,7 +60,7 @@ def steps(study: Study) -> Iterator[Step]:
             pending[name] = 1
     trainings: list[Step] = []
     cropped: dict[str, bool] = {}  # the sources of random crops, and whether a training that is missing reads them
-    images, unseen = 0, 0
+    images, unseen, classifiers = 0, 0, 0
     for cell in study.cells():
         parts, train = cell.parts, cell.train
         known = not any(pending.get(part.source) for part in parts)
@@ -58,21 +69,22 @@ def steps(study: Study) -> Iterator[Step]:
         total = train.steps_for(len(mixture) if mixture is not None else _to_be_mixed(study, parts))
         done = total if folder is not None and _is_trained(folder) else 0
         left = (total - done) * train.batch_size
-        of = of_training(train, study.device)
-        trainings.append(Step("train", cell.name, folder, total, done, "steps", left, of))
+        of = of_training(train, place)
+        trainings.append(Step("train", cell.name, folder, total, done, "steps", left, of, key=cell))
         if train.crop == "random-resized":
             cropped |= {part.source: cropped.get(part.source, False) or left > 0 for part in parts}
         of_tests = sum(len(study.data.tests[name]) for name in study.tests)
-        images += of_tests
-        unseen += of_tests if folder is None else study.evaluation.missing(folder)
+        unseen_here = of_tests if folder is None else study.evaluation.missing(folder)
+        images, classifiers = images + of_tests, classifiers + (folder is None or unseen_here > 0)
+        unseen += unseen_here
     yield from _packed(study, pending, cropped)
     yield from trainings
-    of = of_classifier(study.recipe.train, study.device)
-    yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of)
+    of = of_evaluating(study.recipe.train, study.recipe.evaluate, place)
+    yield Step("evaluate", "every classifier", None, images, images - unseen, "images", unseen, of, classifiers)
     if study.recipe.zero_shot is not None:
         total, unseen = sum(len(study.data.tests[name]) for name in study.tests), study.evaluation.missing(None)
-        of = of_zero_shot(study.recipe.zero_shot, study.device)
-        yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of)
+        of = of_zero_shot(study.recipe.zero_shot, place)
+        yield Step("evaluate", ZERO_SHOT, None, total, total - unseen, "images", unseen, of, key=ZERO_SHOT)
 
 
 def _packed(study: Study, pending: Mapping[str, int], cropped: Mapping[str, bool]) -> Iterator[Step]:
@@ -122,7 +134,7 @@ def planned(study: Study) -> Iterator[Step]:
             continue
         generator, generate = recipe.generation(name)
         count = classes * generate.per_class
-        yield Step("generate", name, None, count, 0, "images", count, of_generator(generator, study.device))
+        yield Step("generate", name, None, count, 0, "images", count, of_generator(generator, place_of(recipe)))
 
 
 def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
@@ -144,12 +156,12 @@ def _is_filtered(study: Study, name: str, pending: Mapping[str, int]) -> bool:
 
 def _learned(study: Study) -> Iterator[Step]:
     """The generators that are trained first."""
-    found = [learned for d in study.datasets.values() if not d.brought and (learned := d.learned) is not None]
-    for learned in {learned.folder: learned for learned in found}.values():
+    found = [(name, learned) for name, d in study.datasets.items() if not d.brought and (learned := d.learned)]
+    for name, learned in {learned.folder: (name, learned) for name, learned in found}.values():
         config = learned.config
         done = config.steps if learned.is_done else 0
         left = (config.steps - done) * config.batch_size
-        yield Step(learned.stage, learned.what, learned.folder, config.steps, done, "steps", left, learned.of)
+        yield Step(learned.stage, learned.what, learned.folder, config.steps, done, "steps", left, learned.of, key=name)
 
 
 def _is_trained(folder: Path) -> bool:

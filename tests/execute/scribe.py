@@ -1,14 +1,15 @@
 """Pieces of work that write down what happens to them, and fail as they are told; quick, for they load no torch.
 
-A key is "what:name": `what` is "write", "fail" (always), "die-once" or "raise-once" (at the first try), or "mistake"
-(the user's); or what takes room, "small" and "large" on the disk, "narrow" and "wide" in memory. These wait until a
-test has seen their process, which it may give less room.
+A key is "what:name": `what` is "write", "fail" or "die" (always), "die-once" or "raise-once" (at the first try), "hang"
+(until it is killed), or "mistake" (the user's); or what takes room, "small" and "large" on the disk, "narrow" and
+"wide" in memory. These wait until a test has seen their process, which it may give less room.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,8 +43,10 @@ class Scribe:
                 file.write(str(os.getpid()))
             with progress_bar("writing", SIZE) as bar:
                 bar.advance(SIZE - 1)
-                if what == "die-once" and tries == 0:
+                if what == "die" or (what == "die-once" and tries == 0):
                     os._exit(1)
+                if what == "hang":
+                    threading.Event().wait()
                 if what == "raise-once" and tries == 0:
                     raise KeyError(name)
                 if what == "fail":

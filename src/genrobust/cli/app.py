@@ -89,7 +89,25 @@ ClassifierLabels = Annotated[
 Runs = Annotated[
     Path, typer.Option("--runs", metavar="DIR", help="Where recipes' datasets and checkpoints lie, or will.")
 ]
-ExecutorName = Annotated[str, typer.Option("--executor", metavar="NAME", help="Where work runs: local or ray.")]
+ExecutorName = Annotated[str, typer.Option("--executor", metavar="NAME", help="Where work runs: processes or ray.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        envvar="GENROBUST_WORKERS",
+        help="Processes that work at the same time; default: as cores and memory allow, one a GPU.",
+    ),
+]
+Estimate = Annotated[
+    bool,
+    typer.Option(
+        "--estimate/--no-estimate",
+        envvar="GENROBUST_ESTIMATE",
+        help="Measure this machine for some seconds, once an output folder, to say how long the work takes.",
+    ),
+]
 Address = Annotated[
     str | None, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster; default: a Ray on this machine.")
 ]

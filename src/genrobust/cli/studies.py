@@ -16,12 +16,14 @@ from genrobust.cli.app import (
     ArmName,
     DatasetName,
     Device,
+    Estimate,
     ExecutorName,
     ModelLabels,
     Out,
     Quick,
     RecipeName,
     Sets,
+    Workers,
     command,
     err_console,
     out_console,
@@ -48,12 +50,14 @@ def run(
     out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
-    executor: ExecutorName = "local",
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
     address: Address = None,
+    estimate: Estimate = True,
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    study = _study(recipe, sets, out, quick, device, executor, address)
-    _print_work(study, _steps(study), err_console)
+    study = _study(recipe, sets, out, quick, device, executor, workers, address)
+    _print_work(study, _steps(study, estimate), err_console)
     _write_report(study)
 
 
@@ -64,17 +68,19 @@ def show(
     out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
+    workers: Workers = None,
+    estimate: Estimate = True,
     values: Annotated[bool, typer.Option("--yaml", help="Print all the recipe's values instead, as a recipe.")] = False,
 ) -> None:
     """Show what of a recipe is done and what would run, or with --yaml the recipe itself."""
     from genrobust.recipe import recipe_yaml
 
-    study = _study(recipe, sets, out, quick, device)
+    study = _study(recipe, sets, out, quick, device, workers=workers)
     if values:
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        steps = _steps(study)
+        steps = _steps(study, estimate)
     except UserError as error:
         if study.recipe.data.source != "imagenet":
             raise
@@ -122,12 +128,13 @@ def generate(
         str | None,
         typer.Option("--shards", metavar="K/N", help="Part K of N of the shards, from 1: others make the rest."),
     ] = None,
-    executor: ExecutorName = "local",
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
     address: Address = None,
 ) -> None:
     """Generate what is missing of the recipe's dataset."""
     part = None if shards is None else _part("--shards", shards)
-    study = _study(recipe, sets, out, quick, device, executor, address)
+    study = _study(recipe, sets, out, quick, device, executor, workers, address)
     made = study.dataset(dataset)
     with _room_told(study):
         count = len(made.images if part is None else made.make(part))
@@ -158,12 +165,13 @@ def train(
         str | None,
         typer.Option("--cells", metavar="K/N", help="Part K of N of arms x seeds and baselines, from 1."),
     ] = None,
-    executor: ExecutorName = "local",
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
     address: Address = None,
 ) -> None:
     """Train the classifiers of the recipe's arms, and of its own baseline line."""
     part = slice(None) if cells is None else _part("--cells", cells)
-    study = _study(recipe, sets, out, quick, device, executor, address)
+    study = _study(recipe, sets, out, quick, device, executor, workers, address)
     chosen = _cells(study, arm)[part]
     with _room_told(study):
         for cell, folder in zip(chosen, study.train(chosen), strict=True):
@@ -180,13 +188,14 @@ def evaluate(
     arm: ArmName = None,
     models: Annotated[list[str] | None, MODELS] = None,
     labels: ModelLabels = None,
-    executor: ExecutorName = "local",
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
     address: Address = None,
 ) -> None:
     """Score the recipe's classifiers, or those that --models name, on every test set; trains what is missing."""
     from genrobust.robustness.accuracy import top1
 
-    study = _study(recipe, sets, out, quick, device, executor, address)
+    study = _study(recipe, sets, out, quick, device, executor, workers, address)
     if models and arm is not None:
         raise UserError(f"--arm {arm} is one of the recipe's own classifiers, and --models names others: leave one out")
     if labels and not models:
@@ -222,12 +231,14 @@ def report(
     out: Out = OUT,
     quick: Quick = False,
     device: Device = None,
-    executor: ExecutorName = "local",
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
     address: Address = None,
+    estimate: Estimate = True,
 ) -> None:
     """Write the report again; makes what is missing of the study first."""
-    study = _study(recipe, sets, out, quick, device, executor, address)
-    steps = _steps(study)
+    study = _study(recipe, sets, out, quick, device, executor, workers, address)
+    steps = _steps(study, estimate)
     if any(step.left for step in steps):
         err_console.print("a report needs all of the study, so what is missing is made first:")
         _print_work(study, steps, err_console)
@@ -240,7 +251,8 @@ def _study(
     out: str,
     quick: bool,
     device: str | None,
-    executor: str = "local",
+    executor: str = "processes",
+    workers: int | None = None,
     address: str | None = None,
 ) -> Study:
     from genrobust.execute import open_executor
@@ -253,7 +265,7 @@ def _study(
     for override in overrides:
         words += ["--set", override]
     loaded = load_recipe(recipe, overrides, quick)
-    study = Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address))
+    study = Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address, workers))
     if (remote := remote_of(study.out)) is not None:
         say(f"{remote.url}: this machine's copy is {study.out}")
     return study
@@ -265,10 +277,15 @@ def _room_told(study: Study) -> AbstractContextManager[None]:
     return room_told(study)
 
 
-def _steps(study: Study) -> list[Step]:
+def _steps(study: Study, estimate: bool) -> list[Step]:
+    """What the study is made of, done and left; to `estimate` what is left, the machine is measured if it was not."""
+    from genrobust.calibrating import calibrate
     from genrobust.work import steps
 
-    return list(steps(study))
+    found = list(steps(study))
+    if estimate:
+        calibrate(study, found)
+    return found
 
 
 def _cells(study: Study, arm: str | None) -> list[Cell]:
@@ -306,31 +323,28 @@ def _print_planned(study: Study, missing: UserError) -> None:
 
 def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
     """What is done and what is left, with the time that it will take and the room on the disk."""
-    from genrobust.cost import about, disk, free, published
-    from genrobust.rates import likely_rate
+    from genrobust.cost import about, disk, free, published, seconds_left
+    from genrobust.rates import measured_rate
 
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
-    seconds, unknown, elsewhere = 0.0, False, False
+    workers = study.workers
     for step in steps:
-        rate = likely_rate(study.out, step.stage, step.of)
-        words = "nothing"
-        if step.left and rate:
-            per_second, here = rate
-            seconds += step.left / per_second
-            words = about(step.left / per_second) + ("" if here else " *")
-            elsewhere = elsewhere or not here
-        elif step.left:
-            unknown, words = True, "not measured yet"
+        rate = measured_rate(study.out, step.stage, step.of)
+        busy = max(1, min(workers, step.jobs))
+        words = "nothing" if not step.left else "not measured yet" if rate is None else about(step.left / rate / busy)
         table.add_row(step.stage, escape(step.what), f"{step.done:,} of {step.total:,} {step.unit}", words)
     to.print(table)
-    if elsewhere:
-        to.print("* as measured on 2 CPU cores; this machine's own rates are known after its first run")
     for step in steps:
         if step.stage == "generate" and step.left and (told := published(study.recipe, step, study.out)):
             to.print(f"{escape(step.what)}: {escape(told)}")
+    seconds, unknown = seconds_left(study, steps)
     if seconds or unknown:
         parts = ([about(seconds)] if seconds else []) + (["what is not measured yet"] if unknown else [])
+        with_workers = f", {workers} workers at a time" if workers > 1 else ""
         need, room = disk(study.recipe, steps) / 1e9, free(study.out) / 1e9
-        to.print(f"left: {' and '.join(parts)}; about {need:.2f} GB of {room:.0f} GB free for {escape(str(study.out))}")
+        to.print(
+            f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
+            f"{escape(str(study.out))}"
+        )
         if need > room:
             to.print("[bold yellow]warning:[/] that is more than is free: make room, or choose another --out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from genrobust.execute.pieces import Piece
 TRIES = 3  # of a piece, each on a node where it has not failed yet, if there is one
 HOPELESS = 10  # failures in a row, or two a worker: not the pieces are at fault, but a full shared disk, for instance
 LISTED = 20  # failed pieces, in a message
+NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
 log = logging.getLogger(__name__)
 
 
@@ -20,12 +22,41 @@ log = logging.getLogger(__name__)
 class Outcome:
     """How a try ended: `error` is what to tell the user, "" where the piece is done, and `trace` where it came from.
 
-    Errors travel as text: not every exception survives pickling.
+    Errors travel as text: not every exception survives pickling. `again` says that another try may end otherwise.
     """
 
     error: str = ""
     kind: type[GenrobustError] = GenrobustError
     trace: str = ""
+    again: bool = False
+
+    def raised(self) -> GenrobustError:
+        """The error itself, to be raised here."""
+        error = self.kind(self.error)
+        error.__cause__ = FarTraceback(self.trace)
+        return error
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """How a try ended that raised `error`."""
+    trace = "".join(traceback.format_exception(error))
+    if isinstance(error, GenrobustError):
+        kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
+        return Outcome(str(error), kind, trace)
+    if found_no_memory(error):
+        return Outcome(
+            f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or let "
+            "fewer workers share it, by --workers or by a higher execute.num_cpus or num_gpus",
+            trace=trace,
+            again=True,
+        )
+    return Outcome(f"unexpected {type(error).__name__}: {error}", trace=trace)
+
+
+def found_no_memory(error: Exception) -> bool:
+    """Whether `error` says that memory did not suffice."""
+    text = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY)
 
 
 class FarTraceback(Exception):
@@ -77,7 +108,7 @@ class Ledger:
             self._in_a_row = 0
             return
         if outcome.kind is UserError:
-            raise UserError(outcome.error) from FarTraceback(outcome.trace)
+            raise outcome.raised()
         task.tries += 1
         task.nodes.add(node)
         if task.tries < TRIES:

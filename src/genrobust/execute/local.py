@@ -5,13 +5,14 @@ from __future__ import annotations
 from genrobust.devices import resolve_device
 from genrobust.errors import UserError
 from genrobust.execute.pieces import Work
+from genrobust.progress import counting, progress_bar
 from genrobust.recipe import Recipe
 
 
 class Local:
     """This process. What loads and writes beside the work goes on from one piece to the next."""
 
-    elsewhere = False
+    here = True
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe` as it is; raises UserError where this machine has no such device."""
@@ -20,15 +21,26 @@ class Local:
         return recipe
 
     def require(self, workers: int) -> None:
-        """Raises UserError for more than one of `workers`: this is one process."""
-        if workers > 1:
-            raise UserError(
-                f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
-                "(pip install 'genrobust[ray]'), or set train.workers to 1"
-            )
+        """Raise UserError for more than one of `workers`: this is one process."""
+        require_one(workers)
+
+    def workers(self) -> int:
+        """One."""
+        return 1
 
     def run(self, work: Work) -> None:
         """Do the pieces in their order; raises what the first that fails raises, and before any as `require` does."""
         if work.pieces:
             self.require(max(piece.workers for piece in work.pieces))
-            work.load()([piece.key for piece in work.pieces])
+            bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
+            with bar as shown, counting(work.unit, shown.advance):
+                work.load()([piece.key for piece in work.pieces])
+
+
+def require_one(workers: int) -> None:
+    """Raise UserError where more than one of `workers` should do a piece together, which Ray alone starts."""
+    if workers > 1:
+        raise UserError(
+            f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
+            "(pip install 'genrobust[ray]'), or set train.workers to 1"
+        )

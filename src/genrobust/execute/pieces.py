@@ -16,39 +16,52 @@ class Piece:
     """A piece of work that waits for no other; done again, or after a kill, it comes to the same.
 
     Whoever does it is handed `key`, the user is told `name`, and `size` is how much it is, in the unit of its work.
-    With more than one of `workers`, as many processes do it together, each of them handed the key.
+    `of` is what its rate depends on (see `rates`). With more than one of `workers`, as many processes do it together,
+    each of them handed the key.
     """
 
     key: Any
     name: str
     size: int
+    of: str = ""
     workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Pieces of one kind. `what` is told beside their bar, which counts `unit`.
+    """Pieces of one kind. `what` is shown beside their progress, which counts `unit`.
 
     `load` is called once in each process that does some of them, and returns what does; to get there it is pickled.
+    `together` says that many pieces in one go cost less than one by one: each worker then gets its share at once.
+    `seconds` is how long all of them were estimated to take, None where that is not known.
     """
 
     what: str
     pieces: Sequence[Piece]
     load: Callable[[], Do]
     unit: str = "images"
+    together: bool = False
+    seconds: float | None = None
+
+    @property
+    def size(self) -> int:
+        """How much all pieces are, in `unit`."""
+        return sum(piece.size for piece in self.pieces)
 
 
 class Executor(Protocol):
-    """Does pieces of work. `elsewhere` says that other processes do, on disks that they share with this one."""
+    """Does pieces of work in this process or in others; `here` says that all of them run on this machine."""
 
-    @property
-    def elsewhere(self) -> bool: ...
+    here: bool
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe` with the device that its work will find; raises UserError where that is not to be had."""
 
     def require(self, workers: int) -> None:
         """Raise UserError where a piece can never be done by so many `workers` together."""
+
+    def workers(self) -> int:
+        """How many pieces are done at the same time."""
 
     def run(self, work: Work) -> None:
         """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""

@@ -46,7 +46,7 @@ class Ray:
     has so much.
     """
 
-    elsewhere = True
+    here = False
 
     def __init__(self, recipe: Recipe, address: str | None = None) -> None:
         _connect(address)
@@ -74,6 +74,10 @@ class Ray:
             int(min(node.get("CPU", 0) // self._cpus, node.get("GPU", 0) // self._gpus if self._gpus else 1e9))
             for node in _nodes()
         )
+
+    def workers(self) -> int:
+        """How many pieces are done at the same time, if nobody else uses the cluster."""
+        return max(1, self.capacity())
 
     def hire(self, doer: Doer) -> Any:
         """A new actor, which comes up as soon as a node has room for it."""
@@ -114,12 +118,11 @@ class Ray:
         for workers in sizes:
             self.require(workers)
         ledger = Ledger(work.what, [], self.capacity())
-        total = sum(piece.size for piece in work.pieces)
         doer = Doer(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
         # Ray tells of each dead node and worker on standard output, at length; the ledger does in a line.
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store,
-            progress_bar(work.what, total, work.unit) as bar,
+            progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             redirect_stdout(io.StringIO()),
         ):
             for workers in sizes:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +12,14 @@ import ray
 from ray import cloudpickle
 
 from genrobust.devices import waiting_of_threads
-from genrobust.errors import DiskFull, GenrobustError, UserError
-from genrobust.execute.ledger import Outcome
+from genrobust.errors import GenrobustError, UserError
+from genrobust.execute.ledger import Outcome, found_no_memory, outcome_of
 from genrobust.execute.pieces import Do
 from genrobust.lease import outlast_the_dead
-from genrobust.progress import counting
+from genrobust.progress import Count, counting
 
 TELL_EVERY_S = 1.0  # how far a group is
 PATIENCE_S = 7 * 24 * 3600  # of a group's workers for each other: one validates for long. Ray finds out who died
-NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
 SIGNS = {
     "memory usage threshold": "its worker was killed, since its node had run out of memory",
     "its node has died": "its node died",
@@ -43,7 +41,7 @@ class Doer:
     anywhere: bool
     _do: Do | None = field(default=None, repr=False)
 
-    def do(self, key: Any, tell: Callable[[int], None]) -> None:
+    def do(self, key: Any, tell: Count) -> None:
         """Do the piece `key`, and `tell` how much is made as it goes."""
         if self.anywhere:
             outlast_the_dead()
@@ -91,7 +89,7 @@ class Worker:
         """How many pieces were begun, and how far the last of them is."""
         return self._begun, self._count
 
-    def _add(self, count: int) -> None:
+    def _add(self, count: int, note: str | None = None) -> None:
         self._count += count
 
 
@@ -156,7 +154,7 @@ def _take_part(doer: Doer, key: Any, leader: Any) -> None:
 
     untold, told_at = 0, time.monotonic()
 
-    def tell(count: int) -> None:
+    def tell(count: int, note: str | None = None) -> None:
         nonlocal untold, told_at
         untold += count
         if time.monotonic() - told_at > TELL_EVERY_S:
@@ -164,9 +162,9 @@ def _take_part(doer: Doer, key: Any, leader: Any) -> None:
             untold, told_at = 0, time.monotonic()
 
     try:
-        doer.do(key, tell if distributed.get_rank() == 0 else lambda count: None)
+        doer.do(key, tell if distributed.get_rank() == 0 else lambda count, note: None)
     except Exception as error:
-        raise GroupFailure(outcome_of(error), isinstance(error, GenrobustError) or _found_no_memory(error)) from None
+        raise GroupFailure(outcome_of(error), isinstance(error, GenrobustError) or found_no_memory(error)) from None
 
 
 class GroupFailure(Exception):
@@ -187,26 +185,6 @@ def told_best(failures: Sequence[BaseException]) -> Outcome:
 
     best = min(failures, key=rank)
     return best.outcome if isinstance(best, GroupFailure) else Outcome(why_died(best), trace=str(best))
-
-
-def outcome_of(error: Exception) -> Outcome:
-    """How a try ended that raised `error`."""
-    trace = "".join(traceback.format_exception(error))
-    if isinstance(error, GenrobustError):
-        kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
-        return Outcome(str(error), kind, trace)
-    if _found_no_memory(error):
-        return Outcome(
-            f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or have "
-            "fewer workers share a node by a higher execute.num_cpus or num_gpus",
-            trace=trace,
-        )
-    return Outcome(f"unexpected {type(error).__name__}: {error}", trace=trace)
-
-
-def _found_no_memory(error: Exception) -> bool:
-    text = f"{type(error).__name__}: {error}"
-    return isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY)
 
 
 def why_died(error: BaseException) -> str:

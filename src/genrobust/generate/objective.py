@@ -86,7 +86,7 @@ class Examples:
         self._steps = generator.pipeline.scheduler.config.num_train_timesteps
         views = 2 * len(images) if config.flip else len(images)
         chunk = max(1, ENCODED_PIXELS // (generator.width * generator.height))
-        self._posteriors = _Encoded("encoding images", "images", views, self._encode_views, chunk)
+        self._posteriors = _Encoded("encoding images", "encoded images", views, self._encode_views, chunk)
 
     def batch(self, seed: int, step: int) -> Batch:
         """Batch `step`, a pure function of (`seed`, `step`): images with replacement, context, flip, time and noise.

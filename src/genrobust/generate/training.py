@@ -71,7 +71,7 @@ class Training:
             last_epoch=self.step - 1,
         )
         start = self.step
-        with progress_bar(f"training the {config.noun}", config.steps, "steps", start) as bar:
+        with progress_bar(f"training the {config.noun}", config.steps, "images", start, config.batch_size) as bar:
             while self.step < config.steps:
                 unseen.append(self._gradient(self.step))
                 saves = self.step > start and self.step % config.save_every == 0
