@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from small_study import generator, recipe, start
 from genrobust.data import StudyData
 from genrobust.embedded import embedded
 from genrobust.sources import pictograms
+
+# Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
+# measuring take longer than the small studies of most tests. Tests of either ask for it.
+os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 __all__ = ["generator", "recipe", "running_store", "start", "store"]  # fixtures too
 

@@ -11,25 +11,24 @@ import pytest
 from genrobust.config import ClassModelConfig, GeneratorConfig, TrainConfig
 from genrobust.rates import (
     RATES,
-    likely_rate,
+    estimate,
     measured_rate,
     of_class_model,
-    of_classifier,
     of_generator,
+    of_training,
     remember_rate,
 )
-from genrobust.recipe import load_recipe
 from genrobust.timing import StageTimes
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
     small, large = TrainConfig(image_size=64), TrainConfig(image_size=224)
-    remember_rate(tmp_path / "runs", "train", of_classifier(small, "cpu"), 400.0)
-    remember_rate(tmp_path / "runs", "train", of_classifier(large, "cpu"), 30.0)
-    remember_rate(tmp_path / "runs", "train", of_classifier(small, "cpu"), 500.0)
-    assert measured_rate(tmp_path / "runs", "train", of_classifier(small, "cpu")) == 500.0
-    assert measured_rate(tmp_path / "runs", "train", of_classifier(large, "cpu")) == 30.0
-    assert measured_rate(tmp_path / "runs", "train", of_classifier(small, "cuda")) is None
+    remember_rate(tmp_path / "runs", "train", of_training(small, "cpu"), 400.0)
+    remember_rate(tmp_path / "runs", "train", of_training(large, "cpu"), 30.0)
+    remember_rate(tmp_path / "runs", "train", of_training(small, "cpu"), 500.0)
+    assert measured_rate(tmp_path / "runs", "train", of_training(small, "cpu")) == 500.0
+    assert measured_rate(tmp_path / "runs", "train", of_training(large, "cpu")) == 30.0
+    assert measured_rate(tmp_path / "runs", "train", of_training(small, "cuda")) is None
     assert measured_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), "cpu")) is None
 
 
@@ -42,19 +41,40 @@ def test_a_class_model_has_rates_of_its_own_by_its_size() -> None:
     assert of_class_model(generator, same, "cpu") in of_training
 
 
-def test_before_the_first_run_the_reference_machine_tells(tmp_path: Path) -> None:
-    recipe = load_recipe("pictograms")
-    of = of_classifier(recipe.train, "cpu")
-    before = likely_rate(tmp_path, "train", of)
-    assert before is not None
-    assert before[1] is False
-    remember_rate(tmp_path, "train", of, 5.0)
-    assert likely_rate(tmp_path, "train", of) == (5.0, True)
-    for quick in (False, True):  # the shipped recipes' own kinds are known, or the table says nothing of them
-        generator = load_recipe("pictograms", quick=quick).generator
-        assert generator is not None
-        assert likely_rate(tmp_path, "generate", of_generator(generator, "cpu")) is not None
-    assert likely_rate(tmp_path, "train", of_classifier(recipe.train, "cuda")) is None
+def test_a_rate_knows_all_that_changes_it() -> None:
+    """What makes a step slower has a rate of its own; what does not shares one."""
+    train, place = TrainConfig(), "cpu, 1 thread"
+    slower = [
+        {"architecture": "resnet18"},
+        {"model_kwargs": {"stem_width": 16}},
+        {"image_size": 96},
+        {"augmentation": "randaugment"},
+        {"mixup": 0.2},
+        {"batch_size": 32},
+        {"precision": "float32"},
+        {"crop": "random-resized"},
+        {"split_batchnorm": True},
+        {"workers": 2},
+    ]
+    of = [of_training(train.model_copy(update=change), place) for change in ({"precision": "bfloat16"}, *slower)]
+    assert len(set(of)) == len(of)
+    assert of_training(train, place) != of_training(train, "cpu, 2 threads")
+    same = {"steps": 7, "learning_rate": 1.0, "validate_every": 3}
+    assert of_training(train.model_copy(update=same), place) == of_training(train, place)
+    drawn = [of_generator(GeneratorConfig(dtype=dtype), place) for dtype in ("float32", "bfloat16")]
+    drawn.append(of_generator(GeneratorConfig(dtype="float32", width=128, height=128), place))
+    assert len(set(drawn)) == 3
+
+
+def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
+    remember_rate(tmp_path, "train", "small", 10.0)
+    remember_rate(tmp_path, "train", "large", 2.0)
+    jobs = [(100, "small")] * 3 + [(100, "large")]  # 10 s each, and 50 s
+    assert estimate(tmp_path, "train", jobs, 1) == 80
+    assert estimate(tmp_path, "train", jobs, 2) == 50
+    assert estimate(tmp_path, "train", jobs[:3], 2) == 20
+    assert estimate(tmp_path, "train", [], 4) == 0
+    assert estimate(tmp_path, "train", [*jobs, (1, "unknown")], 2) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 5}', '{"train": {"x": "fast"}}', '{"train": {"x": null}}'])
@@ -86,6 +106,6 @@ def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_pat
     below.parent.mkdir()
     for path in (left, below):
         path.write_bytes(b"half")
-    with StageTimes(tmp_path).timed("train", "images", "x"):
+    with StageTimes(tmp_path).timed("train", "images", 1):
         assert not left.exists()
         assert below.exists()  # another process may be writing it

@@ -114,14 +114,16 @@ def measured_rate(out: Path, stage: str, of: str) -> float | None:
 def estimate(out: Path, stage: str, pieces: Sequence[tuple[int, str]], workers: int) -> float | None:
     """The seconds in which so many `workers` of `stage` make all `pieces`; None where a rate is not known.
 
-    A piece is the number of its images and what their rate depends on. Each goes to the worker that is free first.
+    A piece is the number of its images and what their rate depends on. The longest goes first, each to the worker that
+    is free first.
     """
+    rates = {of: measured_rate(out, stage, of) for _, of in pieces}
+    known = {of: rate for of, rate in rates.items() if rate}
+    if len(known) < len(rates):
+        return None
     busy = [0.0] * workers
-    for size, of in sorted(pieces, reverse=True):
-        rate = measured_rate(out, stage, of)
-        if rate is None:
-            return None
-        heapq.heapreplace(busy, busy[0] + size / rate)
+    for seconds in sorted((size / known[of] for size, of in pieces), reverse=True):
+        heapq.heapreplace(busy, busy[0] + seconds)
     return max(busy)
 
 

@@ -123,8 +123,8 @@ def test_a_piece_that_kills_every_worker_is_named_and_the_others_are_done(
 
 def test_pieces_that_are_cheaper_together_are_shared_out_once(workers: Callable[..., Processes]) -> None:
     shares = processes._shares([Piece(n, f"piece {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
-    assert [share.key for share in shares] == [[1, 2, 0], [3, 4]]
-    assert [share.size for share in shares] == [9, 6]
+    assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
+    assert [share.size for share in shares] == [6, 9]
     assert workers(3).workers() == 3
 
 

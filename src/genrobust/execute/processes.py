@@ -195,9 +195,8 @@ def _gpus(device: str) -> list[str] | None:
 
 
 def _shares(pieces: Sequence[Piece], count: int) -> list[Piece]:
-    """The pieces in `count` groups of about the same size, large ones first: each a piece whose key lists theirs."""
-    ordered = sorted(pieces, key=lambda piece: -piece.size)
-    groups = [ordered[number::count] for number in range(count)]
+    """The pieces dealt out to `count` groups, in their order: each a piece whose key lists theirs."""
+    groups = [pieces[number::count] for number in range(count)]
     names = [group[0].name if len(group) == 1 else f"{group[0].name} and {len(group) - 1} more" for group in groups]
     return [
         Piece([piece.key for piece in group], name, sum(piece.size for piece in group))
