@@ -12,6 +12,9 @@ from statistics import median
 
 import torch
 
+from genrobust.machine import cores
+from genrobust.precision import hardware
+
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
     """Wall-clock seconds of each way in each of `rounds` rounds; a round calls all of them, in turn.
@@ -55,8 +58,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def where_and_when() -> str:
     """The line that belongs under a table: processors, accelerator, versions, date."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    processor = f"{_processor()}, {_instructions()}"
     return (
-        f"{cores()} CPU cores ({_processor()}){gpu}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"{cores()} CPU cores ({processor}){gpu}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}"
     )
 
@@ -68,16 +72,17 @@ def use_cores(count: int) -> None:
     torch.set_num_threads(min(count, cores()))
 
 
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def _with_spread(value: float, values: Sequence[float]) -> str:
     def told(x: float) -> str:
         return f"{x:,.0f}" if value >= 100 else f"{x:.3g}" if value >= 10 else f"{x:.2f}"
 
     return f"{told(value)} ({told(min(values))} to {told(max(values))})"
+
+
+def _instructions() -> str:
+    """What torch computes with on this CPU, as far as the environment lets it: "AVX2, no bfloat16"."""
+    bfloat16 = "bfloat16" if "bfloat16" in hardware("cpu").fast else "no bfloat16"
+    return f"{torch.backends.cpu.get_cpu_capability()}, {bfloat16}"
 
 
 def _processor() -> str:

@@ -1,20 +1,21 @@
-"""What a whole study takes: its stages in seconds, how each grows with images, and how drawing grows with workers.
+"""What a whole study takes here: its stages in seconds beside what was estimated, with how many workers, and growth.
 
-    python benchmarks/whole.py            `genrobust run pictograms --quick`, then growth: about 7 minutes on 2 cores
-    python benchmarks/whole.py --demo     `genrobust run pictograms` itself, what `make demo` runs: about 13 minutes
+    python benchmarks/whole.py             `genrobust run pictograms --quick`, by one worker and by all; and growth
+    python benchmarks/whole.py --demo      `genrobust run pictograms`, what `make demo` runs, once
+    python benchmarks/whole.py --recipe study.yaml [--quick]      any other recipe, once
 
-Stages are the run's own timings, as its report tells them. A stage grows well where ten times the images take at most
-ten times as long: drawing and training are given ten times as many to make, evaluation ten times as many to answer for.
-Workers are processes of one thread on one folder, each with its share of the shards; they are timed from the moment at
-which all have imported what they need, and one draws what two do. The thread that encodes and writes images has a
-core of its own beside one process, and none beside two.
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/whole.py --demo      as a plain CPU would
+
+Stages are the run's own timings, as its report shows them; the estimate is what the run says before it begins. A stage
+grows well where ten times the images take at most ten times as long: drawing and training are given ten times as many
+to make, evaluation ten times as many to answer for.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from side_by_side import cores, interleaved, table, times_faster, use_cores, where_and_when
+from side_by_side import cores, interleaved, table, times_faster, where_and_when
 
 from genrobust.checkpoints import CheckpointInfo
 from genrobust.config import GenerateConfig
@@ -38,27 +39,52 @@ from genrobust.sources.load import load_data
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Part
 
-STEPS = 4  # of denoising, where time is compared with time: few, so that all else weighs more than in a study
 DRAWN = 70  # images, and ten times as many
 TRAINED = 20  # steps, and ten times as many
 ANSWERED = 100  # test images, and ten times as many
-SHARED = 400  # images that workers share, in shards of
-SHARD = 50
+ESTIMATE = re.compile(r"^left: about ([\d.,]+) (s|min|h|days)", re.MULTILINE)
+UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
 
 
-def stages(words: Sequence[str]) -> str:
-    """The stages of `genrobust run` with `words`, from nothing to the report, as a table."""
+def run(words: Sequence[str]) -> tuple[dict[str, tuple[float, str]], float, float]:
+    """`genrobust run` with `words`, from nothing: seconds and items by stage, all seconds, and those estimated."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "genrobust", "run", *words, "--out", out]
         began = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         whole = time.perf_counter() - began
         (results,) = Path(out).glob("*/results.json")
         found = json.loads(results.read_text())["stages"]
-    rows = [[s["stage"], f"{s['seconds']:.0f}", f"{s['items']:,} {s['unit']}"] for s in found]
-    rest = whole - sum(s["seconds"] for s in found)
-    rows += [["start, scoring, report", f"{rest:.0f}", ""], ["whole", f"{whole:.0f}", ""]]
+    said = ESTIMATE.search(done.stderr)
+    estimated = float(said[1].replace(",", "")) * UNITS[said[2]] if said else float("nan")
+    made = {stage["stage"]: (stage["seconds"], f"{stage['items']:,} {stage['unit']}") for stage in found}
+    made["start, measuring, scoring, report"] = whole - sum(seconds for seconds, _ in made.values()), ""
+    return made, whole, estimated
+
+
+def stages(words: Sequence[str]) -> str:
+    """The stages of one run, as a table."""
+    made, whole, estimated = run(words)
+    rows = [[stage, f"{seconds:.0f}", of] for stage, (seconds, of) in made.items()]
+    rows.append(["whole", f"{whole:.0f}", f"estimated {estimated:.0f} s at its start: {whole / estimated:.2f} times"])
     return table([f"`genrobust run {' '.join(words)}`", "seconds", "of"], rows)
+
+
+def workers(words: Sequence[str], rounds: int) -> str:
+    """What one worker and all of them take for the same study, by turns."""
+    counts = {1, cores()}
+    seconds: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
+    for turn in range(rounds):
+        for count in sorted(counts, reverse=turn % 2 == 1):
+            made, whole, _ = run([*words, "--workers", str(count)])
+            seconds[count].append({**{stage: spent for stage, (spent, _) in made.items()}, "whole": whole})
+    rows = []
+    for stage in seconds[1][0]:
+        times = {count: [one[stage] for one in found] for count, found in seconds.items()}
+        rows.append([stage, *(f"{median(times[count]):.0f}" for count in sorted(counts))])
+        rows[-1].append(times_faster(times[max(counts)], times[1]))
+    heads = [f"{count} worker{'s' if count > 1 else ''}, s" for count in sorted(counts)]
+    return table([f"`genrobust run {' '.join(words)}`", *heads, "times one"], rows)
 
 
 def plan(count: int, generated: GenerateConfig) -> Plan:
@@ -70,11 +96,9 @@ def plan(count: int, generated: GenerateConfig) -> Plan:
     return plan_of(recipe.generator, config, labels, data.train, recipe.data_seed)
 
 
-def draw(
-    requests: Plan, out: Path, threads: int, shard_size: int, steps: int = STEPS, shards: Sequence[int] | None = None
-) -> None:
-    recipe = load_recipe("pictograms", [f"generator.steps={steps}", f"generate.shard_size={shard_size}"])
-    generate(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads, shards)
+def draw(requests: Plan, out: Path, threads: int) -> None:
+    recipe = load_recipe("pictograms")
+    generate(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
 
 
 def growth(rounds: int) -> str:
@@ -88,7 +112,7 @@ def growth(rounds: int) -> str:
     some = Subset(data.val, list(range(ANSWERED)))
 
     def drawn(requests: Plan, out: Path) -> None:
-        draw(requests, out, threads, recipe.generate.shard_size)
+        draw(requests, out, threads)
 
     def trained(steps: int, out: Path) -> None:
         config = recipe.train.model_copy(update={"steps": steps, "warmup_steps": 1, "validate_every": steps})
@@ -122,66 +146,20 @@ def growth(rounds: int) -> str:
     return table(["stage", "seconds", "of ten times as many", "times as long"], rows)
 
 
-def workers(rounds: int) -> str:
-    """What two processes of one thread draw in the time of one, with the recipe's steps of denoising and with few."""
-    recipe = load_recipe("pictograms")
-    assert recipe.generator is not None
-    rows = []
-    for steps in (recipe.generator.steps, STEPS):
-        seconds: dict[int, list[float]] = {1: [], 2: []}
-        for turn in range(rounds):
-            for count in (1, 2) if turn % 2 == 0 else (2, 1):
-                seconds[count].append(drawn_by(count, steps))
-        rates = [f"{SHARED / median(found):.1f}" for found in seconds.values()]
-        rows.append([f"{steps} steps", *rates, times_faster(seconds[2], seconds[1])])
-    return table(["generate", "one process, images/s", "two processes", "times one"], rows)
-
-
-def drawn_by(count: int, steps: int) -> float:
-    """Seconds in which `count` processes draw SHARED images into one folder, once all of them are ready."""
-    with tempfile.TemporaryDirectory() as folder:
-        shards = [str(i) for i in range(SHARED // SHARD)]
-        command = [sys.executable, __file__, "--worker", str(Path(folder) / "out"), str(steps)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        all_of_them = [
-            subprocess.Popen([*command, *shards[k::count]], env=environment, text=True, **pipes) for k in range(count)
-        ]
-        for one in all_of_them:
-            assert one.stdout.readline() == "ready\n"
-        began = time.perf_counter()
-        for one in all_of_them:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        assert [one.wait() for one in all_of_them] == [0] * count
-        return time.perf_counter() - began
-
-
-def worker(out: Path, steps: int, shards: Sequence[int]) -> None:
-    """One worker: tells that it is ready, waits for the word, and draws its shards."""
-    requests = plan(SHARED, load_recipe("pictograms").generate)
-    print("ready", flush=True)
-    sys.stdin.readline()
-    draw(requests, out, 1, SHARD, steps, shards)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--demo", action="store_true", help="the stages of `make demo` instead of the quick version")
+    parser.add_argument("--demo", action="store_true", help="what `make demo` runs, and nothing else")
+    parser.add_argument("--recipe", help="a study to run instead, and nothing else")
+    parser.add_argument("--quick", action="store_true", help="its short version")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--worker", nargs="+", metavar=("FOLDER", "STEPS_SHARDS"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
-    use_cores(2)
-    if asked.worker:
-        folder, steps, *shards = asked.worker
-        worker(Path(folder), int(steps), [int(shard) for shard in shards])
-        return
     print(where_and_when(), flush=True)
-    for part in (
-        partial(stages, ["pictograms"] if asked.demo else ["pictograms", "--quick"]),
-        partial(growth, asked.rounds),
-        partial(workers, asked.rounds),
-    ):
+    if asked.demo or asked.recipe:
+        words = [asked.recipe or "pictograms", *(["--quick"] if asked.quick else [])]
+        print(f"\n{stages(words)}", flush=True)
+        return
+    quick = ["pictograms", "--quick"]
+    for part in (partial(stages, quick), partial(workers, quick, asked.rounds), partial(growth, asked.rounds)):
         print(f"\n{part()}", flush=True)
 
 

@@ -17,7 +17,7 @@ ROOT = Path(genrobust.__file__).parent
 GROUND = {
     *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
     *("architectures", "models", "checkpoints", "preparing", "clip", "files", "lease", "mirror", "remote"),
-    *("devices", "scales", "progress", "sweep"),
+    *("devices", "scales", "progress", "sweep", "durations", "machine"),
     *("classifiers", "matching", "onnx_files", "templating"),
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
@@ -30,7 +30,7 @@ ABOVE = (
     {"study"},
     {"named_models", "origins", "work"},
     {"benchmarking", "cost", "elsewhere"},
-    {"init"},
+    {"calibrating", "init"},
     {"cli"},
     {"__main__"},
     {"__init__"},  # names the public ones, from all floors; what others import from the package, its version, is below

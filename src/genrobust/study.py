@@ -219,9 +219,7 @@ class Study:
         together = min(self._executor.workers(), len(wanted))
         if together > 1:  # else each training says that it begins
             self._say(f"training {len(wanted)} classifiers, {together} at a time")
-        longest_first = sorted(
-            wanted.values(), key=lambda piece: -piece.size
-        )  # so that no worker is left alone with it
+        longest_first = sorted(wanted.values(), key=lambda piece: -piece.size)  # or one worker ends long after all
         self._make("train", "training images", Work("training", longest_first, self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
             if folder in wanted:

@@ -12,6 +12,7 @@ from small import count_of, recipe_of
 from genrobust.errors import DiskFull, MissingPackage, UserError
 from genrobust.execute import open_executor
 from genrobust.execute.local import Local
+from genrobust.execute.processes import Processes
 
 
 def test_pieces_are_done_in_their_order_with_one_load(tmp_path: Path) -> None:
@@ -40,11 +41,11 @@ def test_a_device_that_is_not_here_is_refused() -> None:
 
 def test_executors_are_chosen_by_name() -> None:
     recipe = recipe_of()
-    assert isinstance(open_executor("local", recipe), Local)
-    with pytest.raises(UserError, match="no executor 'slurm'; there are local, ray"):
+    assert isinstance(open_executor("processes", recipe), Processes)
+    with pytest.raises(UserError, match="no executor 'slurm'; there are processes, ray"):
         open_executor("slurm", recipe)
     with pytest.raises(UserError, match=r"--address head:6379 .* --executor ray"):
-        open_executor("local", recipe, "head:6379")
+        open_executor("processes", recipe, "head:6379")
 
 
 def test_without_ray_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from genrobust.progress import counting
 def test_each_piece_is_done_once_by_workers_that_load_once(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
     names = [f"p{index}" for index in range(12)]
     shown: list[int] = []
-    with counting("images", shown.append):
+    with counting("images", lambda count, note: shown.append(count)):
         on_ray(threads=3, num_cpus=1).run(work(tmp_path, *(f"write:{name}" for name in names)))
     assert sum(shown) == SIZE * len(names)
     assert [count_of(tmp_path, f"try-*-{name}") for name in names] == [1] * len(names)
@@ -35,7 +35,7 @@ def test_what_dies_or_fails_is_tried_again_then_told_and_the_rest_is_done(
     keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e"]
     shown: list[int] = []
     with (
-        counting("images", shown.append),
+        counting("images", lambda count, note: shown.append(count)),
         caplog.at_level(logging.WARNING),
         pytest.raises(GenrobustError, match="writing: 1 of the pieces failed") as error,
     ):
