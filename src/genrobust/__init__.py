@@ -12,14 +12,26 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from genrobust.data import Score, Summary
     from genrobust.errors import GenrobustError, UserError
+    from genrobust.execute.processes import Processes
     from genrobust.recipe import Recipe, load_recipe, parse_recipe
     from genrobust.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["GenrobustError", "Recipe", "Score", "Study", "Summary", "UserError", "load_recipe", "parse_recipe"]
+__all__ = [
+    "GenrobustError",
+    "Processes",
+    "Recipe",
+    "Score",
+    "Study",
+    "Summary",
+    "UserError",
+    "load_recipe",
+    "parse_recipe",
+]
 
 _MODULES = {
     "GenrobustError": "errors",
+    "Processes": "execute.processes",
     "Recipe": "recipe",
     "Score": "data",
     "Study": "study",

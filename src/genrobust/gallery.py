@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata
@@ -11,6 +10,8 @@ from importlib import metadata
 from PIL import Image
 
 from genrobust.data import ImageSet, LabelSpace, Picture
+from genrobust.machine import cores
+from genrobust.report.wording import count
 
 CLASSES = 8  # shown, evenly through the label space
 PER_SOURCE = 7  # images of each class from each source: one a style, where there are seven
@@ -38,11 +39,11 @@ def _one_of_each_style(images: ImageSet, label: int) -> list[int]:
     return sorted(chosen[:PER_SOURCE], key=lambda i: images.styles[i])
 
 
-def environment(device: str, threads: int) -> dict[str, str]:
+def environment(device: str, threads: int, workers: int) -> dict[str, str]:
     """Versions and machine, by name: no host name, no path."""
     packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
     return {name: metadata.version(name) for name in packages} | {
         "Python": platform.python_version(),
-        "machine": f"{os.cpu_count() or 1} CPU cores, {platform.machine()}, {platform.system()}",
-        "device": f"{device}, {threads} threads",
+        "machine": f"{count(cores(), 'CPU core')}, {platform.machine()}, {platform.system()}",
+        "device": f"{device}; {count(workers, 'worker')} of {count(threads, 'thread')}",
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from genrobust.data import slug
 from genrobust.devices import available_devices
 from genrobust.errors import UserError
 from genrobust.files import make_folder, replacing
+from genrobust.machine import cores
 from genrobust.naming import readable_names
 from genrobust.report.wording import count
 from genrobust.sources.folders import FolderClasses, class_folders, read_classes
@@ -38,6 +38,7 @@ GRID = 6  # baseline models: twice the three that a line takes
 LEAST_TEST_IMAGES = 100  # with fewer, one image moves clean accuracy by more than a point, and a line follows chance
 SAMPLED = 200  # training images whose size is looked at: their median is that of all to within a few percent
 SIZES = (32, 64, 96, 128, 160, 192, 224)  # px, of a square input
+GPU_THREADS = 8  # of the CPU beside a GPU; on CPUs alone as many workers of one thread run as there are cores
 CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
 PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
 CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
@@ -353,7 +354,7 @@ def _render(
         file=_quoted(str(recipe)),
         name=slug(recipe.stem),
         title=f"{len(train.counts):,} classes of {train.folder}, {count(len(shifts), 'shifted test set')}",
-        threads=min(8, os.cpu_count() or 1),
+        threads=min(GPU_THREADS, cores()) if gpu else 1,
         train=train,
         val=found.get("val"),
         test=found["test"],

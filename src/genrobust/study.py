@@ -416,7 +416,7 @@ class Study:
             arms=tuple(self.training.record(cell_of(self.recipe, arm, 0)) for arm in self.recipe.arms),
             stages=self._times.records,
             pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in self._pictured()})),
-            environment=environment(self.device, self.recipe.threads),
+            environment=environment(self.device, self.recipe.threads, self.workers),
             baselines=tuple(rows),
             notes=(*notes(self.recipe, rows, summary.lines.values(), self._retrieval()), *self._no_line),
             not_generated=self.recipe.not_generated,
