@@ -20,7 +20,6 @@ import numpy as np
 
 from genrobust.cells import Cell
 from genrobust.config import DatasetConfig, MixturePart
-from genrobust.cost import weights_bytes
 from genrobust.data import REAL, ZERO_SHOT, Subset
 from genrobust.errors import GenrobustError
 from genrobust.execute.pieces import Do, Piece, Work
@@ -113,6 +112,8 @@ def _study_in(folder: Path, study: Study, **changes: object) -> Study:
 
 def _generate(study: Study, dataset: str, folder: Path) -> None:
     """Draw images of `dataset`; with the base generator, where it is drawn with one that is still to be fine-tuned."""
+    from genrobust.generate.locate import weights_bytes
+
     recipe = study.recipe
     own = recipe.datasets.get(dataset, DatasetConfig())
     generator, generate = recipe.generation(dataset)

@@ -83,6 +83,8 @@ def disk(recipe: Recipe, work: Sequence[Step]) -> int:
         if step.stage == "pack":
             total += step.left * PACKED_BYTES
         if step.stage == "finetune" and step.left and recipe.generator is not None:
+            from genrobust.generate.locate import weights_bytes
+
             full = (recipe.finetune or FinetuneConfig()).method == "full"  # the additions of a LoRA take a few MB
             total += FINETUNED_COPIES * weights_bytes(recipe.generator) if full else 0
     models = sum(1 for step in work if step.stage == "train" and step.left)
@@ -92,13 +94,6 @@ def disk(recipe: Recipe, work: Sequence[Step]) -> int:
             model = create_classifier(train.architecture, len(recipe.arms) + 1, train.image_size, train.model_kwargs)
         total += (models + STATE_COPIES) * sum(p.numel() * 4 for p in model.parameters())
     return round(total)
-
-
-def weights_bytes(generator: GeneratorConfig) -> int:
-    """The bytes of the generator's weights on the disk."""
-    from genrobust.generate.locate import find_generator
-
-    return sum(p.stat().st_size for p in find_generator(generator)[1].rglob("*.safetensors"))
 
 
 def free(out: Path) -> int:

@@ -65,6 +65,11 @@ def waiting_of_threads() -> dict[str, str]:
     return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)
 
 
+def worker_environment(threads: int) -> dict[str, str]:
+    """What the environment of a worker process holds before torch is loaded there, for so many CPU threads."""
+    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
+
+
 def set_threads(n: int) -> None:
     """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it.
 

@@ -188,11 +188,17 @@ class GeneratedSet:
         shards = None if part is None else range(len(job.parts))[part]
         with job.claimed(shards) as missing:
             pieces = [Piece(i, f"shard {i:06d} of {self.name}", len(job.parts[i]), self.rate_key) for i in missing]
-            work = Work("generating", pieces, self.drawer)
+            work = Work("generating", pieces, self.drawer, memory=self._memory() if pieces else 0)
             if pieces:
                 self._say(f"generating {work.size:,} images ({self.name}) into {self.folder}")
             self._do("generate", "images", work)
             return job.opened(partial=part is not None)
+
+    def _memory(self) -> int:
+        """About how many bytes a worker takes for the generator; files hold halves, of which a CPU makes floats."""
+        from genrobust.generate.locate import weights_bytes
+
+        return weights_bytes(self.generator) * (2 if self._device == "cpu" else 1)
 
     def _do(self, stage: str, unit: str, work: Work) -> None:
         """Have `work` done and its time noted under `stage`."""

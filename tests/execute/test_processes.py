@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,14 @@ def test_as_many_workers_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPat
     assert room(16, 3 * processes.WORKER_BYTES) == 3
     assert room(16, 0) == 1
     assert room(16, None) == 16
+
+
+def test_work_that_loads_much_has_fewer_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    executor = Processes(recipe_of(device="cpu"))
+    heavy = replace(work(tmp_path, "write:a", "write:b"), memory=10**15)
+    executor.run(heavy)
+    assert writers(tmp_path) == {os.getpid()}
 
 
 def test_a_container_s_quota_and_memory_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,8 @@ class Work:
 
     `load` is called once in each process that does some of them, and returns what does; to get there it is pickled.
     `together` says that many pieces in one go cost less than one by one: each worker then gets its share at once.
-    `seconds` is how long all of them were estimated to take, None where that is not known.
+    `seconds` is how long all of them were estimated to take, None where that is not known; `memory` is how many bytes a
+    worker takes for what it loads, where that is more than a small network.
     """
 
     what: str
@@ -42,6 +43,7 @@ class Work:
     unit: str = "images"
     together: bool = False
     seconds: float | None = None
+    memory: int = 0
 
     @property
     def size(self) -> int:

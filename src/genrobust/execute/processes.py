@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,7 +15,7 @@ from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any
 
-from genrobust.devices import device_kind, waiting_of_threads
+from genrobust.devices import device_kind, worker_environment
 from genrobust.execute.ledger import Ledger, Outcome, Task, outcome_of
 from genrobust.execute.local import Local, require_one
 from genrobust.execute.pieces import Do, Piece, Work
@@ -45,10 +46,11 @@ class Processes:
     here = True
 
     def __init__(self, recipe: Recipe, count: int | None = None) -> None:
+        self._slots: list[_Slot] = []
         self._threads, self._gpus = recipe.threads, _gpus(recipe.device)
+        self._asked = count is not None
         self._count = self._room() if count is None else count
         self._alone = Local()
-        self._slots: list[_Slot] = []
 
     def placed(self, recipe: Recipe) -> Recipe:
         """`recipe` as it is; raises UserError where this machine has no such device."""
@@ -68,15 +70,17 @@ class Processes:
         A piece is tried again where its worker died or ran out of memory. Raises the first UserError or GenrobustError
         of a worker at once; what the others were in the middle of is then given up, and goes on in a later run.
         """
-        count = min(self._count, len(work.pieces))
+        count = min(self._count, len(work.pieces), self._fitting(work.memory))
         if count <= 1:
             self._alone.run(work)
             return
         require_one(max(piece.workers for piece in work.pieces))
         pieces = _shares(work.pieces, count if work.together else len(work.pieces))
         while len(self._slots) < count:
-            gpu = self._gpus[len(self._slots) % len(self._gpus)] if self._gpus else None
-            self._slots.append(_Slot(environment(self._threads, gpu)))
+            variables = worker_environment(self._threads)
+            if self._gpus:
+                variables["CUDA_VISIBLE_DEVICES"] = self._gpus[len(self._slots) % len(self._gpus)]
+            self._slots.append(_Slot(variables))
         ledger, load = Ledger(work.what, pieces, count), pickle.dumps(work.load)
         try:
             with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
@@ -97,8 +101,15 @@ class Processes:
             return len(self._gpus)
         if self._gpus is None:
             return 1  # an Apple GPU, or one GPU by its number
-        memory, wanted = free_memory(), max(1, cores() // self._threads)
-        return wanted if memory is None else max(1, min(wanted, memory // WORKER_BYTES))
+        return min(max(1, cores() // self._threads), self._fitting(0))
+
+    def _fitting(self, more: int) -> int:
+        """How many workers the memory has room for that take so many bytes `more` than a usual one."""
+        memory = free_memory()
+        if memory is None or self._asked:  # the user knows
+            return sys.maxsize
+        memory += len(self._slots) * WORKER_BYTES  # those that are up already
+        return max(1, memory // (WORKER_BYTES + more))
 
 
 class _Slot:
@@ -173,12 +184,6 @@ class _Shift:
         if not outcome.error:
             self._made += task.piece.size
         self._ledger.tried(task, HERE, outcome)
-
-
-def environment(threads: int, gpu: str | None = None) -> dict[str, str]:
-    """What a worker's environment holds before torch is loaded there, for so many `threads`, and one `gpu` if named."""
-    variables = {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
-    return variables if gpu is None else {**variables, "CUDA_VISIBLE_DEVICES": gpu}
 
 
 def _gpus(device: str) -> list[str] | None:

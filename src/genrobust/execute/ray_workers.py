@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from genrobust.devices import waiting_of_threads
+from genrobust.devices import worker_environment
 from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.ledger import Outcome, found_no_memory, outcome_of
 from genrobust.execute.pieces import Do
@@ -58,16 +58,11 @@ class Doer:
             self._do([key])
 
 
-def environment(threads: int) -> dict[str, str]:
-    """What OpenMP reads when torch is loaded; Ray would have it take the CPUs that an actor takes."""
-    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
-
-
 class Worker:
     """An actor that does one piece after another, and counts as they go."""
 
     def __init__(self, doer: Doer, threads: int) -> None:
-        os.environ.update(environment(threads))
+        os.environ.update(worker_environment(threads))  # Ray would have OpenMP take the CPUs that an actor takes
         self._doer = doer
         self._begun = self._count = 0
 
@@ -127,7 +122,7 @@ class Leader(Worker):
         on_gpus = group.takes["GPU"] > 0
         # mypy takes both configurations for those of an older Ray Train
         takes: dict[str, Any] = {"num_workers": group.workers, "resources_per_worker": group.takes}
-        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": environment(group.threads)}}
+        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(group.threads)}}
         try:
             TorchTrainer(
                 take_part,

@@ -9,7 +9,7 @@ from genrobust.report.wording import EN_DASH, difference, number, span
 
 QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 100", "precision, %", "recall, %", "distance",
-    "Vendi score", "CLIP score", "label agreement, %", "images/s",
+    "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
 )  # fmt: skip
 
 
