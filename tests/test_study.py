@@ -206,8 +206,9 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
     assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
     rates = json.loads((tmp_path / "rates.json").read_text())
-    assert set(rates["class model"]) == {"pictograms, DiT of 1 x 16, patches of 2, cpu"}
-    assert set(rates["generate"]) == {"pictograms, DiT of 1 x 16, patches of 2, class, 2 steps, cpu"}
+    for stage in ("class model", "generate"):
+        (of,) = rates[stage]
+        assert of.startswith("pictograms, DiT of 1 x 16, patches of 2, ")
 
     made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
     again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
