@@ -17,7 +17,7 @@ ROOT = Path(genrobust.__file__).parent
 GROUND = {
     *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
     *("architectures", "models", "checkpoints", "preparing", "clip", "files", "lease", "mirror", "remote"),
-    *("devices", "scales", "progress", "sweep", "durations", "machine"),
+    *("devices", "precision", "scales", "progress", "sweep", "durations", "machine"),
     *("classifiers", "matching", "onnx_files", "templating"),
 }
 STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}

@@ -9,6 +9,7 @@ from genrobust.config import ClassModelConfig, GeneratorConfig
 from genrobust.data import ImageSet, LabelSpace, StudyData, digest
 from genrobust.devices import device_kind
 from genrobust.errors import UserError
+from genrobust.precision import resolved_here
 from genrobust.recipe import Recipe
 
 
@@ -42,5 +43,5 @@ def _what(recipe: Recipe, data: StudyData) -> tuple[GeneratorConfig, ImageSet, L
     """What a class model depends on beside the machine, in the order in which `train_class_model` takes it."""
     if recipe.generator is None:
         raise UserError(f"{recipe.name} has no generator to take the autoencoder from: name one under generator.model")
-    config = recipe.class_model or ClassModelConfig()
+    config = resolved_here(recipe.class_model or ClassModelConfig(), device_kind(recipe.device))
     return recipe.generator, data.train, data.labels, config, recipe.data_seed

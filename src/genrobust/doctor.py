@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
+from genrobust.devices import device_kind
+from genrobust.precision import hardware
+
 PACKAGES = (
     "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "webdataset", "pyarrow",
     "open_clip_torch", "datasets", "ray",
@@ -34,6 +37,8 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     else:
         yield "CUDA", "no device"
     yield "MPS", "available" if torch.backends.mps.is_available() else "no device"
+    here = hardware(device_kind("auto"))
+    yield "precision", f"auto is {here.best} on {here.kind} ({here.why})"
     existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"

@@ -9,6 +9,7 @@ from genrobust.config import FinetuneConfig, GeneratorConfig, LoraConfig, Prompt
 from genrobust.data import ImageSet, LabelSpace, StudyData, digest
 from genrobust.devices import device_kind
 from genrobust.errors import UserError
+from genrobust.precision import resolved_here
 from genrobust.recipe import Recipe
 
 
@@ -57,7 +58,8 @@ def _what(
     if recipe.generator is None:
         raise UserError(f"{recipe.name} has no generator to fine-tune: name one under generator.model")
     captions = captions_of(recipe.generate.prompts, data.labels)
-    return recipe.generator, data.train, captions, recipe.finetune or FinetuneConfig(), recipe.data_seed
+    config = resolved_here(recipe.finetune or FinetuneConfig(), device_kind(recipe.device))
+    return recipe.generator, data.train, captions, config, recipe.data_seed
 
 
 def captions_of(prompts: PromptConfig, labels: LabelSpace) -> Callable[[int, str], tuple[str, ...]]:

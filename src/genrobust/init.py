@@ -30,7 +30,7 @@ STABLE_DIFFUSION = GeneratorConfig(
     model="stable-diffusion-v1-5/stable-diffusion-v1-5",
     alternatives=("benjamin-paine/stable-diffusion-v1-5", "CompVis/stable-diffusion-v1-4"),
     variant="fp16",
-    dtype="float16",
+    dtype="auto",
     steps=25,
     guidance_scale=2.0,
 )

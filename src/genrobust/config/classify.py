@@ -34,6 +34,10 @@ class TrainConfig(Section):
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
     arXiv:2312.02253): the classifier has those of the real images. Mixup and CutMix then stay within either kind.
 
+    `precision` is that of autocast; weights and optimizer are float32. `auto` is what the hardware computes at full
+    speed: bfloat16, else float16, and on a CPU without bfloat16 instructions float32, as for networks with depthwise
+    convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
+
     With more than one of `workers`, as many processes of a Ray cluster train each classifier together, on a device each
     (data parallel, PyTorch's DDP). `batch_size` stays the whole: every worker learns from as many images of each batch,
     and their gradients are averaged. Batch norms and mixing know those of their own worker alone, so it is another
@@ -63,7 +67,7 @@ class TrainConfig(Section):
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
     workers: Positive = Field(default=1, exclude_if=lambda workers: workers == 1)  # above 1 with `--executor ray` alone
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     validate_every: Positive = 200  # steps; the best checkpoint by validation top-1 is kept
     save_every: Positive = 200  # steps; a killed run loses at most these
 

@@ -28,7 +28,7 @@ class DiffusionTraining(Section):
     ema_decay: Fraction = 0.999  # 0 turns the weight average off; early steps average over fewer
     flip: bool = False  # mirrors half of the images; wrong for classes that are text, or left and right
     gradient_checkpointing: bool = False  # less memory for a third more time
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Positive = 100  # steps; a killed run loses at most these
 
     @model_validator(mode="after")

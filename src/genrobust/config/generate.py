@@ -38,6 +38,9 @@ class GeneratorConfig(Section):
     `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order
     where it is not to be had. None keeps the pipeline's own value.
 
+    `dtype: auto` is what the hardware computes at full speed: bfloat16, else float16, and on a CPU without bfloat16
+    instructions float32. The recipe of a report, and what names a folder, hold what it stood for.
+
     `guidance_until` is the share of the steps that are guided, the first ones: what is drawn is decided there, and a
     step without guidance takes half the time.
 
@@ -59,7 +62,7 @@ class GeneratorConfig(Section):
     guidance_until: Annotated[float, Field(gt=0, le=1)] = 1.0
     width: Positive | None = None
     height: Positive | None = None
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
 
     @field_validator("lora", mode="before")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from genrobust.devices import resolve_device
+from collections.abc import Callable
+
+from genrobust.devices import device_kind, resolve_device
 from genrobust.errors import UserError
 from genrobust.execute.pieces import Work
+from genrobust.precision import hardware, settle
 from genrobust.progress import counting, progress_bar
 from genrobust.recipe import Recipe
 
@@ -14,11 +17,12 @@ class Local:
 
     here = True
 
-    def placed(self, recipe: Recipe) -> Recipe:
-        """`recipe` as it is; raises UserError where this machine has no such device."""
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` with the precisions of this machine; raises UserError where it has no such device."""
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
-        return recipe
+        kind = device_kind(recipe.device)
+        return settle(recipe, kind, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
         """Raise UserError for more than one of `workers`: this is one process."""

@@ -56,8 +56,11 @@ class Executor(Protocol):
 
     here: bool
 
-    def placed(self, recipe: Recipe) -> Recipe:
-        """`recipe` with the device that its work will find; raises UserError where that is not to be had."""
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = ...) -> Recipe:
+        """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
+
+        `say` gets the lines of `precision.settle`. Raises UserError where there is no such device.
+        """
 
     def require(self, workers: int) -> None:
         """Raise UserError where a piece can never be done by so many `workers` together."""

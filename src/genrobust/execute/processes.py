@@ -52,9 +52,9 @@ class Processes:
         self._count = self._room() if count is None else count
         self._alone = Local()
 
-    def placed(self, recipe: Recipe) -> Recipe:
-        """`recipe` as it is; raises UserError where this machine has no such device."""
-        return self._alone.placed(recipe)
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` with the precisions of this machine; raises UserError where it has no such device."""
+        return self._alone.placed(recipe, say)
 
     def require(self, workers: int) -> None:
         """Raise UserError for more than one of `workers` on one piece: only Ray starts those."""

@@ -21,6 +21,7 @@ from genrobust.generate.objective import ClassCondition, Examples, Model, noise_
 from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
 from genrobust.generate.training import Training, prepared, train_once
 from genrobust.generate.tuned import save_class_model
+from genrobust.precision import resolved_here
 
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
 # of them unused, so that the folder is drawn from without genrobust too.
@@ -50,6 +51,7 @@ def train_class_model(
     """
     chosen = resolve_device(device)
     set_threads(threads)
+    config = resolved_here(config, chosen.type)
     job = class_model_job(base, images, labels, config, seed, chosen.type, threads)
 
     def begin() -> _ClassTraining:

@@ -18,6 +18,7 @@ from genrobust.generate.pipeline import Generator, load_generator, locate, weigh
 from genrobust.generate.training import Training, train_once
 from genrobust.generate.tuned import save_full, save_lora
 from genrobust.generate.tuning import Tuning
+from genrobust.precision import resolved_here
 
 
 def finetune(
@@ -44,6 +45,7 @@ def finetune(
     """
     chosen = resolve_device(device)
     set_threads(threads)
+    config = resolved_here(config, chosen.type)
     job = finetune_job(base, images, captions, config, seed, chosen.type, threads)
 
     def begin() -> Tuning:

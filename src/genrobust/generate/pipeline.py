@@ -24,6 +24,7 @@ from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
 from genrobust.generate.modes import MODES
 from genrobust.hashing import hash_file, hash_folder
+from genrobust.precision import resolved_here
 
 INDEX = "model_index.json"
 
@@ -100,6 +101,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     a scheduler that it cannot take, a guidance that cannot end before the last step. Raises GenrobustError where
     weights are no numbers (NaN, infinite).
     """
+    config = resolved_here(config, device.type)
     id, folder = locate(config)
     index = _index(folder)
     pipeline = _load(folder, config, index)

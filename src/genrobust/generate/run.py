@@ -18,12 +18,13 @@ import transformers
 import genrobust
 from genrobust.config import GenerateConfig, GeneratorConfig
 from genrobust.data import ImageSet, LabelSpace, Request, Sample
-from genrobust.devices import resolve_device, set_threads
+from genrobust.devices import device_kind, resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import leftovers, lock, make_folder, remove_leftovers
 from genrobust.generate.modes import MODES, Mode
 from genrobust.generate.pipeline import Generator, identity, load_generator
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
+from genrobust.precision import AUTO, resolved_here
 from genrobust.progress import progress_bar
 from genrobust.store import ShardDataset, claim, done_shards, missing_shards, write_shard
 
@@ -106,7 +107,8 @@ class Generation:
         threads: int = 2,
         sources: ImageSet | None = None,
     ) -> None:
-        self._plan, self._generator, self._config, self._labels = plan, generator, config, labels
+        self._plan, self._config, self._labels = plan, config, labels
+        self._generator = generator if generator.dtype != AUTO else resolved_here(generator, device_kind(device))
         self._out, self._device, self._threads, self._sources = out, device, threads, sources
         self.parts = plan.shards(config.shard_size)
 

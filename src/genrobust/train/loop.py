@@ -27,6 +27,7 @@ from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
 from genrobust.models import create_classifier, place, predict_logits, save_checkpoint, save_tensors
+from genrobust.precision import resolved_here
 from genrobust.progress import progress_bar
 from genrobust.train import split_norm
 from genrobust.train.augment import border_colour, make_augment, make_mix
@@ -67,6 +68,7 @@ def train(
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
     set_threads(threads)
     where = resolve_device(device)
+    config = resolved_here(config, where.type)
     job = {
         "config": config.model_dump(exclude={"save_every"}),
         "seed": seed,
