@@ -13,6 +13,7 @@ from genrobust.config import DataConfig
 from genrobust.data import ClassLabel, ImageSet, LabelSpace, Subset, digest, slug
 from genrobust.errors import UserError
 from genrobust.evaluate.existing import predict_existing
+from genrobust.execute.processes import Processes
 from genrobust.matching import columns_of
 from genrobust.named_models import named_models, open_all
 from genrobust.naming import readable_names
@@ -66,8 +67,9 @@ def benchmark(
     """
 
     @cache
-    def study_of(recipe: str) -> Study:
-        return Study(load_recipe(recipe, [] if device == "auto" else [f"device={device}"]), runs, say=say)
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [] if device == "auto" else [f"device={device}"])
+        return Study(recipe, runs, say=say, executor=Processes(recipe))
 
     generated = _generated(on, study_of)
     folder = _results_folder(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))

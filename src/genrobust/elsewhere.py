@@ -7,6 +7,7 @@ from functools import cache
 
 from genrobust.data import Predictions, digest
 from genrobust.evaluate.existing import predict_existing
+from genrobust.execute.processes import Processes
 from genrobust.matching import columns_of
 from genrobust.named_models import named_models, open_all
 from genrobust.recipe import load_recipe
@@ -23,8 +24,9 @@ def predictions_of(
     """
 
     @cache
-    def study_of(recipe: str) -> Study:
-        return Study(load_recipe(recipe, [f"device={study.recipe.device}"]), study.out, say=say)
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [f"device={study.recipe.device}"])
+        return Study(recipe, study.out, say=say, executor=Processes(recipe))
 
     opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
     for _, model in opened:

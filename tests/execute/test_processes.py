@@ -129,7 +129,19 @@ def test_pieces_that_are_cheaper_together_are_shared_out_once(workers: Callable[
     assert workers(3).workers() == 3
 
 
+def test_the_environment_says_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENROBUST_WORKERS", "7")
+    assert Processes(recipe_of(device="cpu")).workers() == 7
+    assert Processes(recipe_of(device="cpu"), 2).workers() == 2
+    for text in ("0", "-1", "many", "1.5"):
+        monkeypatch.setenv("GENROBUST_WORKERS", text)
+        with pytest.raises(UserError, match=f"GENROBUST_WORKERS={text}"):
+            Processes(recipe_of(device="cpu"))
+
+
 def test_as_many_workers_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GENROBUST_WORKERS", raising=False)
+
     def room(cores: int, memory: int | None, threads: int = 1) -> int:
         monkeypatch.setattr(processes, "cores", lambda: cores)
         monkeypatch.setattr(processes, "free_memory", lambda: memory)
@@ -144,6 +156,7 @@ def test_as_many_workers_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPat
 
 
 def test_work_that_loads_much_has_fewer_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GENROBUST_WORKERS", raising=False)
     monkeypatch.setattr(processes, "cores", lambda: 2)
     executor = Processes(recipe_of(device="cpu"))
     heavy = replace(work(tmp_path, "write:a", "write:b"), memory=10**15)

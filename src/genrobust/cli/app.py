@@ -96,7 +96,6 @@ Workers = Annotated[
         "--workers",
         metavar="N",
         min=1,
-        envvar="GENROBUST_WORKERS",
         help="Processes that work at the same time; default: as cores and memory allow, one a GPU.",
     ),
 ]
@@ -136,12 +135,14 @@ def classifier_place(model: str, runs: Path, quick: bool = False, device: str | 
 
     Raises UserError as `named_models.trained` does, and for a short version of what is no recipe's.
     """
+    from genrobust.execute.processes import Processes
     from genrobust.named_models import trained
     from genrobust.recipe import load_recipe
     from genrobust.study import Study
 
-    def study_of(recipe: str) -> Study:
-        return Study(load_recipe(recipe, [f"device={device}"] if device else [], quick), runs, say=say)
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [f"device={device}"] if device else [], quick)
+        return Study(recipe, runs, say=say, executor=Processes(recipe))
 
     checkpoint = trained(model, study_of)
     if quick and checkpoint is None:

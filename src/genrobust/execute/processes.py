@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from genrobust.devices import device_kind, worker_environment
+from genrobust.errors import UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task, outcome_of
 from genrobust.execute.local import Local, require_one
 from genrobust.execute.pieces import Do, Piece, Work
@@ -27,17 +28,18 @@ from genrobust.recipe import Recipe
 
 LOOK_EVERY_S = 0.5  # at the workers' progress
 WORKER_BYTES = 1_500_000_000  # of a worker with the libraries, a small network and its images: 0.9 to 1.3 GB measured
+WORKERS = "GENROBUST_WORKERS"
 HERE = "this machine"  # the one node of the ledger
 _DIED = "its worker process died: where memory ran out, use fewer --workers, or lower batch_size"
 
 
 class Processes:
-    """Worker processes for `recipe`: `count` of them, or as many as this machine has room for.
+    """Worker processes for `recipe`: `count` of them, or as the environment variable GENROBUST_WORKERS says.
 
-    On CPUs these are cores / `recipe.threads`, fewer where memory does not suffice; on CUDA one a GPU. Workers start
-    with the first work that has pieces for more than one, and stay until this process ends. A piece whose worker dies
-    or runs out of memory is tried again in a new one; workers die with this process, and with `close`. The bytes that
-    pieces make do not depend on the number of workers.
+    Without either there are as many as this machine has room for: on CPUs cores / `recipe.threads`, fewer where memory
+    does not suffice; on CUDA one a GPU. Workers start with the first work that has pieces for more than one, and stay
+    until this process ends. A piece whose worker dies or runs out of memory is tried again in a new one; workers die
+    with this process, and with `close`. The bytes that pieces make do not depend on the number of workers.
 
     Python starts a worker by importing the program's main module anew: a script that uses this class keeps its work
     under ``if __name__ == "__main__":``.
@@ -48,6 +50,7 @@ class Processes:
     def __init__(self, recipe: Recipe, count: int | None = None) -> None:
         self._slots: list[_Slot] = []
         self._threads, self._gpus = recipe.threads, _gpus(recipe.device)
+        count = _asked() if count is None else count
         self._asked = count is not None
         self._count = self._room() if count is None else count
         self._alone = Local()
@@ -184,6 +187,16 @@ class _Shift:
         if not outcome.error:
             self._made += task.piece.size
         self._ledger.tried(task, HERE, outcome)
+
+
+def _asked() -> int | None:
+    """How many workers the environment asks for; raises UserError where that is no number of them."""
+    text = os.environ.get(WORKERS)
+    if not text:
+        return None
+    if not (text.isdecimal() and int(text)):
+        raise UserError(f"{WORKERS}={text}: give a whole number of worker processes, 1 or more")
+    return int(text)
 
 
 def _gpus(device: str) -> list[str] | None:
