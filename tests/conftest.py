@@ -1,9 +1,16 @@
-"""Real images on disk, for the tests of what reads folders."""
+"""Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
+
+Each process of pytest-xdist runs whole groups of tests, so that module-scoped fixtures are made once: a group is a
+file, or all of ``tests/execute``, which share a Ray cluster.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the processes share the cores
 
 import numpy as np
 import pytest
@@ -15,6 +22,19 @@ from genrobust.embedded import embedded
 from genrobust.sources import pictograms
 
 __all__ = ["generator", "recipe", "running_store", "start", "store"]  # fixtures too
+
+HERE = Path(__file__).parent
+LONGEST = ("execute", "test_mirror.py", "test_kill.py", "generate/test_imagenet_recipe.py", "test_study.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its group, the longest groups first."""
+    for item in items:
+        path = item.path.relative_to(HERE)
+        item.add_marker(pytest.mark.xdist_group("execute" if path.parts[0] == "execute" else path.as_posix()))
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], len(order)))
 
 
 @pytest.fixture(scope="session")
