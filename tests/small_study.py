@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
         "steps": 40,
         "validate_every": 10,
         "save_every": 1,
+        "precision": "float32",
     },
     "arms": [{"name": "real", "mixture": "real"}],
     "evaluate": {"batch_size": 4},

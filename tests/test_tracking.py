@@ -39,6 +39,7 @@ RECIPE = {
         "warmup_steps": 5,
         "validate_every": 10,
         "save_every": 7,
+        "precision": "float32",
     },
     "arms": [{"name": "real", "mixture": "real"}],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},

@@ -43,7 +43,8 @@ def recipe(write_folder: Callable[..., Path], generator_folder: Path) -> Recipe:
         | {"shifts": {"solid": sets["solid"]}},
         generator={"model": str(generator_folder), "steps": 2},
         generate={"per_class": 40, "shard_size": 6, "batch_size": 6},
-        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 6, "warmup_steps": 2},
+        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 6, "warmup_steps": 2}
+        | {"precision": "float32"},
         seeds=[0, 1],
         arms=[{"name": "real", "mixture": "real"}, {"name": "same", "mixture": "real"}],
         robustness={"baselines": None},
