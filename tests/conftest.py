@@ -7,6 +7,7 @@ file, or all of ``tests/execute``, which share a Ray cluster.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,15 +16,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the pro
 import numpy as np
 import pytest
 from object_store import running_store, store
-from small_study import generator, recipe, start
+from small_study import generated, generator, known, recipe, start
 
 from genrobust.data import StudyData
 from genrobust.embedded import embedded
 from genrobust.sources import pictograms
 
-__all__ = ["generator", "recipe", "running_store", "start", "store"]  # fixtures too
+__all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE / "generate"))  # where tiny lies
 LONGEST = ("execute", "test_mirror.py", "test_kill.py", "generate/test_imagenet_recipe.py", "test_study.py")
 
 
@@ -40,6 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def pictogram_data() -> StudyData:
     return pictograms.load()
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion of random weights for 64 px."""
+    from tiny import KINDS, saved
+
+    return saved(KINDS["sd"](), tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

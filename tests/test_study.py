@@ -48,8 +48,9 @@ RECIPE = {
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Callable[..., Study]:
-    return lambda **change: Study(parse_recipe(RECIPE | change), tmp_path)
+def study(tiny_generator: Path, tmp_path: Path) -> Callable[..., Study]:
+    tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
+    return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
 
 
 def files(folder: Path) -> dict[Path, int]:
