@@ -1,15 +1,22 @@
-"""Real images on disk, for the tests of what reads folders."""
+"""Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
+
+Each process of pytest-xdist runs whole groups of tests, so that module-scoped fixtures are made once: a group is a
+file, or all of ``tests/execute``, which share a Ray cluster.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the processes share the cores
 
 import numpy as np
 import pytest
 from object_store import running_store, store
-from small_study import generator, recipe, start
+from small_study import generated, generator, known, recipe, start
 
 from genrobust.data import StudyData
 from genrobust.embedded import embedded
@@ -19,12 +26,34 @@ from genrobust.sources import pictograms
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
-__all__ = ["generator", "recipe", "running_store", "start", "store"]  # fixtures too
+__all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
+
+HERE = Path(__file__).parent
+sys.path.append(str(HERE / "generate"))  # where tiny lies
+LONGEST = ("execute", "test_mirror.py", "test_kill.py", "generate/test_imagenet_recipe.py", "test_study.py")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its group, the longest groups first."""
+    for item in items:
+        path = item.path.relative_to(HERE)
+        item.add_marker(pytest.mark.xdist_group("execute" if path.parts[0] == "execute" else path.as_posix()))
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], len(order)))
 
 
 @pytest.fixture(scope="session")
 def pictogram_data() -> StudyData:
     return pictograms.load()
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Stable Diffusion of random weights for 64 px."""
+    from tiny import KINDS, saved
+
+    return saved(KINDS["sd"](), tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
         "steps": 40,
         "validate_every": 10,
         "save_every": 1,
+        "precision": "float32",
     },
     "arms": [{"name": "real", "mixture": "real"}],
     "evaluate": {"batch_size": 4},
@@ -77,7 +78,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, generator: Path) -> Iterator
         log.write_bytes(b"")
         asked = {"commands": commands, "kill_after": kill_after, "limit": limit, "log": str(log), "killer": str(killer)}
         print(json.dumps(asked), file=starter.stdin, flush=True)
-        while kill_when is not None and not select([starter.stdout], [], [], 0.01)[0]:
+        while kill_when is not None and not select([starter.stdout], [], [], 0.03)[0]:
             if kill_when():
                 killer.touch()
                 kill_when = None
@@ -103,6 +104,24 @@ def recipe(write_folder: Callable[..., Path], generator: Path, tmp_path: Path) -
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, bytes]:
+    return {}
+
+
+@pytest.fixture
+def generated(
+    start: Callable[..., Done], recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bytes]:
+    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once a module."""
+    if not known:
+        out = tmp_path_factory.mktemp("alone")
+        done = start(["generate", str(recipe), "--out", str(out)])
+        assert done.codes == [0], done.said
+        known.update(contents(out))
+    return known
 
 
 def contents(out: Path) -> dict[str, bytes]:

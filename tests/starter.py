@@ -66,7 +66,7 @@ def main() -> None:
                     if pid not in codes:
                         os.kill(pid, signal.SIGKILL)
                 asked["kill_after"] = None
-            time.sleep(0.001)
+            time.sleep(0.005)
         print(json.dumps([[codes[pid] for pid in pids], time.monotonic() - began]), flush=True)
 
 

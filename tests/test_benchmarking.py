@@ -235,7 +235,7 @@ generate: {per_class: 1}
 datasets:
   generated-val: {generate: {split: val}}
   from-images: {generator: {mode: labels+images, steps: 2}, generate: {split: val}}
-train: {steps: 2, batch_size: 4, warmup_steps: 0}
+train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0, precision: float32}
 arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
 """
 

@@ -48,6 +48,7 @@ CONFIG = TrainConfig(
     steps=2,
     batch_size=16,
     warmup_steps=0,
+    precision="float32",
 )
 CLASSES, SEED = 8, 3
 

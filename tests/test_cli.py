@@ -34,7 +34,8 @@ def genrobust(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
 def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(
-        "name: small\nthreads: 1\ngenerate: {per_class: 2}\narms:\n"
+        "name: small\nthreads: 1\ngenerate: {per_class: 2}\n"
+        "train: {architecture: test_resnet, image_size: 32, batch_size: 8, precision: float32}\narms:\n"
         "  - {name: real, mixture: real}\n  - {name: '[odd]', mixture: generated}\n"
     )
     return path
@@ -221,7 +222,8 @@ def test_own_folders_to_a_report(
     assert "no --test, so test is the unshifted test set" in started.stdout
 
     # two baselines make no line, which must not cost the report
-    settings = ("train.steps=4", "threads=1", "robustness.bootstrap=20", "robustness.grid=2")
+    settings = ("train.steps=4", "train.architecture=test_resnet", "train.precision=float32", "threads=1")
+    settings += ("robustness.bootstrap=20", "robustness.grid=2")
     tiny = ["--quick", *(word for setting in settings for word in ("--set", setting))]
     done = genrobust("run", "study.yaml", *tiny)
     assert done.exit_code == 0, done.stderr

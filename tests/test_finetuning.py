@@ -32,7 +32,7 @@ def raw(write_folder: Callable[..., Path]) -> dict[str, Any]:
         "threads": 1,
         "device": "cpu",
         "data": {"source": "folders", "train": str(train), "val": str(test), "test": str(test)},
-        "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2},
+        "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
         "arms": [{"name": "real", "mixture": "real"}],
     }
 

@@ -60,32 +60,30 @@ def test_every_stage_survives_kills(start: Callable[..., Done], recipe: Path, tm
 
 
 def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
-    start: Callable[..., Done], recipe: Path, tmp_path: Path
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
 ) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    assert start(["generate", str(recipe), "--out", str(alone)]).codes == [0]
+    shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared)]
     done = start(words, words)
     assert 0 in done.codes
     if done.codes != [0, 0]:  # else the second came when the first was done
         assert sorted(done.codes) == [0, 2]
         assert "another process is writing to" in done.said
-    assert contents(shared) == contents(alone)
+    assert contents(shared) == generated
     assert start(words, words, words).codes == [0, 0, 0], "what is done may be opened by many at once"
 
 
 def test_parts_that_are_made_at_the_same_time_are_the_whole(
-    start: Callable[..., Done], recipe: Path, tmp_path: Path
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
 ) -> None:
-    alone, shared = tmp_path / "alone", tmp_path / "shared"
-    assert start(["generate", str(recipe), "--out", str(alone)]).codes == [0]
+    shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
     done = start(*([*words, f"{part}/4"] for part in (4, 1, 3)))
     assert done.codes == [0, 0, 0], done.said
     (folder,) = (shared / "generated").iterdir()
     assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(15) if i % 4 != 1]
     assert start([*words, "2/4"]).codes == [0]
-    assert contents(shared) == contents(alone)
+    assert contents(shared) == generated
 
 
 def test_cells_that_are_trained_apart_are_those_of_one_run(
@@ -147,8 +145,10 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
     assert contents(out) == whole
 
 
-def test_a_small_file_system_that_fills_up(start: Callable[..., Done], recipe: Path, tmp_path: Path) -> None:
-    small, alone = tmp_path / "small", tmp_path / "alone"
+def test_a_small_file_system_that_fills_up(
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True)
     if mounted.returncode:
@@ -165,7 +165,6 @@ def test_a_small_file_system_that_fills_up(start: Callable[..., Done], recipe: P
         assert 0 < len(found.unfinished) < 15
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
         assert start([*words, str(small / "runs")]).codes == [0]
-        assert start([*words, str(alone)]).codes == [0]
-        assert contents(small / "runs") == contents(alone)
+        assert contents(small / "runs") == generated
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -18,7 +18,8 @@ RECIPE = {
     "name": "small",
     "threads": 1,
     "device": "cpu",
-    "train": {"steps": 2, "batch_size": 4, "warmup_steps": 0},
+    "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
+    | {"precision": "float32"},
     "arms": [
         {"name": "real", "mixture": "real"},
         {"name": "half", "mixture": [{"source": "real", "fraction": 0.5}]},

@@ -32,7 +32,8 @@ RECIPE = {
         "sure": {"filter": {"drop": 0.5}},
         "unused": {"generator": {"steps": 3}},
     },
-    "train": {"steps": 2, "batch_size": 4, "warmup_steps": 0},
+    "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
+    | {"precision": "float32"},
     "arms": [
         {"name": "real", "mixture": "real"},
         {"name": "styled", "mixture": ["real", "generated"]},
@@ -47,8 +48,9 @@ RECIPE = {
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Callable[..., Study]:
-    return lambda **change: Study(parse_recipe(RECIPE | change), tmp_path)
+def study(tiny_generator: Path, tmp_path: Path) -> Callable[..., Study]:
+    tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
+    return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -110,8 +112,10 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     assert [step.folder is None for step in before] == [False, True, False, True, False]
     _, written = made.run()
     report = written["report.md"].read_text(encoding="utf-8")
-    assert "| split | 100 real + 100 generated | resnet10t, split batch norm | standard, mixup 0.2 | 10 | 4 |" in report
-    assert "| deep | 100 real + 6 deepaugment | resnet10t | standard, mixup 0.2 | 6 | 4 |" in report
+    assert (
+        "| split | 100 real + 100 generated | test_resnet, split batch norm | standard, mixup 0.2 | 10 | 4 |" in report
+    )
+    assert "| deep | 100 real + 6 deepaugment | test_resnet | standard, mixup 0.2 | 6 | 4 |" in report
     assert f"{4 * sum(wanted):,} training images" in report
     assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
     runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
@@ -184,7 +188,8 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
     def study(**change: object) -> Study:
         own = {
             "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
-            "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1},
+            "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1}
+            | {"precision": "float32"},
             "datasets": {"scratch": {"from_scratch": True, "generate": {"per_class": 1}}},
             "arms": [{"name": "real", "mixture": "real"}, {"name": "scratch", "mixture": "scratch"}],
         }

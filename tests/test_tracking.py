@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from small_study import Done
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner
@@ -39,6 +39,7 @@ RECIPE = {
         "warmup_steps": 5,
         "validate_every": 10,
         "save_every": 7,
+        "precision": "float32",
     },
     "arms": [{"name": "real", "mixture": "real"}],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
@@ -134,20 +135,20 @@ def test_a_resumed_training_tells_no_point_twice_and_loses_none(
     assert sorted(point for point in points if "recipe" not in point[0]) == sorted(wanted)
 
 
-def test_after_kill_9_every_point_is_there_once(tmp_path: Path) -> None:
+def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_path: Path) -> None:
     one = {"seeds": [0], "train": RECIPE["train"] | {"steps": 200, "validate_every": 100}, "track": ["tensorboard"]}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | one))
     runs = tmp_path / "runs"
     folder = runs / "tracked" / "track" / "tensorboard"
-    words = [sys.executable, "-m", "genrobust", "train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (folder / "told.jsonl").exists() or len((folder / "told.jsonl").read_text().splitlines()) < 5:
-        assert process.poll() is None, "the training ended without ever telling five points"
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
+
+    def told_five() -> bool:
+        return (folder / "told.jsonl").exists() and len((folder / "told.jsonl").read_text().splitlines()) >= 5
+
+    assert start(words, kill_when=told_five).codes == [-9]
     assert not list((runs / "checkpoints").glob("*/checkpoint.json"))
-    subprocess.run(words, check=True, capture_output=True)  # starts seconds later: TensorBoard orders files by these
+    time.sleep(1.1)  # TensorBoard orders files by their second
+    assert start(words).codes == [0]
     (made,) = (runs / "checkpoints").glob("*/checkpoint.json")
     history = read_checkpoint_info(made.parent).training["history"]
     (run,) = read(folder).values()

@@ -15,8 +15,6 @@ from small import NODE, recipe_of
 
 from genrobust.execute.ray import Ray
 
-sys.path.append(str(Path(__file__).parents[1] / "generate"))  # where tiny lies
-
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:

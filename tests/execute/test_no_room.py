@@ -110,7 +110,8 @@ def test_classifiers_are_the_same_bytes_where_one_node_has_no_room(
         device="cpu",
         data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]},
         generator=None,
-        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 20, "save_every": 5},
+        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 20, "save_every": 5}
+        | {"precision": "float32"},
         seeds=[0, 1],
         execute={"num_cpus": 1},
     )

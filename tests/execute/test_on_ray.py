@@ -25,15 +25,8 @@ from genrobust.recipe import Recipe
 from genrobust.study import Study
 
 
-@pytest.fixture(scope="session")
-def generator_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tiny import KINDS, saved
-
-    return saved(KINDS["sd"](), tmp_path_factory.mktemp("generator"))
-
-
 @pytest.fixture
-def recipe(write_folder: Callable[..., Path], generator_folder: Path) -> Recipe:
+def recipe(write_folder: Callable[..., Path], tiny_generator: Path) -> Recipe:
     """Three classes, a tiny generator and a small classifier, where a stage takes a second or so."""
     sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test", "solid")}
     return recipe_of(
@@ -41,9 +34,10 @@ def recipe(write_folder: Callable[..., Path], generator_folder: Path) -> Recipe:
         device="cpu",
         data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]}
         | {"shifts": {"solid": sets["solid"]}},
-        generator={"model": str(generator_folder), "steps": 2},
+        generator={"model": str(tiny_generator), "steps": 2},
         generate={"per_class": 40, "shard_size": 6, "batch_size": 6},
-        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 6, "warmup_steps": 2},
+        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 6, "warmup_steps": 2}
+        | {"precision": "float32"},
         seeds=[0, 1],
         arms=[{"name": "real", "mixture": "real"}, {"name": "same", "mixture": "real"}],
         robustness={"baselines": None},

@@ -29,6 +29,7 @@ class Job:
             warmup_steps=2,
             validate_every=4,
             save_every=3,
+            precision="float32",
         )
 
     def mixture(self, parts: list[Part] | None = None) -> Mixture:
