@@ -8,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 # test-lowest leaves these out: what trains or generates for long, and pages whose wording is that of newer versions.
-TRAINS := $(addprefix tests/,docs execute generate train $(patsubst %,test_%.py,baselines benchmarking cli elsewhere \
+TRAINS := $(addprefix tests/,docs execute generate train $(patsubst %,test_%.py,baselines benchmarking calibrating cli elsewhere \
   finetuning kill memory mirror rates report_again study sweep tracking))
 
 .PHONY: demo test test-slow test-lowest lint docs clean
