@@ -27,7 +27,7 @@ from genrobust.progress import Bar, counting, progress_bar
 from genrobust.recipe import Recipe
 
 LOOK_EVERY_S = 0.5  # at the workers' progress
-WORKER_BYTES = 1_500_000_000  # of a worker with the libraries, a small network and its images: 0.9 to 1.3 GB measured
+WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
 HERE = "this machine"  # the one node of the ledger
 _DIED = "its worker process died: where memory ran out, use fewer --workers, or lower batch_size"
