@@ -30,7 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 from genrobust.config import TrainConfig
 from genrobust.data import ImageSet, LabelSpace, Subset
 from genrobust.devices import resolve_device
-from genrobust.models import create_classifier, place
+from genrobust.models import autocast, create_classifier, place
+from genrobust.precision import resolved_here
 from genrobust.recipe import load_recipe
 from genrobust.sources import pictograms
 from genrobust.train.loop import LOOK_EVERY, train
@@ -60,7 +61,7 @@ class BareSteps:
 
     def __call__(self) -> None:
         for _ in range(LOOK_EVERY):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            with autocast(self.device, self.config.precision):
                 logits = self.model(self.images)
             loss = F.cross_entropy(logits.float(), self.targets, label_smoothing=self.config.label_smoothing)
             self.optimizer.zero_grad(set_to_none=True)
@@ -147,7 +148,7 @@ def main() -> None:
         for name in [asked.only] if asked.only else ["pictograms", "imagenet100"]:
             once = {"steps": (WARM_UP + asked.turns) * LOOK_EVERY + 1, "epochs": None}
             never = {"validate_every": once["steps"] + 1, "save_every": once["steps"] + 1, "warmup_steps": 0}
-            config = load_recipe(name).train.model_copy(update=once | never)
+            config = resolved_here(load_recipe(name).train, device.type).model_copy(update=once | never)
             if name == "pictograms":
                 data = pictograms.load()
                 images, labels, packed = data.train, data.labels, None

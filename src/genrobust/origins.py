@@ -9,6 +9,7 @@ from typing import Any
 from genrobust.errors import UserError
 from genrobust.generate.pipeline import sampling
 from genrobust.generating import GeneratedSet
+from genrobust.precision import FLOAT32, with_dtype
 from genrobust.recipe import GENERATED, load_recipe, recipe_yaml
 from genrobust.release.origin import Origin
 from genrobust.store import read_manifest
@@ -21,7 +22,7 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
     Raises UserError where none of its datasets is that one, naming what differs.
     """
     manifest = read_manifest(folder)
-    recipe = load_recipe(name_or_path)
+    recipe = with_dtype(load_recipe(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made
     study = Study(recipe, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
     for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:

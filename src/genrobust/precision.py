@@ -82,10 +82,10 @@ def hardware(kind: str) -> Hardware:
 def in_common(found: Sequence[Hardware]) -> Hardware:
     """Return what all machines of a cluster compute at full speed; `found` has one entry or more, of one kind."""
     fast = frozenset.intersection(*(here.fast for here in found))
-    kind, common = found[0].kind, next(p for p in PREFERRED if p in fast)
-    lacking = [here for here in found if here.best != common]
-    why = f"{len(lacking)} of {len(found)} nodes lack {lacking[0].best}" if lacking else f"on all nodes: {found[0].why}"
-    return Hardware(kind, fast, why)
+    wanted = next(precision for precision in PREFERRED if any(precision in here.fast for here in found))
+    lacking = [here for here in found if wanted not in here.fast]
+    nodes = f"{len(lacking)} of {len(found)} nodes" if lacking else "all nodes"
+    return Hardware(found[0].kind, fast, f"{nodes}: {(lacking or found)[0].why}")
 
 
 def cpu_hardware(flags: frozenset[str], environment: Mapping[str, str]) -> Hardware:
@@ -153,12 +153,12 @@ def _cuda_hardware() -> Hardware:
 # ------------------------------------------------------------------------------------------- measured
 
 
-def fastest_precision(device: torch.device) -> str:
-    """Time a step in each precision on `device`, and return the one that `clear_winner` chooses."""
+def fastest_precision(device: torch.device, size: int = 64) -> str:
+    """Time a step of `step_seconds` in each precision on `device`, and return the one that `clear_winner` chooses."""
     seconds = {}
     for precision in PREFERRED:
         try:
-            seconds[precision] = step_seconds(device, precision)
+            seconds[precision] = step_seconds(device, precision, size)
         except (RuntimeError, TypeError):
             continue  # it does not compute in it at all
     return clear_winner(seconds)
@@ -179,7 +179,7 @@ def clear_winner(seconds: Mapping[str, float]) -> str:
 def step_seconds(device: torch.device, precision: str, size: int = 64, times: int = 9) -> float:
     """Return the median seconds of a convolution and a matrix product with their gradients, after two warm-up steps.
 
-    `size` is the channels and the pixels of a side; any torch device will do.
+    `size` is the number of channels and the pixels of a side: 64 keeps a GPU busy. Any torch device will do.
     """
     import torch
 
@@ -207,19 +207,19 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     file = cache_home / "genrobust" / PRECISION_JSON
     try:
-        known = json.loads(file.read_text(encoding="utf-8"))
-        if known[name] in PREFERRED:
-            return str(known[name])
-    except (OSError, ValueError, KeyError, TypeError):
+        known = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
         known = {}  # none yet, or damaged
-    known = {**(known if isinstance(known, dict) else {}), name: measure()}
+    if known.get(name) in PREFERRED:
+        return str(known[name])
+    known[name] = chosen = measure()
     try:
         make_folder(file.parent)
         with replacing(file, mirrored=False) as written:
             written.write(json.dumps(known, indent=1, sort_keys=True).encode())
     except GenrobustError:
         pass  # a cache that cannot be written: the margin of `clear_winner` has to do
-    return known[name]
+    return chosen
 
 
 def _device(kind: str) -> torch.device:
@@ -343,7 +343,7 @@ def named_precisions(recipe: Recipe) -> dict[str, str]:
 def slow_choices(named: Mapping[str, str], here: Hardware) -> list[str]:
     """Return a line for each precision of `named_precisions` that the hardware is slow in: where, why, what to do."""
     costs = {
-        ("cpu", "bfloat16"): f"{here.why}, and is 50 to 70 times slower in it than in float32",
+        ("cpu", "bfloat16"): f"{here.why}, without which it is 50 to 70 times slower than float32",
         ("cpu", "float16"): "most CPUs are 4 to 15 times slower in it than in float32",
         ("cuda", "bfloat16"): f"{here.why}: it is emulated, and slower than float32",
     }

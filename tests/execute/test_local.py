@@ -33,8 +33,8 @@ def test_the_first_failure_ends_it_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_here_is_refused() -> None:
-    recipe = recipe_of(device="cpu")
-    assert Local().placed(recipe) is recipe
+    placed = Local().placed(recipe_of(device="cpu"))
+    assert Local().placed(placed) is placed
     with pytest.raises(UserError, match="no device 'cuda:99' on this machine"):
         Local().placed(recipe_of(device="cuda:99"))
 

@@ -55,7 +55,7 @@ def changed_generator(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Cha
 
 @pytest.fixture
 def generator(generator_folder: Path) -> GeneratorConfig:
-    return GeneratorConfig(model=str(generator_folder), steps=2)
+    return GeneratorConfig(model=str(generator_folder), steps=2, dtype="float32")
 
 
 @pytest.fixture

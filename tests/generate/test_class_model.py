@@ -84,7 +84,7 @@ def test_the_folder_is_a_plain_dit_pipeline_with_the_autoencoder_of_the_base(
 
 
 def test_the_class_mode_draws_with_it(made: Path, three: LabelSpace, real: ImageSet) -> None:
-    config = GeneratorConfig(mode="class", model=str(made), steps=2)
+    config = GeneratorConfig(mode="class", model=str(made), steps=2, dtype="float32")
     generator = load_generator(config, CPU)
     assert (generator.width, generator.height) == (64, 64)
     requests = list(plan_of(config, GenerateConfig(per_class=1), three, real, 0))
@@ -236,8 +236,8 @@ def test_other_bases_lend_their_autoencoder_too(
     generator = GeneratorConfig.model_validate({"model": str(folder_of(kind)), "mode": mode})
     config = settings(steps=2)
     out = train_class_model(generator, real, three, config, 0, tmp_path / "out", device="cpu", threads=1)
-    drawn = load_generator(GeneratorConfig(mode="class", model=str(out)), CPU)
-    own = load_generator(generator, CPU).pipeline.vae.state_dict()
+    drawn = load_generator(GeneratorConfig(mode="class", model=str(out), dtype="float32"), CPU)
+    own = load_generator(generator.model_copy(update={"dtype": "float32"}), CPU).pipeline.vae.state_dict()
     lent = drawn.pipeline.vae.state_dict()
     assert own.keys() == lent.keys()
     assert all(torch.equal(own[name], lent[name]) for name in own)

@@ -71,7 +71,7 @@ def tuned(base: Path, images: ImageSet, tmp_path_factory: pytest.TempPathFactory
 
 
 def loaded(folder: Path, **changes: Any) -> Generator:
-    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, **changes), CPU)
+    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32", **changes), CPU)
 
 
 def tuning(base: Path, images: ImageSet, out: Path, **changes: Any) -> Tuning:

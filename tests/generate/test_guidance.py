@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def config(folder_of):
     def make(kind="sd", **settings):
-        return GeneratorConfig(model=str(folder_of(kind)), **{"steps": 4, **settings})
+        return GeneratorConfig(model=str(folder_of(kind)), **{"steps": 4, "dtype": "float32", **settings})
 
     return make
 

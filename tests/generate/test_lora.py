@@ -42,7 +42,8 @@ def sd_lora(lora):
 @pytest.fixture
 def config(generator_folder):
     def make(lora, scale=1.0, **more):
-        return GeneratorConfig(model=str(generator_folder), steps=2, lora={"model": str(lora), "scale": scale}, **more)
+        own = {"lora": {"model": str(lora), "scale": scale}, "dtype": "float32"}
+        return GeneratorConfig(model=str(generator_folder), steps=2, **own, **more)
 
     return make
 

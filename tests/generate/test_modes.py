@@ -60,7 +60,9 @@ def recipe(folder_of):
 
     def make(case, **more):
         mode, kind, settings = CASES[case]
-        return GeneratorConfig(mode=mode, model=str(folder_of(kind)), **{"steps": 3, **settings, **more})
+        return GeneratorConfig(
+            mode=mode, model=str(folder_of(kind)), **{"steps": 3, "dtype": "float32", **settings, **more}
+        )
 
     return make
 
@@ -274,7 +276,7 @@ def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
 
     def faults(threshold, **more):
         folder = saved(with_safety_checker(threshold), tmp_path / str(threshold))
-        config = GeneratorConfig(model=str(folder), steps=2, **more)
+        config = GeneratorConfig(model=str(folder), steps=2, dtype="float32", **more)
         return [d.faults for d in sampler(config).draw(list(plan(config)))]
 
     assert faults(-1.1, safety_checker=True) == [("unsafe",) * 3] * 6
@@ -364,7 +366,7 @@ def named(tmp_path, classes, id2label):
     folder = saved(dit(classes), tmp_path / "named")
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "id2label": id2label}))
-    return GeneratorConfig(mode="class", model=str(folder), steps=2)
+    return GeneratorConfig(mode="class", model=str(folder), steps=2, dtype="float32")
 
 
 NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}

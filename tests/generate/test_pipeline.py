@@ -19,7 +19,7 @@ def copy(generator_folder, tmp_path):
 
 
 def config(folder, **values):
-    return GeneratorConfig(model=str(folder), **values)
+    return GeneratorConfig(model=str(folder), **{"dtype": "float32", **values})
 
 
 def test_a_folder_loads_as_diffusers_itself_loads_it(generator_folder):

@@ -127,7 +127,8 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_run import CATS_AND_DOGS, LONG, run
 from genrobust.config import GeneratorConfig
-again = lambda: run(Path(sys.argv[2]), CATS_AND_DOGS, GeneratorConfig(model=sys.argv[3], steps=2), LONG)
+generator = GeneratorConfig(model=sys.argv[3], steps=2, dtype="float32")
+again = lambda: run(Path(sys.argv[2]), CATS_AND_DOGS, generator, LONG)
 try:
     again()
 except KeyboardInterrupt:

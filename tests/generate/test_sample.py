@@ -21,7 +21,9 @@ def requests(labels):
 @pytest.fixture
 def sampler(labels):
     def make(folder, max_redraws=2, **settings):
-        generator = load_generator(GeneratorConfig(model=str(folder), **{"steps": 2, **settings}), CPU)
+        generator = load_generator(
+            GeneratorConfig(model=str(folder), **{"steps": 2, "dtype": "float32", **settings}), CPU
+        )
         return Sampler(generator, MODES["labels"](generator, labels, None), max_redraws)
 
     return make
@@ -59,7 +61,7 @@ def test_the_same_batch_gives_the_same_bytes_whatever_was_encoded_before(sampler
 
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])
 def test_each_distinct_prompt_of_a_batch_is_encoded_once(folder_of, requests, kind):
-    generator = load_generator(GeneratorConfig(model=str(folder_of(kind))), CPU)
+    generator = load_generator(GeneratorConfig(model=str(folder_of(kind)), dtype="float32"), CPU)
     counts = []
     generator.pipeline.text_encoder.register_forward_pre_hook(lambda encoder, args: counts.append(len(args[0])))
     mixed = [requests[i] for i in (0, 1, 2, 1, 0)]
@@ -73,7 +75,7 @@ def test_each_distinct_prompt_of_a_batch_is_encoded_once(folder_of, requests, ki
 def test_images_are_those_that_diffusers_draws_itself(sampler, generator_folder, requests):
     """Unbatched, from the same noise, with prompts as text: nothing of our own comes between."""
     ours = sampler(generator_folder, guidance_scale=2.5)
-    pipeline = load_generator(GeneratorConfig(model=str(generator_folder)), CPU).pipeline
+    pipeline = load_generator(GeneratorConfig(model=str(generator_folder), dtype="float32"), CPU).pipeline
     for request, drawing in zip(requests[:2], ours.draw(requests)[:2], strict=True):
         noise = torch.randn((1, 12, 8, 8), generator=torch.Generator().manual_seed(request.seed))
         theirs = pipeline(

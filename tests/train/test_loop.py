@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from genrobust import models
 from genrobust.checkpoints import read_checkpoint_info
 from genrobust.config import TrainConfig
 from genrobust.data import Subset
@@ -51,6 +52,7 @@ class Killed(BaseException):
 
 
 ADAMW, SGD = {"optimizer": "adamw"}, {"optimizer": "sgd"}
+HALF = {"precision": "float16"}
 MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
 
 
@@ -58,6 +60,7 @@ MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
     ("changes", "at"),
     [
         *((ADAMW, 1), (ADAMW, 3), (ADAMW, 11), (SGD, 5)),
+        *((HALF, 5), (HALF | SGD | {"split_batchnorm": True}, 10)),
         *((MIXED, 5), ({"split_batchnorm": True}, 5), (SGD | MIXED | {"split_batchnorm": True}, 10)),
     ],
     ids=str,
@@ -83,6 +86,46 @@ def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
     assert weights(again) == weights(whole)
     assert (again / "checkpoint.json").read_bytes() == (whole / "checkpoint.json").read_bytes()
     assert not (again / "state.safetensors").exists()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_step_whose_gradients_overflow_is_skipped(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    scales, moved = [], []
+    step = loop._Run._step
+
+    def look(self: Any, *batch: Any) -> Any:
+        before = [p.detach().clone() for p in self.model.parameters()]
+        loss = step(self, *batch)
+        scales.append(self.scaler.get_scale())
+        moved.append(not all(map(torch.equal, before, self.model.parameters())))
+        return loss
+
+    monkeypatch.setattr(loop._Run, "_step", look)
+    monkeypatch.setattr(models, "FIRST_SCALE", 2.0**24)  # no float16 holds a gradient times so much
+    whole = run(job, tmp_path / "whole", steps=24, optimizer=optimizer, **HALF)
+    assert moved[0] is False and moved[-1] is True
+    assert all(m == (after >= before) for m, before, after in zip(moved, [2.0**24, *scales], scales, strict=False))
+
+    def stop(self: Any, number: int, *batch: Any) -> Any:
+        if number == 4:
+            raise Killed
+        return step(self, number, *batch)
+
+    monkeypatch.setattr(loop._Run, "_step", stop)
+    with pytest.raises(Killed):
+        run(job, tmp_path / "again", steps=24, optimizer=optimizer, **HALF)
+    monkeypatch.setattr(loop._Run, "_step", step)
+    assert weights(run(job, tmp_path / "again", steps=24, optimizer=optimizer, **HALF)) == weights(whole)
+
+
+def test_gradients_that_overflow_at_any_scale_are_told(
+    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "LEAST_SCALE", 2.0**17)
+    with pytest.raises(GenrobustError, match=r"train\.precision"):
+        run(job, tmp_path / "run", **HALF)
 
 
 def test_after_kill_9_a_rerun_gives_the_same_weights(job: Any, tmp_path: Path) -> None:

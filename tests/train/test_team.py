@@ -19,7 +19,14 @@ from genrobust.train.team import team_of
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
 EXACT = {"architecture": "test_vit", "augmentation": "none", "precision": "float32", "optimizer": "sgd"}
 EXACT |= {"learning_rate": 0.05, "batch_size": 12}
-ALL = {"batch_size": 18, "mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5, "split_batchnorm": True}
+ALL = {
+    "batch_size": 18,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "random_erasing": 0.5,
+    "split_batchnorm": True,
+    "precision": "float16",
+}
 
 
 def train(*jobs: tuple[Path, int, int, dict[str, Any]]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,12 +24,14 @@ from genrobust.devices import device_kind
 from genrobust.errors import MissingPackage, UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task
 from genrobust.execute.pieces import Work
-from genrobust.execute.ray_workers import Doer, Group, Leader, Worker, why_died
+from genrobust.execute.ray_workers import Doer, Group, Leader, Worker, hardware_here, why_died
 from genrobust.files import mirrors
+from genrobust.precision import Hardware, in_common, settle
 from genrobust.progress import Bar, progress_bar
 from genrobust.recipe import Recipe
 
 LOOK_EVERY_S = 1.0  # at the workers' progress, and for nodes that came or went
+LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -37,6 +41,7 @@ RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to 
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": f"{WAIT_S:.0f}",  # loading torch from a slow disk can take a minute
 }
 OBJECT_STORE_BYTES = 100_000_000  # of a Ray that is started here: little goes through it, everything lies on the disk
+log = logging.getLogger(__name__)
 
 
 class Ray:
@@ -64,16 +69,38 @@ class Ray:
                 f"(they have: {there}): lower execute.num_cpus and execute.num_gpus, or start such a node first"
             )
 
-    def placed(self, recipe: Recipe) -> Recipe:
-        """`recipe` on the kind of device that the workers have; which GPU a worker gets is Ray's choice."""
-        return recipe.model_copy(update={"device": self._device})
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` on the kind of device that the workers have, with the precisions that all nodes are fast in.
+
+        Which GPU a worker gets is Ray's choice.
+        """
+        return settle(recipe.model_copy(update={"device": self._device}), self._device, self._hardware, say)
+
+    def _hardware(self) -> Hardware:
+        """What all nodes with room for a worker compute at full speed; a node that dies meanwhile is left out."""
+        takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
+        if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
+            takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
+        look = ray.remote(**takes)(hardware_here)
+        ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
+        pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
+        answers = [look.options(scheduling_strategy=pin).remote(self._device) for pin in pins]
+        found = []
+        for answer in answers:
+            try:
+                found.append(ray.get(answer, timeout=LOOK_S))
+            except RayError as error:
+                log.warning("a node did not say what it computes fast: %s", why_died(error))
+        return in_common(found) if found else Hardware(self._device, frozenset({"float32"}), "no node answered")
+
+    def _room(self, node: dict[str, float]) -> int:
+        """How many workers a node has room for, if nobody else uses it."""
+        gpus = node.get("GPU", 0) // self._gpus if self._gpus else math.inf
+        return int(min(node.get("CPU", 0) // self._cpus, gpus))
 
     def capacity(self) -> int:
         """How many workers the living nodes have room for, if nobody else uses them."""
-        return sum(
-            int(min(node.get("CPU", 0) // self._cpus, node.get("GPU", 0) // self._gpus if self._gpus else 1e9))
-            for node in _nodes()
-        )
+        return sum(map(self._room, _nodes()))
 
     def workers(self) -> int:
         """How many pieces are done at the same time, if nobody else uses the cluster."""

@@ -16,6 +16,7 @@ from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.ledger import Outcome, found_no_memory, outcome_of
 from genrobust.execute.pieces import Do
 from genrobust.lease import outlast_the_dead
+from genrobust.precision import Hardware, hardware
 from genrobust.progress import Count, counting
 
 TELL_EVERY_S = 1.0  # how far a group is
@@ -56,6 +57,11 @@ class Doer:
             self._do = cloudpickle.loads(self.load)()
         with counting(self.unit, tell):
             self._do([key])
+
+
+def hardware_here(kind: str) -> Hardware:
+    """Return what the devices of `kind` of the node compute at full speed."""
+    return hardware(kind)
 
 
 class Worker:

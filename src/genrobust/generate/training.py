@@ -25,7 +25,7 @@ from genrobust.errors import GenrobustError
 from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
 from genrobust.generate.objective import Examples, Model, Schedule, losses
 from genrobust.generate.tuned import STATE, is_finished, is_trained, require_same, save_record
-from genrobust.models import save_tensors
+from genrobust.models import LossScaler, autocast, save_tensors
 from genrobust.progress import progress_bar
 
 FORMAT = 1  # of the record beside the weights
@@ -56,6 +56,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True
         )
+        self.scaler = LossScaler(self.device, config.precision)
         self.step = 0
 
     # ------------------------------------------------------------------------------------------- steps
@@ -94,23 +95,31 @@ class Training:
         torch.manual_seed(hashed_seed(self.seed, "dropout", step))  # of a model that has any
         loss = torch.zeros((), device=self.device)
         for part in batch.parts(config.accumulate, self.device):
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            with autocast(self.device, config.precision):
                 share = losses(self.model, self.schedule, part, config.min_snr).sum() / config.batch_size
-            share.backward()
+            self.scaler.scale(share).backward()
             loss += share.detach()
+        self.scaler.unscale_(self.optimizer)
         return torch.stack([loss, clip_grad_norm_(self.parameters, CLIP)])
 
     def _update(self) -> None:
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.step(self.parameters)
 
     def _look(self, unseen: Tensor) -> float:
-        """The mean loss of the last steps; raises GenrobustError where a loss or gradient of theirs is no number."""
+        """The mean loss of the last steps; raises GenrobustError where a loss or gradient of theirs is no number.
+
+        A gradient of float16 that overflows is none of these, unless it does so at any scale: its step is skipped.
+        """
         seen = unseen.cpu()
-        if not seen.isfinite().all():
-            first = int((~seen.isfinite().all(1)).nonzero()[0])
+        finite = seen.isfinite()
+        if self.scaler.is_enabled() and not self.scaler.is_hopeless:
+            finite = finite[:, :1]
+        if not finite.all():
+            first = int((~finite.all(1)).nonzero()[0])
             config, step = self.config, self.step + 2 - len(seen) + first  # counted from 1
             kept = f"The state of step {saved} is kept" if (saved := self._saved_step()) else "No state was saved yet"
             key = config.section
@@ -130,7 +139,8 @@ class Training:
             kept = {"weight": parameter, **self._of(index)}
             tensors |= {f"{index}.{name}": value for name, value in kept.items()}
         # Not accelerate's save_state: it pickles.
-        save_tensors(self.state, tensors, {"job": json.dumps(self.job), "step": str(self.step)})
+        about = {"job": json.dumps(self.job), "step": str(self.step), "scaler": json.dumps(self.scaler.state)}
+        save_tensors(self.state, tensors, about)
 
     def resume(self) -> None:
         """Load the state where there is one; raises UserError where it belongs to another training."""
@@ -141,6 +151,7 @@ class Training:
                 about = file.metadata()
                 require_same(json.loads(about["job"]), self.job, self.state.parent, self.config)
                 self.step = int(about["step"])
+                self.scaler.restore(json.loads(about.get("scaler", "{}")))
                 self._restore(file)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise GenrobustError(f"cannot read {self.state}: {error}; delete it to train from the start") from error

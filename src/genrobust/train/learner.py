@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from genrobust.models import autocast
 from genrobust.train.augment import Mix
 
 
@@ -16,10 +17,10 @@ class Learner(nn.Module):
     One module, so that DDP can wrap all that learns.
     """
 
-    def __init__(self, shares: Sequence[tuple[nn.Module, slice | Tensor]], mix: Mix | None, bfloat16: bool) -> None:
+    def __init__(self, shares: Sequence[tuple[nn.Module, slice | Tensor]], mix: Mix | None, precision: str) -> None:
         super().__init__()
         self.networks = nn.ModuleList(network for network, _ in shares)
-        self._rows, self._mix, self._bfloat16 = [rows for _, rows in shares], mix, bfloat16
+        self._rows, self._mix, self._precision = [rows for _, rows in shares], mix, precision
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The logits for float [B, 3, S, S], and the targets that they then have, one network's after another's."""
@@ -32,5 +33,5 @@ class Learner(nn.Module):
         if self._mix is not None:
             images, targets = self._mix(images, targets)
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self._bfloat16):
+        with autocast(images.device, self._precision):
             return network(images), targets

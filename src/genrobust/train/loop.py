@@ -26,7 +26,7 @@ from genrobust.data import ImageSet, LabelSpace, digest, hashed_seed
 from genrobust.devices import resolve_device, set_threads
 from genrobust.errors import GenrobustError, UserError
 from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
-from genrobust.models import create_classifier, place, predict_logits, save_checkpoint, save_tensors
+from genrobust.models import LossScaler, create_classifier, place, predict_logits, save_checkpoint, save_tensors
 from genrobust.precision import resolved_here
 from genrobust.progress import progress_bar
 from genrobust.train import split_norm
@@ -145,7 +145,7 @@ class _Run:
             real = split_norm.real_rows(mixture, config, team.rows)
             of_either = (mask.nonzero()[:, 0].to(device) for mask in (real, ~real))  # a mask would make a GPU wait
             shares = list(zip((self.model, self.twin), of_either, strict=True))
-        learner = Learner(shares, make_mix(config, len(labels)), config.precision == "bfloat16")
+        learner = Learner(shares, make_mix(config, len(labels)), config.precision)
         self.optimizer = create_optimizer_v2(
             learner.networks,
             opt=config.optimizer,
@@ -155,6 +155,11 @@ class _Run:
             fused=True,  # a quarter of the time of torch's default on a CPU
         )
         self.learner = team.spread(learner)
+        self.scaler = LossScaler(device, config.precision)
+        if self.scaler.is_enabled() and config.optimizer == "sgd":
+            # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
+            for parameter in learner.parameters():
+                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress(run_id)
         self.augment = make_augment(config, border_colour(mixture.batch(seed, 0)[0]))
@@ -199,8 +204,9 @@ class _Run:
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         if self.team.leads:
             self.ema.update(self.model, step=step + 1)
         return loss.detach()
@@ -212,6 +218,11 @@ class _Run:
                 f"the loss is {value} at step {done} of {self.state_file.parent.name}: lower train.learning_rate "
                 f"(now {self.config.learning_rate:g}), lengthen train.warmup_steps (now {self.config.warmup_steps}), "
                 "or set train.precision to float32. The last saved state is untouched"
+            )
+        if self.scaler.is_hopeless:
+            raise GenrobustError(
+                f"the gradients are no numbers at step {done} of {self.state_file.parent.name}, at any scale of the "
+                "loss: set train.precision to float32. The last saved state is untouched"
             )
         return value
 
@@ -243,7 +254,8 @@ class _Run:
             tensors |= {f"twin.{k}": v for k, v in split_norm.norm_state(self.twin).items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items() if v is not None}
-        save_tensors(self.state_file, tensors, {"progress": json.dumps(vars(self.progress))})
+        about = {"progress": json.dumps(vars(self.progress)), "scaler": json.dumps(self.scaler.state)}
+        save_tensors(self.state_file, tensors, about)
 
     def resume(self) -> None:
         """Load the state where there is one; raises UserError where it belongs to another run.
@@ -262,8 +274,10 @@ class _Run:
     def _load(self) -> None:
         try:
             with safe_open(self.state_file, "pt") as file:
-                progress = _Progress(**json.loads(file.metadata()["progress"]))
+                about = file.metadata()
+                progress = _Progress(**json.loads(about["progress"]))
                 _require_same(progress.run, self.progress.run, self.state_file.parent)
+                self.scaler.restore(json.loads(about.get("scaler", "{}")))
                 tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (no mapping)
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise GenrobustError(
