@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 from scribe import SIZE, work
-from small import count_of, recipe_of
+from small import NODE, count_of, recipe_of
 
 from genrobust.errors import GenrobustError, UserError
 from genrobust.execute.ledger import TRIES
+from genrobust.execute.local import Local
 from genrobust.execute.ray import Ray
 from genrobust.progress import counting
 
@@ -66,4 +68,20 @@ def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray: Callable[...
 
 def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray: Callable[..., Ray]) -> None:
     assert on_ray(threads=16).capacity() == 2
-    assert Ray(recipe_of(device="auto")).placed(recipe_of(device="auto")).device == "cpu"
+    said: list[str] = []
+    placed = Ray(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
+    assert placed.device == "cpu"
+    assert placed == Local().placed(recipe_of(device="cpu")), "both nodes are this machine"
+    assert len(said) == 1 and "all nodes" in said[0]
+
+
+def test_one_node_without_bfloat16_decides_for_all(cluster: Cluster, on_ray: Callable[..., Ray]) -> None:
+    executor = on_ray()
+    capped = cluster.add_node(num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}, **NODE)
+    try:
+        said: list[str] = []
+        placed = executor.placed(recipe_of(device="cpu"), said.append)
+        assert (placed.generator and placed.generator.dtype, placed.train.precision) == ("float32", "float32")
+        assert "bfloat16" in said[0]
+    finally:
+        cluster.remove_node(capped)

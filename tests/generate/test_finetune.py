@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from tiny import stable_diffusion
 from tuning_job import captions, run, settings
 
+from genrobust import models
 from genrobust.config import FinetuneConfig, GeneratorConfig
 from genrobust.data import ImageSet, Subset
 from genrobust.errors import GenrobustError, UserError
@@ -286,6 +287,38 @@ def test_stopped_at_any_step_and_run_again_gives_the_same_files(
     assert (tmp_path / "out" / "state.safetensors").exists() == (at > 1)
     run(base, images, tmp_path / "out", method=method)
     assert contents(tmp_path / "out") == contents(tuned[method])
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_in_float16_steps_that_overflow_are_skipped_and_a_resumed_run_ends_in_the_same_files(
+    base: Path, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(models, "FIRST_SCALE", 2.0**26)
+    update = Tuning._update
+    scales = []
+
+    def look(self: Tuning) -> None:
+        update(self)
+        scales.append(self.scaler.get_scale())
+
+    monkeypatch.setattr(Tuning, "_update", look)
+    whole = run(base, images, tmp_path / "whole", method=method, precision="float16", steps=12)
+    assert scales[0] == 2.0**25 and scales[-1] == scales[-2], "skipped at first, and not in the end"
+
+    def stop(self: Tuning) -> None:
+        if self.step == 3:
+            raise Killed
+        update(self)
+
+    monkeypatch.setattr(Tuning, "_update", stop)
+    with pytest.raises(Killed):
+        run(base, images, tmp_path / "again", method=method, precision="float16", steps=12)
+    monkeypatch.setattr(Tuning, "_update", update)
+    again = run(base, images, tmp_path / "again", method=method, precision="float16", steps=12)
+    assert contents(again) == contents(whole)
+    monkeypatch.setattr(models, "LEAST_SCALE", 2.0**27)
+    with pytest.raises(GenrobustError, match=r"finetune\.precision"):
+        run(base, images, tmp_path / "hopeless", method=method, precision="float16", steps=12)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
