@@ -21,6 +21,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -42,31 +44,49 @@ from genrobust.train.mixture import Mixture, Part
 DRAWN = 70  # images, and ten times as many
 TRAINED = 20  # steps, and ten times as many
 ANSWERED = 100  # test images, and ten times as many
-ESTIMATE = re.compile(r"^left: about ([\d.,]+) (s|min|h|days)", re.MULTILINE)
+ESTIMATE = re.compile(r"left: about ([\d.,]+) (s|min|h|days)")
 UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
 
 
-def run(words: Sequence[str]) -> tuple[dict[str, tuple[float, str]], float, float]:
-    """`genrobust run` with `words`, from nothing: seconds and items by stage, all seconds, and those estimated."""
-    with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "genrobust", "run", *words, "--out", out]
+@dataclass(frozen=True)
+class Whole:
+    """One run: seconds and items of each stage, all its seconds, those since its estimate, and what that was."""
+
+    stages: dict[str, tuple[float, str]]
+    seconds: float
+    since_estimate: float
+    estimate: float
+
+
+def run(words: Sequence[str], kept: Path | None = None) -> Whole:
+    """`genrobust run` with `words`, from nothing; what it makes stays in the new folder `kept`, if one is named."""
+    said: list[str] = []
+    since = estimate = float("nan")
+    with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "genrobust", "run", *words, "--out", str(out)]
         began = time.perf_counter()
-        done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        whole = time.perf_counter() - began
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as running:
+            for line in running.stderr:
+                said.append(line)
+                if found := ESTIMATE.match(line):
+                    since, estimate = time.perf_counter(), float(found[1].replace(",", "")) * UNITS[found[2]]
+        ended = time.perf_counter()
+        if running.returncode:
+            raise SystemExit("".join(said))
         (results,) = Path(out).glob("*/results.json")
         found = json.loads(results.read_text())["stages"]
-    said = ESTIMATE.search(done.stderr)
-    estimated = float(said[1].replace(",", "")) * UNITS[said[2]] if said else float("nan")
     made = {stage["stage"]: (stage["seconds"], f"{stage['items']:,} {stage['unit']}") for stage in found}
-    made["start, measuring, scoring, report"] = whole - sum(seconds for seconds, _ in made.values()), ""
-    return made, whole, estimated
+    made["start, measuring, scoring, report"] = ended - began - sum(seconds for seconds, _ in made.values()), ""
+    return Whole(made, ended - began, ended - since, estimate)
 
 
-def stages(words: Sequence[str]) -> str:
+def stages(words: Sequence[str], kept: Path | None = None) -> str:
     """The stages of one run, as a table."""
-    made, whole, estimated = run(words)
-    rows = [[stage, f"{seconds:.0f}", of] for stage, (seconds, of) in made.items()]
-    rows.append(["whole", f"{whole:.0f}", f"estimated {estimated:.0f} s at its start: {whole / estimated:.2f} times"])
+    one = run(words, kept)
+    rows = [[stage, f"{seconds:.0f}", of] for stage, (seconds, of) in one.stages.items()]
+    rows.append(["whole", f"{one.seconds:.0f}", ""])
+    ratio = f"estimated {one.estimate:.0f} s, {one.since_estimate / one.estimate:.2f} times as long"
+    rows.append(["of these, since the estimate", f"{one.since_estimate:.0f}", ratio])
     return table([f"`genrobust run {' '.join(words)}`", "seconds", "of"], rows)
 
 
@@ -76,8 +96,8 @@ def workers(words: Sequence[str], rounds: int) -> str:
     seconds: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     for turn in range(rounds):
         for count in sorted(counts, reverse=turn % 2 == 1):
-            made, whole, _ = run([*words, "--workers", str(count)])
-            seconds[count].append({**{stage: spent for stage, (spent, _) in made.items()}, "whole": whole})
+            one = run([*words, "--workers", str(count)])
+            seconds[count].append({**{stage: spent for stage, (spent, _) in one.stages.items()}, "whole": one.seconds})
     rows = []
     for stage in seconds[1][0]:
         times = {count: [one[stage] for one in found] for count, found in seconds.items()}
@@ -151,12 +171,15 @@ def main() -> None:
     parser.add_argument("--demo", action="store_true", help="what `make demo` runs, and nothing else")
     parser.add_argument("--recipe", help="a study to run instead, and nothing else")
     parser.add_argument("--quick", action="store_true", help="its short version")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of either")
+    parser.add_argument("--out", type=Path, help="a new folder that keeps what either makes")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
     print(where_and_when(), flush=True)
     if asked.demo or asked.recipe:
         words = [asked.recipe or "pictograms", *(["--quick"] if asked.quick else [])]
-        print(f"\n{stages(words)}", flush=True)
+        words += [word for value in asked.set for word in ("--set", value)]
+        print(f"\n{stages(words, asked.out)}", flush=True)
         return
     quick = ["pictograms", "--quick"]
     for part in (partial(stages, quick), partial(workers, quick, asked.rounds), partial(growth, asked.rounds)):
