@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the processes share the cores
 
@@ -24,19 +25,32 @@ from genrobust.sources import pictograms
 
 __all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE / "generate"))  # where tiny lies
-LONGEST = ("execute", "test_mirror.py", "test_kill.py", "generate/test_imagenet_recipe.py", "test_study.py")
+sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+LONGEST = ("execute", "test_mirror.py", "test_kill.py", "test_study.py", "generate/test_imagenet_recipe.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def group_of(nodeid: str) -> str:
+    """The group of a test: its file, or the folder of those that share a Ray cluster."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    return "execute" if path.startswith("execute/") else path
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test into its group, the longest groups first."""
-    for item in items:
-        path = item.path.relative_to(HERE)
-        item.add_marker(pytest.mark.xdist_group("execute" if path.parts[0] == "execute" else path.as_posix()))
+    """Put the longest groups first, so that no process works on one when the others are done."""
     order = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], len(order)))
+    items.sort(key=lambda item: order.get(group_of(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole groups; ``--dist loadgroup`` does so too, but not with the node ids of pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")
