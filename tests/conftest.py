@@ -1,7 +1,7 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
-Each process of pytest-xdist runs whole groups of tests, so that module-scoped fixtures are made once: a group is a
-file, or all of ``tests/execute``, which share a Ray cluster.
+Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
+``tests/execute``, which share a Ray cluster, or the files that share a process which starts others.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from genrobust.sources import pictograms
 __all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
 
 sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
-LONGEST = ("execute", "test_mirror.py", "test_kill.py", "test_study.py", "generate/test_imagenet_recipe.py")
+STARTED = ("test_mirror.py", "test_kill.py", "test_tracking.py")  # share the starter of small_study
+LONGEST = ("execute", "started", "generate/test_finetune.py", "test_classifiers.py", "train/test_loop.py")
 
 
 def group_of(nodeid: str) -> str:
-    """The group of a test: its file, or the folder of those that share a Ray cluster."""
+    """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
-    return "execute" if path.startswith("execute/") else path
+    if path.startswith("execute/"):
+        return "execute"
+    return "started" if path in STARTED else path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
