@@ -1,7 +1,7 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
-Each process of pytest-xdist runs whole groups of tests, so that module-scoped fixtures are made once: a group is a
-file, or all of ``tests/execute``, which share a Ray cluster.
+Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
+``tests/execute``, which share a Ray cluster, or the files that share a process which starts others.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the processes share the cores
 
@@ -28,19 +29,35 @@ os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 __all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE / "generate"))  # where tiny lies
-LONGEST = ("execute", "test_mirror.py", "test_kill.py", "generate/test_imagenet_recipe.py", "test_study.py")
+sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+STARTED = ("test_mirror.py", "test_kill.py", "test_tracking.py")  # share the starter of small_study
+LONGEST = ("execute", "started", "generate/test_finetune.py", "test_classifiers.py", "train/test_loop.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def group_of(nodeid: str) -> str:
+    """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
+    path = nodeid.partition("::")[0].removeprefix("tests/")
+    if path.startswith("execute/"):
+        return "execute"
+    return "started" if path in STARTED else path
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test into its group, the longest groups first."""
-    for item in items:
-        path = item.path.relative_to(HERE)
-        item.add_marker(pytest.mark.xdist_group("execute" if path.parts[0] == "execute" else path.as_posix()))
+    """Put the longest groups first, so that no process works on one when the others are done."""
     order = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(next(item.iter_markers("xdist_group")).args[0], len(order)))
+    items.sort(key=lambda item: order.get(group_of(item.nodeid), len(order)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out whole groups; ``--dist loadgroup`` does so too, but not with the node ids of pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return Groups(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 @pytest.fixture(scope="session")

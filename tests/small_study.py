@@ -53,13 +53,13 @@ class Done:
     said: str
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the starter writes a tiny generator."""
     return tmp_path_factory.mktemp("generator")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory, generator: Path) -> Iterator[Callable[..., Done]]:
     """Runs commands at the same time, each in a process of its own; see starter.py."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -106,7 +106,7 @@ def recipe(write_folder: Callable[..., Path], generator: Path, tmp_path: Path) -
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def known() -> dict[str, bytes]:
     return {}
 
@@ -115,7 +115,7 @@ def known() -> dict[str, bytes]:
 def generated(
     start: Callable[..., Done], recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once a module."""
+    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once."""
     if not known:
         out = tmp_path_factory.mktemp("alone")
         done = start(["generate", str(recipe), "--out", str(out)])

@@ -113,9 +113,10 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     _, written = made.run()
     report = written["report.md"].read_text(encoding="utf-8")
     assert (
-        "| split | 100 real + 100 generated | test_resnet, split batch norm | standard, mixup 0.2 | 10 | 4 |" in report
+        r"| split | 100 real + 100 generated | test\_resnet, split batch norm | standard, mixup 0.2 | 10 | 4 |"
+        in report
     )
-    assert "| deep | 100 real + 6 deepaugment | test_resnet | standard, mixup 0.2 | 6 | 4 |" in report
+    assert r"| deep | 100 real + 6 deepaugment | test\_resnet | standard, mixup 0.2 | 6 | 4 |" in report
     assert f"{4 * sum(wanted):,} training images" in report
     assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
     runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]

@@ -68,7 +68,7 @@ def watching(look: Callable[[], None]) -> Iterator[None]:
     ends, raised = threading.Event(), []
 
     def watch() -> None:
-        while not ends.wait(0.01):
+        while not ends.wait(0.05):  # a look reads all of /proc
             try:
                 look()
             except BaseException as error:

@@ -65,7 +65,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
         running = beside.submit(study.train, study.cells())
         while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
             assert not running.done()
-            time.sleep(0.01)
+            time.sleep(0.03)
         assert sorted(map(len, workers)) == [1, 1], "they have a node each"
         os.kill(workers[1][0], signal.SIGKILL)
         together, alone = running.result()

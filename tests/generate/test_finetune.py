@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from select import select
 from typing import Any
 
 import numpy as np
@@ -329,15 +330,18 @@ def test_after_kill_9_twice_it_ends_in_the_same_weights(base: Path, images: Imag
     steps, out = 60, tmp_path / "out"
     script = [sys.executable, Path(__file__).with_name("finetune_once.py"), base, out, str(steps)]
     reached = []
-    for least in (2, 10):
-        process = subprocess.Popen(script)
-        while saved_step(out) < least:
-            assert process.poll() is None, "the run ended before it could be killed"
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        reached.append(saved_step(out))
-        assert not (out / "finetune.json").exists()
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as starter:
+        assert starter.stdin and starter.stdout
+        for least in (2, 10):
+            starter.stdin.write(b"\n")
+            process = int(starter.stdout.readline())
+            while saved_step(out) < least:
+                assert not select([starter.stdout], [], [], 0.02)[0], "the run ended before it could be killed"
+            os.kill(process, signal.SIGKILL)
+            assert int(starter.stdout.readline()) == -signal.SIGKILL
+            reached.append(saved_step(out))
+            assert not (out / "finetune.json").exists()
+        starter.stdin.close()
     assert reached[0] >= 2 and 10 <= reached[1] < steps
     run(base, images, out, steps=steps)
     whole = run(base, images, tmp_path / "whole", steps=steps)

@@ -93,6 +93,7 @@ def words(data: Path, generator: Path, other_map: str) -> list[str]:
         "train.epochs": 3,
         "train.batch_size": 8,
         "train.warmup_steps": 2,
+        "train.precision": "float32",
         "train.validate_every": 10,
         "train.save_every": 10,
         "arms.3.train.steps": 6,
