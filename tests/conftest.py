@@ -31,13 +31,21 @@ __all__ = ["generated", "generator", "known", "recipe", "running_store", "start"
 
 sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
 STARTED = ("test_mirror.py", "test_kill.py", "test_tracking.py")  # share the starter of small_study
-LONGEST = ("execute", "started", "generate/test_finetune.py", "test_classifiers.py", "train/test_loop.py")
+ALONE = ("execute/test_ledger.py", "execute/test_local.py", "execute/test_processes.py")  # need no cluster
+LONGEST = (
+    "execute",
+    "started",
+    "execute/test_processes.py",
+    "generate/test_finetune.py",
+    "test_classifiers.py",
+    "train/test_loop.py",
+)
 
 
 def group_of(nodeid: str) -> str:
     """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
-    if path.startswith("execute/"):
+    if path.startswith("execute/") and path not in ALONE:
         return "execute"
     return "started" if path in STARTED else path
 
