@@ -11,6 +11,7 @@ from PIL import Image
 
 from genrobust.data import ImageSet, LabelSpace, Picture
 from genrobust.machine import cores
+from genrobust.precision import hardware
 from genrobust.report.wording import count
 
 CLASSES = 8  # shown, evenly through the label space
@@ -41,9 +42,10 @@ def _one_of_each_style(images: ImageSet, label: int) -> list[int]:
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:
     """Versions and machine, by name: no host name, no path."""
+    computes = f" ({hardware(device).why})" if device == "cpu" else ""
     packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
     return {name: metadata.version(name) for name in packages} | {
         "Python": platform.python_version(),
         "machine": f"{count(cores(), 'CPU core')}, {platform.machine()}, {platform.system()}",
-        "device": f"{device}; {count(workers, 'worker')} of {count(threads, 'thread')}",
+        "device": f"{device}{computes}; {count(workers, 'worker')} of {count(threads, 'thread')}",
     }

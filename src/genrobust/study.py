@@ -272,7 +272,8 @@ class Study:
 
     def zero_shot(self) -> SavedPredictions[str]:
         """What the recipe's zero-shot CLIP answers on every test set of the study; nothing where it has none."""
-        self.evaluate([None])
+        if self.recipe.zero_shot is not None:
+            self.evaluate([None])
         return self.evaluation.zero_shot()
 
     def evaluate(self, checkpoints: Sequence[Path | None]) -> None:
