@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.errors import GenrobustError, MissingPackage, UserError
+from genrobust.errors import GenrobustError, UserError
 from genrobust.export.parts import CARD, CROISSANT, DATA, SHEET, TIMM, TRAIN, VALIDATION
 
 # The hub takes one commit whole or not at all; beyond about this many files it refuses one, and asks for several.
@@ -52,12 +52,10 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     reached or refuses.
     """
     files = files_of(folder)
-    try:
-        from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
-        from huggingface_hub.utils import validate_repo_id
-    except ImportError:
-        raise MissingPackage("huggingface_hub", "hub", "genrobust push") from None
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
+    from huggingface_hub.utils import validate_repo_id
+
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
