@@ -131,7 +131,7 @@ def test_show_prints_a_recipe_that_reads_again(genrobust: Callable[..., Result],
         (["show", "small.yaml", "--quick"], "no quick section"),
         (["train", "small.yaml", "--arm", "rael"], "the recipe small has no arm 'rael'; the arms are real, [odd]"),
         (["train", "small.yaml", "--arm", "real", "--device", "abacus"], "no device 'abacus'"),
-        (["train", "small.yaml", "--executor", "slurm"], "no executor 'slurm'; there are local, ray"),
+        (["train", "small.yaml", "--executor", "slurm"], "no executor 'slurm'; there are processes, ray"),
         (["generate", "small.yaml", "--address", "head:6379"], "is that of a Ray cluster: give --executor ray too"),
         (
             ["generate", "small.yaml", "--shards", "0/4"],

@@ -70,8 +70,8 @@ class Study:
         executor: Executor | None = None,
     ) -> None:
         self._executor: Executor = Local() if executor is None else executor
-        self.recipe = recipe = self._executor.placed(recipe, say)
         self.out = out = local_folder(out)
+        self.recipe = recipe = self._executor.placed(recipe, say)
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
         self._times = StageTimes(out)

@@ -188,9 +188,10 @@ def test_workers_are_of_processes_alone() -> None:
 
 
 COMMAND = """
-import sys
+import signal, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 from scribe import work
 from small import recipe_of
 from genrobust.execute.processes import Processes
