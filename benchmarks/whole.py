@@ -124,7 +124,7 @@ def draw(requests: Plan, out: Path, threads: int) -> None:
 def growth(rounds: int) -> str:
     """What ten times the images take, a row a stage."""
     recipe = load_recipe("pictograms")
-    data, threads = load_data(recipe.data), cores()
+    data, threads = load_data(recipe.data), recipe.threads
     few, many = plan(DRAWN, recipe.generate), plan(10 * DRAWN, recipe.generate)
     mixture = Mixture([Part("real", data.train)], recipe.train.batch_size, recipe.train.image_size, recipe.train.crop)
     size = recipe.train.image_size

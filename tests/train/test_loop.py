@@ -47,6 +47,16 @@ def test_same_job_same_bytes_and_another_seed_others(job: Any, undisturbed: Path
     assert weights(run(job, tmp_path / "other", seed=1)) != weights(undisturbed)
 
 
+def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job: Any, tmp_path: Path) -> None:
+    rounded = run(job, tmp_path / "bfloat16", steps=4, precision="bfloat16")
+    exact = run(job, tmp_path / "float32", steps=4)
+    assert weights(rounded) != weights(exact)
+    pairs = zip(*(load_checkpoint(folder, "cpu")[0].state_dict().values() for folder in (rounded, exact)), strict=True)
+    for one, other in pairs:
+        assert one.dtype == other.dtype
+        assert one.isfinite().all()
+
+
 class Killed(BaseException):
     """Stands for the end of the process: no handler in the loop may catch it."""
 
