@@ -275,3 +275,18 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path: P
     alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))
     assert all(alone.values())
     assert alone == together
+
+
+@pytest.mark.slow
+def test_two_and_four_workers_come_to_the_bytes_of_one(tmp_path: Path) -> None:
+    recipe = load_recipe("pictograms", STUDY)
+    made = {}
+    for count in (1, 2, 4):
+        executor = Processes(recipe, count)
+        try:
+            Study(recipe, tmp_path / str(count), executor=executor).run()
+        finally:
+            executor.close()
+        made[count] = {name: contents(tmp_path / str(count) / name) for name in ("generated", "checkpoints")}
+    assert all(made[1].values())
+    assert made[1] == made[2] == made[4]
