@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from genrobust.errors import DiskFull, UserError
 from genrobust.execute.pieces import Piece, Work
 from genrobust.files import replacing
@@ -46,6 +48,7 @@ class Scribe:
                 if what == "die" or (what == "die-once" and tries == 0):
                     os._exit(1)
                 if what == "hang":
+                    tqdm.get_lock()  # as what loads networks does
                     threading.Event().wait()
                 if what == "raise-once" and tries == 0:
                     raise KeyError(name)

@@ -15,6 +15,8 @@ from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tqdm import tqdm
+
 from genrobust.devices import device_kind, worker_environment
 from genrobust.errors import UserError
 from genrobust.execute.ledger import Ledger, Outcome, Task, outcome_of
@@ -232,6 +234,8 @@ def _begin(alive: Connection, counter: Any, variables: Mapping[str, str]) -> Non
     global _counter
     _counter = counter
     os.environ.update(variables)
+    # Its own lock is a semaphore, which a worker that ends at once would leave behind, with a warning.
+    tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
     threading.Thread(target=_end_with, args=(alive,), name="end", daemon=True).start()
 
