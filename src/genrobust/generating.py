@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from genrobust.execute.local import Local
 from genrobust.execute.pieces import Do, Executor, Piece, Work
 from genrobust.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.mirror import address, local_folder
-from genrobust.rates import estimate, measured, of_class_model, of_finetune, of_generator, place_of
+from genrobust.rates import measured, of_class_model, of_finetune, of_generator, place_of
 from genrobust.recipe import GENERATED, Recipe
 from genrobust.timing import StageTimes
 
@@ -191,7 +191,7 @@ class GeneratedSet:
             work = Work("generating", pieces, self.drawer, memory=self._memory() if pieces else 0)
             if pieces:
                 self._say(f"generating {work.size:,} images ({self.name}) into {self.folder}")
-            self._do("generate", "images", work)
+            self._times.run(self._executor, "generate", "images", work)
             return job.opened(partial=part is not None)
 
     def _memory(self) -> int:
@@ -199,12 +199,6 @@ class GeneratedSet:
         from genrobust.generate.locate import weights_bytes
 
         return weights_bytes(self.generator) * (2 if self._device == "cpu" else 1)
-
-    def _do(self, stage: str, unit: str, work: Work) -> None:
-        """Have `work` done and its time noted under `stage`."""
-        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.pieces], self._executor.workers())
-        with self._times.timed(stage, unit, work.size):
-            self._executor.run(replace(work, seconds=seconds))
 
     def drawer(self) -> Do:
         """What draws shards, by index, once the generator is there and the folder is claimed."""
@@ -257,7 +251,7 @@ class GeneratedSet:
             return
         pieces = [Piece(None, f"{learned.stage} {learned.what}", learned.size, learned.of)]
         work = Work(f"training the {learned.config.noun}", [] if learned.is_done else pieces, self.learner)
-        self._do(learned.stage, "training images", work)
+        self._times.run(self._executor, learned.stage, "training images", work)
 
     @property
     def _class_model(self) -> ClassModelConfig:

@@ -37,7 +37,7 @@ from genrobust.generating import GeneratedSet
 from genrobust.mirror import address, local_folder
 from genrobust.named_tests import check_named_tests
 from genrobust.notes import notes
-from genrobust.rates import estimate, measured_rate, of_evaluating, of_training, of_zero_shot, place_of
+from genrobust.rates import measured_rate, of_evaluating, of_training, of_zero_shot, place_of
 from genrobust.recipe import GENERATED, Recipe, recipe_yaml
 from genrobust.timing import StageTimes
 from genrobust.tracking import Tracking
@@ -220,7 +220,7 @@ class Study:
         if together > 1:  # else each training says that it begins
             self._say(f"training {len(wanted)} classifiers, {together} at a time")
         longest_first = sorted(wanted.values(), key=lambda piece: -piece.size)  # or one worker ends long after all
-        self._make("train", "training images", Work("training", longest_first, self.trainer))
+        self._times.run(self._executor, "train", "training images", Work("training", longest_first, self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
             if folder in wanted:
                 fetch_checkpoint(folder)
@@ -252,12 +252,6 @@ class Study:
                 with self._times.timed("pack", "images", count):
                     self.training.pack(mixture)
 
-    def _make(self, stage: str, unit: str, work: Work) -> None:
-        """Have `work` done, and its time noted under `stage`."""
-        seconds = estimate(self.out, stage, [(p.size, p.of) for p in work.pieces], self._executor.workers())
-        with self._times.timed(stage, unit, work.size):
-            self._executor.run(replace(work, seconds=seconds))
-
     # ------------------------------------------------------------------------------------------- evaluate
 
     @cached_property
@@ -287,7 +281,8 @@ class Study:
             for key in count
             if count[key]
         ]
-        self._make("evaluate", "test images", Work("evaluating", pieces, self.predictor, together=True))
+        work = Work("evaluating", pieces, self.predictor, together=True)
+        self._times.run(self._executor, "evaluate", "test images", work)
         for piece in pieces:
             if self.evaluation.missing(piece.key and self.out / piece.key):
                 raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")

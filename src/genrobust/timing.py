@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from genrobust.data import StageRecord
-from genrobust.rates import tidy_rates
+from genrobust.execute.pieces import Executor, Work
+from genrobust.rates import estimate, tidy_rates
 
 
 class StageTimes:
@@ -33,3 +35,9 @@ class StageTimes:
         before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
         items, reused = before.items + count, before.reused and not count
         self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
+
+    def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
+        """Have `executor` do `work`, which knows how long it should take, and note its time under `stage`."""
+        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.pieces], executor.workers())
+        with self.timed(stage, unit, work.size):
+            executor.run(replace(work, seconds=seconds))

@@ -49,6 +49,7 @@ class Scribe:
                     os._exit(1)
                 if what == "hang":
                     tqdm.get_lock()  # as what loads networks does
+                    (self.folder / f"hanging-{os.getpid()}").touch()
                     threading.Event().wait()
                 if what == "raise-once" and tries == 0:
                     raise KeyError(name)

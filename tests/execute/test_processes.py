@@ -206,10 +206,9 @@ def test_workers_end_with_the_command(tmp_path: Path, signal_: signal.Signals) -
     script.write_text(COMMAND.format(path=[str(Path(__file__).parent)]))
     out.mkdir()
     with subprocess.Popen([sys.executable, script, out], stderr=subprocess.PIPE, text=True) as command:
-        while count_of(out, "try-*") < 2:
+        while count_of(out, "hanging-*") < 2:
             assert command.poll() is None
             time.sleep(0.01)
-        time.sleep(0.1)  # they go on to what a network's loading would leave behind
         command.send_signal(signal_)
         said = command.communicate()[1]
         assert command.returncode != 0
