@@ -26,15 +26,16 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genrobust.checkpoints import CheckpointInfo
-from genrobust.config import DataConfig, EvaluateConfig
-from genrobust.data import ImageSet, LabelSpace
-from genrobust.evaluate.predict import predict, predict_all
-from genrobust.models import batches, create_classifier, load_checkpoint, save_checkpoint
-from genrobust.recipe import load_recipe
-from genrobust.sources.folders import open_images, read_classes
-from genrobust.sources.load import load_data
-from genrobust.sources.places import open_place
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.models import batches, create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.predictor import predict, predict_all
+from genrobust.core.images import ImageSet, LabelSpace
+from genrobust.data.folders import open_images, read_classes
+from genrobust.data.load import load_data
+from genrobust.data.places import open_place
+from genrobust.recipe.classify import EvaluateConfig
+from genrobust.recipe.data import DataConfig
+from genrobust.recipe.load import load_recipe
 
 WORKERS = 2  # of the DataLoader: one a core
 SETS = 8  # as the Pictograms study has

@@ -32,16 +32,17 @@ from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrobust.config import ArmConfig, GeneratorConfig
-from genrobust.data import LabelSpace, Request
-from genrobust.evaluate.predict import predict
+from genrobust.classifiers.predictor import predict
+from genrobust.core.images import LabelSpace, Request
+from genrobust.data.load import load_data
+from genrobust.data.shards import ShardDataset
 from genrobust.generate import run
 from genrobust.generate.pipeline import load_generator, locate
-from genrobust.prompts.plan import Plan, plan_of
-from genrobust.recipe import Recipe, load_recipe
-from genrobust.sources.load import load_data
-from genrobust.store import ShardDataset
-from genrobust.study import Study
+from genrobust.generate.plan import Plan, plan_of
+from genrobust.recipe.classify import ArmConfig
+from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe.load import Recipe, load_recipe
+from genrobust.study.study import Study
 
 PLAIN_BATCH = 8  # images at once, the plain way
 FLOAT32, BFLOAT16 = ["generator.dtype=float32"], ["generator.dtype=bfloat16"]

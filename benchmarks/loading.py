@@ -37,11 +37,11 @@ from torch.utils.data import ConcatDataset, DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from genrobust.data import ClassLabel, ImageSet, LabelSpace, Sample
-from genrobust.progress import progress_bar
-from genrobust.sources.listing import ListedImages, list_folder
-from genrobust.sources.places import class_folders
-from genrobust.store import ShardDataset, claim, write_shard
+from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Sample
+from genrobust.core.progress import progress_bar
+from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.data.places import class_folders
+from genrobust.data.shards import ShardDataset, claim, write_shard
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
 from genrobust.train.packed import PackedImages, chosen, tiles_under

@@ -25,10 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.config import PromptConfig
-from genrobust.data import ClassLabel, LabelSpace
-from genrobust.prompts.plan import Plan
-from genrobust.store import OK, SCHEMA, ShardDataset, claim, done_shards, missing_shards, shard_files
+from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.data.shards import OK, SCHEMA, ShardDataset, claim, done_shards, missing_shards, shard_files
+from genrobust.generate.plan import Plan
+from genrobust.recipe.generate import PromptConfig
 
 REAL = 1300  # real images of each class that requests begin from, in the modes that read images
 BATCH, SIDE = 256, 224  # of the training

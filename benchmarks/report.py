@@ -21,13 +21,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from genrobust.checkpoints import WEIGHTS, CheckpointInfo
-from genrobust.evaluate.predict import kept_predictions
-from genrobust.hashing import hash_file
-from genrobust.models import create_classifier, save_checkpoint
-from genrobust.preparing import protocol
-from genrobust.recipe import load_recipe
-from genrobust.study import Study
+from genrobust.classifiers.checkpoints import WEIGHTS, CheckpointInfo
+from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.predictor import kept_predictions
+from genrobust.classifiers.preprocess import protocol
+from genrobust.core.hashing import hash_file
+from genrobust.recipe.load import load_recipe
+from genrobust.study.study import Study
 
 RUN = "import atexit, json, sys; from genrobust.cli import main; {tell}; sys.argv[0] = 'genrobust'; main()"
 TELL = "atexit.register(lambda: print('torch' if 'torch' in sys.modules else 'no torch', file=sys.stderr))"

@@ -12,8 +12,8 @@ from statistics import median
 
 import torch
 
-from genrobust.machine import cores
-from genrobust.precision import hardware
+from genrobust.core.machine import cores
+from genrobust.core.precision import hardware
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:

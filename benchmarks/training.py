@@ -27,13 +27,13 @@ from timm.optim import create_optimizer_v2
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from genrobust.config import TrainConfig
-from genrobust.data import ImageSet, LabelSpace, Subset
-from genrobust.devices import resolve_device
-from genrobust.models import autocast, create_classifier, place
-from genrobust.precision import resolved_here
-from genrobust.recipe import load_recipe
-from genrobust.sources import pictograms
+from genrobust.classifiers.models import autocast, create_classifier, place
+from genrobust.classifiers.precision import resolved_here
+from genrobust.core.devices import resolve_device
+from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.data import pictograms
+from genrobust.recipe.classify import TrainConfig
+from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import LOOK_EVERY, train
 from genrobust.train.mixture import Mixture, Part
 

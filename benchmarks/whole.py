@@ -29,15 +29,15 @@ from statistics import median
 
 from side_by_side import cores, interleaved, table, times_faster, where_and_when
 
-from genrobust.checkpoints import CheckpointInfo
-from genrobust.config import GenerateConfig
-from genrobust.data import LabelSpace, Subset
-from genrobust.evaluate.predict import predict
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.predictor import predict
+from genrobust.core.images import LabelSpace, Subset
+from genrobust.data.load import load_data
+from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.run import generate
-from genrobust.models import create_classifier, save_checkpoint
-from genrobust.prompts.plan import Plan, plan_of
-from genrobust.recipe import load_recipe
-from genrobust.sources.load import load_data
+from genrobust.recipe.generate import GenerateConfig
+from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Part
 

@@ -26,10 +26,10 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust import sweep
 from genrobust.cli import app, classifiers, release, studies, tools, trials
-from genrobust.config import Section
-from genrobust.recipe import Recipe
+from genrobust.recipe import sweep
+from genrobust.recipe.load import Recipe
+from genrobust.recipe.section import Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"

@@ -32,8 +32,8 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from genrobust.clip import embed_classes, embed_images, load_clip
-from genrobust.sources.pictograms import load
+from genrobust.classifiers.clip import embed_classes, embed_images, load_clip
+from genrobust.data.pictograms import load
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from genrobust.baselines import format_table
-from genrobust.recipe import load_recipe
-from genrobust.study import Study
+from genrobust.recipe.load import load_recipe
+from genrobust.study.baselines import format_table
+from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
 

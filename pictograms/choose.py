@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.config import ArmConfig
-from genrobust.evaluate.predict import predict
-from genrobust.recipe import load_recipe
-from genrobust.study import Study
+from genrobust.classifiers.predictor import predict
+from genrobust.recipe.classify import ArmConfig
+from genrobust.recipe.load import load_recipe
+from genrobust.study.study import Study
 
 DATA_SEED, TRAIN_SEED = 100, 100
 

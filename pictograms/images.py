@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from genrobust.data import ImageSet
-from genrobust.prompts.templates import PICTOGRAMS
+from genrobust.core.images import ImageSet
+from genrobust.generate.templates import PICTOGRAMS
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 CLASS_ONLY = ("a {}", "a picture of a {}", "an icon of a {}", "{}", "a pictogram of a {}")

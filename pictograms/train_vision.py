@@ -23,11 +23,11 @@ from torch import Tensor
 from train_clip import build, embed_images, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from genrobust.config import ArmConfig
-from genrobust.models import Classifier, load_checkpoint
-from genrobust.recipe import load_recipe
-from genrobust.sources.pictograms import load
-from genrobust.study import Study
+from genrobust.classifiers.models import Classifier, load_checkpoint
+from genrobust.data.pictograms import load
+from genrobust.recipe.classify import ArmConfig
+from genrobust.recipe.load import load_recipe
+from genrobust.study.study import Study
 
 GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "generator"
 TEACHER = ["train.steps=2000", "train.model_kwargs={}"]  # the recipes' network at its full width

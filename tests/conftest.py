@@ -1,7 +1,7 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
 Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
-``tests/execute``, which share a Ray cluster, or the files that share a process which starts others.
+``tests/study/executors``, which share a Ray cluster, or the files that share a process which starts others.
 """
 
 from __future__ import annotations
@@ -16,28 +16,29 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the pro
 
 import numpy as np
 import pytest
-from object_store import running_store, store
-from small_study import generated, generator, known, recipe, start
 
-from genrobust.data import StudyData
-from genrobust.embedded import embedded
-from genrobust.sources import pictograms
+from genrobust.core.assets import embedded
+from genrobust.core.images import StudyData
+from genrobust.data import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
-__all__ = ["generated", "generator", "known", "recipe", "running_store", "start", "store"]  # fixtures too
-
+pytest_plugins = ["object_store", "small_dataset", "small_study"]
 sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
-STARTED = ("test_mirror.py", "test_kill.py", "test_tracking.py")  # share the starter of small_study
-ALONE = ("execute/test_ledger.py", "execute/test_local.py", "execute/test_processes.py")  # need no cluster
+STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
+ALONE = (
+    "study/executors/test_ledger.py",
+    "study/executors/test_local.py",
+    "study/executors/test_processes.py",
+)  # need no cluster
 LONGEST = (
     "execute",
     "started",
-    "execute/test_processes.py",
+    "study/executors/test_processes.py",
     "generate/test_finetune.py",
-    "test_classifiers.py",
+    "classifiers/test_opening.py",
     "train/test_loop.py",
 )
 
@@ -45,7 +46,7 @@ LONGEST = (
 def group_of(nodeid: str) -> str:
     """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
-    if path.startswith("execute/") and path not in ALONE:
+    if path.startswith("study/executors/") and path not in ALONE:
         return "execute"
     return "started" if path in STARTED else path
 

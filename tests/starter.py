@@ -18,7 +18,15 @@ import sys
 import time
 from pathlib import Path
 
-LOADED = ("cli", "finetuning", "generate.run", "evaluate.predict", "robustness.accuracy", "sources.load", "cost")
+LOADED = (
+    "cli",
+    "study.finetuning",
+    "generate.run",
+    "classifiers.predictor",
+    "robustness.accuracy",
+    "data.load",
+    "study.cost",
+)
 
 
 def start(words: list[str], log: str, limit: int | None) -> int:

@@ -1,4 +1,4 @@
-"""The import rules of the design: arrows point down, stages never meet, and nothing heavy before it is needed."""
+"""The rules of the house: rooms import from rooms below, by their packages, and nothing heavy before it is needed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,77 +15,124 @@ import pytest
 import genrobust
 
 ROOT = Path(genrobust.__file__).parent
-GROUND = {
-    *("", "data", "embedded", "errors", "config", "hashing", "recipe", "store"),
-    *("architectures", "models", "checkpoints", "preparing", "clip", "files", "lease", "mirror", "remote"),
-    *("devices", "precision", "scales", "progress", "sweep", "durations", "machine"),
-    *("classifiers", "matching", "onnx_files", "templating"),
-}
-STAGES = {"sources", "prompts", "generate", "train", "evaluate", "audit", "robustness", "report", "execute", "export"}
-ABOVE = (
-    {"pages"},
-    {"baselines", "class_models", "doctor", "finetuning", "gallery", "naming", "named_tests", "notes", "published"}
-    | {"qualities", "rates", "verifying"},
-    {"auditing", "cells", "er", "release", "timing", "tracking"},
-    {"evaluating", "generating", "training"},
-    {"study"},
-    {"named_models", "origins", "work"},
-    {"benchmarking", "cost", "elsewhere"},
-    {"calibrating", "init"},
-    {"cli"},
-    {"__main__"},
-    {"__init__"},  # names the public ones, from all floors; what others import from the package, its version, is below
+TESTS = Path(__file__).parent
+ROOMS = (  # from the ground up
+    *("core", "recipe", "robustness", "data", "classifiers", "generate"),
+    *("train", "audit", "report", "release", "study", "cli"),
 )
-HEIGHT = {name: height for height, layer in enumerate((GROUND, STAGES, *ABOVE)) for name in layer}
+STAGES = {"generate", "train", "audit", "report"}  # they meet in the nouns of core, not in each other
+TOP = {"", "__main__"}
 MODULES = sorted(path.relative_to(ROOT) for path in ROOT.rglob("*.py"))
 HEAVY = {"torch", "diffusers", "transformers", "timm", "numpy", "scipy", "pyarrow", "PIL", "yaml"}
 
 
-def imported(module: Path) -> Iterator[str]:
+@cache
+def imported(module: Path) -> tuple[str, ...]:
     """The absolute name of everything that a module imports, in functions and for type checkers too."""
+    names = []
     for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} imports relatively"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
-def part_of(name: str) -> str:
-    """The stage or module right below the package that the absolute name lies in; "" for the package itself."""
-    part = name.split(".")[1] if "." in name else ""
-    return part if part in HEIGHT or (ROOT / part).is_dir() or (ROOT / f"{part}.py").is_file() else ""
-
-
-def own_part(module: Path) -> str:
-    return module.parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("module", MODULES, ids=str)
-def test_arrows_point_down(module: Path) -> None:
-    mine = own_part(module)
-    assert mine in HEIGHT, f"{module}: say in this test on which floor it stands"
+def own_imports(module: Path) -> Iterator[tuple[str, list[str]]]:
+    """The room of each of our imports in a module, and the parts of its name after that."""
     for name in imported(module):
-        if name.split(".")[0] != "genrobust":
+        first, *rest = name.split(".")
+        if first == "genrobust" and rest not in ([], ["__version__"]):
+            yield rest[0], rest[1:]
+
+
+def room_of(module: Path) -> str:
+    return module.parts[0].removesuffix(".py").replace("__init__", "")
+
+
+def dotted(module: Path) -> str:
+    return ".".join(module.with_suffix("").parts).removesuffix(".__init__")
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    assert {room_of(m) for m in MODULES} == {*ROOMS, *TOP}
+    assert sorted(p.name for p in ROOT.iterdir() if p.is_file()) == [
+        "__init__.py",
+        "__init__.pyi",
+        "__main__.py",
+        "py.typed",
+    ]
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) not in TOP], ids=str)
+def test_imports_go_down_and_from_packages(module: Path) -> None:
+    mine = room_of(module)
+    for theirs, rest in own_imports(module):
+        if theirs == mine:
             continue
-        theirs = part_of(name)
-        beside = mine == theirs or (mine in GROUND and theirs in GROUND)
-        assert beside or HEIGHT[theirs] < HEIGHT[mine], f"{module} imports {name}, which does not lie below it"
+        assert ROOMS.index(theirs) < ROOMS.index(mine), f"{module} imports from {theirs}, which does not lie below"
+        assert not {mine, theirs} <= STAGES, f"{module} imports from {theirs}: stages meet in the nouns of core"
+        assert len(rest) == 1, f"{module} imports from inside {theirs}: from genrobust.{theirs} import ..."
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    names = {dotted(m) for m in MODULES}
+    graph: dict[str, set[str]] = {}
+    for module in MODULES:
+        found = set()
+        for room, rest in own_imports(module):
+            if room == room_of(module):
+                name = ".".join([room, *rest])
+                found.add(name if name in names else name.rpartition(".")[0])
+        graph[dotted(module)] = found - {dotted(module)}
+    while leaves := {name for name, others in graph.items() if not others & graph.keys()}:
+        graph = {name: others for name, others in graph.items() if name not in leaves}
+    assert graph == {}
 
 
 @pytest.mark.parametrize(
-    ("package", "where"), [("diffusers", "generate/*.py"), ("ray", "execute/ray*.py")], ids=["diffusers", "ray"]
+    ("package", "room"),
+    [("diffusers", "generate"), ("ray", "study"), ("typer", "cli")],
+    ids=["diffusers", "ray", "typer"],
 )
-def test_a_package_stays_in_its_place(package: str, where: str) -> None:
+def test_a_package_stays_in_its_room(package: str, room: str) -> None:
     users = [m for m in MODULES if any(name.split(".")[0] == package for name in imported(m))]
-    assert [str(m) for m in users if not m.match(where)] == []
+    assert {room_of(m) for m in users} == {room}
 
 
 def test_robustness_knows_neither_torch_nor_disks() -> None:
-    modules = [m for m in MODULES if own_part(m) == "robustness"]
-    found = {name.split(".")[0] for m in modules for name in imported(m)}
+    found = {name.split(".")[0] for m in MODULES if room_of(m) == "robustness" for name in imported(m)}
     assert "numpy" in found
     assert found & {"torch", "os", "io", "pathlib", "shutil", "json"} == set()
+
+
+def stub(room: str) -> dict[str, str]:
+    """The names that a room offers, with the modules that define them."""
+    tree = ast.parse((ROOT / room / "__init__.pyi").read_text(encoding="utf-8"))
+    return {a.name: str(node.module) for node in tree.body if isinstance(node, ast.ImportFrom) for a in node.names}
+
+
+def test_a_name_is_offered_by_one_room_and_used_by_another() -> None:
+    rooms = [room for room in ROOMS if room != "cli"]
+    offered = [name for room in rooms for name in stub(room)]
+    assert sorted(offered) == sorted(set(offered))
+    used = {(room, rest[0]) for m in MODULES for room, rest in own_imports(m) if room != room_of(m)}
+    public = {
+        (room, name)
+        for node in ast.parse((ROOT / "__init__.pyi").read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for room in [str(node.module)]
+        for name in [a.name for a in node.names]
+    }
+    assert {(room, name) for room in rooms for name in stub(room)} == used | public
+
+
+def test_tests_lie_as_the_rooms_do() -> None:
+    for path in TESTS.rglob("test_*.py"):
+        folder = path.parent.relative_to(TESTS)
+        assert folder.parts[:1] in [(room,) for room in ROOMS] + [("docs",), ("assets",), ()], path
+        assert not folder.parts or folder.parts[0] == "docs" or (ROOT / folder).is_dir(), path
 
 
 @pytest.mark.parametrize(

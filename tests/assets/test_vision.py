@@ -11,15 +11,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrobust.clip import Clip, embed_classes, embed_images, load_clip
-from genrobust.config import GeneratorConfig
-from genrobust.embedded import find_clip
+from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
+from genrobust.core.assets import find_clip
+from genrobust.data.pictograms import load
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import load_generator
+from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler
-from genrobust.prompts.plan import plan_of
-from genrobust.recipe import load_recipe
-from genrobust.sources.pictograms import load
+from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe.load import load_recipe
 
 ASSETS = Path(str(resources.files("genrobust") / "assets"))
 with_clip = pytest.mark.skipif(not (ASSETS / "clip").exists(), reason="the package comes without assets/clip")
@@ -37,7 +37,7 @@ def clip() -> Clip:
 def test_the_clip_names_real_images(clip: Clip) -> None:
     data = load()
     classes = embed_classes(clip, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
-    hits = (embed_images(clip, data.val, batch_size=256) @ classes.T).argmax(1) == data.val.labels
+    hits = (clip_embeddings(clip, data.val, batch_size=256) @ classes.T).argmax(1) == data.val.labels
     assert hits.mean() > 0.2, "1 % by chance"
 
 

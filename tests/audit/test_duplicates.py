@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from genrobust.audit.duplicates import compare, memorization
 from genrobust.audit.fingerprint import NEAR, frame, nearest
 from genrobust.audit.scan import pixel_sha256
-from genrobust.data import StudyData
+from genrobust.core.images import StudyData
 
 
 def jpeg(image: Image.Image, quality: int = 40) -> Image.Image:

@@ -9,9 +9,9 @@ import pytest
 from scipy.linalg import sqrtm
 
 from genrobust.audit.quality import Seen, qualities
-from genrobust.config import QualityConfig
-from genrobust.data import Subset
-from genrobust.qualities import Qualities
+from genrobust.core.images import Subset
+from genrobust.recipe.asked import QualityConfig
+from genrobust.study.qualities import Qualities
 
 CLASSES = np.eye(3, 8)
 

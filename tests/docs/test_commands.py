@@ -22,7 +22,7 @@ import typer
 from pages import LEFT_OUT, PAGES, RUN, blocks
 
 from genrobust.cli import app
-from genrobust.data import StudyData
+from genrobust.core.images import StudyData
 
 FOLDERS = {"train": "train", "val": "val", "test": "test", "sketch": "solid", "phone": "pixel"}
 EACH = 6

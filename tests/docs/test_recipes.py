@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pages import PAGES, blocks
 
-from genrobust.recipe import load_recipe
+from genrobust.recipe.load import load_recipe
 
 PIECES = [(page, code) for page in PAGES for code in blocks(page, "yaml")]
 REST = {"name": "docs", "arms": [{"name": "real", "mixture": "real"}]}

@@ -10,7 +10,7 @@ import typer
 from pages import DOCS
 
 from genrobust.cli import app
-from genrobust.recipe import Recipe
+from genrobust.recipe.load import Recipe
 
 REFERENCE = DOCS / "reference"
 GENERATE = runpy.run_path(str(DOCS / "generate.py"))

@@ -12,9 +12,9 @@ import torch
 from diffusers import StableDiffusionPipeline
 from tiny import KINDS, saved, stable_diffusion
 
-from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
-from genrobust.data import ClassLabel, ImageSet, LabelSpace, StudyData
-from genrobust.sources.memory import MemoryImages
+from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, StudyData
+from genrobust.data.memory import MemoryImages
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 
 @pytest.fixture(autouse=True)

@@ -14,15 +14,16 @@ from diffusers import DiTPipeline
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from genrobust.config import ClassModelConfig, GenerateConfig, GeneratorConfig
-from genrobust.data import ClassLabel, ImageSet, LabelSpace, Subset
-from genrobust.errors import UserError
-from genrobust.generate.class_model import NULL, _ClassTraining, _load, train_class_model
+from genrobust.core.errors import UserError
+from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Subset
 from genrobust.generate.modes import MODES
-from genrobust.generate.objective import ClassCondition, losses
 from genrobust.generate.pipeline import load_generator
+from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler
-from genrobust.prompts.plan import plan_of
+from genrobust.generate.train.class_model import NULL, _ClassTraining, _load, train_class_model
+from genrobust.generate.train.objective import ClassCondition, losses
+from genrobust.recipe.diffusion import ClassModelConfig
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
 
 CPU = torch.device("cpu")
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"

@@ -24,15 +24,14 @@ from safetensors.torch import load_file
 from tiny import stable_diffusion
 from tuning_job import captions, run, settings
 
-from genrobust import models
-from genrobust.config import FinetuneConfig, GeneratorConfig
-from genrobust.data import ImageSet, Subset
-from genrobust.errors import GenrobustError, UserError
-from genrobust.generate import finetune as finetuning
-from genrobust.generate import objective
-from genrobust.generate.finetune import finetune, finetune_job
+from genrobust.classifiers import models
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import ImageSet, Subset
 from genrobust.generate.locate import embedded_generator
-from genrobust.generate.objective import (
+from genrobust.generate.pipeline import Generator, load_generator
+from genrobust.generate.train import finetune as finetuning, objective
+from genrobust.generate.train.finetune import finetune, finetune_job
+from genrobust.generate.train.objective import (
     Batch,
     CaptionCondition,
     Examples,
@@ -42,8 +41,9 @@ from genrobust.generate.objective import (
     target,
     told_captions,
 )
-from genrobust.generate.pipeline import Generator, load_generator
-from genrobust.generate.tuning import Tuning
+from genrobust.generate.train.tuning import Tuning
+from genrobust.recipe.diffusion import FinetuneConfig
+from genrobust.recipe.generate import GeneratorConfig
 
 CPU = torch.device("cpu")
 UNET = "unet/diffusion_pytorch_model.safetensors"

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.data.shards import ShardDataset
 from genrobust.generate.guidance import guided_steps
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import identity, load_generator
+from genrobust.generate.plan import plan_of
 from genrobust.generate.run import generate
 from genrobust.generate.sample import Sampler
-from genrobust.prompts.plan import plan_of
-from genrobust.store import ShardDataset
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
 

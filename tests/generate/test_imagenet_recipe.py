@@ -13,12 +13,12 @@ from diffusers import PNDMScheduler
 from PIL import Image
 from typer.testing import CliRunner
 
-from genrobust import baselines
 from genrobust.cli import app
-from genrobust.prompts.templates import templates_of
-from genrobust.recipe import load_recipe
-from genrobust.sources.imagenet_classes import prompt_names
-from genrobust.store import ShardDataset
+from genrobust.data.imagenet_classes import prompt_names
+from genrobust.data.shards import ShardDataset
+from genrobust.generate.templates import templates_of
+from genrobust.recipe.load import load_recipe
+from genrobust.study import baselines
 
 # Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
 COLOURS = {

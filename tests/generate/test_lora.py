@@ -5,14 +5,14 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from genrobust.config import GenerateConfig, GeneratorConfig
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
 from genrobust.generate.locate import find_lora
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import identity, load_generator
+from genrobust.generate.plan import plan_of
 from genrobust.generate.run import generate
 from genrobust.generate.sample import Sampler
-from genrobust.prompts.plan import plan_of
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
 
 CPU = torch.device("cpu")
 NAME = "pytorch_lora_weights.safetensors"

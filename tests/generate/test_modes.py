@@ -26,16 +26,17 @@ from PIL import Image
 from tiny import dit, saved, stable_diffusion, vae, with_safety_checker
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from genrobust.config import GenerateConfig, GeneratorConfig, PromptConfig
-from genrobust.data import ClassLabel, LabelSpace, Subset, hashed_seed
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.images import ClassLabel, LabelSpace, Subset
+from genrobust.core.keys import hashed_seed
+from genrobust.data.memory import MemoryImages
+from genrobust.data.verifying import verify
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import identity, load_generator, locate
+from genrobust.generate.plan import plan_of
 from genrobust.generate.run import generate
 from genrobust.generate.sample import FLAT, Sampler
-from genrobust.prompts.plan import plan_of
-from genrobust.sources.memory import MemoryImages
-from genrobust.verifying import verify
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
 CASES = {

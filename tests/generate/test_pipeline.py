@@ -6,9 +6,9 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusionPipeline
 
-from genrobust.config import GeneratorConfig
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core.errors import GenrobustError, UserError
 from genrobust.generate.pipeline import SCHEDULERS, identity, load_generator, locate, weights_hash
+from genrobust.recipe.generate import GeneratorConfig
 
 CPU = torch.device("cpu")
 

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from genrobust.config import GenerateConfig
-from genrobust.data import ClassLabel, LabelSpace
-from genrobust.errors import GenrobustError, UserError
-from genrobust.files import lock
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.files import lock
+from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.data.shards import ShardDataset
+from genrobust.data.verifying import verify
+from genrobust.generate.plan import Plan
 from genrobust.generate.run import HOPELESS, generate
-from genrobust.prompts.plan import Plan
-from genrobust.store import ShardDataset
-from genrobust.verifying import verify
+from genrobust.recipe.generate import GenerateConfig
 
 
 def run(out, labels, generator, config, shards=None, data_seed=0):

@@ -3,12 +3,12 @@ import pytest
 import torch
 from PIL import Image
 
-from genrobust.config import GeneratorConfig, PromptConfig
+from genrobust.generate.encode import Prompts
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import SCHEDULERS, load_generator
-from genrobust.generate.prompts import Prompts
+from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FLAT, Sampler, fault, to_uint8
-from genrobust.prompts.plan import Plan
+from genrobust.recipe.generate import GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
 

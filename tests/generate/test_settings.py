@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from genrobust.config import GeneratorConfig
-from genrobust.errors import UserError
-from genrobust.recipe import parse_recipe
+from genrobust.core.errors import UserError
+from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe.load import parse_recipe
 
 
 def section(**generator):

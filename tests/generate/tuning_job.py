@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.config import FinetuneConfig, GeneratorConfig
-from genrobust.data import ImageSet, Subset
-from genrobust.generate.finetune import finetune
-from genrobust.sources import pictograms
+from genrobust.core.images import ImageSet, Subset
+from genrobust.data import pictograms
+from genrobust.generate.train.finetune import finetune
+from genrobust.recipe.diffusion import FinetuneConfig
+from genrobust.recipe.generate import GeneratorConfig
 
 SMALL = FinetuneConfig(steps=8, batch_size=4, warmup_steps=1, learning_rate=1e-2, save_every=2, precision="float32")
 

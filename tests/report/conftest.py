@@ -9,20 +9,8 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from genrobust.data import (
-    MEAN_OF_SHIFTS,
-    ArmRecord,
-    BaselineModel,
-    Cell,
-    Difference,
-    Group,
-    Line,
-    Picture,
-    Score,
-    StageRecord,
-    StudyRecord,
-    Summary,
-)
+from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Group, Line, Score, Summary
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
     "real": {"test": 90.0, "solid": 60.0, "emoji": 20.0, "pixel": 50.0},

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from genrobust.data import MEAN_OF_SHIFTS, StudyRecord
+from genrobust.core.record import StudyRecord
+from genrobust.core.results import MEAN_OF_SHIFTS
 from genrobust.report.averages import PAPER, averages, with_paper
 from genrobust.report.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.data import MEAN_OF_SHIFTS, ArmRecord, Claim, Difference, Score, SourceQuality, StudyRecord
+from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
+from genrobust.core.results import MEAN_OF_SHIFTS, Difference, Score
 from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_rows, verdicts
 from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from genrobust.data import MEAN_OF_SHIFTS, MultiID, Plane
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import MEAN_OF_SHIFTS, MultiID, Plane
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
 from genrobust.report.tables import accuracy_table, difference_table, robustness_table
 from genrobust.report.terminal import final_table

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from genrobust.data import Score
+from genrobust.core.results import Score
 from genrobust.report.wording import answer, caveat, count, duration, limits, number, span
 
 

@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from genrobust.errors import UserError
-from genrobust.files import LOCK
+from genrobust.core.errors import UserError
+from genrobust.core.files import LOCK
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.write import OPEN_CLASSES, html, write_report
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from genrobust.data import Predictions
+from genrobust.core.results import Predictions
 
 
 @pytest.fixture

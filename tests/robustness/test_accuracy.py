@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, binomtest
 
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core.errors import GenrobustError, UserError
 from genrobust.robustness.accuracy import clopper_pearson, correct, own_classes, top1
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from genrobust.data import Predictions
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import Predictions
 from genrobust.robustness.accuracy import clopper_pearson
-from genrobust.robustness.benchmark import benchmark
+from genrobust.robustness.benchmarking import benchmark
 
 CLASSES = ("ant", "bee", "cat", "dog")
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
 from genrobust.robustness import compare
 from genrobust.robustness.compare import paired_difference, resampled_means, seed_weights
 

@@ -8,8 +8,8 @@ import pytest
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 
-from genrobust.data import BaselineModel
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import BaselineModel
 from genrobust.robustness.effective import (
     effective_robustness,
     er_interval,

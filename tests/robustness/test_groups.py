@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from genrobust.data import MEAN_OF_SHIFTS, BaselineModel
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
 from genrobust.robustness.compare import Measured
 from genrobust.robustness.groups import over_arms
 from genrobust.robustness.summary import summarize

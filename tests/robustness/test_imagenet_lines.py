@@ -10,8 +10,8 @@ import pytest
 from scipy.special import expit, logit
 from scipy.stats import linregress, t
 
-from genrobust.config import ShiftConfig
-from genrobust.data import Line, Predictions
+from genrobust.core.results import Line, Predictions
+from genrobust.recipe.data import ShiftConfig
 from genrobust.robustness.effective import drawn_lines, effective_robustness, fit_line
 from genrobust.robustness.imagenet_lines import LINES, published_line
 from genrobust.robustness.summary import summarize

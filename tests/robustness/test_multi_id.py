@@ -5,8 +5,8 @@ import pytest
 from scipy.linalg import lstsq
 from scipy.special import expit, logit, ndtr, ndtri
 
-from genrobust.data import BaselineModel
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import BaselineModel
 from genrobust.robustness.effective import effective_robustness, fit_line
 from genrobust.robustness.multi_id import (
     beyond_plane,

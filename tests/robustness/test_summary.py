@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from genrobust.data import MEAN_OF_SHIFTS, BaselineModel
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
 from genrobust.robustness.accuracy import correct, top1
 from genrobust.robustness.compare import paired_difference
 from genrobust.robustness.effective import effective_robustness, fit_line

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 
-from genrobust.data import BaselineModel
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.results import BaselineModel
 from genrobust.robustness.table import doubts, score_table
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0, 90.0])

@@ -7,9 +7,9 @@ import pytest
 from photographs import photograph
 from PIL import Image
 
-from genrobust.config import TrainConfig
-from genrobust.data import ImageSet, LabelSpace, Subset
-from genrobust.sources import pictograms
+from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.data import pictograms
+from genrobust.recipe.classify import TrainConfig
 from genrobust.train.mixture import Mixture, Part
 
 

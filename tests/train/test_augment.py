@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from genrobust.config import TrainConfig
+from genrobust.recipe.classify import TrainConfig
 from genrobust.train.augment import border_colour, crop_and_flip, make_augment, make_mix
 
 POLICIES = [{"augmentation": name} for name in get_args(TrainConfig.model_fields["augmentation"].annotation)]

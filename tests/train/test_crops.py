@@ -13,9 +13,9 @@ from PIL import Image
 from pydantic import ValidationError
 from torchvision.transforms import RandomResizedCrop
 
-from genrobust.config import TrainConfig
-from genrobust.models import read_checkpoint_info
-from genrobust.sources.memory import MemoryImages
+from genrobust.classifiers.models import read_checkpoint_info
+from genrobust.data.memory import MemoryImages
+from genrobust.recipe.classify import TrainConfig
 from genrobust.train import mixture as module
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops

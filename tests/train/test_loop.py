@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from genrobust import models
-from genrobust.checkpoints import read_checkpoint_info
-from genrobust.config import TrainConfig
-from genrobust.data import Subset
-from genrobust.errors import GenrobustError, UserError
-from genrobust.models import load_checkpoint
+from genrobust.classifiers import models
+from genrobust.classifiers.checkpoints import read_checkpoint_info
+from genrobust.classifiers.models import load_checkpoint
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import Subset
+from genrobust.recipe.classify import TrainConfig
 from genrobust.train import loop
 from genrobust.train.loop import learning_rate, train
 from genrobust.train.mixture import Mixture, Part

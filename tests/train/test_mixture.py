@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from genrobust.data import Subset
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
+from genrobust.core.images import Subset
 from genrobust.train import mixture as module
 from genrobust.train.mixture import Mixture, Part
 

@@ -13,10 +13,9 @@ import torch
 from photographs import photograph, psnr
 from PIL import Image
 
-from genrobust.errors import GenrobustError, UserError
-from genrobust.sources.memory import MemoryImages
-from genrobust.train import mixture
-from genrobust.train import packed as module
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.data.memory import MemoryImages
+from genrobust.train import mixture, packed as module
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
 from genrobust.train.packed import PackedImages, chosen, tiles_under

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 from timm.layers import convert_splitbn_model
 from torch import Tensor, nn
 
-from genrobust.data import Subset, hashed_seed
-from genrobust.errors import UserError
-from genrobust.models import create_classifier, load_checkpoint, place
-from genrobust.preparing import prepare
+from genrobust.classifiers.models import create_classifier, load_checkpoint, place
+from genrobust.classifiers.preprocess import prepare
+from genrobust.core.errors import UserError
+from genrobust.core.images import Subset
+from genrobust.core.keys import hashed_seed
 from genrobust.train import loop
 from genrobust.train.mixture import Mixture, Part
 from genrobust.train.split_norm import norm_state, real_rows, twin_of

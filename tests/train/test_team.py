@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from genrobust.errors import UserError
+from genrobust.core.errors import UserError
 from genrobust.train.loop import STATE
 from genrobust.train.team import team_of
 

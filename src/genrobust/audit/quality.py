@@ -10,7 +10,7 @@ import numpy as np
 from genrobust.audit.agreement import agreement
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
 from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity
-from genrobust.data import REAL, SourceQuality
+from genrobust.core import REAL, SourceQuality
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from PIL import Image
 
 from genrobust.audit.fingerprint import frame
 from genrobust.audit.pixels import PixelCounter, PixelStatistics
-from genrobust.data import ImageSet
-from genrobust.errors import UserError
-from genrobust.preparing import prepare
+from genrobust.classifiers import prepare
+from genrobust.core import ImageSet, UserError
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of colour and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this

@@ -6,7 +6,7 @@ import os
 
 from genrobust.cli import studies, tools, trials
 from genrobust.cli.app import app
-from genrobust.devices import waiting_of_threads
+from genrobust.core import waiting_of_threads
 
 # The help lists commands in the order of their import, and those of a study come first.
 # isort: split

@@ -13,7 +13,7 @@ from rich.markup import escape
 from typer.core import TyperCommand
 
 from genrobust import __version__
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError
 
 if TYPE_CHECKING:
     from genrobust.classifiers import OpenClassifier
@@ -135,10 +135,8 @@ def classifier_place(model: str, runs: Path, quick: bool = False, device: str | 
 
     Raises UserError as `named_models.trained` does, and for a short version of what is no recipe's.
     """
-    from genrobust.execute.processes import Processes
-    from genrobust.named_models import trained
     from genrobust.recipe import load_recipe
-    from genrobust.study import Study
+    from genrobust.study import Processes, Study, trained
 
     def study_of(name: str) -> Study:
         recipe = load_recipe(name, [f"device={device}"] if device else [], quick)

@@ -20,7 +20,7 @@ from genrobust.cli.app import (
     err_console,
     out_console,
 )
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError
 
 
 @command("export-model")
@@ -44,10 +44,9 @@ def export_model(
     runs: Runs = RUNS,
 ) -> None:
     """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.data import slug
-    from genrobust.named_models import names_recipe
-    from genrobust.release.model_export import check_target
-    from genrobust.release.model_export import export_model as run_export
+    from genrobust.core import slug
+    from genrobust.release import check_target, export_model as run_export
+    from genrobust.study import names_recipe
 
     # An arm's folder is called by a hash.
     name = slug(checkpoint) if names_recipe(checkpoint) else Path(checkpoint).resolve().name
@@ -82,8 +81,8 @@ def predict(
     """Classify the images in a folder, as CSV."""
     import sys
 
-    from genrobust.files import make_folder, replacing
-    from genrobust.release.predicting import images_in, predict_images
+    from genrobust.classifiers import images_in, predict_images
+    from genrobust.core import make_folder, replacing
 
     if out is not None and out.suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")

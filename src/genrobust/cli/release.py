@@ -45,9 +45,8 @@ def export(
     ] = False,
 ) -> None:
     """Write a generated dataset in the form of another program, with a card."""
-    from genrobust.origins import origin_of
-    from genrobust.release.exporting import Wanted
-    from genrobust.release.exporting import export as run_export
+    from genrobust.release import Wanted, export as run_export
+    from genrobust.study import origin_of
 
     wanted = Wanted(
         dataset,
@@ -81,8 +80,7 @@ def push(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and do nothing.")] = False,
 ) -> None:
     """Push an export to the Hugging Face hub, in one commit."""
-    from genrobust.release.pushing import files_of
-    from genrobust.release.pushing import push as run_push
+    from genrobust.release import files_of, push as run_push
 
     if not dry_run:
         out_console.print(escape(run_push(folder, repo_id, private)))

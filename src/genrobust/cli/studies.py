@@ -29,7 +29,7 @@ from genrobust.cli.app import (
     out_console,
     say,
 )
-from genrobust.errors import UserError
+from genrobust.core import UserError
 
 if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answers at once
     from collections.abc import Iterator, Mapping, Sequence
@@ -37,10 +37,8 @@ if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answ
 
     from rich.console import Console
 
-    from genrobust.cells import Cell
-    from genrobust.data import Predictions
-    from genrobust.study import Study
-    from genrobust.work import Step
+    from genrobust.core import Predictions
+    from genrobust.study import Step, Study, TrainingRun
 
 
 @command()
@@ -146,7 +144,7 @@ def finetune(
     recipe: RecipeName, sets: Sets = None, out: Out = OUT, quick: Quick = False, device: Device = None
 ) -> None:
     """Fine-tune the recipe's generator on its real training images."""
-    from genrobust.finetuning import finetuned
+    from genrobust.study import finetuned
 
     study = _study(recipe, sets, out, quick, device)
     with _room_told(study):
@@ -193,7 +191,7 @@ def evaluate(
     address: Address = None,
 ) -> None:
     """Score the recipe's classifiers, or those that --models name, on every test set; trains what is missing."""
-    from genrobust.robustness.accuracy import top1
+    from genrobust.robustness import top1
 
     study = _study(recipe, sets, out, quick, device, executor, workers, address)
     if models and arm is not None:
@@ -219,7 +217,7 @@ def _own(study: Study, arm: str | None) -> Iterator[tuple[list[str], Mapping[str
 def _others(
     study: Study, models: Sequence[str], labels: Sequence[str]
 ) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
-    from genrobust.elsewhere import predictions_of
+    from genrobust.study import predictions_of
 
     return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
@@ -255,10 +253,9 @@ def _study(
     workers: int | None = None,
     address: str | None = None,
 ) -> Study:
-    from genrobust.execute import open_executor
-    from genrobust.files import remote_of
+    from genrobust.core import remote_of
     from genrobust.recipe import load_recipe
-    from genrobust.study import Study
+    from genrobust.study import Study, open_executor
 
     overrides = [*(sets or []), *([f"device={device}"] if device else [])]
     words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
@@ -272,15 +269,14 @@ def _study(
 
 
 def _room_told(study: Study) -> AbstractContextManager[None]:
-    from genrobust.cost import room_told
+    from genrobust.study import room_told
 
     return room_told(study)
 
 
 def _steps(study: Study, estimate: bool) -> list[Step]:
     """What the study is made of, done and left; to `estimate` what is left, the machine is measured if it was not."""
-    from genrobust.calibrating import calibrate
-    from genrobust.work import steps
+    from genrobust.study import calibrate, steps
 
     found = list(steps(study))
     if estimate:
@@ -288,10 +284,10 @@ def _steps(study: Study, estimate: bool) -> list[Step]:
     return found
 
 
-def _cells(study: Study, arm: str | None) -> list[Cell]:
-    from genrobust.named_models import arm_called
+def _cells(study: Study, arm: str | None) -> list[TrainingRun]:
+    from genrobust.study import arm_called
 
-    return study.cells(None if arm is None else arm_called(study.recipe, arm).name)
+    return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
 
 
 def _part(option: str, text: str) -> slice:
@@ -303,7 +299,7 @@ def _part(option: str, text: str) -> slice:
 
 
 def _write_report(study: Study) -> None:
-    from genrobust.report.terminal import final_table
+    from genrobust.report import final_table
 
     with _room_told(study):
         summary, files = study.run()
@@ -315,7 +311,7 @@ def _write_report(study: Study) -> None:
 
 def _print_planned(study: Study, missing: UserError) -> None:
     """What the recipe alone tells of the work, where its images are not to be had."""
-    from genrobust.work import planned
+    from genrobust.study import planned
 
     _print_work(study, list(planned(study)), out_console)
     err_console.print(f"[bold yellow]what it trains and evaluates cannot be told yet:[/] {escape(str(missing))}")
@@ -323,8 +319,8 @@ def _print_planned(study: Study, missing: UserError) -> None:
 
 def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
     """What is done and what is left, with the time that it will take and the room on the disk."""
-    from genrobust.cost import about, disk, free, published, seconds_left
-    from genrobust.rates import measured_rate
+    from genrobust.core import about
+    from genrobust.study import disk, free, measured_rate, published, seconds_left
 
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
     workers = study.workers

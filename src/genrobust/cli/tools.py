@@ -23,7 +23,7 @@ from genrobust.cli.app import (
     out_console,
     say,
 )
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core import GenrobustError, UserError
 
 ClipFolder = Annotated[
     str | None,
@@ -66,8 +66,8 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recipe that is there.")] = False,
 ) -> None:
     """Write a commented recipe for your own image folders."""
-    from genrobust.init import read_folders, write_recipe
-    from genrobust.mirror import local_folder
+    from genrobust.core import local_folder
+    from genrobust.study import read_folders, write_recipe
 
     def tell(line: str) -> None:
         out_console.print(escape(line))
@@ -109,8 +109,8 @@ def er(
     json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all figures here.")] = None,
 ) -> None:
     """Effective robustness from a published accuracy table."""
-    from genrobust.er import describe, score, terminal_table, write_json
-    from genrobust.published import read_published
+    from genrobust.data import read_published
+    from genrobust.report import describe, score, terminal_table, write_json
 
     models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
     result = score(models, baselines, exclude, transform, min_id, pivot)
@@ -150,14 +150,14 @@ def audit(
     device: Device = None,
 ) -> None:
     """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
-    from genrobust.auditing import audit as run_audit
-    from genrobust.pages.audit import verdict
+    from genrobust.report import audit_verdict
+    from genrobust.study import audit as run_audit
 
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
     opens = None if classifier is None else partial(classifier_called, classifier, labels, runs, device=device)
     done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], out, device or "auto", say)
-    for line in (*verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
+    for line in (*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
     for path in done.files.values():
         out_console.print(escape(str(path)))
@@ -187,7 +187,7 @@ def filter_(
     device: Device = None,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards stay as they are."""
-    from genrobust.auditing import by_classifier, by_clip, filter_dataset
+    from genrobust.study import by_classifier, by_clip, filter_dataset
 
     if by not in ("clip", "classifier"):
         raise UserError(f"--by {by}: filter by clip or by classifier")
@@ -214,11 +214,10 @@ def verify(
     ] = False,
 ) -> None:
     """Check every byte of a generated dataset against its hashes."""
-    from genrobust.verifying import describe
-    from genrobust.verifying import verify as run_verify
+    from genrobust.data import describe_verdict, verify as run_verify
 
     found = run_verify(dataset, repair)
-    for line in describe(found):
+    for line in describe_verdict(found):
         out_console.print(escape(line))
     again = "generate again with the recipe that made it, and what is there stays: genrobust generate RECIPE"
     if found.aside is not None:
@@ -235,8 +234,8 @@ def verify(
 @command()
 def doctor(out: OutFolder = RUNS) -> None:
     """Show versions, devices, disk and caches."""
-    from genrobust.doctor import facts
-    from genrobust.mirror import local_folder
+    from genrobust.cli.doctor import facts
+    from genrobust.core import local_folder
 
     table = Table(show_header=False, box=None)
     for name, value in facts(local_folder(out)):

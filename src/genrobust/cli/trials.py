@@ -13,8 +13,8 @@ from rich.text import Text
 from genrobust.cli.app import MODELS, RUNS, Device, ModelLabels, Runs, command, err_console, out_console, say
 
 if TYPE_CHECKING:
-    from genrobust.data import Score
-    from genrobust.robustness.benchmark import ModelScores
+    from genrobust.core import Score
+    from genrobust.robustness import ModelScores
 
 
 @command()
@@ -36,12 +36,12 @@ def benchmark(
     device: Device = None,
 ) -> None:
     """Score existing classifiers on generated images and on real ones of the same classes."""
-    from genrobust.benchmarking import benchmark as run_benchmark
-    from genrobust.pages.benchmark import verdict
+    from genrobust.report import benchmark_verdict
+    from genrobust.study import run_benchmark as run_benchmark
 
     made, files = run_benchmark(models, on, real, runs, out, device or "auto", say, labels or [])
     out_console.print(_table(made.result.models, made.name, made.real_name))
-    for sentence in verdict(made):
+    for sentence in benchmark_verdict(made):
         out_console.print(escape(sentence))
     for note in made.notes:
         err_console.print(f"note: {escape(note)}")
@@ -62,6 +62,6 @@ def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
 
 
 def _figure(score: Score, signed: bool = False) -> Text:
-    from genrobust.report.wording import number, span
+    from genrobust.report import number, span
 
     return Text(f"{number(score.value, signed)}\n{span(score, signed)}")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from genrobust.data import ClassLabel, LabelSpace
-from genrobust.errors import UserError
+from genrobust.core import ClassLabel, LabelSpace, UserError
 
 if TYPE_CHECKING:
     from genrobust.generate.pipeline import Generator

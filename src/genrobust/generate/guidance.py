@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from genrobust.config import GeneratorConfig
-from genrobust.errors import UserError
+from genrobust.core import UserError
+from genrobust.recipe import GeneratorConfig
 
 # The pipelines whose guidance can end, and what of their call holds two halves as long as they are guided: for the
 # negative prompt, then for the prompt.

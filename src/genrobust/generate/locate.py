@@ -10,9 +10,8 @@ from diffusers import DiffusionPipeline
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import snapshot_download
 
-from genrobust.config import GeneratorConfig, LoraConfig
-from genrobust.embedded import EMBEDDED, absent, embedded
-from genrobust.errors import UserError
+from genrobust.core import EMBEDDED, UserError, absent, embedded
+from genrobust.recipe import GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 log = logging.getLogger(__name__)

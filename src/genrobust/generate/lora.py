@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from genrobust.errors import UserError
+from genrobust.core import UserError
 
 ADAPTER = "recipe"
 

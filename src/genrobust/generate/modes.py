@@ -16,10 +16,9 @@ from diffusers import (
 from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from PIL import Image, ImageOps
 
-from genrobust.data import ImageSet, LabelSpace, Request
-from genrobust.errors import UserError
+from genrobust.core import ImageSet, LabelSpace, Request, UserError
 from genrobust.generate.classes import class_numbers, with_its_own_null_class
-from genrobust.generate.prompts import ENCODED, Prompts
+from genrobust.generate.encode import ENCODED, Prompts
 
 if TYPE_CHECKING:
     from genrobust.generate.pipeline import Generator

@@ -17,14 +17,13 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import SafetensorError
 from torch import nn
 
-from genrobust.config import GeneratorConfig
-from genrobust.errors import GenrobustError, UserError
+from genrobust.classifiers import resolved_here
+from genrobust.core import GenrobustError, UserError, hash_file, hash_folder
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
 from genrobust.generate.modes import MODES
-from genrobust.hashing import hash_file, hash_folder
-from genrobust.precision import resolved_here
+from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"
 

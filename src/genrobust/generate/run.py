@@ -16,17 +16,28 @@ import torch
 import transformers
 
 import genrobust
-from genrobust.config import GenerateConfig, GeneratorConfig
-from genrobust.data import ImageSet, LabelSpace, Request, Sample
-from genrobust.devices import device_kind, resolve_device, set_threads
-from genrobust.errors import GenrobustError, UserError
-from genrobust.files import leftovers, lock, make_folder, remove_leftovers
+from genrobust.classifiers import AUTO, resolved_here
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    LabelSpace,
+    Request,
+    Sample,
+    UserError,
+    device_kind,
+    leftovers,
+    lock,
+    make_folder,
+    progress_bar,
+    remove_leftovers,
+    resolve_device,
+    set_threads,
+)
+from genrobust.data import ShardDataset, claim, done_shards, missing_shards, write_shard
 from genrobust.generate.modes import MODES, Mode
 from genrobust.generate.pipeline import Generator, identity, load_generator
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
-from genrobust.precision import AUTO, resolved_here
-from genrobust.progress import progress_bar
-from genrobust.store import ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from genrobust.data import Request, hashed_seed
-from genrobust.errors import GenrobustError
+from genrobust.core import GenrobustError, Request, hashed_seed
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.modes import Mode
 from genrobust.generate.pipeline import Generator

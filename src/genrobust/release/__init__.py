@@ -1,1 +1,5 @@
-"""What leaves genrobust: generated datasets and classifiers in the forms of other programs, with their cards."""
+"""What leaves genrobust: datasets and classifiers in the formats of other programs, with their cards."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

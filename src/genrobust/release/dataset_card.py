@@ -9,17 +9,16 @@ from typing import Any
 import yaml
 
 from genrobust import __version__
-from genrobust.audit.making import Making
-from genrobust.export.facts import Facts
-from genrobust.export.imagefolder import METADATA
-from genrobust.export.parquet import features
-from genrobust.export.parts import DATA, TRAIN, Described
-from genrobust.export.sheet import shown_classes
-from genrobust.release.licences import Licence
+from genrobust.core import templates
+from genrobust.data import Making
+from genrobust.release.facts import Facts
+from genrobust.release.formats.imagefolder import METADATA
+from genrobust.release.formats.parquet import features
+from genrobust.release.licenses import Licence
 from genrobust.release.origin import RECIPE
-from genrobust.report.markdown import escaped, fenced
-from genrobust.report.wording import EN_DASH, count
-from genrobust.templating import templates
+from genrobust.release.parts import DATA, TRAIN, Described
+from genrobust.release.sheet import shown_classes
+from genrobust.report import EN_DASH, count, escaped, fenced
 
 TEMPLATES = 20  # that are listed
 OTHER = "other"  # the hub's word for a licence that is none of its list

@@ -12,27 +12,31 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.audit.filtering import PATTERN, Filter, filters_of, kept_indices, read_filter
-from genrobust.audit.making import USED, making
-from genrobust.data import ClassLabel, LabelSpace, slug
-from genrobust.errors import UserError
-from genrobust.export.croissant import croissant
-from genrobust.export.facts import Facts, describe
-from genrobust.export.folder import new_folder, refuse_others
-from genrobust.export.imagefolder import write_imagefolder
-from genrobust.export.parquet import write_parquet
-from genrobust.export.parts import CARD, CROISSANT, SHEET, TRAIN, VALIDATION, Described, Part, split
-from genrobust.export.sheet import contact_sheet
-from genrobust.export.tars import write_tars
-from genrobust.naming import readable_names
-from genrobust.pages.frame import figure, percent
-from genrobust.progress import progress_bar
+from genrobust.core import ClassLabel, LabelSpace, UserError, progress_bar, slug
+from genrobust.data import (
+    PATTERN,
+    USED,
+    Filter,
+    ShardDataset,
+    filters_of,
+    kept_indices,
+    making,
+    read_filter,
+    readable_names,
+)
 from genrobust.recipe import GENERATED
 from genrobust.release.dataset_card import OTHER, About, AuditTold, card
-from genrobust.release.licences import Licence, licences_of
+from genrobust.release.facts import Facts, describe
+from genrobust.release.formats.croissant import croissant
+from genrobust.release.formats.folder import new_folder, refuse_others
+from genrobust.release.formats.imagefolder import write_imagefolder
+from genrobust.release.formats.parquet import write_parquet
+from genrobust.release.formats.tars import write_tars
+from genrobust.release.licenses import Licence, licences_of
 from genrobust.release.origin import RECIPE, Origin
-from genrobust.report.wording import count
-from genrobust.store import ShardDataset
+from genrobust.release.parts import CARD, CROISSANT, SHEET, TRAIN, VALIDATION, Described, Part, split
+from genrobust.release.sheet import contact_sheet
+from genrobust.report import count, figure, percent
 
 FORMS = ("imagefolder", "webdataset", "parquet")
 _GENERATED = "It is generated as well: it says nothing of accuracy on real images."

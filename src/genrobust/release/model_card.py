@@ -12,14 +12,10 @@ import yaml
 from pydantic import ValidationError
 
 from genrobust import __version__
-from genrobust.checkpoints import CheckpointInfo
-from genrobust.config import TrainConfig
-from genrobust.data import REAL, ArmRecord, Cell, Summary
-from genrobust.errors import UserError
-from genrobust.preparing import protocol
-from genrobust.report.markdown import escaped, fenced, markdown_table
-from genrobust.report.results import summary_from_json
-from genrobust.report.wording import count, number, span
+from genrobust.classifiers import CheckpointInfo, protocol
+from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError
+from genrobust.recipe import TrainConfig
+from genrobust.report import count, escaped, fenced, markdown_table, number, span, summary_from_json
 
 UNKNOWN = "not recorded"
 SMALL = "this checkpoint's interval is over images alone: it says how this one did, and nothing of others trained alike"

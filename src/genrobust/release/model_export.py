@@ -15,15 +15,23 @@ from PIL import Image
 from safetensors.torch import save
 
 from genrobust import __version__
-from genrobust.architectures import has_fixed_size, timm_name
-from genrobust.checkpoints import WEIGHTS, CheckpointInfo, read_checkpoint_info
-from genrobust.classifiers import FOLDER, TIMM_CONFIG, open_classifier
-from genrobust.errors import GenrobustError, MissingPackage, UserError
-from genrobust.files import LOCK, write_files
-from genrobust.models import Classifier, load_checkpoint
-from genrobust.naming import readable_names
-from genrobust.onnx_files import CONFIG, LABELS
-from genrobust.preparing import prepare
+from genrobust.classifiers import (
+    CONFIG,
+    FOLDER,
+    LABELS,
+    TIMM_CONFIG,
+    WEIGHTS,
+    CheckpointInfo,
+    Classifier,
+    has_fixed_size,
+    load_checkpoint,
+    open_classifier,
+    prepare,
+    read_checkpoint_info,
+    timm_name,
+)
+from genrobust.core import LOCK, GenrobustError, MissingPackage, UserError, write_files
+from genrobust.data import readable_names
 from genrobust.release.model_card import measured, model_card
 
 README, ONNX_FILE = "README.md", "model.onnx"

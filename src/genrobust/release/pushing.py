@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.errors import GenrobustError, UserError
-from genrobust.export.parts import CARD, CROISSANT, DATA, SHEET, TIMM, TRAIN, VALIDATION
+from genrobust.core import GenrobustError, UserError
+from genrobust.release.parts import CARD, CROISSANT, DATA, SHEET, TIMM, TRAIN, VALIDATION
 
 # The hub takes one commit whole or not at all; beyond about this many files it refuses one, and asks for several.
 FILES = 10_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from genrobust.data import MEAN_OF_SHIFTS, StudyRecord
+from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.groups import averaged, averaged_over
 from genrobust.report.tables import Column, Entry, Table, accuracy_table, difference_table, robustness_table
 from genrobust.report.wording import compared_with, number

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Cell, Line, Score, StudyRecord, Summary
+from genrobust.core import BaselineModel, Cell, Line, Score, StudyRecord, Summary
 from genrobust.report.tables import Column, accuracy_table
 from genrobust.report.wording import number, span
-from genrobust.scales import to_scale
+from genrobust.robustness import to_scale
 
 # Shapes of radius 1 about the origin, of about one area, told apart without colour.
 SHAPES = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from genrobust.data import MEAN_OF_SHIFTS, Difference, Group, Score, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Difference, Group, Score, StudyRecord, Summary
 
 
 def averaged(summary: Summary, others: bool = False) -> Summary:

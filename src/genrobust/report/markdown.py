@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from genrobust.data import StudyRecord, Summary
+from genrobust.core import StudyRecord, Summary
 from genrobust.report.averages import averages
 from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_note, quality_rows, verdicts
 from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, multi_id_table, robustness_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genrobust.data import MEAN_OF_SHIFTS, Claim, Score, SourceQuality, StudyRecord
+from genrobust.core import MEAN_OF_SHIFTS, Claim, Score, SourceQuality, StudyRecord
 from genrobust.report.wording import EN_DASH, difference, number, span
 
 QUALITY_HEADS = (

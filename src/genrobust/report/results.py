@@ -8,8 +8,19 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from genrobust.data import MEAN_OF_SHIFTS, Cell, Difference, Group, Line, MultiID, Plane, Score, StudyRecord, Summary
-from genrobust.errors import UserError
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    Cell,
+    Difference,
+    Group,
+    Line,
+    MultiID,
+    Plane,
+    Score,
+    StudyRecord,
+    Summary,
+    UserError,
+)
 from genrobust.report.quality import verdicts
 
 FORMAT = 1  # of a summary's JSON; a reader refuses one that it does not know

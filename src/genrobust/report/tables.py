@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.wording import EN_DASH, count, difference, is_sure, number, span
 
 

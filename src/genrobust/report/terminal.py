@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from genrobust.data import MEAN_OF_SHIFTS, Score, Summary
+from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
 from genrobust.report.tables import accuracy_table
 from genrobust.report.wording import ELSEWHERE, caveat, compared_with, difference, is_sure, number, row_name, span

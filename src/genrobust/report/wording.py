@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.data import MEAN_OF_SHIFTS, RETRIEVED, Difference, Score, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Difference, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
 
 MINUS, EN_DASH = "\u2212", "\u2013"

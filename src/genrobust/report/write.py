@@ -13,9 +13,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from genrobust import __version__
-from genrobust.data import Picture, StudyRecord
-from genrobust.errors import UserError
-from genrobust.files import write_files
+from genrobust.core import Picture, StudyRecord, UserError, templates, verbatim, write_files
 from genrobust.report.averages import averages
 from genrobust.report.figures import FRAME, dot_plot, looks, scatter
 from genrobust.report.groups import averaged
@@ -34,7 +32,6 @@ from genrobust.report.wording import (
     row_name,
     subtracted,
 )
-from genrobust.templating import templates, verbatim
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 

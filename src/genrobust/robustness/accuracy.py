@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import betaincinv
 
-from genrobust.data import Predictions, Score
-from genrobust.errors import GenrobustError, UserError
+from genrobust.core import GenrobustError, Predictions, Score, UserError
 
 Classes = Sequence[int] | np.ndarray
 ROWS = 1024  # images at a time: their logits over 1,000 classes stay in the processor's cache

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrobust.data import Score
-from genrobust.errors import UserError
+from genrobust.core import Score, UserError
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Line
-from genrobust.errors import UserError
-from genrobust.scales import from_scale, to_scale
+from genrobust.core import BaselineModel, Line, UserError
+from genrobust.robustness.scales import from_scale, to_scale
 
 Percents = Sequence[float] | np.ndarray
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.data import Group, Score
-from genrobust.errors import UserError
+from genrobust.core import Group, Score, UserError
 from genrobust.robustness.compare import Measured, seed_weights
 
 RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say too little about their spread

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from genrobust.config import ShiftConfig
-from genrobust.data import Line
+from genrobust.core import Line
+from genrobust.recipe import ShiftConfig
 
 CLASSES = 1000  # that the accuracies are over, or that their classes are a part of
 SOURCE = "published standard models of the ImageNet testbed (Taori et al., 2020)"

@@ -8,8 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Line, Plane, Predictions
-from genrobust.errors import UserError
+from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
 from genrobust.robustness.accuracy import correct_over, inside, own_classes
 from genrobust.robustness.compare import Measured, measure_accuracy, resampled_means
 from genrobust.robustness.effective import drawn_lines, moved_in, predict, refit

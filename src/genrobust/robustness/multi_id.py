@@ -12,10 +12,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from genrobust.data import BaselineModel, Plane
-from genrobust.errors import UserError
+from genrobust.core import BaselineModel, Plane, UserError
 from genrobust.robustness.effective import finite
-from genrobust.scales import from_scale, to_scale
+from genrobust.robustness.scales import from_scale, to_scale
 
 
 def fit_plane(

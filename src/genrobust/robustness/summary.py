@@ -7,8 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from genrobust.data import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Line, MultiID, Plane, Score, Summary
-from genrobust.errors import UserError
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    BaselineModel,
+    Cell,
+    Difference,
+    Line,
+    MultiID,
+    Plane,
+    Score,
+    Summary,
+    UserError,
+)
 from genrobust.robustness.accuracy import accuracy_score
 from genrobust.robustness.compare import Measured, mean_of, seed_weights
 from genrobust.robustness.effective import extrapolated, fit_lines

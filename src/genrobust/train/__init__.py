@@ -1,1 +1,5 @@
 """Trains classifiers: mixtures of image sets, augmentation, the one training loop."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

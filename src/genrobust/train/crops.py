@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from genrobust.data import hashed_seed
+from genrobust.core import hashed_seed
 
 if TYPE_CHECKING:  # torch takes seconds, and where crops lie is known without it
     from torch import Tensor

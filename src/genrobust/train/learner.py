@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genrobust.models import autocast
+from genrobust.classifiers import autocast
 from genrobust.train.augment import Mix
 
 

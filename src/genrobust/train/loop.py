@@ -19,16 +19,37 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from genrobust.architectures import has_fixed_size
-from genrobust.checkpoints import CheckpointInfo, fetch_checkpoint, is_checkpoint, read_checkpoint_info
-from genrobust.config import TrainConfig
-from genrobust.data import ImageSet, LabelSpace, digest, hashed_seed
-from genrobust.devices import resolve_device, set_threads
-from genrobust.errors import GenrobustError, UserError
-from genrobust.files import fetch, lock, make_folder, remove, remove_leftovers
-from genrobust.models import LossScaler, create_classifier, place, predict_logits, save_checkpoint, save_tensors
-from genrobust.precision import resolved_here
-from genrobust.progress import progress_bar
+from genrobust.classifiers import (
+    CheckpointInfo,
+    LossScaler,
+    create_classifier,
+    fetch_checkpoint,
+    has_fixed_size,
+    is_checkpoint,
+    place,
+    predict_logits,
+    read_checkpoint_info,
+    resolved_here,
+    save_checkpoint,
+    save_tensors,
+)
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    LabelSpace,
+    UserError,
+    digest,
+    fetch,
+    hashed_seed,
+    lock,
+    make_folder,
+    progress_bar,
+    remove,
+    remove_leftovers,
+    resolve_device,
+    set_threads,
+)
+from genrobust.recipe import TrainConfig
 from genrobust.train import split_norm
 from genrobust.train.augment import border_colour, make_augment, make_mix
 from genrobust.train.learner import Learner

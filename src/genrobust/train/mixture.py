@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from genrobust.data import ImageSet, digest
-from genrobust.errors import UserError
-from genrobust.preparing import prepare
+from genrobust.classifiers import prepare
+from genrobust.core import ImageSet, UserError, digest
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 

@@ -21,10 +21,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from genrobust.data import ImageSet, digest
-from genrobust.errors import GenrobustError
-from genrobust.files import lock, make_folder, remove_leftovers, replacing
-from genrobust.progress import progress_bar
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    digest,
+    lock,
+    make_folder,
+    progress_bar,
+    remove_leftovers,
+    replacing,
+)
 from genrobust.train.crops import RandomCrop
 
 if TYPE_CHECKING:

@@ -12,9 +12,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from genrobust.config import TrainConfig
-from genrobust.data import REAL
-from genrobust.errors import UserError
+from genrobust.core import REAL, UserError
+from genrobust.recipe import TrainConfig
 from genrobust.train.mixture import Mixture
 
 Model = TypeVar("Model", bound=nn.Module)

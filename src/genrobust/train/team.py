@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch import distributed as dist
+from torch import Tensor, distributed as dist, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from genrobust.errors import UserError
+from genrobust.core import UserError
 
 
 @dataclass(frozen=True, slots=True)

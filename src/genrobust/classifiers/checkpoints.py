@@ -1,0 +1,53 @@
+"""What a checkpoint's folder says of it, without its weights and without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genrobust.core import GenrobustError, UserError, fetch
+
+WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointInfo:
+    """What a checkpoint is: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
+
+    `classes` are the K class ids in the order of the logits.
+
+    `training` says how it came about (settings, seed, history); nothing here needs it to load.
+    """
+
+    architecture: str
+    model_kwargs: dict[str, Any]
+    classes: tuple[str, ...]
+    image_size: int
+    training: dict[str, Any]
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether `folder` holds a finished checkpoint: the JSON is written last."""
+    return (folder / INFO).is_file()
+
+
+def fetch_checkpoint(folder: Path) -> None:
+    """Get the checkpoint in `folder`, or its newer state, where that mirrors a remote and has none, or an older one."""
+    fetch(folder, WEIGHTS, INFO)
+
+
+def read_checkpoint_info(folder: Path) -> CheckpointInfo:
+    """What the checkpoint in `folder` is, without its weights.
+
+    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none).
+    """
+    path = folder / INFO
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
+    except FileNotFoundError:
+        raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GenrobustError(f"cannot read {path}: {error!r}; delete {folder} and train again") from error

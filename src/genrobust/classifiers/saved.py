@@ -1,0 +1,105 @@
+"""Predictions on disk: .npz files without pickles, whose logits are mapped and not read before they are used."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from genrobust.core import GenrobustError, Predictions, UserError, replacing
+
+Key = TypeVar("Key")
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what a damaged file makes numpy raise
+
+
+class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
+    """The predictions in `files`, each read when it is asked for, every time: a study's may be larger than memory."""
+
+    def __init__(self, files: Mapping[Key, Path]) -> None:
+        self.files = dict(files)
+
+    def __getitem__(self, key: Key) -> Predictions:
+        return load_predictions(self.files[key])
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.files
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+def save_predictions(path: Path, predictions: Predictions, fingerprint: str = "") -> None:
+    """Write `predictions` as an .npz without pickles; the file appears whole or not at all.
+
+    `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
+    mantissas do not shrink, and what lies there plain can be mapped. The logits come first, where they are aligned.
+    """
+    arrays = {
+        "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
+        "fingerprint": np.array(fingerprint),
+        "test_set": np.array(predictions.test_set),
+        "labels": predictions.labels.astype(np.int64),
+        "keys": np.array(predictions.keys),
+        "classes": np.array(predictions.classes),
+        "protocol": np.array(predictions.protocol),
+    }
+    if predictions.accepted is not None:
+        width = max(map(len, predictions.accepted), default=0)
+        padded = [(*row, *[-1] * (width - len(row))) for row in predictions.accepted]
+        arrays["accepted"] = np.array(padded, dtype=np.int64).reshape(len(padded), width)
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read what `save_predictions` wrote; the logits are mapped, so that they are read where and when they are used.
+
+    Raises UserError where there is no such file, GenrobustError where it is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            accepted = file["accepted"].tolist() if "accepted" in file else None
+            return Predictions(
+                test_set=str(file["test_set"]),
+                logits=_logits(path, file),
+                labels=file["labels"],
+                keys=tuple(file["keys"].tolist()),
+                classes=tuple(file["classes"].tolist()),
+                protocol=str(file["protocol"]),
+                accepted=None if accepted is None else tuple(tuple(i for i in row if i >= 0) for row in accepted),
+            )
+    except FileNotFoundError:
+        raise UserError(f"no predictions at {path}: evaluate the checkpoint first") from None
+    except DAMAGED as error:
+        raise GenrobustError(f"cannot read the predictions {path}: {error}; delete it and evaluate again") from error
+
+
+def saved_fingerprint(path: Path) -> str:
+    """The fingerprint in a predictions file, "" where it cannot be read: it is then made again."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file["fingerprint"])
+    except DAMAGED:
+        return ""
+
+
+def _logits(path: Path, file: np.lib.npyio.NpzFile) -> np.ndarray:
+    """The logits in `file`, read from `path`: mapped, unless another program has compressed them."""
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("logits.npy")
+    if member.compress_type != zipfile.ZIP_STORED:
+        return np.asarray(file["logits"])
+    with path.open("rb") as raw:
+        raw.seek(member.header_offset + 26)  # a header of 30 bytes, then a name and an extra field of these lengths
+        raw.seek(sum(struct.unpack("<HH", raw.read(4))), os.SEEK_CUR)
+        np.lib.format.read_magic(raw)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(raw)
+        return np.memmap(raw, dtype, "r", raw.tell(), shape, "F" if by_columns else "C")

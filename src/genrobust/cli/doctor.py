@@ -1,0 +1,53 @@
+"""What `genrobust doctor` shows: versions, devices, disk and caches."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib import metadata, resources
+from pathlib import Path
+
+from genrobust.core import device_kind, hardware
+
+PACKAGES = (
+    "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "webdataset", "pyarrow",
+    "open_clip_torch", "datasets", "ray",
+)  # fmt: skip
+GIGABYTE = 1e9
+
+
+def facts(out: Path) -> Iterator[tuple[str, str]]:
+    """Names and values, one a line; a missing optional package is said to be missing."""
+    yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    for name in PACKAGES:
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield name, "not installed"
+    import torch
+
+    yield "CPU", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by torch"
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            device = torch.cuda.get_device_properties(index)
+            yield f"cuda:{index}", f"{device.name}, {device.total_memory / GIGABYTE:.0f} GB"
+    else:
+        yield "CUDA", "no device"
+    yield "MPS", "available" if torch.backends.mps.is_available() else "no device"
+    here = hardware(device_kind("auto"))
+    yield "precision", f"auto is {here.best} on {here.kind} ({here.why})"
+    existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
+    usage = shutil.disk_usage(existing)
+    yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
+    yield "made so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
+    hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
+    assets = resources.files("genrobust") / "assets"
+    for name in ("pictograms", "generator", "variation", "clip"):
+        yield f"embedded {name}", "there" if (assets / name).is_dir() else "MISSING: install genrobust again"
+
+
+def _size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())

@@ -1,0 +1,5 @@
+"""The nouns that stages hand to each other, and what every room needs: errors, files, devices, progress."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,82 @@
+from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded, find_clip as find_clip
+from .devices import (
+    available_devices as available_devices,
+    device_kind as device_kind,
+    resolve_device as resolve_device,
+    set_threads as set_threads,
+    waiting_of_threads as waiting_of_threads,
+    worker_environment as worker_environment,
+)
+from .durations import about as about
+from .errors import (
+    DiskFull as DiskFull,
+    GenrobustError as GenrobustError,
+    MissingPackage as MissingPackage,
+    UserError as UserError,
+)
+from .files import (
+    LOCK as LOCK,
+    at_hand as at_hand,
+    bring as bring,
+    fetch as fetch,
+    leftovers as leftovers,
+    lock as lock,
+    make_folder as make_folder,
+    mirrors as mirrors,
+    refusal as refusal,
+    remote_of as remote_of,
+    remove as remove,
+    remove_leftovers as remove_leftovers,
+    replacing as replacing,
+    size_of as size_of,
+    write_files as write_files,
+)
+from .hashing import hash_file as hash_file, hash_folder as hash_folder
+from .images import (
+    NOT_GENERATED as NOT_GENERATED,
+    REAL as REAL,
+    RETRIEVED as RETRIEVED,
+    RETRIEVED_BY_CLASS as RETRIEVED_BY_CLASS,
+    ClassLabel as ClassLabel,
+    ImageSet as ImageSet,
+    LabelSpace as LabelSpace,
+    Request as Request,
+    Sample as Sample,
+    StudyData as StudyData,
+    Subset as Subset,
+)
+from .keys import digest as digest, hashed_seed as hashed_seed, slug as slug
+from .lease import outlast_the_dead as outlast_the_dead
+from .machine import cores as cores, free_memory as free_memory
+from .mirror import address as address, local_folder as local_folder
+from .precision import (
+    FLOAT32 as FLOAT32,
+    PREFERRED as PREFERRED,
+    Hardware as Hardware,
+    hardware as hardware,
+    in_common as in_common,
+)
+from .progress import Bar as Bar, Count as Count, counting as counting, progress_bar as progress_bar
+from .record import (
+    ArmRecord as ArmRecord,
+    Claim as Claim,
+    Picture as Picture,
+    SourceQuality as SourceQuality,
+    StageRecord as StageRecord,
+    StudyRecord as StudyRecord,
+)
+from .results import (
+    MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
+    ZERO_SHOT as ZERO_SHOT,
+    BaselineModel as BaselineModel,
+    Cell as Cell,
+    Difference as Difference,
+    Group as Group,
+    Line as Line,
+    MultiID as MultiID,
+    Plane as Plane,
+    Predictions as Predictions,
+    Score as Score,
+    Summary as Summary,
+)
+from .templating import templates as templates, verbatim as verbatim

@@ -1,0 +1,94 @@
+"""Where tensors live: devices by name or found, and how many CPU threads work on them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from genrobust.core.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
+KINDS = ("cuda", "mps", "cpu")
+# How threads wait for each other. GNU's OpenMP, which torch's Linux builds bring, looks 10,000 times before it sleeps:
+# never to look costs a seventh of the time of training a small network on 2 CPU cores, and its own 300,000 times make
+# one beside a busy program take twice as long. Other OpenMPs know the policy alone.
+WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def available_devices() -> list[str]:
+    """The names that `resolve_device` accepts on this machine, best first; "cpu" is always last."""
+    import torch
+
+    names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    if names:
+        names.insert(0, "cuda")
+    if torch.backends.mps.is_available():
+        names.append("mps")
+    return [*names, "cpu"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" takes cuda, then mps, then cpu.
+
+    Raises UserError that lists the devices of this machine where `name` is none of them.
+    """
+    import torch
+
+    here = available_devices()
+    chosen = here[0] if name == "auto" else name
+    if chosen not in here:
+        raise UserError(f"no device {name!r} on this machine; there is: auto, {', '.join(here)}")
+    return torch.device(chosen)
+
+
+def device_kind(name: str = "auto") -> str:
+    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does for other names.
+
+    A kind that is named is not looked for: it may be that of another machine. Told without torch, which takes seconds
+    to load, where it is named or torch is a build for CPUs alone.
+    """
+    if name in KINDS:
+        return name
+    if name == "auto" and metadata.version("torch").endswith("+cpu"):
+        return "cpu"
+    return resolve_device(name).type
+
+
+def waiting_of_threads() -> dict[str, str]:
+    """What the environment has to hold before torch is loaded: what the user has set there, or else `WAITING`."""
+    return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """What the environment of a worker process holds before torch is loaded there, for so many CPU threads."""
+    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
+
+
+def set_threads(n: int) -> None:
+    """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it.
+
+    What tensors leave is kept for the next ones. Raises UserError for less than one.
+    """
+    import torch
+
+    if n < 1:
+        raise UserError(f"threads must be 1 or more, got {n}")
+    torch.set_num_threads(n)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what is freed: by default large blocks go back to the system and come anew, page by page.
+
+    A step on a CPU frees all that it took: those pages are a sixth of the CPU time of training a small network.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:  # musl has none
+        for parameter, value in MALLOPT.values():
+            mallopt(parameter, value)

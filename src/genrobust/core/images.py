@@ -1,0 +1,167 @@
+"""Classes and images: what a study has, what it asks a generator for, and what it mixes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from genrobust.core.errors import UserError
+from genrobust.core.keys import digest
+
+# The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
+# the generated ones by class and style, or by class alone.
+REAL, RETRIEVED, RETRIEVED_BY_CLASS = NOT_GENERATED = ("real", "retrieved", "retrieved-by-class")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class: `id` names files and keys (wnid or slug), `name` is shown, `prompt` is what a prompt says.
+
+    `name` and `prompt` differ where a name means two things: the bird "crane" is prompted as "crane bird".
+    """
+
+    id: str
+    name: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSpace:
+    """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)].
+
+    Every id differs, and every prompt unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
+    """
+
+    classes: tuple[ClassLabel, ...]
+    shared_prompts: bool = False
+
+    def __post_init__(self) -> None:
+        prompts = [] if self.shared_prompts else [c.prompt for c in self.classes]
+        for what, values in (("id", self.ids), ("prompt", prompts)):
+            twice = sorted({v for v in values if list(values).count(v) > 1})
+            if twice:
+                raise UserError(f"two classes share the {what} {twice[0]!r}: give each class a {what} of its own")
+        if len(self.classes) < 2:
+            raise UserError(f"a classifier needs two classes or more; this label space has {len(self.classes)}")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(c.id for c in self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.classes)
+
+    def index(self, id: str) -> int:
+        """The label of class `id`; raises UserError that lists near names where there is none."""
+        try:
+            return self.ids.index(id)
+        except ValueError:
+            known = ", ".join(self.ids[:12]) + (" ..." if len(self) > 12 else "")
+            raise UserError(f"no class {id!r}; the classes are {known}") from None
+
+
+class ImageSet(Protocol):
+    """Labelled images, read when asked for. Implemented by every source and by a generated dataset.
+
+    `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
+    an image ("" where unknown); `fingerprint` changes when any image or label does.
+
+    A set may have two attributes more: `accepted`, for each image the labels that are right, its own first (None: its
+    own alone), and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
+    """
+
+    name: str
+    labels: np.ndarray
+    keys: Sequence[str]
+    styles: Sequence[str]
+    fingerprint: str
+
+    def __len__(self) -> int: ...
+
+    def image(self, index: int) -> Image.Image:
+        """Image `index` as RGB, in its own size."""
+        ...
+
+
+class Subset:
+    """The images of an ImageSet at `indices` (integers [M], in that order): a prefix, a split, a matched sample."""
+
+    def __init__(self, images: ImageSet, indices: np.ndarray | Sequence[int], name: str | None = None) -> None:
+        self._images = images
+        self._indices = np.asarray(indices, dtype=np.int64)
+        self.name = images.name if name is None else name
+        self.labels = images.labels[self._indices]
+        self.keys: Sequence[str] = [images.keys[i] for i in self._indices]
+        self.styles: Sequence[str] = [images.styles[i] for i in self._indices]
+        accepted = getattr(images, "accepted", None)
+        self.accepted = None if accepted is None else tuple(accepted[i] for i in self._indices)
+        self.protocol: str = getattr(images, "protocol", "")
+        self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def image(self, index: int) -> Image.Image:
+        return self._images.image(int(self._indices[index]))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyData:
+    """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
+
+    `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
+    the generator's own training data, where it is at hand. `choosing` is a shifted validation set, on which anything
+    about generation may be chosen. `extra` are further images to train on, by the name that arms mix them under.
+    """
+
+    labels: LabelSpace
+    train: ImageSet
+    val: ImageSet
+    tests: dict[str, ImageSet]
+    clean: str
+    retrieval: ImageSet | None = None
+    choosing: ImageSet | None = None
+    extra: dict[str, ImageSet] = field(default_factory=dict)
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tests if name != self.clean)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One image to make. A plan of them is a pure function of the recipe.
+
+    `key` is ``{class id}-{index:06d}``, or ``{class id}-val-{index:06d}`` in a validation part; `seed` is a 63-bit hash
+    of (data_seed, key): never of rank, batch or time.
+    `template` is the template's text, `style` the style that it names ("" for none), `source` the key of the real image
+    that conditions it (None for text alone).
+    """
+
+    key: str
+    label: int
+    class_id: str
+    prompt: str
+    template: str
+    negative_prompt: str
+    style: str
+    seed: int
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """An image with its label and what is known of it. `image` is RGB uint8 [H, W, 3]."""
+
+    key: str
+    label: int
+    image: np.ndarray
+    meta: dict[str, Any] = field(default_factory=dict)

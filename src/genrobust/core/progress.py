@@ -1,0 +1,187 @@
+"""The progress of long work: a bar on a terminal, and elsewhere a line now and then, so that a log shows life."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from genrobust.core.durations import about
+from genrobust.core.machine import cores, why_slow
+
+SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
+LINE_EVERY_S = 30.0  # where standard error is no terminal
+SLOW = 3.0  # times the estimate: then the run says that it is slower than it promised
+SLOW_AFTER_S = 30.0  # not before: starting up is no slowness
+
+Count = Callable[[int, str | None], None]  # takes how many more are done, and a note
+
+_counted: dict[str, Count] = {}  # by unit: who counts what this process makes, see `counting`
+_shown: list[Progress] = []  # the display on the terminal, which allows one: bars within bars are its further lines
+
+
+class Bar:
+    """The progress of one piece of work. `advance` may be called from any thread."""
+
+    def __init__(self, what: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
+        self.what, self.total, self.unit, self.each = what, total, unit, each
+        self.done, self.note, self._seconds = done, "", seconds
+        self._began, self._from, self._said_slow = time.monotonic(), done, False
+        self._past = deque([(self._began, done)])
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        """Count `count` items more as done; fewer, where it is negative. `note` is a few words, such as a loss."""
+        self.done += count
+        if note is not None:
+            self.note = note
+
+    def line(self) -> str:
+        """How far it is, how fast and how long yet, in words."""
+        now = time.monotonic()
+        self._past.append((now, self.done))
+        while now - self._past[0][0] > SPEED_OVER_S:
+            self._past.popleft()
+        (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {self._item}"]
+        if self.done > before and now > then:
+            speed = (self.done - before) / (now - then)
+            words.append(f"{_digits(speed * self.each)} {self.unit}/s")
+            words.append(f"{about(max(0, self.total - self.done) / speed)} left")
+        return ", ".join([*words, *([self.note] if self.note else [])])
+
+    def slower(self) -> str:
+        """What to say, once, of work that turns out SLOW times as long as estimated; "" otherwise."""
+        spent, share = time.monotonic() - self._began, (self.done - self._from) / max(1, self.total - self._from)
+        if self._seconds is None or self._said_slow or spent < SLOW_AFTER_S:
+            return ""
+        whole = spent / share if share else spent
+        if whole < SLOW * self._seconds:
+            return ""
+        self._said_slow = True
+        least, why = "" if share else "more than ", why_slow(cores())
+        return (
+            f"{self.what} is slow: it takes {least}{about(whole)} in place of the estimated "
+            f"{about(self._seconds).removeprefix('about ')}" + (f"; {why}" if why else "")
+        )
+
+    @property
+    def _item(self) -> str:
+        return self.unit if self.each == 1 else "steps"
+
+
+class _Forwarding(Bar):
+    """A bar whose items another one counts."""
+
+    def __init__(self, count: Count, done: int, each: int) -> None:
+        self._count, self._each = count, each
+        count(done * each, None)
+
+    def advance(self, count: int = 1, note: str | None = None) -> None:
+        self._count(count * self._each, note)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        bar: Bar = task.fields["bar"]
+        speed = (task.speed or 0.0) * bar.each
+        return Text(f"{_digits(speed)} {bar.unit}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(
+    what: str, total: int, unit: str = "images", done: int = 0, each: int = 1, seconds: float | None = None
+) -> Iterator[Bar]:
+    """Show the progress of the block over `total` items, of which `done` are there already.
+
+    An item counts as `each` of `unit` in the rate: a training of batches counts steps and shows images/s. Where
+    standard error is no terminal, a line is written every LINE_EVERY_S seconds. Nothing stays when the block ends.
+    `seconds` is how long the work was estimated to take: it says so, once, when it takes SLOW times as long.
+    """
+    if unit in _counted:
+        yield _Forwarding(_counted[unit], done, each)
+        return
+    bar = Bar(what, total, unit, done, each, seconds)
+    with ExitStack() as stack:
+        show = stack.enter_context(_on_terminal(bar) if sys.stderr.isatty() else _in_lines(bar))
+        ended = threading.Event()
+        shower = threading.Thread(target=_repeat, args=(show, ended), name="progress", daemon=True)
+        shower.start()
+        try:
+            yield bar
+        finally:
+            ended.set()
+            shower.join()
+
+
+@contextmanager
+def counting(unit: str, count: Count) -> Iterator[None]:
+    """Have `count` count, as it goes, what the bars of the block make of `unit`: for the one bar of several processes.
+
+    They are not shown themselves.
+    """
+    before = _counted.get(unit)
+    _counted[unit] = count
+    try:
+        yield
+    finally:
+        if before is None:
+            del _counted[unit]
+        else:
+            _counted[unit] = before
+
+
+def _repeat(show: Callable[[], None], ended: threading.Event) -> None:
+    while not ended.wait(0.2):
+        show()
+
+
+@contextmanager
+def _on_terminal(bar: Bar) -> Iterator[Callable[[], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
+    outermost = not _shown
+    if outermost:
+        notes = TextColumn("{task.fields[note]}")
+        console = Console(stderr=True)
+        _shown.append(Progress(*columns, notes, console=console, transient=True, speed_estimate_period=SPEED_OVER_S))
+        _shown[0].start()
+    display = _shown[0]
+    task = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, bar=bar, note="")
+
+    def show() -> None:
+        display.update(task, completed=bar.done, note=escape(bar.note))
+        if said := bar.slower():
+            display.console.print(f"[bold yellow]warning:[/] {escape(said)}", highlight=False)
+
+    try:
+        yield show
+    finally:
+        display.remove_task(task)
+        if outermost:
+            _shown.clear()
+            display.stop()
+
+
+@contextmanager
+def _in_lines(bar: Bar) -> Iterator[Callable[[], None]]:
+    last = time.monotonic()
+
+    def show() -> None:
+        nonlocal last
+        if said := bar.slower():
+            print(f"warning: {said}", file=sys.stderr, flush=True)
+        if time.monotonic() - last >= LINE_EVERY_S:
+            last = time.monotonic()
+            print(bar.line(), file=sys.stderr, flush=True)
+
+    yield show
+
+
+def _digits(speed: float) -> str:
+    return f"{speed:,.{0 if speed >= 100 else 1 if speed >= 1 else 3}f}"

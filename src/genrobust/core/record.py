@@ -1,0 +1,113 @@
+"""All that a report shows beside the figures of a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from genrobust.core.images import NOT_GENERATED
+from genrobust.core.results import BaselineModel, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is claimed: `arm` is better than `than` in `figure` ("top1" or "er") on `test_set` (or MEAN_OF_SHIFTS).
+
+    `says` puts it in words, `source` names who made it.
+    """
+
+    says: str
+    arm: str
+    than: str
+    figure: str
+    test_set: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceQuality:
+    """What the images of one source of a study are like, in the eyes of a CLIP, at equal numbers for all sources.
+
+    `n` images were looked at, of `made`. `fid`, `kid`, `precision` and `recall` (fractions) compare them with the real
+    training images: None for these. `distance` is the mean distance of two images of a class, `vendi` their effective
+    number (Vendi score) among `per_class` (a mean over classes); None where a class has but one. `clip_score` is the
+    mean cosine, times 100, of image and class, `agreement` the share that the CLIP takes for their class.
+    `per_second` images were made in a second; None where none were, or the time is not known.
+    """
+
+    source: str
+    made: int
+    n: int
+    fid: float | None
+    kid: float | None
+    precision: float | None
+    recall: float | None
+    per_class: float
+    distance: float | None
+    vendi: float | None
+    clip_score: float
+    agreement: float
+    per_second: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRecord:
+    """What one arm trained on: `parts` maps a source ("real", "generated" ...) to its number of images.
+
+    `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran.
+    """
+
+    name: str
+    parts: dict[str, int]
+    architecture: str
+    augmentation: str
+    steps: int
+    batch_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecord:
+    """What one stage took: `seconds` of work (0 when it was found done), `items` of `unit` made."""
+
+    stage: str
+    seconds: float
+    items: int
+    unit: str
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image for the report's gallery: PNG bytes with what it shows and where it came from."""
+
+    png: bytes
+    origin: str
+    class_name: str
+    style: str
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """All that a report shows. `command` runs the study again; `environment` is name to version or fact.
+
+    `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
+    of `summary` were fitted on, `claims` what the study tests, `qualities` say what the images of each source are like,
+    and `kinds` which published set a shifted one is, as in `ShiftConfig`.
+    """
+
+    title: str
+    question: str
+    command: str
+    recipe_yaml: str
+    date: str
+    summary: Summary
+    arms: tuple[ArmRecord, ...]
+    stages: tuple[StageRecord, ...]
+    pictures: tuple[Picture, ...]
+    environment: dict[str, str]
+    notes: tuple[str, ...] = ()
+    baselines: tuple[BaselineModel, ...] = ()
+    not_generated: tuple[str, ...] = NOT_GENERATED
+    claims: tuple[Claim, ...] = ()
+    qualities: tuple[SourceQuality, ...] = ()
+    kinds: dict[str, str] = field(default_factory=dict)

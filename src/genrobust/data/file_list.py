@@ -1,0 +1,164 @@
+"""Images listed before they are read: what lies at one place, and the ImageSet that gives them the study's labels."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from genrobust.core import UserError, digest, progress_bar
+from genrobust.data.reading import FORMATS, read_image
+
+log = logging.getLogger(__name__)
+
+WORKERS = 8  # folders scanned at once: a network file system answers each slowly, and several together
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The images at `place`, not decoded yet. Image i is called `keys[i]` and lies under `groups[i]`, the place's own
+    word for its class.
+
+    `stamps[i]` (bytes, time of change in ns) are those of the file that it lies in. `read` decodes image i, from any
+    thread. Where `in_order`, images are read fast in this order alone.
+    """
+
+    place: Path
+    keys: Sequence[str]
+    groups: Sequence[str]
+    stamps: Sequence[tuple[int, int]]
+    read: Callable[[int], Image.Image]
+    in_order: bool = False
+
+
+class ListedImages:
+    """The images of a `listing` whose group is in `labels`, decoded when asked for: an ImageSet.
+
+    `labels` maps a group to the study's labels that are right for it: the first is the image's label, and `accepted`
+    holds all of them where any group has several. The order is that of a hash of the keys, so that the first n of a
+    class are a fair sample; that of the names where `by_name`; and the listing's where it asks for that. `border`
+    pixels are cut off each side, and `protocol` says in words what is special about the set. The fingerprint covers
+    keys, stamps, labels and border. Raises UserError where no image is left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        listing: Listing,
+        labels: Mapping[str, Sequence[int]],
+        *,
+        by_name: bool = False,
+        border: int = 0,
+        protocol: str = "",
+    ) -> None:
+        self.name = name
+        self.protocol = protocol
+        self._listing = listing
+        self._border = border
+        places = [i for i, group in enumerate(listing.groups) if labels.get(group)]
+        if not places:
+            raise UserError(f"{listing.place} holds no image of a known class; what is read: {', '.join(FORMATS)}")
+        if by_name or not listing.in_order:
+            places.sort(key=lambda i: listing.keys[i] if by_name else _hash(listing.keys[i]))
+        self._places = places
+        self.keys: Sequence[str] = [listing.keys[i] for i in places]
+        rights = [tuple(labels[listing.groups[i]]) for i in places]
+        self.labels = np.array([right[0] for right in rights], dtype=np.int64)
+        several = any(len(right) > 1 for right in rights)
+        self.accepted: tuple[tuple[int, ...], ...] | None = tuple(rights) if several else None
+        self.styles: Sequence[str] = [""] * len(places)
+        covered: list[object] = [
+            (key, right if several else right[0], *listing.stamps[i])
+            for key, right, i in zip(self.keys, rights, places, strict=True)
+        ]
+        self.fingerprint = digest([border, covered] if border else covered)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def image(self, index: int) -> Image.Image:
+        image = self._listing.read(self._places[index])
+        cut = self._border
+        return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
+
+
+def list_folder(folder: Path, groups: Collection[str]) -> Listing:
+    """The images below the subfolders `groups` of `folder`, by extension, hidden ones aside, in one pass.
+
+    A key is the path below `folder`, with ``/``. Raises UserError for an unreadable folder and an empty file.
+    """
+
+    def scan(group: str) -> list[tuple[str, int, int]]:
+        return list(_scan(folder, group))
+
+    keys: list[str] = []
+    of: list[str] = []
+    stamps: list[tuple[int, int]] = []
+    with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
+        for group, found in zip(groups, pool.map(scan, groups), strict=True):
+            keys += [key for key, _, _ in found]
+            of += [group] * len(found)
+            stamps += [(size, time) for _, size, time in found]
+            bar.advance()
+    log.info("%s: %d images in %d folders", folder, len(keys), len(groups))
+    return Listing(folder, keys, of, stamps, lambda i: read_image(folder / keys[i]))
+
+
+def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
+    """The images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
+    found = list(_scan(folder, ""))
+    keys = [key for key, _, _ in found]
+    stamps = [(size, time) for _, size, time in found]
+    return Listing(folder, keys, [group_of(key) for key in keys], stamps, lambda i: read_image(folder / keys[i]))
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """The bytes of a file and its time of change in ns; raises UserError that names a file that cannot be read."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _scan(folder: Path, below: str) -> Iterator[tuple[str, int, int]]:
+    """Key, bytes and time of change of each image below ``folder/below``."""
+    where = folder / below
+    try:
+        with os.scandir(where) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                key = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir():
+                    yield from _scan(folder, key)
+                elif Path(entry.name).suffix.lower() in FORMATS:
+                    yield key, *_size_and_time(entry)
+    except OSError as error:
+        raise UserError(f"cannot read the folder {where}: {error.strerror or error}") from error
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        raise UserError(f"cannot read the image {entry.path}: {error.strerror or error}") from error
+    if status.st_size == 0:
+        raise UserError(
+            f"cannot read the image {entry.path}: it is empty (zero bytes). Replace or remove it, then run again"
+        )
+    return status.st_size, status.st_mtime_ns
+
+
+def _hash(key: str) -> bytes:
+    try:
+        return hashlib.sha256(key.encode()).digest()
+    except UnicodeEncodeError:
+        raise UserError(f"the file name {key!a} is no valid UTF-8: rename the file") from None

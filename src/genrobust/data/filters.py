@@ -1,0 +1,148 @@
+"""A filter: which images of a dataset are left out, why, and how many were made for how many kept.
+
+The shards stay as they are. Beside them lies ``filter-<digest>.parquet`` with a row a rejected image; its metadata say
+what was asked for. The digest is of the dataset and the rule, so the same filter is the same file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    Subset,
+    UserError,
+    digest,
+    lock,
+    make_folder,
+    remove_leftovers,
+    replacing,
+)
+
+PATTERN = "filter-*.parquet"
+_SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
+_FACTS = b"genrobust.filter"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What a filter file says: of `made` images, `kept` are kept. `rejected` maps a key to its reason.
+
+    `by` names what the score is; `fingerprint` is that of the dataset it was made for.
+    """
+
+    path: Path
+    by: str
+    made: int
+    kept: int
+    fingerprint: str
+    rejected: dict[str, str]
+
+
+def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
+    """Which images, bool [N], are among the lowest `share` (a fraction) of `scores` [N] of their class.
+
+    Rounded down, so that a class is never emptied; of equal scores the later image goes first. Raises UserError for a
+    share outside (0, 1).
+    """
+    check_share(share)
+    out = np.zeros(len(scores), dtype=bool)
+    for label in np.unique(labels):
+        here = np.flatnonzero(labels == label)
+        order = here[np.lexsort((-here, scores[here]))]
+        out[order[: int(share * len(here) + 1e-9)]] = True
+    return out
+
+
+def check_share(share: float) -> None:
+    """Raise UserError for a share outside (0, 1)."""
+    if not 0 < share < 1:
+        raise UserError(f"--drop takes a share between 0 and 1, such as 0.1 for a tenth of each class; got {share:g}")
+
+
+def below(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """Which images, bool [N], score below `threshold`. Raises UserError where that is all of them."""
+    out = scores < threshold
+    if out.all():
+        raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
+    return out
+
+
+def write_filter(
+    folder: Path,
+    images: ImageSet,
+    by: str,
+    scores: np.ndarray,
+    rejected: np.ndarray,
+    rule: str,
+    path: Path | None = None,
+) -> Filter:
+    """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
+
+    `rule` says in words what a rejected image falls short of. The file appears whole or not at all.
+    """
+    out = np.flatnonzero(rejected)
+    rows = [
+        {
+            "key": images.keys[i],
+            "label": int(images.labels[i]),
+            "score": float(scores[i]),
+            "reason": f"{by} {scores[i]:.4f}: {rule}",
+        }
+        for i in out.tolist()
+    ]
+    facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
+    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    chosen = path or folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
+    make_folder(chosen.parent)
+    with lock(chosen.parent, wait=True):
+        remove_leftovers(chosen.parent)
+        with replacing(chosen) as file:
+            file.write(buffer.getvalue())
+    return read_filter(chosen)
+
+
+def read_filter(path: Path) -> Filter:
+    """Read what `write_filter` wrote. Raises UserError where there is none, GenrobustError for a damaged one."""
+    try:
+        table = pq.read_table(path)
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
+        rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
+        return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
+    except FileNotFoundError:
+        raise UserError(f"no filter at {path}: make one with genrobust filter") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
+        raise GenrobustError(f"cannot read the filter {path}: {error!r}; delete it and filter again") from error
+
+
+def filters_of(folder: Path) -> tuple[Filter, ...]:
+    """The filters beside the shards in `folder`, by name."""
+    return tuple(read_filter(path) for path in sorted(folder.glob(PATTERN)))
+
+
+def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
+    """The indices, int64 and ascending, of what `filter` keeps. Raises UserError where it is of other images."""
+    if images.fingerprint != filter.fingerprint:
+        raise UserError(f"{filter.path} was made for other images than those of {images.name}: filter them again")
+    return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
+
+
+def kept(images: ImageSet, filter: Filter) -> Subset:
+    """The images that `filter` keeps, as an ImageSet. Raises as `kept_indices`."""
+    return Subset(images, kept_indices(images, filter))
+
+
+def describe_filters(filters: Sequence[Filter]) -> list[str]:
+    """One sentence a filter: how many were made for how many kept."""
+    return [f"{f.path.name}: {f.kept:,} of {f.made:,} images kept, by {f.by}." for f in filters]

@@ -1,0 +1,40 @@
+"""What the generator's own records say of a dataset: how many requests gave an image, and at what cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from genrobust.data.shards import GIVEN_UP
+
+FAULTS = ("black", "blank", "nan", "unsafe")
+USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once.
+
+    `faults` counts the requests with a draw that was black, blank (one flat colour), not a number, or unsafe.
+    """
+
+    requests: int
+    given_up: int
+    redrawn: int
+    faults: dict[str, int]
+    reasons: dict[str, int]
+
+
+def making(metadata: pa.Table) -> Making:
+    """Count over a dataset's metadata, one row a request, as `store.ShardDataset.metadata` gives it."""
+    columns = {name: metadata[name].to_pylist() for name in USED}
+    reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
+    return Making(
+        metadata.num_rows,
+        sum(reasons.values()),
+        sum(1 for n in columns["redraws"] if n),
+        {name: sum(1 for flag in columns[name] if flag) for name in FAULTS},
+        dict(sorted(reasons.items())),
+    )

@@ -1,0 +1,112 @@
+"""ImageNet's validation images as they unpack: 50,000 files in one folder, whose classes a file beside it tells."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from genrobust.core import UserError
+from genrobust.data.file_list import Listing, list_files
+from genrobust.data.imagenet_classes import wnids
+from genrobust.data.reading import FORMATS
+
+DEVKIT = "ILSVRC2012_validation_ground_truth.txt"
+META = "meta.mat"
+KAGGLE = "LOC_val_solution.csv"
+SYNSETS = ("synset_labels.txt", "imagenet_2012_validation_synset_labels.txt")  # one WordNet id a line, in file order
+BELOW = ("", "data", "ILSVRC2012_devkit_t12/data")  # where the devkit may lie below a folder
+ABOVE = 4  # parents of the folder that are searched: Kaggle's layout keeps its CSV so far up
+
+
+def is_flat(path: Path) -> bool:
+    """Whether `path` is a folder of images and no subfolder."""
+    if not path.is_dir():
+        return False
+    with os.scandir(path) as entries:
+        kinds = {"folder" if e.is_dir() else Path(e.name).suffix.lower() for e in entries if not e.name.startswith(".")}
+    return "folder" not in kinds and bool(kinds & set(FORMATS))
+
+
+def list_flat(folder: Path) -> Listing:
+    """The images of the flat `folder`, each under its WordNet id.
+
+    The classes come from Kaggle's CSV, a list of synset labels, or the devkit's ground truth with its meta.mat: its
+    numbers are no sorted WordNet ids. The file is looked for in `folder`, beside it, and in the folders above. Raises
+    UserError where there is none, it is damaged, or it has no class for an image.
+    """
+    truth, source = _read_truth(folder)
+    listing = list_files(folder, lambda name: truth.get(Path(name).stem, ""))
+    for key, wnid in zip(listing.keys, listing.groups, strict=True):
+        if not wnid:
+            raise UserError(f"{folder / key}: {source} has no class for this image: remove it")
+    return listing
+
+
+def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
+    """The WordNet id of each image by its name without extension, and the file that says so."""
+    for place in _places(folder):
+        if (place / KAGGLE).is_file():
+            return _read_kaggle(place / KAGGLE), place / KAGGLE
+        for name in SYNSETS:
+            if (place / name).is_file():
+                return _numbered(place / name, _words(place / name)), place / name
+        if (place / DEVKIT).is_file():
+            meta = _read_meta(place / META, place / DEVKIT)
+            ids = [meta.get(word, word) for word in _words(place / DEVKIT)]
+            return _numbered(place / DEVKIT, ids), place / DEVKIT
+    raise UserError(
+        f"{folder} holds validation images in no class folders, and no file tells their classes. Put beside it "
+        f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (the devkit of image-net.org), or sort the images into folders "
+        "named by WordNet id"
+    )
+
+
+def _places(folder: Path) -> Iterator[Path]:
+    where = folder.absolute()
+    for above in [where, *list(where.parents)[:ABOVE]]:
+        yield from (above / below for below in BELOW)
+
+
+def _read_kaggle(path: Path) -> dict[str, str]:
+    """``ImageId,PredictionString`` with the WordNet id and the box of each object; the first is the image's class."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["ImageId"]: _known(path, row["PredictionString"].split()[0]) for row in csv.DictReader(file)}
+    except (OSError, UnicodeDecodeError, KeyError, IndexError, AttributeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error!r}; download it again") from error
+
+
+def _words(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def _numbered(path: Path, ids: list[str]) -> dict[str, str]:
+    """Line n is the class of image n, counted from 1."""
+    return {f"ILSVRC2012_val_{n:08d}": _known(path, wnid) for n, wnid in enumerate(ids, start=1)}
+
+
+def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
+    """The devkit's own class number, as text, to WordNet id."""
+    if not path.is_file():
+        raise UserError(f"{truth} counts classes in the devkit's own order, which {path} tells: put it there")
+    try:
+        rows = loadmat(path, squeeze_me=True)["synsets"]
+        return {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
+    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, MatReadError) as error:
+        raise UserError(f"cannot read {path}: {error!r}; unpack the devkit again") from error
+
+
+def _known(path: Path, wnid: str) -> str:
+    if wnid not in wnids():
+        what = "number of no class" if re.fullmatch(r"\d+", wnid) else "WordNet id of no class"
+        raise UserError(f"{path}: {wnid!r} is the {what} of ImageNet-1k: unpack or download the file again")
+    return wnid

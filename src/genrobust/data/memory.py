@@ -1,0 +1,52 @@
+"""An ImageSet whose images, encoded or as pixels, lie in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from genrobust.core import UserError, digest
+from genrobust.data.reading import read_image
+
+
+class MemoryImages:
+    """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3].
+
+    `labels` are integers [N]; `styles` default to "". The fingerprint covers images, labels and keys, so it does not
+    depend on where the images came from. Raises UserError where lengths differ or a key comes twice.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        images: Sequence[bytes | np.ndarray],
+        labels: Sequence[int] | np.ndarray,
+        keys: Sequence[str],
+        styles: Sequence[str] | None = None,
+    ) -> None:
+        self.name = name
+        self.labels = np.asarray(labels, dtype=np.int64)
+        self.keys: Sequence[str] = list(keys)
+        self.styles: Sequence[str] = list(styles) if styles is not None else [""] * len(self.keys)
+        if not len(images) == len(self.labels) == len(self.keys) == len(self.styles):
+            raise UserError(f"{name}: images, labels, keys and styles differ in number")
+        if len(set(self.keys)) != len(self.keys):
+            raise UserError(f"{name}: two images share a key")
+        self._images = images
+        hashed = hashlib.sha256()
+        for image in images:
+            data = image if isinstance(image, bytes) else repr(image.shape).encode() + image.tobytes()
+            hashed.update(hashlib.sha256(data).digest())
+        self.fingerprint = digest([hashed.hexdigest(), self.labels.tolist(), self.keys])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Image.Image:
+        image = self._images[index]
+        if isinstance(image, np.ndarray):
+            return Image.fromarray(image)
+        return read_image(image, name=f"{self.keys[index]} of {self.name}")

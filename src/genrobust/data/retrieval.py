@@ -1,0 +1,39 @@
+"""Retrieval: images taken from a generator's own training data instead of generated ones, in the same numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from genrobust.core import ImageSet, Subset, UserError
+
+
+def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Subset:
+    """As many images of `pool` a class, and a style where `match_styles`, as `wanted` holds: its size-matched control.
+
+    Images are taken in the pool's own order. A style that runs short in a class is filled up with the class's other
+    images, and a class that runs short stays short, so the result may be smaller than `wanted`, never larger. Raises
+    UserError where the pool lacks every image of a class that is wanted.
+    """
+    labels, styles = np.asarray(pool.labels), list(pool.styles)
+    places: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        places.setdefault(int(label), []).append(index)
+    quota = Counter(zip(np.asarray(wanted.labels).tolist(), wanted.styles, strict=True))
+    taken: list[int] = []
+    for label, count in sorted(Counter(np.asarray(wanted.labels).tolist()).items()):
+        here = places.get(label, [])
+        if not here:
+            raise UserError(f"nothing to retrieve for class number {label}: {pool.name} holds no image of it")
+        chosen: list[int] = []
+        if match_styles:
+            left = {style: n for (of, style), n in quota.items() if of == label}
+            for index in here:
+                if left.get(styles[index], 0) > 0:
+                    left[styles[index]] -= 1
+                    chosen.append(index)
+        chosen_set = set(chosen)
+        chosen += [i for i in here if i not in chosen_set][: count - len(chosen)]
+        taken += chosen
+    return Subset(pool, np.sort(np.asarray(taken, dtype=np.int64)), "retrieved")

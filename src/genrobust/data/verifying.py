@@ -1,0 +1,184 @@
+"""Whether a generated dataset is as it was written: every byte against its hashes, and what is damaged set aside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import count
+from mmap import ACCESS_READ, mmap
+from os import W_OK, access
+from pathlib import Path
+
+import pyarrow as pa
+
+from genrobust.core import (
+    GenrobustError,
+    UserError,
+    hash_file,
+    leftovers,
+    lock,
+    make_folder,
+    progress_bar,
+    refusal,
+    remove_leftovers,
+)
+from genrobust.data.shards import (
+    MANIFEST,
+    OK,
+    hash_list,
+    read_manifest,
+    shard_facts,
+    shard_files,
+    shard_rows,
+    tar_problem,
+)
+
+ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
+_CHANGED = "has changed since it was written"
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What is wrong with shard `shard`, in words; `keys` are the images that changed, where that can be told."""
+
+    shard: int
+    what: str
+    keys: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        images = f" The images {', '.join(self.keys)}." if self.keys else ""
+        return f"shard {self.shard}: {self.what}.{images}"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found in `folder`: of `total` shards, those `damaged` and those `unfinished`, which are not made.
+
+    `manifest` is "" or what is wrong with the manifest; `total` then counts the shards that are there. `temporary` are
+    files that a killed run left, or that one at work is writing. `aside` is where the damaged shards were moved to.
+    """
+
+    folder: Path
+    total: int
+    damaged: tuple[Damage, ...]
+    unfinished: tuple[int, ...]
+    temporary: tuple[Path, ...]
+    manifest: str = ""
+    aside: Path | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every shard is there and as it was written."""
+        return not (self.damaged or self.unfinished or self.manifest)
+
+
+def verify(folder: Path, repair: bool = False) -> Verdict:
+    """Read every byte of the dataset in `folder` and compare it with the hashes that were written beside it.
+
+    `repair` moves what is damaged into the folder's subfolder `ASIDE`, so that the next `generate` makes these shards
+    alone again, and removes temporary files. Raises UserError where there is no dataset or, with `repair`, another
+    process writes to it, and GenrobustError where the system refuses.
+    """
+    try:
+        total, manifest = int(read_manifest(folder)["shards"]), ""
+    except UserError as error:
+        total, manifest = _shards_without_manifest(folder), str(error)
+        if not total:
+            raise
+    held = lock(folder, shared=not repair) if repair or access(folder, W_OK) else nullcontext()
+    damaged, unfinished = [], []
+    with held:
+        with progress_bar("verifying", total, "shards") as bar:
+            for index in range(total):
+                if not shard_files(folder, index)[-1].exists():
+                    unfinished.append(index)
+                elif damage := _damage(folder, index):
+                    damaged.append(damage)
+                bar.advance()
+        temporary = leftovers(folder)
+        if repair:
+            remove_leftovers(folder)
+        aside = _set_aside(folder, damaged) if repair and damaged else None
+    return Verdict(folder, total, tuple(damaged), tuple(unfinished), tuple(temporary), manifest, aside)
+
+
+def _shards_without_manifest(folder: Path) -> int:
+    names = [path.stem for path in folder.glob("*.parquet")] if folder.is_dir() else []
+    return max((int(name) + 1 for name in names if len(name) == 6 and name.isdecimal()), default=0)
+
+
+def _damage(folder: Path, index: int) -> Damage | None:
+    """What is wrong with a shard whose parquet is there; None where all of it is as it was written."""
+    tar, sums, parquet = shard_files(folder, index)
+    for path in (sums, tar):
+        if not path.exists():
+            return Damage(index, f"{path.name} is missing")
+    try:
+        listed, parquet_sha256 = sums.read_bytes(), hash_file(parquet)
+        if parquet_sha256.encode() not in listed:
+            return Damage(index, f"{parquet.name} {_CHANGED}, or {sums.name}, which lists its hash, has")
+        rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256"))
+        facts = shard_facts(folder, index)
+        if problem := tar_problem(folder, index):
+            return Damage(index, problem)
+        tar_sha256, keys = hash_file(tar), tuple(_changed(tar, rows))
+    except GenrobustError as error:
+        return Damage(index, f"{parquet.name} cannot be read: {error.__cause__}")
+    except OSError as error:
+        return Damage(index, f"{error.filename} cannot be read: {error.strerror}")
+    if tar_sha256 != facts["tar_sha256"] or keys:
+        return Damage(index, f"{tar.name} {_CHANGED}", keys)
+    if listed != hash_list({tar.name: tar_sha256, parquet.name: parquet_sha256}):
+        return Damage(index, f"{sums.name} {_CHANGED}")
+    return None
+
+
+def _changed(tar: Path, rows: pa.Table) -> Iterator[str]:
+    """The keys of the images in `tar` that are not those that `rows` were written for."""
+    with tar.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        for row in rows.to_pylist():
+            if row["status"] != OK:
+                continue
+            image = data[row["offset"] : row["offset"] + row["size"]]
+            if hashlib.sha256(image).hexdigest() != row["image_sha256"]:
+                yield row["key"]
+
+
+def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
+    """Move the files of the damaged shards below `folder`; returns where they are."""
+    make_folder(folder / ASIDE)
+    aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
+    make_folder(aside)
+    try:
+        for damage in damaged:
+            for path in reversed(shard_files(folder, damage.shard)):  # parquet first: without it, a shard is not done
+                if path.exists():
+                    path.replace(aside / path.name)
+    except OSError as error:
+        raise refusal(folder, error) from error
+    return aside
+
+
+def describe_verdict(verdict: Verdict) -> Iterator[str]:
+    """What was found, in lines for the user, with what to do next."""
+    folder = verdict.folder
+    if verdict.manifest:
+        yield (
+            f"{verdict.manifest}. It says what the dataset is, and its shards do not: put back a copy of {MANIFEST}, "
+            "or move the folder away and generate again"
+        )
+    yield from map(str, verdict.damaged)
+    if verdict.unfinished:
+        shown = ", ".join(map(str, verdict.unfinished[:10])) + (" ..." if len(verdict.unfinished) > 10 else "")
+        yield f"not made yet, or not to the end: {len(verdict.unfinished)} of {verdict.total} shards ({shown})"
+    if verdict.temporary and verdict.aside is None:
+        yield (
+            f"{len(verdict.temporary)} temporary files ({verdict.temporary[0].name} ...), of a killed run or of one "
+            "that is at work: the next run removes those of a killed one"
+        )
+    if verdict.is_whole:
+        yield f"{folder}: all {verdict.total} shards are as they were written"
+    if verdict.aside is not None:
+        yield f"set aside, to be deleted when the shards are there again: {verdict.aside}"

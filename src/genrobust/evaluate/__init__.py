@@ -1,1 +1,0 @@
-"""Turns a checkpoint and test sets into predictions."""

@@ -1,1 +1,0 @@
-"""The export stage: shards into the forms that other programs read, in folders that appear whole or not at all."""

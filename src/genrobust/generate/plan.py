@@ -1,0 +1,157 @@
+"""The plan: which images a generated dataset asks for, as a pure function of the recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from genrobust.core import ImageSet, LabelSpace, Request, UserError, digest, hashed_seed
+from genrobust.generate.listed import read_listed
+from genrobust.generate.templates import Template, templates_of
+from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
+
+NO_TEXT = (Template(""),)
+
+
+def plan_of(
+    generator: GeneratorConfig, generate: GenerateConfig, labels: LabelSpace, real: ImageSet, data_seed: int
+) -> Plan:
+    """The plan of a recipe's sections: with prompts and with source images as far as the generator's mode reads them.
+
+    Source images are those of `real`, the real images of the split that is generated, and of no other. Raises UserError
+    as `Plan` does.
+    """
+    return Plan(
+        labels,
+        generate.prompts if generator.reads_text else None,
+        generate.per_class,
+        data_seed,
+        sources=real if generator.reads_images else None,
+        split=generate.split,
+    )
+
+
+class Plan:
+    """`per_class` requests of each class of `labels`, classes interleaved, computed when asked for.
+
+    Request i is number i // K of class i % K, K classes; its key is ``{class id}-{i // K:06d}`` and its seed a hash of
+    (`data_seed`, key). So a plan of n a class holds the same requests as the first n of each class of a larger one.
+    In the keys of the `split` "val", ``-val`` follows the class id: it shares no key with "train", and so no seed.
+    Templates are dealt to each class in an order of its own in which styles alternate. `prompts` None is a plan without
+    text. Of `sources`, each request gets an image of its class: all of them in a shuffled order before any comes again,
+    then in another order.
+    """
+
+    def __init__(
+        self,
+        labels: LabelSpace,
+        prompts: PromptConfig | None,
+        per_class: int,
+        data_seed: int,
+        sources: ImageSet | None = None,
+        split: str = "train",
+    ) -> None:
+        """Raises UserError: `per_class` not positive, templates not usable, a class without an image in `sources`."""
+        if per_class < 1:
+            raise UserError(f"generate.per_class must be 1 or more, got {per_class}")
+        self.labels = labels
+        self.per_class = per_class
+        self.data_seed = data_seed
+        self._middle = "-" if split == "train" else f"-{split}-"
+        self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
+        self._negative_prompt = prompts.negative_prompt if prompts else ""
+        self._hands = [deal(t, data_seed, c.id) for t, c in zip(self._templates, labels.classes, strict=True)]
+        self._sources = None if sources is None else _Sources(sources, labels, data_seed)
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """Every template that some class uses, each once."""
+        return tuple(dict.fromkeys(template for templates in self._templates for template in templates))
+
+    def __len__(self) -> int:
+        return self.per_class * len(self.labels)
+
+    def __getitem__(self, index: int) -> Request:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"request {index} of a plan of {len(self)}")
+        number, label = divmod(index % len(self), len(self.labels))
+        wanted = self.labels.classes[label]
+        hand = self._hands[label]
+        template = hand[number % len(hand)]
+        key = f"{wanted.id}{self._middle}{number:06d}"
+        return Request(
+            key=key,
+            label=label,
+            class_id=wanted.id,
+            prompt=template.fill(wanted.prompt),
+            template=template.text,
+            negative_prompt=self._negative_prompt,
+            style=template.style,
+            seed=hashed_seed(self.data_seed, key),
+            source=None if self._sources is None else self._sources.key(label, number),
+        )
+
+    def __iter__(self) -> Iterator[Request]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever any request does, or a source image."""
+        classes = [(c.id, c.prompt) for c in self.labels.classes]
+        same = len(set(self._templates)) == 1
+        templates = self._templates[0] if same else self._templates
+        more = [] if self._sources is None else [self._sources.fingerprint]
+        more += [] if self._middle == "-" else [self._middle]
+        return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
+
+    def shards(self, shard_size: int) -> list[range]:
+        """The indices of each shard: `shard_size` requests, fewer in the last."""
+        if shard_size < 1:
+            raise UserError(f"generate.shard_size must be 1 or more, got {shard_size}")
+        return [range(start, min(start + shard_size, len(self))) for start in range(0, len(self), shard_size)]
+
+
+class _Sources:
+    """Deals the images of each class to its requests, by key."""
+
+    def __init__(self, images: ImageSet, labels: LabelSpace, data_seed: int) -> None:
+        self.fingerprint = images.fingerprint
+        self._ids, self._data_seed = labels.ids, data_seed
+        self._keys: list[list[str]] = [[] for _ in labels.classes]
+        for key, label in zip(images.keys, images.labels.tolist(), strict=True):
+            self._keys[label].append(key)
+        for wanted, keys in zip(labels.classes, self._keys, strict=True):
+            if not keys:
+                raise UserError(f"{images.name} holds no image of the class {wanted.name!r} to generate from: add some")
+        self._rounds: dict[tuple[int, int], list[str]] = {}
+
+    def key(self, label: int, number: int) -> str:
+        """The key of the image that request `number` of class `label` begins from."""
+        turn, place = divmod(number, len(self._keys[label]))
+        order = self._rounds.get((label, turn))
+        if order is None:
+            seed = (self._data_seed, self._ids[label], "source", turn)
+            order = self._rounds[label, turn] = sorted(self._keys[label], key=lambda key: hashed_seed(*seed, key))
+        return order[place]
+
+
+def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
+    """The templates of each class. Raises UserError where they are not usable."""
+    if prompts.file is not None:
+        return read_listed(prompts.file, labels)
+    return [templates_of(prompts)] * len(labels)
+
+
+def deal(templates: tuple[Template, ...], data_seed: int, class_id: str) -> tuple[Template, ...]:
+    """`templates` in the order in which class `class_id` takes them.
+
+    Rounds take one template of each style that still has one, so that any prefix holds the styles evenly. Sorting by
+    a hash instead of drawing from a generator keeps the order the same in every version of every library.
+    """
+    by_style: dict[str, list[Template]] = {}
+    for template in sorted(templates, key=lambda t: hashed_seed(data_seed, class_id, t.text)):
+        by_style.setdefault(template.style, []).append(template)
+    hand = []
+    for turn in range(max(len(group) for group in by_style.values())):
+        styles = [style for style, group in by_style.items() if turn < len(group)]
+        hand += [by_style[s][turn] for s in sorted(styles, key=lambda s: hashed_seed(data_seed, class_id, turn, s))]
+    return tuple(hand)

@@ -1,0 +1,229 @@
+"""What one step of training a diffusion model learns from, and how wrong the model is about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.training_utils import compute_snr
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from genrobust.core import ImageSet, UserError, hashed_seed, progress_bar
+from genrobust.generate.pipeline import Generator
+from genrobust.recipe import DiffusionTraining, FinetuneConfig
+
+Captions = Callable[[int, str], Sequence[str]]  # of an image's label and style: what may be said of it
+Told = Mapping[tuple[int, str], tuple[str, ...]]  # the captions of each label and style that occurs
+Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
+Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
+
+KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
+ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
+ENCODED_TEXTS = 64  # go through the text encoder at once
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a step sees: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], and their `context`.
+
+    That is what the model draws by: the states of a text encoder [B, T, D], or class numbers, int64 [B].
+    """
+
+    latents: Tensor
+    noise: Tensor
+    timesteps: Tensor
+    context: Tensor
+
+    def parts(self, count: int, device: torch.device) -> Iterator[Batch]:
+        """The batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
+        tensors = (self.latents, self.noise, self.timesteps, self.context)
+        for part in zip(*(t.chunk(count) for t in tensors), strict=True):
+            yield Batch(*(t.to(device) for t in part))
+
+
+def told_captions(images: ImageSet, captions: Captions) -> dict[tuple[int, str], tuple[str, ...]]:
+    """The captions of every label and style in `images`, sorted by these.
+
+    Raises UserError for an empty image set, and where `captions` has none for an image.
+    """
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: there is nothing to fine-tune the generator on")
+    pairs = sorted(set(zip(images.labels.tolist(), images.styles, strict=True)))
+    told = {pair: tuple(captions(*pair)) for pair in pairs}
+    for (label, style), texts in told.items():
+        if not texts:
+            raise UserError(f"no caption for images of label {label} in the style {style!r}: give one or more")
+    return told
+
+
+class Condition(Protocol):
+    """What a model draws each of the images by."""
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """The context of the images of these numbers, int64 [B]; what is random about it comes from `source`."""
+        ...
+
+
+class Examples:
+    """The real images as a model learns them: their latents, and what it draws each by.
+
+    Both are encoded once and kept in memory where they fit, each on its own, and else whenever a batch asks for them.
+    """
+
+    def __init__(self, generator: Generator, images: ImageSet, condition: Condition, config: DiffusionTraining) -> None:
+        self._images, self._condition, self._config = images, condition, config
+        self._vae, self._device = generator.pipeline.vae, generator.device
+        self._size = (generator.width, generator.height)
+        self._steps = generator.pipeline.scheduler.config.num_train_timesteps
+        views = 2 * len(images) if config.flip else len(images)
+        chunk = max(1, ENCODED_PIXELS // (generator.width * generator.height))
+        self._posteriors = _Encoded("encoding images", "encoded images", views, self._encode_views, chunk)
+
+    def batch(self, seed: int, step: int) -> Batch:
+        """Batch `step`, a pure function of (`seed`, `step`): images with replacement, context, flip, time and noise.
+
+        Drawn on the CPU, where it lies, so that every device sees the same.
+        """
+        config = self._config
+        source = torch.Generator().manual_seed(hashed_seed(seed, config.section, step))
+        images = torch.randint(len(self._images), (config.batch_size,), generator=source)
+        context = self._condition.draw(images, source)
+        flipped = torch.randint(2, images.shape, generator=source) if config.flip else 0
+        timesteps = torch.randint(self._steps, images.shape, generator=source)
+        latents = self._latents(images + len(self._images) * flipped, source)
+        noise = torch.randn(latents.shape, generator=source)
+        return Batch(latents, noise, timesteps, context)
+
+    def _latents(self, views: Tensor, source: torch.Generator) -> Tensor:
+        """A sample of each view's posterior, as the model sees it: float32 [B, C, h, w]."""
+        config = self._vae.config
+        sample = DiagonalGaussianDistribution(self._posteriors[views]).sample(source)
+        return (sample - (config.shift_factor or 0.0)) * config.scaling_factor
+
+    @torch.inference_mode()
+    def _encode_views(self, views: Sequence[int]) -> Tensor:
+        """Means and log variances [B, 2C, h, w] of images; a view beyond their number is an image mirrored."""
+        with ThreadPoolExecutor() as pool:
+            pixels = torch.from_numpy(np.stack(list(pool.map(self._view, views))))
+        inputs = pixels.permute(0, 3, 1, 2).to(self._device, torch.float32) / 127.5 - 1
+        return self._vae.encode(inputs).latent_dist.parameters.float().cpu()
+
+    def _view(self, view: int) -> np.ndarray:
+        flipped, index = divmod(view, len(self._images))
+        image = ImageOps.fit(self._images.image(index), self._size, Image.Resampling.BICUBIC)
+        return np.asarray(ImageOps.mirror(image) if flipped else image)
+
+
+class CaptionCondition:
+    """One of the captions that may be said of each image, encoded; `caption_dropout` of them are empty."""
+
+    def __init__(self, generator: Generator, images: ImageSet, told: Told, config: FinetuneConfig) -> None:
+        self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, config.caption_dropout
+        self._texts = list(dict.fromkeys(["", *(text for texts in told.values() for text in texts)]))
+        places = {text: place for place, text in enumerate(self._texts)}
+        pairs = zip(images.labels.tolist(), images.styles, strict=True)
+        self._choices = [[places[text] for text in told[pair]] for pair in pairs]
+        self._contexts = _Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """The text encoder's states [B, T, D]."""
+        turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
+        silent = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
+        texts = []
+        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
+            choices = self._choices[image]
+            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
+        return self._contexts[torch.tensor(texts)]
+
+    @torch.inference_mode()
+    def _encode_texts(self, places: Sequence[int]) -> Tensor:
+        texts = [self._texts[place] for place in places]
+        found, _ = self._pipeline.encode_prompt(
+            texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        return found.float().cpu()
+
+
+class ClassCondition:
+    """The number of each image's class; `dropout` of them are `null`, which stands for none."""
+
+    def __init__(self, images: ImageSet, null: int, dropout: float) -> None:
+        self._numbers = torch.tensor(images.labels.tolist())
+        self._null, self._dropout = null, dropout
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """Class numbers, int64 [B]."""
+        dropped = torch.rand(images.shape, generator=source) < self._dropout
+        return self._numbers[images].masked_fill(dropped, self._null)
+
+
+class _Encoded:
+    """`count` items as float32 tensors, by number, encoded `chunk` at once.
+
+    Encoded now and kept where all fit into KEPT_BYTES; which of the two it is depends on no earlier batch, so a resumed
+    run computes what an undisturbed one does.
+    """
+
+    def __init__(self, what: str, unit: str, count: int, encode: Callable[[Sequence[int]], Tensor], chunk: int) -> None:
+        self._encode, self._chunk = encode, chunk
+        self._kept: Tensor | None = None
+        if count * encode([0]).nbytes <= KEPT_BYTES:
+            with progress_bar(what, count, unit) as bar:
+                self._kept = self._in_chunks(range(count), bar.advance)
+
+    def __getitem__(self, numbers: Tensor) -> Tensor:
+        return self._in_chunks(numbers.tolist()) if self._kept is None else self._kept[numbers]
+
+    def _in_chunks(self, numbers: Sequence[int], done: Callable[[int], None] = lambda count: None) -> Tensor:
+        parts = []
+        for start in range(0, len(numbers), self._chunk):
+            parts.append(self._encode(numbers[start : start + self._chunk]))
+            done(len(parts[-1]))
+        return torch.cat(parts)
+
+
+# ------------------------------------------------------------------------------------------------ the loss
+
+
+def noise_schedule(scheduler_config: Any) -> Schedule:
+    """The schedule that a pipeline with this scheduler configuration was trained with.
+
+    Raises UserError where it predicts neither the noise ("epsilon") nor the velocity ("v_prediction").
+    """
+    schedule: Schedule = DDPMScheduler.from_config(scheduler_config)
+    kind = schedule.config.prediction_type
+    if kind not in ("epsilon", "v_prediction"):
+        raise UserError(f"a generator whose scheduler says prediction_type {kind!r} cannot be fine-tuned here")
+    return schedule
+
+
+def target(schedule: Schedule, batch: Batch) -> Tensor:
+    """What the model is to answer, [B, C, h, w]: the noise, or the velocity of Salimans and Ho (2022)."""
+    if schedule.config.prediction_type == "epsilon":
+        return batch.noise
+    return schedule.get_velocity(batch.latents, batch.noise, batch.timesteps)
+
+
+def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) -> Tensor:
+    """Min-SNR weights [B] of squared errors (Hang et al. 2023): min(SNR, `min_snr`) / SNR for a model that answers with
+    the noise, / (SNR + 1) with the velocity. Ones for None.
+    """
+    if min_snr is None:
+        return torch.ones(timesteps.shape, device=timesteps.device)
+    snr = compute_snr(schedule, timesteps)
+    return snr.clamp(max=min_snr) / (snr if schedule.config.prediction_type == "epsilon" else snr + 1)
+
+
+def losses(model: Model, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
+    """The weighted squared error of each image, float32 [B]."""
+    noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
+    answer = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
+    errors = (answer.float() - target(schedule, batch)).square().mean((1, 2, 3))
+    return errors * snr_weights(schedule, batch.timesteps, min_snr)

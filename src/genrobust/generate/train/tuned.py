@@ -1,0 +1,160 @@
+"""The folder that a trained generator is saved in: the base with another UNet, a LoRA for it, or a class model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME, convert_state_dict_to_diffusers
+from peft.utils import get_peft_model_state_dict
+from safetensors import safe_open
+from torch import Tensor
+
+from genrobust.classifiers import save_tensors
+from genrobust.core import GenrobustError, UserError, fetch, make_folder, replacing
+from genrobust.generate.pipeline import INDEX
+from genrobust.recipe import DiffusionTraining
+
+STATE = "state.safetensors"
+UNET = "unet"
+
+
+def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> Path:
+    """The file in the folder `out` that says what was trained there. It is written last: with it, all is finished."""
+    return out / f"{config.section}.json"
+
+
+def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
+    """Whether a finished training lies in the folder `out`; where that mirrors a remote, all of it is fetched first."""
+    record = record_of(out, config)
+    fetch(out, record.name)
+    if not record.exists():
+        return False
+    fetch(out, "*", record.name)
+    return True
+
+
+def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:
+    """Whether the folder `out` holds what `job` describes, finished.
+
+    Raises UserError, naming what differs, where it holds another, and where it holds other files.
+    """
+    record = record_of(out, config)
+    if is_trained(out, config):
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise GenrobustError(f"cannot read {record}: {error}; delete {out} to train again") from error
+        require_same(found, job, out, config)
+        return True
+    strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
+    if strangers and STATE not in strangers:
+        some = ", ".join(strangers[:3])
+        raise UserError(f"{out} holds other files ({some}) and no {record.name}: choose another folder")
+    return False
+
+
+def require_same(found: Any, job: dict[str, Any], out: Path, config: DiffusionTraining) -> None:
+    """Raise UserError that says in what the training `found` in the folder `out` differs from `job`."""
+    there = found if isinstance(found, dict) else {}
+    rows = [f"  {k}: there {there.get(k)}, asked for {wanted}" for k, wanted in job.items() if there.get(k) != wanted]
+    if rows:
+        what = f"{out} holds another {config.noun}: choose another folder, or delete that one"
+        raise UserError("\n".join([what, *rows]))
+
+
+def save_record(out: Path, record: dict[str, Any], config: DiffusionTraining) -> None:
+    """Write what was trained in the folder `out`; from then on it is finished."""
+    _write_json(record_of(out, config), record)
+
+
+def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionModel) -> None:
+    """Write the generator in the folder `base` with the weights of `unet`, as a diffusers folder.
+
+    All else is copied byte by byte, `variant` files under plain names; the UNet is written in the dtype of the base's.
+    """
+    index = json.loads((base / INDEX).read_bytes())
+    for part in sorted(name for name in index if (base / name).is_dir()):
+        _copy_part(base / part, out / part, variant, weights=part != UNET)
+    dtype = _dtype(base / UNET, variant)
+    weights = {name: weight.to(dtype) for name, weight in unet.state_dict().items()}
+    save_tensors(out / UNET / SAFETENSORS_WEIGHTS_NAME, weights, {"format": "pt"})
+    _copy(base / INDEX, out / INDEX)
+
+
+def save_lora(out: Path, unet: UNet2DConditionModel) -> None:
+    """Write the LoRA in `unet` as diffusers does: a safetensors file that ``load_lora_weights(out)`` takes."""
+    layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
+
+    def write(weights: dict[str, Tensor], path: str) -> None:
+        save_tensors(Path(path), weights, {"format": "pt"})
+
+    # Without the adapter's metadata: its scale is 1, which is what a LoRA without any is taken to have.
+    StableDiffusionPipeline.save_lora_weights(out, unet_lora_layers=layers, save_function=write)
+
+
+def save_class_model(
+    out: Path, vae: Path, variant: str | None, transformer: DiTTransformer2DModel, scheduler: Any, id2label: list[str]
+) -> None:
+    """Write a DiTPipeline: `transformer`, `scheduler` and a copy of the autoencoder in the folder `vae`.
+
+    `id2label` holds the names of each class, with commas between, in the order of their numbers.
+    """
+    _copy_part(vae, out / "vae", variant)
+    index: dict[str, Any] = {"_class_name": "DiTPipeline", "_diffusers_version": metadata.version("diffusers")}
+    index |= {"id2label": dict(enumerate(id2label)), "vae": ["diffusers", AutoencoderKL.__name__]}
+    for part, made in (("transformer", transformer), ("scheduler", scheduler)):
+        make_folder(out / part)
+        _write_json(out / part / made.config_name, json.loads(made.to_json_string()))
+        index[part] = ["diffusers", type(made).__name__]
+    save_tensors(out / "transformer" / SAFETENSORS_WEIGHTS_NAME, transformer.state_dict(), {"format": "pt"})
+    _write_json(out / INDEX, index)
+
+
+def _copy_part(part: Path, to: Path, variant: str | None, weights: bool = True) -> None:
+    make_folder(to)
+    for source, name in _files(part, variant):
+        if weights or source.suffix != ".safetensors":
+            _copy(source, to / name)
+
+
+def _files(part: Path, variant: str | None) -> Iterator[tuple[Path, str]]:
+    """The files of a generator's part that are loaded, with their plain names: weights of one variant, no pickles.
+
+    The index of weights in several files stays behind for the UNet's, which are written as one.
+    """
+    weights = [p for p in part.iterdir() if p.suffix == ".safetensors"]
+    chosen = [p for p in weights if p.stem.partition(".")[2] == (variant or "")]
+    if not chosen:  # a part without files of the variant is loaded from its plain ones
+        chosen = [p for p in weights if "." not in p.stem]
+    for path in sorted(chosen):
+        yield path, f"{path.stem.partition('.')[0]}.safetensors"
+    for path in sorted(part.iterdir()):
+        if path.suffix in {".json", ".txt"} and ".index." not in path.name:
+            yield path, path.name
+
+
+def _dtype(part: Path, variant: str | None) -> torch.dtype:
+    weights = next(path for path, _ in _files(part, variant) if path.suffix == ".safetensors")
+    with safe_open(weights, framework="pt") as file:
+        dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
+    return dtype
+
+
+def _copy(source: Path, to: Path) -> None:
+    with source.open("rb") as read, replacing(to) as write:
+        shutil.copyfileobj(read, write)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

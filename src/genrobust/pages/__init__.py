@@ -1,1 +1,0 @@
-"""HTML pages beside the report of a study: an audit, a benchmark."""

@@ -1,0 +1,34 @@
+from .asked import QualityConfig as QualityConfig
+from .classify import (
+    COMBINED as COMBINED,
+    ArmConfig as ArmConfig,
+    EvaluateConfig as EvaluateConfig,
+    MixturePart as MixturePart,
+    RobustnessConfig as RobustnessConfig,
+    TrainConfig as TrainConfig,
+    ZeroShotConfig as ZeroShotConfig,
+)
+from .data import DataConfig as DataConfig, ShiftConfig as ShiftConfig
+from .diffusion import (
+    ClassModelConfig as ClassModelConfig,
+    DiffusionTraining as DiffusionTraining,
+    FinetuneConfig as FinetuneConfig,
+)
+from .generate import (
+    DatasetConfig as DatasetConfig,
+    FilterConfig as FilterConfig,
+    GenerateConfig as GenerateConfig,
+    GeneratorConfig as GeneratorConfig,
+    LoraConfig as LoraConfig,
+    PromptConfig as PromptConfig,
+)
+from .load import (
+    GENERATED as GENERATED,
+    Recipe as Recipe,
+    is_recipe as is_recipe,
+    load_recipe as load_recipe,
+    parse_recipe as parse_recipe,
+    recipe_names as recipe_names,
+    recipe_yaml as recipe_yaml,
+)
+from .section import Section as Section

@@ -1,0 +1,105 @@
+"""Where the real images and the shifted test sets are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from genrobust.recipe.section import Section
+
+
+class ShiftConfig(Section):
+    """One shifted test set: what `kind` of set lies at `path`. A path alone means `kind: folders`.
+
+    `folders` has the training set's class folders, tars or parquet files; the other kinds are ImageNet's shifted sets
+    in their official layout. `map`, of `objectnet` alone, says which of a label's ImageNet classes are right: all
+    ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, of
+    `imagenet-c` alone, choose among its sets; None takes all, each a test set of its own.
+    """
+
+    kind: Literal[
+        "folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"
+    ] = "folders"
+    path: Path
+    map: Literal["one-to-many", "paper"] | None = None
+    corruption: str | None = None
+    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str | Path) else value
+
+    @model_validator(mode="after")
+    def _keys_fit_the_kind(self) -> ShiftConfig:
+        if self.map is not None and self.kind != "objectnet":
+            raise ValueError(f"map belongs to kind: objectnet, not to {self.kind}")
+        if (self.corruption is not None or self.severity is not None) and self.kind != "imagenet-c":
+            raise ValueError(f"corruption and severity belong to kind: imagenet-c, not to {self.kind}")
+        return self
+
+
+class DataConfig(Section):
+    """Where the real images come from.
+
+    `source: pictograms` is the embedded benchmark and needs no other key. `source: folders` reads image folders: one
+    subfolder a class in `train`, `val` (None: a tenth of train is held back), `test` (the unshifted test set) and each
+    of `shifts`. `class_names` maps a folder's name to the name shown and prompted; `same_class` maps a folder name of a
+    shifted set to the training folder it means.
+
+    `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
+    the unshifted test set. `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of
+    WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, which has two pairs of the
+    same name) or a mapping from WordNet id that changes single names of "unique".
+
+    `extra`, of any source, names further images of the training classes, which arms mix by these names: distorted ones
+    (DeepAugment, Hendrycks et al., 2021), or what comes from anywhere else.
+
+    Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
+
+    `packed` is for `crop: random-resized`: training then reads copies of the images that it crops, generated ones too,
+    as JPEGs of which a crop is decoded alone. They are made once and take about as much disk as the photographs, or a
+    tenth of the PNGs; the pixels differ a little (see the page on speed), so it is another training.
+    """
+
+    source: Literal["pictograms", "folders", "imagenet"] = "pictograms"
+    root: Path | None = None
+    train: Path | None = None
+    val: Path | None = None
+    test: Path | None = None
+    shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
+    generated: Path | None = None
+    retrieved: Path | None = None
+    extra: dict[str, Path] = Field(default_factory=dict)
+    classes: str = "all"
+    class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
+    same_class: dict[str, str] = Field(default_factory=dict)
+    packed: bool = False
+
+    @field_validator("class_names", mode="before")
+    @classmethod
+    def _known_list(cls, value: Any) -> Any:
+        if isinstance(value, str) and value not in ("openai", "unique"):
+            raise ValueError(f"{value!r} is no list of names; there is openai and unique, or give a mapping")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_fit_the_source(self) -> DataConfig:
+        if self.source == "folders" and (self.train is None or self.test is None):
+            raise ValueError("source: folders needs the keys train and test")
+        if self.source == "imagenet":
+            if self.root is None and (self.train is None or self.test is None):
+                raise ValueError(
+                    "source: imagenet needs the key root, or train and test; test is the folder of ImageNet's "
+                    "validation images, and val, if given, holds other images that choose a checkpoint"
+                )
+            return self
+        own = {"root": self.root is not None, "classes": self.classes != "all"}
+        own["class_names"] = isinstance(self.class_names, str)
+        own |= {f"shifts.{name}.kind": shift.kind != "folders" for name, shift in self.shifts.items()}
+        for key, given in own.items():
+            if given:
+                raise ValueError(f"{key}: what it says belongs to source: imagenet, not to source: {self.source}")
+        return self

@@ -1,0 +1,147 @@
+"""The parts of an export: which images train, which validate, and what is told of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from genrobust.core import LabelSpace, UserError, digest, hashed_seed, slug
+from genrobust.data import OK, SCHEMA, ShardDataset, shard_rows
+
+TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
+DATA = "data"  # the folder of tars and of parquet files
+CARD, CROISSANT, SHEET, TIMM = "README.md", "croissant.json", "contact_sheet.png", "_info.json"
+
+# What is told of an image beside its pixels: the shards' own columns, and two that are added to them.
+ALWAYS = ("key", "label", "class_id", "class_name")
+_NAMES = (
+    *(*ALWAYS, "prompt", "template", "negative_prompt", "style", "seed", "source"),
+    *("generator", "mode", "lora", "strength", "steps", "guidance_scale", "redraws", "flagged"),
+)
+_ADDED = {"class_name": pa.string(), "flagged": pa.string()}
+COLUMNS = pa.schema([pa.field(n, _ADDED[n]) if n in _ADDED else SCHEMA.field(n) for n in _NAMES])
+OWN = tuple(name for name in _NAMES if name not in _ADDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The images of `shards` at `indices`, int64 and ascending. `flagged` says what is wrong with some, by key."""
+
+    name: str
+    shards: ShardDataset
+    indices: np.ndarray
+    flagged: Mapping[str, str]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The labels of its images, int64 [N]."""
+        return self.shards.labels[self.indices]
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What is exported: `parts` of the classes `labels`, with these `columns` told of every image."""
+
+    parts: tuple[Part, ...]
+    labels: LabelSpace
+    columns: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """`columns` with their types."""
+        return pa.schema([COLUMNS.field(name) for name in self.columns])
+
+    def samples(self, part: Part) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """What is told of each image of `part`, and the bytes of its PNG, in the order of the shards.
+
+        A text that is not known is "". Holds the rows of one shard in memory and one image. Raises GenrobustError for
+        an image that has changed since it was written.
+        """
+        own = [name for name in self.columns if name in OWN]
+        texts = {field.name for field in self.schema if field.type == pa.string()}
+        for index, row in rows(part, own):
+            row["class_id"], row["class_name"] = self.labels.ids[row["label"]], self.labels.names[row["label"]]
+            row["flagged"] = part.flagged.get(row["key"])
+            told = {name: row[name] for name in self.columns}
+            yield {k: "" if v is None and k in texts else v for k, v in told.items()}, part.shards.encoded(index)
+
+
+def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The index in its shards and `columns` of each image of `part`, one shard in memory at a time."""
+    first = 0
+    for shard in range(part.shards.manifest["shards"]):
+        found = shard_rows(part.shards.folder, shard, tuple(dict.fromkeys((*columns, "status"))))
+        made = found.filter(pc.equal(found["status"], OK)).select(list(columns))
+        start, stop = np.searchsorted(part.indices, (first, first + made.num_rows))
+        here = part.indices[start:stop]
+        yield from zip(here.tolist(), made.take(here - first).to_pylist(), strict=True)
+        first += made.num_rows
+
+
+def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """`indices` divided into those that train and those that validate: of every class, `fraction` of its images.
+
+    Drawn by a hash of the keys, so the same each time, and whether an image validates does not depend on the other
+    classes. Images that were made from one real image stay together. Raises UserError for a fraction outside (0, 1),
+    and where it leaves a class without images in a part.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(
+            f"--val takes a fraction between 0 and 1, such as 0.1 for a tenth of each class; got {fraction:g}"
+        )
+    groups = shards.metadata(("key", "source", "status"))
+    groups = groups.filter(pc.equal(groups["status"], OK))
+    group = pc.coalesce(groups["source"], groups["key"])
+    validates = np.zeros(len(shards), dtype=bool)
+    for label in np.unique(shards.labels[indices]):
+        here = indices[shards.labels[indices] == label]
+        names = group.take(here).to_pylist()
+        order = sorted(range(len(here)), key=lambda i: (hashed_seed("validation", names[i]), i))
+        count = round(fraction * len(here))
+        while 0 < count < len(here) and names[order[count]] == names[order[count - 1]]:
+            count += 1
+        if not 0 < count < len(here):
+            short = "train" if count else "validation"
+            raise UserError(
+                f"--val {fraction:g} leaves the class {shards.class_ids[label]!r}, which has {len(here)} images, "
+                f"without any in the {short} part: choose another fraction, or name a dataset with --val-dataset"
+            )
+        validates[here[order[:count]]] = True
+    return indices[~validates[indices]], indices[validates[indices]]
+
+
+def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
+    """A folder's name for each class: its id where that is plain, else what is left of it, made unique by a hash.
+
+    They differ from each other in more than case.
+    """
+    found: list[str] = []
+    for id in ids:
+        name = slug(id)
+        found.append(f"{name}-{digest(id, 6)}" if name in found or (name != id and name in ids) else name)
+    return tuple(found)
+
+
+def ranges(count: int, size: int, limit: int) -> list[range]:
+    """`count` images of `size` bytes together, divided evenly into files of about `limit` bytes at the most."""
+    files = min(max(1, -(-size // limit)), max(1, count))
+    bounds = [count * n // files for n in range(files + 1)]
+    return [range(a, b) for a, b in pairwise(bounds)]
+
+
+def file_name(part: str, index: int, of: int, kind: str) -> Path:
+    """Where file `index` of `of` lies in an export, as Hugging Face calls it."""
+    return Path(DATA) / f"{part}-{index:05d}-of-{of:05d}.{kind}"

@@ -1,0 +1,13 @@
+from .audit import audit_verdict as audit_verdict, write_audit_page as write_audit_page
+from .benchmark import (
+    Benchmarked as Benchmarked,
+    benchmark_verdict as benchmark_verdict,
+    write_benchmark_page as write_benchmark_page,
+)
+from .frame import figure as figure, percent as percent, plain as plain
+from .markdown import escaped as escaped, fenced as fenced, markdown_table as markdown_table
+from .published import describe as describe, score as score, terminal_table as terminal_table, write_json as write_json
+from .results import summary_from_json as summary_from_json
+from .terminal import final_table as final_table
+from .wording import EN_DASH as EN_DASH, count as count, number as number, span as span
+from .write import write_report as write_report

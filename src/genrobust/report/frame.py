@@ -1,0 +1,103 @@
+"""What the pages of an audit and of a benchmark share: the template's frame, thumbnails, figures in words."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from genrobust import __version__
+from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates, verbatim
+from genrobust.report.wording import EN_DASH, MINUS, count, number, span
+
+SIDE = 96  # pixels of a thumbnail at the most: a page is one file
+CLASSES = 120  # on a contact sheet, evenly through the label space
+_STYLE = "report.css"
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A thumbnail: a data: URI, what it shows in words, and a line below it."""
+
+    uri: str
+    alt: str
+    caption: str
+
+
+def thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
+    """Image `index` at SIDE pixels at the most, as WebP: lossless where it is small as it is."""
+    image = images.image(index)
+    small = max(image.size) <= SIDE
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    data = io.BytesIO()
+    image.save(data, "WEBP", lossless=small, quality=80, method=4)
+    return Shown(f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}", alt, caption)
+
+
+def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Shown]]]:
+    """A few images of each class, drawn by a hash of their keys: the same ones each time, and no choice of anyone's."""
+    keys, stride = images.keys, -(-len(labels) // CLASSES)
+    found = []
+    for label in range(0, len(labels), stride):
+        here = sorted(np.flatnonzero(images.labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
+        name = labels.names[label]
+        shown = [thumbnail(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in sorted(here[:per_class])]
+        found.append((name, shown))
+    return found
+
+
+def render(template: str, **values: Any) -> str:
+    """The page `template`, which extends page.html.j2. Its policy lets nothing load from anywhere, and no script run.
+
+    Everything from outside is escaped.
+    """
+    environment = templates("report", autoescape=True)
+    environment.filters |= {
+        "figure": figure,
+        "percent": percent,
+        "significant": significant,
+        "number": number,
+        "span": span,
+    }
+    environment.globals |= {"count": count}
+    style = Markup(verbatim(environment, _STYLE))  # ours, so not escaped
+    return environment.get_template(template).render(version=__version__, style=style, **values)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON holds it: tuples as lists, paths by their last name, and a NaN or an infinity as null."""
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, Path):
+        return value.name
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# ------------------------------------------------------------------------------------------ figures in words
+
+
+def figure(value: float | None, digits: int = 2) -> str:
+    """ "12.34", "−0.5", or a dash for what is not known."""
+    if value is None or not math.isfinite(value):
+        return EN_DASH
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", MINUS)  # + 0.0 turns -0.0 into 0.0
+
+
+def significant(value: float) -> str:
+    """Three significant digits without an exponent: "1,916", "96.3", "0.0021"."""
+    size = math.floor(math.log10(abs(value))) if value else 0
+    return figure(value, min(max(0, 2 - size), 6))
+
+
+def percent(fraction: float | None, digits: int = 1) -> str:
+    """A fraction as "12.3 %" with a space that does not break."""
+    return EN_DASH if fraction is None else f"{figure(100 * fraction, digits)}\u00a0%"

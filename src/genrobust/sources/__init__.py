@@ -1,1 +1,0 @@
-"""Where real images come from: the embedded pictograms, image folders, tars, tables, or ImageNet."""

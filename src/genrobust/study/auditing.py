@@ -1,0 +1,275 @@
+"""The commands audit and filter: opens the sets that they name, has them measured, and says where the results lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrobust import __version__
+from genrobust.audit import NEAR, PLAIN_TEMPLATE, Audit, Models, Sets, confidence, measure
+from genrobust.classifiers import OpenClassifier, Prepared, columns_of, open_classifier, predict_logits
+from genrobust.core import (
+    ClassLabel,
+    ImageSet,
+    LabelSpace,
+    StudyData,
+    UserError,
+    find_clip,
+    progress_bar,
+    resolve_device,
+    slug,
+)
+from genrobust.data import (
+    MANIFEST,
+    OK,
+    Filter,
+    FolderClasses,
+    ShardDataset,
+    below,
+    check_share,
+    load_data,
+    lowest_of_each_class,
+    open_images,
+    open_place,
+    read_classes,
+    read_manifest,
+    write_filter,
+)
+from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
+from genrobust.report import plain, write_audit_page
+
+Say = Callable[[str], None]
+# Opened late, when all else is known to be in order: it may have to be trained first.
+Opens = Callable[[], OpenClassifier]
+# Of the images of sets, on a device: what the score is called, and the score of each image, the lower the worse.
+Judge = Callable[[Sets, torch.device], tuple[str, np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """An audit, the files that tell of it by kind, and the test sets with leaks that were not allowed."""
+
+    audit: Audit
+    files: dict[str, Path]
+    leaks: dict[str, int]
+
+
+def audit(
+    dataset: str,
+    against: str | None = None,
+    tests: Sequence[str] = (),
+    wild: str | None = None,
+    classifier: Opens | None = None,
+    clip: str | Path | None = None,
+    allow_leaks: Sequence[str] = (),
+    out: Path | None = None,
+    device: str = "auto",
+    say: Say = lambda line: None,
+) -> Audited:
+    """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
+
+    `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
+    test sets along. `tests` are ``NAME=DIR``. `classifier` opens one; `clip` is a folder, or "pictograms" for the
+    embedded one. Writes audit.html and audit.json into `out`, by default ``audit-<name>`` beside the dataset. Raises
+    UserError for what cannot be opened, for an `out` inside the dataset, for a classifier that does not know one of the
+    classes, and for a name in `allow_leaks` that is no test set.
+    """
+    folder = _results_folder(dataset, out)
+    judge = None if clip is None else find_clip(clip)
+    where = resolve_device(device)
+    sets = open_sets(dataset, against, tests, wild)
+    for name in allow_leaks:
+        if name not in sets.tests:
+            raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    found = measure(sets, Models(classifier and classifier(), judge, where), say)
+    leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
+    name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
+    files = write_audit_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
+    return Audited(found, files, leaks)
+
+
+def filter_dataset(
+    dataset: Path,
+    judge: Judge,
+    drop: float | None = None,
+    threshold: float | None = None,
+    against: str | None = None,
+    device: str = "auto",
+) -> Filter:
+    """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
+
+    Either `drop`, the share of each class that goes, or `threshold`, the lowest score that stays. `against` gives the
+    class names, as for `audit`. Raises UserError for anything else, where there is no generated dataset, for a class
+    that a classifier does not know, and where all images would go.
+    """
+    if (drop is None) == (threshold is None):
+        raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
+    if drop is not None:
+        check_share(drop)
+    read_manifest(dataset)  # a filter lies beside shards: image folders are refused
+    return _filter(dataset, open_sets(str(dataset), against), judge, drop, threshold, device)
+
+
+def filter_shards(
+    dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, path: Path
+) -> Filter:
+    """The filter of a study's generated dataset by `rule`, with the classifier or CLIP in `model`, written to `path`.
+
+    Raises as `filter_dataset` does.
+    """
+    opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
+    sets = Sets(opened, labels, None, {}, None, prompts, templates)
+    judge = by_clip(str(model)) if rule.by == "clip" else by_classifier(partial(open_classifier, str(model)))
+    return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
+
+
+def by_clip(word: str) -> Judge:
+    """Judge by the cosine of image and class in the CLIP of the folder `word`; "pictograms" is the embedded one."""
+    folder = find_clip(word)
+
+    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+        from genrobust.classifiers import clip as clips
+
+        clip = clips.load_clip(folder, where)
+        classes = clips.embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
+        with progress_bar("CLIP", len(sets.dataset)) as bar:
+            images = clips.clip_embeddings(clip, sets.dataset, 256, bar.advance)
+        return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
+
+    return scores
+
+
+def by_classifier(opens: Opens) -> Judge:
+    """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
+
+    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+        model = opens()
+        columns = columns_of(model.place, model.classes, sets.labels)
+        images, network = Prepared(sets.dataset, model), model.load(where)
+        with progress_bar("classifier", len(images)) as bar:
+            logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
+        return "classifier's confidence", confidence(logits[:, columns], images.labels)
+
+    return scores
+
+
+def _filter(
+    dataset: Path,
+    sets: Sets,
+    judge: Judge,
+    drop: float | None,
+    threshold: float | None,
+    device: str,
+    path: Path | None = None,
+) -> Filter:
+    name, scores = judge(sets, resolve_device(device))
+    if drop is not None:
+        rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
+        rule = f"among the lowest {100 * drop:g} % of its class"
+    else:
+        assert threshold is not None  # one of the two is given
+        rejected, rule = below(scores, threshold), f"below {threshold:g}"
+    return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
+
+
+# ------------------------------------------------------------------------------------------ opening sets
+
+
+def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (), wild: str | None = None) -> Sets:
+    """Open what the words name; classes are those of `against`, or the dataset's own without it."""
+    real_data = _recipe(against) if against else _recipe(dataset)
+    classes = _classes(dataset, against, real_data)
+    opened, prompts, templates = _dataset(dataset, classes)
+    real: ImageSet | None = None
+    if against:
+        real = real_data.train if real_data else open_images("real", open_place(Path(against)), classes)
+    test_sets = dict(real_data.tests) if real_data and against else {}
+    for word in tests:
+        name, equals, place = word.partition("=")
+        if not (name and equals and place):
+            raise UserError(f"--test {word}: write NAME=DIR")
+        if name in test_sets:
+            raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
+        test_sets[name] = open_images(name, open_place(Path(place)), classes)
+    return Sets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
+
+
+def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
+    if data is not None:
+        return FolderClasses(data.labels, data.labels.ids)
+    if against or not (Path(dataset) / MANIFEST).exists():
+        place = Path(against or dataset)
+        return read_classes(DataConfig(source="folders", train=place, test=place))
+    ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
+    named = [(id, id.replace("-", " ").replace("_", " ")) for id in ids]
+    return FolderClasses(LabelSpace(tuple(ClassLabel(id, name, name) for id, name in named)), ids)
+
+
+def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
+    """The dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
+    folder = Path(word)
+    if not (folder / MANIFEST).exists():
+        data = _recipe(word)
+        images = data.train if data else open_images("generated", open_place(folder), classes, by_name=True)
+        return images, (), (PLAIN_TEMPLATE,)
+    shards = ShardDataset(folder)
+    if shards.class_ids != classes.labels.ids:
+        raise UserError(
+            f"{folder} was generated for {len(shards.class_ids)} classes, which are not the {len(classes.labels)} of "
+            "the real images in this order: name the real images that it was generated for with --against"
+        )
+    rows = shards.metadata(("prompt", "template", "status")).to_pylist()
+    made = [row for row in rows if row["status"] == OK]
+    prompts = tuple(row["prompt"] or "" for row in made)
+    templates = tuple(sorted({row["template"] for row in made if row["template"] and "{}" in row["template"]}))
+    return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
+
+
+def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
+    if word is None:
+        return None
+    data = _recipe(word)
+    if data is None:
+        return open_images("the generator's training images", open_place(Path(word)), classes)
+    if data.retrieval is None:
+        raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
+    return data.retrieval
+
+
+def _recipe(word: str) -> StudyData | None:
+    """The images of the recipe called `word`, None where it is a folder."""
+    return load_data(load_recipe(word).data) if is_recipe(word) else None
+
+
+def _results_folder(dataset: str, out: Path | None) -> Path:
+    if is_recipe(dataset):
+        return out or Path(f"audit-{slug(Path(dataset).stem)}")
+    source = Path(dataset).resolve()
+    chosen = out or source.parent / f"audit-{slug(source.name)}"
+    if chosen.resolve().is_relative_to(source):
+        raise UserError(f"--out {chosen} lies inside the dataset {dataset}: results go to a folder outside it")
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------ what is told
+
+
+def _facts(found: Audit, sets: Sets, name: str) -> dict[str, Any]:
+    """Everything that was measured as JSON; classes by their ids in the order of the labels, NaN as null."""
+    facts = {
+        "genrobust": __version__,
+        "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
+        "against": None if sets.real is None else {"images": len(sets.real), "fingerprint": sets.real.fingerprint},
+        "classes": list(sets.labels.ids),
+        "near": NEAR,
+        "leaks": found.leaks,
+        **asdict(found),
+    }
+    known: dict[str, Any] = plain(facts)
+    return known

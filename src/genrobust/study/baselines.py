@@ -1,0 +1,159 @@
+"""The baseline models of effective robustness: a grid of standard models trained on real data alone, and its table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from genrobust.core import BaselineModel, Line, Predictions, Summary, UserError
+from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
+from genrobust.robustness import CLASSES, fit_lines, published_line, summarize
+
+DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
+# Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
+SPANS = ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0))
+COLUMNS = ("model", "test_set", "clean", "shifted")
+
+
+@dataclass(frozen=True, slots=True)
+class GridModel:
+    """One standard model of the grid: its training settings and the fraction of the real images that it sees."""
+
+    name: str
+    train: TrainConfig
+    fraction: float
+
+    @property
+    def parts(self) -> tuple[MixturePart, ...]:
+        """What it trains on, as a mixture."""
+        return (MixturePart(source="real", fraction=None if self.fraction == 1 else self.fraction),)
+
+
+def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
+    """`count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
+
+    They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
+    real data, of which there are so many `images`; none sees generated data or more than standard augmentation. A
+    longer grid begins with the shorter one.
+    """
+    deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
+    networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
+    specs: list[GridModel] = []
+    for fraction, length in SPANS:
+        for architecture, model_kwargs in networks:
+            steps = max(20, round(train.steps_for(images) * length))
+            settings = train.model_copy(
+                update={
+                    "architecture": architecture,
+                    "model_kwargs": model_kwargs,
+                    "steps": steps,
+                    "epochs": None,
+                    "warmup_steps": min(train.warmup_steps, steps // 10),
+                    "augmentation": "standard",
+                    "split_batchnorm": False,
+                    **dict.fromkeys(COMBINED, 0.0),
+                }
+            )
+            specs.append(GridModel(f"{architecture}, {fraction:g} of real, {steps} steps", settings, fraction))
+    if count > len(specs):
+        raise UserError(f"robustness.grid: {count} asks for more than the {len(specs)} models that the grid holds")
+    return specs[:count]
+
+
+def published_lines(
+    settings: RobustnessConfig, data: DataConfig, shifts: Sequence[str], classes: int
+) -> tuple[dict[str, Line], list[str]]:
+    """The lines of those of `shifts` that are known without their models, and notes on why others have none.
+
+    They are over ImageNet's 1,000 `classes`, and those that the study has must be as many.
+    """
+    if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
+        return {}, []
+    if classes < CLASSES:
+        why = f"The published baseline lines are over {CLASSES:,} classes and this study has {classes}"
+        return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
+    of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
+    missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]
+    return {name: line for name, line in of.items() if line is not None}, missing
+
+
+def rows_with_lines(
+    predictions: Mapping[tuple[str, int, str], Predictions],
+    clean: str,
+    shifts: Sequence[str],
+    settings: RobustnessConfig,
+) -> tuple[list[BaselineModel], list[str]]:
+    """What the models of a grid score on those of `shifts` that a line can be fitted to, and notes on the others.
+
+    `predictions` are by model, seed and test set, those on `clean` among them. A study is not lost because its grid is
+    too alike for a line.
+    """
+    first = next(iter(predictions))[0]
+    summary = summarize(predictions, [], clean, shifts, first, settings.transform, bootstrap=10)
+    rows, kept, notes = rows_of(summary), [], []
+    for shift in shifts:
+        of_shift = [row for row in rows if row.test_set == shift]
+        try:
+            fit_lines(of_shift, [shift], settings.transform)
+        except UserError as error:
+            notes.append(f"No baseline line for {shift}: {error}.")
+        else:
+            kept += of_shift
+    return kept, notes
+
+
+def rows_of(summary: Summary) -> list[BaselineModel]:
+    """Each arm of `summary` as a baseline model on each shifted set: the mean over seeds of what its cells measured."""
+    rows = []
+    for arm in summary.arms:
+        for test in dict.fromkeys(cell.test_set for cell in summary.cells if cell.test_set != summary.clean):
+            cells = [c for c in summary.cells if (c.arm, c.test_set) == (arm, test)]
+            clean = sum(c.clean.value for c in cells) / len(cells)
+            shifted = sum(c.top1.value for c in cells) / len(cells)
+            rows.append(BaselineModel(arm, test, clean, shifted))
+    return rows
+
+
+def format_table(rows: Iterable[BaselineModel]) -> str:
+    """CSV with the header model,test_set,clean,shifted; accuracies in percent."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in rows)
+    return text.getvalue()
+
+
+def read_table(name: str) -> list[BaselineModel]:
+    """The table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns of `format_table`.
+
+    Raises UserError that names the file and line: no such file, a missing column, an accuracy that is no percent.
+    """
+    if name == "pictograms":
+        file = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
+        if not file.is_file():
+            return []
+        text = file.read_text(encoding="utf-8")
+    else:
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"robustness.baselines: cannot read {name}: {error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
+    if missing:
+        raise UserError(f"{name}: no column {missing[0]!r}; a baseline table has the columns {', '.join(COLUMNS)}")
+    rows: dict[tuple[str, str], BaselineModel] = {}
+    for line in reader:
+        where = f"{name}, line {reader.line_num}"
+        key = line["model"], line["test_set"]
+        if key in rows:
+            raise UserError(f"{where}: {key[0]!r} has a row of {key[1]!r} already; remove one of them")
+        try:
+            rows[key] = BaselineModel(*key, float(line["clean"]), float(line["shifted"]))
+        except (TypeError, ValueError):
+            raise UserError(f"{where}: clean and shifted are percents, such as 76.1") from None
+    return list(rows.values())

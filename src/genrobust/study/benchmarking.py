@@ -1,0 +1,200 @@
+"""The command benchmark: existing classifiers on a generated dataset and on the matching real images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.classifiers import columns_of, predict_existing
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, Subset, UserError, digest, slug
+from genrobust.data import MANIFEST, ShardDataset, open_images, open_place, read_classes, readable_names
+from genrobust.recipe import DataConfig, is_recipe, load_recipe
+from genrobust.report import Benchmarked, write_benchmark_page
+from genrobust.robustness import Benchmark, benchmark as score
+from genrobust.study.executors.processes import Processes
+from genrobust.study.named_models import named_models, open_all
+from genrobust.study.study import Study
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """One of the two sets as it was named: `classes` are all that its labels index, `open` may generate it first.
+
+    `seen` says that a model may have trained on these very images.
+    """
+
+    name: str
+    classes: LabelSpace
+    open: Callable[[], ImageSet]
+    study: Study | None = None
+    seen: bool = False
+
+
+def run_benchmark(
+    models: Sequence[str],
+    on: str,
+    real: str | None = None,
+    runs: Path = Path("runs"),
+    out: Path | None = None,
+    device: str = "auto",
+    say: Say = lambda line: None,
+    labels: Sequence[str] = (),
+) -> tuple[Benchmarked, dict[str, Path]]:
+    """Score `models` on the generated set `on` and on real images of the same classes.
+
+    `models`, and `labels` with the names of their classes, are as `named_models` takes them. `on` is the folder of a
+    generated dataset, a folder of class folders, or ``RECIPE:DATASET``, which is generated where it is missing. `real`
+    is a recipe, whose clean test set is taken, or a folder; by default the recipe of `on`. Classes are matched by id;
+    those that only one of the sets has are left out, and logits are restricted to the others. What recipes make lies in
+    `runs`; benchmark.html, .json and .csv go to `out` with the predictions, by default ``benchmarks/<name>`` in `runs`.
+    Returns what was measured, and the files by name.
+
+    Raises UserError for what cannot be opened, a model that does not know one of the classes, sets that share fewer
+    than two classes, and an `out` inside the dataset.
+    """
+
+    @cache
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [] if device == "auto" else [f"device={device}"])
+        return Study(recipe, runs, say=say, executor=Processes(recipe))
+
+    generated = _generated(on, study_of)
+    folder = _results_folder(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
+    beside = _real(real, generated, study_of)
+    named = named_models(models, study_of, labels)
+    sets, classes, left_out = _matched(generated, beside)
+    opened = open_all(named)
+    for model in [model for of_name in opened.values() for model in of_name]:
+        columns_of(model.place, model.classes, classes)
+    answers, kept = {}, folder / "predictions"
+    for name, of_name in opened.items():
+        say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
+        found = [
+            predict_existing(model, sets, classes, kept / digest([model.weights, model.prepared]), device)
+            for model in of_name
+        ]
+        answers[name] = [(predictions["generated"], predictions["real"]) for predictions in found]
+    result = score(answers, sets["generated"].styles)
+    notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
+    made = Benchmarked(
+        name=generated.name,
+        real_name=beside.name,
+        generated=sets["generated"],
+        real=sets["real"],
+        labels=classes,
+        result=result,
+        notes=notes,
+    )
+    return made, write_benchmark_page(made, folder)
+
+
+# ------------------------------------------------------------------------------------------ opening sets
+
+
+def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
+    recipe, colon, dataset = word.rpartition(":")
+    if colon and is_recipe(recipe):
+        study = study_of(recipe)
+        if study.recipe.filter_of(dataset) is not None:
+            raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
+        made = study.dataset(dataset)
+        seen = made.brought or made.generate.split != "val"
+        return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
+    if is_recipe(word):
+        raise UserError(f"--on {word}: name one of the recipe's datasets, such as {word}:generated-val")
+    folder = Path(word)
+    if not (folder / MANIFEST).is_file():
+        return _folder(word)
+    shards = ShardDataset(folder)
+    val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
+    return Images(folder.resolve().name, _spelled(shards.class_ids), lambda: shards, seen=not val)
+
+
+def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
+    if word is not None and not is_recipe(word):
+        return _folder(word)
+    study = generated.study if word is None else study_of(word)
+    if study is None:
+        raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
+    data = study.data
+    return Images(data.clean, data.labels, lambda: data.tests[data.clean], study)
+
+
+def _folder(word: str) -> Images:
+    """Images in class folders, or in whatever else holds images by class."""
+    path = Path(word)
+    place = open_place(path)
+    classes = read_classes(DataConfig(source="folders", train=path, test=path), place)
+    names = readable_names(classes.folders)
+    shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
+    labels = LabelSpace(tuple(shown), shared_prompts=True)
+    return Images(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
+
+
+def _spelled(ids: Sequence[str]) -> LabelSpace:
+    names = readable_names(ids)
+    return LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in ids), shared_prompts=True)
+
+
+def _matched(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
+    """Both sets over the classes of which both have images, those classes, and the ids of the others."""
+    sides = [(of, of.open()) for of in (generated, real)]
+    present = [{of.classes.ids[label] for label in np.unique(images.labels)} for of, images in sides]
+    names = (real if real.study else generated).classes.classes
+    labels = [c for c in names if c.id in present[0] & present[1]]
+    if len(labels) < 2:
+        some = [", ".join(sorted(ids)[:3]) or "none" for ids in present]
+        raise UserError(
+            f"{generated.name} and {real.name} have images of fewer than two classes in common: those of the first are "
+            f"{some[0]} ..., those of the second {some[1]} ..."
+        )
+    space = LabelSpace(tuple(labels), shared_prompts=True)
+    sets = [_over(images, of.classes.ids, space.ids) for of, images in sides]
+    return dict(zip(("generated", "real"), sets, strict=True)), space, sorted(present[0] ^ present[1])
+
+
+def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageSet:
+    """The images whose class is among `wanted`, labelled by their place there; `ids` are the classes of the labels."""
+    if tuple(ids) == tuple(wanted):
+        return images
+    to = np.array([wanted.index(id) if id in wanted else -1 for id in ids])
+    chosen = Subset(images, np.flatnonzero(to[images.labels] >= 0))
+    chosen.labels = to[chosen.labels]
+    if chosen.accepted is not None:
+        chosen.accepted = tuple(tuple(int(to[i]) for i in row if to[i] >= 0) for row in chosen.accepted)
+    chosen.fingerprint = digest([chosen.fingerprint, list(ids), list(wanted)])
+    return chosen
+
+
+def _results_folder(on: str, chosen: Path) -> Path:
+    source = Path(on).resolve()
+    if source.is_dir() and chosen.resolve().is_relative_to(source):
+        raise UserError(f"--out {chosen} lies inside the dataset {on}: results go to a folder outside it")
+    return chosen
+
+
+# ------------------------------------------------------------------------------------------ what is told
+
+
+def _notes(result: Benchmark, generated: Images, left_out: Sequence[str], prepared: set[str]) -> Iterator[str]:
+    if generated.seen:
+        yield (
+            "The generated images are no validation part (split: val), so a model that trained on generated images may "
+            "have trained on these: its accuracy on them then says nothing."
+        )
+    if any(len(model.each) == 1 for model in result.models):
+        yield (
+            "A model of one checkpoint has an interval over images alone: it says how this checkpoint did, and claims "
+            "nothing of others that are trained alike."
+        )
+    if left_out:
+        some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")
+        yield f"Classes with images in one of the sets alone are left out ({len(left_out)}): {some}."
+    if len(prepared) > 1:
+        yield f"Models prepare images in {len(prepared)} ways, each as it was trained: {'. '.join(sorted(prepared))}."

@@ -1,0 +1,48 @@
+"""Work in this process: all pieces in one go, and the first failure ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from genrobust.classifiers import settle
+from genrobust.core import UserError, counting, device_kind, hardware, progress_bar, resolve_device
+from genrobust.recipe import Recipe
+from genrobust.study.executors.pieces import Work
+
+
+class Local:
+    """This process. What loads and writes beside the work goes on from one piece to the next."""
+
+    here = True
+
+    def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
+        """Return `recipe` with the precisions of this machine; raises UserError where it has no such device."""
+        if recipe.device not in ("auto", "cpu"):
+            resolve_device(recipe.device)
+        kind = device_kind(recipe.device)
+        return settle(recipe, kind, lambda: hardware(kind), say)
+
+    def require(self, workers: int) -> None:
+        """Raise UserError for more than one of `workers`: this is one process."""
+        require_one(workers)
+
+    def workers(self) -> int:
+        """One."""
+        return 1
+
+    def run(self, work: Work) -> None:
+        """Do the pieces in their order; raises what the first that fails raises, and before any as `require` does."""
+        if work.pieces:
+            self.require(max(piece.workers for piece in work.pieces))
+            bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
+            with bar as shown, counting(work.unit, shown.advance):
+                work.load()([piece.key for piece in work.pieces])
+
+
+def require_one(workers: int) -> None:
+    """Raise UserError where more than one of `workers` should do a piece together, which Ray alone starts."""
+    if workers > 1:
+        raise UserError(
+            f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
+            "(pip install 'genrobust[ray]'), or set train.workers to 1"
+        )

@@ -1,0 +1,29 @@
+"""What the reader of a report must know before believing its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from genrobust.core import BaselineModel, Line
+from genrobust.recipe import Recipe
+from genrobust.robustness import SOURCE as PUBLISHED
+
+
+def notes(
+    recipe: Recipe, baselines: Collection[BaselineModel], lines: Collection[Line], retrieval: tuple[int, int] | None
+) -> Iterator[str]:
+    """What a study of few seeds, without `baselines`, or with too few images to retrieve cannot say.
+
+    `lines` are those that were fitted or known, `retrieval` the images retrieved and generated, None without such.
+    """
+    if len(recipe.seeds) < 3:
+        seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
+        yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
+    if not baselines and not lines:
+        yield "No baseline models: without them there is no line, and so no effective robustness."
+    elif not baselines:
+        yield f"Baseline lines: {PUBLISHED}; intervals are over images and the lines' own errors."
+    if retrieval is not None:
+        got, wanted = retrieval
+        if got < wanted:
+            yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."

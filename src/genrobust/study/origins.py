@@ -1,0 +1,60 @@
+"""Which of a recipe's datasets a generated one is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genrobust.classifiers import with_dtype
+from genrobust.core import FLOAT32, UserError
+from genrobust.data import read_manifest
+from genrobust.generate import sampling
+from genrobust.recipe import GENERATED, load_recipe, recipe_yaml
+from genrobust.release import Origin
+from genrobust.study.stages.generating import GeneratedSet
+from genrobust.study.study import Study
+
+
+def origin_of(folder: Path, name_or_path: str) -> Origin:
+    """The recipe called `name_or_path` as that of the generated dataset in `folder`.
+
+    Raises UserError where none of its datasets is that one, naming what differs.
+    """
+    manifest = read_manifest(folder)
+    recipe = with_dtype(load_recipe(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made
+    study = Study(recipe, folder.parent.parent)  # where a study has its datasets; nothing is made there
+    rows = []
+    for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:
+        made = study.dataset(name)
+        if made.brought:
+            continue
+        differing = _differing(made, manifest)
+        if not differing:
+            return Origin(recipe_yaml(recipe), name)
+        rows.append(f"  {name}: differs in {', '.join(differing)}")
+    what = f"--recipe {name_or_path}: it does not make {folder}: name the one that it came from"
+    hint = "values that --set gave are in what genrobust show RECIPE --yaml prints"
+    raise UserError("\n".join([what, *(rows or ["  it generates none"]), hint]))
+
+
+def _differing(made: GeneratedSet, manifest: Mapping[str, Any]) -> list[str]:
+    """The keys in which a dataset of a recipe is not what `manifest` says.
+
+    Of weights the name alone is compared: they need not be at hand. One that the study trains itself has a name that
+    says all that it depends on.
+    """
+    generator = made.generator if made.learned is None else made.learned.generator
+    asked = {"plan": made.plan.fingerprint, **sampling(generator)}
+    asked |= made.generate.model_dump(include={"shard_size", "max_redraws"})
+    if generator.lora is not None:
+        asked["lora_scale"] = generator.lora.scale
+    weights = {
+        "generator": (generator.model, *generator.alternatives),
+        "lora": () if generator.lora is None else (generator.lora.model,),
+    }
+    differing = [key for key, value in asked.items() if manifest.get(key) != value]
+    for key, places in weights.items():
+        names: list[str | None] = [name for place in places for name in (place, Path(place).name)]
+        differing += [key] if manifest.get(key) not in (names or [None]) else []
+    return differing

@@ -1,0 +1,243 @@
+"""A study's curves, scores and pictures in TensorBoard or Weights & Biases, where its recipe asks for them.
+
+Under the folder `track` each tracker has one of its own, with the list of the steps that it was told: a training that
+goes on after a kill, or is found done, tells nothing twice.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    GenrobustError,
+    MissingPackage,
+    Picture,
+    StudyRecord,
+    Summary,
+    digest,
+    make_folder,
+    slug,
+)
+
+if TYPE_CHECKING:
+    from genrobust.train import Watch
+
+EXTRAS = {"tensorboard": "track", "wandb": "wandb"}  # of genrobust, that bring the package of this name
+TOLD = "told.jsonl"
+CELL = 128  # pixels: a picture's side on a sheet
+
+
+class Run(Protocol):
+    """What a tracker shows as one thing: a training, or the outcome of a study."""
+
+    def scalars(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Show `pixels`, uint8 [H, W, 3]."""
+
+    def close(self) -> None: ...
+
+
+class Tracking:
+    """Tells the `trackers` that a recipe names; all that they write here lies in `folder`.
+
+    `recipe` is the recipe as YAML, which is shown beside every run, and `study` its name. Raises MissingPackage where a
+    tracker is not installed.
+    """
+
+    def __init__(self, trackers: Sequence[str], folder: Path, study: str, recipe: str) -> None:
+        for name in trackers:
+            if find_spec(name) is None:
+                raise MissingPackage(name, EXTRAS[name], f"track: [{name}]")
+        self._trackers = [_Tracker(name, folder / name, study, recipe) for name in trackers]
+        self._recipe = recipe
+
+    @contextmanager
+    def training(self, what: str, checkpoint: Path) -> Iterator[Watch]:
+        """What is told the figures of the training that makes `checkpoint`, by its step; `what` says which it is.
+
+        Where that was done without a tracker, its validations are told now.
+        """
+        for tracker in self._trackers:
+            tracker.look()
+        runs = [_Told(tracker, f"{slug(what)}-{checkpoint.name[:6]}") for tracker in self._trackers]
+
+        def watch(step: int, figures: Mapping[str, float]) -> None:
+            for run in runs:
+                run.tell(step, figures)
+
+        try:
+            yield watch
+            if runs:
+                for entry in read_checkpoint_info(checkpoint).training["history"]:
+                    watch(int(entry["step"]), {key: value for key, value in entry.items() if key != "step"})
+        finally:
+            for run in runs:
+                run.close()
+
+    def outcome(self, record: StudyRecord) -> None:
+        """Tell the scores of a finished study, and show some of its images; nothing where both were told before."""
+        if not self._trackers:
+            return
+        figures, sheets = _scores(record.summary), _sheets(record.pictures)
+        known = digest([figures, self._recipe, [picture.png.hex() for picture in record.pictures]], 6)
+        for tracker in self._trackers:
+            run = _Told(tracker, f"study-{known}")
+            run.tell(0, figures, sheets)
+            run.close()
+
+
+class _Tracker:
+    """One of the trackers: opens its runs, and knows the last step that each of them was told."""
+
+    def __init__(self, name: str, folder: Path, study: str, recipe: str) -> None:
+        self._name, self._folder, self._study, self._recipe = name, folder, study, recipe
+        self.last: dict[str, int] = {}
+        self.look()
+
+    def look(self) -> None:
+        """Read what was told so far, by whatever process."""
+        told = self._folder / TOLD
+        try:
+            lines = told.read_text(encoding="utf-8").splitlines()
+            self.last = {run: int(step) for run, step in map(json.loads, lines)}
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, TypeError) as error:
+            raise GenrobustError(f"cannot read {told}: {error}; delete {self._folder} to track anew") from error
+
+    def open(self, run: str) -> Run:
+        make_folder(self._folder)
+        if self._name == "wandb":
+            return _Wandb(self._folder, self._study, run, self._recipe)
+        return _TensorBoard(self._folder / run, self._recipe, first=self.last.get(run, -1) + 1)
+
+    def told(self, run: str, step: int) -> None:
+        self.last[run] = step
+        with (self._folder / TOLD).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([run, step]) + "\n")
+
+
+class _Told:
+    """A run of a tracker that is opened when there is something new to tell, and told no step twice."""
+
+    def __init__(self, tracker: _Tracker, name: str) -> None:
+        self._tracker, self._name = tracker, name
+        self._run: Run | None = None
+
+    def tell(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
+        if step <= self._tracker.last.get(self._name, -1):
+            return
+        if self._run is None:
+            self._run = self._tracker.open(self._name)
+        for name, pixels in (pictures or {}).items():
+            self._run.picture(name, pixels)
+        self._run.scalars(step, figures)
+        self._tracker.told(self._name, step)
+
+    def close(self) -> None:
+        if self._run is not None:
+            self._run.close()
+
+
+# ------------------------------------------------------------------------------------------ trackers
+
+
+class _TensorBoard:
+    """A file of events in the run's folder, for steps from `first` on; TensorBoard overlooks earlier files' from there.
+
+    Those are what a process had told when it was killed, before it could note that in the list.
+    """
+
+    def __init__(self, folder: Path, recipe: str, first: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first or None)  # Any: torch types none of its methods
+        if first == 0:
+            self._writer.add_text("recipe", f"```yaml\n{recipe}```")
+
+    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()  # before the training's state is saved, so that no point is lost between the two
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        self._writer.add_image(f"images/{name}", pixels, 0, dataformats="HWC")
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Wandb:
+    """A run of the project genrobust, in a group named after the study; the mode is that of W&B's own settings."""
+
+    def __init__(self, folder: Path, study: str, run: str, recipe: str) -> None:
+        import wandb
+        import yaml
+
+        try:
+            self._run = wandb.init(
+                project="genrobust",
+                group=study,
+                name=run,
+                id=digest([str(folder.resolve()), run]),
+                resume="allow",
+                dir=folder,
+                config=yaml.safe_load(recipe),
+                reinit="create_new",
+                settings=wandb.Settings(console="off"),
+            )
+        except wandb.Error as error:
+            raise GenrobustError(
+                f"Weights & Biases: {error}. Log in with wandb login, set WANDB_MODE=offline to keep everything in "
+                f"{folder}, or leave wandb out of track"
+            ) from error
+        self._image = wandb.Image
+
+    def scalars(self, step: int, figures: Mapping[str, float]) -> None:
+        self._run.log(dict(figures), step=step)
+
+    def picture(self, name: str, pixels: np.ndarray) -> None:
+        self._run.log({f"images/{name}": self._image(pixels)}, step=0, commit=False)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+# ------------------------------------------------------------------------------------------ the outcome
+
+
+def _scores(summary: Summary) -> dict[str, float]:
+    """Top-1 in percent and effective robustness in points, by figure, test set and arm."""
+    found = {f"top1/{test}/{arm}": score.value for (arm, test), score in summary.arm_top1.items()}
+    found |= {f"top1/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_top1.items()}
+    found |= {f"er/{test}/{arm}": score.value for (arm, test), score in summary.arm_er.items()}
+    return found | {f"er/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_er.items()}
+
+
+def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
+    """The pictures of each source as one, uint8 [H, W, 3]: a row a class."""
+    found: dict[str, dict[str, list[Image.Image]]] = {}
+    for picture in pictures:
+        image = Image.open(io.BytesIO(picture.png)).convert("RGB")
+        found.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
+    return {origin: _sheet(list(rows.values())) for origin, rows in found.items()}
+
+
+def _sheet(rows: Sequence[Sequence[Image.Image]]) -> np.ndarray:
+    paper = Image.new("RGB", (CELL * max(map(len, rows)), CELL * len(rows)), "white")
+    for y, row in enumerate(rows):
+        for x, image in enumerate(row):
+            paper.paste(image, (CELL * x, CELL * y))
+    return np.asarray(paper)

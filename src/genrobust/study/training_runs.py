@@ -1,0 +1,40 @@
+"""The cells of a study: the classifiers that it trains, each by itself, for its arms and for its baseline line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genrobust.recipe import ArmConfig, MixturePart, Recipe, TrainConfig
+from genrobust.study.baselines import grid
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """One classifier: what it trains on, how, and from which seed. `of` is the arm or the baseline model that it is."""
+
+    of: str
+    parts: tuple[MixturePart, ...]
+    train: TrainConfig
+    seed: int
+    baseline: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the user knows it by."""
+        return f"baseline {self.of}" if self.baseline else f"{self.of}, seed {self.seed}"
+
+
+def run_of(recipe: Recipe, arm: ArmConfig, seed: int) -> TrainingRun:
+    """The cell of one arm and seed."""
+    return TrainingRun(arm.name, arm.mixture, recipe.train_of(arm), seed)
+
+
+def arm_runs(recipe: Recipe) -> list[TrainingRun]:
+    """Arms x seeds: all seeds of an arm before the next one."""
+    return [run_of(recipe, arm, seed) for arm in recipe.arms for seed in recipe.seeds]
+
+
+def baseline_runs(recipe: Recipe, images: int) -> list[TrainingRun]:
+    """The models of the recipe's own baseline line, where it trains them on so many real `images`."""
+    models = grid(recipe.train, recipe.robustness.grid, images)
+    return [TrainingRun(model.name, model.parts, model.train, 0, baseline=True) for model in models]

@@ -1,0 +1,102 @@
+"""CLIP embeddings and scores against transformers' own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from genrobust.classifiers.clip import clip_embeddings, embed_classes, embed_texts, load_clip
+from genrobust.core.assets import find_clip
+from genrobust.core.errors import UserError
+from genrobust.core.images import StudyData, Subset
+from genrobust.data.memory import MemoryImages
+
+TEXTS = ["an emoji of a cup", "a line icon of a tree", "a cup " * 30]
+
+
+@pytest.fixture(scope="module")
+def small(icons: StudyData) -> MemoryImages:
+    """Ten icons at the size of the tiny CLIP, where no two ways of resizing can differ."""
+    pixels = [np.asarray(icons.train.image(i).resize((32, 32))) for i in range(10)]
+    return MemoryImages("small", pixels, [0] * 10, [str(i) for i in range(10)])
+
+
+def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) -> None:
+    model = CLIPModel.from_pretrained(clip_folder).eval()
+    tokens = CLIPTokenizer.from_pretrained(clip_folder)(
+        TEXTS, padding=True, truncation=True, max_length=24, return_tensors="pt"
+    )
+    pictures = CLIPImageProcessor.from_pretrained(clip_folder)([small.image(i) for i in range(10)], return_tensors="pt")
+    with torch.inference_mode():
+        wanted = model(**tokens, **pictures).logits_per_image.numpy()
+    clip = load_clip(clip_folder)
+    found = clip.logit_scale * clip_embeddings(clip, small, batch_size=4) @ embed_texts(clip, TEXTS).T
+    assert found.shape == (10, 3)
+    assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_flip_is_the_mean_of_image_and_mirror(clip_folder: Path, small: MemoryImages) -> None:
+    pixels = [np.asarray(small.image(i))[:, ::-1] for i in range(10)]
+    mirrored, clip = MemoryImages("mirrored", pixels, [0] * 10, small.keys), load_clip(clip_folder)
+    halves = [clip_embeddings(clip, images, batch_size=4) for images in (small, mirrored)]
+    assert not np.allclose(*halves, atol=1e-3)
+    assert clip_embeddings(clip, small, batch_size=4, flip=True) == pytest.approx(np.mean(halves, axis=0), abs=1e-6)
+    assert not np.allclose(clip_embeddings(clip, small, batch_size=4, crop_pct=0.5), halves[0], atol=1e-3)
+
+
+def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:
+    clip = load_clip(clip_folder)
+    together = embed_texts(clip, TEXTS)
+    assert together == pytest.approx(np.concatenate([embed_texts(clip, [t]) for t in TEXTS]), abs=1e-6)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1)
+
+
+def test_a_class_is_the_mean_of_its_texts(clip_folder: Path) -> None:
+    clip = load_clip(clip_folder)
+    found = embed_classes(clip, ["an emoji of a {}", "a {} icon"], ["cup", "{}"])
+    texts = embed_texts(clip, ["an emoji of a cup", "a cup icon", "an emoji of a {}", "a {} icon"])
+    for row, pair in zip(found, (texts[:2], texts[2:]), strict=True):
+        assert row == pytest.approx(pair.mean(0) / np.linalg.norm(pair.mean(0)), abs=1e-6)
+
+
+def test_all_images_are_told(clip_folder: Path, small: MemoryImages) -> None:
+    seen: list[int] = []
+    clip_embeddings(load_clip(clip_folder), small, 4, seen.append)
+    assert seen == [4, 4, 2]
+    with pytest.raises(UserError, match="small is empty"):
+        clip_embeddings(load_clip(clip_folder), Subset(small, []), 4)
+
+
+def test_pictograms_is_the_embedded_one(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genrobust.core.assets.embedded", lambda part: tmp_path / part)
+    with pytest.raises(UserError, match=r"the package comes without it: .*clip is not there"):
+        find_clip("pictograms")
+    shutil.copytree(clip_folder, tmp_path / "clip")
+    assert load_clip(find_clip("pictograms")).image_size == 32
+    assert find_clip("./pictograms") == Path("pictograms"), "a folder of that name"
+    assert find_clip(clip_folder) == clip_folder
+
+
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"])
+def test_what_is_missing_is_named(clip_folder: Path, tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    (folder / name).unlink()
+    with pytest.raises(UserError, match=f"{name} is missing"):
+        load_clip(folder)
+
+
+def test_weights_that_are_damaged_or_pickled_are_refused(clip_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(clip_folder, tmp_path / "clip")
+    weights = folder / "model.safetensors"
+    torch.save(CLIPModel.from_pretrained(clip_folder).state_dict(), folder / "pytorch_model.bin")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(UserError, match="cannot read the CLIP"):
+        load_clip(folder)
+    weights.unlink()
+    with pytest.raises(UserError, match="cannot read the CLIP"):
+        load_clip(folder)

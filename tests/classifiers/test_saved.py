@@ -1,0 +1,81 @@
+"""Predictions on disk: they come back as they were, without pickles, and their logits are not read before their use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genrobust.classifiers.saved import SavedPredictions, load_predictions, save_predictions
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.results import Predictions
+
+
+def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
+    kept = Predictions(
+        test_set="objectnet",
+        logits=np.arange(6, dtype=np.float32).reshape(2, 3),
+        labels=np.array([1, 2]),
+        keys=("a", "b"),
+        classes=("x", "y", "z"),
+        protocol="64 px",
+        accepted=((1, 2), (2,)),
+    )
+    save_predictions(tmp_path / "p.npz", kept)
+    read = load_predictions(tmp_path / "p.npz")
+    assert read.accepted == kept.accepted and read.keys == kept.keys and read.classes == kept.classes
+    assert np.array_equal(read.logits, kept.logits) and np.array_equal(read.labels, kept.labels)
+    with np.load(tmp_path / "p.npz", allow_pickle=False) as file:
+        assert all(file[name].dtype != object for name in file.files)
+
+
+def of_size(images: int, classes: int) -> Predictions:
+    logits = np.random.default_rng(0).normal(size=(images, classes)).astype(np.float32)
+    keys = tuple(f"käse/{i}.png" for i in range(images))
+    names = tuple(f"class-{i}" for i in range(classes))
+    return Predictions("test", logits, np.arange(images) % classes, keys, names, "64 px")
+
+
+def test_logits_are_mapped_where_they_lie_and_aligned(tmp_path: Path) -> None:
+    kept = of_size(70, 130)
+    save_predictions(tmp_path / "p.npz", kept)
+    logits = load_predictions(tmp_path / "p.npz").logits
+    assert isinstance(logits, np.memmap) and logits.flags.aligned
+    assert np.array_equal(logits, kept.logits)
+    with pytest.raises(ValueError, match="read-only"):
+        logits[0] = 0
+
+
+def test_a_file_that_another_program_has_compressed_is_read(tmp_path: Path) -> None:
+    kept = of_size(5, 3)
+    save_predictions(tmp_path / "p.npz", kept)
+    with np.load(tmp_path / "p.npz") as file:
+        np.savez_compressed(tmp_path / "small.npz", **file)
+    assert np.array_equal(load_predictions(tmp_path / "small.npz").logits, kept.logits)
+
+
+def test_a_study_of_files_reads_each_when_it_is_asked_for(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "p.npz", of_size(5, 3))
+    found = SavedPredictions({("real", 0, "test"): tmp_path / "p.npz", ("real", 0, "gone"): tmp_path / "gone.npz"})
+    assert list(found) == [("real", 0, "test"), ("real", 0, "gone")]
+    assert ("real", 0, "gone") in found and ("real", 1, "test") not in found  # told without reading
+    assert found["real", 0, "test"].keys[4] == "käse/4.png"
+    with pytest.raises(UserError, match=r"gone\.npz: evaluate"):
+        found["real", 0, "gone"]
+
+
+def test_what_is_no_predictions_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"p\.npz: evaluate"):
+        load_predictions(tmp_path / "p.npz")
+    (tmp_path / "p.npz").write_text("text")
+    with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
+        load_predictions(tmp_path / "p.npz")
+
+
+def test_a_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
+    save_predictions(tmp_path / "p.npz", of_size(50, 30))
+    whole = (tmp_path / "p.npz").read_bytes()
+    (tmp_path / "p.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
+        load_predictions(tmp_path / "p.npz")

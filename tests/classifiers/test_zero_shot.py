@@ -1,0 +1,104 @@
+"""A zero-shot CLIP beside the arms: transformers' own logits, made once, and one marked row of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from genrobust.core.errors import UserError
+from genrobust.core.images import Subset
+from genrobust.core.results import ZERO_SHOT
+from genrobust.recipe.load import parse_recipe
+from genrobust.study.study import Study
+from genrobust.study.work import steps
+
+TEMPLATES = ("an icon of a {}", "a {}")
+RECIPE = {
+    "name": "beside",
+    "threads": 1,
+    "device": "cpu",
+    "seeds": [0, 1],
+    "generate": {"prompts": {"templates": list(TEMPLATES)}},
+    "train": {
+        "architecture": "test_resnet",
+        "steps": 2,
+        "batch_size": 4,
+        "warmup_steps": 0,
+        "image_size": 32,
+        "precision": "float32",
+    },
+    "arms": [{"name": "real", "mixture": "real"}],
+    "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
+    "robustness": {"baselines": None, "bootstrap": 20},
+}
+
+
+@pytest.fixture
+def study(clip_folder: Path, tmp_path: Path) -> Callable[..., Study]:
+    return lambda **change: Study(parse_recipe({**RECIPE, "zero_shot": {"clip": str(clip_folder)}, **change}), tmp_path)
+
+
+@torch.inference_mode()
+def test_its_logits_are_transformers_own(study: Callable[..., Study], clip_folder: Path) -> None:
+    made = study()
+    found = made.zero_shot()["hand-drawn"]
+    model = CLIPModel.from_pretrained(clip_folder).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
+    few = Subset(made.data.tests["hand-drawn"], range(6))
+    pixels = CLIPImageProcessor.from_pretrained(clip_folder)(
+        [few.image(i).resize((32, 32), 3) for i in range(6)], return_tensors="pt"
+    )
+    image = model.visual_projection(model.vision_model(**pixels).pooler_output)
+    classes = []
+    for label in made.data.labels.classes[:5]:
+        words = tokenizer([t.replace("{}", label.prompt) for t in TEMPLATES], padding="max_length", return_tensors="pt")
+        text = model.text_projection(model.text_model(**words).pooler_output)
+        classes.append((text / text.norm(dim=1, keepdim=True)).mean(0))
+    cosines = torch.nn.functional.cosine_similarity(image[:, None], torch.stack(classes)[None], dim=-1)
+    wanted = (model.logit_scale.exp() * cosines).numpy()
+    assert found.logits[:6, :5] == pytest.approx(wanted, abs=0.1), "but for how an icon is made smaller"
+    assert found.labels.tolist() == made.data.tests["hand-drawn"].labels.tolist()
+    assert not np.array_equal(found.logits[0], found.logits[1])
+
+
+def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Study]) -> None:
+    first = study()
+    total = sum(len(first.data.tests[name]) for name in first.tests)
+    assert [(s.done, s.left) for s in steps(first) if s.what == ZERO_SHOT] == [(0, total)]
+    summary, written = first.run()
+    assert (summary.arms, summary.trained_elsewhere) == (("real", ZERO_SHOT), (ZERO_SHOT,))
+    values = {(c.test_set, c.top1.value) for c in summary.cells if c.arm == ZERO_SHOT}
+    assert len(values) == 2, "one figure a test set, whatever the seed"
+    text = written["report.md"].read_text(encoding="utf-8")
+    assert "The study has one arm, real, so nothing is compared." in text
+    assert f"| {ZERO_SHOT} \N{DOUBLE DAGGER} |" in text
+    assert "is no arm: it learned from other data" in text
+    page = written["report.html"].read_text(encoding="utf-8")
+    assert "1 arm, 2 seeds" in page
+    assert page.count("trained on other data") == 2
+    assert [(s.done, s.left) for s in steps(study()) if s.what == ZERO_SHOT] == [(total, 0)]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"train": {**RECIPE["train"], "image_size": 64}}, "sees images of 32 px and the classifiers of 64 px"),
+        ({"zero_shot": {"clip": "./none"}}, "is no CLIP folder"),
+    ],
+)
+def test_what_does_not_fit_is_told_before_anything_is_trained(
+    study: Callable[..., Study], tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        study(**change).run()
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_no_arm_takes_its_name() -> None:
+    with pytest.raises(UserError, match="taken by what zero_shot adds"):
+        parse_recipe({**RECIPE, "reference": ZERO_SHOT, "arms": [{"name": ZERO_SHOT, "mixture": "real"}]})

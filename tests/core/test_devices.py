@@ -1,0 +1,81 @@
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from genrobust.core.devices import (
+    WAITING,
+    available_devices,
+    device_kind,
+    resolve_device,
+    set_threads,
+    waiting_of_threads,
+)
+from genrobust.core.errors import UserError
+
+
+def test_auto_takes_the_best_device_and_every_name_resolves():
+    assert resolve_device("auto") == torch.device(available_devices()[0])
+    assert available_devices()[-1] == "cpu"
+    assert [str(resolve_device(name)) for name in available_devices()] == available_devices()
+
+
+def test_the_kind_of_a_device_is_that_of_the_device_torch_gives():
+    for name in ("auto", *available_devices()):
+        assert device_kind(name) == resolve_device(name).type
+    with pytest.raises(UserError, match="no device 'gpu'"):
+        device_kind("gpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps", "cpu"])
+def test_a_kind_that_is_named_may_be_that_of_another_machine(name):
+    assert device_kind(name) == name
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:0"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(name):
+    with pytest.raises(UserError, match=r"there is: auto, .*cpu"):
+        resolve_device(name)
+
+
+def test_how_threads_wait_is_the_users_to_say(monkeypatch):
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    assert waiting_of_threads() == WAITING
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # a count of looks would go before it
+    assert waiting_of_threads() == {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def test_threads_are_set_and_must_be_positive():
+    before = torch.get_num_threads()
+    try:
+        set_threads(1)
+        assert torch.get_num_threads() == 1
+        with pytest.raises(UserError, match="threads"):
+            set_threads(0)
+    finally:
+        torch.set_num_threads(before)
+
+
+# Memory is taken and left as a training does it: much at once, again and again.
+FAULTS = """
+import resource, torch
+from genrobust.devices import set_threads
+set_threads(1)
+def fill():
+    return torch.ones(16 << 20)
+fill()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    fill()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is set on Linux alone")
+def test_memory_that_was_freed_is_used_again() -> None:
+    pages = 5 * (64 << 20) // resource.getpagesize()  # as the system hands it out, unless it does so in larger ones
+    ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    assert int(ran.stdout) < pages / 50

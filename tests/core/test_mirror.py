@@ -1,0 +1,393 @@
+"""Output at an URL, on a real server that speaks S3 (see object_store.py).
+
+Each command is a process of its own, and a machine is an environment with a folder for copies of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+import yaml
+from fsspec.implementations.local import LocalFileSystem
+from object_store import Store
+from small_study import Done, contents
+
+from genrobust.core import lease
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.files import fetch, lock, remove, replacing, size_of
+from genrobust.core.mirror import Mirror, local_folder
+
+Start = Callable[..., Done]
+URL = "s3://bucket/runs"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Callable[[str], Path]:
+    """The folder for the copies of a machine of some name."""
+    return lambda name: tmp_path / "machines" / name
+
+
+def undisturbed(start: Start, out: Path, *words: str) -> dict[str, bytes]:
+    """What a command makes in a plain folder."""
+    done = start([*words, "--out", str(out)])
+    assert done.codes == [0], done.said
+    return contents(out)
+
+
+def stems(names: Any, suffix: str) -> set[str]:
+    return {Path(name).stem for name in names if name.endswith(suffix)}
+
+
+# ------------------------------------------------------------------------------------------ commands
+
+
+def test_a_dataset_at_an_url_is_that_of_a_folder(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], generated: dict[str, bytes]
+) -> None:
+    done = start(store.on(machine("one"), "generate", str(recipe), "--out", URL))
+    assert done.codes == [0], done.said
+    assert store.contents() == generated
+    assert {len(versions) for versions in store.versions().values()} == {1}, "nothing is written twice"
+    assert store.names("runs/.leases/") == []
+    (copy,) = machine("one").iterdir()
+    assert {f"generated/{name}": body for name, body in contents(copy / "generated").items()} == generated
+    assert list((copy / ".fetching").iterdir()) == []
+
+
+def test_a_killed_process_is_gone_on_with_on_another_machine(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], generated: dict[str, bytes]
+) -> None:
+    command = ["generate", str(recipe), "--out", URL]
+    killed = start(store.on(machine("one"), *command), kill_when=lambda: len(stems(store.names(), ".parquet")) >= 4)
+    assert killed.codes == [-9]
+    before = store.contents()
+    done_before = stems(before, ".parquet")
+    assert 4 <= len(done_before) < 15
+    assert before.items() <= generated.items(), "what is there is whole"
+    told = start(store.on(machine("two"), *command))
+    assert told.codes == [2]
+    assert f"another process is writing to {URL}/generated/" in told.said
+    assert "If it died, its hold lapses in" in told.said
+    store.let_leases_lapse()
+    done = start(store.on(machine("two"), *command))
+    assert done.codes == [0], done.said
+    assert store.contents() == generated
+    assert f"generating {6 * (15 - len(done_before))} images" in done.said
+    again = {key for key, versions in store.versions().items() if len(versions) > 1}
+    assert done_before.isdisjoint(Path(key).stem for key in again), "what was done is not drawn again"
+
+
+def test_a_killed_process_holds_nothing_against_its_own_machine(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], generated: dict[str, bytes]
+) -> None:
+    command = store.on(machine("one"), "generate", str(recipe), "--out", URL)
+    killed = start(command, kill_when=lambda: any(name.endswith(".tar") for name in store.names()))
+    assert killed.codes == [-9]
+    assert len(store.names("runs/.leases/")) == 1
+    assert start(command).codes == [0]
+    assert store.contents() == generated
+
+
+def test_parts_on_machines_that_share_the_bucket_alone(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], tmp_path: Path
+) -> None:
+    settings = yaml.safe_load(recipe.read_text())
+    settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
+    settings["train"]["steps"] = 5
+    recipe.write_text(yaml.safe_dump(settings))
+    wanted = undisturbed(start, tmp_path / "alone", "evaluate", str(recipe))
+    url = ["--out", URL]
+    parts = [["generate", str(recipe), *url, "--shards", f"{k}/2"] for k in (1, 2)]
+    done = start(*(store.on(machine(str(k)), *part) for k, part in enumerate(parts)))
+    assert done.codes == [0, 0], done.said
+    versions = store.versions()
+    opened = start(store.on(machine("third"), "generate", str(recipe), *url))
+    assert opened.codes == [0], opened.said
+    assert "90 images in" in opened.said
+    assert store.versions() == versions, "nothing is drawn again"
+    (third,) = machine("third").iterdir()
+    assert list(third.glob("generated/*/*.tar")) == [], "who does not read images fetches none"
+    shown = start(store.on(machine("third"), "show", str(recipe), *url))
+    assert "90 of 90 images" in shown.said
+    cells = [store.on(machine(f"train {k}"), "train", str(recipe), *url, "--cells", f"{k}/2") for k in (1, 2)]
+    done = start(*cells)
+    assert done.codes == [0, 0], done.said
+    done = start(store.on(machine("last"), "evaluate", str(recipe), *url))
+    assert done.codes == [0], done.said
+    assert store.contents() == wanted
+    twice = {Path(key).name for key, versions in store.versions().items() if len(versions) > 1}
+    assert twice <= {"manifest.json", "state.safetensors"}, "nothing is done twice"
+
+
+@pytest.mark.parametrize("stage", ["train", pytest.param("finetune", marks=pytest.mark.slow)])
+def test_a_training_goes_on_on_another_machine(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], tmp_path: Path, stage: str
+) -> None:
+    command = [stage, str(recipe), "--set", "train.save_every=2", "--set", "finetune.save_every=2"]
+    wanted = undisturbed(start, tmp_path / "alone", *command)
+
+    def states() -> int:
+        return sum(len(versions) for key, versions in store.versions().items() if "state" in key)
+
+    killed = start(store.on(machine("one"), *command, "--out", URL), kill_when=lambda: states() >= 3)
+    assert killed.codes == [-9]
+    store.let_leases_lapse()
+    done = start(store.on(machine("two"), *command, "--out", URL))
+    assert done.codes == [0], done.said
+    assert store.contents() == wanted
+    assert states() == {"train": 19, "finetune": 6}[stage], "no step is taken twice"
+
+
+def test_a_server_that_goes_away_is_told_and_gone_on_with(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path], generated: dict[str, bytes]
+) -> None:
+    command = store.on(machine("one"), "generate", str(recipe), "--out", URL, AWS_MAX_ATTEMPTS="1")
+
+    with ThreadPoolExecutor(1) as beside:
+        running = beside.submit(start, command)
+        while len(stems(store.names(), ".parquet")) < 3:
+            assert not running.done()
+            time.sleep(0.03)
+        store.server.stop()
+        done = running.result()
+        gone = start(command)
+        store.serve()
+    assert done.codes == [1], done.said
+    assert re.search(f"cannot (write|remove) {URL}/generated/", done.said)
+    assert "what is there is whole; mend that and run the same command again" in done.said
+    assert gone.codes == [1]
+    assert f"cannot use {URL}" in gone.said
+    assert store.contents().items() <= generated.items()
+    again = start(command)
+    assert again.codes == [0], again.said
+    assert store.contents() == generated
+
+
+def test_what_is_wrong_with_a_place_is_told_in_a_line(
+    start: Start, recipe: Path, store: Store, machine: Callable[[str], Path]
+) -> None:
+    def told(url: str, **changed: str) -> str:
+        done = start(store.on(machine("one"), "show", str(recipe), "--out", url, **changed))
+        assert done.codes == [2], done.said
+        assert done.said.count("\n") == 1
+        return done.said
+
+    assert "make the bucket first, or choose another --out" in told("s3://nowhere/runs")
+    nobody = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    assert "look at your credentials" in told(URL, **nobody)
+    store.tell("reset-auth", b"0")
+    try:
+        wrong = told(URL, AWS_ACCESS_KEY_ID="wrong")
+    finally:
+        store.tell("reset-auth", b"inf")
+    assert f"cannot use {URL}: " in wrong
+    assert "look at your credentials" in wrong
+    assert "give a folder, or an URL such as s3://bucket/runs" in told("nosuch://bucket/runs")
+
+
+def test_without_the_extra_one_line_says_what_to_install(recipe: Path) -> None:
+    code = "import sys; sys.modules['s3fs'] = None; from genrobust.cli import main; main()"
+    words = [sys.executable, "-c", code, "show", str(recipe), "--out", URL]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 2
+    wanted = f"error: --out {URL} needs the package s3fs, which is not installed: pip install 'genrobust[s3]'\n"
+    assert done.stderr == wanted
+
+
+# ------------------------------------------------------------------------------------------ a mirror
+
+
+@pytest.fixture
+def mirrors(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Mirror, Mirror]:
+    """Two copies of the same place."""
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    monkeypatch.setattr("genrobust.core.files._remotes", {})
+    return Mirror(URL, tmp_path / "a"), Mirror(URL, tmp_path / "b")
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def test_a_copy_follows_what_another_does(mirrors: tuple[Mirror, Mirror]) -> None:
+    one, two = (mirror.folder / "set" for mirror in mirrors)
+    write(one / "0.tar", b"large")
+    write(one / "0.parquet", b"small")
+    write(two / "own.csv", b"mine")
+    fetch(two, "*.parquet", later=["*.tar"])
+    assert sorted(p.name for p in two.iterdir()) == ["0.parquet", "own.csv"]
+    assert size_of(two / "0.tar") == 5
+    with pytest.raises(FileNotFoundError):
+        size_of(two / "1.tar")
+    mirrors[1].bring([two / "0.tar"])
+    assert (two / "0.tar").read_bytes() == b"large"
+    fetched = (two / "0.tar").stat().st_ino
+    fetch(two, "*.parquet", later=["*.tar"])
+    assert (two / "0.tar").stat().st_ino == fetched, "what is as it was stays"
+    time.sleep(1.1)  # a store's times are whole seconds
+    write(one / "0.tar", b"other")
+    write(one / "0.parquet", b"SMALL")
+    fetch(two, "*.parquet", later=["*.tar"])
+    assert (two / "0.parquet").read_bytes() == b"SMALL"
+    assert not (two / "0.tar").exists(), "an outdated one is not kept"
+    remove(one / "0.parquet")
+    fetch(two, "*.parquet", later=["*.tar"])
+    assert sorted(p.name for p in two.iterdir()) == ["own.csv"]
+
+
+def test_a_bucket_that_was_emptied_has_no_old_copy(
+    mirrors: tuple[Mirror, Mirror], store: Store, tmp_path: Path
+) -> None:
+    write(mirrors[0].folder / "a", b"1")
+    for key in store.names():
+        store.client.delete_object(Bucket="bucket", Key=key)
+    assert Mirror(URL, tmp_path / "a").folder != mirrors[0].folder
+    assert (mirrors[0].folder / "a").read_bytes() == b"1"
+
+
+def test_files_of_several_parts_appear_whole(mirrors: tuple[Mirror, Mirror], store: Store) -> None:
+    content = os.urandom(105_000_000)  # s3fs puts 50 MiB at once
+    write(mirrors[0].folder / "large", content)
+    (etag,) = store.versions()["large"]
+    assert "-" in etag, "it was put in parts"
+    fetch(mirrors[1].folder, "large")
+    assert (mirrors[1].folder / "large").read_bytes() == content
+
+
+def test_a_folder_is_held_by_one_machine(mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "LAPSE_S", 3.0)
+    monkeypatch.setattr(lease, "RENEW_S", 0.5)
+    one, two = (mirror.folder / "set" for mirror in mirrors)
+    for folder in (one, two):
+        folder.mkdir()
+    busy = rf"another process is writing to {URL}/set \(.*, process {os.getpid()}\): .*its hold lapses in [123] s"
+    with lock(one):
+        for _ in range(2):
+            with pytest.raises(UserError, match=busy), lock(two):
+                pass
+            with pytest.raises(UserError, match=busy), lock(two, shared=True, writes=True):
+                pass
+            time.sleep(2)  # it is renewed
+        with lock(two, shared=True):
+            pass  # who only reads need not ask
+        write(one / "a", b"1")
+    with lock(one, shared=True, writes=True), lock(two, shared=True, writes=True):
+        pass
+    with lock(one, shared=True, writes=True), pytest.raises(UserError, match=busy), lock(two):
+        pass
+    with lock(two):
+        pass
+
+
+def test_a_hold_that_lapsed_is_anothers_and_its_holder_writes_no_more(
+    mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LAPSE_S", 1.5)  # and never renewed in that time
+    one, two = (mirror.folder / "set" for mirror in mirrors)
+    for folder in (one, two):
+        folder.mkdir()
+    with ExitStack() as first:
+        first.enter_context(lock(one))
+        write(one / "a", b"1")
+        time.sleep(3.1)
+        with lock(two):
+            write(two / "a", b"2")
+            with pytest.raises(GenrobustError, match="has not reached s3://bucket/runs/set for more than"):
+                write(one / "a", b"3")
+    assert (one / "a").read_bytes() == b"1"
+    fetch(one, "a")
+    assert (one / "a").read_bytes() == b"2"
+
+
+def test_a_worker_waits_for_the_dead_and_refuses_where_the_living_hold(
+    mirrors: tuple[Mirror, Mirror], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LAPSE_S", 4.0)
+    monkeypatch.setattr(lease, "RENEW_S", 1.5)
+    monkeypatch.setattr(lease, "_patient", False)
+    one, two = (mirror.folder / "set" for mirror in mirrors)
+    for folder in (one, two):
+        folder.mkdir()
+    lease.outlast_the_dead()
+    with lock(one), pytest.raises(UserError, match="another process is writing"), lock(two):
+        pass
+    with monkeypatch.context() as dead:
+        dead.setattr(lease.Lease, "_renew", lambda self: None)
+        with lock(one), lock(two):
+            write(two / "a", b"2")
+            with pytest.raises(GenrobustError, match="has not reached"):
+                remove(one / "a")
+    assert (two / "a").read_bytes() == b"2"
+    fetch(one, "a")
+    assert (one / "a").read_bytes() == b"2", "who lost its hold removed nothing"
+
+
+def test_those_who_wait_come_one_after_another(
+    mirrors: tuple[Mirror, Mirror], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = [*mirrors, Mirror(URL, tmp_path / "c")]
+    inside, most = 0, 0
+    changing = threading.Lock()
+
+    def work(mirror: Mirror) -> None:
+        nonlocal inside, most
+        with lock(mirror.folder, wait=True):
+            with changing:
+                inside, most = inside + 1, max(most, inside + 1)
+            time.sleep(0.05)
+            with changing:
+                inside -= 1
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, copies))
+    assert (inside, most) == (0, 1)
+
+
+class Disk(LocalFileSystem):
+    """A file system that is no object store, where a file grows as it is written."""
+
+    protocol = "disk"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(path).removeprefix("disk://").rstrip("/")
+
+
+def test_another_file_system_gets_whole_files_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("disk", Disk, clobber=True)
+    monkeypatch.setattr("genrobust.core.files._remotes", {})
+    one, two = (Mirror(f"disk://{tmp_path}/there", tmp_path / name) for name in "ab")
+    write(one.folder / "set" / "a", b"1")
+    assert [p.name for p in (tmp_path / "there" / "set").iterdir()] == ["a"]
+    fetch(two.folder / "set", "*")
+    assert (two.folder / "set" / "a").read_bytes() == b"1"
+    with (
+        lock(one.folder / "set"),
+        pytest.raises(UserError, match="another process is writing to"),
+        lock(two.folder / "set"),
+    ):
+        pass
+
+
+def test_folders_are_what_they_were(tmp_path: Path) -> None:
+    assert local_folder("runs") == Path("runs")
+    assert local_folder(f"file://{tmp_path}") == tmp_path
+    assert local_folder(tmp_path) is tmp_path
+    with pytest.raises(UserError, match="is an URL, and a folder is wanted here"):
+        local_folder(Path(URL))

@@ -1,0 +1,107 @@
+"""Filters: the lowest of each class, thresholds, and a list beside shards that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import StudyData
+from genrobust.data.filters import (
+    below,
+    describe_filters,
+    filters_of,
+    kept,
+    kept_indices,
+    lowest_of_each_class,
+    read_filter,
+    write_filter,
+)
+from genrobust.data.shards import ShardDataset
+from genrobust.data.verifying import verify
+
+SCORES = np.array([0.9, 0.1, 0.5, 0.2, 0.3, 0.3, 0.3, 0.8])
+LABELS = np.array([0, 1, 0, 0, 1, 1, 1, 0])
+
+
+@pytest.fixture
+def dataset(write_shards: Callable[..., Path], tmp_path: Path, icons: StudyData) -> ShardDataset:
+    return ShardDataset(write_shards(tmp_path / "set", [icons.train.image(i) for i in range(8)], ["cup", "tree"]))
+
+
+def test_each_class_gives_its_lowest_and_later_images_go_first_among_equals() -> None:
+    assert np.flatnonzero(lowest_of_each_class(SCORES, LABELS, 0.5)).tolist() == [1, 2, 3, 6]
+    assert lowest_of_each_class(SCORES, LABELS, 0.2).sum() == 0  # a fifth of four rounds down
+    assert lowest_of_each_class(SCORES[:1], LABELS[:1], 0.99).sum() == 0  # no class is emptied
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, float("nan")])
+def test_a_share_is_between_none_and_all(share: float) -> None:
+    with pytest.raises(UserError, match="between 0 and 1"):
+        lowest_of_each_class(SCORES, LABELS, share)
+
+
+def test_a_threshold_that_leaves_nothing_is_refused() -> None:
+    assert np.flatnonzero(below(SCORES, 0.3)).tolist() == [1, 3]
+    with pytest.raises(UserError, match="every image scores below 2"):
+        below(SCORES, 2)
+
+
+def test_a_filter_is_listed_beside_shards_that_stay_as_they_are(dataset: ShardDataset) -> None:
+    before = {p.name: p.read_bytes() for p in dataset.folder.iterdir() if p.name != ".lock"}
+    out = np.arange(8) % 4 == 1
+    made = write_filter(dataset.folder, dataset, "CLIP score", SCORES, out, "below 0.35")
+    assert made.path.parent == dataset.folder
+    assert made.path.name.startswith("filter-")
+    after = {p.name: p.read_bytes() for p in dataset.folder.iterdir() if p.name != ".lock"}
+    after.pop(made.path.name)
+    assert after == before
+    assert verify(dataset.folder).is_whole
+    again = ShardDataset(dataset.folder)
+    assert (len(again), again.fingerprint) == (8, dataset.fingerprint)
+    rows = pq.read_table(made.path).to_pylist()
+    assert [(r["key"], r["label"], r["score"]) for r in rows] == [
+        ("tree-000001", 1, 0.1),
+        ("tree-000005", 1, 0.3),
+    ]
+    assert rows[0]["reason"] == "CLIP score 0.1000: below 0.35"
+    assert describe_filters(filters_of(dataset.folder)) == [f"{made.path.name}: 6 of 8 images kept, by CLIP score."]
+
+
+def test_what_is_kept_can_be_trained_on(dataset: ShardDataset) -> None:
+    found = write_filter(dataset.folder, dataset, "CLIP score", SCORES, SCORES < 0.3, "below 0.3")
+    assert kept_indices(dataset, found).tolist() == [0, 2, 4, 5, 6, 7]
+    images = kept(dataset, found)
+    assert list(images.keys) == [dataset.keys[i] for i in (0, 2, 4, 5, 6, 7)]
+    assert images.image(1).tobytes() == dataset.image(2).tobytes()
+
+
+def test_the_same_filter_is_the_same_file_and_another_is_another(dataset: ShardDataset) -> None:
+    one, same, other = (
+        write_filter(dataset.folder, dataset, "CLIP score", SCORES, t > SCORES, f"below {t}").path
+        for t in (0.3, 0.3, 0.5)
+    )
+    assert one == same != other
+    assert [f.path for f in filters_of(dataset.folder)] == sorted([one, other])
+
+
+def test_a_filter_of_other_images_is_refused(
+    dataset: ShardDataset, write_shards: Callable[..., Path], tmp_path: Path, icons: StudyData
+) -> None:
+    found = write_filter(dataset.folder, dataset, "CLIP score", SCORES, SCORES < 0.3, "below 0.3")
+    other = ShardDataset(write_shards(tmp_path / "other", [icons.val.image(i) for i in range(8)], ["cup", "tree"]))
+    with pytest.raises(UserError, match="made for other images"):
+        kept_indices(other, found)
+
+
+def test_a_missing_and_a_damaged_filter_are_told_apart(dataset: ShardDataset, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no filter at"):
+        read_filter(tmp_path / "filter-none.parquet")
+    found = write_filter(dataset.folder, dataset, "CLIP score", SCORES, SCORES < 0.3, "below 0.3")
+    found.path.write_bytes(found.path.read_bytes()[:40])
+    with pytest.raises(GenrobustError, match="delete it and filter again"):
+        read_filter(found.path)

@@ -1,0 +1,117 @@
+"""ImageNet's classes, their names and the subsets of them agree with what others publish."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import pytest
+
+from genrobust.core.errors import UserError
+from genrobust.data.imagenet_classes import CLEARER, descriptions, label_space, listed_by_timm, prompt_names, wnids
+from genrobust.recipe.data import DataConfig
+
+CLASSMAPS = Path(__file__).parents[3] / "shared" / "data" / "classmaps"
+
+
+def config(**keys: object) -> DataConfig:
+    return DataConfig.model_validate({"source": "imagenet", "root": "nowhere", **keys})
+
+
+@pytest.fixture
+def classmaps() -> Path:
+    if not CLASSMAPS.is_dir():
+        pytest.skip(f"the published class lists are not at {CLASSMAPS}")
+    return CLASSMAPS
+
+
+@pytest.mark.parametrize(("list_name", "count"), [("imagenet", 1000), ("imagenet_r", 200), ("imagenet_a", 200)])
+def test_class_lists_are_the_published_ones(classmaps: Path, list_name: str, count: int) -> None:
+    published = (classmaps / f"timm_{list_name}_synsets.txt").read_text().split()
+    found = wnids() if list_name == "imagenet" else listed_by_timm(list_name)
+    assert len(found) == count
+    assert list(found) == published == sorted(published)
+
+
+def test_labels_of_r_and_a_are_the_published_ones(classmaps: Path) -> None:
+    for name in ("imagenet_r", "imagenet_a"):
+        published = [int(n) for n in (classmaps / f"timm_{name}_indices.txt").read_text().split()]
+        assert [wnids().index(wnid) for wnid in listed_by_timm(name)] == published
+
+
+def test_imagenet100_is_that_of_the_study(classmaps: Path) -> None:
+    ids = label_space(config(classes="imagenet100")).ids
+    assert set(ids) == set((classmaps / "bansal_imagenet100.txt").read_text().split())
+    published = json.loads((classmaps / "bansal_imagenet100_to_labels.json").read_text())
+    assert {str(wnids().index(wnid)): descriptions()[wnids().index(wnid)] for wnid in ids} == published
+    assert len(set(ids) & set(listed_by_timm("imagenet_r"))) == 19
+
+
+def test_unique_names_are_all_different() -> None:
+    names = prompt_names("unique")
+    assert len(names) == len({name.casefold() for name in names.values()}) == 1000
+    assert (names["n03773504"], names["n04008634"]) == ("missile", "projectile")
+    assert (names["n04355933"], names["n04356056"]) == ("sunglass", "sunglasses")
+    assert (names["n02012849"], names["n03126707"]) == ("crane bird", "construction crane")
+    assert names["n03710637"] != names["n03710721"]  # both maillot in WordNet
+
+
+def test_a_clearer_name_still_says_the_class() -> None:
+    clip = prompt_names("openai")
+    assert all(clip[wnid] in name and clip[wnid] != name for wnid, name in CLEARER.items())
+
+
+def test_clip_names_are_clip_s_and_say_which_are_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        labels = label_space(config(class_names="openai"))
+    assert [c.prompt for c in labels.classes].count("missile") == 2
+    assert [c.name for c in labels.classes[:2]] == ["tench", "goldfish"]
+    assert "n03773504 and n04008634 are both prompted as 'missile'" in caplog.text
+    assert len(caplog.records) == 2
+
+
+def test_clip_names_of_different_classes_need_no_word(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        label_space(config(class_names="openai", classes="imagenet100"))
+    assert not caplog.records
+
+
+def test_a_mapping_changes_single_names() -> None:
+    labels = label_space(config(class_names={"n01440764": "a tench held by an angler"}))
+    assert labels.names[:2] == ("a tench held by an angler", "goldfish")
+    with pytest.raises(UserError, match="'tench' is no WordNet id"):
+        label_space(config(class_names={"tench": "a fish"}))
+    with pytest.raises(UserError, match="share the prompt 'goldfish'"):
+        label_space(config(class_names={"n01440764": "goldfish"}))
+
+
+def test_a_file_lists_classes_by_id_or_number_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text("# mine\n134 crane bird\n\nn01440764, tench\nn03126707 # the machine\n")
+    labels = label_space(config(classes=str(path)))
+    assert labels.ids == ("n01440764", "n02012849", "n03126707")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("n01440764\nn00000001\n", "line 2: 'n00000001' is neither"),
+        ("5\n1000\n", "line 2: '1000' is neither"),
+        ("0\n1\nn01440764\n", "line 3: n01440764 is listed before, on line 1"),
+        ("0\n", "two classes or more"),
+        ("", "two classes or more"),
+    ],
+)
+def test_a_bad_class_list_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "classes.txt"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said):
+        label_space(config(classes=str(path)))
+
+
+def test_an_unknown_subset_is_told_the_known_ones() -> None:
+    with pytest.raises(UserError, match="did you mean imagenet100"):
+        label_space(config(classes="imagenet10"))
+    with pytest.raises(UserError, match="give all, imagenet100, or a text file"):
+        label_space(config(classes="mine.txt"))

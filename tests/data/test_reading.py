@@ -1,0 +1,136 @@
+"""Images of every kind are read right, and damaged ones are named with a reason."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genrobust.core.errors import UserError
+from genrobust.data.reading import check_images, read_image
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    image = read_image(data)
+    assert image.mode == "RGB"
+    value = image.getpixel((x, y))
+    assert isinstance(value, tuple)
+    return value
+
+
+def test_16_bit_grey_is_scaled_not_clipped() -> None:
+    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    image = read_image(encoded(Image.fromarray(values)))
+    assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+
+
+def test_float_grey_in_0_1_is_scaled() -> None:
+    data = encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)), "TIFF")
+    assert [pixel(data, x)[0] for x in range(3)] == [0, 128, 255]
+
+
+def test_float_that_is_no_number_is_refused() -> None:
+    data = encoded(Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32)), "TIFF")
+    with pytest.raises(UserError, match=r"sky\.tif.*NaN"):
+        read_image(data, name="sky.tif")
+
+
+def test_transparency_lies_on_white() -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 255))
+    assert pixel(encoded(image), 0) == (255, 255, 255)
+    assert pixel(encoded(image), 1) == (255, 0, 0)
+
+
+def test_half_transparent_black_is_grey() -> None:
+    assert pixel(encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)))) == (127, 127, 127)
+    assert pixel(encoded(Image.new("LA", (1, 1), (0, 128)))) == (127, 127, 127)
+
+
+def test_palette_with_a_transparent_entry() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    assert pixel(encoded(image), 1) == (200, 100, 50)
+    assert pixel(encoded(image, transparency=1), 1) == (255, 255, 255)
+
+
+def test_cmyk_jpeg_has_its_colours() -> None:
+    red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
+    r, g, b = pixel(encoded(red, "JPEG", quality=95))
+    assert r > 200 and g < 60 and b < 60
+
+
+def test_exif_rotation_is_applied() -> None:
+    image = Image.new("RGB", (8, 4), "white")
+    image.putpixel((0, 0), (0, 0, 0))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turn a quarter clockwise to see it upright
+    turned = read_image(encoded(image, exif=exif))
+    assert turned.size == (4, 8)
+    assert turned.getpixel((3, 0)) == (0, 0, 0)
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    assert pixel(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+JPEG = encoded(Image.effect_noise((64, 64), 80).convert("RGB"), "JPEG")
+BAD = {
+    "empty.png": (b"", "zero bytes"),
+    "notes.jpg": (b"a shopping list: eggs, milk\n" * 20, "no image of a known kind"),
+    "cut.jpg": (JPEG[: len(JPEG) // 2], "truncated"),
+    "cut.png": (encoded(Image.effect_noise((64, 64), 80))[:900], "truncated"),
+    "bomb.png": (png_that_claims(60_000, 60_000), "decompression bomb"),
+    "wide.png": (png_that_claims(90_000_000, 1), "decompression bomb"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bad_file_is_named_with_its_reason(tmp_path: Path, name: str) -> None:
+    data, reason = BAD[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=f"(?s){name}.*{reason}.*(Replace|remove)"):
+        read_image(tmp_path / name)
+    with pytest.raises(UserError, match=f"(?s){name}.*{reason}"):
+        read_image(data, name=name)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"gone\.png: no such file"):
+        read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_check_images_lists_all_that_is_bad_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "a" / "good.png")
+    (tmp_path / "a" / "readme.txt").write_text("no image by its name, so nobody's concern")
+    for name, (data, _) in BAD.items():
+        (tmp_path / "a" / name).write_bytes(data)
+    found = check_images(tmp_path)
+    assert [path.name for path, _ in found] == sorted(BAD)
+    assert all(BAD[path.name][1] in reason for path, reason in found)

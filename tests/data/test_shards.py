@@ -1,0 +1,333 @@
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import Sample
+from genrobust.data.shards import LATER, SCHEMA, ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.data.verifying import verify
+
+CLASSES = ["cat", "dog"]
+MANIFEST = {"shards": 3, "class_ids": CLASSES, "steps": 5}
+
+
+def samples(shard, count=4, size=(48, 64)):
+    rng = np.random.default_rng(shard)
+    return [
+        Sample(
+            key=f"{CLASSES[i % 2]}-{shard * 10 + i // 2:06d}",
+            label=i % 2,
+            image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
+            meta={"style": "solid" if i else "", "prompt": 'a "{}" 猫', "seed": 2**63 - 1 - i, "redraws": i},
+        )
+        for i in range(count)
+    ]
+
+
+REJECTED = {"key": "dog-000099", "label": 1, "black": True, "reason": "black after 2 redraws"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three shards of four images; the second has a request that was given up beside them."""
+    folder = tmp_path / "data set"
+    claim(folder, MANIFEST)
+    for shard in range(3):
+        write_shard(folder, shard, samples(shard), [REJECTED] if shard == 1 else [])
+    return folder
+
+
+def everything(folder):
+    return {p.name: p.read_bytes() for p in folder.iterdir()}
+
+
+# ------------------------------------------------------------------------------------------ round trip
+
+
+def test_images_labels_and_metadata_come_back(folder):
+    dataset = ShardDataset(folder)
+    wanted = [s for shard in range(3) for s in samples(shard)]
+    assert len(dataset) == 12
+    assert list(dataset.keys) == [s.key for s in wanted]
+    assert dataset.labels.dtype == np.int64
+    assert dataset.labels.tolist() == [s.label for s in wanted]
+    assert list(dataset.styles) == [s.meta["style"] for s in wanted]
+    assert dataset.class_ids == ("cat", "dog")
+    assert dataset.name == "generated"
+    for i in (11, 0, 5, 5):
+        image = dataset.image(i)
+        assert image.mode == "RGB"
+        assert np.array_equal(np.asarray(image), wanted[i].image)
+
+
+def test_metadata_has_a_row_for_every_request(folder):
+    table = ShardDataset(folder).metadata()
+    assert table.schema.names == SCHEMA.names
+    rows = {row["key"]: row for row in table.to_pylist()}
+    assert len(rows) == table.num_rows == 13
+    assert (rows["dog-000099"]["status"], rows["dog-000099"]["black"]) == ("given-up", True)
+    assert rows["dog-000099"]["image_sha256"] is None
+    assert rows["cat-000000"]["seed"] == 2**63 - 1
+    assert rows["cat-000000"]["prompt"] == 'a "{}" 猫'
+    assert ShardDataset(folder).given_up == {"dog-000099": "black after 2 redraws"}
+
+
+def test_columns_that_came_later_are_null_in_a_dataset_from_before(folder):
+    for path in folder.glob("*.parquet"):
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(list(LATER)), path)
+    table = ShardDataset(folder).metadata()
+    assert table.schema.names == SCHEMA.names
+    assert all(table[name].null_count == table.num_rows == 13 for name in LATER)
+
+
+def test_the_parquet_says_where_each_image_lies(folder):
+    for shard in range(3):
+        tar = (folder / f"{shard:06d}.tar").read_bytes()
+        table = pq.read_table(folder / f"{shard:06d}.parquet")
+        assert table.schema.metadata[b"tar_sha256"].decode() == hashlib.sha256(tar).hexdigest()
+        for row in table.to_pylist():
+            if row["status"] == "ok":
+                image = tar[row["offset"] : row["offset"] + row["size"]]
+                assert hashlib.sha256(image).hexdigest() == row["image_sha256"]
+                assert Image.open(io.BytesIO(image)).size == (64, 48)
+
+
+def test_keys_too_long_for_a_plain_tar_header(tmp_path):
+    folder = tmp_path / "long"
+    claim(folder, {"shards": 1})
+    long = Sample(f"{'x' * 150}-000000", 0, samples(0)[0].image)
+    write_shard(folder, 0, [long, *samples(0)], [])
+    dataset = ShardDataset(folder)
+    assert np.array_equal(np.asarray(dataset.image(0)), long.image)
+    assert np.array_equal(np.asarray(dataset.image(1)), samples(0)[0].image)
+
+
+def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
+    again = tmp_path / "again"
+    claim(again, MANIFEST)
+    for shard in (2, 0, 1):
+        write_shard(again, shard, samples(shard), [REJECTED] if shard == 1 else [])
+    assert everything(again) == everything(folder)
+    assert ShardDataset(again).fingerprint == ShardDataset(folder).fingerprint
+
+
+def test_tars_hold_no_time_and_no_owner(folder):
+    with tarfile.open(folder / "000000.tar") as tar:
+        members = tar.getmembers()
+    assert [m.name for m in members[:3]] == ["cat-000000.png", "cat-000000.cls", "cat-000000.json"]
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members} == {(0, 0, 0, "", "")}
+
+
+def test_the_fingerprint_follows_the_images(folder):
+    before = ShardDataset(folder).fingerprint
+    changed = samples(2)
+    changed[0].image[0, 0, 0] ^= 1
+    write_shard(folder, 2, changed, [])
+    assert ShardDataset(folder).fingerprint != before
+
+
+def test_a_shard_may_have_no_image_at_all(folder):
+    write_shard(folder, 0, [], [REJECTED])
+    dataset = ShardDataset(folder)
+    assert len(dataset) == 8
+    assert np.array_equal(np.asarray(dataset.image(0)), samples(1)[0].image)
+    assert verify(folder).is_whole
+
+
+# ------------------------------------------------------------------------------------------ third programs
+
+
+def test_webdataset_reads_the_shards(folder):
+    import webdataset
+
+    urls = [str(p) for p in sorted(folder.glob("*.tar"))]
+    read = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
+    wanted = [s for shard in range(3) for s in samples(shard)]
+    assert [r["__key__"] for r in read] == [s.key for s in wanted]
+    for got, sample in zip(read, wanted, strict=True):
+        assert np.array_equal(got["png"], sample.image)
+        assert got["cls"] == sample.label
+        assert got["json"]["prompt"] == sample.meta["prompt"]
+
+
+def test_hugging_face_datasets_reads_the_shards(folder, tmp_path):
+    import datasets
+
+    read = datasets.load_dataset(
+        "webdataset",
+        data_files={"train": [str(p) for p in sorted(folder.glob("*.tar"))]},
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    wanted = [s for shard in range(3) for s in samples(shard)]
+    assert read["__key__"] == [s.key for s in wanted]
+    assert read["cls"] == [s.label for s in wanted]
+    assert np.array_equal(np.asarray(read[3]["png"]), wanted[3].image)
+    assert read[3]["json"]["seed"] == wanted[3].meta["seed"]
+
+
+# ------------------------------------------------------------------------------------------ whose folder it is
+
+
+def test_the_same_recipe_finds_its_folder_again(folder):
+    before = everything(folder)
+    claim(folder, MANIFEST)
+    assert everything(folder) == before
+
+
+def test_another_recipe_is_refused_naming_what_differs(folder):
+    before = everything(folder)
+    with pytest.raises(UserError) as error:
+        claim(folder, {**MANIFEST, "steps": 6, "scheduler": "ddim"})
+    assert "steps: there 5, asked for 6" in str(error.value)
+    assert 'scheduler: there null, asked for "ddim"' in str(error.value)
+    assert "class_ids" not in str(error.value)
+    assert everything(folder) == before
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("dear reader")
+    with pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"):
+        claim(tmp_path, MANIFEST)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot read .*manifest.json"),
+        (b"{\xff", "cannot read .*manifest.json"),
+        (b"[]", "format None"),
+        (json.dumps({"format": 99, "shards": 1}).encode(), "format 99"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(folder, content, message):
+    (folder / "manifest.json").write_bytes(content)
+    for attempt in (lambda: claim(folder, MANIFEST), lambda: ShardDataset(folder)):
+        with pytest.raises(UserError, match=message):
+            attempt()
+
+
+def test_a_folder_without_a_dataset_is_told(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match="holds no generated dataset"):
+            ShardDataset(folder)
+
+
+# ------------------------------------------------------------------------------------------ damage
+
+
+def test_a_shard_is_done_when_its_parquet_is_there(folder):
+    (folder / "000001.parquet").unlink()
+    assert done_shards(folder) == [0, 2]
+    assert missing_shards(folder, 3) == [1]
+    with pytest.raises(UserError, match="1 of 3 shards are missing"):
+        ShardDataset(folder)
+    partial = ShardDataset(folder, allow_partial=True)
+    assert partial.missing() == [1]
+    assert list(partial.keys) == [s.key for shard in (0, 2) for s in samples(shard)]
+    assert np.array_equal(np.asarray(partial.image(4)), samples(2)[0].image)
+
+
+def test_no_shard_is_missing_from_no_folder_alone(tmp_path):
+    assert missing_shards(tmp_path / "nowhere", 2) == [0, 1]
+
+
+def test_a_truncated_tar_is_found_at_opening(folder):
+    tar = folder / "000001.tar"
+    with tar.open("r+b") as file:
+        file.truncate(tar.stat().st_size // 2)
+    with pytest.raises(GenrobustError, match=r"000001.tar has \d+ bytes instead of \d+: genrobust verify .* --repair"):
+        ShardDataset(folder)
+
+
+def test_a_missing_tar_is_found_at_opening(folder):
+    (folder / "000002.tar").unlink()
+    with pytest.raises(GenrobustError, match=r"cannot read .*000002.tar: No such file"):
+        ShardDataset(folder)
+
+
+def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
+    row = pq.read_table(folder / "000000.parquet").to_pylist()[2]
+    with (folder / "000000.tar").open("r+b") as file:
+        file.seek(row["offset"] + row["size"] // 2)
+        byte = file.read(1)[0]
+        file.seek(-1, io.SEEK_CUR)
+        file.write(bytes([byte ^ 4]))
+    dataset = ShardDataset(folder)
+    assert dataset.image(1).size == (64, 48)
+    with pytest.raises(GenrobustError, match=f"{row['key']} in .*000000.tar has changed"):
+        dataset.image(2)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 not really PAR1", None])
+def test_a_damaged_parquet_is_named(folder, content):
+    path = folder / "000001.parquet"
+    path.write_bytes(path.read_bytes()[:-200] if content is None else content)
+    with pytest.raises(GenrobustError, match=r"cannot read .*000001.parquet"):
+        ShardDataset(folder)
+
+
+def test_redoing_a_shard_mends_the_dataset(folder, tmp_path):
+    whole = shutil.copytree(folder, tmp_path / "copy")
+    (folder / "000001.tar").write_bytes(b"")
+    (folder / "000001.parquet").unlink()
+    write_shard(folder, 1, samples(1), [REJECTED])
+    assert everything(folder) == everything(whole)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from genrobust.data import Sample
+from genrobust.errors import GenrobustError
+from genrobust.store import write_shard
+image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    write_shard(Path(sys.argv[1]), 1, [Sample(f"a-{i:06d}", 0, image) for i in range(4)], [])
+except GenrobustError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_keeps_what_is_there(folder):
+    (folder / "000001.parquet").unlink()
+    before = everything(folder)
+    run = subprocess.run([sys.executable, "-c", FULL_DISK, str(folder)], capture_output=True, text=True, check=True)
+    assert run.stdout.startswith(f"cannot write to {folder}: File too large: free some space")
+    assert everything(folder) == before
+
+
+def test_samples_that_end_in_an_error_leave_the_shard_as_it_was(folder):
+    before = everything(folder)
+
+    def broken_off():
+        yield from samples(1, count=2)
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        write_shard(folder, 1, broken_off(), [])
+    assert everything(folder) == before
+
+
+def test_keys_and_metadata_that_readers_would_split_are_refused(folder):
+    before = everything(folder)
+    image = samples(0)[0].image
+    for key in ("a.b-000000", "a/b-000000", "", "a b"):
+        with pytest.raises(ValueError, match="the key"):
+            write_shard(folder, 0, [Sample(key, 0, image)], [])
+    with pytest.raises(ValueError, match="metadata without a column: mood"):
+        write_shard(folder, 0, [Sample("a-000000", 0, image, {"mood": "good"})], [])
+    assert everything(folder) == before

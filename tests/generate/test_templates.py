@@ -1,0 +1,62 @@
+from collections import Counter
+
+import pytest
+
+from genrobust.core.errors import UserError
+from genrobust.generate.templates import PICTOGRAMS, Template, templates_of
+from genrobust.recipe.generate import PromptConfig
+
+
+def test_pictogram_templates_name_each_style_equally_often():
+    assert Counter(t.style for t in PICTOGRAMS) == dict.fromkeys(
+        ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel"), 4
+    )
+    assert len({t.text for t in PICTOGRAMS}) == len(PICTOGRAMS)
+    assert all(t.text.count("{}") == 1 for t in PICTOGRAMS)
+
+
+def test_openai_templates_are_the_80_of_clip():
+    templates = templates_of(PromptConfig(templates="openai"))
+    assert len({t.text for t in templates}) == 80
+    assert Template("a photo of a {}.") in templates
+    assert all(t.text.count("{}") == 1 and t.style == "" for t in templates)
+
+
+@pytest.mark.parametrize(
+    ("templates", "expected"),
+    [
+        ("pictograms", Template("a line icon of a {}", "outline")),
+        ("openai", Template("a photo of a {}.")),
+        (("my {}",), Template("my {}")),
+    ],
+)
+def test_single_is_one_template(templates, expected):
+    assert templates_of(PromptConfig(strategy="single", templates=templates)) == (expected,)
+
+
+def test_own_templates_keep_their_order():
+    texts = ("a {} at night", "the {}")
+    assert [t.text for t in templates_of(PromptConfig(templates=texts))] == list(texts)
+
+
+@pytest.mark.parametrize("name", ["a {} b", "{}", '"quoted"', "50% {0} {name}", "crème brûlée", "\\1"])
+def test_any_class_name_is_taken_literally(name):
+    assert Template("a photo of a {}, drawn").fill(name) == f"a photo of a {name}, drawn"
+
+
+@pytest.mark.parametrize(
+    ("templates", "strategy", "message"),
+    [
+        (("a photo",), "diverse", "'a photo' has 0 slots"),
+        (("{} and {}",), "diverse", "'{} and {}' has 2 slots"),
+        (("a {name}",), "diverse", "'a {name}' has 0 slots"),
+        ((), "diverse", "lists no template"),
+        (("a {}", "b {}", "a {}"), "diverse", "'a {}' is listed twice"),
+        (("a {}", "b {}"), "single", "lists 2"),
+        ("imagenet", "diverse", "no set 'imagenet'"),
+        ("a photo of a {}", "diverse", r"stands in a list: \['a photo of a {}'\]"),
+    ],
+)
+def test_unusable_templates_are_refused_by_name(templates, strategy, message):
+    with pytest.raises(UserError, match=message):
+        templates_of(PromptConfig(strategy=strategy, templates=templates))

@@ -1,0 +1,41 @@
+"""A Ray cluster of two nodes on this machine, which all tests of this folder share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from small import NODE, recipe_of
+
+from genrobust.study.executors.ray import Ray
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Two nodes of one CPU each; tests that need another add it."""
+    quick = {"_system_config": {"worker_niceness": 0}}  # not 15: beside other work, tests would take minutes
+    with pytest.MonkeyPatch.context() as patch:  # what nodes inherit, and other tests must not
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))  # where scribe lies
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quick, **NODE})
+        made.add_node(num_cpus=1, **NODE)
+    ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@pytest.fixture
+def on_ray(cluster: Cluster) -> Callable[..., Ray]:
+    """The executor of a recipe that asks for something in its section execute."""
+
+    def make(threads: int = 1, **execute: float) -> Ray:
+        return Ray(recipe_of(threads=threads, device="cpu", execute=execute), cluster.address)
+
+    return make

@@ -1,0 +1,81 @@
+"""Pieces of work that write down what happens to them, and fail as they are told; quick, for they load no torch.
+
+A key is "what:name": `what` is "write", "fail" or "die" (always), "die-once" or "raise-once" (at the first try), "hang"
+(until it is killed), or "mistake" (the user's); or what takes room, "small" and "large" on the disk, "narrow" and
+"wide" in memory. These wait until a test has seen their process, which it may give less room.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from genrobust.core.errors import DiskFull, UserError
+from genrobust.core.files import replacing
+from genrobust.core.progress import progress_bar
+from genrobust.study.executors.pieces import Piece, Work
+
+SIZE = 4
+ON_DISK = {"small": 100_000, "large": 3_000_000}  # bytes
+IN_MEMORY = {"narrow": 1_000_000, "wide": 600_000_000}
+
+
+@dataclass(frozen=True)
+class Scribe:
+    """Loads what writes into `folder`: a file a piece and one a try, and one a load."""
+
+    folder: Path
+
+    def __call__(self) -> Callable[[Sequence[str]], None]:
+        (self.folder / f"loaded-{os.getpid()}").touch(exist_ok=False)
+        return self.write
+
+    def write(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            what, name = key.split(":")
+            tries = len(list(self.folder.glob(f"try-*-{name}")))
+            with (self.folder / f"try-{tries}-{name}").open("x") as file:
+                file.write(str(os.getpid()))
+            with progress_bar("writing", SIZE) as bar:
+                bar.advance(SIZE - 1)
+                if what == "die" or (what == "die-once" and tries == 0):
+                    os._exit(1)
+                if what == "hang":
+                    tqdm.get_lock()  # as what loads networks does
+                    (self.folder / f"hanging-{os.getpid()}").touch()
+                    threading.Event().wait()
+                if what == "raise-once" and tries == 0:
+                    raise KeyError(name)
+                if what == "fail":
+                    raise DiskFull(f"no room for {name}")
+                if what == "mistake":
+                    raise UserError(f"{name} is wrong")
+                if what in ON_DISK or what in IN_MEMORY:
+                    self._take_room(what, name)
+                bar.advance(1)
+            told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS")}
+            (self.folder / f"done-{name}").write_text(json.dumps(told))
+
+    def _take_room(self, what: str, name: str) -> None:
+        if what in IN_MEMORY:
+            import torch
+        (self.folder / f"ready-{os.getpid()}").touch()
+        while not (self.folder / f"seen-{os.getpid()}").exists():
+            time.sleep(0.01)
+        if what in IN_MEMORY:
+            data = bytes(torch.full((IN_MEMORY[what],), 7, dtype=torch.uint8)[:10].tolist())
+        else:
+            data = name.encode() * ON_DISK[what]
+        with replacing(self.folder / f"made-{name}") as file:
+            file.write(data)
+
+
+def work(folder: Path, *keys: str) -> Work:
+    return Work("writing", [Piece(key, f"piece {key}", SIZE) for key in keys], Scribe(folder))

@@ -1,0 +1,86 @@
+"""What the tests of executors share: small recipes, small nodes, and counting files."""
+
+from __future__ import annotations
+
+import resource
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ray.cluster_utils import Cluster
+
+from genrobust.recipe.load import Recipe, parse_recipe
+
+CLASSES = {"airplane": "airplane", "bell": "bell", "anchor": "anchor"}
+NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
+
+
+def recipe_of(**keys: object) -> Recipe:
+    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
+
+
+def count_of(folder: Path, pattern: str) -> int:
+    return len(list(folder.glob(pattern)))
+
+
+def written(recipe: Recipe, folder: Path) -> Path:
+    """The recipe as a file in `folder`."""
+    file = folder / "small.yaml"
+    file.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    return file
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below `folder`, temporary ones too, but locks and the rates, which tell times."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "rates.json"))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def actors(cluster: Cluster, kind: str) -> list[list[int]]:
+    """The processes of the actors of a class called `kind` on each node of `cluster`, by their id."""
+    raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
+    found: list[list[int]] = [[] for _ in raylets]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            title = (process / "cmdline").read_text()
+        except OSError:
+            continue  # it has just ended
+        if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{kind}":
+            found[raylets.index(parent)].append(int(process.name))
+    return found
+
+
+def limit(pid: int, memory: int, file_size: int) -> None:
+    """Let a process take so many bytes of address space more than it has, and write no larger files."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+    memory += pages * resource.getpagesize()
+    resource.prlimit(pid, resource.RLIMIT_AS, (memory, memory))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (file_size, file_size))
+
+
+@contextmanager
+def watching(look: Callable[[], None]) -> Iterator[None]:
+    """Call `look` again and again beside the block; what it raises comes out at its end."""
+    ends, raised = threading.Event(), []
+
+    def watch() -> None:
+        while not ends.wait(0.05):  # a look reads all of /proc
+            try:
+                look()
+            except BaseException as error:
+                raised.append(error)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+    if raised:
+        raise raised[0]

@@ -1,0 +1,132 @@
+"""Workers of a real Ray cluster that find no memory or no room on the disk, since the system really gives them none."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from scribe import work
+from small import CLASSES, actors, contents, count_of, limit, recipe_of, watching
+
+from genrobust.core.errors import GenrobustError
+from genrobust.study.executors.ledger import TRIES
+from genrobust.study.executors.local import Local
+from genrobust.study.executors.ray import Ray
+from genrobust.study.study import Study
+
+ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" pieces
+
+
+class Guard:
+    """Sees the scribes that write into `folder`, once there is one on each node; those on `nodes` have ROOM alone."""
+
+    def __init__(self, cluster: Cluster, folder: Path, nodes: tuple[int, ...]) -> None:
+        self._cluster, self._folder, self._nodes = cluster, folder, nodes
+        self._node_of: dict[int, int] = {}
+
+    def look(self) -> None:
+        ready = [int(path.name.removeprefix("ready-")) for path in self._folder.glob("ready-*")]
+        new = set(ready) - self._node_of.keys()
+        found = {pid: node for node, pids in enumerate(actors(self._cluster, "Worker")) for pid in pids if pid in new}
+        if not self._node_of and set(found.values()) != {0, 1}:
+            return
+        for pid, node in found.items():
+            if node in self._nodes:
+                limit(pid, **ROOM)
+            (self._folder / f"seen-{pid}").touch()
+        self._node_of |= found
+
+    def tried_on(self, name: str) -> list[int]:
+        """The nodes where the piece of this name was tried, in turn."""
+        return [self._node_of[int(path.read_text())] for path in sorted(self._folder.glob(f"try-*-{name}"))]
+
+
+def made(folder: Path) -> dict[str, bytes]:
+    """What the pieces wrote, and what they left where they could not."""
+    return {path.name: path.read_bytes() for path in [*folder.glob("made-*"), *folder.glob(".made-*")]}
+
+
+@pytest.mark.parametrize("what", ["large", "wide"])
+def test_without_room_on_one_node_a_piece_is_made_on_the_other(
+    what: str, on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far, here = tmp_path / "far", tmp_path / "here"
+    for folder in (far, here):
+        folder.mkdir()
+    guard, keys = Guard(cluster, far, nodes=(1,)), [f"{what}:{name}" for name in "ab"]
+    with watching(guard.look), caplog.at_level(logging.WARNING):
+        on_ray().run(work(far, *keys))
+    assert sorted(guard.tried_on(name) for name in "ab") == [[0], [1, 0]]
+    why = {"large": "File too large", "wide": "no memory left"}[what]
+    assert [why in message and message.endswith("it is tried again") for message in caplog.messages] == [True]
+    (here / f"seen-{os.getpid()}").touch()
+    Local().run(work(here, *keys))
+    assert made(far) == made(here)
+
+
+def test_what_finds_no_room_anywhere_is_told_and_the_rest_is_made(
+    on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path
+) -> None:
+    guard = Guard(cluster, tmp_path, nodes=(0, 1))
+    with (
+        watching(guard.look),
+        pytest.raises(GenrobustError, match="writing: 2 of the pieces failed") as error,
+    ):
+        on_ray().run(work(tmp_path, "large:b", "wide:d", "small:a", "narrow:c", "small:e"))
+    assert error.value.exit_code == 1
+    large, wide = sorted(str(error.value).splitlines()[1:3])
+    assert large.startswith(f"  piece large:b: cannot write to {tmp_path}: File too large: free some space")
+    assert wide.startswith("  piece wide:d: no memory left")
+    assert large.endswith(f"(tries: {TRIES})") and wide.endswith(f"(tries: {TRIES})")
+    assert [set(guard.tried_on(name)) for name in "bd"] == [{0, 1}] * 2, "the other node is asked too"
+    assert sorted(made(tmp_path)) == ["made-a", "made-c", "made-e"], "and nothing is half there"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("room", "why"),
+    [
+        ({"memory": 150_000_000, "file_size": 1 << 30}, "real, seed "),  # what fails first is not the same every time
+        ({"memory": 1 << 40, "file_size": 100_000}, "File too large"),
+    ],
+    ids=["memory", "disk"],
+)
+def test_classifiers_are_the_same_bytes_where_one_node_has_no_room(
+    room: dict[str, int],
+    why: str,
+    write_folder: Callable[..., Path],
+    cluster: Cluster,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each worker on one node is limited when it comes up: it cannot load what it needs, or not write a state."""
+    sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test")}
+    recipe = recipe_of(
+        threads=1,
+        device="cpu",
+        data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]},
+        generator=None,
+        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 20, "save_every": 5}
+        | {"precision": "float32"},
+        seeds=[0, 1],
+        execute={"num_cpus": 1},
+    )
+    known: set[int] = set()
+
+    def look() -> None:
+        for pid in set(actors(cluster, "Worker")[1]) - known:
+            limit(pid, **room)
+            known.add(pid)
+
+    study = Study(recipe, tmp_path / "far", executor=Ray(recipe, cluster.address))
+    with watching(look), caplog.at_level(logging.WARNING):
+        study.train(study.training_runs())
+    assert [(why in message, message.endswith("it is tried again")) for message in caplog.messages] == [(True, True)]
+    alone = Study(recipe, tmp_path / "here")
+    alone.train(alone.runs())
+    assert contents(tmp_path / "far") == contents(tmp_path / "here")
+    assert count_of(tmp_path / "far", "checkpoints/*/checkpoint.json") == 2

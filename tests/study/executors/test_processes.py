@@ -1,0 +1,295 @@
+"""Worker processes on this machine: what dies is tried again, what fails ends the work, and nothing outlives it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from scribe import SIZE, work
+from small import contents, count_of, recipe_of, watching
+
+from genrobust.core import machine
+from genrobust.core.errors import DiskFull, GenrobustError, UserError
+from genrobust.core.progress import counting
+from genrobust.recipe.load import load_recipe
+from genrobust.study.executors import processes
+from genrobust.study.executors.open import open_executor
+from genrobust.study.executors.pieces import Piece
+from genrobust.study.executors.processes import Processes
+from genrobust.study.study import Study
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[..., Processes]]:
+    """Makes executors of so many processes, which end with the test."""
+    made: list[Processes] = []
+
+    def make(count: int, **keys: object) -> Processes:
+        made.append(Processes(recipe_of(device="cpu", **keys), count))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.close()
+
+
+def writers(folder: Path) -> set[int]:
+    """The processes that tried a piece."""
+    return {int(path.read_text()) for path in folder.glob("try-*")}
+
+
+def gone(pid: int, seconds: float = 30) -> bool:
+    """Whether a process has ended, or ends in that time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_several_processes_do_all_pieces_with_their_threads(workers: Callable[..., Processes], tmp_path: Path) -> None:
+    executor = workers(2, threads=3)
+    executor.run(work(tmp_path, *(f"write:{name}" for name in "abcdef")))
+    told = [json.loads((tmp_path / f"done-{name}").read_text()) for name in "abcdef"]
+    assert {t["threads"] for t in told} == {"3"}
+    assert {t["folder"] for t in told} == {str(Path.cwd())}
+    assert 1 <= count_of(tmp_path, "loaded-*") == len(writers(tmp_path)) <= 2
+    assert os.getpid() not in writers(tmp_path)
+
+
+def test_workers_stay_for_the_next_work(workers: Callable[..., Processes], tmp_path: Path) -> None:
+    executor = workers(2)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        executor.run(work(tmp_path / name, "write:a", "write:b", "write:c", "write:d"))
+    assert len(writers(tmp_path / "one") | writers(tmp_path / "other")) <= 2
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_one_worker_or_one_piece_is_done_here(workers: Callable[..., Processes], tmp_path: Path, count: int) -> None:
+    workers(count).run(work(tmp_path, *(["write:a"] if count > 1 else ["write:a", "write:b"])))
+    assert writers(tmp_path) == {os.getpid()}
+
+
+def test_a_piece_whose_worker_dies_is_done_by_a_new_one_and_counted_once(
+    workers: Callable[..., Processes], tmp_path: Path
+) -> None:
+    counted: list[int] = []
+    with counting("images", lambda count, note: counted.append(count)):
+        workers(2).run(work(tmp_path, "die-once:a", "write:b", "write:c"))
+    assert [count_of(tmp_path, f"done-{name}") for name in "abc"] == [1, 1, 1]
+    assert [count_of(tmp_path, f"try-*-{name}") for name in "abc"] == [2, 1, 1]
+    assert sum(counted) == 3 * SIZE
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "message"),
+    [
+        ("fail:b", DiskFull, "no room for b"),
+        ("mistake:b", UserError, "b is wrong"),
+        ("raise-once:b", GenrobustError, "unexpected KeyError: 'b'"),
+    ],
+)
+def test_what_fails_by_itself_ends_the_work_and_is_not_tried_again(
+    workers: Callable[..., Processes], tmp_path: Path, key: str, kind: type[Exception], message: str
+) -> None:
+    executor = workers(2)
+    with pytest.raises(kind) as error:
+        executor.run(work(tmp_path, "write:a", key))
+    assert str(error.value) == message
+    assert "scribe.py" in str(error.value.__cause__)  # the traceback of the other process
+    assert count_of(tmp_path, "try-*-b") == 1
+    assert all(gone(pid) for pid in writers(tmp_path))
+
+
+def test_a_piece_that_kills_every_worker_is_named_and_the_others_are_done(
+    workers: Callable[..., Processes], tmp_path: Path
+) -> None:
+    with pytest.raises(GenrobustError, match="1 of the pieces failed") as error:
+        workers(2).run(work(tmp_path, "die:a", "write:b", "write:c", "write:d"))
+    assert "piece die:a: its worker process died" in str(error.value)
+    assert [count_of(tmp_path, f"done-{name}") for name in "bcd"] == [1, 1, 1]
+
+
+def test_pieces_that_are_cheaper_together_are_shared_out_once(workers: Callable[..., Processes]) -> None:
+    shares = processes._shares([Piece(n, f"piece {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
+    assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
+    assert [share.size for share in shares] == [6, 9]
+    assert workers(3).workers() == 3
+
+
+def test_the_environment_says_how_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENROBUST_WORKERS", "7")
+    assert Processes(recipe_of(device="cpu")).workers() == 7
+    assert Processes(recipe_of(device="cpu"), 2).workers() == 2
+    for text in ("0", "-1", "many", "1.5"):
+        monkeypatch.setenv("GENROBUST_WORKERS", text)
+        with pytest.raises(UserError, match=f"GENROBUST_WORKERS={text}"):
+            Processes(recipe_of(device="cpu"))
+
+
+def test_as_many_workers_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GENROBUST_WORKERS", raising=False)
+
+    def room(cores: int, memory: int | None, threads: int = 1) -> int:
+        monkeypatch.setattr(processes, "cores", lambda: cores)
+        monkeypatch.setattr(processes, "free_memory", lambda: memory)
+        return Processes(recipe_of(device="cpu", threads=threads)).workers()
+
+    plenty = 100 * processes.WORKER_BYTES
+    assert [room(cores, plenty) for cores in (1, 2, 4, 16)] == [1, 2, 4, 16]
+    assert [room(16, plenty, threads) for threads in (2, 5, 32)] == [8, 3, 1]
+    assert room(16, 3 * processes.WORKER_BYTES) == 3
+    assert room(16, 0) == 1
+    assert room(16, None) == 16
+
+
+def test_work_that_loads_much_has_fewer_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GENROBUST_WORKERS", raising=False)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    executor = Processes(recipe_of(device="cpu"))
+    heavy = replace(work(tmp_path, "write:a", "write:b"), memory=10**15)
+    executor.run(heavy)
+    assert writers(tmp_path) == {os.getpid()}
+
+
+def test_a_container_s_quota_and_memory_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    unlimited = machine.cores()
+    for name, text in {"cpu.max": "100000 100000", "memory.max": "3000", "memory.current": "1000"}.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert (machine.cores(), machine.free_memory()) == (1, 2000)
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.cores() == unlimited
+    assert machine.free_memory() != 2000
+
+
+def test_more_than_one_worker_a_training_needs_ray(workers: Callable[..., Processes]) -> None:
+    with pytest.raises(UserError, match="--executor ray"):
+        workers(2).require(2)
+
+
+def test_workers_are_of_processes_alone() -> None:
+    assert open_executor("processes", recipe_of(device="cpu"), workers=5).workers() == 5
+    with pytest.raises(UserError, match="--workers 2"):
+        open_executor("ray", recipe_of(device="cpu"), workers=2)
+
+
+COMMAND = """
+import signal, sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+from scribe import work
+from small import recipe_of
+from genrobust.execute.processes import Processes
+if __name__ == "__main__":
+    Processes(recipe_of(device="cpu"), 2).run(work(Path(sys.argv[1]), "hang:a", "hang:b"))
+"""
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
+def test_workers_end_with_the_command(tmp_path: Path, signal_: signal.Signals) -> None:
+    script, out = tmp_path / "command.py", tmp_path / "out"
+    script.write_text(COMMAND.format(path=[str(Path(__file__).parent)]))
+    out.mkdir()
+    with subprocess.Popen([sys.executable, script, out], stderr=subprocess.PIPE, text=True) as command:
+        while count_of(out, "hanging-*") < 2:
+            assert command.poll() is None
+            time.sleep(0.01)
+        command.send_signal(signal_)
+        said = command.communicate()[1]
+        assert command.returncode != 0
+    assert signal_ == signal.SIGKILL or "leaked" not in said  # of a killed command semaphores are left
+    assert all(gone(pid) for pid in writers(out))
+
+
+# ------------------------------------------------------------------------------------------- a study
+
+STUDY = [
+    "device=cpu",
+    "generator.steps=1",
+    "generate.per_class=1",
+    "generate.shard_size=20",
+    "generate.batch_size=10",
+    "train.architecture=test_resnet",
+    "train.model_kwargs={}",
+    "train.image_size=32",
+    "train.steps=12",
+    "train.batch_size=16",
+    "train.warmup_steps=2",
+    "train.validate_every=6",
+    "train.save_every=2",
+    "train.precision=float32",
+    "generator.dtype=float32",
+    "evaluate.tests=[solid]",
+    "robustness.bootstrap=10",
+]
+
+
+def children() -> list[int]:
+    """The workers of this process."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and "spawn_main" in (process / "cmdline").read_text():
+                found.append(int(process.name))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path: Path) -> None:
+    recipe = load_recipe("pictograms", STUDY)
+    here, there = tmp_path / "here", tmp_path / "there"
+    Study(recipe, here).run()
+    executor = Processes(recipe, 3)
+    study = Study(recipe, there, executor=executor)
+    killed: dict[str, int] = {}
+
+    def kill() -> None:
+        """Kill a worker in the middle of a shard, and one that has saved a state."""
+        for begun in ("generated/*/.*.part", "checkpoints/*/state.safetensors"):
+            if begun not in killed and count_of(there, begun):
+                killed[begun] = min(children())
+                os.kill(killed[begun], signal.SIGKILL)
+
+    try:
+        with watching(kill):
+            study.run()
+    finally:
+        executor.close()
+    assert len(set(killed.values())) == 2
+    stages = ("generated", "checkpoints", "predictions")
+    alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))
+    assert all(alone.values())
+    assert alone == together
+
+
+@pytest.mark.slow
+def test_two_and_four_workers_come_to_the_bytes_of_one(tmp_path: Path) -> None:
+    recipe = load_recipe("pictograms", STUDY)
+    made = {}
+    for count in (1, 2, 4):
+        executor = Processes(recipe, count)
+        try:
+            Study(recipe, tmp_path / str(count), executor=executor).run()
+        finally:
+            executor.close()
+        made[count] = {name: contents(tmp_path / str(count) / name) for name in ("generated", "checkpoints")}
+    assert all(made[1].values())
+    assert made[1] == made[2] == made[4]

@@ -1,0 +1,87 @@
+"""Pieces of work on a real Ray cluster: done once each, tried again where a worker dies, told where they cannot be."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+from scribe import SIZE, work
+from small import NODE, count_of, recipe_of
+
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.progress import counting
+from genrobust.study.executors.ledger import TRIES
+from genrobust.study.executors.local import Local
+from genrobust.study.executors.ray import Ray
+
+
+def test_each_piece_is_done_once_by_workers_that_load_once(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
+    names = [f"p{index}" for index in range(12)]
+    shown: list[int] = []
+    with counting("images", lambda count, note: shown.append(count)):
+        on_ray(threads=3, num_cpus=1).run(work(tmp_path, *(f"write:{name}" for name in names)))
+    assert sum(shown) == SIZE * len(names)
+    assert [count_of(tmp_path, f"try-*-{name}") for name in names] == [1] * len(names)
+    assert 1 <= count_of(tmp_path, "loaded-*") <= 2  # the nodes have room for two
+    told = [json.loads((tmp_path / f"done-{name}").read_text()) for name in names]
+    assert told == [{"folder": str(Path.cwd()), "threads": "3"}] * len(names)
+
+
+def test_what_dies_or_fails_is_tried_again_then_told_and_the_rest_is_done(
+    on_ray: Callable[..., Ray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e"]
+    shown: list[int] = []
+    with (
+        counting("images", lambda count, note: shown.append(count)),
+        caplog.at_level(logging.WARNING),
+        pytest.raises(GenrobustError, match="writing: 1 of the pieces failed") as error,
+    ):
+        on_ray().run(work(tmp_path, *keys))
+    assert error.value.exit_code == 1
+    assert str(error.value).splitlines()[1] == f"  piece fail:c: no room for c (tries: {TRIES})"
+    assert [count_of(tmp_path, f"try-*-{name}") for name in "abcde"] == [1, 2, TRIES, 2, 1]
+    assert [count_of(tmp_path, f"done-{name}") for name in "abcde"] == [1, 1, 0, 1, 1]
+    assert sum(shown) == SIZE * 4, "what was made of a piece that failed is taken back"
+    assert "piece die-once:b: its worker died; it is tried again" in caplog.messages
+    assert "piece raise-once:d: unexpected KeyError: 'd'; it is tried again" in caplog.messages
+
+
+def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^a is wrong$") as error:
+        on_ray().run(work(tmp_path, "mistake:a"))
+    assert error.value.exit_code == 2
+    assert count_of(tmp_path, "try-*-a") == 1
+    assert "UserError: a is wrong" in str(error.value.__cause__), "for --debug, where it came from"
+
+
+def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray: Callable[..., Ray]) -> None:
+    with pytest.raises(UserError, match=r"a worker takes 64 CPUs and 0 GPUs, .*1 CPUs, 0 GPUs.*execute\.num_cpus"):
+        on_ray(num_cpus=64)
+    with pytest.raises(UserError, match="a worker takes 1 CPUs and 2 GPUs"):
+        on_ray(num_gpus=2)
+
+
+def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray: Callable[..., Ray]) -> None:
+    assert on_ray(threads=16).capacity() == 2
+    said: list[str] = []
+    placed = Ray(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
+    assert placed.device == "cpu"
+    assert placed == Local().placed(recipe_of(device="cpu")), "both nodes are this machine"
+    assert len(said) == 1 and "all nodes" in said[0]
+
+
+def test_one_node_without_bfloat16_decides_for_all(cluster: Cluster, on_ray: Callable[..., Ray]) -> None:
+    executor = on_ray()
+    capped = cluster.add_node(num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}, **NODE)
+    try:
+        said: list[str] = []
+        placed = executor.placed(recipe_of(device="cpu"), said.append)
+        assert (placed.generator and placed.generator.dtype, placed.train.precision) == ("float32", "float32")
+        assert "bfloat16" in said[0]
+    finally:
+        cluster.remove_node(capped)

@@ -1,0 +1,114 @@
+"""A classifier trained by two workers of a real Ray cluster: what one would learn, also when a worker dies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from ray.cluster_utils import Cluster
+from safetensors.torch import load_file
+from small import CLASSES, actors, contents, count_of, recipe_of, written
+from typer.testing import CliRunner, Result
+
+from genrobust.cli import app
+from genrobust.core.errors import DiskFull, UserError
+from genrobust.recipe.load import Recipe
+from genrobust.study.executors.ledger import Outcome
+from genrobust.study.executors.ray import Ray
+from genrobust.study.executors.ray_workers import GroupFailure, told_best
+from genrobust.study.study import Study
+from genrobust.train.loop import STATE
+
+
+@pytest.fixture
+def recipe(write_folder: Callable[..., Path]) -> Recipe:
+    """An arm that two workers train together, with no batch norm and nothing drawn at random, and one of one worker."""
+    sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test")}
+    exact = {"augmentation": "none", "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
+    size = {"architecture": "test_vit", "image_size": 32, "batch_size": 12, "steps": 60, "warmup_steps": 2}
+    return recipe_of(
+        threads=1,
+        device="cpu",
+        data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]},
+        generator=None,
+        train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
+        arms=[{"name": "real", "mixture": "real"}, {"name": "alone", "mixture": "real", "train": {"workers": 1}}],
+        execute={"num_cpus": 1},
+        robustness={"baselines": None},
+    )
+
+
+def genrobust(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
+    recipe: Recipe, cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, out = str(written(recipe, tmp_path)), tmp_path / "whole"
+    on_ray = ("--executor", "ray", "--address", cluster.address)
+    done = genrobust("train", file, "--out", str(out), "--cells", "1/2", *on_ray)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("real, seed 0: ")
+    done = genrobust("train", file, "--out", str(out))  # what two trained is there, and the other takes one
+    assert done.exit_code == 0, done.stderr
+
+    study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
+    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
+        running = beside.submit(study.train, study.training_runs())
+        while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
+            assert not running.done()
+            time.sleep(0.03)
+        assert sorted(map(len, workers)) == [1, 1], "they have a node each"
+        os.kill(workers[1][0], signal.SIGKILL)
+        together, alone = running.result()
+    assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
+    assert contents(tmp_path / "killed") == contents(out)
+
+    two, one = (load_file(folder / "model.safetensors") for folder in (together, alone))
+    assert two.keys() == one.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+def saved(out: Path) -> bool:
+    """Whether two workers have saved a state of what they train together; the only state while the other is done."""
+    return count_of(out, f"checkpoints/*/{STATE}") == 1 and count_of(out, "checkpoints/*/checkpoint.json") == 1
+
+
+def test_what_cannot_be_trained_so_is_told_before_anything_is_made(
+    recipe: Recipe, cluster: Cluster, tmp_path: Path
+) -> None:
+    words = ("train", str(written(recipe, tmp_path)), "--out", str(tmp_path / "out"))
+    on_ray = ("--executor", "ray", "--address", cluster.address)
+    for more, why in (
+        ((), "train.workers: 2 workers train one classifier together through Ray: give --executor ray (pip install"),
+        (("--set", "train.batch_size=7"), "train: workers: 2 cannot share a batch_size of 7 equally"),
+        ((*on_ray, "--set", "train.workers=3"), "the cluster has room for 2 of 3 workers, where each takes 1 CPUs"),
+    ):
+        done = genrobust(*words, *more)
+        assert (done.exit_code, why in " ".join(done.stderr.split())) == (2, True), done.stderr
+    assert count_of(tmp_path, "out/checkpoints/*") == 0
+    done = genrobust("run", "pictograms", "--quick", "--set", "train.workers=2", "--out", str(tmp_path / "run"))
+    assert done.exit_code == 2
+    assert "give --executor ray" in done.stderr
+    assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
+
+
+def test_of_what_workers_of_a_group_say_the_cause_is_told() -> None:
+    """When one dies or fails, the connections of the others break."""
+    broken = GroupFailure(Outcome("unexpected RuntimeError: connection reset"), known=False)
+    full = GroupFailure(Outcome("no room", DiskFull), known=True)
+    died = RuntimeError("The actor is dead because its worker process has died. Worker exit type ...")
+    wrong = GroupFailure(Outcome("no such image", UserError), known=True)
+    assert told_best([broken, full]) == full.outcome
+    assert told_best([broken, died, full]).error == "its worker died"
+    assert told_best([broken, died, wrong, full]) == wrong.outcome
+    assert told_best([broken]) == broken.outcome

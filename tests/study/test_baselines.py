@@ -1,0 +1,118 @@
+"""The grid of baseline models and its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genrobust.classifiers.models import create_classifier
+from genrobust.core.errors import UserError
+from genrobust.core.results import BaselineModel
+from genrobust.recipe.classify import RobustnessConfig, TrainConfig
+from genrobust.recipe.data import DataConfig
+from genrobust.recipe.load import load_recipe, parse_recipe
+from genrobust.study.baselines import format_table, grid, published_lines, read_table
+
+
+def test_a_longer_grid_begins_with_the_shorter() -> None:
+    whole = grid(TrainConfig(), 14, 1800)
+    assert grid(TrainConfig(), 5, 1800) == whole[:5]
+    assert len({model.name for model in whole}) == 14
+    assert all(0 < m.fraction <= 1 and m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
+
+
+def test_standard_models_share_neither_epochs_nor_augmentations_with_the_study() -> None:
+    plain = TrainConfig(steps=150, batch_size=60)  # 5 epochs of 1,800 images
+    study = {"epochs": 5, "augmentation": "augmix", "mixup": 0.2, "random_erasing": 0.5, "split_batchnorm": True}
+    assert grid(TrainConfig(batch_size=60, **study), 14, 1800) == grid(plain, 14, 1800)
+
+
+def test_every_model_of_the_recipes_grid_can_be_made() -> None:
+    for train in (load_recipe("pictograms").train, TrainConfig(architecture="mobilenetv3_small_050")):
+        made = {(m.train.architecture, tuple(m.train.model_kwargs)) for m in grid(train, 14, 1800)}
+        assert len(made) == 2
+        for model in grid(train, 2, 1800):
+            create_classifier(model.train.architecture, 100, 64, model.train.model_kwargs)
+
+
+def test_more_models_than_there_are_is_refused() -> None:
+    with pytest.raises(UserError, match="more than the 14 models"):
+        grid(TrainConfig(), 15, 1800)
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    rows = [BaselineModel('resnet, "small"', "solid", 81.25, 40.5), BaselineModel("b", "emoji", 60.0, 7.125)]
+    (tmp_path / "t.csv").write_text(format_table(rows), encoding="utf-8")
+    assert read_table(str(tmp_path / "t.csv")) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model,test_set,clean\na,b,1\n", "no column 'shifted'"),
+        ("model,test_set,clean,shifted\na,b,x,1\n", "line 2: clean and shifted are percents"),
+        ("model,test_set,clean,shifted\na,b,1\n", "line 2"),
+        ("model,test_set,clean,shifted\na,b,50,20\na,c,50,9\na,b,51,20\n", "line 4: 'a' has a row of 'b' already"),
+    ],
+)
+def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match=words):
+        read_table(str(tmp_path / "t.csv"))
+
+
+def test_the_shipped_table_covers_every_shift() -> None:
+    rows = read_table("pictograms")
+    shifts = {row.test_set for row in rows}
+    assert shifts == {"outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel"}
+    assert all(len([r for r in rows if r.test_set == shift]) >= 12 for shift in shifts)
+    assert all(0 <= r.clean <= 100 and 0 <= r.shifted <= 100 for r in rows)
+
+
+IMAGENET = DataConfig.model_validate(
+    {
+        "source": "imagenet",
+        "root": "imagenet",
+        "shifts": {
+            "v2": {"kind": "imagenet-v2", "path": "v2"},
+            "mine": {"kind": "objectnet", "path": "o", "map": "paper"},
+            "c": {"kind": "imagenet-c", "path": "c"},
+        },
+    }
+)
+
+
+def test_imagenets_lines_are_known_without_models() -> None:
+    lines, notes = published_lines(RobustnessConfig(), IMAGENET, ["v2", "mine", "c-fog-3"], 1000)
+    assert list(lines) == ["v2"] and (lines["v2"].test_set, lines["v2"].n) == ("v2", 85)
+    assert [note.split(":")[0] for note in notes] == [f"No baseline line for {n}" for n in ("mine", "c-fog-3")]
+
+
+def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid() -> None:
+    lines, notes = published_lines(RobustnessConfig(), IMAGENET, ["v2"], 100)
+    assert lines == {} and "over 1,000 classes and this study has 100" in notes[0] and "robustness.grid" in notes[0]
+    for settings in (RobustnessConfig(grid=3), RobustnessConfig(baselines=None), RobustnessConfig(baselines="t.csv")):
+        assert published_lines(settings, IMAGENET, ["v2"], 1000) == ({}, [])
+    assert published_lines(RobustnessConfig(), DataConfig(), ["v2"], 1000) == ({}, [])
+
+
+@pytest.mark.parametrize(
+    ("data", "robustness", "words"),
+    [
+        ({}, {"baselines": "imagenet"}, "those of imagenet say nothing about source: pictograms"),
+        ({"source": "imagenet", "root": "x"}, {"baselines": "pictograms"}, "those of pictograms say nothing"),
+        ({"source": "imagenet", "root": "x"}, {"transform": "probit"}, "published lines are of the logit, not probit"),
+    ],
+)
+def test_baselines_that_do_not_fit_the_study_are_refused(data: object, robustness: object, words: str) -> None:
+    study = {"name": "s", "arms": [{"name": "real", "mixture": "real"}], "data": data, "robustness": robustness}
+    with pytest.raises(UserError, match=words):
+        parse_recipe(study)
+
+
+def test_imagenet_trains_a_grid_of_its_own_size() -> None:
+    models = grid(load_recipe("imagenet100").train, 6, 117_000)
+    assert {m.train.architecture for m in models} == {"resnet18", "resnet14t"}
+    assert models[0].train.steps == 12_797  # 56 x 117,000 / 512, rounded up
+    assert all((m.train.crop, m.train.image_size, m.train.epochs) == ("random-resized", 192, None) for m in models)

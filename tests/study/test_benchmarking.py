@@ -1,0 +1,299 @@
+"""The command benchmark, from checkpoints and folders to its page: matching of classes, grouping, and bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from timm.models import save_for_hf
+from typer.testing import CliRunner, Result
+
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.existing import open_existing
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.preprocess import prepare
+from genrobust.cli import app
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import Sample
+from genrobust.data.imagenet_classes import wnids
+from genrobust.data.shards import claim, write_shard
+from genrobust.recipe.load import load_recipe
+from genrobust.study.benchmarking import run_benchmark
+from genrobust.study.study import Study
+
+CLASSES = {name: name for name in ("bell", "camera", "tree")}
+
+
+@pytest.fixture
+def folders(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
+    """`real` (4 images a class) and `made` (3), folders of three classes."""
+    write_folder("real", "test", 4, CLASSES)
+    write_folder("made", "emoji", 3, CLASSES)
+    return tmp_path
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[..., Path]:
+    """Saves a classifier of random weights for `classes`, as a training from `sources` with `seed` would."""
+
+    def made(name: str, classes: tuple[str, ...], seed: int = 0, steps: int = 5, **sources: int) -> Path:
+        torch.manual_seed(len(list(tmp_path.rglob("checkpoint.json"))))
+        model = create_classifier("test_resnet", len(classes), 32)
+        training = {"seed": seed, "counts": sources, "config": {"steps": steps}}
+        save_checkpoint(tmp_path / name, model, CheckpointInfo("test_resnet", {}, classes, 32, training))
+        return tmp_path / name
+
+    return made
+
+
+def run(folders: Path, *models: object, on: str = "made", real: str = "real", **more: object) -> dict:
+    _, files = run_benchmark(
+        [str(m) for m in models], str(folders / on), str(folders / real), folders / "runs", folders / "out", **more
+    )
+    return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
+
+
+def genrobust(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(
+    folders: Path, save: Callable[..., Path]
+) -> None:
+    """The model knows more classes, in another order; they are matched by id, and its logits restricted to them."""
+    folder = save("model", ("zebra", "tree", "bell", "anchor", "camera"), real=7)
+    facts = run(folders, folder)
+    assert facts["classes"] == ["bell", "camera", "tree"]
+    model, _ = load_checkpoint(folder)
+    columns = [2, 4, 1]
+    for side, of in (("generated", "made"), ("real", "real")):
+        right = []
+        for label, name in enumerate(facts["classes"]):
+            for path in sorted((folders / of / name).iterdir()):
+                pixels = torch.tensor(prepare(Image.open(path).convert("RGB"), 32)).permute(2, 0, 1)[None]
+                with torch.no_grad():
+                    right.append(model(pixels)[0, columns].argmax().item() == label)
+        (only,) = facts["models"]
+        assert only["name"] == "real"
+        assert only["scores"][side]["value"] == pytest.approx(100 * np.mean(right))
+        assert only["scores"][side]["n"] == len(right)
+    assert only["scores"]["drop"]["value"] == pytest.approx(
+        only["scores"]["real"]["value"] - only["scores"]["generated"]["value"]
+    )
+    rows = [r for r in csv.DictReader((folders / "out" / "benchmark.csv").open()) if r["scope"] == "all"]
+    assert [r["figure"] for r in rows] == ["generated", "real", "drop"]
+    assert float(rows[0]["value"]) == pytest.approx(only["scores"]["generated"]["value"], abs=1e-4)
+
+
+def test_classes_of_one_set_alone_are_left_out(folders: Path, save: Callable[..., Path]) -> None:
+    (folders / "real" / "tree").rename(folders / "real" / "tooth")
+    facts = run(folders, save("model", ("tree", "bell", "camera")))
+    assert facts["classes"] == ["bell", "camera"]
+    for side, of in (("generated", "made"), ("real", "real")):
+        assert facts[side]["images"] == sum(len(list((folders / of / id).iterdir())) for id in ("bell", "camera"))
+    assert facts["notes"][-1].endswith("left out (2): tooth, tree.")
+
+
+def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders: Path, save: Callable[..., Path]) -> None:
+    known = tuple(CLASSES)
+    for seed in (0, 1):
+        save(f"all/r{seed}", known, seed, real=7)
+        save(f"all/g{seed}", known, seed, generated=9, real=7)
+    save("all/long", known, 0, steps=9, generated=9, real=7)
+    facts = run(folders, folders / "all", f"mine={folders / 'all' / 'r0'}", f"mine={folders / 'all' / 'g0'}")
+    groups = {m["name"]: len(m["each"]) for m in facts["models"]}
+    assert groups == {"real": 2, "real+generated, steps 5": 2, "real+generated, steps 9": 1, "mine": 2}
+    assert next(iter(groups)) == "real"
+    kept = {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")}
+    assert len(kept) == 10  # five checkpoints on two sets
+    assert run(folders, folders / "all") != facts
+    assert {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")} == kept
+
+
+def test_checkpoints_that_nothing_tells_apart_are_refused(folders: Path, save: Callable[..., Path]) -> None:
+    save("all/one", tuple(CLASSES), real=7)
+    save("all/two", tuple(CLASSES), real=7)
+    with pytest.raises(UserError, match=r"nothing tells one from two, both of 'real' with seed 0.*NAME="):
+        run(folders, folders / "all")
+    shutil.copytree(folders / "all" / "one", folders / "copy")
+    with pytest.raises(UserError, match="are the same checkpoint of 'm'"):
+        run(folders, f"m={folders / 'all' / 'one'}", f"m={folders / 'copy'}")
+
+
+def test_a_model_of_timms_is_matched_by_wordnet_id(folders: Path, tmp_path: Path) -> None:
+    """Its images are prepared as timm's own validation prepares them."""
+    chosen = {"bell": wnids()[5], "camera": wnids()[732], "tree": wnids()[3]}
+    for name, wnid in chosen.items():
+        for side in ("real", "made"):
+            (folders / side / name).rename(folders / side / wnid)
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=1000).eval()
+    save_for_hf(network, str(tmp_path / "downloaded"), safe_serialization=True)
+    assert open_existing(str(tmp_path / "downloaded")).classes == wnids()
+    facts = run(folders, tmp_path / "downloaded")
+    assert facts["classes"] == sorted(chosen.values())
+    transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network, use_test_size=True))
+    right = []
+    for label, wnid in enumerate(facts["classes"]):
+        for path in sorted((folders / "made" / wnid).iterdir()):
+            with torch.no_grad():
+                logits = network(transform(Image.open(path).convert("RGB"))[None])[0]
+            right.append(logits[[wnids().index(w) for w in facts["classes"]]].argmax().item() == label)
+    assert facts["models"][0]["scores"]["generated"]["value"] == pytest.approx(100 * np.mean(right))
+    assert facts["models"][0]["name"] == "downloaded"
+
+
+def test_files_name_the_classes_of_models_that_name_none(
+    folders: Path, save: Callable[..., Path], nameless: Callable[[Path], Path]
+) -> None:
+    """For all models that are no checkpoints, or for one by name; in another order, the answers are others."""
+    known = save("known", ("tree", "bell", "camera"))
+    model = nameless(known)
+    for name, lines in (("right", "tree\nbell\ncamera\n"), ("wrong", "bell\ncamera\ntree\n"), ("short", "tree\nbell")):
+        (folders / name).write_text(lines)
+    asked = (f"mine={model}", known)
+    with pytest.raises(UserError, match=r"nameless\.onnx has 3 classes of unknown names"):
+        run(folders, *asked)
+    with pytest.raises(UserError, match=r"short names 2 classes, and .*nameless\.onnx has 3 logits"):
+        run(folders, *asked, labels=[f"mine={folders / 'short'}"])
+    figures = {}
+    for labels in ("right", f"mine={folders / 'right'}", "wrong"):
+        word = labels if "=" in labels else str(folders / labels)
+        first, second = run(folders, *asked, labels=[word])["models"]
+        figures[labels] = first["scores"]["generated"]
+        assert (first["scores"] == second["scores"]) == (labels != "wrong")
+    assert figures["right"] != figures["wrong"]
+    right = str(folders / "right")
+    for labels, said in (
+        ([right, f"theirs={right}"], "no model 'theirs' whose classes it could name"),
+        ([right, str(folders / "wrong")], "is given for every model already"),
+    ):
+        with pytest.raises(UserError, match=said):
+            run(folders, *asked, labels=labels)
+    with pytest.raises(UserError, match="no model whose classes it could name: checkpoints know theirs"):
+        run(folders, known, labels=[right])
+
+
+def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    model = open_existing("test_resnet.r160_in1k")
+    with pytest.raises(GenrobustError, match=r"cannot load the weights of test_resnet.r160_in1k: .* Without a network"):
+        model.load(torch.device("cpu"))
+
+
+def test_shards_know_whether_they_are_a_validation_part(folders: Path, save: Callable[..., Path]) -> None:
+    for name, middle in (("train", ""), ("val", "val-")):
+        claim(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
+        samples = [
+            Sample(
+                f"{id}-{middle}{i:06d}", label, np.full((8, 8, 3), 40 * i, np.uint8), {"style": "solid" if i else ""}
+            )
+            for i in range(2)
+            for label, id in enumerate(CLASSES)
+        ]
+        write_shard(folders / name, 0, samples, [])
+    model = save("model", tuple(CLASSES))
+    warned = ["no validation part" in " ".join(run(folders, model, on=name)["notes"]) for name in ("train", "val")]
+    assert warned == [True, False]
+    assert list(run(folders, model, on="val")["models"][0]["styles"]) == ["solid"]
+
+
+def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders: Path, save: Callable[..., Path]) -> None:
+    model = save("model", ("bell", "camera", "tree"))
+    done = genrobust(
+        *("benchmark", "--models", f"<b>{{{{ 7 * 7 }}}}={model}", "--on", folders / "made", "--real", folders / "real"),
+        *("--runs", folders / "runs", "--device", "cpu"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "<b>{{ 7 * 7 }}" in done.stdout
+    text = (folders / "runs" / "benchmarks" / "made" / "benchmark.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;{{ 7 * 7 }}" in text
+    assert "<b>{{" not in text
+    assert "<script" not in text
+    assert "default-src 'none'" in text
+    sources = [part.split('"')[0] for part in text.split(' src="')[1:]]
+    assert len(sources) >= 21  # the contact sheet alone shows them all
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+
+
+RECIPE = """
+name: small
+threads: 1
+device: cpu
+seeds: [0, 1]
+generator: {steps: 1}
+generate: {per_class: 1}
+datasets:
+  generated-val: {generate: {split: val}}
+  from-images: {generator: {mode: labels+images, steps: 2}, generate: {split: val}}
+train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0, precision: float32}
+arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
+"""
+
+
+def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path: Path) -> None:
+    """What is missing is made: the images, then the classifiers; the reference comes first."""
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    recipe = str(tmp_path / "small.yaml")
+    made, _ = run_benchmark([recipe], f"{recipe}:generated-val", runs=tmp_path / "runs")
+    assert [(m.name, len(m.each)) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
+    assert (made.name, made.real_name, made.notes) == ("small:generated-val", "test", ())
+    assert made.generated.labels.tolist() == list(range(100))
+    assert all(key.endswith("-val-000000") for key in made.generated.keys)
+    assert len(list((tmp_path / "runs" / "checkpoints").iterdir())) == 4
+    assert (tmp_path / "runs" / "benchmarks" / "small-generated-val" / "benchmark.html").is_file()
+
+
+def test_a_validation_part_begins_from_held_out_images_alone(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    study = Study(load_recipe(str(tmp_path / "small.yaml")), tmp_path)
+    made = study.dataset("from-images")
+    sources = {request.source for request in made.plan}
+    assert sources <= set(study.data.val.keys)
+    assert sources.isdisjoint(study.data.train.keys)
+    assert len({study.dataset(name).folder for name in ("generated", "generated-val", "from-images")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("models", "change", "said"),
+    [
+        (["no_such_model"], {}, "no classifier 'no_such_model'"),
+        (["resnet50.a1_in2k"], {}, "did you mean resnet50.a1_in1k"),
+        (["{}/made"], {}, "holds no checkpoint"),
+        (["{}/other"], {}, "does not know 2 of the 3 classes of this data: camera, tree"),
+        (["test_resnet.r160_in1k"], {}, "does not know 3 of the 3 classes of this data: bell, camera, tree"),
+        (["x=pictograms"], {}, "leave out x="),
+        (["{}/model"], {"on": "{}/none"}, "cannot read the folder"),
+        (["{}/model"], {"on": "{}/hollow"}, "is empty"),
+        (["{}/model"], {"on": "pictograms"}, "pictograms:generated-val"),
+        (["{}/model"], {"on": "pictograms:generatedd"}, "no dataset 'generatedd'"),
+        (["{}/model"], {"real": None}, "with --real"),
+        (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes in common"),
+        (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
+    ],
+)
+def test_a_mistake_is_said_in_a_line_with_exit_code_2(
+    folders: Path, save: Callable[..., Path], models: list[str], change: dict[str, str | None], said: str
+) -> None:
+    save("model", tuple(CLASSES))
+    save("other", ("bell", "cow"))
+    (folders / "hollow").mkdir()
+    shutil.copytree(folders / "real", folders / "elsewhere")
+    for name in ("camera", "tree"):
+        (folders / "elsewhere" / name).rename(folders / "elsewhere" / f"no-{name}")
+    options = {"on": "{}/made", "real": "{}/real", "out": "{}/out", "runs": "{}/runs"} | change
+    words = [word for model in models for word in ("--models", model)]
+    words += [word for key, value in options.items() if value for word in (f"--{key}", value)]
+    done = genrobust("benchmark", *(word.replace("{}", str(folders)) for word in words))
+    assert done.exit_code == 2, done.output
+    assert said in " ".join(done.stderr.split())
+    assert not (folders / "out").exists()

@@ -1,0 +1,89 @@
+"""The speed of this machine, measured by a second of the real work: what is left, once, and nothing is kept of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrobust.recipe.load import load_recipe
+from genrobust.study import calibrating
+from genrobust.study.calibrating import calibrate
+from genrobust.study.executors.processes import Processes
+from genrobust.study.rates import RATES, measured_rate
+from genrobust.study.study import Study
+from genrobust.study.work import steps
+
+SHORT = [
+    "device=cpu",
+    "generator.steps=1",
+    "generator.dtype=float32",
+    "generate.per_class=2",
+    "generate.shard_size=50",
+    "train.architecture=test_resnet",
+    "train.model_kwargs={}",
+    "train.image_size=32",
+    "train.batch_size=16",
+    "train.steps=30",
+    "train.warmup_steps=2",
+    "train.precision=float32",
+    "robustness.bootstrap=10",
+    "datasets.tuned.finetuned=true",
+    "finetune={steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
+    "datasets.scratch.from_scratch=true",
+    "class_model={depth: 1, width: 16, heads: 2, steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
+    "zero_shot.clip=pictograms",
+    "train.image_size=64",
+]
+ARMS = {"name": "all", "mixture": ["real", "generated", "tuned", "scratch"]}
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Study]:
+    monkeypatch.setattr(calibrating, "SECONDS", 0.05)
+
+    def make(**how: Any) -> Study:
+        recipe = load_recipe("pictograms", [*SHORT, f"arms={json.dumps([{'name': 'real', 'mixture': 'real'}, ARMS])}"])
+        return Study(recipe, tmp_path / "runs", **how)
+
+    return make
+
+
+def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., Study], tmp_path: Path) -> None:
+    made = study()
+    left = list(steps(made))
+    calibrate(made, left)
+    known = {(step.stage, step.of): measured_rate(made.out, step.stage, step.of) for step in left}
+    unknown = [key for key, rate in known.items() if rate is None]
+    # A class model is drawn with once it is trained, and not before.
+    assert [stage for stage, of in unknown] == ["generate"] and "DiT" in unknown[0][1]
+    assert {stage for stage, _ in known} == {"finetune", "class model", "generate", "train", "evaluate"}
+    assert all(rate > 0 for rate in known.values() if rate is not None)
+    assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != ".lock"] == [RATES]
+    before = (tmp_path / "runs" / RATES).read_bytes()
+    calibrate(made, [step for step in steps(made) if (step.stage, step.of) not in unknown])
+    assert (tmp_path / "runs" / RATES).read_bytes() == before
+
+
+def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
+    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate(study(), [])
+    elsewhere = Processes(study().recipe, 1)
+    monkeypatch.setattr(Processes, "here", False)
+    made = study(executor=elsewhere)
+    calibrate(made, list(steps(made)))
+    assert not (tmp_path / "runs" / RATES).exists()
+
+
+def test_work_that_cannot_be_tried_leaves_its_rate_unknown(
+    study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrating, "LARGEST_ON_CPU", 1)  # byte: as if the generator were Stable Diffusion
+    made = study()
+    generate = [step for step in steps(made) if step.stage == "generate" and step.key == "generated"]
+    calibrate(made, generate)
+    assert measured_rate(made.out, "generate", generate[0].of) is None

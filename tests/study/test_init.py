@@ -1,0 +1,253 @@
+"""init on real images: what it finds, what it refuses, and that the recipe it writes is accepted as it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from genrobust.core.devices import available_devices
+from genrobust.core.errors import UserError
+from genrobust.data.load import load_data
+from genrobust.data.naming import readable_names
+from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe.load import Recipe, load_recipe
+from genrobust.study import init
+from genrobust.study.init import Folders, propose, read_folders, write_recipe
+from genrobust.study.rates import of_generator, remember_rate
+
+CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
+
+
+@pytest.fixture
+def folders(write_folder: Callable[..., Path]) -> Folders:
+    """Three training classes; a shift that spells one otherwise and lacks another."""
+    train = write_folder("train", "train", 8, CLASSES)
+    test = write_folder("test", "test", 3, CLASSES)
+    solid = write_folder("solid", "solid", 4, {"airplane": "airplane", "alarm-clock": "bell"})
+    return Folders(train, test, None, {"solid": solid}, None, None)
+
+
+def written(folders: Folders, tmp_path: Path, **options: bool) -> tuple[str, list[str]]:
+    """The recipe's text, and the lines that were said."""
+    lines: list[str] = []
+    write_recipe(folders, tmp_path / "study.yaml", tmp_path / "runs", lines.append, **options)
+    return (tmp_path / "study.yaml").read_text(), lines
+
+
+def loaded(tmp_path: Path, overrides: Sequence[str] = (), quick: bool = False) -> Recipe:
+    return load_recipe(str(tmp_path / "study.yaml"), overrides, quick)
+
+
+def test_the_recipe_is_accepted_and_reads_the_images(folders: Folders, tmp_path: Path) -> None:
+    written(folders, tmp_path)
+    recipe = loaded(tmp_path)
+    data = load_data(recipe.data)
+    assert data.labels.names == ("Alarm Clock", "airplane", "camera")
+    assert list(data.tests) == ["test", "solid"]
+    assert sorted(set(data.tests["solid"].labels)) == [0, 1]
+    assert recipe.train.image_size == 64
+    assert len(recipe.seeds) == 3
+    quick = loaded(tmp_path, quick=True)
+    assert (quick.train.steps < recipe.train.steps, quick.seeds) == (True, (0,))
+
+
+def test_what_was_found_is_told(folders: Folders, tmp_path: Path) -> None:
+    said = "\n".join(written(folders, tmp_path)[1])
+    assert "train: 24 images of 3 classes (8 of each)" in said
+    assert "shift solid: 8 images of 2 classes (4 of each); lacks camera" in said
+    assert "alarm-clock is Alarm_Clock" in said
+    assert "fewer than 150 images" in said
+    assert "a tenth of train, by class, is held back" in said
+    assert "no baseline line, and so no effective robustness: 9 clean test images are too few" in said
+
+
+def test_a_folder_that_means_no_class_is_left_to_the_user(
+    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    odd = write_folder("odd", "solid", 2, {"camra": "camera", "x: [y] # 'z'\n": "bell", "airplane": "airplane"})
+    text, lines = written(Folders(folders.train, folders.test, None, {"odd": odd}, None, None), tmp_path)
+    recipe = loaded(tmp_path)
+    assert recipe.data.same_class == {"camra": "?", "x: [y] # 'z'\n": "?"}
+    assert 'camra: "?"  # perhaps camera' in text
+    assert any("'camra' means no training class (perhaps camera?)" in line for line in lines)
+    with pytest.raises(UserError, match="camra: no training folder is filled in; name one"):
+        load_data(recipe.data)
+    filled = loaded(tmp_path, ["data.same_class={camra: camera, \"x: [y] # 'z'\\n\": ''}"])
+    assert len(load_data(filled.data).tests["odd"]) == 4
+
+
+ODD = ("a: b", "- x", "#tag", "{}", "yes", "null", "1.5", "ключ 鍵", "a\nb", "it's", '"q"', "?")
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_any_folder_name_makes_a_recipe_that_reads(
+    name: str, write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    classes = {name: "airplane", "camera": "camera"}
+    train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 2, classes)
+    written(Folders(train, test, None, {name: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
+    data = load_data(loaded(tmp_path).data)
+    assert list(data.tests) == ["test", name]
+    assert len(data.labels) == 2
+
+
+def test_broken_images_are_named(folders: Folders, tmp_path: Path) -> None:
+    (folders.train / "camera" / "text.jpg").write_text("no image")
+    (folders.test / "camera" / "empty.png").touch()
+    _, lines = written(folders, tmp_path)
+    named = [line.split(": ")[0].rsplit("/", 1)[1] for line in lines if "cannot read" in line]
+    assert named == ["text.jpg", "empty.png"]
+    assert any("2 broken images" in line for line in lines)
+    unchecked = written(folders, tmp_path, check=False, overwrite=True)[1]
+    assert not any("cannot read" in line for line in unchecked)
+
+
+def test_given_generated_and_retrieved_images_become_arms(
+    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    generated = write_folder("made", "emoji", 2, CLASSES)
+    retrieved = write_folder("found", "duotone", 2, {"camera": "camera"})
+    given = Folders(folders.train, folders.test, None, folders.shifts, generated, retrieved)
+    _, lines = written(given, tmp_path)
+    recipe = loaded(tmp_path)
+    assert [arm.name for arm in recipe.arms] == [
+        "real", "real+randaugment", "generated", "real+generated", "real+retrieved",
+    ]  # fmt: skip
+    assert recipe.generator is None
+    assert (recipe.data.generated, recipe.data.retrieved) == (generated, retrieved)
+    assert any("will want images of every class" in line for line in lines)
+    assert not any("to generate" in line.lower() for line in lines)
+
+
+def test_without_a_gpu_the_cost_of_generating_is_told(
+    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "available_devices", lambda: ["cpu"])
+    text, lines = written(folders, tmp_path)
+    assert [arm.name for arm in loaded(tmp_path).arms] == ["real", "real+randaugment"]
+    said = "\n".join(lines)
+    assert "30 images of 25 steps take about 24 s at 0.8 s each on one A100" in said
+    assert "A CPU takes minutes for each" in said
+    assert "--generated DIR" in said
+    (tmp_path / "study.yaml").write_text(re.sub(r"^  # - \{", "  - {", text, flags=re.MULTILINE))
+    assert loaded(tmp_path).sources() == {"real", "generated"}  # the same recipe on a machine with a GPU
+
+
+def test_with_a_gpu_it_generates(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "available_devices", lambda: ["cuda", "cuda:0", "cpu"])
+    _, lines = written(folders, tmp_path)
+    recipe = loaded(tmp_path)
+    assert recipe.generator is not None
+    assert recipe.sources() == {"real", "generated"}
+    assert recipe.generate.per_class == 10
+    assert any(line.startswith("to generate: 30 images") for line in lines)
+
+
+def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path: Path) -> None:
+    device = available_devices()[0]
+    remember_rate(tmp_path / "runs", "generate", of_generator(init.STABLE_DIFFUSION, device), 2.5)
+    remember_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), device), 100.0)
+    said = "\n".join(written(folders, tmp_path)[1])
+    assert "30 images take about 12 s at 2.5 images/s, measured on this machine" in said
+
+
+def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(
+    write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    many = {f"{shape}_{i}": shape for shape in ("airplane", "bell", "camera") for i in range(12)}
+    train, test, shift = (write_folder(f"of {name}", name, 3, many) for name in ("train", "test", "solid"))
+    _, lines = written(Folders(train, test, None, {"solid": shift}, None, None), tmp_path)
+    assert not any(line.startswith("no baseline line") for line in lines)
+    robustness = loaded(tmp_path).robustness
+    assert (robustness.grid, robustness.baselines) == (6, None)
+
+
+def test_a_recipe_that_is_there_is_kept(folders: Folders, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("mine")
+    with pytest.raises(UserError, match=r"study\.yaml is there already.*--overwrite"):
+        written(folders, tmp_path)
+    assert (tmp_path / "study.yaml").read_text() == "mine"
+    assert written(folders, tmp_path, overwrite=True)[0].startswith("# Written by genrobust init")
+
+
+def test_folders_that_will_not_do_are_named(folders: Folders, tmp_path: Path) -> None:
+    missing = Folders(folders.train, folders.test, None, {"none": tmp_path / "none"}, None, None)
+    with pytest.raises(UserError, match=r"shift none: cannot read the folder .*none"):
+        written(missing, tmp_path)
+    twice = Folders(folders.train, folders.train, None, {}, None, None)
+    with pytest.raises(UserError, match="train and test are the same folder"):
+        written(twice, tmp_path)
+    (folders.train / "empty").mkdir()
+    with pytest.raises(UserError, match="hold no image: empty"):
+        written(folders, tmp_path)
+    assert not (tmp_path / "study.yaml").exists()
+
+
+def test_a_name_that_ends_otherwise_is_no_recipe(folders: Folders, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ends in \.yaml"):
+        write_recipe(folders, tmp_path / "study.txt", tmp_path / "runs", print)
+
+
+@pytest.mark.parametrize(
+    ("shifts", "said"),
+    [
+        (["data/x"], "write NAME=DIR"),
+        (["=data/x"], "write NAME=DIR"),
+        (["x="], "write NAME=DIR"),
+        (["x=a", "x=b"], "another test set has that name"),
+        (["Sketch=a", "sketch=b"], "another test set has that name"),
+        (["test=a"], "another test set has that name"),
+    ],
+)
+def test_shifts_need_names_of_their_own(shifts: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_folders(Path("train"), Path("test"), None, shifts, None, None, print)
+
+
+def test_validation_images_alone_test_and_never_choose() -> None:
+    lines: list[str] = []
+    both = read_folders(Path("train"), Path("test"), Path("val"), ["a=x=y"], None, None, lines.append)
+    assert (both.test, both.val, both.shifts, lines) == (Path("test"), Path("val"), {"a": Path("x=y")}, [])
+    alone = read_folders(Path("train"), None, Path("val"), [], None, None, lines.append)
+    assert (alone.test, alone.val) == (Path("val"), None)
+    assert lines == ["no --test, so val is the unshifted test set"]
+    with pytest.raises(UserError, match="--test DIR"):
+        read_folders(Path("train"), None, None, [], None, None, print)
+
+
+@pytest.mark.parametrize(
+    ("real", "largest", "side", "gpu", "size", "batch", "steps", "architecture"),
+    [
+        (2_000, 7_000, 64, False, 64, 128, 1_700, "resnet10t"),
+        (2_000, 7_000, 500, False, 64, 128, 1_700, "resnet10t"),
+        (2_000, 7_000, 500, True, 224, 128, 1_700, "resnet18"),
+        (24, 54, 20, False, 32, 8, 300, "resnet10t"),
+        (1_281_167, 2_581_167, 400, True, 224, 128, 50_000, "resnet50"),
+        (1_281_167, 2_581_167, 400, False, 64, 128, 3_000, "resnet10t"),
+    ],
+)
+def test_training_fits_the_images_and_the_machine(
+    real: int, largest: int, side: int, gpu: bool, size: int, batch: int, steps: int, architecture: str
+) -> None:
+    found = propose(real, largest, side, gpu)
+    assert (found.image_size, found.batch_size, found.steps, found.architecture) == (size, batch, steps, architecture)
+
+
+def test_folder_names_become_readable() -> None:
+    given = {
+        "n01440764": "tench",
+        "n02012849": "crane bird",
+        "n00007846": "person",
+        "n02085620-Chihuahua": "Chihuahua",
+        "001.Black_footed_Albatross": "Black footed Albatross",
+        "GoldenRetriever": "Golden Retriever",
+        "traffic-light": "traffic light",
+        "4x4": "4x4",
+        "747": "747",
+        "a_b": "a_b",  # would share a name with the next
+        "a-b": "a-b",
+    }
+    assert readable_names(list(given)) == given

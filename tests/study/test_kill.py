@@ -1,0 +1,170 @@
+"""Runs that are killed, doubled or out of room: what they leave is whole, and a rerun ends as an undisturbed one.
+
+    pytest tests/test_kill.py              a few kills of one stage, two processes at once, a full disk
+    pytest tests/test_kill.py -m slow      20 kills of each stage, about a minute each on a quiet machine
+
+Each command is genrobust's own command line in a process of its own (see starter.py), killed by SIGKILL at a moment
+drawn from the whole length of an undisturbed run.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_study import Done, contents
+from typer.testing import CliRunner
+
+from genrobust.cli import app
+from genrobust.data.verifying import verify
+
+
+def kill_at_random(start: Callable[..., Done], words: list[str], out: Path, kills: int) -> None:
+    """Kill the command `words`, which writes below `out`, so many times; whenever it ends, compare, and begin anew."""
+    before = out.with_name("before")
+    shutil.copytree(out, before) if out.exists() else before.mkdir()
+    undisturbed = start(words)
+    assert undisturbed.codes == [0], undisturbed.said
+    wanted = contents(out)
+    assert len(wanted) > len(contents(before))
+    moments = random.Random(words[0])
+    killed, finished = 0, 1
+    while killed < kills or finished == 0:
+        if finished:
+            shutil.rmtree(out)
+            shutil.copytree(before, out)
+        after = moments.uniform(0, undisturbed.seconds) if killed < kills else None
+        done = start(words, kill_after=after)
+        assert done.codes in ([0], [-9]), done.said
+        killed += done.codes == [-9]
+        finished = done.codes == [0]
+        if finished:
+            assert contents(out) == wanted, f"after {killed} kills"
+
+
+def test_generating_survives_kills(start: Callable[..., Done], recipe: Path, tmp_path: Path) -> None:
+    kill_at_random(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["generate", "train", "finetune", "evaluate"])
+def test_every_stage_survives_kills(start: Callable[..., Done], recipe: Path, tmp_path: Path, stage: str) -> None:
+    out = tmp_path / "runs"
+    if stage == "evaluate":
+        assert start(["train", str(recipe), "--out", str(out)]).codes == [0]
+    kill_at_random(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
+
+
+def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    words = ["generate", str(recipe), "--out", str(shared)]
+    done = start(words, words)
+    assert 0 in done.codes
+    if done.codes != [0, 0]:  # else the second came when the first was done
+        assert sorted(done.codes) == [0, 2]
+        assert "another process is writing to" in done.said
+    assert contents(shared) == generated
+    assert start(words, words, words).codes == [0, 0, 0], "what is done may be opened by many at once"
+
+
+def test_parts_that_are_made_at_the_same_time_are_the_whole(
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+) -> None:
+    shared = tmp_path / "shared"
+    words = ["generate", str(recipe), "--out", str(shared), "--shards"]
+    done = start(*([*words, f"{part}/4"] for part in (4, 1, 3)))
+    assert done.codes == [0, 0, 0], done.said
+    (folder,) = (shared / "generated").iterdir()
+    assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(15) if i % 4 != 1]
+    assert start([*words, "2/4"]).codes == [0]
+    assert contents(shared) == generated
+
+
+def test_cells_that_are_trained_apart_are_those_of_one_run(
+    start: Callable[..., Done], recipe: Path, tmp_path: Path
+) -> None:
+    more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
+    assert start(["train", str(recipe), *more, str(tmp_path / "alone")]).codes == [0]
+    words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--cells"]
+    done = start([*words, "1/2"], [*words, "2/2"])
+    assert done.codes == [0, 0], done.said
+    assert [done.said.count(f"real, seed {seed}: ") for seed in range(3)] == [2, 2, 2]  # what begins, and where it is
+    assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
+
+
+def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(
+    start: Callable[..., Done], recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    words = ["generate", str(recipe), "--out", str(out)]
+    assert start(words).codes == [0]
+    whole = contents(out)
+    (folder,) = (out / "generated").iterdir()
+    chance = random.Random(7)
+    shard, kind = chance.randrange(15), chance.choice(["tar", "parquet"])
+    damaged = folder / f"{shard:06d}.{kind}"
+    data = bytearray(damaged.read_bytes())
+    bit = chance.randrange(8 * len(data))
+    data[bit // 8] ^= 1 << bit % 8
+    damaged.write_bytes(data)
+    others = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("0*") if p.stem != damaged.stem}
+    assert len(others) == 3 * 14
+
+    assert [d.shard for d in verify(folder).damaged] == [shard]
+    assert CliRunner().invoke(app, ["verify", str(folder), "--repair"]).exit_code == 0
+    assert start(words).codes == [0]
+    shutil.rmtree(folder / ".damaged")
+    assert contents(out) == whole
+    assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in others} == others
+
+
+def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
+    start: Callable[..., Done], recipe: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    words = ["generate", str(recipe), "--out", str(out)]
+    assert start(words).codes == [0]
+    whole = contents(out)
+    (folder,) = (out / "generated").iterdir()
+    for shard in range(5, 15):
+        (folder / f"{shard:06d}.parquet").unlink()
+        (folder / f"{shard:06d}.tar").unlink()
+    before = contents(out)
+    done = start(words, limit=(folder / "000000.tar").stat().st_size - 1)  # no further shard fits
+    assert done.codes == [1]
+    assert "File too large: free some space and run the same command again; what is there is whole" in done.said
+    assert "this study still needs about" in done.said
+    assert contents(out) == before
+    assert start(words).codes == [0]
+    assert contents(out) == whole
+
+
+def test_a_small_file_system_that_fills_up(
+    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("no small file system can be mounted here: it takes root")
+    try:
+        words = ["generate", str(recipe), "--out"]
+        done = start([*words, str(small / "runs")])
+        assert done.codes == [1]
+        assert "No space left on device: free some space and run the same command again" in done.said
+        assert "0 MB are free" in done.said
+        (folder,) = (small / "runs" / "generated").iterdir()
+        found = verify(folder)
+        assert (found.damaged, found.temporary) == ((), ())
+        assert 0 < len(found.unfinished) < 15
+        subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
+        assert start([*words, str(small / "runs")]).codes == [0]
+        assert contents(small / "runs") == generated
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -1,0 +1,234 @@
+"""A study with two generated datasets, all the way: what is shared is made once, and a change redoes what it must."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genrobust.core.errors import UserError
+from genrobust.recipe.generate import FilterConfig
+from genrobust.recipe.load import parse_recipe
+from genrobust.study.cost import PACKED_BYTES, disk
+from genrobust.study.rates import measured_rate
+from genrobust.study.study import Study
+from genrobust.study.work import steps
+
+RECIPE = {
+    "name": "two",
+    "threads": 1,
+    "device": "cpu",
+    "generator": {"steps": 1},
+    "generate": {"per_class": 2, "batch_size": 100},
+    "datasets": {
+        "plain": {"generate": {"per_class": 1, "prompts": {"strategy": "single"}}},
+        "redrawn": {"generator": {"mode": "labels+images", "steps": 2}, "generate": {"per_class": 1}},
+        "sure": {"filter": {"drop": 0.5}},
+        "unused": {"generator": {"steps": 3}},
+    },
+    "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
+    | {"precision": "float32"},
+    "arms": [
+        {"name": "real", "mixture": "real"},
+        {"name": "styled", "mixture": ["real", "generated"]},
+        {"name": "plain", "mixture": [{"source": "real", "weight": 1}, {"source": "plain", "weight": 2}]},
+        {"name": "redrawn", "mixture": "redrawn"},
+        {"name": "sure", "mixture": "sure"},
+        {"name": "retrieved", "mixture": ["real", "retrieved"]},
+    ],
+    "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
+    "robustness": {"baselines": None, "bootstrap": 20},
+}
+
+
+@pytest.fixture
+def study(tiny_generator: Path, tmp_path: Path) -> Callable[..., Study]:
+    tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
+    return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callable[..., Study], tmp_path: Path) -> None:
+    first = study()
+    assert list(first.datasets) == ["generated", "plain", "redrawn", "sure"]
+    before = list(steps(first))
+    assert [(s.what, s.total, s.done) for s in before[:2]] == [("generated", 200, 0), ("plain", 100, 0)]
+    assert [s.folder is None for s in before if s.stage == "train"] == [False, True, True, True, True, True]
+    summary, _ = first.run()
+    assert summary.arms == ("real", "styled", "plain", "redrawn", "sure", "retrieved")
+    assert len(list((tmp_path / "generated").iterdir())) == 3  # an unused dataset is not made
+    assert Counter(first.datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert set(first.datasets["plain"].images.styles) != set(first.datasets["generated"].images.styles)
+    sure = first.images("sure")  # half of each class of the very images of "generated", which are made once
+    assert Counter(sure.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert set(sure.keys) < set(first.images("generated").keys)
+    sources = first.datasets["redrawn"].images.metadata()["source"].to_pylist()
+    assert set(sources) <= set(first.data.train.keys)  # the real training split, and no other
+    wanted = Counter(first.datasets["generated"].images.labels.tolist())
+    assert Counter(first.retrieved("retrieved").labels.tolist()) == wanted
+    assert Counter(first.retrieved("retrieved-by-class").labels.tolist()) == wanted
+
+    stages = ("generated", "checkpoints", "predictions", "filters")
+    made = {stage: files(tmp_path / stage) for stage in stages}
+    again = study()
+    assert all(step.left == 0 for step in steps(again))
+    again.run()
+    assert {stage: files(tmp_path / stage) for stage in stages} == made
+
+
+def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
+    study: Callable[..., Study], write_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
+    folder = write_folder("distorted", "solid", 3, {"camera": "camera", "wrench": "wrench"})
+    made = study(
+        data={"extra": {"deepaugment": str(folder)}},
+        train=RECIPE["train"] | {"steps": None, "epochs": 0.2, "mixup": 0.2},
+        arms=[
+            {"name": "real", "mixture": [one]},
+            {
+                "name": "split",
+                "mixture": [one, {"source": "generated", "per_class": 1, "weight": 1}],
+                "train": {"split_batchnorm": True},
+            },
+            {"name": "deep", "mixture": [one, {"source": "deepaugment", "weight": 1}]},
+            {"name": "found", "mixture": [one, {"source": "retrieved", "weight": 3}]},
+        ],
+        robustness=RECIPE["robustness"] | {"grid": 1},
+    )
+    real = len(made.data.train)
+    wanted = [5, 10, 6, 15, max(20, math.ceil(real / 20))]  # a fifth of 100, 200, 106, 300, all real images, by fours
+    before = [step for step in steps(made) if step.stage == "train"]
+    assert [step.total for step in before] == wanted
+    assert [step.folder is None for step in before] == [False, True, False, True, False]
+    _, written = made.run()
+    report = written["report.md"].read_text(encoding="utf-8")
+    assert (
+        r"| split | 100 real + 100 generated | test\_resnet, split batch norm | standard, mixup 0.2 | 10 | 4 |"
+        in report
+    )
+    assert r"| deep | 100 real + 6 deepaugment | test\_resnet | standard, mixup 0.2 | 6 | 4 |" in report
+    assert f"{4 * sum(wanted):,} training images" in report
+    assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
+    runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
+    assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
+
+
+def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp_path: Path) -> None:
+    made = study(
+        data={"packed": True},
+        train=RECIPE["train"] | {"crop": "random-resized"},
+        arms=[{"name": "real", "mixture": "real"}, {"name": "both", "mixture": ["real", "generated"]}],
+    )
+    real = len(made.data.train)
+
+    def told() -> list[tuple[str, int, int]]:
+        return [(step.what, step.total, step.left) for step in steps(made) if step.stage == "pack"]
+
+    assert told() == [("real", real, real), ("generated", 200, 200)]
+    need = disk(made.recipe, list(steps(made)))
+    assert need > (real + 200) * PACKED_BYTES
+    _, written = made.run()
+    assert told() == [("real", real, 0), ("generated", 200, 0)]
+    assert disk(made.recipe, list(steps(made))) == 0
+    shutil.rmtree(tmp_path / "packed")
+    assert told() == [("real", real, 0), ("generated", 200, 0)]  # no training is left that would read them
+    stages = json.loads(written["results.json"].read_text())["stages"]
+    assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
+    assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")
+
+
+def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) -> None:
+    def folders(study: Study) -> dict[str, Path]:
+        return {name: study.dataset(name).folder for name in ("generated", "plain", "unused")}
+
+    before = folders(study())
+    datasets = RECIPE["datasets"] | {"plain": {"generate": {"per_class": 1, "prompts": {"negative_prompt": "grey"}}}}
+    after = folders(study(datasets=datasets))
+    assert [name for name in before if before[name] != after[name]] == ["plain"]
+    assert len(set(before.values())) == 3
+
+
+def test_what_workers_take_of_a_cluster_decides_no_folder(study: Callable[..., Study]) -> None:
+    def folders(study: Study) -> list[Path]:
+        (cell,) = study.training_runs("real")
+        mixture = study.training.mixture(cell.parts, cell.train)
+        generated = [study.dataset(name).folder for name in ("generated", "redrawn")]
+        return [*generated, study.training.folder(mixture, cell.train, cell.seed)]
+
+    assert folders(study()) == folders(study(execute={"num_cpus": 7, "num_gpus": 0.5}))
+
+
+def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study], tmp_path: Path) -> None:
+    judge, made = tmp_path / "clip", study()
+    judge.mkdir()
+    rule = FilterConfig(by="clip", clip=str(judge), drop=0.5)
+    found = []
+    for nanoseconds, weights in enumerate((b"one", b"two")):
+        (judge / "model.safetensors").write_bytes(weights)
+        os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
+        found.append(made.filter_path("sure", rule, judge))
+    assert found[0] != found[1]
+
+
+def test_an_unknown_dataset_is_named(study: Callable[..., Study]) -> None:
+    with pytest.raises(UserError, match="no dataset 'plane'; there are generated, plain, redrawn, sure, unused"):
+        study().dataset("plane")
+
+
+def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
+    def study(**change: object) -> Study:
+        own = {
+            "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
+            "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1}
+            | {"precision": "float32"},
+            "datasets": {"scratch": {"from_scratch": True, "generate": {"per_class": 1}}},
+            "arms": [{"name": "real", "mixture": "real"}, {"name": "scratch", "mixture": "scratch"}],
+        }
+        return Study(parse_recipe(RECIPE | own | change), tmp_path)
+
+    first = study()
+    before = list(steps(first))
+    assert [(s.stage, s.total, s.done, s.left) for s in before[:2]] == [
+        ("class model", 3, 0, 12),
+        ("generate", 100, 0, 100),
+    ]
+    first.run()
+    folder = before[0].folder
+    assert folder is not None and folder.parent == tmp_path / "class-models"
+    record = json.loads((folder / "class_model.json").read_text())
+    assert (record["base"], record["images_fingerprint"]) == ("pictograms", first.data.train.fingerprint)
+    images = first.datasets["scratch"].images
+    assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
+    assert set(images.metadata()["prompt"].to_pylist()) == {""}
+    rates = json.loads((tmp_path / "rates.json").read_text())
+    for stage in ("class model", "generate"):
+        (of,) = rates[stage]
+        assert of.startswith("pictograms, DiT of 1 x 16, patches of 2, ")
+
+    made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
+    again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
+    assert all(step.left == 0 for step in steps(again))
+    again.run()
+    assert {stage: files(tmp_path / stage) for stage in made} == made
+
+    other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
+    assert [step.done for step in steps(other)][:2] == [0, 0]  # another model draws another dataset
+    assert other.datasets["scratch"].folder != first.datasets["scratch"].folder
+
+
+def test_a_claim_about_an_unknown_test_set_is_named(tmp_path: Path) -> None:
+    claims = [{"says": "it helps", "arm": "styled", "than": "real", "test_set": "solidd"}]
+    study = Study(parse_recipe({**RECIPE, "claims": claims}), tmp_path)
+    with pytest.raises(UserError, match=r"claims\.0\.test_set: no test set 'solidd'; there are .*, and 'mean of"):
+        _ = study.data
