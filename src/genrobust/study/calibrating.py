@@ -20,7 +20,7 @@ import numpy as np
 
 from genrobust.core import REAL, ZERO_SHOT, GenrobustError, Subset, counting
 from genrobust.recipe import DatasetConfig, MixturePart
-from genrobust.study.executors.pieces import Do, Piece, Work
+from genrobust.study.jobs import DoJobs, Job, Work
 from genrobust.study.rates import measured_rate, remember_rate
 from genrobust.study.study import Study
 from genrobust.study.training_runs import TrainingRun
@@ -55,11 +55,11 @@ def calibrate(study: Study, steps: Sequence[Step]) -> None:
         return
     together = min(study.workers, max(step.jobs for step in steps))
     copies = math.ceil(together / len(trials))
-    pieces = [Piece(trial, f"a trial of {trial.stage}", 1) for _ in range(copies) for trial in trials]
-    study.executor.run(Work("measuring this machine", pieces, partial(_measurer, study), "trials"))
+    jobs = [Job(trial, f"a trial of {trial.stage}", 1) for _ in range(copies) for trial in trials]
+    study.executor.run(Work("measuring this machine", jobs, partial(_measurer, study), "trials"))
 
 
-def _measurer(study: Study) -> Do:
+def _measurer(study: Study) -> DoJobs:
     """What measures trials of `study`."""
 
     def measure(trials: Sequence[Trial]) -> None:

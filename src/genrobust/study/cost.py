@@ -51,8 +51,8 @@ def seconds_left(study: Study, steps: Sequence[Step]) -> tuple[float, bool]:
     """The seconds that the unfinished steps of `study` take, and whether there are more whose rate is not known yet."""
     total, unknown = 0.0, False
     for together in _waiting_for_each_other(steps):
-        pieces = [piece for step in together for piece in step.pieces]
-        seconds = estimate(study.out, together[0].stage, pieces, 1 if together[0].stage == "pack" else study.workers)
+        sizes = [size for step in together for size in step.sizes]
+        seconds = estimate(study.out, together[0].stage, sizes, 1 if together[0].stage == "pack" else study.workers)
         total, unknown = total + (seconds or 0.0), unknown or seconds is None
     return total, unknown
 

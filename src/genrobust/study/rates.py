@@ -109,18 +109,18 @@ def measured_rate(out: Path, stage: str, of: str) -> float | None:
     return _read(out).get(stage, {}).get(of)
 
 
-def estimate(out: Path, stage: str, pieces: Sequence[tuple[int, str]], workers: int) -> float | None:
-    """The seconds in which so many `workers` of `stage` make all `pieces`; None where a rate is not known.
+def estimate(out: Path, stage: str, jobs: Sequence[tuple[int, str]], workers: int) -> float | None:
+    """The seconds in which so many `workers` of `stage` make all `jobs`; None where a rate is not known.
 
-    A piece is the number of its images and what their rate depends on. The longest goes first, each to the worker that
+    A job is the number of its images and what their rate depends on. The longest goes first, each to the worker that
     is free first.
     """
-    rates = {of: measured_rate(out, stage, of) for _, of in pieces}
+    rates = {of: measured_rate(out, stage, of) for _, of in jobs}
     known = {of: rate for of, rate in rates.items() if rate}
     if len(known) < len(rates):
         return None
     busy = [0.0] * workers
-    for seconds in sorted((size / known[of] for size, of in pieces), reverse=True):
+    for seconds in sorted((size / known[of] for size, of in jobs), reverse=True):
         heapq.heapreplace(busy, busy[0] + seconds)
     return max(busy)
 

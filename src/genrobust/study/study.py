@@ -32,8 +32,8 @@ from genrobust.core import (
 from genrobust.recipe import GENERATED, ArmConfig, FilterConfig, QualityConfig, Recipe, recipe_yaml
 from genrobust.study import baselines as baseline_tables
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pieces import Do, Executor, Piece, Work
 from genrobust.study.gallery import environment, gallery
+from genrobust.study.jobs import DoJobs, Executor, Job, Work
 from genrobust.study.named_tests import check_named_tests
 from genrobust.study.notes import notes
 from genrobust.study.rates import measured_rate, of_evaluating, of_training, of_zero_shot, place_of
@@ -149,15 +149,13 @@ class Study:
 
         images, path = self.datasets[source].images, self.filter_path(source, rule, self._judge(rule))
         if not path.exists():
-            self._executor.run(
-                Work("filtering", [Piece(source, f"the filter of {source}", len(images))], self.filterer)
-            )
+            self._executor.run(Work("filtering", [Job(source, f"the filter of {source}", len(images))], self.filterer))
             fetch(path.parent, path.name)
             made = read_filter(path)
             self._say(f"kept {made.kept:,} of {made.made:,} images of {source}, by {made.by}")
         return kept(images, read_filter(path))
 
-    def filterer(self) -> Do:
+    def filterer(self) -> DoJobs:
         """What makes the filters of datasets, by name, whose images and judges are there."""
         from genrobust.study.auditing import filter_shards
 
@@ -204,7 +202,7 @@ class Study:
         from genrobust.classifiers import fetch_checkpoint, is_checkpoint
 
         folders: list[Path] = []
-        wanted: dict[Path, Piece] = {}  # arms that ask for the same share a folder
+        wanted: dict[Path, Job] = {}  # arms that ask for the same share a folder
         mixtures: dict[Path, Mixture] = {}
         for cell in cells:
             mixture = self.training.mixture(cell.parts, cell.train)
@@ -213,14 +211,14 @@ class Study:
             if not is_checkpoint(folders[-1]):
                 images = cell.train.steps_for(len(mixture)) * cell.train.batch_size
                 of = of_training(cell.train, place_of(self.recipe))
-                wanted.setdefault(folders[-1], Piece(cell, cell.name, images, of, cell.train.workers))
+                wanted.setdefault(folders[-1], Job(cell, cell.name, images, of, cell.train.workers))
                 mixtures[folders[-1]] = mixture
         if self._executor.here:
             self._pack(list(mixtures.values()))
         together = min(self._executor.workers(), len(wanted))
         if together > 1:  # else each training says that it begins
             self._say(f"training {len(wanted)} classifiers, {together} at a time")
-        longest_first = sorted(wanted.values(), key=lambda piece: -piece.size)  # or one worker ends long after all
+        longest_first = sorted(wanted.values(), key=lambda job: -job.size)  # or one worker ends long after all
         self._times.run(self._executor, "train", "training images", Work("training", longest_first, self.trainer))
         for cell, folder in zip(cells, folders, strict=True):
             if folder in wanted:
@@ -231,7 +229,7 @@ class Study:
                 self.training.found(cell, folder)
         return folders
 
-    def trainer(self) -> Do:
+    def trainer(self) -> DoJobs:
         """What trains cells whose images are there."""
 
         def train(cells: Sequence[TrainingRun]) -> None:
@@ -275,18 +273,18 @@ class Study:
         """Make what is missing of the predictions of `checkpoints`, where None is the recipe's zero-shot CLIP."""
         count = {key: self.evaluation.missing(key) for key in checkpoints}
         # By their place below `out`, which may be another folder on another machine.
-        pieces = [
-            Piece(
+        jobs = [
+            Job(
                 key and key.relative_to(self.out), f"the predictions of {key or ZERO_SHOT}", count[key], self._rate(key)
             )
             for key in count
             if count[key]
         ]
-        work = Work("evaluating", pieces, self.predictor, together=True)
+        work = Work("evaluating", jobs, self.predictor, together=True)
         self._times.run(self._executor, "evaluate", "test images", work)
-        for piece in pieces:
-            if self.evaluation.missing(piece.key and self.out / piece.key):
-                raise GenrobustError(f"{piece.name} were made, but not here: {_NOT_SHARED}")
+        for job in jobs:
+            if self.evaluation.missing(job.key and self.out / job.key):
+                raise GenrobustError(f"{job.name} were made, but not here: {_NOT_SHARED}")
 
     def _rate(self, checkpoint: Path | None) -> str:
         """What the rate of predicting with `checkpoint` depends on, or with the zero-shot CLIP for None."""
@@ -295,7 +293,7 @@ class Study:
             return of_zero_shot(recipe.zero_shot, place)
         return of_evaluating(recipe.train, recipe.evaluate, place)
 
-    def predictor(self) -> Do:
+    def predictor(self) -> DoJobs:
         """What makes the predictions of checkpoints, and of the zero-shot CLIP for None."""
 
         def make(places: Sequence[Path | None]) -> None:
@@ -366,12 +364,12 @@ class Study:
         if self.recipe.quality is None:
             return ()
         made = self._qualities(self.recipe.quality)
-        pieces = [Piece(key, f"the CLIP's view of {key or 'classes'}", count) for key, count in made.missing().items()]
-        self._executor.run(Work("CLIP", pieces, self.embedder))
+        jobs = [Job(key, f"the CLIP's view of {key or 'classes'}", count) for key, count in made.missing().items()]
+        self._executor.run(Work("CLIP", jobs, self.embedder))
         rates = {n: measured_rate(self.out, "generate", d.rate_key) for n, d in self.datasets.items() if not d.brought}
         return tuple(replace(quality, per_second=rates.get(quality.source)) for quality in made.measured())
 
-    def embedder(self) -> Do:
+    def embedder(self) -> DoJobs:
         """What shows sources, by name, and the classes, for None, to the CLIP of the qualities."""
         assert self.recipe.quality is not None  # who asks has looked
         return self._qualities(self.recipe.quality).embed

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrobust.core import StageRecord
-from genrobust.study.executors.pieces import Executor, Work
+from genrobust.study.jobs import Executor, Work
 from genrobust.study.rates import estimate, tidy_rates
 
 
@@ -38,6 +38,6 @@ class StageTimes:
 
     def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
         """Have `executor` do `work`, which knows how long it should take, and note its time under `stage`."""
-        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.pieces], executor.workers())
+        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.jobs], executor.workers())
         with self.timed(stage, unit, work.size):
             executor.run(replace(work, seconds=seconds))

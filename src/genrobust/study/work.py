@@ -18,7 +18,7 @@ from genrobust.study.training_runs import TrainingRun
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of work of a study: what it makes, where, how much, and how much is done.
+    """A job of work of a study: what it makes, where, how much, and how much is done.
 
     `left` is the number of images that are still to go through, in so many independent `jobs`, and `of` what their rate
     depends on (see `rates`). `key` says which work it is: a dataset's name, a cell, or the zero-shot CLIP.
@@ -36,13 +36,13 @@ class Step:
     key: str | TrainingRun | None = None
 
     @property
-    def pieces(self) -> list[tuple[int, str]]:
+    def sizes(self) -> list[tuple[int, str]]:
         """Each independent job that is left: its images, and what their rate depends on."""
         return [(math.ceil(self.left / self.jobs), self.of)] * self.jobs if self.left else []
 
 
 def steps(study: Study) -> Iterator[Step]:
-    """The pieces of `study`, in order, without doing any of them."""
+    """The jobs of `study`, in order, without doing any of them."""
     place = place_of(study.recipe)
     yield from _learned(study)
     pending = {name: dataset.missing() for name, dataset in study.datasets.items()}

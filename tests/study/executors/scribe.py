@@ -20,7 +20,7 @@ from tqdm import tqdm
 from genrobust.core.errors import DiskFull, UserError
 from genrobust.core.files import replacing
 from genrobust.core.progress import progress_bar
-from genrobust.study.executors.pieces import Piece, Work
+from genrobust.study.jobs import Job, Work
 
 SIZE = 4
 ON_DISK = {"small": 100_000, "large": 3_000_000}  # bytes
@@ -29,7 +29,7 @@ IN_MEMORY = {"narrow": 1_000_000, "wide": 600_000_000}
 
 @dataclass(frozen=True)
 class Scribe:
-    """Loads what writes into `folder`: a file a piece and one a try, and one a load."""
+    """Loads what writes into `folder`: a file a job and one a try, and one a load."""
 
     folder: Path
 
@@ -78,4 +78,4 @@ class Scribe:
 
 
 def work(folder: Path, *keys: str) -> Work:
-    return Work("writing", [Piece(key, f"piece {key}", SIZE) for key in keys], Scribe(folder))
+    return Work("writing", [Job(key, f"job {key}", SIZE) for key in keys], Scribe(folder))

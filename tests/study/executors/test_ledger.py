@@ -1,4 +1,4 @@
-"""What becomes of pieces that fail, told without anybody who does them."""
+"""What becomes of jobs that fail, told without anybody who does them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 
 from genrobust.core.errors import DiskFull, GenrobustError, UserError
 from genrobust.study.executors.ledger import HOPELESS, LISTED, TRIES, Ledger, Outcome, Task
-from genrobust.study.executors.pieces import Piece
+from genrobust.study.jobs import Job
 
 DONE, BAD, FULL = Outcome(), Outcome("no good", trace="Traceback, far away"), Outcome("no room", DiskFull)
 
 
 def ledger(count: int) -> Ledger:
-    return Ledger("drawing", [Piece(index, f"shard {index}", 10) for index in range(count)], workers=1)
+    return Ledger("drawing", [Job(index, f"shard {index}", 10) for index in range(count)], workers=1)
 
 
 def try_next(books: Ledger, outcome: Outcome, node: str = "a") -> Task:
-    """Let the next piece end so, on the only node that there is."""
+    """Let the next job end so, on the only node that there is."""
     task = books.next_for(node, [node])
     assert task is not None
     books.tried(task, node, outcome)
@@ -28,7 +28,7 @@ def try_next(books: Ledger, outcome: Outcome, node: str = "a") -> Task:
 def test_pieces_are_handed_out_in_their_order_and_each_once() -> None:
     books = ledger(3)
     given = [books.next_for("a", ["a"]) for _ in range(4)]
-    assert [task and task.piece.key for task in given] == [0, 1, 2, None]
+    assert [task and task.job.key for task in given] == [0, 1, 2, None]
     books.close()
 
 
@@ -51,7 +51,7 @@ def test_what_fails_for_good_is_told_piece_by_piece_with_its_reason(caplog: pyte
             try_next(books, BAD)
     assert books.next_for("a", ["a"]) is None
     assert caplog.messages.count("shard 2: no good; it is tried again") == TRIES - 1
-    with pytest.raises(GenrobustError, match="drawing: 2 of the pieces failed") as error:
+    with pytest.raises(GenrobustError, match="drawing: 2 of the jobs failed") as error:
         books.close()
     lines = str(error.value).splitlines()
     assert lines[1:3] == [f"  shard {n}: no good (tries: {TRIES})" for n in (1, 2)]
@@ -91,5 +91,5 @@ def test_a_long_list_is_cut() -> None:
             books.waiting.remove(failing)
             books.tried(failing, "a", BAD)
         try_next(books, DONE)
-    with pytest.raises(GenrobustError, match=rf"{LISTED + 5} of the pieces failed(?s:.*)\n  and 5 more\n"):
+    with pytest.raises(GenrobustError, match=rf"{LISTED + 5} of the jobs failed(?s:.*)\n  and 5 more\n"):
         books.close()

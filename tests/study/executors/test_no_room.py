@@ -18,7 +18,7 @@ from genrobust.study.executors.local import Local
 from genrobust.study.executors.ray import Ray
 from genrobust.study.study import Study
 
-ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" pieces
+ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" jobs
 
 
 class Guard:
@@ -41,12 +41,12 @@ class Guard:
         self._node_of |= found
 
     def tried_on(self, name: str) -> list[int]:
-        """The nodes where the piece of this name was tried, in turn."""
+        """The nodes where the job of this name was tried, in turn."""
         return [self._node_of[int(path.read_text())] for path in sorted(self._folder.glob(f"try-*-{name}"))]
 
 
 def made(folder: Path) -> dict[str, bytes]:
-    """What the pieces wrote, and what they left where they could not."""
+    """What the jobs wrote, and what they left where they could not."""
     return {path.name: path.read_bytes() for path in [*folder.glob("made-*"), *folder.glob(".made-*")]}
 
 
@@ -74,13 +74,13 @@ def test_what_finds_no_room_anywhere_is_told_and_the_rest_is_made(
     guard = Guard(cluster, tmp_path, nodes=(0, 1))
     with (
         watching(guard.look),
-        pytest.raises(GenrobustError, match="writing: 2 of the pieces failed") as error,
+        pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error,
     ):
         on_ray().run(work(tmp_path, "large:b", "wide:d", "small:a", "narrow:c", "small:e"))
     assert error.value.exit_code == 1
     large, wide = sorted(str(error.value).splitlines()[1:3])
-    assert large.startswith(f"  piece large:b: cannot write to {tmp_path}: File too large: free some space")
-    assert wide.startswith("  piece wide:d: no memory left")
+    assert large.startswith(f"  job large:b: cannot write to {tmp_path}: File too large: free some space")
+    assert wide.startswith("  job wide:d: no memory left")
     assert large.endswith(f"(tries: {TRIES})") and wide.endswith(f"(tries: {TRIES})")
     assert [set(guard.tried_on(name)) for name in "bd"] == [{0, 1}] * 2, "the other node is asked too"
     assert sorted(made(tmp_path)) == ["made-a", "made-c", "made-e"], "and nothing is half there"

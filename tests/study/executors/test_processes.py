@@ -22,8 +22,8 @@ from genrobust.core.progress import counting
 from genrobust.recipe.load import load_recipe
 from genrobust.study.executors import processes
 from genrobust.study.executors.open import open_executor
-from genrobust.study.executors.pieces import Piece
 from genrobust.study.executors.processes import Processes
+from genrobust.study.jobs import Job
 from genrobust.study.study import Study
 
 
@@ -42,7 +42,7 @@ def workers() -> Iterator[Callable[..., Processes]]:
 
 
 def writers(folder: Path) -> set[int]:
-    """The processes that tried a piece."""
+    """The processes that tried a job."""
     return {int(path.read_text()) for path in folder.glob("try-*")}
 
 
@@ -117,14 +117,14 @@ def test_what_fails_by_itself_ends_the_work_and_is_not_tried_again(
 def test_a_piece_that_kills_every_worker_is_named_and_the_others_are_done(
     workers: Callable[..., Processes], tmp_path: Path
 ) -> None:
-    with pytest.raises(GenrobustError, match="1 of the pieces failed") as error:
+    with pytest.raises(GenrobustError, match="1 of the jobs failed") as error:
         workers(2).run(work(tmp_path, "die:a", "write:b", "write:c", "write:d"))
-    assert "piece die:a: its worker process died" in str(error.value)
+    assert "job die:a: its worker process died" in str(error.value)
     assert [count_of(tmp_path, f"done-{name}") for name in "bcd"] == [1, 1, 1]
 
 
 def test_pieces_that_are_cheaper_together_are_shared_out_once(workers: Callable[..., Processes]) -> None:
-    shares = processes._shares([Piece(n, f"piece {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
+    shares = processes._shares([Job(n, f"job {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
     assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
     assert [share.size for share in shares] == [6, 9]
     assert workers(3).workers() == 3

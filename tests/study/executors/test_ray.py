@@ -39,16 +39,16 @@ def test_what_dies_or_fails_is_tried_again_then_told_and_the_rest_is_done(
     with (
         counting("images", lambda count, note: shown.append(count)),
         caplog.at_level(logging.WARNING),
-        pytest.raises(GenrobustError, match="writing: 1 of the pieces failed") as error,
+        pytest.raises(GenrobustError, match="writing: 1 of the jobs failed") as error,
     ):
         on_ray().run(work(tmp_path, *keys))
     assert error.value.exit_code == 1
-    assert str(error.value).splitlines()[1] == f"  piece fail:c: no room for c (tries: {TRIES})"
+    assert str(error.value).splitlines()[1] == f"  job fail:c: no room for c (tries: {TRIES})"
     assert [count_of(tmp_path, f"try-*-{name}") for name in "abcde"] == [1, 2, TRIES, 2, 1]
     assert [count_of(tmp_path, f"done-{name}") for name in "abcde"] == [1, 1, 0, 1, 1]
-    assert sum(shown) == SIZE * 4, "what was made of a piece that failed is taken back"
-    assert "piece die-once:b: its worker died; it is tried again" in caplog.messages
-    assert "piece raise-once:d: unexpected KeyError: 'd'; it is tried again" in caplog.messages
+    assert sum(shown) == SIZE * 4, "what was made of a job that failed is taken back"
+    assert "job die-once:b: its worker died; it is tried again" in caplog.messages
+    assert "job raise-once:d: unexpected KeyError: 'd'; it is tried again" in caplog.messages
 
 
 def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray: Callable[..., Ray], tmp_path: Path) -> None:

@@ -58,5 +58,5 @@ def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load = cloudpickle.dumps(lambda: lambda keys: None)
     folder = str(tmp_path / "not here")
-    assert Worker(Doer(load, "images", folder, anywhere=True), 1).do("piece") == Outcome()
-    assert "a node cannot enter" in Worker(Doer(load, "images", folder, anywhere=False), 1).do("piece").error
+    assert Worker(Doer(load, "images", folder, anywhere=True), 1).do("job") == Outcome()
+    assert "a node cannot enter" in Worker(Doer(load, "images", folder, anywhere=False), 1).do("job").error

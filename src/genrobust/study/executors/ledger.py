@@ -9,18 +9,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from genrobust.core import DiskFull, GenrobustError, UserError
-from genrobust.study.executors.pieces import Piece
+from genrobust.study.jobs import Job
 
-TRIES = 3  # of a piece, each on a node where it has not failed yet, if there is one
-HOPELESS = 10  # failures in a row, or two a worker: not the pieces are at fault, but a full shared disk, for instance
-LISTED = 20  # failed pieces, in a message
+TRIES = 3  # of a job, each on a node where it has not failed yet, if there is one
+HOPELESS = 10  # failures in a row, or two a worker: not the jobs are at fault, but a full shared disk, for instance
+LISTED = 20  # failed jobs, in a message
 NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a try ended: `error` is what to tell the user, "" where the piece is done, and `trace` where it came from.
+    """How a try ended: `error` is what to tell the user, "" where the job is done, and `trace` where it came from.
 
     Errors travel as text: not every exception survives pickling. `again` says that another try may end otherwise.
     """
@@ -68,27 +68,27 @@ class FarTraceback(Exception):
 
 @dataclass
 class Task:
-    """A piece and what became of it: its tries, the nodes where they failed, the last of them."""
+    """A job and what became of it: its tries, the nodes where they failed, the last of them."""
 
-    piece: Piece
+    job: Job
     tries: int = 0
     nodes: set[str] = field(default_factory=set)
     last: Outcome = Outcome()
 
 
 class Ledger:
-    """What becomes of `pieces`, which so many `workers` do; `what` is told of them."""
+    """What becomes of `jobs`, which so many `workers` do; `what` is told of them."""
 
-    def __init__(self, what: str, pieces: Sequence[Piece], workers: int) -> None:
+    def __init__(self, what: str, jobs: Sequence[Job], workers: int) -> None:
         self._what = what
         self._hopeless = max(HOPELESS, 2 * workers)  # a node of many that dies takes all its workers with it
-        self.waiting = deque(Task(piece) for piece in pieces)
+        self.waiting = deque(Task(job) for job in jobs)
         self._failed: list[Task] = []
         self._in_a_row = 0
 
-    def add(self, pieces: Sequence[Piece]) -> None:
-        """Take more pieces into the books, behind those that wait."""
-        self.waiting.extend(Task(piece) for piece in pieces)
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Take more jobs into the books, behind those that wait."""
+        self.waiting.extend(Task(job) for job in jobs)
 
     def next_for(self, node: str, nodes: Collection[str]) -> Task | None:
         """What a worker on `node` should try, of all `nodes` with workers; None where the others should."""
@@ -112,27 +112,27 @@ class Ledger:
         task.tries += 1
         task.nodes.add(node)
         if task.tries < TRIES:
-            log.warning("%s: %s; it is tried again", task.piece.name, outcome.error)
+            log.warning("%s: %s; it is tried again", task.job.name, outcome.error)
             self.waiting.append(task)
         else:
             self._failed.append(task)
         self.failure(outcome.error)
 
     def failure(self, why: str) -> None:
-        """Count a failure, of a piece or of a worker that has none yet; raises GenrobustError for too many in a row."""
+        """Count a failure, of a job or of a worker that has none yet; raises GenrobustError for too many in a row."""
         self._in_a_row += 1
         if self._in_a_row >= self._hopeless:
             self.close(f"stopped after {self._in_a_row} failures in a row, the last of them: {why}")
 
     def close(self, stopped: str = "") -> None:
-        """Raise GenrobustError, a DiskFull where all was that, that tells each failed piece; not where none is."""
+        """Raise GenrobustError, a DiskFull where all was that, that tells each failed job; not where none is."""
         failed = [*self._failed, *(task for task in self.waiting if task.tries)]
         if not (failed or stopped):
             return
         lines = [stopped] if stopped else []
         if failed:
-            lines.append(f"{self._what}: {len(failed)} of the pieces failed:")
-            lines += [f"  {t.piece.name}: {t.last.error} (tries: {t.tries})" for t in failed[:LISTED]]
+            lines.append(f"{self._what}: {len(failed)} of the jobs failed:")
+            lines += [f"  {t.job.name}: {t.last.error} (tries: {t.tries})" for t in failed[:LISTED]]
             lines += [f"  and {len(failed) - LISTED:,} more"] if len(failed) > LISTED else []
         lines.append("what is done is kept: run the same command again, and the rest is made")
         kind = DiskFull if {task.last.kind for task in failed} == {DiskFull} else GenrobustError

@@ -1,4 +1,4 @@
-"""Work in this process: all pieces in one go, and the first failure ends it."""
+"""Work in this process: all jobs in one go, and the first failure ends it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from genrobust.classifiers import settle
 from genrobust.core import UserError, counting, device_kind, hardware, progress_bar, resolve_device
 from genrobust.recipe import Recipe
-from genrobust.study.executors.pieces import Work
+from genrobust.study.jobs import Work
 
 
 class Local:
-    """This process. What loads and writes beside the work goes on from one piece to the next."""
+    """This process. What loads and writes beside the work goes on from one job to the next."""
 
     here = True
 
@@ -31,16 +31,16 @@ class Local:
         return 1
 
     def run(self, work: Work) -> None:
-        """Do the pieces in their order; raises what the first that fails raises, and before any as `require` does."""
-        if work.pieces:
-            self.require(max(piece.workers for piece in work.pieces))
+        """Do the jobs in their order; raises what the first that fails raises, and before any as `require` does."""
+        if work.jobs:
+            self.require(max(job.workers for job in work.jobs))
             bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
             with bar as shown, counting(work.unit, shown.advance):
-                work.load()([piece.key for piece in work.pieces])
+                work.load()([job.key for job in work.jobs])
 
 
 def require_one(workers: int) -> None:
-    """Raise UserError where more than one of `workers` should do a piece together, which Ray alone starts."""
+    """Raise UserError where more than one of `workers` should do a job together, which Ray alone starts."""
     if workers > 1:
         raise UserError(
             f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 
 from genrobust.core import MissingPackage, UserError
 from genrobust.recipe import Recipe
-from genrobust.study.executors.pieces import Executor
 from genrobust.study.executors.processes import Processes
+from genrobust.study.jobs import Executor
 
 EXECUTORS = ("processes", "ray")
 

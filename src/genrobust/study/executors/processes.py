@@ -32,7 +32,7 @@ from genrobust.core import (
 from genrobust.recipe import Recipe
 from genrobust.study.executors.ledger import Ledger, Outcome, Task, outcome_of
 from genrobust.study.executors.local import Local, require_one
-from genrobust.study.executors.pieces import Do, Piece, Work
+from genrobust.study.jobs import DoJobs, Job, Work
 
 LOOK_EVERY_S = 0.5  # at the workers' progress
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
@@ -45,9 +45,9 @@ class Processes:
     """Worker processes for `recipe`: `count` of them, or as the environment variable GENROBUST_WORKERS says.
 
     Without either there are as many as this machine has room for: on CPUs cores / `recipe.threads`, fewer where memory
-    does not suffice; on CUDA one a GPU. Workers start with the first work that has pieces for more than one, and stay
-    until this process ends. A piece whose worker dies or runs out of memory is tried again in a new one; workers die
-    with this process, and with `close`. The bytes that pieces make do not depend on the number of workers.
+    does not suffice; on CUDA one a GPU. Workers start with the first work that has jobs for more than one, and stay
+    until this process ends. A job whose worker dies or runs out of memory is tried again in a new one; workers die
+    with this process, and with `close`. The bytes that jobs make do not depend on the number of workers.
 
     Python starts a worker by importing the program's main module anew: a script that uses this class keeps its work
     under ``if __name__ == "__main__":``.
@@ -68,7 +68,7 @@ class Processes:
         return self._alone.placed(recipe, say)
 
     def require(self, workers: int) -> None:
-        """Raise UserError for more than one of `workers` on one piece: only Ray starts those."""
+        """Raise UserError for more than one of `workers` on one job: only Ray starts those."""
         require_one(workers)
 
     def workers(self) -> int:
@@ -76,23 +76,23 @@ class Processes:
         return self._count
 
     def run(self, work: Work) -> None:
-        """Do all of `work`, in this process where there is one piece or one worker.
+        """Do all of `work`, in this process where there is one job or one worker.
 
-        A piece is tried again where its worker died or ran out of memory. Raises the first UserError or GenrobustError
+        A job is tried again where its worker died or ran out of memory. Raises the first UserError or GenrobustError
         of a worker at once; what the others were in the middle of is then given up, and goes on in a later run.
         """
-        count = min(self._count, len(work.pieces), self._fitting(work.memory))
+        count = min(self._count, len(work.jobs), self._fitting(work.memory))
         if count <= 1:
             self._alone.run(work)
             return
-        require_one(max(piece.workers for piece in work.pieces))
-        pieces = _shares(work.pieces, count if work.together else len(work.pieces))
+        require_one(max(job.workers for job in work.jobs))
+        jobs = _shares(work.jobs, count if work.together else len(work.jobs))
         while len(self._slots) < count:
             variables = worker_environment(self._threads)
             if self._gpus:
                 variables["CUDA_VISIBLE_DEVICES"] = self._gpus[len(self._slots) % len(self._gpus)]
             self._slots.append(_Slot(variables))
-        ledger, load = Ledger(work.what, pieces, count), pickle.dumps(work.load)
+        ledger, load = Ledger(work.what, jobs, count), pickle.dumps(work.load)
         try:
             with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
                 _Shift(self._slots[:count], ledger, load, work.unit, bar).work()
@@ -124,7 +124,7 @@ class Processes:
 
 
 class _Slot:
-    """A worker process: started at its first piece, and again at the first after it died."""
+    """A worker process: started at its first job, and again at the first after it died."""
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._spawning = multiprocessing.get_context("spawn")  # a fork would take torch's threads along, locked
@@ -133,7 +133,7 @@ class _Slot:
         self._counter: Any = None
 
     def submit(self, load: bytes, unit: str, keys: Sequence[Any]) -> Future[Outcome]:
-        """Let the worker do the pieces of `keys`, with what `load` loads; it counts what it makes of `unit`."""
+        """Let the worker do the jobs of `keys`, with what `load` loads; it counts what it makes of `unit`."""
         if self._pool is None:
             # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
             theirs, self._alive = self._spawning.Pipe(duplex=False)
@@ -148,7 +148,7 @@ class _Slot:
 
     @property
     def counted(self) -> int:
-        """How far the worker is with the last piece."""
+        """How far the worker is with the last job."""
         return int(self._counter.value)
 
     def stop(self) -> None:
@@ -165,17 +165,17 @@ class _Shift:
     def __init__(self, slots: Sequence[_Slot], ledger: Ledger, load: bytes, unit: str, bar: Bar) -> None:
         self._idle, self._ledger, self._load, self._unit, self._bar = list(slots), ledger, load, unit, bar
         self._busy: dict[Future[Outcome], tuple[_Slot, Task]] = {}
-        self._made = self._shown = 0  # by pieces that are done; and what the bar shows of all
+        self._made = self._shown = 0  # by jobs that are done; and what the bar shows of all
 
     def work(self) -> None:
-        """Until every piece is done; raises the first failure that is not its worker's."""
+        """Until every job is done; raises the first failure that is not its worker's."""
         while self._ledger.waiting or self._busy:
             while self._idle and (task := self._ledger.next_for(HERE, [HERE])):
                 slot = self._idle.pop()
-                self._busy[slot.submit(self._load, self._unit, task.piece.key)] = slot, task
+                self._busy[slot.submit(self._load, self._unit, task.job.key)] = slot, task
             for future in wait(self._busy, LOOK_EVERY_S, FIRST_COMPLETED)[0]:
                 self._ended(future)
-            made = self._made + sum(min(slot.counted, task.piece.size) for slot, task in self._busy.values())
+            made = self._made + sum(min(slot.counted, task.job.size) for slot, task in self._busy.values())
             self._bar.advance(made - self._shown)
             self._shown = made
 
@@ -193,7 +193,7 @@ class _Shift:
                 if not outcome.again:
                     raise outcome.raised()
         if not outcome.error:
-            self._made += task.piece.size
+            self._made += task.job.size
         self._ledger.tried(task, HERE, outcome)
 
 
@@ -220,12 +220,12 @@ def _gpus(device: str) -> list[str] | None:
     return named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
 
 
-def _shares(pieces: Sequence[Piece], count: int) -> list[Piece]:
-    """The pieces dealt out to `count` groups, in their order: each a piece whose key lists theirs."""
-    groups = [pieces[number::count] for number in range(count)]
+def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
+    """The jobs dealt out to `count` groups, in their order: each a job whose key lists theirs."""
+    groups = [jobs[number::count] for number in range(count)]
     names = [group[0].name if len(group) == 1 else f"{group[0].name} and {len(group) - 1} more" for group in groups]
     return [
-        Piece([piece.key for piece in group], name, sum(piece.size for piece in group))
+        Job([job.key for job in group], name, sum(job.size for job in group))
         for name, group in zip(names, groups, strict=True)
     ]
 
@@ -252,7 +252,7 @@ def _end_with(alive: Connection) -> None:
 
 
 def _do(load: bytes, unit: str, keys: Sequence[Any], anywhere: bool) -> Outcome:
-    """Do the pieces of `keys`; `anywhere`: what is made goes to a URL, where a dead worker may have left its lease."""
+    """Do the jobs of `keys`; `anywhere`: what is made goes to a URL, where a dead worker may have left its lease."""
     if anywhere:
         outlast_the_dead()
     try:
@@ -265,9 +265,9 @@ def _do(load: bytes, unit: str, keys: Sequence[Any], anywhere: bool) -> Outcome:
 
 
 @lru_cache(maxsize=1)
-def _loaded(load: bytes) -> Do:
+def _loaded(load: bytes) -> DoJobs:
     # No file is unpickled: these bytes are the command's own, from its memory.
-    loads: Callable[[], Do] = pickle.loads(load)
+    loads: Callable[[], DoJobs] = pickle.loads(load)
     return loads()
 
 

@@ -1,4 +1,4 @@
-"""Work on a Ray cluster: actors that load once, and pieces that are tried again elsewhere when one of them dies."""
+"""Work on a Ray cluster: actors that load once, and jobs that are tried again elsewhere when one of them dies."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from genrobust.classifiers import settle
 from genrobust.core import Bar, Hardware, MissingPackage, UserError, device_kind, in_common, mirrors, progress_bar
 from genrobust.recipe import Recipe
 from genrobust.study.executors.ledger import Ledger, Outcome, Task
-from genrobust.study.executors.pieces import Work
 from genrobust.study.executors.ray_workers import Doer, Group, Leader, Worker, hardware_here, why_died
+from genrobust.study.jobs import Work
 
 LOOK_EVERY_S = 1.0  # at the workers' progress, and for nodes that came or went
 LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
@@ -100,7 +100,7 @@ class Ray:
         return sum(map(self._room, _nodes()))
 
     def workers(self) -> int:
-        """How many pieces are done at the same time, if nobody else uses the cluster."""
+        """How many jobs are done at the same time, if nobody else uses the cluster."""
         return max(1, self.capacity())
 
     def hire(self, doer: Doer) -> Any:
@@ -109,7 +109,7 @@ class Ray:
         return ray.remote(**takes)(Worker).remote(doer, self._threads)
 
     def require(self, workers: int) -> None:
-        """Raise UserError where the cluster has no room for so many `workers` that do a piece together."""
+        """Raise UserError where the cluster has no room for so many `workers` that do a job together."""
         if workers == 1:
             return
         if find_spec("pandas") is None:  # of what ray[train] adds to ray, all else is here already
@@ -127,18 +127,18 @@ class Ray:
             )
 
     def group(self, workers: int, store: str) -> Group:
-        """So many workers that do pieces together; `store` is a folder on this machine."""
+        """So many workers that do jobs together; `store` is a folder on this machine."""
         return Group(workers, {"CPU": self._cpus, "GPU": self._gpus}, self._threads, store)
 
     def run(self, work: Work) -> None:
-        """Do all of `work`; what fails or dies is tried again, and reported piece by piece when the rest is done.
+        """Do all of `work`; what fails or dies is tried again, and reported job by job when the rest is done.
 
         Pieces of several workers come last, one after another. Raises the first UserError of a worker at once, and else
         as `Ledger` does.
         """
-        if not work.pieces:
+        if not work.jobs:
             return
-        sizes = sorted({piece.workers for piece in work.pieces})
+        sizes = sorted({job.workers for job in work.jobs})
         for workers in sizes:
             self.require(workers)
         ledger = Ledger(work.what, [], self.capacity())
@@ -150,7 +150,7 @@ class Ray:
             redirect_stdout(io.StringIO()),
         ):
             for workers in sizes:
-                ledger.add([piece for piece in work.pieces if piece.workers == workers])
+                ledger.add([job for job in work.jobs if job.workers == workers])
                 hires = self if workers == 1 else _Groups(self, self.group(workers, store))
                 crew = _Crew(hires, doer, ledger, bar)
                 try:
@@ -161,7 +161,7 @@ class Ray:
 
 
 class _Hires(Protocol):
-    """Who does pieces: how many at a time, and a new one of them."""
+    """Who does jobs: how many at a time, and a new one of them."""
 
     def capacity(self) -> int: ...
 
@@ -207,7 +207,7 @@ def _nodes() -> list[dict[str, float]]:
 
 @dataclass
 class _Hand:
-    """A worker that is up: it has begun so many pieces, and the bar has `counted` so much of the last.
+    """A worker that is up: it has begun so many jobs, and the bar has `counted` so much of the last.
 
     `asked` is the answer to how far it is, where that is still to come.
     """
@@ -230,7 +230,7 @@ class _Crew:
         self._had_room = time.monotonic()
 
     def work(self) -> None:
-        """Until every piece that waits is done, or has failed for good."""
+        """Until every job that waits is done, or has failed for good."""
         while self._ledger.waiting or self._busy:
             self._hire()
             self._assign()
@@ -276,7 +276,7 @@ class _Crew:
             if task is not None:
                 self._idle.remove(hand)
                 hand.begun, hand.counted = hand.begun + 1, 0
-                self._busy[hand.actor.do.remote(task.piece.key)] = hand, task
+                self._busy[hand.actor.do.remote(task.job.key)] = hand, task
 
     def _ended(self, answer: Any) -> None:
         hand, task = self._busy.pop(answer)
@@ -288,7 +288,7 @@ class _Crew:
             ray.kill(hand.actor)  # the process itself may be at fault, such as by memory that it does not give back
         else:
             self._idle.append(hand)
-        self._show(hand, 0 if outcome.error else task.piece.size)
+        self._show(hand, 0 if outcome.error else task.job.size)
         self._ledger.tried(task, hand.node, outcome)
 
     def _ask(self) -> None:
@@ -298,10 +298,10 @@ class _Crew:
                 try:
                     begun, count = ray.get(hand.asked)
                 except RayError:
-                    continue  # it died, and its piece will tell
+                    continue  # it died, and its job will tell
                 hand.asked = None
                 if begun == hand.begun:
-                    self._show(hand, min(count, task.piece.size))
+                    self._show(hand, min(count, task.job.size))
             if hand.asked is None:
                 hand.asked = hand.actor.counted.remote()
 

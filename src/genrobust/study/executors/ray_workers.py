@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: workers that do pieces, and leaders of groups that do a piece together."""
+"""What runs on the nodes of a Ray cluster: workers that do jobs, and leaders of groups that do a job together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from genrobust.core import (
     worker_environment,
 )
 from genrobust.study.executors.ledger import Outcome, found_no_memory, outcome_of
-from genrobust.study.executors.pieces import Do
+from genrobust.study.jobs import DoJobs
 
 TELL_EVERY_S = 1.0  # how far a group is
 PATIENCE_S = 7 * 24 * 3600  # of a group's workers for each other: one validates for long. Ray finds out who died
@@ -36,7 +36,7 @@ SIGNS = {
 
 @dataclass
 class Doer:
-    """What `load` loads, at the first piece, in the working directory `folder`; pieces are counted in `unit`.
+    """What `load` loads, at the first job, in the working directory `folder`; jobs are counted in `unit`.
 
     `anywhere` says that nodes need not have that folder: what is made goes to an URL.
     """
@@ -45,10 +45,10 @@ class Doer:
     unit: str
     folder: str
     anywhere: bool
-    _do: Do | None = field(default=None, repr=False)
+    _do: DoJobs | None = field(default=None, repr=False)
 
     def do(self, key: Any, tell: Count) -> None:
-        """Do the piece `key`, and `tell` how much is made as it goes."""
+        """Do the job `key`, and `tell` how much is made as it goes."""
         if self.anywhere:
             outlast_the_dead()
         try:
@@ -70,7 +70,7 @@ def hardware_here(kind: str) -> Hardware:
 
 
 class Worker:
-    """An actor that does one piece after another, and counts as they go."""
+    """An actor that does one job after another, and counts as they go."""
 
     def __init__(self, doer: Doer, threads: int) -> None:
         os.environ.update(worker_environment(threads))  # Ray would have OpenMP take the CPUs that an actor takes
@@ -82,7 +82,7 @@ class Worker:
         return str(ray.get_runtime_context().get_node_id())
 
     def do(self, key: Any) -> Outcome:
-        """Do the piece `key`, the next of those that `counted` tells of."""
+        """Do the job `key`, the next of those that `counted` tells of."""
         self._begun, self._count = self._begun + 1, 0
         try:
             self._doer.do(key, self._add)
@@ -92,7 +92,7 @@ class Worker:
 
     @ray.method(concurrency_group="asked")
     def counted(self) -> tuple[int, int]:
-        """How many pieces were begun, and how far the last of them is."""
+        """How many jobs were begun, and how far the last of them is."""
         return self._begun, self._count
 
     def _add(self, count: int, note: str | None = None) -> None:
@@ -113,14 +113,14 @@ class Group:
 
 
 class Leader(Worker):
-    """An actor that takes nothing: it has each piece done by a new `group`, and counts what the first of it tells."""
+    """An actor that takes nothing: it has each job done by a new `group`, and counts what the first of it tells."""
 
     def __init__(self, doer: Doer, group: Group) -> None:
         self._doer, self._group = doer, group
         self._begun = self._count = 0
 
     def do(self, key: Any) -> Outcome:
-        """Have the piece `key` done by all of a group; what went wrong is that of the worker who knows best."""
+        """Have the job `key` done by all of a group; what went wrong is that of the worker who knows best."""
         from ray.train import RunConfig, ScalingConfig, TrainingFailedError
         from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -155,7 +155,7 @@ class Leader(Worker):
 
 
 def _take_part(doer: Doer, key: Any, leader: Any) -> None:
-    """Do the piece `key` as one of a group, whose first tells its `leader` how far it is."""
+    """Do the job `key` as one of a group, whose first tells its `leader` how far it is."""
     from torch import distributed
 
     untold, told_at = 0, time.monotonic()

@@ -20,8 +20,8 @@ from genrobust.recipe import (
 )
 from genrobust.study.class_models import class_model, class_model_folder
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pieces import Do, Executor, Piece, Work
 from genrobust.study.finetuning import finetuned, finetuned_folder, with_finetuned
+from genrobust.study.jobs import DoJobs, Executor, Job, Work
 from genrobust.study.rates import measured, of_class_model, of_finetune, of_generator, place_of
 from genrobust.study.timing import StageTimes
 
@@ -190,9 +190,9 @@ class GeneratedSet:
         job = self._job
         shards = None if part is None else range(len(job.parts))[part]
         with job.claimed(shards) as missing:
-            pieces = [Piece(i, f"shard {i:06d} of {self.name}", len(job.parts[i]), self.rate_key) for i in missing]
-            work = Work("generating", pieces, self.drawer, memory=self._memory() if pieces else 0)
-            if pieces:
+            jobs = [Job(i, f"shard {i:06d} of {self.name}", len(job.parts[i]), self.rate_key) for i in missing]
+            work = Work("generating", jobs, self.drawer, memory=self._memory() if jobs else 0)
+            if jobs:
                 self._say(f"generating {work.size:,} images ({self.name}) into {self.folder}")
             self._times.run(self._executor, "generate", "images", work)
             return job.opened(partial=part is not None)
@@ -203,7 +203,7 @@ class GeneratedSet:
 
         return weights_bytes(self.generator) * (2 if self._device == "cpu" else 1)
 
-    def drawer(self) -> Do:
+    def drawer(self) -> DoJobs:
         """What draws shards, by index, once the generator is there and the folder is claimed."""
         job = self._job
         draw = job.drawer()
@@ -214,7 +214,7 @@ class GeneratedSet:
 
         return measure
 
-    def learner(self) -> Do:
+    def learner(self) -> DoJobs:
         """What trains the generator that the set is drawn with."""
 
         def learn(keys: Iterable[Any]) -> None:
@@ -252,8 +252,8 @@ class GeneratedSet:
         learned = self.learned
         if learned is None:
             return
-        pieces = [Piece(None, f"{learned.stage} {learned.what}", learned.size, learned.of)]
-        work = Work(f"training the {learned.config.noun}", [] if learned.is_done else pieces, self.learner)
+        jobs = [Job(None, f"{learned.stage} {learned.what}", learned.size, learned.of)]
+        work = Work(f"training the {learned.config.noun}", [] if learned.is_done else jobs, self.learner)
         self._times.run(self._executor, learned.stage, "training images", work)
 
     @property

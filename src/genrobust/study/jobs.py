@@ -1,4 +1,4 @@
-"""Independent pieces of work: what they are is a stage's business, and where they are done an executor's."""
+"""Independent jobs of work: what they are is a stage's business, and where they are done an executor's."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from genrobust.recipe import Recipe
 
-Do = Callable[[Sequence[Any]], None]  # does the pieces of these keys, in order
+DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in order
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A piece of work that waits for no other; done again, or after a kill, it comes to the same.
+class Job:
+    """A job of work that waits for no other; done again, or after a kill, it comes to the same.
 
     Whoever does it is handed `key`, the user is told `name`, and `size` is how much it is, in the unit of its work.
     `of` is what its rate depends on (see `rates`). With more than one of `workers`, as many processes do it together,
@@ -32,14 +32,14 @@ class Work:
     """Pieces of one kind. `what` is shown beside their progress, which counts `unit`.
 
     `load` is called once in each process that does some of them, and returns what does; to get there it is pickled.
-    `together` says that many pieces in one go cost less than one by one: each worker then gets its share at once.
+    `together` says that many jobs in one go cost less than one by one: each worker then gets its share at once.
     `seconds` is how long all of them were estimated to take, None where that is not known; `memory` is how many bytes a
     worker takes for what it loads, where that is more than a small network.
     """
 
     what: str
-    pieces: Sequence[Piece]
-    load: Callable[[], Do]
+    jobs: Sequence[Job]
+    load: Callable[[], DoJobs]
     unit: str = "images"
     together: bool = False
     seconds: float | None = None
@@ -47,12 +47,12 @@ class Work:
 
     @property
     def size(self) -> int:
-        """How much all pieces are, in `unit`."""
-        return sum(piece.size for piece in self.pieces)
+        """How much all jobs are, in `unit`."""
+        return sum(job.size for job in self.jobs)
 
 
 class Executor(Protocol):
-    """Does pieces of work in this process or in others; `here` says that all of them run on this machine."""
+    """Does jobs of work in this process or in others; `here` says that all of them run on this machine."""
 
     here: bool
 
@@ -63,10 +63,10 @@ class Executor(Protocol):
         """
 
     def require(self, workers: int) -> None:
-        """Raise UserError where a piece can never be done by so many `workers` together."""
+        """Raise UserError where a job can never be done by so many `workers` together."""
 
     def workers(self) -> int:
-        """How many pieces are done at the same time."""
+        """How many jobs are done at the same time."""
 
     def run(self, work: Work) -> None:
         """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""
