@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, Plane, UserError
-from genrobust.robustness.compare import TAILS
+from genrobust.robustness.resampling import TAILS
 from genrobust.robustness.effective import effective_robustness, er_interval, extrapolated, finite, fit_line
 from genrobust.robustness.multi_id import beyond_plane, fit_plane, plane_predict, plane_robustness, refit_planes
 
