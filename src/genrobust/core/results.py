@@ -33,9 +33,9 @@ class Predictions:
 class Score:
     """The value of a figure, in the figure's unit, with its interval from `lo` to `hi`, over `n` images.
 
-    `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson 95 %",
-    "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside those
-    that the baseline line was fitted on.
+    `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
+    95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
+    those that the baseline line was fitted on.
     """
 
     value: float

@@ -23,10 +23,8 @@ from .load import load_data as load_data
 from .naming import readable_names as readable_names
 from .places import class_folders as class_folders, open_place as open_place
 from .published import (
-    Published as Published,
-    choose as choose,
+    choose_baselines as choose_baselines,
     listing as listing,
-    near as near,
     read_published as read_published,
 )
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image

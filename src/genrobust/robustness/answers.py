@@ -10,7 +10,7 @@ import numpy as np
 
 from genrobust.core import GenrobustError, Predictions, UserError
 
-ROWS = 1024  # images at a time: their logits over 1,000 classes stay in the processor's cache
+ROWS = 256  # images at a time: their logits over 1,000 classes stay in the processor's cache
 
 
 class Answers:
@@ -30,12 +30,20 @@ class Answers:
         return self.right[np.arange(len(self.right)), self.logits.argmax(axis=1)]
 
     @cached_property
-    def log_probabilities(self) -> np.ndarray:
-        """The log softmax of the logits: float32 [N, C]."""
+    def highest(self) -> np.ndarray:
+        """The highest logit of each image: [N]."""
+        return self.logits.max(axis=1)
+
+    @cached_property
+    def normalizer(self) -> np.ndarray:
+        """The log of the sum of the exponentials: [N]. Log probabilities are the logits minus this (softmax)."""
         with np.errstate(invalid="ignore"):
-            below = self.logits - self.logits.max(axis=1, keepdims=True)
-            below -= np.log(np.exp(below).sum(axis=1, keepdims=True))
-        return below
+            return self.highest + np.log(np.exp(self.logits - self.highest[:, None]).sum(axis=1))
+
+    def of_right(self, combine: np.ufunc) -> np.ndarray:
+        """The logits of the right classes, `combine`d where there are several: [N]."""
+        counts = np.count_nonzero(self.right, axis=1)
+        return combine.reduceat(self.logits[self.right], np.cumsum(counts) - counts)
 
 
 OfImages = Callable[[Answers], np.ndarray]  # a value, or several, for each image: [N] or [N, P]

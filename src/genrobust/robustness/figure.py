@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from genrobust.core import Registry, hashed_seed
+from genrobust.core import Registry, Summary, hashed_seed
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy
 from genrobust.robustness.sets import AnsweredSet, StudyAnswers
@@ -44,6 +44,18 @@ class Figure(ABC):
     def difference_unit(self) -> str:
         """The unit of a difference: percents differ by points."""
         return "points" if self.unit == "%" else self.unit
+
+    def heading(self, summary: Summary) -> str:
+        """Return what it is called in a report of `summary`."""
+        return self.title
+
+    def caption(self, summary: Summary) -> str:
+        """Return its heading with its unit."""
+        return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
+
+    def informs(self, summary: Summary) -> bool:
+        """Return whether it says anything that another figure of `summary` does not."""
+        return True
 
     @abstractmethod
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:

@@ -21,8 +21,8 @@ ANY = (-np.inf, np.inf)
 class Measured:
     """One figure of every arm and seed on one test set, with its bootstrap replicates.
 
-    Replicate b resamples the same images (and baselines) for all arms and seeds, so that a difference of two arms within
-    it is paired.
+    Replicate b resamples the same images (and baselines) for all arms and seeds, so that a difference of two arms
+    within it is paired.
 
     Attributes:
         point: The values, [A, S], in the figure's unit; `draws` are the replicates, [B, A, S].
@@ -50,9 +50,7 @@ class Measured:
             return replace(exact, method=f"{exact.method}; one seed")
         score = self._score(self.point[arm], self.draws[:, arm], seeds)
         outside = self.outside is not None and bool(self.outside[arm].any())
-        return replace(
-            score, lo=max(score.lo, self.bounds[0]), hi=min(score.hi, self.bounds[1]), extrapolated=outside
-        )
+        return replace(score, lo=max(score.lo, self.bounds[0]), hi=min(score.hi, self.bounds[1]), extrapolated=outside)
 
     def difference(self, arm: int, reference: int, seeds: np.ndarray) -> Score:
         """Return `arm` minus `reference`, paired by image and seed, as a mean over seeds."""
@@ -96,7 +94,7 @@ class Measured:
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
             bounds=self.bounds if minus is None else ANY,
             right=None,
-            outside=None if self.outside is None or minus is not None else self.outside[own].any(axis=0)[None],
+            outside=None if self.outside is None or minus is not None else np.any(self.outside[own], axis=0, keepdims=True),
         )
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:

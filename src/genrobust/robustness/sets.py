@@ -156,7 +156,7 @@ def answer_sets(
         name_of.setdefault(classes[test].tobytes(), clean if test == clean else f"{clean} on the classes of {test}")
     paired = {test: name_of[classes[test].tobytes()] for test in tests}
     restricted = {name: np.frombuffer(key, dtype=np.int64) for key, name in name_of.items()}
-    sets = {}
+    sets: dict[str, AnsweredSet] = {}
     for test in tests:
         over = restricted if test == clean else {test: classes[test]}
         found = _answers(predictions, arms, seeds, images[test], over, own, every)

@@ -60,9 +60,9 @@ def summarize(
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
     the same classes. Means over shifts are over those that have the figure, and say over how many.
 
-    Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic) in
-    which each replicate resamples images, the same for all arms; baseline models, the same for all shifts; seeds, the
-    same for all arms and sets, where there are several; and the arms of a group of three or more.
+    Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
+    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts; seeds,
+    the same for all arms and sets, where there are several; and the arms of a group of three or more.
 
     Raises:
         GenrobustError: A logit is NaN.

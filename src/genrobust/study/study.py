@@ -17,7 +17,6 @@ from genrobust.core import (
     Claim,
     GenrobustError,
     ImageSet,
-    Line,
     SourceQuality,
     StudyData,
     StudyRecord,
@@ -30,13 +29,13 @@ from genrobust.core import (
     local_folder,
 )
 from genrobust.recipe import GENERATED, ArmConfig, FilterConfig, QualityConfig, Recipe, recipe_yaml
-from genrobust.study import baselines as baseline_tables
 from genrobust.study.executors.local import Local
 from genrobust.study.gallery import environment, gallery
 from genrobust.study.jobs import DoJobs, Executor, Job, Work
 from genrobust.study.named_tests import check_named_tests
 from genrobust.study.notes import notes
 from genrobust.study.rates import measured_rate, of_evaluating, of_training, of_zero_shot, place_of
+from genrobust.study.scoring import StudyScores, find_baselines, score_study
 from genrobust.study.stages.evaluating import Evaluation
 from genrobust.study.stages.generating import GeneratedSet
 from genrobust.study.stages.training import Training
@@ -76,7 +75,6 @@ class Study:
         self.command = command or f"genrobust run {recipe.name}"
         self._say = say
         self._times = StageTimes(out)
-        self._no_line: list[str] = []  # why shifts have none
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self._tracking = Tracking(recipe.track, out / recipe.name / "track", recipe.name, recipe_yaml(recipe))
@@ -305,16 +303,13 @@ class Study:
 
     def baseline_rows(self) -> list[BaselineModel]:
         """The baseline models: those of the table, or those of a grid trained now."""
-        settings = self.recipe.robustness
-        if settings.grid == 0:
-            name = self.recipe.data.source if settings.baselines == "shipped" else settings.baselines
-            if name in (None, "folders", "imagenet"):
-                return []  # there are none, or lines alone
-            return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
-        cells = baseline_runs(self.recipe, len(self.data.train))
-        rows, notes = baseline_tables.rows_with_lines(self._scored(cells), self.data.clean, self.shifts, settings)
-        self._no_line += notes
-        return rows
+        return find_baselines(self.recipe, self.data.clean, self.shifts, self._grid())[0]
+
+    def _grid(self) -> SavedPredictions[tuple[str, int, str]] | None:
+        """The predictions of the recipe's own baseline models; None where it has none."""
+        if self.recipe.robustness.grid == 0:
+            return None
+        return self._scored(baseline_runs(self.recipe, len(self.data.train)))
 
     def _scored(self, cells: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `cells` by arm, seed and test set; what is missing is made first."""
@@ -323,41 +318,16 @@ class Study:
         found = zip(cells, map(self.predictions, self.train(cells)), strict=True)
         return SavedPredictions({(c.of, c.seed, test): file for c, made in found for test, file in made.files.items()})
 
-    def published_lines(self) -> dict[str, Line]:
-        """The lines of shifts that are known without their models."""
-        recipe, classes = self.recipe, len(self.data.labels)
-        lines, notes = baseline_tables.published_lines(recipe.robustness, recipe.data, self.shifts, classes)
-        self._no_line += notes
-        return lines
+    def scores(self) -> StudyScores:
+        """Everything that the study measured, the baselines that it was held against, and notes on missing lines."""
+        self.evaluate(self.train(self.runs()))  # all at once, baselines too
+        arms = self._scored(arm_runs(self.recipe))
+        return score_study(self.recipe, self.data, self.shifts, arms, self.zero_shot(), self._grid())
 
     def summary(self) -> tuple[Summary, list[BaselineModel]]:
         """Everything that the study measured, and the baselines that it was held against."""
-        from genrobust.classifiers import SavedPredictions
-        from genrobust.robustness import summarize
-
-        self.evaluate(self.train(self.runs()))  # all at once, baselines too
-        files = self._scored(arm_runs(self.recipe)).files
-        beside = self.zero_shot()
-        files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
-        rows = self.baseline_rows()
-        settings = self.recipe.robustness
-        summary = summarize(
-            SavedPredictions(files),
-            rows,
-            self.data.clean,
-            self.shifts,
-            self.recipe.reference,
-            settings.transform,
-            self.recipe.evaluate.min_images,
-            settings.bootstrap,
-            pairs=[(c.arm, c.than) for c in self.recipe.claims if c.arm not in self.recipe.groups()],
-            references=self.recipe.references(),
-            groups=self.recipe.groups(),
-            second_id=settings.second_id,
-            published=self.published_lines(),
-            beside=self.recipe.evaluate.beside,
-        )
-        return replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ()), rows
+        scores = self.scores()
+        return scores.summary, scores.baselines
 
     def qualities(self) -> tuple[SourceQuality, ...]:
         """What the images of each source are like; nothing where the recipe does not ask."""
@@ -398,7 +368,8 @@ class Study:
         self.zero_shot()
         for dataset in self.datasets.values():
             _ = dataset.images  # all of them before the first training: what fails, fails early
-        summary, rows = self.summary()
+        scores = self.scores()
+        summary, rows = scores.summary, scores.baselines
         qualities = self.qualities()
         self._say("writing the report")
         record = StudyRecord(
@@ -413,7 +384,7 @@ class Study:
             pictures=tuple(gallery(self.data.labels, {s: self.images(s) for s in self._pictured()})),
             environment=environment(self.device, self.recipe.threads, self.workers),
             baselines=tuple(rows),
-            notes=(*notes(self.recipe, rows, summary.lines.values(), self._retrieval()), *self._no_line),
+            notes=(*notes(self.recipe, rows, summary.lines.values(), self._retrieval()), *scores.notes),
             not_generated=self.recipe.not_generated,
             claims=tuple(Claim(**claim.model_dump()) for claim in self.recipe.claims),
             kinds={name: shift.kind for name, shift in self.recipe.data.shifts.items()},

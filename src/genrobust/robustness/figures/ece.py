@@ -15,15 +15,15 @@ BINS = 15
 class ExpectedCalibrationError(ImageFigure):
     title = "Calibration error"
     note = (
-        f"the expected calibration error: the gap between accuracy and confidence, the highest probability, averaged over "
-        f"{BINS} bins of equal width by their images (Guo et al., 2017); probabilities are the softmax of the logits over "
-        "the test set's own classes, for zero-shot CLIP of its scaled similarities"
+        "the expected calibration error: the gap between accuracy and confidence, the highest probability, averaged "
+        f"over {BINS} bins of equal width by their images (Guo et al., 2017); probabilities are the softmax of the "
+        "logits over the test set's own classes, for zero-shot CLIP of its scaled similarities"
     )
     higher_is_better = False
     bounds = (0, 100)
 
     def of_images(self, answers: Answers) -> np.ndarray:
-        confidence = np.exp(answers.log_probabilities.max(axis=1))
+        confidence = np.exp(answers.highest - answers.normalizer)
         return np.stack([confidence, answers.correct], axis=1, dtype=np.float32)
 
     def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:

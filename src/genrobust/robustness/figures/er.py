@@ -11,7 +11,9 @@ from genrobust.robustness.sets import StudyAnswers
 @FIGURES.register("er")
 class EffectiveRobustness(Figure):
     title = "Effective robustness"
-    note = "shifted accuracy minus what the line of the baseline models predicts from clean accuracy (Taori et al., 2020)"
+    note = (
+        "shifted accuracy minus what the line of the baseline models predicts from clean accuracy (Taori et al., 2020)"
+    )
     unit = "points"
     signed = True
     needs = "lines"

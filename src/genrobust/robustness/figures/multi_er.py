@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from genrobust.core import Summary
 from genrobust.robustness.effective import moved_in
 from genrobust.robustness.figure import FIGURES, Figure
 from genrobust.robustness.multi_id import beyond_plane, pair_up, plane_expected, plane_predict, refit_planes
@@ -15,13 +16,17 @@ from genrobust.robustness.sets import StudyAnswers
 class MultiIDEffectiveRobustness(Figure):
     title = "Multi-ID effective robustness"
     note = (
-        "shifted accuracy minus what the plane of the baseline models predicts from the accuracies on both in-distribution "
-        "sets (Shi et al., 2023): it is fairer to arms with training data like the second, which one line flatters"
+        "shifted accuracy minus what the plane of the baseline models predicts from the accuracies on both "
+        "in-distribution sets (Shi et al., 2023): it is fairer to arms with training data like the second set, which one "
+        "line flatters"
     )
     unit = "points"
     signed = True
     needs = "planes"
     section = 2
+
+    def heading(self, summary: Summary) -> str:
+        return f"Effective robustness beyond {summary.clean} and {summary.second_id}"
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure it on every shift with a plane; replicates resample as those of effective robustness."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from genrobust.core import Summary
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.figure import FIGURES, Proportion
 
@@ -16,3 +17,6 @@ class Top1OverAll(Proportion):
 
     def of_images(self, answers: Answers) -> np.ndarray:
         return answers.correct
+
+    def informs(self, summary: Summary) -> bool:
+        return any(summary.paired[test] != summary.clean for test in summary.tests)

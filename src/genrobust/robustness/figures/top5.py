@@ -14,15 +14,14 @@ K = 5
 @FIGURES.register("top5")
 class Top5(Proportion):
     title = "Top-5 accuracy"
-    note = "the share of images with a right label among the five highest logits of the test set's own classes"
+    note = (
+        "the share of images with a right label among the five highest logits of the test set's own classes; where the "
+        "fifth is not unique, equal logits count against the image"
+    )
 
     def of_images(self, answers: Answers) -> np.ndarray:
-        logits = answers.logits
-        at = np.where(answers.right, logits, -np.inf).argmax(axis=1)[:, None]
-        best = np.take_along_axis(logits, at, axis=1)
-        ahead = np.count_nonzero(logits > best, axis=1)
-        ahead += np.count_nonzero((logits == best) & (np.arange(logits.shape[1]) < at), axis=1)  # as in top-1
-        return ahead < K
+        best = answers.of_right(np.maximum)
+        return np.count_nonzero(answers.logits >= best[:, None], axis=1) <= K
 
     def gap(self, images: AnsweredSet) -> str:
         return f"over {len(images.classes)} classes it is always 100 %" if len(images.classes) <= K else ""

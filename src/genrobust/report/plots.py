@@ -1,4 +1,4 @@
-"""The report's figures as geometry: where every mark, tick and line lies. The template draws them."""
+"""The report's plots as geometry: where every mark, tick and line lies. The template draws them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from genrobust.core import BaselineModel, Cell, Line, Score, StudyRecord, Summary
-from genrobust.report.tables import Column, accuracy_table
+from genrobust.core import BaselineModel, Line, Score, StudyRecord, Summary
+from genrobust.report.tables import Column, Table
 from genrobust.report.wording import number, span
 from genrobust.robustness import to_scale
 
@@ -68,17 +68,17 @@ class DotPlot:
     ticks: tuple[tuple[float, int], ...]
 
 
-def dot_plot(summary: Summary) -> DotPlot:
-    """Every arm's top-1 with its interval on every test set, on one linear axis cut to tens."""
-    table = accuracy_table(summary)
-    scores = {**summary.arm_top1, **{(arm, "\0mean"): s for arm, s in summary.mean_top1.items()}}
+def dot_plot(summary: Summary, accuracy: Table) -> DotPlot:
+    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens."""
+    tests = [column.name for column in accuracy.columns]
+    scores = {(arm, test): summary.score("top1", arm, test) for arm in summary.arms for test in tests}
     place, ticks = axis(scores.values())
     rows = []
-    for column in table.columns:
-        of_set = [(arm, scores[arm, "\0mean" if column.kind == "mean" else column.name]) for arm in summary.arms]
+    for column in accuracy.columns:
         dots = [
             Dot(arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
-            for arm, s in of_set
+            for arm in summary.arms
+            for s in [scores[arm, column.name]]
         ]
         rows.append(DotRow(column, tuple(dots)))
     rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
@@ -207,44 +207,49 @@ def scatter(record: StudyRecord) -> Scatter | None:
     shifts = [*summary.shifts, *summary.left_out]
     if not shifts:
         return None
-    cells = [c for c in summary.cells if c.test_set in shifts]
+    points = {shift: _points(summary, shift) for shift in shifts}
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), "logit")
-    x = _Axis([c.clean.value for c in cells] + [b.clean for b in models], scale, FRAME.left, FRAME.right)
-    y = _Axis([c.top1.value for c in cells] + [b.shifted for b in models], scale, FRAME.bottom, FRAME.top)
+    pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
+    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, FRAME.left, FRAME.right)
+    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, FRAME.bottom, FRAME.top)
     panels = tuple(
-        _panel(
-            summary,
-            shift,
-            [c for c in cells if c.test_set == shift],
-            [b for b in models if b.test_set == shift],
-            (x, y),
-        )
-        for shift in shifts
+        _panel(summary, shift, points[shift], [b for b in models if b.test_set == shift], (x, y)) for shift in shifts
     )
     low, high = max(x.low, y.low), min(x.high, y.high)
     diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
     return Scatter(panels, x.ticks(), y.ticks(), diagonal, scale)
 
 
+def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]]:
+    """The clean and shifted accuracies of each arm, by seed, over the same classes."""
+    return {
+        arm: [
+            (
+                summary.score("top1", arm, summary.paired[shift], seed).value,
+                summary.score("top1", arm, shift, seed).value,
+            )
+            for seed in summary.seeds
+        ]
+        for arm in summary.arms
+    }
+
+
 def _panel(
-    summary: Summary, shift: str, cells: Sequence[Cell], models: Sequence[BaselineModel], axes: tuple[_Axis, _Axis]
+    summary: Summary,
+    shift: str,
+    points: dict[str, list[tuple[float, float]]],
+    models: Sequence[BaselineModel],
+    axes: tuple[_Axis, _Axis],
 ) -> Panel:
     x, y = axes
     line = summary.lines.get(shift)
     marks = []
-    for arm in summary.arms:
-        of_arm = [c for c in cells if c.arm == arm]
-        if len(of_arm) > 1:
-            marks += [Mark(x.place(c.clean.value), y.place(c.top1.value), _label(c), arm) for c in of_arm]
-        score = summary.arm_top1[arm, shift]
-        clean = sum(c.clean.value for c in of_arm) / len(of_arm)
-        label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({span(score)})"
-        er = summary.arm_er.get((arm, shift))
-        label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
-        marks.append(
-            Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(score.lo), y.place(score.hi)))
-        )
+    for arm, of_arm in points.items():
+        for seed, (clean, shifted) in zip(summary.seeds if len(of_arm) > 1 else (), of_arm, strict=False):
+            label = f"{arm}, seed {seed}: clean {number(clean)} %, {shift} {number(shifted)} %"
+            marks.append(Mark(x.place(clean), y.place(shifted), label, arm))
+        marks.append(_mean_mark(summary, arm, shift, sum(clean for clean, _ in of_arm) / len(of_arm), axes))
     described = "; ".join(mark.label for mark in marks if mark.mean)
     fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
     return Panel(
@@ -262,10 +267,12 @@ def _panel(
     )
 
 
-def _label(cell: Cell) -> str:
-    return (
-        f"{cell.arm}, seed {cell.seed}: clean {number(cell.clean.value)} %, {cell.test_set} {number(cell.top1.value)} %"
-    )
+def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple[_Axis, _Axis]) -> Mark:
+    x, y = axes
+    score, er = summary.score("top1", arm, shift), summary.find("er", arm, shift)
+    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({span(score)})"
+    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
+    return Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(score.lo), y.place(score.hi)))
 
 
 def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:
