@@ -59,7 +59,7 @@ def main_differences(summary: Summary) -> dict[str, Table]:
 
 
 def further_tables(summary: Summary) -> dict[str, Table]:
-    """Return the tables of all other figures, by name: the same columns, the last the difference in the mean."""
+    """Return the tables of all other figures, by name: the same columns, with the gain beside the mean."""
     return _tables(summary, _further_table, main=False)
 
 
@@ -92,10 +92,13 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     table = figure_table(summary, figure) if figure.informs(summary) else None
     if table is None or not summary.shifts:
         return table
-    gains = [_difference(gain(summary, figure.name, arm), figure) for arm in summary.arms]
-    columns = (*_columns(summary), Column(f"mean minus {compared_with(summary)}", figure.difference_unit, "gain"))
-    rows = ((arm, (*row, by)) for (arm, row), by in zip(_rows(summary, figure, columns[:-1]), gains, strict=True))
-    return replace(table, columns=columns, rows=tuple(rows))
+    columns, head = _columns(summary), Column(f"minus {compared_with(summary)}", "mean of shifts", "gain")
+    at = 1 + [column.kind for column in columns].index("mean")
+    rows = [
+        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:]))
+        for arm, row in _rows(summary, figure, columns)
+    ]
+    return replace(table, columns=(*columns[:at], head, *columns[at:]), rows=tuple(rows))
 
 
 def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:

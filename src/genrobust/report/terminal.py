@@ -30,6 +30,7 @@ def final_table(summary: Summary) -> RichTable:
     if len(summary.arms) > COLUMNS:
         return _by_arm(summary, caveat(summary) + marks)
     marks = (" † left out of the mean." if summary.left_out else "") + marks
+    marks += " The lower part shows means of shifts." if summary.shifts else ""
     table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + marks, title_justify="left")
     table.add_column("test set")
     for arm in summary.arms:
@@ -62,7 +63,8 @@ def _mean_columns(summary: Summary) -> Iterator[tuple[str, list[Text]]]:
         if scores and figure.signed:
             yield figure.heading(summary), [_gain(score) for score in scores]
         elif scores:
-            yield figure.caption(summary), [Text(number(score.value, digits=figure.digits)) for score in scores]
+            values = [Text(number(score.value, digits=figure.digits)) for score in scores]
+            yield f"{figure.heading(summary)}, {figure.unit}", values
 
 
 def _by_arm(summary: Summary, caption: str) -> RichTable:

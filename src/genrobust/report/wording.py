@@ -214,8 +214,8 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
     ours, theirs = (summary.score("top1", name).value for name in (arm, reference))
     averaged = "reached" if len(summary.shifts) == 1 else "averaged"
     return (
-        f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on the "
-        f"clean set {arm} {_against(clean, reference)}."
+        f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on "
+        f"the clean set {arm} {_against(clean, reference)}."
     )
 
 

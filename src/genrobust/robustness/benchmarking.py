@@ -100,13 +100,11 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
     """
     sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
     count = len(next(iter(answers.values()))[0][0].classes)
-    rng = np.random.default_rng(0)
+    rng, names = np.random.default_rng(0), np.asarray(styles)
     generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng) for side in sides)
-    names = np.asarray(styles)
     by_style = {
-        style: measure_accuracy(sides[0].right[None][:, :, names == style], count, bootstrap, rng)
-        for style in dict.fromkeys(sorted(styles))
-        if style
+        style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
+        for style in sorted({*styles} - {""})
     }
     all_three = generated, real, (drops := _drops(generated, real))
     models: list[ModelScores] = []

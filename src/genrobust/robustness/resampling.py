@@ -77,7 +77,7 @@ class Measured:
         From RESAMPLED_FROM arms on, a replicate resamples them, the same ones for every figure and every group of as
         many arms; below, the interval is that of just these arms.
         """
-        own, count, resamples = list(arms), len(arms), len(self.draws)
+        own, count, resamples, outside = list(arms), len(arms), len(self.draws), self.outside
         point, draws = self.point[own], self.draws[:, own]
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
@@ -94,7 +94,7 @@ class Measured:
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
             bounds=self.bounds if minus is None else ANY,
             right=None,
-            outside=None if self.outside is None or minus is not None else np.any(self.outside[own], axis=0, keepdims=True),
+            outside=None if outside is None or minus is not None else np.any(outside[own], axis=0, keepdims=True),
         )
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:

@@ -61,19 +61,17 @@ def summarize(
     the same classes. Means over shifts are over those that have the figure, and say over how many.
 
     Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
-    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts; seeds,
-    the same for all arms and sets, where there are several; and the arms of a group of three or more.
+    of images, the same for all arms; baseline models, the same for all shifts; seeds, the same for all arms and sets,
+    where there are several; and the arms of a group of three or more.
 
     Raises:
         GenrobustError: A logit is NaN.
-        UserError: A prediction is missing, checkpoints were not scored on the same images with the same protocol, or a
-            line or plane cannot be fitted.
+        UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
     references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
     _require_arms(comparison, references, arms)
-    rng = np.random.default_rng(0)
-    weights = seed_weights(len(seeds), comparison.bootstrap, rng)
+    weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
     study = _measured(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)

@@ -17,8 +17,8 @@ class MultiIDEffectiveRobustness(Figure):
     title = "Multi-ID effective robustness"
     note = (
         "shifted accuracy minus what the plane of the baseline models predicts from the accuracies on both "
-        "in-distribution sets (Shi et al., 2023): it is fairer to arms with training data like the second set, which one "
-        "line flatters"
+        "in-distribution sets (Shi et al., 2023): it is fairer to arms with training data like the second set, which "
+        "one line flatters"
     )
     unit = "points"
     signed = True

@@ -6,6 +6,7 @@ import numpy as np
 
 from genrobust.robustness.answers import Answers
 from genrobust.robustness.figure import FIGURES, ImageFigure
+from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import AnsweredSet
 
 MIN_IMAGES = 10  # of a class: fewer say little about its accuracy, and the lowest of many is then chance
@@ -34,6 +35,16 @@ class WorstClass(ImageFigure):
                 with np.errstate(invalid="ignore"):  # a resample without any image of the class
                     lowest = np.fmin(lowest, own @ right[start:end] / own.sum(axis=1, keepdims=True))
         return 100 * lowest
+
+    def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
+        # At 0 % and 100 % resampling shows no spread: there, replicates are of the posterior of Jeffreys' prior.
+        measured = super().resample(values, images, bootstrap, rng)
+        flat = np.ptp(measured.draws, axis=0) == 0
+        counts = np.bincount(images.labels)
+        n = counts[counts >= MIN_IMAGES].min()
+        right = measured.point[flat] / 100 * n
+        measured.draws[:, flat] = 100 * rng.beta(right + 0.5, n - right + 0.5, (bootstrap, len(right)))
+        return measured
 
     def gap(self, images: AnsweredSet) -> str:
         few = np.bincount(images.labels).max() < MIN_IMAGES
