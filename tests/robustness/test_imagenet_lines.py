@@ -14,7 +14,7 @@ from genrobust.core.results import Line, Predictions
 from genrobust.recipe.data import ShiftConfig
 from genrobust.robustness.effective import drawn_lines, effective_robustness, fit_line
 from genrobust.robustness.imagenet_lines import LINES, published_line
-from genrobust.robustness.summary import summarize
+from genrobust.robustness.summary import Comparison, summarize
 
 TESTBED = Path(__file__).parents[3] / "shared" / "data" / "imagenet-testbed"
 COLUMNS = {
@@ -116,18 +116,19 @@ def predictions(test_set: str, right: float, n: int = 400) -> Predictions:
 def test_a_published_line_stands_in_for_baselines() -> None:
     found = {("real", 0, "test"): predictions("test", 0.9), ("real", 0, "sketch"): predictions("sketch", 0.8)}
     line = Line("sketch", "logit", 1.0, -1.0, 0.9, 50, 0.1, 50.0, 85.0, 1.0)
-    alone = summarize(found, [], "test", ["sketch"], "real", published={"sketch": line})
-    er = alone.arm_er["real", "sketch"]
+    alone = summarize(found, [], Comparison("test", ["sketch"], "real", published={"sketch": line}))
+    er = alone.score("er", "real", "sketch")
     assert er.value == pytest.approx(80 - 100 * expit(logit(0.9) - 1))
     assert "images and the line's error" in er.method
-    assert alone.cells[1].extrapolated and alone.lines == {"sketch": line}
+    assert er.extrapolated and alone.lines == {"sketch": line}
     exact = Line("sketch", "logit", 1.0, -1.0, 1 - 1e-9, 50, 1e-9, 50.0, 85.0, 1.0)
-    narrow = summarize(found, [], "test", ["sketch"], "real", published={"sketch": exact}).arm_er["real", "sketch"]
+    narrow = summarize(found, [], Comparison("test", ["sketch"], "real", published={"sketch": exact}))
+    narrow = narrow.score("er", "real", "sketch")
     assert er.hi - er.lo > narrow.hi - narrow.lo > 5  # the line's own error comes on top of that over images
 
 
 def test_a_set_beside_is_scored_and_left_out_of_the_mean() -> None:
     found = {("real", 0, name): predictions(name, right) for name, right in (("test", 0.9), ("a", 0.5), ("b", 0.7))}
-    summary = summarize(found, [], "test", ["a", "b"], "real", beside=["b"])
+    summary = summarize(found, [], Comparison("test", ["a", "b"], "real", beside=["b"]))
     assert summary.shifts == ("a",) and summary.left_out == {"b": "named under evaluate.beside"}
-    assert summary.mean_top1["real"].value == 50 and summary.arm_top1["real", "b"].value == pytest.approx(70)
+    assert summary.score("top1", "real").value == 50 and summary.score("top1", "real", "b").value == pytest.approx(70)

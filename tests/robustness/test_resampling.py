@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from genrobust.core.errors import UserError
-from genrobust.robustness import compare
-from genrobust.robustness.compare import paired_difference, resampled_means, seed_weights
+from genrobust.core.results import Score
+from genrobust.robustness import resampling
+from genrobust.robustness.resampling import Measured, image_counts, measure_accuracy, resampled_means, seed_weights
+
+
+def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, bootstrap: int = 1000) -> Score:
+    """Accuracy of `arm` minus that of `reference`, both bool [seeds, images]."""
+    rng = np.random.default_rng(0)
+    weights = seed_weights(len(arm), bootstrap, rng)
+    return measure_accuracy(np.stack([arm, reference]), classes, bootstrap, rng).difference(0, 1, weights)
 
 
 @pytest.fixture
@@ -82,7 +89,7 @@ def test_many_distinct_rows_are_drawn_image_by_image_to_the_same_end(monkeypatch
     columns = np.random.default_rng(0).random((400, 6)) < 0.6
     one = np.ones((400, 1), dtype=bool)
     few = resampled_means(columns, one, 4000, np.random.default_rng(1))
-    monkeypatch.setattr(compare, "FEW", 0)
+    monkeypatch.setattr(resampling, "FEW", 0)
     many = resampled_means(columns, one, 4000, np.random.default_rng(1))
     assert not np.array_equal(few, many)
     for draws in (few, many):
@@ -98,7 +105,23 @@ def test_groups_of_columns_count_their_own_members():
     assert np.array_equal(grouped, alone)
 
 
-def test_arms_that_do_not_pair_are_refused(arms):
-    for arm, reference in [(arms[0], arms[1][:2]), (arms[0][0], arms[1][0]), (arms[0][:, :0], arms[1][:, :0])]:
-        with pytest.raises(UserError, match="cannot pair"):
-            paired_difference(arm, reference, classes=6)
+def test_image_counts_draw_as_many_images_as_there_are():
+    counts = np.concatenate(list(image_counts(50, 250, np.random.default_rng(0))))
+    assert counts.shape == (250, 50) and set(counts.sum(axis=1)) == {50}
+    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.3)
+
+
+def test_two_arms_are_averaged_and_not_resampled():
+    rng = np.random.default_rng(0)
+    point = np.array([[50.0], [70.0], [90.0]])  # arms far apart, each known exactly
+    measured = Measured(point, np.repeat(point[None], 400, axis=0), 100, 6, "images", bounds=(0, 100))
+    weights = np.ones((400, 1))
+    two = measured.over_arms([0, 1]).arm(0, weights)
+    assert (two.value, two.lo, two.hi) == (60, 60, 60)
+    three = measured.over_arms([0, 1, 2]).arm(0, weights)
+    assert three.value == 70
+    assert (three.hi - three.lo) / 2 == pytest.approx(1.96 * 20 / np.sqrt(3), rel=0.15)  # of a mean of three
+    same = measured.over_arms([2, 0, 1], minus=[2, 0, 1]).arm(0, weights)
+    assert (same.value, same.lo, same.hi) == (0, 0, 0)
+    wide = Measured(point + 30, rng.normal(90, 30, (400, 3, 1)), 100, 6, "images", bounds=(0, 100))
+    assert wide.over_arms([0, 1]).arm(0, weights).hi == 100
