@@ -37,8 +37,9 @@ from genrobust.core.results import BaselineModel, Predictions
 from genrobust.recipe.classify import TrainConfig
 from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
-from genrobust.report.wording import EN_DASH, number
-from genrobust.robustness.summary import summarize
+from genrobust.report.wording import number
+from genrobust.robustness.figure import list_figures
+from genrobust.robustness.summary import Comparison, summarize
 from genrobust.train.loop import train
 from genrobust.train.mixture import Mixture, Part
 
@@ -187,7 +188,7 @@ def results(checkpoint: Path, pictogram_data: StudyData, labels: LabelSpace, tmp
                 mine = (arm, seed) == ("mine", SEED)
                 of_study[arm, seed, test] = own if mine else dataclasses.replace(own, logits=noise)
     lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
-    summary = summarize(of_study, lines, "test", ["emoji"], "other", min_images=1, bootstrap=50)
+    summary = summarize(of_study, lines, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50))
     counts = read_checkpoint_info(checkpoint).training["counts"]
     arms = [
         ArmRecord("other", {**counts, "generated": 7}, "resnet10t", "standard", 2, 16),
@@ -204,20 +205,20 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
     card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
     raw = json.loads(results.read_text(encoding="utf-8"))
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
-    for cell in raw["summary"]["cells"]:
-        if (cell["arm"], cell["seed"]) != ("mine", SEED):
-            continue
-        line = table["test (clean)" if cell["test_set"] == "test" else cell["test_set"]]
-        told = [text.strip() for text in line.split("|")[2:-1]]
-        top1 = cell["top1"]
-        between = f"{top1['lo']:.1f}{EN_DASH}{top1['hi']:.1f}"
-        assert told[:3] == [str(top1["n"]), str(top1["classes"]), f"{top1['value']:.1f} ({between})"]
-        assert told[3:5] == [f"{cell['top1_all']['value']:.1f}", f"{cell['clean']['value']:.1f}"]
-        er = cell["er"]
-        assert told[5].startswith("" if er is None else number(er["value"], True))
+    figures = {figure.name: figure for figure in list_figures()}
+    own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
+    assert {row["figure"] for row in own} > {"top1", "er", "nll"}
+    for row in own:
+        line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
+        figure = figures[row["figure"]]
+        value, lo = (number(row[key], figure.signed, figure.digits) for key in ("value", "lo"))
+        assert f"{value} ({lo}" in line
+        if figure.name == "top1":
+            assert line.split("|")[2:4] == [f" {row['n']} ", f" {row['classes']} "]
     assert {"emoji", "test (clean)"} <= table.keys()
     assert "| 5 |" in table["emoji"] and "| 8 |" in table["test (clean)"]
-    mean = raw["summary"]["mean_top1"]["mine"]
+    keys = {"figure": "top1", "arm": "mine", "test_set": "mean of shifts", "seed": None, "minus": ""}
+    mean = next(row for row in raw["summary"]["scores"] if keys.items() <= row.items())
     assert f"top-1 is {mean['value']:.1f} %" in card
     counts = read_checkpoint_info(checkpoint).training["counts"]
     assert f"| images | {counts['real']:,} real |" in card and "| seed | 3 |" in card and "| steps | 2 |" in card
