@@ -252,7 +252,7 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
     with pytest.raises(UserError, match=r"has the seeds .*, and the checkpoint the seed 3"):
         told(summary={**raw["summary"], "seeds": [0]})
     with pytest.raises(UserError, match="no summary of a study"):
-        told(summary={"format": 1})
+        told(summary={"format": 2})
     with pytest.raises(UserError, match=r"no results\.json of a study"):
         told(arms=None)
     assert not (tmp_path / "out").exists()

@@ -49,6 +49,9 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_table(str(tmp_path / "t.csv")) == rows
 
 
+SETS = ["solid", "flat"]
+
+
 def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note() -> None:
     classes, labels = ("a", "b"), np.arange(100) % 2
     found = {}
@@ -57,11 +60,11 @@ def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note() -> None:
             logits = np.eye(2, dtype=np.float32)[np.where(np.arange(100) < count, labels, 1 - labels)]
             keys = tuple(map(str, range(100)))
             found[f"m{m}", 0, test] = Predictions(test, logits, labels, keys, classes, "as is")
-    rows, notes = grid_rows(found, "test", ["solid", "flat"], "logit")
+    rows, notes = grid_rows(found, "test", SETS, "logit")
     assert [(row.model, row.clean, row.shifted) for row in rows[:2]] == [("m0", 50, 30), ("m1", 60, 40)]
     assert notes == [] and len(rows) == 8
     alike = {key: predictions for key, predictions in found.items() if key[0] in ("m0", "m1")}
-    rows, notes = grid_rows(alike, "test", ["solid", "flat"], "logit")
+    rows, notes = grid_rows(alike, "test", SETS, "logit")
     assert rows == [] and [note.split(":")[0] for note in notes] == [
         f"No baseline line for {t}" for t in ("solid", "flat")
     ]
