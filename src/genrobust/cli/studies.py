@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # what a command needs it imports itself, so that --help answ
     from rich.console import Console
 
     from genrobust.core import Predictions
-    from genrobust.study import Step, Study, TrainingRun
+    from genrobust.study import Row, Study, TrainingRun
 
 
 @command()
@@ -55,7 +55,7 @@ def run(
 ) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
     study = _study(recipe, sets, out, quick, device, executor, workers, address)
-    _print_work(study, _steps(study, estimate), err_console)
+    _print_work(study, _rows(study, estimate), err_console)
     _write_report(study)
 
 
@@ -78,13 +78,13 @@ def show(
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        steps = _steps(study, estimate)
+        rows = _rows(study, estimate)
     except UserError as error:
         if study.recipe.data.source != "imagenet":
             raise
         _print_planned(study, error)
     else:
-        _print_work(study, steps, out_console)
+        _print_work(study, rows, out_console)
     if unmixed := study.recipe.unmixed_sets():
         out_console.print(
             escape(f"no arm mixes {', '.join(unmixed)}; genrobust generate {recipe} --dataset NAME makes one")
@@ -134,9 +134,9 @@ def generate(
     part = None if shards is None else _part("--shards", shards)
     study = _study(recipe, sets, out, quick, device, executor, workers, address)
     made = study.dataset(dataset)
-    with _room_told(study):
+    with _explain_disk_full(study):
         count = len(made.images if part is None else made.make(part))
-    out_console.print(f"{count:,} images in {escape(str(made.place))}")
+    out_console.print(f"{count:,} images in {escape(str(made.folder))}")
 
 
 @command()
@@ -147,7 +147,7 @@ def finetune(
     from genrobust.study import finetuned
 
     study = _study(recipe, sets, out, quick, device)
-    with _room_told(study):
+    with _explain_disk_full(study):
         out_console.print(escape(str(finetuned(study.recipe, study.data, study.out, say))))
 
 
@@ -170,10 +170,10 @@ def train(
     """Train the classifiers of the recipe's arms, and of its own baseline line."""
     part = slice(None) if cells is None else _part("--cells", cells)
     study = _study(recipe, sets, out, quick, device, executor, workers, address)
-    chosen = _cells(study, arm)[part]
-    with _room_told(study):
-        for cell, folder in zip(chosen, study.train(chosen), strict=True):
-            out_console.print(f"{escape(cell.name)}: {escape(str(folder))}")
+    chosen = _runs(study, arm)[part]
+    with _explain_disk_full(study):
+        for run, folder in zip(chosen, study.train(chosen), strict=True):
+            out_console.print(f"{escape(run.name)}: {escape(str(folder))}")
 
 
 @command()
@@ -200,18 +200,16 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names classes of other models: name these with --models")
     heads = ["classifier"] if models else ["arm", "seed"]
     table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    with _room_told(study):
+    with _explain_disk_full(study):
         for names, found in _others(study, models, labels or []) if models else _own(study, arm):
             table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
 
 
 def _own(study: Study, arm: str | None) -> Iterator[tuple[list[str], Mapping[str, Predictions]]]:
-    cells = [cell for cell in _cells(study, arm) if not cell.baseline]
-    folders = study.train(cells)
-    study.evaluate(folders)
-    for cell, folder in zip(cells, folders, strict=True):
-        yield [cell.of, str(cell.seed)], study.predictions(folder)
+    runs = [run for run in _runs(study, arm) if not run.baseline]
+    for run, found in zip(runs, study.predictions(runs), strict=True):
+        yield [run.of, str(run.seed)], found
 
 
 def _others(
@@ -236,10 +234,10 @@ def report(
 ) -> None:
     """Write the report again; makes what is missing of the study first."""
     study = _study(recipe, sets, out, quick, device, executor, workers, address)
-    steps = _steps(study, estimate)
-    if any(step.left for step in steps):
+    rows = _rows(study, estimate)
+    if any(row.left for row in rows):
         err_console.print("a report needs all of the study, so what is missing is made first:")
-        _print_work(study, steps, err_console)
+        _print_work(study, rows, err_console)
     _write_report(study)
 
 
@@ -268,23 +266,23 @@ def _study(
     return study
 
 
-def _room_told(study: Study) -> AbstractContextManager[None]:
-    from genrobust.study import room_told
+def _explain_disk_full(study: Study) -> AbstractContextManager[None]:
+    from genrobust.study import explain_disk_full
 
-    return room_told(study)
+    return explain_disk_full(study)
 
 
-def _steps(study: Study, estimate: bool) -> list[Step]:
-    """What the study is made of, done and left; to `estimate` what is left, the machine is measured if it was not."""
-    from genrobust.study import calibrate, steps
+def _rows(study: Study, estimate: bool) -> list[Row]:
+    """Return the work of the study; to `estimate` what is left, the machine is measured where it was not yet."""
+    from genrobust.study import calibrate
 
-    found = list(steps(study))
+    rows = study.rows()
     if estimate:
-        calibrate(study, found)
-    return found
+        calibrate(study.context, rows)
+    return rows
 
 
-def _cells(study: Study, arm: str | None) -> list[TrainingRun]:
+def _runs(study: Study, arm: str | None) -> list[TrainingRun]:
     from genrobust.study import arm_called
 
     return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
@@ -301,7 +299,7 @@ def _part(option: str, text: str) -> slice:
 def _write_report(study: Study) -> None:
     from genrobust.report import final_table
 
-    with _room_told(study):
+    with _explain_disk_full(study):
         summary, files = study.run()
     out_console.print()
     out_console.print(final_table(summary))
@@ -310,34 +308,35 @@ def _write_report(study: Study) -> None:
 
 
 def _print_planned(study: Study, missing: UserError) -> None:
-    """What the recipe alone tells of the work, where its images are not to be had."""
-    from genrobust.study import planned
+    """Print what the recipe alone says of the work, where its images are not here."""
+    from genrobust.study import generation_time, requests_of
 
-    _print_work(study, list(planned(study)), out_console)
-    err_console.print(f"[bold yellow]what it trains and evaluates cannot be told yet:[/] {escape(str(missing))}")
+    for name, count in requests_of(study.recipe).items():
+        took = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
+        out_console.print(f"{escape(name)}: {escape(took)}")
+    err_console.print(f"[bold yellow]what it trains and evaluates is not known yet:[/] {escape(str(missing))}")
 
 
-def _print_work(study: Study, steps: Sequence[Step], to: Console) -> None:
-    """What is done and what is left, with the time that it will take and the room on the disk."""
+def _print_work(study: Study, rows: Sequence[Row], to: Console) -> None:
+    """Print what is done and what is left, with the time and the disk space that it will take."""
     from genrobust.core import about
-    from genrobust.study import disk, free, measured_rate, published, seconds_left
+    from genrobust.study import disk, free, published_time, row_seconds, seconds_left
 
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
-    workers = study.workers
-    for step in steps:
-        rate = measured_rate(study.out, step.stage, step.of)
-        busy = max(1, min(workers, step.jobs))
-        words = "nothing" if not step.left else "not measured yet" if rate is None else about(step.left / rate / busy)
-        table.add_row(step.stage, escape(step.what), f"{step.done:,} of {step.total:,} {step.unit}", words)
+    for row in rows:
+        seconds = row_seconds(row, study.out)
+        words = "nothing" if not row.left else "not measured yet" if seconds is None else about(seconds)
+        table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
     to.print(table)
-    for step in steps:
-        if step.stage == "generate" and step.left and (told := published(study.recipe, step, study.out)):
-            to.print(f"{escape(step.what)}: {escape(told)}")
-    seconds, unknown = seconds_left(study, steps)
+    for row in rows:
+        if published := published_time(row, study.out):
+            to.print(f"{escape(row.name)}: {escape(published)}")
+    seconds, unknown = seconds_left(rows, study.out)
     if seconds or unknown:
+        workers = study.context.executor.workers()
         parts = ([about(seconds)] if seconds else []) + (["what is not measured yet"] if unknown else [])
         with_workers = f", {workers} workers at a time" if workers > 1 else ""
-        need, room = disk(study.recipe, steps) / 1e9, free(study.out) / 1e9
+        need, room = disk(rows) / 1e9, free(study.out) / 1e9
         to.print(
             f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
             f"{escape(str(study.out))}"

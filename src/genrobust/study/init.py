@@ -24,7 +24,7 @@ from genrobust.data import (
 )
 from genrobust.recipe import DataConfig, EvaluateConfig, GeneratorConfig
 from genrobust.report import count
-from genrobust.study.cost import generation
+from genrobust.study.estimate import generation_time
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
 STABLE_DIFFUSION = GeneratorConfig(
@@ -301,7 +301,7 @@ def _say_broken(found: Sequence[Found], say: Callable[[str], None]) -> None:
 
 
 def _say_generation(images: int, device: str, out: Path, say: Callable[[str], None]) -> None:
-    cost = generation(images, STABLE_DIFFUSION, device, out)
+    cost = generation_time(images, STABLE_DIFFUSION, device, out)
     if device != "cpu":
         say(f"to generate: {cost}")
         return
