@@ -25,7 +25,7 @@ LOADED = (
     "classifiers.predictor",
     "robustness.accuracy",
     "data.load",
-    "study.cost",
+    "study.estimate",
 )
 
 

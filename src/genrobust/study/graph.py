@@ -65,9 +65,13 @@ class Graph:
             needs = [*needs, Pack(self.sources, packed, needs)] if packed else needs
         return Train(self.sources, runs, needs)
 
-    def evaluate(self, runs: Sequence[TrainingRun], zero_shot: bool = False) -> Evaluate:
-        """Return the stage that predicts with the classifiers of `runs`, and with the recipe's zero-shot CLIP."""
-        return Evaluate(self.sources, runs, zero_shot, [self.train(runs)])
+    def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
+        """Return the stage that predicts with the classifiers of `runs`."""
+        return Evaluate(self.sources, runs, needs=[self.train(runs)])
+
+    def zero_shot(self) -> Evaluate:
+        """Return the stage that predicts with the recipe's zero-shot CLIP; without jobs where it names none."""
+        return Evaluate(self.sources, (), zero_shot=True)
 
     def describe(self, config: QualityConfig) -> Describe:
         """Return the stage that shows the pictured sources to a CLIP."""
@@ -76,9 +80,10 @@ class Graph:
     def stages(self) -> list[Stage]:
         """Return all stages of the study, each after those that it needs.
 
-        All datasets are drawn before the first training: what fails, fails early.
+        The CLIP predicts and all datasets are drawn before the first training: what fails, fails early.
         """
-        ends: list[Stage] = [*map(self.generate, self.sources.datasets), self.evaluate(self.runs, zero_shot=True)]
+        ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
+        ends += [*map(self.generate, self.sources.datasets), self.evaluate(self.runs)]
         if self.recipe.quality is not None:
             ends.append(self.describe(self.recipe.quality))
         return list(dict.fromkeys(stage for end in ends for stage in end.order()))

@@ -165,10 +165,11 @@ class Study:
         from genrobust.classifiers import SavedPredictions
         from genrobust.robustness import summarize
 
-        stage = self.graph.evaluate(self.graph.runs, zero_shot=True)
-        stage.run()
+        self.graph.evaluate(self.graph.runs).run()  # all at once, baselines too
+        zero_shot = self.graph.zero_shot()
+        zero_shot.run()
         files = self._scored(arm_runs(self.recipe)).files
-        beside = stage.of_zero_shot()
+        beside = zero_shot.of_zero_shot()
         files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
         rows = self.baseline_rows()
         settings = self.recipe.robustness

@@ -124,7 +124,7 @@ def test_classifiers_are_the_same_bytes_where_one_node_has_no_room(
 
     study = Study(recipe, tmp_path / "far", executor=Ray(recipe, cluster.address))
     with watching(look), caplog.at_level(logging.WARNING):
-        study.train(study.training_runs())
+        study.train(study.runs())
     assert [(why in message, message.endswith("it is tried again")) for message in caplog.messages] == [(True, True)]
     alone = Study(recipe, tmp_path / "here")
     alone.train(alone.runs())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from genrobust.core import SourceQuality
 from genrobust.recipe import QualityConfig
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.qualities import Qualities
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
+
+if TYPE_CHECKING:
+    from genrobust.study.qualities import Qualities
 
 
 class Describe(Stage):
@@ -44,6 +47,8 @@ class Describe(Stage):
     @cached_property
     def qualities(self) -> Qualities:
         """The qualities of the sources, which are made."""
+        from genrobust.study.qualities import Qualities
+
         images = {name: self.sources.images(name) for name in self.names}
         recipe = self.context.recipe
         return Qualities(self.config, images, self.sources.class_texts(), self.context.out, recipe.device)
