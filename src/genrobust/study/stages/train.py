@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -164,17 +165,17 @@ def network_of(train: TrainConfig) -> str:
 
 
 def _weights_bytes(train: TrainConfig, classes: int) -> int:
-    return _parameters(train.architecture, classes, train.image_size, tuple(sorted(train.model_kwargs.items()))) * 4
+    return _parameters(train.architecture, classes, train.image_size, json.dumps(train.model_kwargs)) * 4
 
 
 @cache
-def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: tuple[tuple[str, object], ...]) -> int:
+def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: str) -> int:
     import torch
 
     from genrobust.classifiers import create_classifier
 
     with torch.device("meta"):  # shapes alone: no memory, no time
-        network = create_classifier(architecture, classes, image_size, dict(model_kwargs))
+        network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs))
     return sum(p.numel() for p in network.parameters())
 
 
