@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import SourceQuality
+from genrobust.core import REAL, SourceQuality
 from genrobust.recipe import QualityConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -62,6 +63,11 @@ class Describe(Stage):
                 qualities.embed(keys)
 
         return embed
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Show the CLIP real images: those that are still to be generated take as long."""
+        if job.key in self.names:
+            Describe(Sources(self.context.elsewhere(folder)), [REAL], self.config).load()([REAL])
 
     def found(self) -> tuple[SourceQuality, ...]:
         """Return the qualities of the sources, once all of them are embedded."""
