@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genrobust.core import UserError
+from genrobust.core import UserError, embedded
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
@@ -56,7 +56,7 @@ PICTOGRAMS: tuple[Template, ...] = (
 
 
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
-    """The templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
+    """Return the templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 
     Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
     """
@@ -83,9 +83,8 @@ def _named(name: str, strategy: str) -> tuple[Template, ...]:
 
 def _openai() -> tuple[Template, ...]:
     """The 80 templates that CLIP's zero-shot ImageNet classifier averages over (Radford et al. 2021)."""
-    from open_clip import OPENAI_IMAGENET_TEMPLATES  # here, because it takes torch along
-
-    return tuple(Template(fill(SLOT)) for fill in OPENAI_IMAGENET_TEMPLATES)
+    text = (embedded("prompts") / "openai.txt").read_text(encoding="utf-8")
+    return tuple(Template(line) for line in text.splitlines())
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:
