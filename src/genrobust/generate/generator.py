@@ -17,19 +17,15 @@ class Generator:
     Attributes:
         id: Its name, without a path.
         width, height: The size of its images in pixels.
-        lora, lora_sha256: The id and the file's hash of the LoRA in its weights.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
     config: GeneratorConfig
     id: str
-    weights_sha256: str
     device: torch.device
     width: int
     height: int
-    lora: str | None = None
-    lora_sha256: str | None = None
     id2label: dict[int, str] | None = None
 
     @property

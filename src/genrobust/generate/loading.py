@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import GenrobustError, UserError, hash_file, hash_folder
+from genrobust.core import GenrobustError, UserError
 from genrobust.generate.generator import Generator
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
@@ -39,12 +38,6 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 _REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMScheduler"}
 
 
-# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
-logging.getLogger("diffusers.models.modeling_utils").addFilter(
-    lambda record: "should be kept in float32: []" not in record.getMessage()
-)
-
-
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     """Load the generator of `config` onto `device`, with its LoRA, and with the recipe's scheduler.
 
@@ -58,7 +51,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     id, folder = locate(config)
     index = _index(folder)
     pipeline = _load(folder, config, index)
-    lora = None if config.lora is None else find_lora(config.lora)
+    lora = None if config.lora is None else find_lora(config.lora)[1]
     if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
@@ -67,21 +60,10 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
-        add_lora(pipeline, lora[1], config.lora.scale)
+        add_lora(pipeline, lora, config.lora.scale)
     pipeline.to(device)
     _check_finite(pipeline, folder, config)
-    return Generator(
-        pipeline=pipeline,
-        config=config,
-        id=id,
-        weights_sha256=hash_folder(folder),
-        device=device,
-        width=width,
-        height=height,
-        lora=lora and lora[0],
-        lora_sha256=lora and hash_file(lora[1]),
-        id2label=_id2label(index),
-    )
+    return Generator(pipeline, config, id, device, width, height, _id2label(index))
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:

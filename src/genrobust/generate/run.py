@@ -37,6 +37,9 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
+# Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
+# None, or what went wrong.
+Handover = SimpleQueue[Sample | None | GenrobustError]
 
 
 class Generation:
@@ -153,8 +156,10 @@ class _Run:
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
-                with _Handover() as samples:
-                    writing = writer.submit(write_shard, out, index, samples, rejected)
+                samples: Handover = SimpleQueue()
+                writing = writer.submit(write_shard, out, index, _taken(samples), rejected)
+                end: GenrobustError | None = GenrobustError("the shard was not drawn to its end")
+                try:
                     for start in range(0, len(requests), self._batch_size):
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
                         for drawing in drawings:
@@ -164,11 +169,14 @@ class _Run:
                             if future is not None and future.done():
                                 future.result()  # a full disk is reported now, not a shard later
                         yield len(drawings)
+                    end = None
+                finally:
+                    samples.put(end)
                 before = writing
             if before is not None:
                 before.result()
 
-    def _keep(self, drawing: Drawing, samples: _Handover, rejected: list[dict[str, Any]]) -> None:
+    def _keep(self, drawing: Drawing, samples: Handover, rejected: list[dict[str, Any]]) -> None:
         request = drawing.request
         flags = {fault: fault in drawing.faults for fault in FAULTS}
         meta = {**asdict(request), **self._how, "redraws": drawing.redraws, **flags}
@@ -187,31 +195,12 @@ class _Run:
             )
 
 
-class _Handover:
-    """Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn.
-
-    The block that puts them says by its end that there are no more; where it fails, so does whoever takes them.
-    """
-
-    def __init__(self) -> None:
-        self._queue: SimpleQueue[Sample | None] = SimpleQueue()
-        self._broken = False
-
-    def __enter__(self) -> _Handover:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._broken = kind is not None
-        self._queue.put(None)
-
-    def put(self, sample: Sample) -> None:
-        self._queue.put(sample)
-
-    def __iter__(self) -> abc.Iterator[Sample]:
-        while (sample := self._queue.get()) is not None:
-            yield sample
-        if self._broken:
-            raise GenrobustError("the shard was not drawn to its end")
+def _taken(queue: Handover) -> abc.Iterator[Sample]:
+    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete."""
+    while (sample := queue.get()) is not None:
+        if isinstance(sample, GenrobustError):
+            raise sample
+        yield sample
 
 
 def _summary_of(dataset: ShardDataset) -> str:

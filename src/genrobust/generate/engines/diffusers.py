@@ -15,9 +15,13 @@ from genrobust.generate.generator import Generator
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_generator, find_lora
+from genrobust.generate.logs import muted
 from genrobust.generate.memory import is_out_of_memory
 from genrobust.generate.mode import MODES
 from genrobust.recipe import GeneratorConfig
+
+# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
+EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
 
 
 @ENGINES.register("diffusers")
@@ -50,23 +54,21 @@ class DiffusersEngine(Engine):
 
     @property
     def record(self) -> dict[str, Any]:
-        generator, drawn = self.generator, self.config
+        own, found = self.config, self.identity(self.config)
         return {
-            "generator": generator.id,
-            "weights_sha256": generator.weights_sha256,
-            "mode": drawn.mode,
-            "lora": generator.lora,
-            "lora_sha256": generator.lora_sha256,
-            "lora_scale": drawn.lora.scale if drawn.lora else None,
-            "strength": None if "strength" in drawn.unused else drawn.strength,
-            "scheduler": type(generator.pipeline.scheduler).__name__,
-            "steps": drawn.steps,
-            "guidance_scale": drawn.guidance_scale,
-            **({"guidance_until": drawn.guidance_until} if drawn.guidance_until < 1 else {}),  # as in `sampling`
-            "width": generator.width,
-            "height": generator.height,
-            "dtype": drawn.dtype,
-            "device": generator.device.type,
+            "generator": self.generator.id,
+            "weights_sha256": found["weights_sha256"],
+            "mode": own.mode,
+            **{key: found.get(key) for key in ("lora", "lora_sha256", "lora_scale")},
+            "strength": None if "strength" in own.unused else own.strength,
+            "scheduler": type(self.generator.pipeline.scheduler).__name__,
+            "steps": own.steps,
+            "guidance_scale": own.guidance_scale,
+            **({"guidance_until": own.guidance_until} if own.guidance_until < 1 else {}),  # as in `sampling`
+            "width": self.generator.width,
+            "height": self.generator.height,
+            "dtype": own.dtype,
+            "device": self.device.type,
         }
 
     @torch.inference_mode()
@@ -74,7 +76,7 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        with _explain_out_of_memory(self.generator, len(requests)):
+        with _explain_out_of_memory(self.generator, len(requests)), muted(*EMPTY_WARNING):
             output = self.generator.pipeline(
                 **self.mode.arguments(requests, noise),
                 **guidance_arguments(self.generator.pipeline, self.config),

@@ -16,14 +16,7 @@ from torch import Tensor, nn
 from genrobust.core import ImageSet, UserError, digest, hashed_seed
 from genrobust.generate.generator import Generator
 from genrobust.generate.loading import locate
-from genrobust.generate.train.objective import (
-    Examples,
-    GeneratorTraining,
-    Model,
-    Objective,
-    Schedule,
-    noise_schedule,
-)
+from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_class_model
 from genrobust.recipe import ClassModelConfig
 
@@ -35,41 +28,38 @@ NULL = 1000
 class ClassModel(Objective):
     """A transformer that learns the velocity of the base's latents by class, under the base's noise schedule."""
 
-    def __init__(self, training: GeneratorTraining) -> None:
-        super().__init__(training)
-        present = set(training.images.labels.tolist())
-        for label, wanted in enumerate(training.labels.classes):
-            if label not in present:
-                name = training.images.name
-                raise UserError(
-                    f"{name} holds no image of the class {wanted.name!r} to learn from: add some, or leave it out"
-                )
+    def __post_init__(self) -> None:
+        present = set(self.images.labels.tolist())
+        if lacking := [c.name for label, c in enumerate(self.labels.classes) if label not in present]:
+            name = self.images.name
+            raise UserError(
+                f"{name} holds no image of the class {lacking[0]!r} to learn from: add some, or leave it out"
+            )
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "base_width": self.training.base.width,
-            "base_height": self.training.base.height,
-            "classes": len(self.training.labels),
-            "classes_fingerprint": digest(self.training.labels),
+            "base_width": self.base.width,
+            "base_height": self.base.height,
+            "classes": len(self.labels),
+            "classes_fingerprint": digest(self.labels),
         }
 
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
-        config, images = self.training.config, self.training.images
-        generator = self.training.load(device)
-        _check(generator, config)
+        generator = self.load(device)
+        _check(generator, self.config)
         learned = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(learned, clip_sample=False)
-        numbers = max(len(self.training.labels), NULL)
-        torch.manual_seed(hashed_seed(self.training.seed, "class model"))
-        model: Model = _transformer(generator, numbers, config)
-        condition = ClassCondition(images, numbers, config.class_dropout)
-        return model.to(device), noise_schedule(learned), Examples(generator, images, condition, config)
+        numbers = max(len(self.labels), NULL)
+        torch.manual_seed(hashed_seed(self.seed, "class model"))
+        model: Model = _transformer(generator, numbers, self.config)
+        condition = ClassCondition(self.images, numbers, self.config.class_dropout)
+        return model.to(device), noise_schedule(learned), Examples(generator, self.images, condition, self.config)
 
     def save(self, out: Path, model: Model) -> None:
-        base, classes = self.training.base, self.training.labels.classes
-        names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in classes]
-        save_class_model(out, locate(base)[1] / "vae", base.variant, model, self.scheduler, names)
+        names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in self.labels.classes]
+        vae = locate(self.base)[1] / "vae"
+        save_class_model(out, vae, self.base.variant, model, self.scheduler, names)
 
 
 class ClassCondition:

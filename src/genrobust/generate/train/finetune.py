@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,7 @@ from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
 from genrobust.generate.generator import Generator
 from genrobust.generate.loading import locate
 from genrobust.generate.plan import class_templates
-from genrobust.generate.train.objective import (
-    Encoded,
-    Examples,
-    GeneratorTraining,
-    Model,
-    Objective,
-    Schedule,
-    noise_schedule,
-)
+from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
 from genrobust.recipe import PromptConfig
 
@@ -34,49 +27,56 @@ LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]  # the attention's, as in dif
 ENCODED_TEXTS = 64  # go through the text encoder at once
 
 
+@dataclass
 class Finetune(Objective):
-    """A UNet, or a LoRA for it, that learns the images with one of their captions, drawn anew at each step."""
+    """A UNet, or a LoRA for it, that learns the images with one of their captions, drawn anew at each step.
 
-    def __init__(self, training: GeneratorTraining) -> None:
-        super().__init__(training)
-        base, images = training.base, training.images
-        if not base.reads_text:
+    Attributes:
+        prompts: The section that captions are made from.
+    """
+
+    prompts: PromptConfig
+
+    def __post_init__(self) -> None:
+        if not self.base.reads_text:
+            mode = self.base.mode
             raise UserError(
-                f"generator.mode is {base.mode}, which draws without text: only generators of text are fine-tuned"
+                f"generator.mode is {mode}, which draws without text: only generators of text are fine-tuned"
             )
-        if base.lora is not None:
+        if self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
-        if len(images) == 0:
-            raise UserError(f"the image set {images.name} is empty: there is nothing to fine-tune the generator on")
-        self.captions = captions_of(training.prompts, images, training.labels)
+        if len(self.images) == 0:
+            raise UserError(
+                f"the image set {self.images.name} is empty: there is nothing to fine-tune the generator on"
+            )
+        self.captions = captions_of(self.prompts, self.images, self.labels)
 
     def inputs(self) -> dict[str, Any]:
         return {
-            "width": self.training.base.width,
-            "height": self.training.base.height,
+            "width": self.base.width,
+            "height": self.base.height,
             "captions": len({text for texts in self.captions.values() for text in texts}),
             "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
         }
 
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
-        config, images = self.training.config, self.training.images
-        generator = self.training.load(device, mode="labels")
+        generator = self.load(device, mode="labels")
         _check(generator)
         unet: UNet2DConditionModel = generator.pipeline.unet
-        unet.requires_grad_(config.method == "full")
-        if config.method == "lora":
-            torch.manual_seed(hashed_seed(self.training.seed, "lora"))
-            how: dict[str, Any] = {"r": config.lora_rank, "lora_alpha": config.lora_rank}
-            unet.add_adapter(LoraConfig(**how, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
-        condition = CaptionCondition(generator, images, self.captions, config.caption_dropout)
+        unet.requires_grad_(self.config.method == "full")
+        if self.config.method == "lora":
+            torch.manual_seed(hashed_seed(self.seed, "lora"))
+            rank: dict[str, Any] = {"r": self.config.lora_rank, "lora_alpha": self.config.lora_rank}
+            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
+        condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
         schedule = noise_schedule(generator.pipeline.scheduler.config)
-        return unet.train(), schedule, Examples(generator, images, condition, config)
+        return unet.train(), schedule, Examples(generator, self.images, condition, self.config)
 
     def save(self, out: Path, model: Model) -> None:
-        if self.training.config.method == "lora":
+        if self.config.method == "lora":
             save_lora(out, model)
         else:
-            save_full(out, locate(self.training.base)[1], self.training.base.variant, model)
+            save_full(out, locate(self.base)[1], self.base.variant, model)
 
 
 def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> dict[tuple[int, str], tuple[str, ...]]:

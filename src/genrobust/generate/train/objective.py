@@ -20,7 +20,7 @@ from torch import Tensor
 from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar
 from genrobust.generate.generator import Generator
 from genrobust.generate.loading import load_generator
-from genrobust.recipe import DiffusionTraining, GeneratorConfig, PromptConfig
+from genrobust.recipe import DiffusionTraining, GeneratorConfig
 
 Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
@@ -29,37 +29,24 @@ KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 ca
 ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
 
 
-@dataclass(frozen=True, slots=True)
-class GeneratorTraining:
-    """A training of a diffusion model, as data.
+@dataclass
+class Objective(ABC):
+    """What a diffusion model learns from which images: the one difference between the kinds of training.
+
+    To make one loads no weights; it raises UserError where the base or the images do not fit.
 
     Attributes:
         base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
-        config: How: a FinetuneConfig or a ClassModelConfig.
+        config: A FinetuneConfig or a ClassModelConfig.
         images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the centre.
         labels: Their classes.
-        prompts: The section that the captions of a fine-tune are made from; a class model reads none.
     """
 
     base: GeneratorConfig
     config: Any
     images: ImageSet
     labels: LabelSpace
-    prompts: PromptConfig
     seed: int
-
-    def load(self, device: torch.device, **changes: Any) -> Generator:
-        """Load the base in float32, with its own scheduler."""
-        plain = {"scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False, "lora": None}
-        return load_generator(self.base.model_copy(update={**plain, **changes}), device)
-
-
-class Objective(ABC):
-    """Which model learns what: the one difference between the kinds of training."""
-
-    def __init__(self, training: GeneratorTraining) -> None:
-        """Raises UserError where the base or the images do not fit; loads no weights."""
-        self.training = training
 
     @abstractmethod
     def inputs(self) -> dict[str, Any]:
@@ -75,6 +62,11 @@ class Objective(ABC):
     @abstractmethod
     def save(self, out: Path, model: Model) -> None:
         """Write the trained model into the folder `out`."""
+
+    def load(self, device: torch.device, **changes: Any) -> Generator:
+        """Load the base in float32, with its own scheduler."""
+        plain = {"scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False, "lora": None}
+        return load_generator(self.base.model_copy(update={**plain, **changes}), device)
 
 
 @dataclass(frozen=True, slots=True)
