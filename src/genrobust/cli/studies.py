@@ -144,11 +144,11 @@ def finetune(
     recipe: RecipeName, sets: Sets = None, out: Out = OUT, quick: Quick = False, device: Device = None
 ) -> None:
     """Fine-tune the recipe's generator on its real training images."""
-    from genrobust.study import finetuned
-
     study = _study(recipe, sets, out, quick, device)
     with _explain_disk_full(study):
-        out_console.print(escape(str(finetuned(study.recipe, study.data, study.out, say))))
+        stage = study.graph.finetune()
+        stage.run()
+        out_console.print(escape(str(stage.trained.folder)))
 
 
 @command()

@@ -1,7 +1,7 @@
 from .asked import QualityConfig as QualityConfig
 from .classify import (
-    COMBINED as COMBINED,
     ArmConfig as ArmConfig,
+    COMBINED as COMBINED,
     EvaluateConfig as EvaluateConfig,
     MixturePart as MixturePart,
     RobustnessConfig as RobustnessConfig,

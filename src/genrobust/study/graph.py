@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from genrobust.core import REAL, RETRIEVED
-from genrobust.recipe import QualityConfig
+from genrobust.core import REAL, RETRIEVED, UserError
+from genrobust.recipe import FinetuneConfig, QualityConfig
 from genrobust.study.context import Context
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
@@ -16,6 +16,7 @@ from genrobust.study.stages.filter import Filter
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.train import Train
+from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
 from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs
 
 
@@ -37,6 +38,13 @@ class Graph:
         """The sources that a report shows beside each other."""
         others = self.recipe.sources() & {RETRIEVED, *self.context.data.extra}
         return [REAL, *self.sources.datasets, *sorted(others)]
+
+    def finetune(self) -> TrainGenerator:
+        """Return the stage that fine-tunes the recipe's generator; raises UserError where it has none."""
+        if self.recipe.generator is None:
+            raise UserError(f"{self.recipe.name} has no generator to fine-tune: set generator.model")
+        config = self.recipe.finetune or FinetuneConfig()
+        return TrainGenerator(TrainedGenerator(self.context, self.recipe.generator, config))
 
     def generate(self, name: str) -> Stage:
         """Return the stage that draws a dataset."""

@@ -148,7 +148,7 @@ class Generate(Stage):
 
     def __init__(self, dataset: GeneratedDataset, part: slice | None = None) -> None:
         trained = dataset.trained
-        needs = [] if trained is None else [TrainGenerator(dataset.context, dataset.generator, trained)]
+        needs = [] if trained is None else [TrainGenerator(trained)]
         super().__init__(dataset.context, needs)
         self.dataset, self.part = dataset, part
 
@@ -222,7 +222,7 @@ class Generate(Stage):
 
         dataset = self.dataset
         large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
-        if large or (dataset.trained is not None and dataset.trained.name == "class model"):
+        if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
             return
         how = dataset.generate.model_copy(update={"batch_size": min(dataset.generate.batch_size, TRIAL_BATCH)})
         other = self.context.elsewhere(folder, generator=dataset.generator, generate=how, datasets={})
@@ -240,6 +240,7 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
 
     A `class_model` draws in the place of the generator whose autoencoder it has.
     """
+    engine = "" if generator.engine == "diffusers" else f"{generator.engine}, "
     model = generator.model if class_model is None else f"{generator.model}, {class_model_size(class_model)}"
     steps = generator.steps
     if generator.mode == "labels+images":
@@ -247,4 +248,4 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
     size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
-    return f"{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"
+    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"

@@ -4,31 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.core import Subset
-from genrobust.recipe import ClassModelConfig, DatasetConfig, DiffusionTraining, FinetuneConfig, GeneratorConfig
-from genrobust.study.class_models import class_model, class_model_folder
+from genrobust.core import Subset, UserError, digest
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
 from genrobust.study.context import Context
-from genrobust.study.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
 from genrobust.study.stage import Stage
 
+if TYPE_CHECKING:
+    from genrobust.generate import ClassModel, Finetune
+
 FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainedGenerator:
-    """A generator that a study trains, in `folder`; `generator` is what draws once it is there."""
+    """A generator that a study trains on its real images, as `config` says, from the generator `base`."""
 
-    name: str
-    of: str
-    folder: Path
-    config: DiffusionTraining
-    generator: GeneratorConfig
+    context: Context
+    base: GeneratorConfig
+    config: FinetuneConfig | ClassModelConfig
+
+    @property
+    def stage(self) -> str:
+        """What its rates and its time are kept under."""
+        return "class model" if isinstance(self.config, ClassModelConfig) else "finetune"
+
+    @property
+    def name(self) -> str:
+        """What the user knows it by."""
+        config = self.config
+        return f"{config.depth} x {config.width}" if isinstance(config, ClassModelConfig) else self.base.model
+
+    @cached_property
+    def objective(self) -> Finetune | ClassModel:
+        """What is trained, on which images; raises UserError where the recipe has no generator."""
+        from genrobust.generate import ClassModel, Finetune
+
+        recipe, data, config = self.context.recipe, self.context.data, self.config
+        if recipe.generator is None:
+            raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
+        if isinstance(config, ClassModelConfig):
+            return ClassModel(recipe.generator, config, data.train, data.labels, recipe.data_seed)
+        prompts = recipe.generate.prompts
+        return Finetune(recipe.generator, config, data.train, data.labels, recipe.data_seed, prompts)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where it lies, or will lie."""
+        from genrobust.generate import training_inputs
+
+        below = "class-models" if isinstance(self.config, ClassModelConfig) else "finetuned"
+        inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
+        return self.context.out / below / digest(inputs)
+
+    @property
+    def generator(self) -> GeneratorConfig:
+        """What draws once it is trained: the base with other weights, or with a LoRA."""
+        if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
+            return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
+        own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        return self.base.model_copy(update=own)
 
     @property
     def is_done(self) -> bool:
@@ -40,15 +82,11 @@ class TrainedGenerator:
 
 def trained_generator(context: Context, base: GeneratorConfig, dataset: DatasetConfig) -> TrainedGenerator | None:
     """Return the generator that is trained for a dataset with the base generator `base`; None where the base draws."""
-    recipe, what = context.recipe, (context.recipe, context.data, context.out)
+    recipe = context.recipe
     if dataset.from_scratch:
-        own, folder = recipe.class_model or ClassModelConfig(), class_model_folder(*what)
-        weights = {"model": str(folder), "alternatives": (), "revision": None, "variant": None}
-        drawn = base.model_copy(update=weights)
-        return TrainedGenerator("class model", f"{own.depth} x {own.width}", folder, own, drawn)
+        return TrainedGenerator(context, base, recipe.class_model or ClassModelConfig())
     if dataset.finetuned:
-        tune, folder = recipe.finetune or FinetuneConfig(), finetuned_folder(*what)
-        return TrainedGenerator("finetune", base.model, folder, tune, with_finetuned(base, tune, folder))
+        return TrainedGenerator(context, base, recipe.finetune or FinetuneConfig())
     return None
 
 
@@ -57,20 +95,22 @@ class TrainGenerator(Stage):
 
     items = "training images"
 
-    def __init__(self, context: Context, base: GeneratorConfig, trained: TrainedGenerator) -> None:
-        super().__init__(context)
-        self.name, self.title = trained.name, f"training the {trained.config.noun}"
-        self.base, self.trained = base, trained
+    def __init__(self, trained: TrainedGenerator) -> None:
+        super().__init__(trained.context)
+        self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _in_worker, (self.context, self.trained.base, self.trained.config)
 
     def jobs(self) -> list[Job]:
         trained, config = self.trained, self.trained.config
         return [
             Job(
-                key=trained.name,
-                name=f"{trained.name} {trained.of}",
+                key=self.name,
+                name=f"{self.name} {trained.name}",
                 size=0 if trained.is_done else config.steps * config.batch_size,
                 rate_key=self._rate_key(),
-                row=trained.of,
+                row=trained.name,
                 folder=trained.folder,
                 total=config.steps,
                 unit="steps",
@@ -78,15 +118,21 @@ class TrainGenerator(Stage):
             )
         ]
 
+    def announce(self, jobs: Sequence[Job]) -> None:
+        data, config = self.context.data, self.trained.config
+        what = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
+        self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
+
     def load(self) -> DoJobs:
+        from genrobust.generate import train_generator
+
         context, trained = self.context, self.trained
-        make = class_model if isinstance(trained.config, ClassModelConfig) else finetuned
 
         def train(names: Sequence[str]) -> None:
             del names
             size = 0 if trained.folder.exists() else trained.config.steps * trained.config.batch_size
             with measured(context.out, self.name, self._rate_key(), size):  # the rest of a training gives no rate
-                make(context.recipe, context.data, context.out, context.log)
+                train_generator(trained.objective, trained.folder, context.recipe.device, context.recipe.threads)
 
         return train
 
@@ -96,10 +142,7 @@ class TrainGenerator(Stage):
         data = self.context.data
         _, firsts = np.unique(data.train.labels, return_index=True)
         context = self.context.elsewhere(folder, replace(data, train=Subset(data.train, firsts)))
-        own = DatasetConfig(from_scratch=True) if self.name == "class model" else DatasetConfig(finetuned=True)
-        trained = trained_generator(context, self.base, own)
-        assert trained is not None
-        TrainGenerator(context, self.base, trained).load()([self.name])
+        TrainGenerator(TrainedGenerator(context, self.trained.base, self.trained.config)).load()([self.name])
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """A fine-tune of all weights keeps copies of them; the additions of a LoRA take a few MB."""
@@ -107,14 +150,18 @@ class TrainGenerator(Stage):
 
         config = self.trained.config
         full = isinstance(config, FinetuneConfig) and config.method == "full"
-        return FINETUNED_COPIES * weights_bytes(self.base) if jobs and full else 0
+        return FINETUNED_COPIES * weights_bytes(self.trained.base) if jobs and full else 0
 
     def _rate_key(self) -> str:
         config = self.trained.config
         how = class_model_size(config) if isinstance(config, ClassModelConfig) else getattr(config, "method", "")
-        return f"{self.base.model}, {how}, {config.precision}, {self.context.worker}"
+        return f"{self.trained.base.model}, {how}, {config.precision}, {self.context.worker}"
 
 
 def class_model_size(config: ClassModelConfig) -> str:
     """Return the size of a class model in words, for the keys of rates."""
     return f"DiT of {config.depth} x {config.width}, patches of {config.patch_size}"
+
+
+def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
+    return TrainGenerator(TrainedGenerator(context, base, config))

@@ -13,13 +13,8 @@ from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.core.errors import UserError
-from genrobust.core.images import ClassLabel, LabelSpace, StudyData
-from genrobust.data.load import load_data
-from genrobust.recipe.generate import PromptConfig
-from genrobust.recipe.load import Recipe, parse_recipe
-from genrobust.study.finetuning import captions_of, finetuned
-
-LABELS = LabelSpace((ClassLabel("cat", "Cat", "cat"), ClassLabel("crane", "Crane", "crane bird")))
+from genrobust.recipe.load import parse_recipe
+from genrobust.study.study import Study
 
 
 @pytest.fixture
@@ -33,61 +28,38 @@ def raw(write_folder: Callable[..., Path]) -> dict[str, Any]:
         "device": "cpu",
         "data": {"source": "folders", "train": str(train), "val": str(test), "test": str(test)},
         "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
+        "generator": {"dtype": "float32"},
+        "train": {"precision": "float32"},
         "arms": [{"name": "real", "mixture": "real"}],
     }
 
 
-def changed(raw: dict[str, Any], **sections: Any) -> tuple[Recipe, StudyData]:
-    recipe = parse_recipe({**raw, **sections})
-    return recipe, load_data(recipe.data)
-
-
-@pytest.mark.parametrize(
-    ("prompts", "style", "wanted"),
-    [
-        ({"templates": "pictograms"}, "hand-drawn", ["a hand-drawn sketch of a crane bird", "a hand-drawn crane bird"]),
-        ({"templates": "pictograms"}, "", ["a crane bird"]),
-        ({"templates": "pictograms"}, "photo", ["a crane bird"]),
-        ({"templates": ["{}", "my {}"]}, "outline", ["crane bird", "my crane bird"]),
-        ({"templates": "openai", "strategy": "single"}, "", ["a photo of a crane bird."]),
-    ],
-)
-def test_captions_are_the_prompts_of_the_class_in_the_style_of_the_image(
-    prompts: dict[str, Any], style: str, wanted: list[str]
-) -> None:
-    found = captions_of(PromptConfig.model_validate(prompts), LABELS)(1, style)
-    assert list(found)[: len(wanted)] == wanted
-    assert len(found) == (4 if style == "hand-drawn" else len(wanted))
-
-
-def test_captions_come_from_a_file_of_prompts(tmp_path: Path) -> None:
-    file = tmp_path / "prompts.json"
-    file.write_text(json.dumps({"cat": ["a cat asleep"], "crane": ["a crane in reeds", "a crane in flight"]}))
-    captions = captions_of(PromptConfig(strategy="list", file=file), LABELS)
-    assert captions(0, "") == ("a cat asleep",)
-    assert captions(1, "") == ("a crane in reeds", "a crane in flight")
+def finetuned(raw: dict[str, Any], out: Path, log: Callable[[str], None] = print, **sections: Any) -> Path:
+    stage = Study(parse_recipe({**raw, **sections}), out, say=log).graph.finetune()
+    stage.run()
+    return stage.trained.folder
 
 
 def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_path: Path) -> None:
     said: list[str] = []
-    first = finetuned(*changed(raw), tmp_path / "runs", said.append)
+    first = finetuned(raw, tmp_path / "runs", said.append)
     assert len(said) == 1 and "8 images, 2 steps" in said[0]
     record = json.loads((first / "finetune.json").read_text())
     assert (record["base"], record["images"], record["steps"]) == ("pictograms", 8, 2)
     unet = first / "unet" / "diffusion_pytorch_model.safetensors"
     written = unet.stat().st_mtime_ns
     # How often it saves, how it is sampled afterwards and how classifiers train: none of it is another fine-tune.
-    same = {"finetune": {**raw["finetune"], "save_every": 7}, "generator": {"steps": 3}, "train": {"steps": 10}}
-    assert finetuned(*changed(raw, **same), tmp_path / "runs", said.append) == first
+    same = {"finetune": {**raw["finetune"], "save_every": 7}, "generator": {"dtype": "float32", "steps": 3}}
+    assert finetuned(raw, tmp_path / "runs", said.append, **same) == first
     assert len(said) == 1 and unet.stat().st_mtime_ns == written
-    other = finetuned(*changed(raw, data_seed=1), tmp_path / "runs", said.append)
+    other = finetuned(raw, tmp_path / "runs", said.append, data_seed=1)
     assert other != first and other.parent == first.parent
     assert len(said) == 2
 
 
 def test_without_a_generator_there_is_nothing_to_fine_tune(raw: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="small has no generator to fine-tune"):
-        finetuned(*changed(raw, generator=None), tmp_path)
+        finetuned(raw, tmp_path, generator=None)
 
 
 def test_the_command_prints_the_folder(raw: dict[str, Any], tmp_path: Path) -> None:
