@@ -20,7 +20,7 @@ from pathlib import Path
 
 LOADED = (
     "cli",
-    "study.finetuning",
+    "study.trained_generators",
     "generate.run",
     "classifiers.predictor",
     "robustness.accuracy",
