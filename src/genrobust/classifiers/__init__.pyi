@@ -1,7 +1,7 @@
 from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
-    CheckpointInfo as CheckpointInfo,
     WEIGHTS as WEIGHTS,
+    CheckpointInfo as CheckpointInfo,
     fetch_checkpoint as fetch_checkpoint,
     is_checkpoint as is_checkpoint,
     read_checkpoint_info as read_checkpoint_info,
@@ -36,8 +36,8 @@ from .models import (
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
 from .opening import (
     FOLDER as FOLDER,
-    OpenClassifier as OpenClassifier,
     TIMM_CONFIG as TIMM_CONFIG,
+    OpenClassifier as OpenClassifier,
     is_timm_folder as is_timm_folder,
     open_classifier as open_classifier,
 )

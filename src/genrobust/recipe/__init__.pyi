@@ -1,7 +1,7 @@
 from .asked import QualityConfig as QualityConfig
 from .classify import (
-    ArmConfig as ArmConfig,
     COMBINED as COMBINED,
+    ArmConfig as ArmConfig,
     EvaluateConfig as EvaluateConfig,
     MixturePart as MixturePart,
     RobustnessConfig as RobustnessConfig,

@@ -43,7 +43,7 @@ def finetuned(raw: dict[str, Any], out: Path, log: Callable[[str], None] = print
 def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_path: Path) -> None:
     said: list[str] = []
     first = finetuned(raw, tmp_path / "runs", said.append)
-    assert len(said) == 1 and "8 images, 2 steps" in said[0]
+    assert len(said) == 1 and "on 8 images of 2 classes, 2 steps" in said[0]
     record = json.loads((first / "finetune.json").read_text())
     assert (record["base"], record["images"], record["steps"]) == ("pictograms", 8, 2)
     unet = first / "unet" / "diffusion_pytorch_model.safetensors"

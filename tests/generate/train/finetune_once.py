@@ -8,16 +8,14 @@ import os
 import sys
 from pathlib import Path
 
-import tuning_job
-
-import genrobust.generate.pipeline  # noqa: F401  what a fine-tune would load
+import small_training
 
 base, out, steps = sys.argv[1:]
 for _ in sys.stdin:
     child = os.fork()
     if not child:
         try:
-            tuning_job.run(Path(base), tuning_job.images(), Path(out), steps=int(steps))
+            small_training.run(Path(base), Path(out), steps=int(steps))
         finally:
             os._exit(0)
     print(child, flush=True)
