@@ -29,7 +29,7 @@ pytest_plugins = ["object_store", "small_dataset", "small_study"]
 sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
 STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster

@@ -13,8 +13,8 @@ from scribe import work
 from small import CLASSES, actors, contents, count_of, limit, recipe_of, watching
 
 from genrobust.core.errors import GenrobustError
-from genrobust.study.executors.ledger import TRIES
 from genrobust.study.executors.local import Local
+from genrobust.study.executors.pool import TRIES
 from genrobust.study.executors.ray import Ray
 from genrobust.study.study import Study
 
