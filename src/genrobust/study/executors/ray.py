@@ -28,14 +28,13 @@ from genrobust.core import (
     MissingPackage,
     UserError,
     device_kind,
-    hardware,
     in_common,
     mirrors,
     progress_bar,
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.pool import WorkerPool
-from genrobust.study.executors.ray_workers import Group, Leader, Task, Worker, why_died
+from genrobust.study.executors.ray_workers import Group, Leader, Task, Worker, hardware_here, why_died
 from genrobust.study.jobs import Work
 
 LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
@@ -88,7 +87,7 @@ class Ray:
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
-        look = ray.remote(**takes)(hardware)
+        look = ray.remote(**takes)(hardware_here)
         ids = [node["NodeID"] for node in ray.nodes() if node["Alive"] and self._room(node["Resources"])]
         pins = [NodeAffinitySchedulingStrategy(id, soft=False) for id in ids]
         answers = [look.options(scheduling_strategy=pin).remote(self._device) for pin in pins]

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from genrobust.core import Count, GenrobustError, UserError, counting, worker_environment
+from genrobust.core import Count, GenrobustError, Hardware, UserError, counting, hardware, worker_environment
 from genrobust.study.executors.pool import BadLuck, Unexpected, failure_of
 from genrobust.study.jobs import DoJobs
 
@@ -36,6 +36,11 @@ class Task:
     unit: str
     folder: str
     at_url: bool
+
+
+def hardware_here(kind: str) -> Hardware:
+    """Return what the devices of `kind` of the node compute at full speed."""
+    return hardware(kind)
 
 
 class Worker:
