@@ -117,7 +117,7 @@ class Lease:
     def __init__(self, fs: Any, key: str, url: str, copy: str) -> None:
         self._fs, self._key, self._url = fs, key, url
         owner = f"{socket.gethostname()}, process {os.getpid()}"
-        self._content = {"owner": owner, "copy": copy, "token": secrets.token_hex(8), "renewals": 0}
+        self._content: dict[str, Any] = {"owner": owner, "copy": copy, "token": secrets.token_hex(8), "renewals": 0}
         self._is_s3 = is_one_of(fs, S3)
         self._renewed, self._renewing = 0.0, threading.Lock()
         self._ended = threading.Event()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import redirect_stdout
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.pool import WorkerPool
-from genrobust.study.executors.ray_workers import Group, Leader, Task, Worker, hardware_here, why_died
+from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardware_here, why_died
 from genrobust.study.jobs import Work
 
 LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
@@ -141,6 +142,7 @@ class Ray:
         sizes = sorted({job.workers for job in work.jobs})
         for workers in sizes:
             self.require(workers)
+        self._had_room = time.monotonic()
         task = Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
         # Ray reports each dead node and worker on standard output, at length; the pool does in a line.
         with (
@@ -162,10 +164,12 @@ class Ray:
 
     def _leader(self, task: Task, workers: int, store: str) -> Callable[[], Any]:
         """Return what starts the leader of a group, on this machine, where Ray Train's folder `store` lies."""
-        group = Group(workers, {"CPU": self._cpus, "GPU": self._gpus}, self._threads, store)
+        each = {"CPU": self._cpus, "GPU": self._gpus}
+        group = partial(group_of, workers, task, self._threads, each, store)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         takes: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"progress": 1}, "scheduling_strategy": here}
-        return partial(ray.remote(**takes, runtime_env={"env_vars": RAY_TRAIN})(Leader).remote, task, group)
+        led = replace(task, load=cloudpickle.dumps(group))
+        return partial(ray.remote(**takes, runtime_env={"env_vars": RAY_TRAIN})(Worker).remote, led, self._threads)
 
     def _room_for(self, workers: int) -> int:
         """Return how many jobs of so many workers are done at a time: one of several.

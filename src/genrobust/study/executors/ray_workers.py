@@ -1,4 +1,4 @@
-"""Actors on the nodes of a Ray cluster: workers that do jobs, and leaders of groups that do a job together."""
+"""What runs on the nodes of a Ray cluster: workers, and groups of them that do a job together."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Worker:
         """Do the job of `key`, and return how it failed. `number` is what `count` knows it by."""
         self._number, self._count = number, 0
         try:
-            self.work(key, self.add)
+            self.work(key, self._add)
         except Exception as error:
             return failure_of(error)
         return None
@@ -84,56 +84,42 @@ class Worker:
         return self._count if number == self._number else 0
 
     @ray.method(concurrency_group="progress")
-    def add(self, count: int, note: str | None = None) -> None:
-        """Count what was made of the job."""
+    def add(self, count: int) -> None:
+        """Count what a worker of a group made of the job."""
+        self._count += count
+
+    def _add(self, count: int, note: str | None = None) -> None:
         self._count += count
 
 
-@dataclass(frozen=True)
-class Group:
-    """So many workers of Ray Train's, each of which `takes` so much of its node, with `threads` for torch.
+def group_of(workers: int, task: Task, threads: int, takes: dict[str, float], store: str) -> DoJobs:
+    """Return what has each job done by so many new workers of Ray Train's; it is the load of a leader's task.
 
-    Ray Train needs a folder for what nobody writes here, `store`: it lies on the machine that gave the command.
+    Args:
+        takes: What each of them takes of its node.
+        store: A folder of the leader's machine, which Ray Train needs and nobody writes to.
     """
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    workers: int
-    takes: dict[str, float]
-    threads: int
-    store: str
+    on_gpus, leader = takes["GPU"] > 0, ray.get_runtime_context().current_actor
+    # mypy takes both configurations for those of an older Ray Train
+    scaling: dict[str, Any] = {"num_workers": workers, "resources_per_worker": takes, "use_gpu": on_gpus}
+    runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(threads)}}
 
-
-class Leader(Worker):
-    """An actor that takes no resources: it has each job done by a new `group`, whose first worker counts."""
-
-    def __init__(self, task: Task, group: Group) -> None:
-        self._task, self._group = task, group
-        self._number = self._count = 0
-
-    def do(self, number: int, key: Any) -> GenrobustError | None:
-        """Have the job of `key` done by a group, and return how the worker failed that knows the cause."""
-        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
-
-        self._number, self._count = number, 0
-        group, on_gpus = self._group, self._group.takes["GPU"] > 0
-        job = {"task": self._task, "threads": group.threads, "key": key}
-        # mypy takes both configurations for those of an older Ray Train
-        takes: dict[str, Any] = {"num_workers": group.workers, "resources_per_worker": group.takes}
-        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(group.threads)}}
+    def do(keys: Sequence[Any]) -> None:
         try:
             TorchTrainer(
                 _take_part,
-                train_loop_config={**job, "leader": ray.get_runtime_context().current_actor},
+                train_loop_config={"task": task, "threads": threads, "key": keys[0], "leader": leader},
                 torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
-                scaling_config=ScalingConfig(**takes, use_gpu=on_gpus),
-                run_config=RunConfig(name="genrobust", storage_path=group.store, **runs),
+                scaling_config=ScalingConfig(**scaling),
+                run_config=RunConfig(name="genrobust", storage_path=store, **runs),
             ).fit()
         except TrainingFailedError as error:
-            failures = getattr(error, "worker_failures", None) or {0: error}
-            return root_cause(list(failures.values()))
-        except Exception as error:
-            return failure_of(error)
-        return None
+            raise root_cause(list((getattr(error, "worker_failures", None) or {0: error}).values())) from None
+
+    return do
 
 
 def _take_part(job: dict[str, Any]) -> None:
