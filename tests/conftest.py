@@ -32,7 +32,7 @@ sys.path += [
 ]  # where tiny lies
 STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster

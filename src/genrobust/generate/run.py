@@ -88,7 +88,7 @@ class Generation:
         make_folder(out)
         # Workers share the folder, and so do those who find all of it there.
         shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
-        with lock(out, shared, writes=shards is not None):
+        with lock(out, shared):
             claim(out, manifest)
             if not shared:
                 remove_leftovers(out)

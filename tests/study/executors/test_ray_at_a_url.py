@@ -15,8 +15,7 @@ from small_study import Done, contents
 from typer.testing import CliRunner
 
 from genrobust.cli import app
-from genrobust.study.executors.ledger import Outcome
-from genrobust.study.executors.ray_workers import Doer, Worker
+from genrobust.study.executors.ray_workers import Task, Worker
 
 
 @pytest.mark.slow  # pytest -m slow tests/execute
@@ -58,5 +57,5 @@ def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load = cloudpickle.dumps(lambda: lambda keys: None)
     folder = str(tmp_path / "not here")
-    assert Worker(Doer(load, "images", folder, anywhere=True), 1).do("job") == Outcome()
-    assert "a node cannot enter" in Worker(Doer(load, "images", folder, anywhere=False), 1).do("job").error
+    assert Worker(Task(load, "images", folder, at_url=True), 1).do(1, "job") is None
+    assert "a node cannot enter" in str(Worker(Task(load, "images", folder, at_url=False), 1).do(1, "job"))
