@@ -26,14 +26,14 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust.cli import app, classifiers, release, studies, tools, trials
+from genrobust.cli import app, classifiers, release, studies, tools
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.section import Section
 
 HERE = Path(__file__).parent / "reference"
 MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"
-GROUPS = (studies, tools, trials, release, classifiers)  # the modules of the commands, in the order of the page
+GROUPS = (studies, tools, release, classifiers)  # the modules of the commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
