@@ -1,7 +1,5 @@
 """Opens the study or the classifier that a command's options name."""
 
-from __future__ import annotations
-
 import inspect
 import shlex
 from collections.abc import Callable
@@ -9,66 +7,29 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.cli import options
 from genrobust.cli.app import command, say
+from genrobust.cli.options import OUT, Address, Device, ExecutorName, Out, Quick, RecipeName, Sets, Workers
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from genrobust.classifiers import OpenClassifier
     from genrobust.study import Study
 
-STUDY: dict[str, tuple[Any, Any]] = {  # the options that open a study: parameter -> (type, default)
-    "recipe": (options.RecipeName, inspect.Parameter.empty),
-    "sets": (options.Sets, None),
-    "out": (options.Out, options.OUT),
-    "quick": (options.Quick, False),
-    "device": (options.Device, None),
-    "executor": (options.ExecutorName, "processes"),
-    "workers": (options.Workers, None),
-    "address": (options.Address, None),
-}
 HERE = ("recipe", "sets", "out", "quick", "device")
 ANYWHERE = (*HERE, "executor", "workers", "address")
 
 
-def study_command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function of a Study as a command, which takes the options `names` of `STUDY` in place of the study.
-
-    The other parameters of the function are the command's own options. Where the disk is full, the error says how much
-    room the study still needs.
-    """
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        @wraps(function)
-        def run(**given: Any) -> None:
-            from genrobust.study import room_told
-
-            study = open_study(**{name: given.pop(name) for name in names})
-            with room_told(study):
-                function(study, **given)
-
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        shared = [inspect.Parameter(n, keyword, annotation=STUDY[n][0], default=STUDY[n][1]) for n in names]
-        own = [p.replace(kind=keyword) for p in list(inspect.signature(function).parameters.values())[1:]]
-        parameters = [*shared[: len(HERE)], *own, *shared[len(HERE) :]]
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return command()(run)
-
-    return decorate
-
-
 def open_study(
-    recipe: str,
-    sets: list[str] | None = None,
-    out: str = options.OUT,
-    quick: bool = False,
-    device: str | None = None,
-    executor: str = "processes",
-    workers: int | None = None,
-    address: str | None = None,
-) -> Study:
-    """The study of a recipe, with ``--set`` and the like applied, which logs its progress to the terminal."""
+    recipe: RecipeName,
+    sets: Sets = None,
+    out: Out = OUT,
+    quick: Quick = False,
+    device: Device = None,
+    executor: ExecutorName = "processes",
+    workers: Workers = None,
+    address: Address = None,
+) -> "Study":
+    """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
     from genrobust.core import remote_of
     from genrobust.recipe import load_recipe
     from genrobust.study import Study, open_executor
@@ -80,8 +41,35 @@ def open_study(
     loaded = load_recipe(recipe, overrides, quick)
     study = Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address, workers))
     if (remote := remote_of(study.out)) is not None:
-        say(f"{remote.url}: this machine's copy is {study.out}")
+        say(f"{remote.url}: the copy on this machine is {study.out}")
     return study
+
+
+def study_command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function of a Study as a command that takes the options `names` of `open_study` in its place.
+
+    The other parameters of the function are the command's own options. If the disk is full, the error says how much
+    space the study still needs.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @wraps(function)
+        def run(**given: Any) -> None:
+            from genrobust.study import room_told
+
+            study = open_study(**{name: given.pop(name) for name in names})
+            with room_told(study):
+                function(study, **given)
+
+        shared = [inspect.signature(open_study).parameters[name] for name in names]
+        own = list(inspect.signature(function).parameters.values())[1:]
+        parameters = [*shared[: len(HERE)], *own, *shared[len(HERE) :]]
+        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command()(run)
+
+    return decorate
 
 
 def checkpoint_of(model: str, runs: Path, quick: bool = False, device: str | None = None) -> str:
@@ -105,7 +93,7 @@ def checkpoint_of(model: str, runs: Path, quick: bool = False, device: str | Non
 
 def open_named(
     model: str, labels: Path | None, runs: Path, quick: bool = False, device: str | None = None
-) -> OpenClassifier:
+) -> "OpenClassifier":
     """Open the classifier that `model` names, with the class names in the file `labels`; trains it first if needed.
 
     Raises:

@@ -178,15 +178,18 @@ def filter_(
     """List the images of a dataset that do not show their label; the shards do not change."""
     from genrobust.study import by_classifier, by_clip, filter_dataset
 
-    if by not in ("clip", "classifier"):
+    if by == "clip":
+        if clip is None:
+            raise UserError("--by clip: add --clip FOLDER")
+        if labels is not None:
+            raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
+        judge = by_clip(clip)
+    elif by == "classifier":
+        if classifier is None:
+            raise UserError("--by classifier: add --classifier MODEL")
+        judge = by_classifier(partial(open_named, classifier, labels, runs, device=device))
+    else:
         raise UserError(f"--by {by}: use clip or classifier")
-    if by == "clip" and labels is not None:
-        raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
-    if (clip if by == "clip" else classifier) is None:
-        raise UserError(f"--by {by}: add {'--clip FOLDER' if by == 'clip' else '--classifier MODEL'}")
-    judge = (
-        by_clip(clip) if by == "clip" else by_classifier(partial(open_named, classifier, labels, runs, device=device))
-    )
     done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:")
     out_console.print(escape(str(done.path)))

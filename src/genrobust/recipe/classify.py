@@ -190,7 +190,7 @@ class ArmConfig(Section):
 
 
 class ZeroShotConfig(Section):
-    """A zero-shot classifier beside the arms: a CLIP, which knows the classes only by name and was trained on other data.
+    """A zero-shot classifier beside the arms: a CLIP that was trained on other data, given the class names.
 
     `clip` is a folder, or "pictograms", the embedded one. The texts of a class are the recipe's prompts.
     """
