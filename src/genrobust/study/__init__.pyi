@@ -19,9 +19,10 @@ from .estimate import (
 )
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
-from .init import read_folders as read_folders, write_recipe as write_recipe
+from .init import write_recipe as write_recipe
 from .named_models import arm_called as arm_called, names_recipe as names_recipe, trained as trained
 from .origins import origin_of as origin_of
+from .own_folders import read_folders as read_folders
 from .stage import Row as Row
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun
