@@ -1,16 +1,22 @@
-"""Classifiers as ONNX files: what one says of itself, and a network that asks it. Needs the extra `onnx`."""
+"""Classifiers as ONNX files: what one says of itself, and a network that runs it. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from genrobust.core import MissingPackage, UserError
+from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
+from genrobust.core import MissingPackage, UserError, hash_file
 
 LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
 _TYPES = {"tensor(uint8)": False, "tensor(float)": True}
@@ -18,10 +24,12 @@ _TYPES = {"tensor(uint8)": False, "tensor(float)": True}
 
 @dataclass(frozen=True, slots=True)
 class OnnxInfo:
-    """What an ONNX file says of itself: one input [B, 3, image_size, image_size], one output [B, logits].
+    """The description that an ONNX file has of its one input [B, 3, image_size, image_size] and output [B, logits].
 
-    `takes_floats` in [0, 1], or else bytes. `label_names` and `config`, as timm's pretrained_cfg, are those of its
-    metadata: None and empty where it has none.
+    Attributes:
+        takes_floats: In [0, 1], or else bytes.
+        label_names: From the metadata; None where it has none.
+        config: timm's pretrained_cfg from the metadata; empty where it has none.
     """
 
     image_size: int
@@ -48,8 +56,31 @@ class OnnxNetwork(nn.Module):
         return torch.cat([torch.from_numpy(self._session.run(None, {self._input.name: p.numpy()})[0]) for p in parts])
 
 
+def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
+    """Open the classifier in the ONNX file `path`; `names` are those that the user has for its classes.
+
+    Raises as `read_onnx`, and UserError for classes of unknown names.
+    """
+    known = read_onnx(path)
+    if known.config:
+        as_prepared, words = prepare_as_timm(resolve_data_config(pretrained_cfg=known.config))
+    else:
+        as_prepared, words = partial(prepare, size=known.image_size), protocol(known.image_size)
+    if known.takes_floats:
+        words += "; pixels in [0, 1], which the file normalizes itself"
+    classes = class_ids(str(path), known.logits, known.label_names, names)
+    return OpenClassifier(
+        str(path), classes, hash_file(path), as_prepared, words, lambda device: OnnxNetwork(path, device).eval()
+    )
+
+
 def read_onnx(path: Path) -> OnnxInfo:
-    """What the classifier in `path` is. Raises UserError where it is none that takes RGB images of one square size."""
+    """Read what the classifier in `path` is.
+
+    Raises:
+        UserError: It takes no RGB images of one square size, or names other classes than it has logits.
+        MissingPackage: onnxruntime is not installed.
+    """
     session = _session(path, "cpu")
     inputs, outputs = session.get_inputs(), session.get_outputs()
     wanted = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
@@ -58,8 +89,9 @@ def read_onnx(path: Path) -> OnnxInfo:
     shape, kind = inputs[0].shape, inputs[0].type
     square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
     if kind not in _TYPES or not square or (isinstance(shape[0], int) and shape[0] != 1):
-        told = " x ".join(str(side) for side in shape)
-        raise UserError(f"the input {inputs[0].name} of {path} is {kind} {told}: {wanted}; a batch of 1 or of any size")
+        sides = " x ".join(str(side) for side in shape)
+        what = f"the input {inputs[0].name} of {path} is {kind} {sides}"
+        raise UserError(f"{what}: {wanted}; a batch of 1 or of any size")
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         names, config = (json.loads(metadata.get(key) or "null") for key in (LABELS, CONFIG))

@@ -1,59 +1,54 @@
-"""A CLIP that has seen none of a study's training: its zero-shot predictions on the study's test sets."""
+"""A CLIP as a classifier that has seen none of a study's training: how like an image is to the texts of each class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from genrobust.classifiers.predictor import kept_predictions
-from genrobust.classifiers.preprocess import protocol
-from genrobust.classifiers.saved import SavedPredictions
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder, set_threads
+from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.core import UserError, digest, hash_folder
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
-def predict_zero_shot(
-    clip: Path,
-    texts: Sequence[Sequence[str]],
-    settings: EvaluateConfig,
-    image_size: int,
-    sets: dict[str, ImageSet],
-    labels: LabelSpace,
-    out: Path,
-    device: str = "auto",
-    threads: int = 2,
-) -> SavedPredictions[str]:
-    """Predictions of the CLIP in the folder `clip` on every set: how like an image is to the `texts` of each class.
+def open_zero_shot(
+    clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
+) -> OpenClassifier:
+    """Open the CLIP in the folder `clip` as the zero-shot classifier of Radford et al. 2021.
 
-    The zero-shot classifier of Radford et al. 2021. Kept in `out` as `predict` keeps a checkpoint's. Images are
-    prepared as `settings` say, as for the study's classifiers, which train at `image_size` px: raises UserError for a
-    CLIP of another size than they are evaluated at.
+    Args:
+        texts: One or more for each of `classes`, whose ids these are.
+        settings: How images are prepared, as for the study's classifiers.
+        image_size: The size at which those train, in pixels.
+
+    Raises:
+        UserError: When it is loaded: the CLIP takes images of another size than the classifiers are evaluated at.
     """
     size = settings.image_size or image_size
 
-    def load(where: torch.device) -> Callable[[ImageSet, Callable[[int], None]], np.ndarray]:
-        from genrobust.classifiers.clip import clip_embeddings, embed_ensembles, load_clip
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.clip import ZeroShot, load_clip
 
-        set_threads(threads)
-        model = load_clip(clip, where)
+        model = load_clip(clip, device)
         if model.image_size != size:
             raise UserError(
                 f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
                 "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
             )
-        classes = embed_ensembles(model, texts)
+        return ZeroShot(model, texts)
 
-        def answer(images: ImageSet, seen: Callable[[int], None]) -> np.ndarray:
-            found = clip_embeddings(model, images, settings.batch_size, seen, settings.crop_pct, settings.flip)
-            return model.logit_scale * found @ classes.T
-
-        return answer
-
-    words = protocol(size, settings.crop_pct, settings.flip)
-    return kept_predictions(digest([hash_folder(clip), texts]), load, words, sets, labels, out, device)
+    return OpenClassifier(
+        name=f"the CLIP in {clip}",
+        classes=tuple(classes),
+        weights=digest([hash_folder(clip), texts]),
+        prepare=partial(prepare, size=size, crop_pct=settings.crop_pct),
+        prepared=protocol(size, settings.crop_pct, settings.flip),
+        load=load,
+        flip=settings.flip,
+    )

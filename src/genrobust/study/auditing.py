@@ -13,7 +13,7 @@ import torch
 
 from genrobust import __version__
 from genrobust.audit import NEAR, PLAIN_TEMPLATE, Audit, Models, Sets, confidence, measure
-from genrobust.classifiers import OpenClassifier, Prepared, columns_of, open_classifier, predict_logits
+from genrobust.classifiers import OpenClassifier, open_classifier
 from genrobust.core import (
     ClassLabel,
     ImageSet,
@@ -150,11 +150,10 @@ def by_classifier(opens: Opens) -> Judge:
 
     def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
         model = opens()
-        columns = columns_of(model.place, model.classes, sets.labels)
-        images, network = Prepared(sets.dataset, model), model.load(where)
-        with progress_bar("classifier", len(images)) as bar:
-            logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
-        return "classifier's confidence", confidence(logits[:, columns], images.labels)
+        columns = model.columns(sets.labels)
+        with progress_bar("classifier", len(sets.dataset)) as bar:
+            logits = model.logits(sets.dataset, 256, where, bar.advance)
+        return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
 

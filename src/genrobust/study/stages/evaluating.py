@@ -29,21 +29,17 @@ class Evaluation:
 
     def _predicted(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
         """The predictions of many checkpoints, for which each image is decoded once."""
-        from genrobust.classifiers import predict_all
+        from genrobust.classifiers import open_checkpoint, predict_sets
 
         recipe = self._recipe
         for checkpoint in checkpoints:
             fetch_checkpoint(checkpoint)
         of = of_evaluating(recipe.train, recipe.evaluate, self._place)
         with measured(self._out, "evaluate", of, sum(map(self.missing, checkpoints))):
-            return predict_all(
-                {checkpoint: self._folder(checkpoint) for checkpoint in checkpoints},
-                self._sets,
-                self._labels,
-                settings=recipe.evaluate,
-                device=recipe.device,
-                threads=recipe.threads,
-            )
+            opened = {self._folder(one): open_checkpoint(one, recipe.evaluate) for one in checkpoints}
+            how = recipe.evaluate.batch_size, recipe.device, recipe.threads
+            made = predict_sets(opened, self._sets, self._labels, *how)
+        return {checkpoint: made[self._folder(checkpoint)] for checkpoint in checkpoints}
 
     def zero_shot(self) -> SavedPredictions[str]:
         """What the recipe's zero-shot CLIP answers on every set; nothing where it has none."""
@@ -52,21 +48,14 @@ class Evaluation:
         recipe = self._recipe
         if recipe.zero_shot is None:
             return SavedPredictions({})
-        from genrobust.classifiers import predict_zero_shot
+        from genrobust.classifiers import open_zero_shot, predict_sets
         from genrobust.core import find_clip
 
         with measured(self._out, "evaluate", of_zero_shot(recipe.zero_shot, self._place), self.missing(None)):
-            return predict_zero_shot(
-                find_clip(recipe.zero_shot.clip),
-                self.class_texts(),
-                recipe.evaluate,
-                recipe.train.image_size,
-                self._sets,
-                self._labels,
-                self._zero_shot_folder(),
-                device=recipe.device,
-                threads=recipe.threads,
-            )
+            clip, size = find_clip(recipe.zero_shot.clip), recipe.train.image_size
+            opened = open_zero_shot(clip, self.class_texts(), self._labels.ids, recipe.evaluate, size)
+            how, out = (recipe.evaluate.batch_size, recipe.device, recipe.threads), self._zero_shot_folder()
+            return predict_sets({out: opened}, self._sets, self._labels, *how)[out]
 
     def make(self, checkpoints: Iterable[Path | None]) -> None:
         """Make the predictions of `checkpoints`, and of the zero-shot CLIP for None."""
