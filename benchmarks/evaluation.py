@@ -27,8 +27,10 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import batches, create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.predictor import predict, predict_all
+from genrobust.classifiers.logits import batches
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.folders import open_images, read_classes
 from genrobust.data.load import load_data
@@ -100,9 +102,9 @@ def together(
 ) -> dict[str, dict[str, torch.Tensor]]:
     """The same by genrobust, read again from the files that it writes."""
     with tempfile.TemporaryDirectory() as out:
-        places = {checkpoint: Path(out) / checkpoint.name for checkpoint in checkpoints}
-        made = predict_all(places, sets, labels, settings, device, cores())
-        return {checkpoint.name: by_key(predictions) for checkpoint, predictions in made.items()}
+        opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings) for checkpoint in checkpoints}
+        made = predict_sets(opened, sets, labels, settings.batch_size, device, cores())
+        return {folder.name: by_key(predictions) for folder, predictions in made.items()}
 
 
 def one_by_one(
@@ -110,7 +112,8 @@ def one_by_one(
 ) -> None:
     with tempfile.TemporaryDirectory() as out:
         for checkpoint in checkpoints:
-            predict(checkpoint, sets, labels, Path(out) / checkpoint.name, settings, device, cores())
+            opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings)}
+            predict_sets(opened, sets, labels, settings.batch_size, device, cores())
 
 
 @torch.inference_mode()
@@ -147,8 +150,8 @@ def main() -> None:
         classes = read_classes(DataConfig(), open_place(folders[0]))
         sets = {path.name: open_images(path.name, open_place(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
-        size = 224 if asked.photographs else 64
-        tensors = [b for s in sets.values() for b in batches(s, size, settings.batch_size, settings.crop_pct)]
+        as_prepared = open_checkpoint(checkpoints[0], settings).prepare
+        tensors = [b for s in sets.values() for b in batches(s, as_prepared, settings.batch_size)]
         what = checkpoints, sets, classes.labels, settings, asked.device
         ways = {
             "plain loop (ImageFolder, DataLoader)": partial(plain, checkpoints, folders, settings, asked.device),

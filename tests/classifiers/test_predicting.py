@@ -28,7 +28,9 @@ def images(seed: int = 0, n: int = 10) -> MemoryImages:
     return MemoryImages("test", list(pixels), [i % 3 for i in range(n)], [f"käse/{i}.png" for i in range(n)])
 
 
-def save(folder: Path, size: int = 32, classes: tuple[str, ...] = LABELS.ids, architecture: str = "test_resnet") -> Path:
+def save(
+    folder: Path, size: int = 32, classes: tuple[str, ...] = LABELS.ids, architecture: str = "test_resnet"
+) -> Path:
     model = create_classifier(architecture, len(classes), size)
     save_checkpoint(folder, model, CheckpointInfo(architecture, {}, classes, size, {}))
     return folder

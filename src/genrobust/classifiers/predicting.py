@@ -57,8 +57,8 @@ def predict_sets(
         UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
             that cannot be read.
     """
-    kept = {out: _Kept(out, classifier, sets, labels) for out, classifier in classifiers.items()}
-    groups: dict[str, list[_Kept]] = {}
+    kept = {out: KeptPredictions(out, classifier, sets, labels) for out, classifier in classifiers.items()}
+    groups: dict[str, list[KeptPredictions]] = {}
     for one in kept.values():
         if one.missing:
             groups.setdefault(one.classifier.prepared, []).append(one)
@@ -77,7 +77,7 @@ def predict_sets(
 
 
 def _predict(
-    some: Sequence[_Kept],
+    some: Sequence[KeptPredictions],
     sets: Mapping[str, ImageSet],
     batch_size: int,
     where: torch.device,
@@ -97,12 +97,10 @@ def _predict(
                 one.save(name, of_one)
 
 
-class _Kept:
+class KeptPredictions:
     """One classifier's predictions on `sets` in the folder `out`; `missing` are the names of those to be made."""
 
-    def __init__(
-        self, out: Path, classifier: OpenClassifier, sets: Mapping[str, ImageSet], labels: LabelSpace
-    ) -> None:
+    def __init__(self, out: Path, classifier: OpenClassifier, sets: Mapping[str, ImageSet], labels: LabelSpace) -> None:
         self.out, self.classifier, self._sets, self._classes = out, classifier, sets, labels.ids
         self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
         make_folder(out)
