@@ -34,7 +34,7 @@ from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.folders import open_images, read_classes
 from genrobust.data.load import load_data
-from genrobust.data.places import open_place
+from genrobust.data.stored import open_stored
 from genrobust.recipe.classify import EvaluateConfig
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.load import load_recipe
@@ -147,8 +147,8 @@ def main() -> None:
     try:
         (write_photographs if asked.photographs else write_drawings)(folder / "images", count)
         folders = sorted((folder / "images").iterdir())
-        classes = read_classes(DataConfig(), open_place(folders[0]))
-        sets = {path.name: open_images(path.name, open_place(path), classes) for path in folders}
+        classes = read_classes(DataConfig(), open_stored(folders[0]))
+        sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
         as_prepared = open_checkpoint(checkpoints[0], settings).prepare
         tensors = [b for s in sets.values() for b in batches(s, as_prepared, settings.batch_size)]

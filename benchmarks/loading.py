@@ -40,8 +40,8 @@ from torchvision.transforms import v2
 from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Sample
 from genrobust.core.progress import progress_bar
 from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.places import class_folders
 from genrobust.data.shards import ShardDataset, claim, write_shard
+from genrobust.data.stored import class_folders
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Part
 from genrobust.train.packed import PackedImages, chosen, tiles_under

@@ -31,7 +31,7 @@ from genrobust.classifiers.models import autocast, create_classifier, move_to
 from genrobust.classifiers.precision import resolved_here
 from genrobust.core.devices import resolve_device
 from genrobust.core.images import ImageSet, LabelSpace, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.recipe.classify import TrainConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import LOOK_EVERY, train

@@ -13,7 +13,7 @@ from PIL import Image
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.core.images import LabelSpace, Sample, StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.data.shards import claim, write_shard
 
 TEMPLATES = ("an emoji of a {}", "a line icon of a {}")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
 from genrobust.core.assets import find_clip
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 from genrobust.generate.modes import MODES
 from genrobust.generate.pipeline import load_generator
 from genrobust.generate.plan import plan_of

@@ -23,7 +23,7 @@ from genrobust.data.folders import read_classes
 from genrobust.data.imagenet import open_set
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.load import load_data
-from genrobust.data.places import open_place
+from genrobust.data.stored import open_stored
 from genrobust.data.shards import write_shard
 from genrobust.recipe.data import DataConfig
 
@@ -85,7 +85,7 @@ def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> Non
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
     write_shard(tmp_path, 0, samples, rejected=[])
     pq.write_table(pa.table({"key": ["a-000000"]}), tmp_path / "filter-0123.parquet")
-    place = open_place(tmp_path)
+    place = open_stored(tmp_path)
     assert place.groups == ("0", "1")
     assert sorted(place.listing(place.groups).groups) == ["0", "0", "1", "1"]
 
@@ -93,28 +93,28 @@ def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> Non
 def test_a_label_can_lie_in_json(tmp_path: Path) -> None:
     facts = {f"a{i}.json": json.dumps({"label": i}).encode() for i in range(2)}
     write_tar(tmp_path / "a.tar", {"a0.png": png(0), "a1.PNG": png(1)} | facts)
-    assert open_place(tmp_path / "a.tar").groups == ("0", "1")
+    assert open_stored(tmp_path / "a.tar").groups == ("0", "1")
 
 
 def test_an_image_without_a_class_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", {"x/a0.png": png(0), "x/a0.cls": b"0", "x/a1.png": png(1)})
     with pytest.raises(UserError, match=r"a\.tar: the image x/a1 has no class: it needs x/a1\.cls"):
-        open_place(tmp_path / "a.tar")
+        open_stored(tmp_path / "a.tar")
 
 
 def test_a_file_that_is_no_tar_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(b"x" * 2000)
     with pytest.raises(UserError, match=r"cannot read .*a\.tar as a WebDataset tar"):
-        open_place(tmp_path / "a.tar")
+        open_stored(tmp_path / "a.tar")
     write_tar(tmp_path / "b.tar.gz", {"a0.png": png(0)})
     (tmp_path / "b.tar.gz").rename(tmp_path / "b.tar")
     with pytest.raises(UserError, match=r"b\.tar as a WebDataset tar \(they are not compressed\)"):
-        open_place(tmp_path / "b.tar")
+        open_stored(tmp_path / "b.tar")
 
 
 def test_a_damaged_image_in_a_tar_is_named(tmp_path: Path) -> None:
     write_tar(tmp_path / "a.tar", {"a0.png": b"no picture", "a0.cls": b"0"})
-    listing = open_place(tmp_path / "a.tar").listing(["0"])
+    listing = open_stored(tmp_path / "a.tar").listing(["0"])
     with pytest.raises(UserError, match=r"a/a0 of .*a\.tar: it is no image"):
         listing.read(0)
 
@@ -143,41 +143,41 @@ def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> N
 
 def test_labels_without_names_are_numbers(tmp_path: Path) -> None:
     dataset([3, 12, 3]).to_parquet(tmp_path / "a.parquet")
-    assert open_place(tmp_path / "a.parquet").groups == ("3", "12")
+    assert open_stored(tmp_path / "a.parquet").groups == ("3", "12")
 
 
 def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
     for name in ("train-00000-of-00001", "validation-00000-of-00001"):
         dataset([0, 1], NAMES).to_parquet(tmp_path / f"{name}.parquet")
     with pytest.raises(UserError, match=r"holds several splits \(train, validation\): name one, .*train\*\.parquet"):
-        open_place(tmp_path)
-    assert open_place(tmp_path / "validation*.parquet").groups == tuple(NAMES)
+        open_stored(tmp_path)
+    assert open_stored(tmp_path / "validation*.parquet").groups == tuple(NAMES)
     datasets.DatasetDict({"train": dataset([0], NAMES), "test": dataset([1], NAMES)}).save_to_disk(tmp_path / "both")
     with pytest.raises(UserError, match=r"both holds several splits: name one of them, such as .*both/test"):
-        open_place(tmp_path / "both")
+        open_stored(tmp_path / "both")
 
 
 def test_a_pattern_without_a_match_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no file matches .*train-\*\.parquet"):
-        open_place(tmp_path / "train-*.parquet")
+        open_stored(tmp_path / "train-*.parquet")
 
 
 def test_a_split_without_labels_is_named(tmp_path: Path) -> None:
     dataset([-1, -1], NAMES).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"row 0: the label -1 is none of 0 to 2 \(a test split without labels\?\)"):
-        open_place(tmp_path / "a.parquet")
+        open_stored(tmp_path / "a.parquet")
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     dataset([0]).rename_column("label", "target").to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match="no column 'label': it has image, target"):
-        open_place(tmp_path / "a.parquet")
+        open_stored(tmp_path / "a.parquet")
 
 
 def test_a_table_that_only_points_to_images_is_named(tmp_path: Path) -> None:
     image = pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     pq.write_table(pa.table({"image": image, "label": [0]}), tmp_path / "a.parquet")
-    listing = open_place(tmp_path / "a.parquet").listing(["0"])
+    listing = open_stored(tmp_path / "a.parquet").listing(["0"])
     with pytest.raises(UserError, match=r"a\.parquet, row 0: the file holds no bytes of this image"):
         listing.read(0)
 
@@ -187,7 +187,7 @@ def test_a_damaged_dataset_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("damaged")
     with pytest.raises(UserError, match="cannot read"):
-        open_place(tmp_path / name.split("/")[0])
+        open_stored(tmp_path / name.split("/")[0])
 
 
 def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:

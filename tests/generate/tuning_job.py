@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from genrobust.core.images import ImageSet, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.generate.train.finetune import finetune
 from genrobust.recipe.diffusion import FinetuneConfig
 from genrobust.recipe.generate import GeneratorConfig

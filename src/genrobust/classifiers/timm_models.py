@@ -109,7 +109,7 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
             network, config = made
             config = {**config, "num_classes": len(classes), "label_names": list(classes)}
             weights = digest([architecture, hash_file(file)], 64)
-            return _open_timm(spec, config, weights, lambda network=network: network, names)
+            return _open_timm(spec, config, weights, network.eval, names)
     if failures:
         given = "as --labels names" if names else "of ImageNet; --labels FILE names others"
         raise UserError(

@@ -36,7 +36,7 @@ from genrobust.data import (
     load_data,
     lowest_of_each_class,
     open_images,
-    open_place,
+    open_stored,
     read_classes,
     read_manifest,
     write_filter,
@@ -187,7 +187,7 @@ def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (
     opened, prompts, templates = _dataset(dataset, classes)
     real: ImageSet | None = None
     if against:
-        real = real_data.train if real_data else open_images("real", open_place(Path(against)), classes)
+        real = real_data.train if real_data else open_images("real", open_stored(Path(against)), classes)
     test_sets = dict(real_data.tests) if real_data and against else {}
     for word in tests:
         name, equals, place = word.partition("=")
@@ -195,7 +195,7 @@ def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (
             raise UserError(f"--test {word}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, open_place(Path(place)), classes)
+        test_sets[name] = open_images(name, open_stored(Path(place)), classes)
     return Sets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
 
 
@@ -215,7 +215,7 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
     folder = Path(word)
     if not (folder / MANIFEST).exists():
         data = _recipe(word)
-        images = data.train if data else open_images("generated", open_place(folder), classes, by_name=True)
+        images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
     if shards.class_ids != classes.labels.ids:
@@ -235,7 +235,7 @@ def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
         return None
     data = _recipe(word)
     if data is None:
-        return open_images("the generator's training images", open_place(Path(word)), classes)
+        return open_images("the generator's training images", open_stored(Path(word)), classes)
     if data.retrieval is None:
         raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
     return data.retrieval

@@ -11,7 +11,7 @@ import numpy as np
 
 from genrobust.classifiers import predict_sets
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Subset, UserError, digest, slug
-from genrobust.data import MANIFEST, ShardDataset, open_images, open_place, read_classes, readable_names
+from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig, is_recipe, load_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
@@ -130,7 +130,7 @@ def _real(word: str | None, generated: Images, study_of: Callable[[str], Study])
 def _folder(word: str) -> Images:
     """Images in class folders, or in whatever else holds images by class."""
     path = Path(word)
-    place = open_place(path)
+    place = open_stored(path)
     classes = read_classes(DataConfig(source="folders", train=path, test=path), place)
     names = readable_names(classes.folders)
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
