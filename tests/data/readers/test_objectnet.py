@@ -19,7 +19,7 @@ from genrobust.data.imagenet_classes import label_space
 from genrobust.data.readers.objectnet import classes_of_folders, read_set
 from genrobust.recipe.data import DataConfig
 
-CLASSMAPS = Path(__file__).parents[3] / "shared" / "data" / "classmaps"
+CLASSMAPS = Path(__file__).parents[4] / "shared" / "data" / "classmaps"
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)", "air_freshener": "Air freshener"}
 CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
 CHAIRS = (423, 559, 765)  # ImageNet labels of the three chairs
