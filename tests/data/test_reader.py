@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import ValidationError
@@ -85,7 +86,7 @@ def test_a_name_that_nothing_offers_is_refused() -> None:
 
 
 def test_every_name_of_a_recipe_has_a_reader() -> None:
-    for name in recipe_data.get_args(recipe_data.SourceName):
+    for name in get_args(recipe_data.SourceName):
         assert reader.source_reader(name)
-    for name in recipe_data.get_args(recipe_data.Kind):
+    for name in get_args(recipe_data.Kind):
         assert reader.shift_reader("mine", name)

@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import LabelSpace, Subset
+from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data.imagenet_classes import label_space
 from genrobust.data.readers.objectnet import classes_of_folders, read_set
-from genrobust.recipe.data import DataConfig
+from genrobust.recipe import DataConfig
 
 CLASSMAPS = Path(__file__).parents[4] / "shared" / "data" / "classmaps"
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)", "air_freshener": "Air freshener"}
@@ -90,52 +89,39 @@ def test_the_red_border_is_cut_off(objectnet: Path, tmp_path: Path) -> None:
     assert images.image(0).getcolors() == [(16 * 12, (0, 0, 255))]
 
 
-def test_another_number_of_images_is_told(objectnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_number_of_images_is_logged(objectnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
     assert "9 images in 3 folders instead of 50,273 in 313" in caplog.text
 
 
-def test_without_mappings_it_is_told_where_they_are(objectnet: Path, tmp_path: Path) -> None:
-    shutil.rmtree(objectnet / "mappings")
-    with pytest.raises(UserError, match=r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds it"):
-        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_a_missing_mapping_file_is_named(objectnet: Path, tmp_path: Path) -> None:
-    (objectnet / "mappings" / "objectnet_to_imagenet_1k.json").unlink()
-    with pytest.raises(UserError, match=r"objectnet_to_imagenet_1k\.json is missing"):
-        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+CHAIR = "images/chair"
+TO_IMAGENET, TO_LABEL = "mappings/objectnet_to_imagenet_1k.json", "mappings/folder_to_objectnet_label.json"
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("spoil", "said"),
     [
-        ("objectnet_to_imagenet_1k.json", "{", "cannot read ObjectNet's mapping"),
-        ("objectnet_to_imagenet_1k.json", '["Chair"]', "is no mapping of names to names"),
         (
-            "objectnet_to_imagenet_1k.json",
-            '{"Chair": "throne of iron"}',
-            "means 'throne of iron', which is no ImageNet",
+            lambda o: shutil.rmtree(o / "mappings"),
+            r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds",
         ),
-        ("folder_to_objectnet_label.json", '{"chair": "Seat"}', "has no folder for the label 'Chair'"),
+        (lambda o: (o / TO_IMAGENET).unlink(), r"objectnet_to_imagenet_1k\.json is missing"),
+        (lambda o: (o / TO_IMAGENET).write_text("{"), "cannot read ObjectNet's mapping"),
+        (lambda o: (o / TO_IMAGENET).write_text('["Chair"]'), "is no mapping of names to names"),
+        (
+            lambda o: (o / TO_IMAGENET).write_text('{"Chair": "iron throne"}'),
+            "'iron throne', which is no ImageNet class",
+        ),
+        (lambda o: (o / TO_LABEL).write_text('{"chair": "Seat"}'), "has no folder for the label 'Chair'"),
+        (lambda o: shutil.rmtree(o / CHAIR), r"lacks 1 of the 2 class folders .*: chair"),
+        (lambda o: [path.unlink() for path in (o / CHAIR).iterdir()], "chair holds no image"),
     ],
 )
-def test_a_bad_mapping_is_named(objectnet: Path, tmp_path: Path, file: str, text: str, said: str) -> None:
-    (objectnet / "mappings" / file).write_text(text)
+def test_what_is_missing_or_damaged_is_named(
+    objectnet: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(objectnet)
     with pytest.raises(UserError, match=said):
-        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_a_missing_folder_is_named(objectnet: Path, tmp_path: Path) -> None:
-    shutil.rmtree(objectnet / "images" / "chair")
-    with pytest.raises(UserError, match=r"lacks 1 of the 2 class folders .*: chair"):
-        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_an_empty_folder_is_named(objectnet: Path, tmp_path: Path) -> None:
-    for path in (objectnet / "images" / "chair").iterdir():
-        path.unlink()
-    with pytest.raises(UserError, match="chair holds no image"):
         read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
 
 
