@@ -22,7 +22,7 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.load import load_data
 from genrobust.data.reader import read_shift
 from genrobust.data.readers.imagenet import VALIDATION
-from genrobust.data.shards import write_shard
+from genrobust.data.shard_files import write_shard
 from genrobust.data.stored import open_stored
 from genrobust.recipe import DataConfig, ShiftConfig
 

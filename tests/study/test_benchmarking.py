@@ -24,7 +24,8 @@ from genrobust.cli import app
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.images import Sample
 from genrobust.data.imagenet_classes import wnids
-from genrobust.data.shards import claim, write_shard
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
 from genrobust.recipe.load import load_recipe
 from genrobust.study.benchmarking import run_benchmark
 from genrobust.study.study import Study
@@ -192,7 +193,7 @@ def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest
 
 def test_shards_know_whether_they_are_a_validation_part(folders: Path, save: Callable[..., Path]) -> None:
     for name, middle in (("train", ""), ("val", "val-")):
-        claim(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
+        create_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
         samples = [
             Sample(
                 f"{id}-{middle}{i:06d}", label, np.full((8, 8, 3), 40 * i, np.uint8), {"style": "solid" if i else ""}

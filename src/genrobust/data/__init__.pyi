@@ -32,17 +32,14 @@ from .published import (
 from .reader import published_line as published_line
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image
 from .retrieval import retrieve as retrieve
+from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard
 from .shards import (
     MANIFEST as MANIFEST,
-    OK as OK,
-    SCHEMA as SCHEMA,
     ShardDataset as ShardDataset,
-    claim as claim,
+    create_dataset as create_dataset,
     done_shards as done_shards,
     missing_shards as missing_shards,
     read_manifest as read_manifest,
-    shard_rows as shard_rows,
-    write_shard as write_shard,
 )
 from .stored import class_folders as class_folders, open_stored as open_stored
 from .verifying import describe_verdict as describe_verdict, verify as verify

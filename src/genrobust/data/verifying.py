@@ -24,16 +24,8 @@ from genrobust.core import (
     refusal,
     remove_leftovers,
 )
-from genrobust.data.shards import (
-    MANIFEST,
-    OK,
-    hash_list,
-    read_manifest,
-    shard_facts,
-    shard_files,
-    shard_rows,
-    tar_problem,
-)
+from genrobust.data.shard_files import OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
+from genrobust.data.shards import MANIFEST, read_manifest
 
 ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
 _CHANGED = "has changed since it was written"
@@ -92,7 +84,7 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     with held:
         with progress_bar("verifying", total, "shards") as bar:
             for index in range(total):
-                if not shard_files(folder, index)[-1].exists():
+                if not shard_paths(folder, index)[-1].exists():
                     unfinished.append(index)
                 elif damage := _damage(folder, index):
                     damaged.append(damage)
@@ -111,7 +103,7 @@ def _shards_without_manifest(folder: Path) -> int:
 
 def _damage(folder: Path, index: int) -> Damage | None:
     """What is wrong with a shard whose parquet is there; None where all of it is as it was written."""
-    tar, sums, parquet = shard_files(folder, index)
+    tar, sums, parquet = shard_paths(folder, index)
     for path in (sums, tar):
         if not path.exists():
             return Damage(index, f"{path.name} is missing")
@@ -153,7 +145,7 @@ def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
     make_folder(aside)
     try:
         for damage in damaged:
-            for path in reversed(shard_files(folder, damage.shard)):  # parquet first: without it, a shard is not done
+            for path in reversed(shard_paths(folder, damage.shard)):  # parquet first: without it, a shard is not done
                 if path.exists():
                     path.replace(aside / path.name)
     except OSError as error:

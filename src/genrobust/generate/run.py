@@ -33,7 +33,7 @@ from genrobust.core import (
     resolve_device,
     set_threads,
 )
-from genrobust.data import ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.data import ShardDataset, create_dataset, done_shards, missing_shards, write_shard
 from genrobust.generate.modes import MODES, Mode
 from genrobust.generate.pipeline import Generator, identity, load_generator
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
@@ -139,7 +139,7 @@ class Generation:
         # Workers share the folder, and so do those who find all of it there.
         shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
         with lock(out, shared, writes=shards is not None):
-            claim(out, manifest)
+            create_dataset(out, manifest)
             if not shared:
                 remove_leftovers(out)
             done = set(done_shards(out))

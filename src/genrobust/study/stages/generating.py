@@ -177,7 +177,7 @@ class GeneratedSet:
         from genrobust.data import ShardDataset
 
         if isinstance(self.images, ShardDataset):
-            self.images.bring()
+            self.images.fetch_tars()
 
     def make(self, part: slice | None = None) -> ShardDataset:
         """Make what is missing of all shards, or of a `part`, while others may make other parts in the same folder.
