@@ -33,7 +33,7 @@ from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.folders import open_images, read_classes
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.data.stored import open_stored
 from genrobust.recipe.classify import EvaluateConfig
 from genrobust.recipe.data import DataConfig

@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Request
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
 from genrobust.generate import run
 from genrobust.generate.pipeline import load_generator, locate

@@ -34,7 +34,7 @@ from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Subset
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.run import generate
 from genrobust.recipe.generate import GenerateConfig

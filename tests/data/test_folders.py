@@ -12,7 +12,7 @@ import pytest
 
 from genrobust.core import UserError
 from genrobust.data.folders import load_generated, read_classes
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.recipe import DataConfig
 
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from genrobust.core import UserError
 from genrobust.data import reader
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.recipe import DataConfig, data as recipe_data
 
 PLUGIN = '''
@@ -87,6 +87,6 @@ def test_a_name_that_nothing_offers_is_refused() -> None:
 
 def test_every_name_of_a_recipe_has_a_reader() -> None:
     for name in get_args(recipe_data.SourceName):
-        assert reader.source_reader(name)
+        assert isinstance(reader.READERS.get(name), reader.Source)
     for name in get_args(recipe_data.Kind):
         assert reader.shift_reader("mine", name)

@@ -19,8 +19,7 @@ from PIL import Image
 from genrobust.core import ImageSet, Sample, UserError
 from genrobust.data.folders import read_classes
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
-from genrobust.data.load import load_data
-from genrobust.data.reader import read_shift
+from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
 from genrobust.data.stored import open_stored

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from genrobust.cli import app
 from genrobust.core.errors import UserError
 from genrobust.core.images import ClassLabel, LabelSpace, StudyData
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.recipe.generate import PromptConfig
 from genrobust.recipe.load import Recipe, parse_recipe
 from genrobust.study.finetuning import captions_of, finetuned

@@ -10,8 +10,8 @@ import pytest
 
 from genrobust.core.devices import available_devices
 from genrobust.core.errors import UserError
-from genrobust.data.load import load_data
 from genrobust.data.naming import readable_names
+from genrobust.data.reader import load_data
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import Recipe, load_recipe
 from genrobust.study import init

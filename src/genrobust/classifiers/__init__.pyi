@@ -26,7 +26,11 @@ from .models import (
     save_tensors as save_tensors,
 )
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
-from .opened import OpenClassifier as OpenClassifier, open_checkpoint as open_checkpoint
+from .opened import (
+    OpenClassifier as OpenClassifier,
+    open_checkpoint as open_checkpoint,
+    open_zero_shot as open_zero_shot,
+)
 from .opening import open_classifier as open_classifier
 from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as settle, with_dtype as with_dtype
 from .predicting import predict_sets as predict_sets
@@ -34,4 +38,3 @@ from .preprocess import prepare as prepare, protocol as protocol
 from .saved import SavedPredictions as SavedPredictions
 from .timm_models import FOLDER as FOLDER, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
-from .zero_shot import open_zero_shot as open_zero_shot

@@ -20,7 +20,6 @@ from .folders import (
 from .generation_log import USED as USED, Making as Making, making as making
 from .imagenet_classes import label_space as label_space
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
-from .load import load_data as load_data
 from .naming import readable_names as readable_names
 from .published import (
     Published as Published,
@@ -29,7 +28,7 @@ from .published import (
     near as near,
     read_published as read_published,
 )
-from .reader import published_line as published_line
+from .reader import load_data as load_data, published_line as published_line
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image
 from .retrieval import retrieve as retrieve
 from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import UserError, digest, progress_bar
-from genrobust.data.reading import FORMATS, read_image
+from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,20 @@ class Listing:
 
 
 class ListedImages:
-    """The images of a listing that have a known class, decoded when asked for: an ImageSet."""
+    """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
+
+    The order is that of a hash of the keys, so that the first n of a class are a fair sample; that of the names where
+    `by_name`; and the listing's where it asks for that. The fingerprint covers keys, stamps, labels and border.
+
+    Args:
+        labels: The study's labels that are right for a group: the first is the image's label, and `accepted` holds all
+            of them where any group has several.
+        border: Pixels that are cut off each side.
+        protocol: What is special about the set, in words.
+
+    Raises:
+        UserError: No image is left.
+    """
 
     def __init__(
         self,
@@ -55,25 +68,7 @@ class ListedImages:
         border: int = 0,
         protocol: str = "",
     ) -> None:
-        """Choose the images whose group is in `labels`.
-
-        The order is that of a hash of the keys, so that the first n of a class are a fair sample; that of the names
-        where `by_name`; and the listing's where it asks for that. The fingerprint covers keys, stamps, labels and
-        border.
-
-        Args:
-            labels: The study's labels that are right for a group: the first is the image's label, and `accepted` holds
-                all of them where any group has several.
-            border: Pixels that are cut off each side.
-            protocol: What is special about the set, in words.
-
-        Raises:
-            UserError: No image is left.
-        """
-        self.name = name
-        self.protocol = protocol
-        self._listing = listing
-        self._border = border
+        self.name, self.protocol, self._listing, self._border = name, protocol, listing, border
         chosen = [i for i, group in enumerate(listing.groups) if labels.get(group)]
         if not chosen:
             raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
@@ -106,26 +101,26 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
 
     A key is the path below `folder`, with ``/``. Raises UserError for an unreadable folder and an empty file.
     """
-    keys: list[str] = []
-    of: list[str] = []
-    stamps: list[tuple[int, int]] = []
+    scanned: list[tuple[str, str, int, int]] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        scans = pool.map(lambda group: list(_scan(folder, group)), groups)
-        for group, scanned in zip(groups, scans, strict=True):
-            keys += [key for key, _, _ in scanned]
-            of += [group] * len(scanned)
-            stamps += [(size, time) for _, size, time in scanned]
+        scans = pool.map(lambda group: _scan(folder, group), groups)
+        for group, images in zip(groups, scans, strict=True):
+            scanned += [(group, *image) for image in images]
             bar.advance()
-    log.info("%s: %d images in %d folders", folder, len(keys), len(groups))
-    return Listing(folder, keys, of, stamps, lambda i: read_image(folder / keys[i]))
+    log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
+    return _files(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    scanned = list(_scan(folder, ""))
-    keys = [key for key, _, _ in scanned]
-    stamps = [(size, time) for _, size, time in scanned]
-    return Listing(folder, keys, [group_of(key) for key in keys], stamps, lambda i: read_image(folder / keys[i]))
+    return _files(folder, [(group_of(image[0]), *image) for image in _scan(folder)])
+
+
+def _files(folder: Path, scanned: Sequence[tuple[str, str, int, int]]) -> Listing:
+    """The listing of images whose group, key, bytes and time of change are known."""
+    keys = [key for _, key, _, _ in scanned]
+    stamps = [(size, time) for _, _, size, time in scanned]
+    return Listing(folder, keys, [group for group, *_ in scanned], stamps, lambda i: read_image(folder / keys[i]))
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -137,21 +132,9 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _scan(folder: Path, below: str) -> Iterator[tuple[str, int, int]]:
+def _scan(folder: Path, below: str = "") -> list[tuple[str, int, int]]:
     """Key, bytes and time of change of each image below ``folder/below``."""
-    where = folder / below
-    try:
-        with os.scandir(where) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                key = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir():
-                    yield from _scan(folder, key)
-                elif Path(entry.name).suffix.lower() in FORMATS:
-                    yield key, *_size_and_time(entry)
-    except OSError as error:
-        raise UserError(f"cannot read the folder {where}: {error.strerror or error}") from error
+    return [(key, *_size_and_time(entry)) for key, entry in walk_images(folder, below)]
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -160,9 +143,8 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
     except OSError as error:
         raise UserError(f"cannot read the image {entry.path}: {error.strerror or error}") from error
     if status.st_size == 0:
-        raise UserError(
-            f"cannot read the image {entry.path}: it is empty (zero bytes). Replace or remove it, then run again"
-        )
+        what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
+        raise UserError(f"{what}. Replace or remove it, then run again")
     return status.st_size, status.st_mtime_ns
 
 

@@ -50,7 +50,7 @@ class ImageNetSet:
     def open(
         self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
     ) -> dict[str, ListedImages]:
-        """Open the set at the shift's path. Raises as `read`, and UserError for classes that are not ImageNet's."""
+        """Open the set at the shift's path. Raises as `require_imagenet` and `read`."""
         self.require_imagenet(name, classes)
         return {name: self.read(name, open_stored(shift.path), classes, same_class)}
 

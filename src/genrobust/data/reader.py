@@ -41,12 +41,14 @@ class ShiftReader(Protocol):
         ...
 
 
-def source_reader(name: str) -> Source:
-    """Return what reads ``source: name``. Raises UserError for an unknown one, and for a kind of test set."""
-    reader = READERS.get(name)
+def load_data(config: DataConfig) -> StudyData:
+    """Load the study's images, wherever `config` says they come from. Raises UserError that names what is wrong."""
+    for name, shift in config.shifts.items():  # before anything is listed
+        shift_reader(name, shift.kind)
+    reader = READERS.get(config.source)
     if not isinstance(reader, Source):
-        raise UserError(f"data.source: {name} is a kind of test set, not a source: name it under data.shifts")
-    return reader
+        raise UserError(f"data.source: {config.source} is a kind of test set, not a source: name it under data.shifts")
+    return reader.load(config)
 
 
 def shift_reader(name: str, kind: str) -> ShiftReader:

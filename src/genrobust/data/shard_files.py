@@ -25,55 +25,19 @@ from genrobust.core import GenrobustError, Sample, hash_file, remove, replacing,
 OK, GIVEN_UP = "ok", "given-up"
 
 # One row a request. What a sample's or a rejected request's metadata lacks is null.
-SCHEMA = pa.schema(
-    [
-        # the request
-        ("key", pa.string()),
-        ("label", pa.int64()),
-        ("class_id", pa.string()),
-        ("prompt", pa.string()),
-        ("template", pa.string()),
-        ("negative_prompt", pa.string()),
-        ("style", pa.string()),
-        ("seed", pa.int64()),
-        ("source", pa.string()),
-        # how it was drawn
-        ("generator", pa.string()),
-        ("weights_sha256", pa.string()),
-        ("mode", pa.string()),
-        ("lora", pa.string()),
-        ("lora_sha256", pa.string()),
-        ("lora_scale", pa.float64()),
-        ("strength", pa.float64()),
-        ("scheduler", pa.string()),
-        ("steps", pa.int32()),
-        ("guidance_scale", pa.float64()),
-        ("guidance_until", pa.float64()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("dtype", pa.string()),
-        ("device", pa.string()),
-        ("batch_size", pa.int32()),
-        ("threads", pa.int32()),
-        ("genrobust_version", pa.string()),
-        ("diffusers_version", pa.string()),
-        ("transformers_version", pa.string()),
-        ("torch_version", pa.string()),
-        # what came out: redraws beyond the first draw, and what was wrong with any draw
-        ("redraws", pa.int32()),
-        ("black", pa.bool_()),
-        ("blank", pa.bool_()),
-        ("nan", pa.bool_()),
-        ("unsafe", pa.bool_()),
-        # where it is: bytes [offset, offset + size) of the tar are the encoded image; null for a given-up request
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("file", pa.string()),
-        ("offset", pa.int64()),
-        ("size", pa.int64()),
-        ("image_sha256", pa.string()),
-    ]
-)
+_COLUMNS = {
+    "the request": "key:string label:int64 class_id:string prompt:string template:string negative_prompt:string "
+    "style:string seed:int64 source:string",
+    "how it was drawn": "generator:string weights_sha256:string mode:string lora:string lora_sha256:string "
+    "lora_scale:float64 strength:float64 scheduler:string steps:int32 guidance_scale:float64 guidance_until:float64 "
+    "width:int32 height:int32 dtype:string device:string batch_size:int32 threads:int32 genrobust_version:string "
+    "diffusers_version:string transformers_version:string torch_version:string",
+    "redraws beyond the first draw, and what was wrong with any draw": "redraws:int32 black:bool blank:bool nan:bool "
+    "unsafe:bool",
+    "where it is: bytes [offset, offset + size) of the tar are the encoded image; null for a given-up request": "status"
+    ":string reason:string file:string offset:int64 size:int64 image_sha256:string",
+}
+SCHEMA = pa.schema([tuple(column.split(":")) for columns in _COLUMNS.values() for column in columns.split()])
 
 
 def shard_paths(folder: Path, index: int) -> tuple[Path, Path, Path]:

@@ -1,4 +1,4 @@
-"""Whether a generated dataset is as it was written: every byte against its hashes, and what is damaged set aside."""
+"""Verifies that a generated dataset is as it was written, and sets damaged shards aside."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CHANGED = "has changed since it was written"
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with shard `shard`, in words; `keys` are the images that changed, where that can be told."""
+    """What is wrong with a shard; `keys` are the images that changed, where that is known."""
 
     shard: int
     what: str
@@ -46,7 +46,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `verify` found in `folder`: of `total` shards, those `damaged` and those `unfinished`, which are not made.
+    """The result of `verify`: of `total` shards, those that are damaged and those that are not made yet.
 
     `manifest` is "" or what is wrong with the manifest; `total` then counts the shards that are there. `temporary` are
     files that a killed run left, or that one at work is writing. `aside` is where the damaged shards were moved to.
@@ -62,7 +62,7 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every shard is there and as it was written."""
+        """Whether every shard is as it was written."""
         return not (self.damaged or self.unfinished or self.manifest)
 
 
@@ -70,8 +70,11 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     """Read every byte of the dataset in `folder` and compare it with the hashes that were written beside it.
 
     `repair` moves what is damaged into the folder's subfolder `ASIDE`, so that the next `generate` makes these shards
-    alone again, and removes temporary files. Raises UserError where there is no dataset or, with `repair`, another
-    process writes to it, and GenrobustError where the system refuses.
+    alone again, and removes temporary files.
+
+    Raises:
+        UserError: There is no dataset or, with `repair`, another process writes to it.
+        GenrobustError: The system refuses to write.
     """
     try:
         total, manifest = int(read_manifest(folder)["shards"]), ""
@@ -102,7 +105,7 @@ def _shards_without_manifest(folder: Path) -> int:
 
 
 def _damage(folder: Path, index: int) -> Damage | None:
-    """What is wrong with a shard whose parquet is there; None where all of it is as it was written."""
+    """What is wrong with a shard whose parquet is there, or None."""
     tar, sums, parquet = shard_paths(folder, index)
     for path in (sums, tar):
         if not path.exists():
@@ -139,7 +142,7 @@ def _changed(tar: Path, rows: pa.Table) -> Iterator[str]:
 
 
 def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
-    """Move the files of the damaged shards below `folder`; returns where they are."""
+    """Move the files of the damaged shards; return where they are."""
     make_folder(folder / ASIDE)
     aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
     make_folder(aside)
@@ -154,7 +157,7 @@ def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
 
 
 def describe_verdict(verdict: Verdict) -> Iterator[str]:
-    """What was found, in lines for the user, with what to do next."""
+    """Yield lines for the user: what was found, and what to do next."""
     folder = verdict.folder
     if verdict.manifest:
         yield (

@@ -13,8 +13,7 @@ import pytest
 from genrobust.core import ImageSet, UserError
 from genrobust.data.folders import load_generated, read_classes
 from genrobust.data.imagenet_classes import listed_by_timm, wnids
-from genrobust.data.load import load_data
-from genrobust.data.reader import read_shift
+from genrobust.data.reader import load_data, read_shift
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Three classes, with what their images are filled with; the fourth has no part in the study. All but tench are in
