@@ -7,7 +7,6 @@ from .benchmarking import (
     benchmark as benchmark,
 )
 from .effective import fit_lines as fit_lines
-from .imagenet_lines import CLASSES as CLASSES, SOURCE as SOURCE, published_line as published_line
 from .multi_id import finite_rows as finite_rows
 from .scales import to_scale as to_scale
 from .summary import summarize as summarize

@@ -138,7 +138,7 @@ class Study:
         settings = self.recipe.robustness
         if settings.grid == 0:
             name = self.recipe.data.source if settings.baselines == "shipped" else settings.baselines
-            if name in (None, "folders", "imagenet"):
+            if name in (None, "imagenet") or name == self.recipe.data.source != "pictograms":
                 return []  # there are none, or lines alone
             return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
         runs = baseline_runs(self.recipe, len(self.data.train))

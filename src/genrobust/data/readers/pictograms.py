@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -13,9 +14,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace, StudyData
+from genrobust.data.folders import FolderClasses
 from genrobust.data.memory import MemoryImages
+from genrobust.data.reader import READERS, read_shift
+from genrobust.recipe import DataConfig, ShiftConfig
 
 SHIFTS = ("outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
+
+
+class Pictograms:
+    """Reads the packaged benchmark: a Source."""
+
+    def load(self, config: DataConfig) -> StudyData:
+        """Load the benchmark, and the further images that `config` names under `extra`."""
+        data = load()
+        classes = FolderClasses(data.labels, data.labels.ids)
+        shifts = {name: ShiftConfig(path=path) for name, path in config.extra.items()}
+        return replace(data, extra={n: read_shift(n, s, classes, config.same_class)[n] for n, s in shifts.items()})
+
+
+READERS.register("pictograms")(Pictograms())
 
 
 def load() -> StudyData:

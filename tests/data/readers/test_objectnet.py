@@ -13,13 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import LabelSpace, Subset
+from genrobust.core import LabelSpace, Subset, UserError
 from genrobust.data.imagenet_classes import label_space
-from genrobust.data.objectnet import classes_of_folders, open_set
-from genrobust.recipe.data import DataConfig
+from genrobust.data.readers.objectnet import classes_of_folders, read_set
+from genrobust.recipe import DataConfig
 
-CLASSMAPS = Path(__file__).parents[3] / "shared" / "data" / "classmaps"
+CLASSMAPS = Path(__file__).parents[4] / "shared" / "data" / "classmaps"
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)", "air_freshener": "Air freshener"}
 CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
 CHAIRS = (423, 559, 765)  # ImageNet labels of the three chairs
@@ -46,7 +45,7 @@ def labels(tmp_path: Path, *numbers: int) -> LabelSpace:
 
 @pytest.mark.parametrize("below", ["", "images"])
 def test_any_class_of_a_label_is_right(objectnet: Path, tmp_path: Path, below: str) -> None:
-    images = open_set("objectnet", objectnet / below, labels(tmp_path), "one-to-many")
+    images = read_set("objectnet", objectnet / below, labels(tmp_path), "one-to-many")
     assert images.accepted is not None
     found = {key: (int(k), rights) for key, k, rights in zip(images.keys, images.labels, images.accepted, strict=True)}
     assert found == {f"chair/{n}.jpg": (423, CHAIRS) for n in range(3)} | {
@@ -56,23 +55,23 @@ def test_any_class_of_a_label_is_right(objectnet: Path, tmp_path: Path, below: s
 
 
 def test_the_paper_s_map_takes_the_first(objectnet: Path, tmp_path: Path) -> None:
-    images = open_set("objectnet", objectnet, labels(tmp_path), "paper")
+    images = read_set("objectnet", objectnet, labels(tmp_path), "paper")
     assert images.accepted is None
     assert set(images.labels.tolist()) == {423, LOAFER}
-    both = open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+    both = read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
     assert images.protocol != both.protocol and images.fingerprint != both.fingerprint
 
 
 def test_classes_outside_the_study_are_not_right(objectnet: Path, tmp_path: Path) -> None:
     some = labels(tmp_path, 0, 559, 765)
-    images = open_set("objectnet", objectnet, some, "one-to-many")
+    images = read_set("objectnet", objectnet, some, "one-to-many")
     assert images.accepted == ((1, 2),) * 3
     with pytest.raises(UserError, match=r"shares no class with the 3 of data\.classes"):
-        open_set("objectnet", objectnet, some, "paper")
+        read_set("objectnet", objectnet, some, "paper")
 
 
 def test_a_part_of_the_set_keeps_what_is_right(objectnet: Path, tmp_path: Path) -> None:
-    images = open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+    images = read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
     part = Subset(images, np.array([4, 0]))
     assert images.accepted is not None
     assert part.accepted == (images.accepted[4], images.accepted[0])
@@ -85,58 +84,45 @@ def test_the_red_border_is_cut_off(objectnet: Path, tmp_path: Path) -> None:
     for number in range(3):
         framed.save(objectnet / "images" / "chair" / f"{number}.png")
         (objectnet / "images" / "chair" / f"{number}.jpg").unlink()
-    images = open_set("objectnet", objectnet, labels(tmp_path, 423, 559), "one-to-many")
+    images = read_set("objectnet", objectnet, labels(tmp_path, 423, 559), "one-to-many")
     assert images.image(0).size == (16, 12)
     assert images.image(0).getcolors() == [(16 * 12, (0, 0, 255))]
 
 
-def test_another_number_of_images_is_told(objectnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+def test_another_number_of_images_is_logged(objectnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
     assert "9 images in 3 folders instead of 50,273 in 313" in caplog.text
 
 
-def test_without_mappings_it_is_told_where_they_are(objectnet: Path, tmp_path: Path) -> None:
-    shutil.rmtree(objectnet / "mappings")
-    with pytest.raises(UserError, match=r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds it"):
-        open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_a_missing_mapping_file_is_named(objectnet: Path, tmp_path: Path) -> None:
-    (objectnet / "mappings" / "objectnet_to_imagenet_1k.json").unlink()
-    with pytest.raises(UserError, match=r"objectnet_to_imagenet_1k\.json is missing"):
-        open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+CHAIR = "images/chair"
+TO_IMAGENET, TO_LABEL = "mappings/objectnet_to_imagenet_1k.json", "mappings/folder_to_objectnet_label.json"
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "said"),
+    ("spoil", "said"),
     [
-        ("objectnet_to_imagenet_1k.json", "{", "cannot read ObjectNet's mapping"),
-        ("objectnet_to_imagenet_1k.json", '["Chair"]', "is no mapping of names to names"),
         (
-            "objectnet_to_imagenet_1k.json",
-            '{"Chair": "throne of iron"}',
-            "means 'throne of iron', which is no ImageNet",
+            lambda o: shutil.rmtree(o / "mappings"),
+            r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds",
         ),
-        ("folder_to_objectnet_label.json", '{"chair": "Seat"}', "has no folder for the label 'Chair'"),
+        (lambda o: (o / TO_IMAGENET).unlink(), r"objectnet_to_imagenet_1k\.json is missing"),
+        (lambda o: (o / TO_IMAGENET).write_text("{"), "cannot read ObjectNet's mapping"),
+        (lambda o: (o / TO_IMAGENET).write_text('["Chair"]'), "is no mapping of names to names"),
+        (
+            lambda o: (o / TO_IMAGENET).write_text('{"Chair": "iron throne"}'),
+            "'iron throne', which is no ImageNet class",
+        ),
+        (lambda o: (o / TO_LABEL).write_text('{"chair": "Seat"}'), "has no folder for the label 'Chair'"),
+        (lambda o: shutil.rmtree(o / CHAIR), r"lacks 1 of the 2 class folders .*: chair"),
+        (lambda o: [path.unlink() for path in (o / CHAIR).iterdir()], "chair holds no image"),
     ],
 )
-def test_a_bad_mapping_is_named(objectnet: Path, tmp_path: Path, file: str, text: str, said: str) -> None:
-    (objectnet / "mappings" / file).write_text(text)
+def test_what_is_missing_or_damaged_is_named(
+    objectnet: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(objectnet)
     with pytest.raises(UserError, match=said):
-        open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_a_missing_folder_is_named(objectnet: Path, tmp_path: Path) -> None:
-    shutil.rmtree(objectnet / "images" / "chair")
-    with pytest.raises(UserError, match=r"lacks 1 of the 2 class folders .*: chair"):
-        open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-def test_an_empty_folder_is_named(objectnet: Path, tmp_path: Path) -> None:
-    for path in (objectnet / "images" / "chair").iterdir():
-        path.unlink()
-    with pytest.raises(UserError, match="chair holds no image"):
-        open_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
 
 
 # ------------------------------------------------------------------------------- against published maps

@@ -1,4 +1,11 @@
-"""ObjectNet: 313 kinds of household things, of which 113 are labels that mean one or several ImageNet classes."""
+"""ObjectNet (Barbu et al., 2019): 313 kinds of household things, of which 113 are labels that mean ImageNet classes.
+
+Nine of these labels mean several classes. ``map: one-to-many`` takes any of a label's classes for right, and ``map:
+paper`` its first alone (Bansal and Grover, 2023): the choice moves accuracy a lot.
+
+Its line: ID column val-on-objectnet-classes; objectnet-1.0-beta. Both with logits restricted to the 125 ImageNet
+classes that the labels mean, where any class of a label is right. The paper's map has none.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +14,14 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from genrobust.core import LabelSpace, UserError
+from genrobust.core import LabelSpace, Line, UserError
 from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.data.folders import FolderClasses
 from genrobust.data.imagenet_classes import descriptions, wnids
-from genrobust.data.places import class_folders
+from genrobust.data.imagenet_sets import ImageNetSet
+from genrobust.data.reader import READERS
+from genrobust.data.stored import class_folders
+from genrobust.recipe import ShiftConfig
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +35,30 @@ PROTOCOLS = {
 }
 
 
-def open_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
-    """The images of ObjectNet at `path` whose label means a class of `labels`; the border is cut off.
+class ObjectNet(ImageNetSet):
+    """Reads the folder of objectnet-1.0.zip: ``images/`` and ``mappings/``, or that images folder."""
 
-    `path` holds ``images/`` and ``mappings/``, or is that images folder. `mapping` is "one-to-many", by which all of a
-    label's classes are right (`accepted`), or "paper", by which its first is: 9 of the 113 labels have several, and the
-    choice moves accuracy a lot. Raises UserError for missing or damaged mappings and for missing folders.
-    """
+    def open(
+        self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
+    ) -> dict[str, ListedImages]:
+        """Open the images whose label means a class of the study, with the border cut off.
+
+        Raises UserError for missing or damaged mappings and for missing folders.
+        """
+        self.require_imagenet(name, classes)
+        return {name: read_set(name, shift.path, classes.labels, shift.map or "one-to-many")}
+
+    def line(self, shift: ShiftConfig) -> Line | None:
+        """Return the line of standard models; None for the paper's map."""
+        return None if shift.map == "paper" else self.baseline
+
+
+LINE = Line("", "logit", 0.98091, -1.92829, 0.95251, 85, 0.08622, 56.61, 88.30, 1.33368)
+READERS.register("objectnet")(ObjectNet(kind="objectnet", baseline=LINE))
+
+
+def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
+    """Read the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
     images, mappings = _parts(path)
     accepted = {
         folder: [labels.index(wnid) for wnid in (ids if mapping == "one-to-many" else ids[:1]) if wnid in labels.ids]
@@ -39,42 +67,42 @@ def open_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedI
     wanted = {folder: rights for folder, rights in accepted.items() if rights}
     if not wanted:
         raise UserError(f"{path}: ObjectNet shares no class with the {len(labels)} of data.classes: leave it out")
-    there = [sub.name for sub in class_folders(images)]
-    missing = sorted(wanted.keys() - set(there))
+    folders = [sub.name for sub in class_folders(images)]
+    missing = sorted(wanted.keys() - set(folders))
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise UserError(
             f"{images} lacks {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with these "
             f"classes: {', '.join(missing[:5])}{more}. Unpack objectnet-1.0.zip again"
         )
-    listing = list_folder(images, there)
-    if (len(there), len(listing.keys)) != OFFICIAL:
-        said = f"{len(listing.keys):,} images in {len(there)} folders instead of {OFFICIAL[1]:,} in {OFFICIAL[0]}"
-        log.warning("%s is not the official objectnet: %s; published accuracies are of that", images, said)
-    found = ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
-    empty = sorted(wanted.keys() - {key.split("/")[0] for key in found.keys})
+    listing = list_folder(images, folders)
+    if (len(folders), len(listing.keys)) != OFFICIAL:
+        counts = f"{len(listing.keys):,} images in {len(folders)} folders instead of {OFFICIAL[1]:,} in {OFFICIAL[0]}"
+        log.warning("%s is not the official objectnet: %s; published accuracies are of that", images, counts)
+    opened = ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
+    empty = sorted(wanted.keys() - {key.split("/")[0] for key in opened.keys})
     if empty:
         raise UserError(f"{images / empty[0]} holds no image: unpack objectnet-1.0.zip again")
-    return found
+    return opened
 
 
 def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
-    """The WordNet ids that each ObjectNet folder's label means, in the order of the official mapping.
+    """Return the WordNet ids that each ObjectNet folder's label means, in the order of the official mapping.
 
     That mapping names ImageNet classes by their WordNet lemmas, joined by ``; ``. Only "crane" would be ambiguous, and
     no ObjectNet label means it.
     """
     by_text = dict(zip(descriptions(), wnids(), strict=True))
     folder_of = {label: folder for folder, label in _read(mappings / LABELS).items()}
-    found: dict[str, list[str]] = {}
+    ids: dict[str, list[str]] = {}
     for label, texts in _read(mappings / CLASSES).items():
         if label not in folder_of:
             raise UserError(f"{mappings / LABELS} has no folder for the label {label!r}, which {CLASSES} maps")
         for text in texts.split("; "):
             if text not in by_text:
                 raise UserError(f"{mappings / CLASSES}: {label!r} means {text!r}, which is no ImageNet class")
-        found[folder_of[label]] = [by_text[text] for text in texts.split("; ")]
-    return found
+        ids[folder_of[label]] = [by_text[text] for text in texts.split("; ")]
+    return ids
 
 
 def _parts(path: Path) -> tuple[Path, Path]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import datasets
 import numpy as np
@@ -17,15 +16,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import Sample
+from genrobust.core import ImageSet, Sample, UserError
 from genrobust.data.folders import read_classes
-from genrobust.data.imagenet import open_set
 from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
-from genrobust.data.load import load_data
-from genrobust.data.places import open_place
-from genrobust.data.shards import write_shard
-from genrobust.recipe.data import DataConfig
+from genrobust.data.reader import load_data, read_shift
+from genrobust.data.readers.imagenet import VALIDATION
+from genrobust.data.shard_files import write_shard
+from genrobust.data.stored import open_stored
+from genrobust.recipe import DataConfig, ShiftConfig
 
 NAMES = ["cat", "dog", "eel"]
 
@@ -58,7 +56,7 @@ def dataset(labels: list[int], names: list[str] | None = None) -> datasets.Datas
     return datasets.Dataset.from_dict(rows, features)
 
 
-def greys(images: Any) -> Iterator[int]:
+def greys(images: ImageSet) -> Iterator[int]:
     with ThreadPoolExecutor(4) as pool:
         yield from pool.map(lambda i: images.image(i).getpixel((0, 0))[0], range(len(images)))
 
@@ -85,38 +83,15 @@ def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> Non
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
     write_shard(tmp_path, 0, samples, rejected=[])
     pq.write_table(pa.table({"key": ["a-000000"]}), tmp_path / "filter-0123.parquet")
-    place = open_place(tmp_path)
-    assert place.groups == ("0", "1")
-    assert sorted(place.listing(place.groups).groups) == ["0", "0", "1", "1"]
+    stored = open_stored(tmp_path)
+    assert stored.groups == ("0", "1")
+    assert sorted(stored.listing(stored.groups).groups) == ["0", "0", "1", "1"]
 
 
 def test_a_label_can_lie_in_json(tmp_path: Path) -> None:
     facts = {f"a{i}.json": json.dumps({"label": i}).encode() for i in range(2)}
     write_tar(tmp_path / "a.tar", {"a0.png": png(0), "a1.PNG": png(1)} | facts)
-    assert open_place(tmp_path / "a.tar").groups == ("0", "1")
-
-
-def test_an_image_without_a_class_is_named(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", {"x/a0.png": png(0), "x/a0.cls": b"0", "x/a1.png": png(1)})
-    with pytest.raises(UserError, match=r"a\.tar: the image x/a1 has no class: it needs x/a1\.cls"):
-        open_place(tmp_path / "a.tar")
-
-
-def test_a_file_that_is_no_tar_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(b"x" * 2000)
-    with pytest.raises(UserError, match=r"cannot read .*a\.tar as a WebDataset tar"):
-        open_place(tmp_path / "a.tar")
-    write_tar(tmp_path / "b.tar.gz", {"a0.png": png(0)})
-    (tmp_path / "b.tar.gz").rename(tmp_path / "b.tar")
-    with pytest.raises(UserError, match=r"b\.tar as a WebDataset tar \(they are not compressed\)"):
-        open_place(tmp_path / "b.tar")
-
-
-def test_a_damaged_image_in_a_tar_is_named(tmp_path: Path) -> None:
-    write_tar(tmp_path / "a.tar", {"a0.png": b"no picture", "a0.cls": b"0"})
-    listing = open_place(tmp_path / "a.tar").listing(["0"])
-    with pytest.raises(UserError, match=r"a/a0 of .*a\.tar: it is no image"):
-        listing.read(0)
+    assert open_stored(tmp_path / "a.tar").groups == ("0", "1")
 
 
 # --------------------------------------------------------------------------------------------- Hugging Face
@@ -143,51 +118,18 @@ def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> N
 
 def test_labels_without_names_are_numbers(tmp_path: Path) -> None:
     dataset([3, 12, 3]).to_parquet(tmp_path / "a.parquet")
-    assert open_place(tmp_path / "a.parquet").groups == ("3", "12")
+    assert open_stored(tmp_path / "a.parquet").groups == ("3", "12")
 
 
 def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
     for name in ("train-00000-of-00001", "validation-00000-of-00001"):
         dataset([0, 1], NAMES).to_parquet(tmp_path / f"{name}.parquet")
     with pytest.raises(UserError, match=r"holds several splits \(train, validation\): name one, .*train\*\.parquet"):
-        open_place(tmp_path)
-    assert open_place(tmp_path / "validation*.parquet").groups == tuple(NAMES)
+        open_stored(tmp_path)
+    assert open_stored(tmp_path / "validation*.parquet").groups == tuple(NAMES)
     datasets.DatasetDict({"train": dataset([0], NAMES), "test": dataset([1], NAMES)}).save_to_disk(tmp_path / "both")
     with pytest.raises(UserError, match=r"both holds several splits: name one of them, such as .*both/test"):
-        open_place(tmp_path / "both")
-
-
-def test_a_pattern_without_a_match_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no file matches .*train-\*\.parquet"):
-        open_place(tmp_path / "train-*.parquet")
-
-
-def test_a_split_without_labels_is_named(tmp_path: Path) -> None:
-    dataset([-1, -1], NAMES).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"row 0: the label -1 is none of 0 to 2 \(a test split without labels\?\)"):
-        open_place(tmp_path / "a.parquet")
-
-
-def test_a_missing_column_is_named(tmp_path: Path) -> None:
-    dataset([0]).rename_column("label", "target").to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(UserError, match="no column 'label': it has image, target"):
-        open_place(tmp_path / "a.parquet")
-
-
-def test_a_table_that_only_points_to_images_is_named(tmp_path: Path) -> None:
-    image = pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    pq.write_table(pa.table({"image": image, "label": [0]}), tmp_path / "a.parquet")
-    listing = open_place(tmp_path / "a.parquet").listing(["0"])
-    with pytest.raises(UserError, match=r"a\.parquet, row 0: the file holds no bytes of this image"):
-        listing.read(0)
-
-
-@pytest.mark.parametrize("name", ["a.parquet", "saved/state.json"])
-def test_a_damaged_dataset_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).parent.mkdir(exist_ok=True)
-    (tmp_path / name).write_text("damaged")
-    with pytest.raises(UserError, match="cannot read"):
-        open_place(tmp_path / name.split("/")[0])
+        open_stored(tmp_path / "both")
 
 
 def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
@@ -199,12 +141,59 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     assert load_data(config).tests["test"].fingerprint != before
 
 
+# --------------------------------------------------------------------------------------------- mistakes
+
+
+def compressed(path: Path) -> None:
+    write_tar(path.with_suffix(".tar.gz"), {"a0.png": png(0)})
+    path.with_suffix(".tar.gz").rename(path)
+
+
+def without_bytes(path: Path) -> None:
+    image = pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": image, "label": [0]}), path)
+
+
+def damaged_state(path: Path) -> None:
+    path.mkdir()
+    (path / "state.json").write_text("damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        (
+            "a.tar",
+            lambda p: write_tar(p, {"x/a0.png": png(0)}),
+            r"a\.tar: the image x/a0 has no class: it needs x/a0\.cls",
+        ),
+        ("a.tar", lambda p: p.write_bytes(b"x" * 2000), r"cannot read .*a\.tar as a WebDataset tar"),
+        ("a.tar", compressed, r"a\.tar as a WebDataset tar \(they are not compressed\)"),
+        ("a.tar", lambda p: write_tar(p, {"a0.png": b"x", "a0.cls": b"0"}), r"a/a0 of .*a\.tar: it is no image"),
+        ("train-*.parquet", lambda p: None, r"no file matches .*train-\*\.parquet"),
+        ("a.parquet", lambda p: dataset([-1], NAMES).to_parquet(p), "row 0: the label -1 is none of 0 to 2"),
+        (
+            "a.parquet",
+            lambda p: dataset([0]).rename_column("label", "target").to_parquet(p),
+            "no column 'label': it has image, target",
+        ),
+        ("a.parquet", without_bytes, r"a\.parquet, row 0: the file holds no bytes of this image"),
+        ("a.parquet", lambda p: p.write_text("damaged"), "cannot read .*a.parquet as parquet"),
+        ("saved", damaged_state, "cannot read the saved dataset"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, write: Callable[[Path], object], said: str) -> None:
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=said):
+        open_stored(tmp_path / name).listing(["0"]).read(0)
+
+
 # --------------------------------------------------------------------------------------------- ImageNet in these
 
 
 def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:
     (tmp_path / "classes.txt").write_text("\n".join(map(str, numbers)))
-    return DataConfig(source="imagenet", root=tmp_path, classes=str(tmp_path / "classes.txt"))
+    return DataConfig(source="imagenet", root=tmp_path, classes=str(tmp_path / "classes.txt") if numbers else "all")
 
 
 def test_imagenet_s_repository_is_found_and_labels_taken_in_order(tmp_path: Path) -> None:
@@ -219,17 +208,14 @@ def test_imagenet_s_repository_is_found_and_labels_taken_in_order(tmp_path: Path
     assert len(data.train) + len(data.val) == 6
 
 
-def test_labels_in_another_order_are_refused(tmp_path: Path) -> None:
-    dataset([0, 134], list(dict.fromkeys(f"{t}{i}" for i, t in enumerate(descriptions()[::-1])))).to_parquet(
-        tmp_path / "a.parquet"
-    )
+def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> None:
+    classes = read_classes(imagenet(tmp_path, 0, 999))
+    turned = list(dict.fromkeys(f"{t}{i}" for i, t in enumerate(descriptions()[::-1])))
+    dataset([0, 999], turned).to_parquet(tmp_path / "a.parquet")
     with pytest.raises(UserError, match=r"only \d+ of its 1,000 label names are ImageNet's at that label"):
-        open_set("a", tmp_path / "a.parquet", "folders", read_classes(imagenet(tmp_path, 0, 134)))
-
-
-def test_label_names_may_be_wordnet_ids_in_any_order(tmp_path: Path) -> None:
+        VALIDATION.read("a", open_stored(tmp_path / "a.parquet"), classes, {})
     dataset([0, 999], list(wnids()[::-1])).to_parquet(tmp_path / "a.parquet")
-    images = open_set("a", tmp_path / "a.parquet", "validation", read_classes(imagenet(tmp_path, 0, 999)))
+    images = VALIDATION.read("a", open_stored(tmp_path / "a.parquet"), classes, {})
     assert images.labels.tolist() == [1, 0]
 
 
@@ -238,7 +224,7 @@ def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbe
     r = listed_by_timm("imagenet_r")
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
     write_labelled_tar(tmp_path / "r.tar", labels)
-    classes = read_classes(DataConfig(source="imagenet", root=tmp_path))
-    images = open_set("r", tmp_path / "r.tar", "imagenet-r", classes)
+    shift = ShiftConfig(kind="imagenet-r", path=tmp_path / "r.tar")
+    images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))

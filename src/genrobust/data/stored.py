@@ -1,4 +1,4 @@
-"""A place that holds labelled images: class folders, WebDataset tars, parquet files, or a saved dataset."""
+"""Labelled images as they are stored: class folders, WebDataset tars, parquet files, or a saved dataset."""
 
 from __future__ import annotations
 
@@ -18,24 +18,28 @@ SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What lies at `path`. `groups` are its words for classes: names of folders, names of labels, or numbers as text.
+class StoredImages:
+    """The labelled images at a path.
 
-    `label_names` are the groups by label number where the place numbers its labels itself, else ().
+    Attributes:
+        path: Where they lie.
+        groups: The words for classes there: names of folders, names of labels, or numbers as text.
+        label_names: The groups by label number where the labels are numbered, else ().
+        listed: The images; None for class folders, which are listed when it is known which are wanted.
     """
 
     path: Path
     groups: tuple[str, ...]
     label_names: tuple[str, ...] = ()
-    found: Listing | None = None  # None for class folders, which are listed when it is known which are wanted
+    listed: Listing | None = None
 
     def listing(self, groups: Collection[str]) -> Listing:
-        """The images; of class folders those of `groups` alone."""
-        return list_folder(self.path, groups) if self.found is None else self.found
+        """List the images; of class folders those of `groups` alone."""
+        return list_folder(self.path, groups) if self.listed is None else self.listed
 
 
-def open_place(path: Path) -> Place:
-    """What lies at `path`: a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part.
+def open_stored(path: Path) -> StoredImages:
+    """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part.
 
     Raises UserError where nothing is there, or nothing of a kind that is read.
     """
@@ -54,14 +58,13 @@ def open_place(path: Path) -> Place:
         raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
-    return Place(path, tuple(sub.name for sub in class_folders(path)))
+    return StoredImages(path, tuple(sub.name for sub in class_folders(path)))
 
 
 def class_folders(folder: Path) -> list[Path]:
-    """The subfolders of `folder`, hidden ones aside, sorted by name.
+    """Return the subfolders of `folder` without hidden ones, sorted by name.
 
-    Raises UserError where `folder` is missing, unreadable, without subfolders, or has images lying beside them, which
-    no class would own.
+    Raises UserError where it is missing, unreadable, without subfolders, or holds images that belong to no class.
     """
     try:
         entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
@@ -79,10 +82,10 @@ def class_folders(folder: Path) -> list[Path]:
 def _files(path: Path) -> list[Path]:
     """The files that `path` is, matches or, where it has no subfolder, holds; sorted."""
     if "*" in path.name:
-        found = sorted(path.parent.glob(path.name))
-        if not found:
+        matches = sorted(path.parent.glob(path.name))
+        if not matches:
             raise UserError(f"no file matches {path}")
-        return found
+        return matches
     if path.is_dir():
         try:
             files = sorted(entry for entry in path.iterdir() if entry.suffix in KINDS)
@@ -93,7 +96,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _is_sidecar(file: Path) -> bool:
-    """Whether a parquet file only tells of the tar beside it, as in the folders that `genrobust generate` writes."""
+    """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
     return file.suffix == ".parquet" and (file.with_suffix(".tar").exists() or file.stem.startswith("filter-"))
 
 
@@ -106,7 +109,7 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
         raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
 
 
-def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> Place:
-    """The place of a `listing`; numbers are sorted as numbers, so that 10 comes after 9."""
+def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> StoredImages:
+    """The images of a `listing`; numbers are sorted as numbers, so that 10 comes after 9."""
     groups = sorted(set(listing.groups), key=lambda g: (0, int(g), "") if g.isdecimal() else (1, 0, g))
-    return Place(path, names or tuple(groups), names, listing)
+    return StoredImages(path, names or tuple(groups), names, listing)

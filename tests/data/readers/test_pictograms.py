@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import StudyData
+from genrobust.core import StudyData, UserError
 from genrobust.data.memory import MemoryImages
 from genrobust.data.retrieval import retrieve
 
