@@ -1,4 +1,4 @@
-"""Draws the figures of the findings from the results of the studies that they tell of.
+"""Draws the figures of the findings from the results of their studies.
 
     pip install matplotlib
     python docs/figures.py runs
@@ -22,14 +22,14 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 OUT = Path(__file__).parent / "figures"
-BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # told apart by those who see no red or green
-ABOVE, BELOW = (5, 4), (5, -11)  # of a point, in points: where its name begins
-WIDTH = 7.2  # inches, of a page's column at 100 px an inch
+BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
+ABOVE, BELOW = (5, 4), (5, -11)  # offset of a name from its point, in points
+WIDTH = 7.2  # inches: the width of a page's column at 100 px an inch
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
     "svg.fonttype": "none",
-    "svg.hashsalt": "genrobust",  # the same picture is the same file
+    "svg.hashsalt": "genrobust",  # equal figures are equal files
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -43,7 +43,7 @@ MEAN = "mean of shifts"
 
 
 def results(runs: Path, study: str) -> Results:
-    """What a study's run left."""
+    """The summary of a study's run."""
     found: Results = json.loads((runs / study / "results.json").read_text(encoding="utf-8"))
     return found["summary"]
 
@@ -56,7 +56,7 @@ def scores_of(summary: Results, figure: str, test_set: str = MEAN) -> dict[str, 
 
 
 def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Sequence[str], offset: float = 0) -> None:
-    """A row for each of `names`, from above: its score with its interval."""
+    """A row for each of `names`, from the top: its score with its interval."""
     for row, (score, colour) in enumerate(zip(scores, colours, strict=True)):
         axes.plot([score["lo"], score["hi"]], [row + offset] * 2, color=colour, linewidth=1.5)
         axes.plot([score["value"]], [row + offset], "o", color=colour, markersize=5)
@@ -80,7 +80,7 @@ def main_question(summary: Results) -> None:
 
 
 def conditioning(readme: str) -> None:
-    """Each dataset of the README's table: how near its images are to the real ones, and what they bring beside them."""
+    """Each dataset of the README's table: FID to the real images, and accuracy when mixed with them."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines() if line.startswith("| ")]
     head = next(row for row in rows if row[0] == "generated from")
     table = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
@@ -92,7 +92,7 @@ def conditioning(readme: str) -> None:
             colour = GREEN if "retrieved" in name else BLUE
             at = float(row["FID"]), float(row["with real: shifts"])
             axes.plot(*at, "o", color=colour, markersize=5)
-            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # where two lie close
+            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # two are close
             axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
     axes.axhline(real, color=GREY, linestyle="--")
     axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GREY)
@@ -169,7 +169,7 @@ def benchmark(models: Sequence[Results]) -> None:
 
 
 def save(figure: Any, name: str) -> None:
-    """Write a figure without the day on which it was drawn."""
+    """Write a figure without its date."""
     OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / f"{name}.svg", metadata={"Date": None}, facecolor="white")
     plt.close(figure)
@@ -177,7 +177,7 @@ def save(figure: Any, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="the folder that the studies were run into")
+    parser.add_argument("runs", type=Path, help="the output folder of the studies")
     runs = parser.parse_args().runs
     plt.rcParams.update(STYLE)
     main_question(results(runs, "pictograms-full"))

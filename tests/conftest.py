@@ -19,17 +19,20 @@ import pytest
 
 from genrobust.core.assets import embedded
 from genrobust.core.images import StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+sys.path += [
+    str(Path(__file__).parent / "generate"),
+    str(Path(__file__).parent / "generate" / "train"),
+]  # where tiny lies
 STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster
@@ -37,7 +40,7 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/test_finetune.py",
+    "generate/train/test_trainer.py",
     "classifiers/test_opening.py",
     "train/test_loop.py",
 )

@@ -8,7 +8,6 @@ from .benchmarking import (
 )
 from .effective import fit_lines as fit_lines
 from .figure import Figure as Figure, figure_called as figure_called, list_figures as list_figures
-from .imagenet_lines import CLASSES as CLASSES, SOURCE as SOURCE, published_line as published_line
 from .scales import to_scale as to_scale
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (

@@ -10,8 +10,9 @@ from importlib import resources
 from pathlib import Path
 
 from genrobust.core import BaselineModel, Line, Predictions, UserError
+from genrobust.data import LINE_CLASSES, published_line
 from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
-from genrobust.robustness import CLASSES, fit_lines, published_line, score_baselines
+from genrobust.robustness import fit_lines, score_baselines
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
@@ -76,8 +77,8 @@ def published_lines(
     """
     if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
         return {}, []
-    if classes < CLASSES:
-        why = f"The published baseline lines are over {CLASSES:,} classes and this study has {classes}"
+    if classes < LINE_CLASSES:
+        why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"
         return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
     of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
     missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]

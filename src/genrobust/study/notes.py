@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from genrobust.core import BaselineModel, Line
+from genrobust.data import LINE_SOURCE as PUBLISHED
 from genrobust.recipe import Recipe
-from genrobust.robustness import SOURCE as PUBLISHED
 
 
 def notes(
