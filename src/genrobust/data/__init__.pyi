@@ -21,11 +21,7 @@ from .generation_log import USED as USED, Making as Making, making as making
 from .imagenet_classes import label_space as label_space
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .naming import readable_names as readable_names
-from .published import (
-    choose_baselines as choose_baselines,
-    listing as listing,
-    read_published as read_published,
-)
+from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
 from .reader import load_data as load_data, published_line as published_line
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image
 from .retrieval import retrieve as retrieve
