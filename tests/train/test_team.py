@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from genrobust.classifiers.training_state import STATE
 from genrobust.core.errors import UserError
-from genrobust.train.loop import STATE
 from genrobust.train.team import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding

@@ -25,6 +25,7 @@ from genrobust.core import (
     Sample,
     UserError,
     device_kind,
+    keep_freed_memory,
     leftovers,
     lock,
     make_folder,
@@ -151,6 +152,7 @@ class Generation:
         """Load the generator; returned is what draws shards into the claimed folder, with a bar."""
         make_folder(self._out)  # claimed on another machine, perhaps, and a copy of it here
         set_threads(self._threads)
+        keep_freed_memory()
         loaded = load_generator(self._generator, resolve_device(self._device))
         mode = MODES[self._generator.mode](loaded, self._labels, self._sources)
         run = _Run(loaded, mode, self._config, self._threads)

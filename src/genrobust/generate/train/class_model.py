@@ -14,9 +14,18 @@ from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DMod
 from torch import nn
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed, resolve_device, set_threads
+from genrobust.core import (
+    ImageSet,
+    LabelSpace,
+    UserError,
+    digest,
+    hashed_seed,
+    keep_freed_memory,
+    resolve_device,
+    set_threads,
+)
 from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
-from genrobust.generate.train.loop import Training, prepared, train_once
+from genrobust.generate.train.loop import Trainer, prepared, train_once
 from genrobust.generate.train.objective import ClassCondition, Examples, Model, noise_schedule
 from genrobust.generate.train.tuned import save_class_model
 from genrobust.recipe import ClassModelConfig, GeneratorConfig
@@ -49,6 +58,7 @@ def train_class_model(
     """
     chosen = resolve_device(device)
     set_threads(threads)
+    keep_freed_memory()
     config = resolved_here(config, chosen.type)
     job = class_model_job(base, images, labels, config, seed, chosen.type, threads)
 
@@ -98,7 +108,7 @@ def class_model_job(
     }
 
 
-class _ClassTraining(Training):
+class _ClassTraining(Trainer):
     """One training of a transformer for `classes` classes; `scheduler` is what it is then sampled with."""
 
     def __init__(

@@ -10,9 +10,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import ImageSet, UserError, digest, resolve_device, set_threads
+from genrobust.core import ImageSet, UserError, digest, keep_freed_memory, resolve_device, set_threads
 from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
-from genrobust.generate.train.loop import Training, train_once
+from genrobust.generate.train.loop import Trainer, train_once
 from genrobust.generate.train.objective import Captions, told_captions
 from genrobust.generate.train.tuned import save_full, save_lora
 from genrobust.generate.train.tuning import Tuning
@@ -43,13 +43,14 @@ def finetune(
     """
     chosen = resolve_device(device)
     set_threads(threads)
+    keep_freed_memory()
     config = resolved_here(config, chosen.type)
     job = finetune_job(base, images, captions, config, seed, chosen.type, threads)
 
     def begin() -> Tuning:
         return Tuning(_load(base, chosen), images, told_captions(images, captions), config, seed, out, job)
 
-    def save(tuning: Training) -> None:
+    def save(tuning: Trainer) -> None:
         if config.method == "lora":
             save_lora(out, tuning.model)
         else:

@@ -11,14 +11,14 @@ from peft import LoraConfig
 
 from genrobust.core import ImageSet, hashed_seed
 from genrobust.generate.pipeline import Generator
-from genrobust.generate.train.loop import Training, prepared
+from genrobust.generate.train.loop import Trainer, prepared
 from genrobust.generate.train.objective import CaptionCondition, Examples, Told, noise_schedule
 from genrobust.recipe import FinetuneConfig
 
 LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]  # the attention's, as in diffusers' own training scripts
 
 
-class Tuning(Training):
+class Tuning(Trainer):
     """One fine-tune of the UNet of `generator`."""
 
     def __init__(
