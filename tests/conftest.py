@@ -25,9 +25,10 @@ from genrobust.data import pictograms
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
+pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
 sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
-STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
+STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share a starter of processes
 ALONE = (
     "study/executors/test_ledger.py",
     "study/executors/test_local.py",
