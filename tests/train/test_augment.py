@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
+from genrobust.recipe.augmentation import AUGMENTATIONS
 from genrobust.recipe.classify import TrainConfig
 from genrobust.train.augment import border_colour, crop_and_flip, make_augment, make_mix
 
-POLICIES = [{"augmentation": name} for name in get_args(TrainConfig.model_fields["augmentation"].annotation)]
+POLICIES = [{"augmentation": name} for name in AUGMENTATIONS.names()]
 PLAIN = {"augmentation": "none"}
 COMBINED = [{"random_erasing": 0.9}, {"color_jitter": 0.4}, {"grayscale": 0.5}]
 ALL = {"augmentation": "autoaugment", "random_erasing": 0.5, "color_jitter": 0.4, "grayscale": 0.2}

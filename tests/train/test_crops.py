@@ -20,7 +20,7 @@ from genrobust.train import mixture as module
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops
 from genrobust.train.loop import _Run, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 
 def ramps(n: int = 12) -> MemoryImages:
@@ -36,7 +36,7 @@ def ramps(n: int = 12) -> MemoryImages:
 
 
 def crops_of(batch_size: int = 8, **how: Any) -> Mixture:
-    return Mixture([Part("real", ramps(**how))], batch_size, 32, crop="random-resized")
+    return Mixture([Source("real", ramps(**how))], batch_size, 32, crop="random-resized")
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (7, 5)])
@@ -95,7 +95,7 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(monkeypatch: p
 def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
     mixture = crops_of(batch_size=6)
     assert mixture._pixels is None
-    one = Mixture([Part("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
+    one = Mixture([Source("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
     assert len({image.numpy().tobytes() for image in one}) == 6  # the same image in six places of a batch
     assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
 
@@ -123,7 +123,7 @@ def test_a_training_grows_as_it_says(job: Any, tmp_path: Any, monkeypatch: pytes
 
     monkeypatch.setattr(_Run, "_step", watch)
     config = job.config.model_copy(update={"crop": "random-resized", "start_size": 24, "image_size": 32, "steps": 8})
-    mixture = Mixture([Part("real", job.real)], config.batch_size, config.image_size, config.crop)
+    mixture = Mixture([Source("real", job.real)], config.batch_size, config.image_size, config.crop)
     out = train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
     assert seen == [24] * 6 + [32] * 2
     assert read_checkpoint_info(out).image_size == 32
@@ -155,7 +155,7 @@ def test_crops_are_resized_as_pillow_does_it(photographs: list[Image.Image]) -> 
 
 
 def test_what_random_crops_are_made_by_is_in_the_fingerprint(tmp_path: Path) -> None:
-    parts = [Part("real", ramps())]
+    parts = [Source("real", ramps())]
     squares, crops = Mixture(parts, 4, 32), Mixture(parts, 4, 32, crop="random-resized")
     packed = Mixture(parts, 4, 32, crop="random-resized", packed=tmp_path)
     assert len({squares.fingerprint, crops.fingerprint, packed.fingerprint}) == 3

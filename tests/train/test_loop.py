@@ -22,12 +22,12 @@ from genrobust.core.images import Subset
 from genrobust.recipe.classify import TrainConfig
 from genrobust.train import loop
 from genrobust.train.loop import learning_rate, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 
-def run(job: Any, out: Path, seed: int = 0, parts: list[Part] | None = None, **changes: Any) -> Path:
+def run(job: Any, out: Path, seed: int = 0, parts: list[Source] | None = None, **changes: Any) -> Path:
     config = job.config.model_copy(update=changes)
-    mixture = Mixture(parts or [Part("real", job.real)], config.batch_size, config.image_size)
+    mixture = Mixture(parts or [Source("real", job.real)], config.batch_size, config.image_size)
     return train(mixture, job.val, job.labels, config, seed, out, device="cpu", threads=1)
 
 
@@ -78,7 +78,7 @@ MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
 def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
     job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], at: int
 ) -> None:
-    parts = [Part("real", job.real, 1), Part("generated", job.wild, 2)]
+    parts = [Source("real", job.real, 1), Source("generated", job.wild, 2)]
     whole = run(job, tmp_path / "whole", parts=parts, **changes)
     step = loop._Run._step
 
@@ -181,7 +181,7 @@ def test_it_learns_what_it_is_shown(job: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2.5])
 def test_epochs_are_passes_over_the_mixture(job: Any, tmp_path: Path, epochs: float) -> None:
-    parts = [Part("real", job.real, per_class=3), Part("wild", job.wild, per_class=4)]  # 56 images, 16 a batch
+    parts = [Source("real", job.real, per_class=3), Source("wild", job.wild, per_class=4)]  # 56 images, 16 a batch
     steps = {1: 4, 2.5: 9}[epochs]
     out = run(job, tmp_path / "epochs", parts=parts, steps=None, epochs=epochs)
     training = read_checkpoint_info(out).training

@@ -11,11 +11,11 @@ import torch
 from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
 from genrobust.train import mixture as module
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 
 def both(job: Any, real: float | None = None, wild: float | None = None, batch_size: int = 16) -> Mixture:
-    return Mixture([Part("real", job.real, real), Part("wild", job.wild, wild)], batch_size, 32)
+    return Mixture([Source("real", job.real, real), Source("wild", job.wild, wild)], batch_size, 32)
 
 
 def test_a_batch_does_not_depend_on_those_before(job: Any) -> None:
@@ -60,7 +60,7 @@ def test_rows_of_a_part_are_those_that_hold_its_images(job: Any) -> None:
 
 def test_a_small_part_is_repeated_evenly(job: Any) -> None:
     few = Subset(job.real, np.arange(5))
-    mixture = Mixture([Part("few", few, 1), Part("wild", job.wild, 1)], 16, 32)
+    mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
     drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
     counts = np.bincount(drawn[drawn < 5], minlength=5)
     assert counts.sum() == 80 and counts.tolist() == [16] * 5
@@ -70,7 +70,7 @@ def test_labels_belong_to_their_images(job: Any) -> None:
     mixture = both(job, 1, 1)
     images, labels = mixture.batch(0, 2)
     assert images.dtype == torch.uint8 and images.shape == (16, 3, 32, 32) and labels.dtype == torch.int64
-    full = Mixture([Part("real", job.real), Part("wild", job.wild)], 16, 32)
+    full = Mixture([Source("real", job.real), Source("wild", job.wild)], 16, 32)
     for place, index in enumerate(mixture.indices(0, 2)):
         source = job.real if index < len(job.real) else job.wild
         inside = int(index) if index < len(job.real) else int(index) - len(job.real)
@@ -81,7 +81,7 @@ def test_labels_belong_to_their_images(job: Any) -> None:
 
 def test_per_class_and_fraction_take_nested_prefixes(job: Any) -> None:
     def taken(**how: Any) -> set[int]:
-        mixture = Mixture([Part("real", job.real, **how)], 16, 32)
+        mixture = Mixture([Source("real", job.real, **how)], 16, 32)
         return set(mixture._index_in.tolist())
 
     three, five = taken(per_class=3), taken(per_class=5)
@@ -105,7 +105,7 @@ def test_pixels_do_not_depend_on_the_cache(job: Any, monkeypatch: pytest.MonkeyP
 
 def test_fingerprint_follows_content_and_weights(job: Any) -> None:
     prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
-    prints.add(Mixture([Part("real", job.real, per_class=3), Part("wild", job.wild)], 16, 32).fingerprint)
+    prints.add(Mixture([Source("real", job.real, per_class=3), Source("wild", job.wild)], 16, 32).fingerprint)
     assert len(prints) == 4
     assert both(job).fingerprint == both(job).fingerprint
 
@@ -116,14 +116,14 @@ def test_what_cannot_be_mixed_is_refused(job: Any) -> None:
     with pytest.raises(UserError, match="weight of wild is too small"):
         both(job, 100, 1)
     with pytest.raises(UserError, match="part nothing of the mixture has no images"):
-        Mixture([Part("nothing", Subset(job.real, []))], 16, 32)
+        Mixture([Source("nothing", Subset(job.real, []))], 16, 32)
     with pytest.raises(UserError, match="one part or more"):
         Mixture([], 16, 32)
 
 
 @pytest.mark.parametrize("crop", ["square", "random-resized"])
 def test_shares_of_a_batch_are_its_images(job: Any, crop: str) -> None:
-    parts = [Part("real", job.real, 1), Part("generated", job.wild, 3)]
+    parts = [Source("real", job.real, 1), Source("generated", job.wild, 3)]
     mixture = Mixture(parts, 12, 32, crop)
     images, labels = mixture.batch(0, 5)
     for rank in range(3):

@@ -17,7 +17,7 @@ from genrobust.core.errors import GenrobustError, UserError
 from genrobust.data.memory import MemoryImages
 from genrobust.train import mixture, packed as module
 from genrobust.train.crops import draw_crops
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 from genrobust.train.packed import PackedImages, chosen, tiles_under
 
 
@@ -74,8 +74,8 @@ def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tm
 
 
 def test_crops_are_near_those_of_the_original(few: MemoryImages, tmp_path: Path) -> None:
-    plain = Mixture([Part("real", few)], 32, 96, crop="random-resized")
-    packed = Mixture([Part("real", few)], 32, 96, crop="random-resized", packed=tmp_path)
+    plain = Mixture([Source("real", few)], 32, 96, crop="random-resized")
+    packed = Mixture([Source("real", few)], 32, 96, crop="random-resized", packed=tmp_path)
     (exact, labels), (near, same) = plain.batch(0, 0), packed.batch(0, 0)
     assert torch.equal(labels, same) and near.shape == (32, 3, 96, 96) and near.dtype == torch.uint8
     ratios = [psnr(a.numpy(), b.numpy()) for a, b in zip(near, exact, strict=True)]
@@ -130,7 +130,7 @@ def test_batches_do_not_depend_on_the_threads(
     few: MemoryImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def batch(folder: str, step: int) -> torch.Tensor:
-        parts = [Part("real", few, 1), Part("more", in_memory([np.full((50, 70, 3), 9, np.uint8)]), 1)]
+        parts = [Source("real", few, 1), Source("more", in_memory([np.full((50, 70, 3), 9, np.uint8)]), 1)]
         return Mixture(parts, 8, 48, crop="random-resized", packed=tmp_path / folder).batch(3, step)[0]
 
     several = [batch("two", step) for step in range(2)]

@@ -19,18 +19,18 @@ from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
 from genrobust.core.keys import hashed_seed
 from genrobust.train import loop
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 from genrobust.train.split_norm import norm_state, real_rows, twin_of
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
 
 
-def parts(job: Any, real: float | None = 1, generated: float | None = 2) -> list[Part]:
-    return [Part("generated", job.wild, generated), Part("real", job.real, real)]  # the real rows are not the first
+def parts(job: Any, real: float | None = 1, generated: float | None = 2) -> list[Source]:
+    return [Source("generated", job.wild, generated), Source("real", job.real, real)]  # the real rows are not the first
 
 
-def begun(job: Any, out: Path, mixed: list[Part], **changes: Any) -> loop._Run:
+def begun(job: Any, out: Path, mixed: list[Source], **changes: Any) -> loop._Run:
     config = job.config.model_copy(update=EXACT | changes)
     mixture = Mixture(mixed, config.batch_size, config.image_size)
     ignored = lambda step, figures: None  # noqa: E731
@@ -116,7 +116,7 @@ def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
 
 def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path) -> None:
     low, high = (Subset(s, np.flatnonzero(side(s.labels))) for s, side in ((job.real, _low), (job.wild, _high)))
-    run = begun(job, tmp_path, [Part("real", low, 1), Part("generated", high, 1)], mixup=1.0)
+    run = begun(job, tmp_path, [Source("real", low, 1), Source("generated", high, 1)], mixup=1.0)
     images, labels = run.mixture.batch(0, 0)
     _, targets = run.learner(run.augment(images), labels)
     real, generated = targets[:8], targets[8:]
@@ -147,7 +147,7 @@ def test_a_mixture_that_cannot_be_split_is_refused(job: Any, mixed: list[Any], s
     config = job.config.model_copy(update=EXACT)
     sets = {"real": job.real, "generated": job.wild}
     with pytest.raises(UserError, match=said):
-        real_rows(Mixture([Part(name, sets[name], weight) for name, weight in mixed], 16, 32), config)
+        real_rows(Mixture([Source(name, sets[name], weight) for name, weight in mixed], 16, 32), config)
 
 
 def test_each_worker_needs_two_images_of_either_kind(job: Any) -> None:

@@ -27,7 +27,7 @@ CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a t
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Source:
     """One source of a mixture: `images`, and how much of it.
 
     `per_class` takes the first so many of each class, `fraction` the first share of each class (at least one image), in
@@ -62,7 +62,7 @@ class Mixture:
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        parts: Sequence[Source],
         batch_size: int,
         image_size: int,
         crop: str = "square",
@@ -195,7 +195,7 @@ class Mixture:
 
 
 def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) -> np.ndarray:
-    """Which of the images with these labels, int64 [N], a part takes (see `Part`): int64, ascending."""
+    """Which of the images with these labels, int64 [N], a part takes (see `Source`): int64, ascending."""
     if per_class is None and fraction is None:
         return np.arange(len(labels))
     kept = []
@@ -206,14 +206,14 @@ def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) ->
     return np.sort(np.concatenate(kept))
 
 
-def _taken(part: Part) -> np.ndarray:
+def _taken(part: Source) -> np.ndarray:
     labels = np.asarray(part.images.labels)
     if len(labels) == 0:
         raise UserError(f"the part {part.name} of the mixture has no images")
     return prefix(labels, part.per_class, part.fraction)
 
 
-def _streams(parts: Sequence[Part], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
+def _streams(parts: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
     weights = [part.weight for part in parts]
     if all(w is None for w in weights):
         return [_Stream(0, sum(sizes), batch_size)]

@@ -38,10 +38,10 @@ class Training:
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that a classifier trains on."""
-        from genrobust.train import Mixture, Part
+        from genrobust.train import Mixture, Source
 
         return Mixture(
-            [Part(p.source, self._images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
+            [Source(p.source, self._images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
             train.batch_size,
             train.image_size,
             train.crop,
