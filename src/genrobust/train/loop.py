@@ -93,7 +93,11 @@ def train(
     job = _job(mixture, val, labels, config, seed, threads)
     with claim_training(out, partial(_is_finished, out), team.is_main, partial(team.broadcast, device=where)) as done:
         if not done:
-            _Run(mixture, val, labels, config, seed, out, where, watch, team, job).complete()
+            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job)
+            run.resume()
+            run.work()
+            if team.is_main:
+                run.finish()
         elif team.is_main:
             _require_same(out, job)
     return out
@@ -164,13 +168,6 @@ class _Run:
         self.best: dict[str, Tensor] = {}
         self.progress = _Progress()
         self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
-
-    def complete(self) -> None:
-        """Resume, take the steps that are left, and save the checkpoint."""
-        self.resume()
-        self.work()
-        if self.team.is_main:
-            self.finish()
 
     # ------------------------------------------------------------------------------------------- steps
 

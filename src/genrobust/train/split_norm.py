@@ -1,7 +1,6 @@
 """Batch norms of their own for images that are not real: the auxiliary batch norm of AdvProp (Xie et al., 2020).
 
-timm's SplitBatchNorm2d halves a batch. A mixture's weights may be unequal, and a network that two models share needs no
-layer of another kind: all but its batch norms treats each image for itself.
+timm's SplitBatchNorm2d halves a batch, but a mixture's weights may be unequal.
 """
 
 from __future__ import annotations
@@ -20,9 +19,10 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 def twin_of(model: Model) -> Model:
-    """A model of the very weights of `model`, but with batch norms of its own, which begin as copies.
+    """Return a model that shares all weights of `model` but its batch norms, which begin as copies.
 
-    Whatever changes a shared weight changes both. Raises UserError for a model without batch norm.
+    Raises:
+        UserError: The model has no batch norm.
     """
     own = {id(tensor) for norm in _norms(model).values() for tensor in (*norm.parameters(), *norm.buffers())}
     if not own:
@@ -35,18 +35,19 @@ def twin_of(model: Model) -> Model:
 
 
 def norm_state(model: nn.Module) -> dict[str, Tensor]:
-    """The parameters and statistics of the batch norms alone, named as in the model's own state."""
+    """Return the parameters and statistics of the batch norms alone, named as in the model's own state."""
     norms = _norms(model).items()
     return {f"{name}.{key}": value for name, norm in norms for key, value in norm.state_dict().items()}
 
 
 def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None)) -> Tensor:
-    """Which of the rows `share` of every batch are real images: bool, as many as they are.
+    """Return which of the rows `share` of every batch hold real images, bool.
 
-    Raises UserError for a mixture that `config` cannot split, and for a share with fewer than two images of either
-    kind, which have no variance.
+    Raises:
+        UserError: `config` cannot split the mixture, or the share has fewer than two images of either kind, which have
+            no variance.
     """
-    weighted = all(part.weight is not None for part in mixture.parts)
+    weighted = all(source.weight is not None for source in mixture.sources)
     if why := config.unsplittable(list(mixture.counts), weighted):
         raise UserError(why)
     rows = mixture.rows(REAL)[share]

@@ -1,46 +1,31 @@
-"""The policies of torchvision with its published defaults, and those that change no colour."""
+"""The policies of torchvision with its published defaults, and the two that change no colour."""
 
 from __future__ import annotations
 
+from functools import partial
+
 from genrobust.recipe import AUGMENTATIONS, Colour, Policy
 
-# torchvision is imported in each function: recipes ask for the names, and torch takes seconds to load.
+TORCHVISION = {
+    "autoaugment": "AutoAugment",  # learned on ImageNet: Cubuk et al., 2019, arXiv:1805.09501
+    "randaugment": "RandAugment",  # two random operations: Cubuk et al., 2020, arXiv:1909.13719
+    "trivialaugment": "TrivialAugmentWide",  # one of random strength: Müller and Hutter, 2021, arXiv:2103.10158
+    "augmix": "AugMix",  # a mixture of chains of them: Hendrycks et al., 2020, arXiv:1912.02781
+}
 
 
-@AUGMENTATIONS.register("standard")
 @AUGMENTATIONS.register("none")
-def unchanged(fill: Colour) -> Policy | None:
-    """No policy. With `standard` images are cropped and mirrored all the same."""
+@AUGMENTATIONS.register("standard")  # crops and mirrors all the same
+def _unchanged(fill: Colour) -> Policy | None:
     return None
 
 
-@AUGMENTATIONS.register("autoaugment")
-def autoaugment(fill: Colour) -> Policy | None:
-    """The policy learned on ImageNet (Cubuk et al., 2019, arXiv:1805.09501)."""
-    from torchvision.transforms import v2
+def _of_torchvision(name: str, fill: Colour) -> Policy | None:
+    from torchvision.transforms import v2  # recipes ask for the names, and torch takes seconds to load
 
-    return v2.AutoAugment(fill=list(fill))
-
-
-@AUGMENTATIONS.register("randaugment")
-def randaugment(fill: Colour) -> Policy | None:
-    """Two random operations (Cubuk et al., 2020, arXiv:1909.13719)."""
-    from torchvision.transforms import v2
-
-    return v2.RandAugment(fill=list(fill))
+    policy: Policy = getattr(v2, name)(fill=list(fill))
+    return policy
 
 
-@AUGMENTATIONS.register("trivialaugment")
-def trivialaugment(fill: Colour) -> Policy | None:
-    """One random operation of random strength (Müller and Hutter, 2021, arXiv:2103.10158)."""
-    from torchvision.transforms import v2
-
-    return v2.TrivialAugmentWide(fill=list(fill))
-
-
-@AUGMENTATIONS.register("augmix")
-def augmix(fill: Colour) -> Policy | None:
-    """A mixture of chains of operations (Hendrycks et al., 2020, arXiv:1912.02781)."""
-    from torchvision.transforms import v2
-
-    return v2.AugMix(fill=list(fill))
+for _key, _name in TORCHVISION.items():
+    AUGMENTATIONS.register(_key)(partial(_of_torchvision, _name))
