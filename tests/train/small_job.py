@@ -15,7 +15,7 @@ from genrobust.classifiers import training_state
 from genrobust.core.images import ImageSet, LabelSpace, Subset
 from genrobust.data import pictograms
 from genrobust.recipe.classify import TrainConfig
-from genrobust.train.loop import train
+from genrobust.train.loop import Watch, train
 from genrobust.train.mixture import Mixture, Source
 from genrobust.train.team import team_of
 
@@ -49,11 +49,17 @@ class Job:
         return Mixture(sources, config.batch_size, config.image_size, config.crop)
 
     def run(
-        self, out: Path, seed: int = 0, sources: list[Source] | None = None, workers: int = 1, **changes: Any
+        self,
+        out: Path,
+        seed: int = 0,
+        sources: list[Source] | None = None,
+        workers: int = 1,
+        watch: Watch = lambda step, figures: None,
+        **changes: Any,
     ) -> Path:
         config = self.config.model_copy(update={**changes, "workers": workers})
         mixture, team = self.mixture(config, sources), team_of(workers)
-        return train(mixture, self.val, self.labels, config, seed, out, device="cpu", threads=1, team=team)
+        return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team)
 
 
 def _first(images: ImageSet, classes: int) -> ImageSet:
@@ -69,7 +75,9 @@ def run(out: str, changes: dict[str, Any], workers: int = 1, first_scale: float 
     if first_scale is not None:
         training_state.FIRST_SCALE = first_scale
     with tempfile.TemporaryDirectory() as meeting:
-        others = mp.start_processes(_take_part, (meeting, out, changes, workers), workers - 1, False, start_method="fork")
+        others = mp.start_processes(
+            _take_part, (meeting, out, changes, workers), workers - 1, False, start_method="fork"
+        )
         _take_part(-1, meeting, out, changes, workers)
         while others and not others.join():
             pass

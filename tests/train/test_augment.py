@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
+from small_job import Job
 
 from genrobust.recipe.augmentation import AUGMENTATIONS
 from genrobust.recipe.classify import TrainConfig
@@ -24,7 +27,7 @@ def augmented(images: torch.Tensor, settings: dict[str, Any], seed: int = 7, fil
 
 
 @pytest.fixture(scope="module")
-def coloured(job: Any) -> torch.Tensor:
+def coloured(job: Job) -> torch.Tensor:
     """Sixteen drawings with as much red everywhere, so that operations on colour have something to change."""
     images, _ = job.mixture().batch(0, 0)
     images[:, 0] = 200
@@ -72,7 +75,7 @@ def test_grey_images_have_one_luma(coloured: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"mixup": 0.4}, {"cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0}], ids=str)
-def test_mixed_images_stay_in_range_and_their_targets_sum_to_one(job: Any, settings: dict[str, float]) -> None:
+def test_mixed_images_stay_in_range_and_their_targets_sum_to_one(job: Job, settings: dict[str, float]) -> None:
     images, labels = job.mixture().batch(0, 0)
     images = images.float() / 255
     mix = make_mix(TrainConfig(**settings), 8)
@@ -91,17 +94,17 @@ def test_mixed_images_stay_in_range_and_their_targets_sum_to_one(job: Any, setti
         assert torch.allclose(targets.sum(dim=0), torch.bincount(labels, minlength=8).float(), atol=1e-5)
 
 
-def test_targets_are_in_proportion_to_the_pixels() -> None:
+@pytest.mark.parametrize("settings", [{"mixup": 1.0}, {"cutmix": 1.0}], ids=str)
+def test_targets_are_in_proportion_to_the_pixels(settings: dict[str, float]) -> None:
     """Image i is all i / 8, of class i: a mixed image's mean is that of its target."""
     shades = torch.arange(8) / 8
     images = shades.view(8, 1, 1, 1).expand(8, 3, 32, 32)
-    for settings in ({"mixup": 1.0}, {"cutmix": 1.0}):
-        mix = make_mix(TrainConfig(**settings), 8)
-        assert mix is not None
-        for seed in range(10):
-            torch.manual_seed(seed)
-            mixed, targets = mix(images, torch.arange(8))
-            assert torch.allclose(mixed.mean(dim=(1, 2, 3)), targets @ shades, atol=1e-5)
+    mix = make_mix(TrainConfig(**settings), 8)
+    assert mix is not None
+    for seed in range(10):
+        torch.manual_seed(seed)
+        mixed, targets = mix(images, torch.arange(8))
+        assert torch.allclose(mixed.mean(dim=(1, 2, 3)), targets @ shades, atol=1e-5)
 
 
 def test_partners_come_from_anywhere_in_a_batch() -> None:
@@ -137,3 +140,23 @@ def test_border_colour_is_the_paper() -> None:
     images = torch.full((4, 3, 16, 16), 255, dtype=torch.uint8)
     images[:, :, 4:12, 4:12] = 0
     assert border_colour(images) == (255, 255, 255)
+
+
+# ------------------------------------------------------------------------------------------- the registry
+
+
+def test_another_package_adds_a_policy(coloured: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_policies.py").write_text("def inverted(fill):\n    return lambda image: 255 - image\n")
+    info = tmp_path / "my_policies-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my_policies\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[genrobust.augmentations]\ninverted = my_policies:inverted\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(AUGMENTATIONS, "_plugins", None)  # read once a process
+    inverted = augmented(255 - coloured, {"augmentation": "inverted"})
+    assert torch.equal(inverted, augmented(coloured, {}))
+
+
+def test_an_unknown_policy_names_the_key_and_the_known_ones() -> None:
+    with pytest.raises(ValidationError, match=r"augmentation\n.*augmx.*known: .*augmix"):
+        TrainConfig(augmentation="augmx")

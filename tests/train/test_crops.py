@@ -11,15 +11,15 @@ import torch
 from photographs import psnr
 from PIL import Image
 from pydantic import ValidationError
+from small_job import Job
 from torchvision.transforms import RandomResizedCrop
 
 from genrobust.classifiers.models import read_checkpoint_info
 from genrobust.data.memory import MemoryImages
 from genrobust.recipe.classify import TrainConfig
-from genrobust.train import mixture as module
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops
-from genrobust.train.loop import _Run, train
+from genrobust.train.loop import _Run
 from genrobust.train.mixture import Mixture, Source
 
 
@@ -83,15 +83,6 @@ def test_a_crop_shows_what_lies_in_its_box() -> None:
         assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
 
 
-def test_batches_do_not_depend_on_the_threads_nor_on_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = [crops_of().batch(3, step) for step in range(4)]
-    monkeypatch.setattr(module, "READERS", 1)
-    images, labels = crops_of().batch(3, 3)
-    assert images.shape == (8, 3, 32, 32) and images.dtype == torch.uint8
-    assert torch.equal(images, several[3][0]) and torch.equal(labels, several[3][1])
-    assert not torch.equal(crops_of().batch(4, 3)[0], images)
-
-
 def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
     mixture = crops_of(batch_size=6)
     assert mixture._pixels is None
@@ -113,18 +104,13 @@ def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one() -> None:
     assert TrainConfig(image_size=96).size_at(0, 600) == 96
 
 
-def test_a_training_grows_as_it_says(job: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_grows_as_it_says(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     step = _Run._step
-
-    def watch(self: Any, number: int, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        seen.append(images.shape[-1])
-        return step(self, number, images, targets)
-
-    monkeypatch.setattr(_Run, "_step", watch)
-    config = job.config.model_copy(update={"crop": "random-resized", "start_size": 24, "image_size": 32, "steps": 8})
-    mixture = Mixture([Source("real", job.real)], config.batch_size, config.image_size, config.crop)
-    out = train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
+    monkeypatch.setattr(
+        _Run, "_step", lambda self, n, images, y: seen.append(len(images[0, 0])) or step(self, n, images, y)
+    )
+    out = job.run(tmp_path, crop="random-resized", start_size=24, steps=8)
     assert seen == [24] * 6 + [32] * 2
     assert read_checkpoint_info(out).image_size == 32
 
