@@ -11,7 +11,7 @@ from genrobust.core.errors import UserError
 EMBEDDED = "pictograms"  # a folder of this name is written ./pictograms
 
 
-def embedded(part: Literal["generator", "variation", "clip"]) -> Path:
+def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
     """The folder of a part of the package; what was installed may lack it."""
     return Path(str(resources.files("genrobust") / "assets" / part))
 

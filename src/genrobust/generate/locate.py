@@ -45,11 +45,6 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
     raise UserError(f"no generator is to be had; name a diffusers folder or a hub id under generator.model:\n{tried}")
 
 
-def weights_bytes(config: GeneratorConfig) -> int:
-    """The bytes of the generator's weights on the disk. Raises UserError as `find_generator` does."""
-    return sum(path.stat().st_size for path in find_generator(config)[1].rglob("*.safetensors"))
-
-
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """The id and the .safetensors file of a LoRA; one of the hub is downloaded.
 

@@ -16,11 +16,11 @@ from .cost import (
 from .elsewhere import predictions_of as predictions_of
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
-from .finetuning import finetuned as finetuned
 from .init import read_folders as read_folders, write_recipe as write_recipe
 from .named_models import arm_called as arm_called, names_recipe as names_recipe, trained as trained
 from .origins import origin_of as origin_of
 from .rates import measured_rate as measured_rate
 from .study import Study as Study
+from .trained_generators import finetuned as finetuned
 from .training_runs import TrainingRun as TrainingRun
 from .work import Step as Step, planned as planned, steps as steps

@@ -38,6 +38,8 @@ def of_generator(generator: GeneratorConfig, place: str, class_model: ClassModel
     steps = generator.steps
     if generator.mode == "labels+images":
         steps = int(steps * generator.strength)  # it begins at a noised image
+    if generator.engine != "diffusers":
+        model = f"{generator.engine}, {model}"
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
     size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""

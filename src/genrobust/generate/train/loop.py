@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -19,6 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast, claim_training
 from genrobust.core import GenrobustError, hashed_seed, progress_bar
+from genrobust.generate.memory import is_out_of_memory
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
 from genrobust.generate.train.tuned import check_folder, is_trained, save_record
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
@@ -30,7 +30,7 @@ BETAS = (0.9, 0.99)  # a shorter memory of squared gradients than torch's 0.999:
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
-class Trainer:
+class DiffusionTrainer:
     """One training: the model, whose parameters with gradients learn, their average, the optimizer, where it stands."""
 
     def __init__(
@@ -152,7 +152,7 @@ class Trainer:
         return self.model
 
 
-Begun = TypeVar("Begun", bound=Trainer)
+Begun = TypeVar("Begun", bound=DiffusionTrainer)
 
 
 def prepared(model: Model, config: DiffusionTraining) -> None:
@@ -202,7 +202,7 @@ def _memory_explained(config: DiffusionTraining, device: torch.device) -> Iterat
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not should_reduce_batch_size(error):
+        if not is_out_of_memory(error):
             raise
         key, each = config.section, math.ceil(config.batch_size / config.accumulate)
         checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "

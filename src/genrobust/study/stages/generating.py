@@ -14,16 +14,14 @@ from genrobust.recipe import (
     ClassModelConfig,
     DatasetConfig,
     DiffusionTraining,
-    FinetuneConfig,
     GeneratorConfig,
     Recipe,
 )
-from genrobust.study.class_models import class_model, class_model_folder
 from genrobust.study.executors.local import Local
-from genrobust.study.finetuning import finetuned, finetuned_folder, with_finetuned
 from genrobust.study.jobs import DoJobs, Executor, Job, Work
 from genrobust.study.rates import measured, of_class_model, of_finetune, of_generator, place_of
 from genrobust.study.timing import StageTimes
+from genrobust.study.trained_generators import generator_training, train_in_folder, trained_folder, with_trained
 
 if TYPE_CHECKING:
     from genrobust.data import ShardDataset
@@ -108,31 +106,24 @@ class GeneratedSet:
     @cached_property
     def learned(self) -> Learned | None:
         """The generator that is trained for this dataset; None for one drawn with the base."""
-        base, place, job = self.generator, place_of(self._recipe), (self._recipe, self._data, self._out)
-        if self._settings.from_scratch:
-            config, folder = self._class_model, class_model_folder(*job)
-            own = {"model": str(folder), "alternatives": (), "revision": None, "variant": None}
-            return Learned(
-                stage="class model",
-                what=f"{config.depth} x {config.width}",
-                of=of_class_model(base, config, place),
-                folder=folder,
-                config=config,
-                generator=base.model_copy(update=own),
-                make=lambda: class_model(*job, self._say),
-            )
-        if self._settings.finetuned:
-            tune, folder = self._recipe.finetune or FinetuneConfig(), finetuned_folder(*job)
-            return Learned(
-                stage="finetune",
-                what=base.model,
-                of=of_finetune(base, tune, place),
-                folder=folder,
-                config=tune,
-                generator=with_finetuned(base, tune, folder),
-                make=lambda: finetuned(*job, self._say),
-            )
-        return None
+        settings, base, place = self._settings, self.generator, place_of(self._recipe)
+        if not (settings.from_scratch or settings.finetuned):
+            return None
+        config = generator_training(self._recipe, settings.from_scratch)
+        folder = trained_folder(self._recipe, self._data, self._out, config)
+        if isinstance(config, ClassModelConfig):
+            stage, what, of = "class model", f"{config.depth} x {config.width}", of_class_model(base, config, place)
+        else:
+            stage, what, of = "finetune", base.model, of_finetune(base, config, place)
+        return Learned(
+            stage=stage,
+            what=what,
+            of=of,
+            folder=folder,
+            config=config,
+            generator=with_trained(base, config, folder),
+            make=lambda: train_in_folder(self._recipe, self._data, self._out, config, self._say),
+        )
 
     @property
     def _real(self) -> ImageSet:

@@ -1,4 +1,4 @@
-"""The generator section of a recipe: what a mode does not use is refused by name, and what it uses is read."""
+"""The sections of a recipe about generating: what does not go together is refused by name."""
 
 import pytest
 import yaml
@@ -8,8 +8,12 @@ from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import parse_recipe
 
 
+def parse(**sections):
+    return parse_recipe({"name": "x", "arms": [{"name": "real", "mixture": "real"}], **sections})
+
+
 def section(**generator):
-    return parse_recipe({"name": "x", "arms": [{"name": "real", "mixture": "real"}], "generator": generator}).generator
+    return parse(generator=generator).generator
 
 
 @pytest.mark.parametrize(
@@ -68,3 +72,26 @@ def test_values_out_of_range_are_told(values, message):
 def test_a_lora_is_a_text_or_a_section():
     assert section(lora="a/b").lora == section(lora={"model": "a/b", "scale": 1.0}).lora
     assert section(lora={"model": "a/b", "scale": 0.5}).lora.scale == 0.5
+
+
+LISTED = {"strategy": "list", "file": "x.txt", "templates": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
+        ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
+        ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
+        ("finetune", {"steps": 0}, "finetune.steps: input should be greater than 0"),
+        ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
+        ("finetune", {"min_snr": 0}, "finetune.min_snr: input should be greater than 0"),
+        ("class_model", {"width": 100, "heads": 3}, r"class_model: width is 100: it must be a multiple of heads"),
+        ("class_model", {"width": 18, "heads": 3}, "class_model: .*and of 4"),
+        ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
+        ("class_model", {"depth": 0}, "class_model.depth: input should be greater than 0"),
+    ],
+)
+def test_other_sections_that_cannot_be_are_refused(section, values, message):
+    with pytest.raises(UserError, match=message):
+        parse(**{section: values})

@@ -1,19 +1,26 @@
-"""Prompts as a pipeline's call takes them."""
+"""Prompts as a pipeline's call takes them, and the pipelines that take some."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from torch import Tensor
 
 from genrobust.core import Request, UserError
+from genrobust.generate.generator import Generator
 
-if TYPE_CHECKING:
-    from genrobust.generate.pipeline import Generator
+# Families that AutoPipeline knows; those steered by an edge map, a pose or an edit want more than a study has.
+_FAMILIES = {
+    f: text for f, text in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in f and "kontext" not in f
+}
+_FROM_IMAGE = {f: pipeline for f, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items() if f in _FAMILIES}
+FROM_TEXT = frozenset(pipeline.__name__ for pipeline in _FAMILIES.values())
+FROM_TEXT_AND_IMAGE = frozenset(c.__name__ for f, image in _FROM_IMAGE.items() for c in (image, _FAMILIES[f]))
 
 # The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
 # the names that the call takes. A pair is what it returns first and second.
@@ -32,8 +39,8 @@ ENCODED = {
 class Prompts:
     """Turns the prompts of requests into arguments: embeddings for Stable Diffusion and its kin, text for others.
 
-    The distinct prompts of a batch are encoded together, each once. Nothing of another batch enters, so that a batch
-    comes out the same in a run that begins with it.
+    The distinct prompts of a batch are encoded together, each once. Nothing of another batch enters, so that a run
+    that begins with a batch draws the same.
     """
 
     def __init__(self, generator: Generator) -> None:
@@ -46,7 +53,7 @@ class Prompts:
         self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
 
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
-        """The prompt arguments of the pipeline's call for `requests`.
+        """Return the prompt arguments of the pipeline's call for `requests`.
 
         Raises UserError for a negative prompt where the pipeline takes none.
         """

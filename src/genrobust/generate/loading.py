@@ -1,12 +1,10 @@
-"""Generators: checked against the recipe's mode, loaded through diffusers, known by their weights' hash."""
+"""Loads diffusers generators, checked against the recipe's mode."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import logging
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +16,12 @@ from safetensors import SafetensorError
 from torch import nn
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import GenrobustError, UserError, hash_file, hash_folder
+from genrobust.core import GenrobustError, UserError
+from genrobust.generate.generator import Generator
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
-from genrobust.generate.modes import MODES
+from genrobust.generate.mode import MODES
 from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"
@@ -39,72 +38,20 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
 _REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMScheduler"}
 
 
-# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
-logging.getLogger("diffusers.models.modeling_utils").addFilter(
-    lambda record: "should be kept in float32: []" not in record.getMessage()
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Generator:
-    """A loaded generator. `id` is its name without a path; images come out as [height, width] in pixels.
-
-    `lora` and `lora_sha256` are the id and the file's hash of the LoRA in its weights. `id2label` names the classes of
-    a class-conditional one, by number, where its folder does.
-    """
-
-    pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
-    config: GeneratorConfig
-    id: str
-    weights_sha256: str
-    device: torch.device
-    width: int
-    height: int
-    lora: str | None = None
-    lora_sha256: str | None = None
-    id2label: dict[int, str] | None = None
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """[C, h, w] of the noise that one image starts from, where a UNet draws it."""
-        scale = self.pipeline.vae_scale_factor
-        return self.pipeline.unet.config.in_channels, self.height // scale, self.width // scale
-
-
-def identity(config: GeneratorConfig) -> dict[str, Any]:
-    """What decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
-
-    What the mode does not use is left out. Raises UserError as `load_generator` does where something cannot be found.
-    """
-    id, folder = locate(config)
-    found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
-    if config.lora is not None:
-        lora, file = find_lora(config.lora)
-        found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
-    return {**found, **sampling(config)}
-
-
-def sampling(config: GeneratorConfig) -> dict[str, Any]:
-    """How a generator is drawn from, whichever it is, as flat JSON; what the mode does not use is left out."""
-    where_from = {"model", "alternatives", "revision", "variant", "lora"}
-    # Left out where all steps are guided, so that datasets from before there was the choice stay what they are.
-    untold = {"guidance_until"} if config.guidance_until == 1 else set()
-    return config.model_dump(mode="json", exclude={*where_from, *config.unused, *untold})
-
-
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
-    """Load the generator of `config` onto `device`, with its LoRA, its scheduler replaced as the recipe says.
+    """Load the generator of `config` onto `device`, with its LoRA, and with the recipe's scheduler.
 
-    Raises UserError, with what to do: no such folder or model, weights that are pickles, a pipeline for another mode, a
-    damaged file, a LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with,
-    a scheduler that it cannot take, a guidance that cannot end before the last step. Raises GenrobustError where
-    weights are no numbers (NaN, infinite).
+    Raises:
+        UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
+            LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with, a
+            scheduler that it cannot take, a guidance that cannot end before the last step.
+        GenrobustError: Weights are NaN or infinite.
     """
     config = resolved_here(config, device.type)
     id, folder = locate(config)
     index = _index(folder)
     pipeline = _load(folder, config, index)
-    lora = None if config.lora is None else find_lora(config.lora)
+    lora = None if config.lora is None else find_lora(config.lora)[1]
     if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
@@ -113,34 +60,23 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
-        add_lora(pipeline, lora[1], config.lora.scale)
+        add_lora(pipeline, lora, config.lora.scale)
     pipeline.to(device)
     _check_finite(pipeline, folder, config)
-    return Generator(
-        pipeline=pipeline,
-        config=config,
-        id=id,
-        weights_sha256=hash_folder(folder),
-        device=device,
-        width=width,
-        height=height,
-        lora=lora and lora[0],
-        lora_sha256=lora and hash_file(lora[1]),
-        id2label=_id2label(index),
-    )
+    return Generator(pipeline, config, id, device, width, height, _id2label(index))
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
-    """The id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
+    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
     Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
     place would surprise.
     """
     id, folder = find_generator(config)
     index = _index(folder)
-    kind, mode = index.get("_class_name"), MODES[config.mode]
+    kind, mode = index.get("_class_name"), MODES.get(config.mode)
     if kind not in mode.kinds:
-        others = [name for name, other in MODES.items() if kind in other.kinds]
+        others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
         remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
         raise UserError(
             f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
@@ -149,14 +85,6 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     for part in sorted(folder / name for name in index if (folder / name).is_dir()):
         refuse_pickles(part)
     return id, folder
-
-
-def weights_hash(config: GeneratorConfig) -> str:
-    """SHA-256, in hex, over the files that the generator is made of: weights, configurations, tokenizer.
-
-    Raises UserError as `locate` does.
-    """
-    return hash_folder(locate(config)[1])
 
 
 def _index(folder: Path) -> dict[str, Any]:
@@ -199,7 +127,7 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            return MODES[config.mode].loader.from_pretrained(
+            return MODES.get(config.mode).loader.from_pretrained(
                 folder,
                 torch_dtype=getattr(torch, config.dtype),
                 variant=config.variant,

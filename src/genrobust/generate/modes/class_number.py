@@ -1,36 +1,57 @@
-"""Class numbers of a class-conditional generator."""
+"""The class's number alone, for a class-conditional diffusion transformer."""
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import torch
+from diffusers import DiTPipeline
 from torch import Tensor, nn
 
-from genrobust.core import ClassLabel, LabelSpace, UserError
-
-if TYPE_CHECKING:
-    from genrobust.generate.pipeline import Generator
+from genrobust.core import ClassLabel, LabelSpace, Request, UserError
+from genrobust.generate.generator import Generator
+from genrobust.generate.mode import MODES, Mode
 
 # Schedulers that add no noise while they denoise: DiTPipeline would take it from torch's own source, not the image's.
 DETERMINISTIC = {"DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"}
 
 
+@MODES.register("class")
+class ClassNumber(Mode):
+    """Draws by the generator's number of the class."""
+
+    loader = DiTPipeline
+    kinds = frozenset({"DiTPipeline"})
+    needs = "a DiTPipeline"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.numbers = class_numbers(self.generator, self.labels)
+        if self.generator.config.guidance_scale > 1:
+            _use_own_null_class(self.generator.pipeline.transformer)
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        return {"class_labels": [self.numbers[request.label] for request in requests]}
+
+
 def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
-    """The generator's number of each class of `labels`.
+    """Return the generator's number of each class of `labels`.
 
     By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
     or prompt name is one of them. Of several numbers that share the name it is the class's own label. Without names, a
-    generator of as many classes as the study is taken to have them in the study's order. Raises UserError for a class
-    that is not to be found, two that are one, another number of classes, and a scheduler whose noise would not be an
-    image's own.
+    generator of as many classes as the study is taken to have them in the study's order.
+
+    Raises:
+        UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler's noise would not
+            be an image's own.
     """
     scheduler = type(generator.pipeline.scheduler).__name__
     if scheduler not in DETERMINISTIC:
         raise UserError(
-            f"generator.scheduler: {scheduler} may add noise at every step, and a DiTPipeline cannot be told "
-            "from which seed, so no image could be made again: take ddim, dpmsolver++, euler or unipc"
+            f"generator.scheduler: {scheduler} may add noise at every step, and a DiTPipeline takes no seed for it, so "
+            "no image could be made again: set ddim, dpmsolver++, euler or unipc"
         )
     count = generator.pipeline.transformer.config.num_embeds_ada_norm
     if generator.id2label is None:
@@ -74,16 +95,14 @@ def _names(text: str) -> set[str]:
     return {name.strip().casefold() for name in text.split(",")} | {text.strip().casefold()}
 
 
-def with_its_own_null_class(transformer: Any) -> None:
+def _use_own_null_class(transformer: Any) -> None:
     """Let the guidance of DiTPipeline find the "no class" of a DiTTransformer2DModel of other than 1,000 classes.
 
     The pipeline asks for number 1000, in the second half of the batch; a transformer's own is its number of classes.
     """
     null = transformer.config.num_embeds_ada_norm
 
-    def to_own(
-        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def to_own(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         numbers: Tensor = kwargs["class_labels"]
         real = numbers[: len(numbers) // 2]
         return args, {**kwargs, "class_labels": torch.cat([real, torch.full_like(real, null)])}
