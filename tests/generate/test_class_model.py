@@ -108,36 +108,6 @@ def test_the_record_says_what_it_was_made_from(made: Path, real: ImageSet) -> No
 # ---------------------------------------------------------------------------------------- how it is trained
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: no handler in the loop may catch it."""
-
-
-@pytest.mark.parametrize("at", [1, 3, 5])
-def test_stopped_at_any_step_and_run_again_gives_the_same_files(
-    generator_folder: Path,
-    real: ImageSet,
-    three: LabelSpace,
-    made: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    at: int,
-) -> None:
-    update = _ClassTraining._update
-
-    def stop(self: _ClassTraining) -> None:
-        if self.step == at:
-            raise Killed
-        update(self)
-
-    monkeypatch.setattr(_ClassTraining, "_update", stop)
-    with pytest.raises(Killed):
-        run(generator_folder, real, three, tmp_path / "out")
-    monkeypatch.setattr(_ClassTraining, "_update", update)
-    assert (tmp_path / "out" / "state.safetensors").exists() == (at > 1)
-    run(generator_folder, real, three, tmp_path / "out")
-    assert contents(tmp_path / "out") == contents(made)
-
-
 def test_a_finished_run_is_left_alone_and_another_is_refused(
     generator_folder: Path, real: ImageSet, three: LabelSpace, made: Path
 ) -> None:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from select import select
 from typing import Any
 
 import numpy as np
@@ -19,12 +14,10 @@ import torch
 import tuning_job
 from diffusers import DDPMScheduler, PNDMScheduler, StableDiffusionPipeline
 from pydantic import ValidationError
-from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import stable_diffusion
 from tuning_job import captions, run, settings
 
-from genrobust.classifiers import models
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.images import ImageSet, Subset
 from genrobust.generate.locate import embedded_generator
@@ -259,100 +252,8 @@ def test_what_saves_memory_leaves_the_gradient_alone(
 # ------------------------------------------------------------------------------------- stopped and resumed
 
 
-class Killed(BaseException):
-    """Stands for the end of the process: no handler in the loop may catch it."""
-
-
-@pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize("at", [0, 3, 7])
-def test_stopped_at_any_step_and_run_again_gives_the_same_files(
-    base: Path,
-    images: ImageSet,
-    tuned: dict[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    method: str,
-    at: int,
-) -> None:
-    update = Tuning._update
-
-    def stop(self: Tuning) -> None:
-        if self.step == at:
-            raise Killed
-        update(self)
-
-    monkeypatch.setattr(Tuning, "_update", stop)
-    with pytest.raises(Killed):
-        run(base, images, tmp_path / "out", method=method)
-    monkeypatch.setattr(Tuning, "_update", update)
-    assert (tmp_path / "out" / "state.safetensors").exists() == (at > 1)
-    run(base, images, tmp_path / "out", method=method)
-    assert contents(tmp_path / "out") == contents(tuned[method])
-
-
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_in_float16_steps_that_overflow_are_skipped_and_a_resumed_run_ends_in_the_same_files(
-    base: Path, images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
-) -> None:
-    monkeypatch.setattr(models, "FIRST_SCALE", 2.0**26)
-    update = Tuning._update
-    scales = []
-
-    def look(self: Tuning) -> None:
-        update(self)
-        scales.append(self.scaler.get_scale())
-
-    monkeypatch.setattr(Tuning, "_update", look)
-    whole = run(base, images, tmp_path / "whole", method=method, precision="float16", steps=12)
-    assert scales[0] == 2.0**25 and scales[-1] == scales[-2], "skipped at first, and not in the end"
-
-    def stop(self: Tuning) -> None:
-        if self.step == 3:
-            raise Killed
-        update(self)
-
-    monkeypatch.setattr(Tuning, "_update", stop)
-    with pytest.raises(Killed):
-        run(base, images, tmp_path / "again", method=method, precision="float16", steps=12)
-    monkeypatch.setattr(Tuning, "_update", update)
-    again = run(base, images, tmp_path / "again", method=method, precision="float16", steps=12)
-    assert contents(again) == contents(whole)
-    monkeypatch.setattr(models, "LEAST_SCALE", 2.0**27)
-    with pytest.raises(GenrobustError, match=r"finetune\.precision"):
-        run(base, images, tmp_path / "hopeless", method=method, precision="float16", steps=12)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def test_after_kill_9_twice_it_ends_in_the_same_weights(base: Path, images: ImageSet, tmp_path: Path) -> None:
-    steps, out = 60, tmp_path / "out"
-    script = [sys.executable, Path(__file__).with_name("finetune_once.py"), base, out, str(steps)]
-    reached = []
-    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as starter:
-        assert starter.stdin and starter.stdout
-        for least in (2, 10):
-            starter.stdin.write(b"\n")
-            process = int(starter.stdout.readline())
-            while saved_step(out) < least:
-                assert not select([starter.stdout], [], [], 0.02)[0], "the run ended before it could be killed"
-            os.kill(process, signal.SIGKILL)
-            assert int(starter.stdout.readline()) == -signal.SIGKILL
-            reached.append(saved_step(out))
-            assert not (out / "finetune.json").exists()
-        starter.stdin.close()
-    assert reached[0] >= 2 and 10 <= reached[1] < steps
-    run(base, images, out, steps=steps)
-    whole = run(base, images, tmp_path / "whole", steps=steps)
-    assert contents(out) == contents(whole)
-
-
-def saved_step(out: Path) -> int:
-    if not (out / "state.safetensors").exists():
-        return 0
-    with safe_open(out / "state.safetensors", framework="pt") as file:
-        return int(file.metadata()["step"])
 
 
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
@@ -516,52 +417,12 @@ def test_a_folder_of_another_fine_tune_is_refused_and_kept(
     assert contents(tuned["full"]) == before
 
 
-def test_the_state_of_another_fine_tune_is_refused_and_kept(base: Path, images: ImageSet, tmp_path: Path) -> None:
-    other = tuning(base, images, tmp_path)
-    other.job = finetune_job(GeneratorConfig(model=str(base)), images, captions, settings(steps=9), 0, "cpu", 1)
-    other._gradient(0)
-    other._update()
-    other.save()
-    before = contents(tmp_path)
-    with pytest.raises(UserError, match=r"holds another fine-tune.*\n  steps: there 9, asked for 8$"):
-        run(base, images, tmp_path)
-    assert contents(tmp_path).items() >= before.items()
-
-
-def test_a_damaged_state_is_named_and_kept(base: Path, images: ImageSet, tmp_path: Path) -> None:
-    (tmp_path / "state.safetensors").write_bytes(b"not safetensors")
-    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
-        run(base, images, tmp_path)
-    assert (tmp_path / "state.safetensors").read_bytes() == b"not safetensors"
-
-
 def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base: Path, images: ImageSet) -> None:
     before = contents(base)
     with pytest.raises(UserError, match=r"holds other files \(model_index.json.*choose another folder"):
         run(base, images, base)
     assert {name: made for name, made in contents(base).items() if name != ".lock"} == before
     (base / ".lock").unlink()
-
-
-def test_a_loss_that_is_no_number_names_the_step_and_keeps_a_good_state(
-    base: Path, images: ImageSet, tmp_path: Path
-) -> None:
-    # The rate is 0 at the first step, so the second is the first to change a weight, and the third the first to fail.
-    hot = {"learning_rate": 1e30, "save_every": 1}
-    with pytest.raises(GenrobustError, match=r"at step 3 in .*rate \(now 1e\+30\).*The state of step 1 is kept"):
-        run(base, images, tmp_path / "out", **hot)
-    state = load_file(tmp_path / "out" / "state.safetensors")
-    old = load_file(base / UNET)
-    kept = [value for name, value in state.items() if name.endswith(".weight")]
-    assert sum(float(value.abs().sum()) for value in kept) == pytest.approx(
-        sum(float(value.float().abs().sum()) for value in old.values()), rel=1e-5
-    )
-    assert not (tmp_path / "out" / "finetune.json").exists()
-
-
-def test_without_a_state_a_loss_that_is_no_number_says_so(base: Path, images: ImageSet, tmp_path: Path) -> None:
-    with pytest.raises(GenrobustError, match=r"at step 3 in .*No state was saved yet"):
-        run(base, images, tmp_path / "out", learning_rate=1e30, save_every=100)
 
 
 def test_out_of_memory_says_what_to_lower(base: Path, images: ImageSet, tmp_path: Path) -> None:
