@@ -21,23 +21,16 @@ def make_augment(config: TrainConfig, fill: Colour = (128, 128, 128)) -> Augment
     """Return a function from uint8 [B, 3, H, W] to float [0, 1] of that shape, which draws for each image by itself.
 
     First comes the policy, then crops and mirroring, which `none` leaves out and random resized crops bring along, then
-    colour jitter, greyscale and random erasing, in timm's order and with its ranges.
-
-    Args:
-        fill: The colour beyond a turned or moved image's edge, and of what is erased.
-
-    Raises:
-        UserError: The augmentation is not registered, or its package cannot be loaded.
+    colour jitter, greyscale and random erasing, in timm's order and with its ranges. `fill` is the colour beyond a
+    moved image's edge, and of what is erased. Raises UserError where the policy's package cannot be loaded.
     """
     policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
     cuts = config.augmentation != "none" and config.crop != "random-resized"
-    after: list[v2.Transform] = []
-    if strength:
-        after.append(v2.ColorJitter(strength, strength, strength))
-    if config.grayscale:
-        after.append(v2.RandomGrayscale(config.grayscale))
-    if config.random_erasing:
-        after.append(v2.RandomErasing(config.random_erasing, value=[channel / 255 for channel in fill]))
+    after = [
+        *([v2.ColorJitter(strength, strength, strength)] if strength else []),
+        *([v2.RandomGrayscale(config.grayscale)] if config.grayscale else []),
+        *([v2.RandomErasing(config.random_erasing, value=[c / 255 for c in fill])] if config.random_erasing else []),
+    ]
     more = v2.Compose(after) if after else None
 
     def augment(images: Tensor) -> Tensor:

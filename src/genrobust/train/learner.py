@@ -1,21 +1,30 @@
-"""What learns from a batch: one network, or two that share all but their batch norms."""
+"""What learns from a batch: a classifier, and its twin where images that are not real get batch norms of their own.
+
+That is the auxiliary batch norm of AdvProp (Xie et al., 2020). timm's SplitBatchNorm2d halves a batch, but a mixture's
+weights may be unequal.
+"""
 
 from __future__ import annotations
+
+import copy
+from typing import TypeVar
 
 import torch
 from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from genrobust.classifiers import Classifier, LossScaler, autocast, create_classifier, has_fixed_size, place
-from genrobust.core import UserError, hashed_seed
+from genrobust.core import REAL, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import Mix, make_mix
 from genrobust.train.mixture import Mixture
-from genrobust.train.split_norm import real_rows, twin_of
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class Learner(nn.Module):
-    """The classifier and, where batch norms are split, its twin (see `split_norm`), each with its rows of every batch.
+    """A classifier and, where batch norms are split, its twin, each with its rows of every batch.
 
     One module, so that DDP can wrap all that learns. `mix` mixes the images of each network among themselves.
     """
@@ -24,9 +33,8 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.twin = None if real is None else twin_of(model)
-        # row numbers: a mask would make a GPU wait
         self._rows: list[Tensor | slice] = [slice(None)]
-        if real is not None:
+        if real is not None:  # numbers of rows: a mask would make a GPU wait
             self._rows = [mask.nonzero()[:, 0] for mask in (real, ~real)]
         self._mix, self._precision = mix, precision
 
@@ -77,3 +85,49 @@ def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) ->
         for parameter in learner.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def twin_of(model: Model) -> Model:
+    """Return a model that shares all weights of `model` but its batch norms, which begin as copies.
+
+    Raises:
+        UserError: The model has no batch norm.
+    """
+    own = {id(tensor) for norm in _norms(model).values() for tensor in (*norm.parameters(), *norm.buffers())}
+    if not own:
+        raise UserError(
+            "split_batchnorm: this architecture has no batch norm to split; leave it out, or train one that has some, "
+            "such as resnet50"
+        )
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if id(tensor) not in own}
+    return copy.deepcopy(model, shared)  # what its memory holds already is not copied
+
+
+def norm_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and statistics of the batch norms alone, named as in the model's own state."""
+    norms = _norms(model).items()
+    return {f"{name}.{key}": value for name, norm in norms for key, value in norm.state_dict().items()}
+
+
+def real_rows(mixture: Mixture, config: TrainConfig, share: slice = slice(None)) -> Tensor:
+    """Return which of the rows `share` of every batch hold real images, bool.
+
+    Raises:
+        UserError: `config` cannot split the mixture, or the share has fewer than two images of either kind, which have
+            no variance.
+    """
+    weighted = all(source.weight is not None for source in mixture.sources)
+    if why := config.unsplittable(list(mixture.counts), weighted):
+        raise UserError(why)
+    rows = mixture.rows(REAL)[share]
+    if min(int(rows.sum()), int((~rows).sum())) < 2:
+        whose = "a batch" if config.workers == 1 else "a worker's share"
+        raise UserError(
+            f"split_batchnorm: {whose} of {len(rows)} holds {int(rows.sum())} real images, and needs two or more of "
+            "either kind: change the weights, or raise batch_size"
+        )
+    return rows
+
+
+def _norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}

@@ -22,7 +22,6 @@ from genrobust.classifiers import (
     TrainingState,
     claim_training,
     fetch_checkpoint,
-    is_checkpoint,
     predict_logits,
     read_checkpoint_info,
     require_same_job,
@@ -43,9 +42,8 @@ from genrobust.core import (
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_colour, make_augment
-from genrobust.train.learner import make_learner, make_optimizer
+from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
-from genrobust.train.split_norm import norm_state
 from genrobust.train.team import ALONE, Team
 
 Watch = Callable[[int, Mapping[str, float]], None]
@@ -69,16 +67,14 @@ def train(
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
-    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine; a
-    finished one returns at once. The averaged weights are validated every `validate_every` steps and after the last
-    step; the best by top-1 are kept, the later of equals.
+    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
 
     Args:
-        val: The images that the best weights are chosen on.
-        watch: Called every tenth step or so, and before a state is saved, with the number of steps done and `loss`,
-            `learning_rate` and, where the weights were validated, `val_top1` in percent.
-        team: The processes that train this classifier together. Each learns from its rows of every batch, with its own
-            augmentations and batch-norm statistics, as in plain DDP; the main one alone validates, saves and watches.
+        val: The images that the best of the averaged weights are chosen on, by top-1; the later of equals are kept.
+        watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
+            `learning_rate` and, after a validation, `val_top1` in percent.
+        team: The processes that train this classifier together, each from its rows of every batch, with augmentations
+            and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
 
     Raises:
         UserError: `val` is empty, or `out` holds another training.
@@ -91,8 +87,9 @@ def train(
     where = resolve_device(device)
     config = resolved_here(config, where.type)
     job = _job(mixture, val, labels, config, seed, threads)
-    with claim_training(out, partial(_is_finished, out), team.is_main, partial(team.broadcast, device=where)) as done:
-        if not done:
+    is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
+    with claim_training(out, is_finished, team.is_main, broadcast) as finished:
+        if not finished:
             run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job)
             run.resume()
             run.work()
@@ -116,11 +113,6 @@ def _job(
         "threads": threads,
     }
     return {**config.model_dump(mode="json", exclude={"save_every"}), "seed": seed, RUN: digest(inputs)}
-
-
-def _is_finished(out: Path) -> bool:
-    fetch_checkpoint(out)
-    return is_checkpoint(out)
 
 
 def _require_same(out: Path, job: Mapping[str, Any]) -> None:
@@ -212,7 +204,7 @@ class _Run:
         return loss.detach()
 
     def _look(self, loss: Tensor, validates: bool) -> str:
-        """Check the loss, validate, and report to `watch`; returns the loss and accuracy for the bar."""
+        """Check the loss, validate, and call `watch`; returns the loss and accuracy in words."""
         value, done = float(self.team.mean(loss)), self.progress.step
         if not math.isfinite(value):
             raise self.state.diverged(f"the loss is {value}", done, self.config)

@@ -31,11 +31,7 @@ class Team:
 
     @property
     def rows(self) -> slice:
-        """This process's share of a batch: every `size`-th image.
-
-        A block of a weighted mixture's batch would be of one source, and so would the batch-norm statistics of the main
-        process, which are those saved.
-        """
+        """This process's share of a batch: every `size`-th image, since a block could be of one source alone."""
         return slice(self.rank, None, self.size)
 
     @property
@@ -44,15 +40,12 @@ class Team:
         return () if self.size == 1 else (self.rank,)
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """Return `network` so that a backward pass averages the gradients, and the main process's buffers count.
-
-        DDP is told to look for unused parameters, though there are none: otherwise it arranges the gradients anew after
-        its first step, and sums of three or more would round differently in a resumed training.
-        """
+        """Return `network` so that a backward pass averages the gradients, and the main process's buffers count."""
         if self.size == 1:
             return network
-        on_gpu = next(network.parameters()).is_cuda
-        devices = [torch.cuda.current_device()] if on_gpu else None
+        devices = [torch.cuda.current_device()] if next(network.parameters()).is_cuda else None
+        # There are no unused parameters. If not told to find them, DDP orders the gradients anew after its first step,
+        # and sums of three or more would round differently in a resumed training.
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=True)
 
     def mean(self, value: Tensor) -> Tensor:

@@ -20,8 +20,8 @@ from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
 from genrobust.core.keys import hashed_seed
 from genrobust.train import loop
+from genrobust.train.learner import norm_state, real_rows, twin_of
 from genrobust.train.mixture import Mixture, Source
-from genrobust.train.split_norm import norm_state, real_rows, twin_of
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
