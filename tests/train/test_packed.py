@@ -73,15 +73,6 @@ def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tm
         assert np.array_equal(np.asarray(part.crop((4, 12, 64, 52))), np.asarray(whole))
 
 
-def test_crops_are_near_those_of_the_original(few: MemoryImages, tmp_path: Path) -> None:
-    plain = Mixture([Source("real", few)], 32, 96, crop="random-resized")
-    packed = Mixture([Source("real", few)], 32, 96, crop="random-resized", packed=tmp_path)
-    (exact, labels), (near, same) = plain.batch(0, 0), packed.batch(0, 0)
-    assert torch.equal(labels, same) and near.shape == (32, 3, 96, 96) and near.dtype == torch.uint8
-    ratios = [psnr(a.numpy(), b.numpy()) for a, b in zip(near, exact, strict=True)]
-    assert min(ratios) > 40
-
-
 def test_a_large_crop_is_read_from_a_smaller_level(pool: Any, tmp_path: Path) -> None:
     image = photograph(640, 480, 0)
     packed = PackedImages(in_memory([encoded(image, quality=95)]), tmp_path, pool)
