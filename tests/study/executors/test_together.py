@@ -62,7 +62,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
-        running = beside.submit(study.train, study.training_runs())
+        running = beside.submit(study.train, study.runs())
         while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
             assert not running.done()
             time.sleep(0.03)
