@@ -26,10 +26,8 @@ from genrobust.data import pictograms
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path += [
-    str(Path(__file__).parent / "generate"),
-    str(Path(__file__).parent / "generate" / "train"),
-]  # where tiny lies
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
 ALONE = (
     "study/executors/test_ledger.py",
