@@ -35,7 +35,7 @@ from genrobust.classifiers.predictor import predict
 from genrobust.core.images import LabelSpace, Subset
 from genrobust.data.load import load_data
 from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import generate
+from genrobust.generate.run import Generation
 from genrobust.recipe.generate import GenerateConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import train
@@ -118,7 +118,9 @@ def plan(count: int, generated: GenerateConfig) -> Plan:
 
 def draw(requests: Plan, out: Path, threads: int) -> None:
     recipe = load_recipe("pictograms")
-    generate(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
+    job = Generation(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
+    with job.claimed() as missing:
+        job.drawer()(missing)
 
 
 def growth(rounds: int) -> str:

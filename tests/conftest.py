@@ -27,7 +27,8 @@ os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 STARTED = {  # files that share a process which starts others, by the name of their group
     "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
     "trained": ("train/test_loop.py", "train/test_team.py"),
@@ -41,7 +42,7 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/test_finetune.py",
+    "generate/train/test_trainer.py",
     "classifiers/test_opening.py",
     "trained",
 )

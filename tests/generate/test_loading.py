@@ -87,7 +87,7 @@ def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     found = locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
     assert found == (generator_folder.name, generator_folder)
     said = caplog.text
-    assert f"generating with the alternative {generator_folder.name}, since these are not to be had" in said
+    assert f"generating with the alternative {generator_folder.name}, since these were not found" in said
     assert f"{missing}: there is no such folder" in said
     locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
     assert caplog.text == said, "told once a run, however often it looks"

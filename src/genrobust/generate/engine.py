@@ -21,13 +21,9 @@ class Engine(ABC):
     A recipe names it under ``generator.engine``. Another package adds one through the entry point group
     ``genrobust.engines``.
 
-    Attributes:
-        modes: The values of ``generator.mode`` that it draws in.
-        packages: The packages whose versions are kept beside each image.
     """
 
-    modes: ClassVar[Collection[str]] = ("labels",)
-    packages: ClassVar[Collection[str]] = ()
+    modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -72,8 +68,12 @@ class Engine(ABC):
 
     @property
     def record(self) -> dict[str, Any]:
-        """What is kept beside each image of how it was made, as flat JSON."""
-        return {**identity(self.config), "device": self.device.type}
+        """How each image was made, in columns of the dataset's sidecar, such as ``steps`` and ``width``.
+
+        What else decides the images belongs into `identity`, which the dataset's manifest holds.
+        """
+        generator = self.identity(self.config)["generator"]
+        return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
 
     def source_image(self, request: Request) -> Image.Image:
         """Return the real image that `request` begins from, RGB. Raises UserError, naming its key, where it cannot."""

@@ -149,7 +149,7 @@ class _Run:
         self._sampler = Sampler(engine, config.max_redraws)
         self._batch_size = config.batch_size
         self._accepted = self._given_up = 0
-        versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", *engine.packages, "torch")}
+        versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", "torch")}
         self._how = {**engine.record, "batch_size": config.batch_size, "threads": threads, **versions}
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:

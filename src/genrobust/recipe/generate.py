@@ -36,7 +36,7 @@ class GeneratorConfig(Section):
     class, through its CLIP embedding), `labels+images` (a prompt, beginning at a real image that is noised by
     `strength`: near 0 keeps it, 1 ignores it), or `class` (the class's number alone, for a class-conditional model).
     `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order
-    where it is not to be had. None keeps the pipeline's own value.
+    where it is not found. None keeps the pipeline's own value.
 
     `dtype: auto` is what the hardware computes at full speed: bfloat16, else float16, and on a CPU without bfloat16
     instructions float32. The recipe of a report, and what names a folder, hold what it stood for.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,6 @@ class DiffusersEngine(Engine):
     """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
 
     modes = tuple(MODES.names())
-    packages = ("diffusers", "transformers")
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -56,9 +56,8 @@ class DiffusersEngine(Engine):
     def record(self) -> dict[str, Any]:
         own, found = self.config, self.identity(self.config)
         return {
-            "generator": self.generator.id,
+            **super().record,
             "weights_sha256": found["weights_sha256"],
-            "mode": own.mode,
             **{key: found.get(key) for key in ("lora", "lora_sha256", "lora_scale")},
             "strength": None if "strength" in own.unused else own.strength,
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
@@ -68,7 +67,7 @@ class DiffusersEngine(Engine):
             "width": self.generator.width,
             "height": self.generator.height,
             "dtype": own.dtype,
-            "device": self.device.type,
+            **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from genrobust.recipe import ClassModelConfig
 NULL = 1000
 
 
+@dataclass
 class ClassModel(Objective):
     """A transformer that learns the velocity of the base's latents by class, under the base's noise schedule."""
 

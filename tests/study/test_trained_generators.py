@@ -1,4 +1,4 @@
-"""A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
+"""A recipe's generator is trained on the recipe's real images, once for the same work."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.core.errors import UserError
-from genrobust.core.images import ClassLabel, LabelSpace, StudyData
+from genrobust.core.images import StudyData
 from genrobust.data.load import load_data
-from genrobust.recipe.generate import PromptConfig
 from genrobust.recipe.load import Recipe, parse_recipe
-from genrobust.study.finetuning import captions_of, finetuned
-
-LABELS = LabelSpace((ClassLabel("cat", "Cat", "cat"), ClassLabel("crane", "Crane", "crane bird")))
+from genrobust.study.trained_generators import finetuned
 
 
 @pytest.fixture
@@ -42,36 +39,10 @@ def changed(raw: dict[str, Any], **sections: Any) -> tuple[Recipe, StudyData]:
     return recipe, load_data(recipe.data)
 
 
-@pytest.mark.parametrize(
-    ("prompts", "style", "wanted"),
-    [
-        ({"templates": "pictograms"}, "hand-drawn", ["a hand-drawn sketch of a crane bird", "a hand-drawn crane bird"]),
-        ({"templates": "pictograms"}, "", ["a crane bird"]),
-        ({"templates": "pictograms"}, "photo", ["a crane bird"]),
-        ({"templates": ["{}", "my {}"]}, "outline", ["crane bird", "my crane bird"]),
-        ({"templates": "openai", "strategy": "single"}, "", ["a photo of a crane bird."]),
-    ],
-)
-def test_captions_are_the_prompts_of_the_class_in_the_style_of_the_image(
-    prompts: dict[str, Any], style: str, wanted: list[str]
-) -> None:
-    found = captions_of(PromptConfig.model_validate(prompts), LABELS)(1, style)
-    assert list(found)[: len(wanted)] == wanted
-    assert len(found) == (4 if style == "hand-drawn" else len(wanted))
-
-
-def test_captions_come_from_a_file_of_prompts(tmp_path: Path) -> None:
-    file = tmp_path / "prompts.json"
-    file.write_text(json.dumps({"cat": ["a cat asleep"], "crane": ["a crane in reeds", "a crane in flight"]}))
-    captions = captions_of(PromptConfig(strategy="list", file=file), LABELS)
-    assert captions(0, "") == ("a cat asleep",)
-    assert captions(1, "") == ("a crane in reeds", "a crane in flight")
-
-
 def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_path: Path) -> None:
     said: list[str] = []
     first = finetuned(*changed(raw), tmp_path / "runs", said.append)
-    assert len(said) == 1 and "8 images, 2 steps" in said[0]
+    assert len(said) == 1 and "fine-tune on 8 images of 2 classes, 2 steps" in said[0]
     record = json.loads((first / "finetune.json").read_text())
     assert (record["base"], record["images"], record["steps"]) == ("pictograms", 8, 2)
     unet = first / "unet" / "diffusion_pytorch_model.safetensors"
@@ -86,7 +57,7 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_
 
 
 def test_without_a_generator_there_is_nothing_to_fine_tune(raw: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="small has no generator to fine-tune"):
+    with pytest.raises(UserError, match="small has no generator to train the fine-tune from"):
         finetuned(*changed(raw, generator=None), tmp_path)
 
 

@@ -1,15 +1,12 @@
-"""Every conditioning, with every kind of pipeline, through the code that a study runs."""
+"""Every mode, with every kind of pipeline, through the code that a study runs."""
 
-import json
-import shutil
 from dataclasses import replace
-from itertools import pairwise, permutations
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from diffusers import (
-    DDPMScheduler,
     DiTPipeline,
     DiTTransformer2DModel,
     LatentConsistencyModelImg2ImgPipeline,
@@ -22,23 +19,20 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from drawn import CPU, darkness_to_black, generate, pixels
 from PIL import Image
-from tiny import dit, saved, stable_diffusion, vae, with_safety_checker
+from tiny import saved, stable_diffusion, vae, with_safety_checker
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from genrobust.core.errors import UserError
-from genrobust.core.images import ClassLabel, LabelSpace, Subset
+from genrobust.core.images import Subset
 from genrobust.core.keys import hashed_seed
 from genrobust.data.memory import MemoryImages
 from genrobust.data.verifying import verify
-from genrobust.generate.modes import MODES
-from genrobust.generate.pipeline import identity, load_generator, locate
-from genrobust.generate.plan import plan_of
-from genrobust.generate.run import generate
-from genrobust.generate.sample import FLAT, Sampler
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.generate.engine import identity
+from genrobust.generate.loading import load_generator, locate
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
 
-CPU = torch.device("cpu")
 CASES = {
     "labels, SD": ("labels", "sd", {}),
     "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}),
@@ -68,33 +62,6 @@ def recipe(folder_of):
     return make
 
 
-@pytest.fixture
-def plan(labels, real):
-    def make(generator, per_class=2, data_seed=3, **prompts):
-        return plan_of(
-            generator, GenerateConfig(per_class=per_class, prompts=PromptConfig(**prompts)), labels, real, data_seed
-        )
-
-    return make
-
-
-@pytest.fixture
-def sampler(labels, real):
-    """A sampler of a generator section; `prepare` may change the loaded pipeline before it draws."""
-
-    def make(config, prepare=lambda pipeline: None, max_redraws=2, sources=real):
-        generator = load_generator(config, CPU)
-        with torch.no_grad():
-            prepare(generator.pipeline)
-        return Sampler(generator, MODES[config.mode](generator, labels, sources), max_redraws)
-
-    return make
-
-
-def images(drawings):
-    return np.stack([d.image for d in drawings]).astype(int)
-
-
 # ------------------------------------------------------------------------------------------ datasets
 
 
@@ -104,17 +71,16 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
     for size in (1, 3):
         config = GenerateConfig(per_class=2, shard_size=6, batch_size=size)
         out = tmp_path / str(size)
-        made.append(generate(plan(recipe(case)), recipe(case), config, labels, out, "cpu", threads=1, sources=real))
+        made.append(generate(plan(recipe(case)), recipe(case), config, labels, out, sources=real))
         assert verify(out).is_whole
     one, three = made
     request = ["key", "label", "class_id", "prompt", "template", "negative_prompt", "seed", "source"]
     rows = one.metadata().select(request)
     assert rows == three.metadata().select(request)
     assert rows["key"].to_pylist() == list(one.keys) == [r.key for r in plan(recipe(case))]
-    pixels = [np.stack([np.asarray(set.image(i), int) for i in range(6)]) for set in made]
-    assert pixels[0].shape == (6, 64, 64, 3)
-    assert abs(pixels[0] - pixels[1]).max() <= 1
-    assert len({image.tobytes() for image in pixels[0]}) == 6, "each from its own noise"
+    assert pixels(one).shape == (6, 64, 64, 3)
+    assert abs(pixels(one) - pixels(three)).max() <= 1
+    assert len({image.tobytes() for image in pixels(one)}) == 6, "each from its own noise"
     mode, _, settings = CASES[case]
     label_of = dict(zip(real.keys, real.labels.tolist(), strict=True))
     for row in one.metadata().to_pylist():
@@ -193,10 +159,10 @@ def test_the_source_image_enters_and_no_other_does(real, recipe, plan, sampler, 
     draw = sampler(recipe(case)).draw
     request, *others = plan(recipe(case))
     another = next(key for key in real.keys if key != request.source)
-    alone, turned = images(draw([request])), images(draw([replace(request, source=another)]))
-    assert np.array_equal(alone, images(draw([request])))
+    alone, turned = pixels(draw([request])), pixels(draw([replace(request, source=another)]))
+    assert np.array_equal(alone, pixels(draw([request])))
     assert abs(alone - turned).max() > 1
-    assert abs(images(draw([request, *others]))[:1] - alone).max() <= 1
+    assert abs(pixels(draw([request, *others]))[:1] - alone).max() <= 1
 
 
 def test_source_images_of_any_size_are_fitted(real, recipe, plan, sampler):
@@ -207,7 +173,7 @@ def test_source_images_of_any_size_are_fitted(real, recipe, plan, sampler):
     both = MemoryImages("train", [np.asarray(square), np.asarray(wide)], [0, 0], ["square", "wide"])
     draw = sampler(recipe("labels+images, SD"), sources=both).draw
     request = plan(recipe("labels+images, SD"))[0]
-    drawn = images(draw([replace(request, source="square"), replace(request, source="wide")]))
+    drawn = pixels(draw([replace(request, source="square"), replace(request, source="wide")]))
     assert drawn.shape == (2, 64, 64, 3)
     assert abs(drawn[0] - drawn[1]).max() <= 8, "but for what resampling mixes in at the cut"
     tall = sampler(recipe("labels+images, SD", height=96), sources=both).draw([replace(request, source="wide")])
@@ -220,19 +186,11 @@ def test_strength_says_how_much_is_drawn_anew(recipe, plan, sampler):
     config = recipe("labels+images, SD", steps=4)
     request = plan(config)[0]
     drawn = [
-        images(sampler(config.model_copy(update={"strength": strength})).draw([request]))
+        pixels(sampler(config.model_copy(update={"strength": strength})).draw([request]))
         for strength in (0.3, 0.74, 0.75, 1.0)
     ]
     same = [np.array_equal(a, b) for a, b in pairwise(drawn)]
     assert same == [False, False, False], "1, 2, 3 and 4 steps of 4"
-
-
-@pytest.mark.parametrize("scale", [1.0, 4.0])
-def test_a_class_is_drawn_by_its_own_number(recipe, plan, sampler, scale):
-    draw = sampler(recipe("class", guidance_scale=scale)).draw
-    request = plan(recipe("class"))[0]
-    drawn = images(draw([replace(request, label=label) for label in (0, 1, 2)]))
-    assert all(abs(drawn[a] - drawn[b]).max() > 1 for a, b in permutations(range(3), 2))
 
 
 # ------------------------------------------------------------------------------------------ redraws
@@ -249,16 +207,8 @@ def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case)
 
         return change
 
-    def blackness(image):
-        """How much darker the image must be to count as black."""
-        lo, hi = 0.0, 1.0
-        for _ in range(20):
-            middle = (lo + hi) / 2
-            lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT else (middle, hi)
-        return hi
-
     requests = list(plan(recipe(case)))
-    thresholds = [blackness(image / 255) for image in images(sampler(recipe(case), dark(0)).draw(requests))]
+    thresholds = [darkness_to_black(image / 255) for image in pixels(sampler(recipe(case), dark(0)).draw(requests))]
     _, below, above = max((b - a, a, b) for a, b in pairwise(sorted(thresholds)))  # the widest gap, for rounding
     draw = sampler(recipe(case), dark((below + above) / 2), max_redraws=20).draw
     drawings = draw(requests)
@@ -269,7 +219,7 @@ def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case)
     for drawing in redrawn[:1]:
         seed = hashed_seed(drawing.request.seed, drawing.redraws)
         again = draw([replace(drawing.request, seed=seed)])
-        assert abs(images(again) - drawing.image).max() <= 1
+        assert abs(pixels(again) - drawing.image).max() <= 1
 
 
 def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
@@ -326,7 +276,7 @@ def test_what_a_mode_does_not_use_decides_no_identity(recipe):
 
 
 @pytest.mark.parametrize("case", WITH_IMAGES)
-def test_source_images_that_are_not_to_be_had_are_named(tmp_path, labels, real, recipe, plan, sampler, case):
+def test_missing_source_images_are_named(real, recipe, plan, sampler, case):
     config = recipe(case)
     request = plan(config)[1]
     gone = Subset(real, [i for i, key in enumerate(real.keys) if key != request.source])
@@ -334,8 +284,8 @@ def test_source_images_that_are_not_to_be_had_are_named(tmp_path, labels, real, 
         sampler(config, sources=gone).draw([request])
     with pytest.raises(UserError, match=rf"the request {request.key} names no source image"):
         sampler(config).draw([replace(request, source=None)])
-    with pytest.raises(UserError, match="hand in the training images"):
-        generate(plan(config), config, GenerateConfig(per_class=2), labels, tmp_path, "cpu", threads=1)
+    with pytest.raises(UserError, match="pass the training images"):
+        sampler(config, sources=None)
 
 
 def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, recipe, plan):
@@ -345,7 +295,7 @@ def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, rec
     train = MemoryImages("train", files, real.labels, real.keys)
 
     def run(sources):
-        return generate(plan(config), config, asked, labels, tmp_path, "cpu", threads=1, sources=sources)
+        return generate(plan(config), config, asked, labels, tmp_path, sources=sources)
 
     with pytest.raises(
         UserError, match=f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
@@ -354,84 +304,11 @@ def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, rec
     assert len(run(real)) == 6, "what was done before stays"
 
 
-def test_a_negative_prompt_that_is_not_taken_is_told(recipe, plan, sampler):
-    config = recipe("labels, LCM")
-    with pytest.raises(UserError, match="negative_prompt: a LatentConsistencyModelPipeline takes none"):
-        sampler(config).draw(list(plan(config, negative_prompt="blurry")))
-
-
-# ------------------------------------------------------------------------------------------ class numbers
-
-
-def named(tmp_path, classes, id2label):
-    folder = saved(dit(classes), tmp_path / "named")
-    index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps({**index, "id2label": id2label}))
-    return GeneratorConfig(mode="class", model=str(folder), steps=2, dtype="float32")
-
-
-NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}
-
-
-def numbers(config, labels):
-    mode = MODES["class"](load_generator(config, CPU), labels, None)
-    plan = plan_of(config, GenerateConfig(per_class=1), labels, None, 0)
-    return mode.arguments(list(plan), [])["class_labels"]
-
-
-def space(*classes):
-    return LabelSpace(tuple(ClassLabel(id, name, prompt) for id, name, prompt in classes))
-
-
-def test_classes_are_found_by_the_names_that_the_generator_gives(tmp_path, labels):
-    config = named(tmp_path, 6, NAMES)
-    assert numbers(config, labels) == [5, 3, 2]
-    assert numbers(config, space(("n1", "Tinca Tinca", "fish"), ("n2", "crane", "crane bird"))) == [0, 1]
-    assert numbers(config, space(("a", "A", "guitar"), ("tench", "B", "b"))) == [3, 0]
-
-
-@pytest.mark.parametrize(
-    ("classes", "message"),
-    [
-        ((("a", "camra", "camra"), ("b", "guitar", "guitar")), r"no class called 'camra' \(id 'a'\) \(perhaps camera "),
-        ((("a", "crane", "crane"), ("b", "guitar", "guitar")), r"several classes called 'crane' \(\[1, 4\]\)"),
-        ((("a", "tench", "tench"), ("b", "Tinca tinca", "fish")), "'tench' and 'Tinca tinca' are one class .*: 0"),
-    ],
-)
-def test_classes_that_are_not_the_generators_are_told(tmp_path, classes, message):
-    with pytest.raises(UserError, match=message):
-        numbers(named(tmp_path, 6, NAMES), space(*classes))
-
-
-def test_names_that_are_no_mapping_or_beyond_the_classes_are_told(tmp_path, labels):
-    with pytest.raises(UserError, match=r"id2label must map numbers to names, got \['camera'\]"):
-        numbers(named(tmp_path, 6, ["camera"]), labels)
-    with pytest.raises(UserError, match="no class called 'Rocket'"):
-        numbers(named(tmp_path, 6, {"0": "camera", "1": "guitar", "6": "rocket"}), labels)
-
-
-def test_without_names_the_number_of_classes_must_agree(recipe, labels):
-    assert numbers(recipe("class"), labels) == [0, 1, 2]
-    with pytest.raises(UserError, match=r"has 3 classes and does not name them, and the study has 2: .*id2label"):
-        numbers(recipe("class"), space(("a", "A", "a"), ("b", "B", "b")))
-
-
-@pytest.mark.parametrize("scheduler", ["lcm", None])
-def test_noise_that_would_not_be_an_images_own_is_refused(tmp_path, folder_of, labels, scheduler):
-    folder = shutil.copytree(folder_of("dit"), tmp_path / "dit")
-    if scheduler is None:
-        pipeline = DiTPipeline.from_pretrained(folder)
-        pipeline.scheduler = DDPMScheduler()
-        pipeline.save_pretrained(folder)
-    with pytest.raises(UserError, match=r"generator.scheduler: \w+ may add noise"):
-        numbers(GeneratorConfig(mode="class", model=str(folder), steps=2, scheduler=scheduler), labels)
-
-
 # ------------------------------------------------------------------------------------------ at full size
 
 
 @pytest.mark.slow
-def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, labels):
+def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, labels, plan):
     """UNet, text encoder and autoencoder of Stable Diffusion 1.5, with random weights: one image in two steps."""
     pipeline = stable_diffusion()
     torch.manual_seed(0)
@@ -448,7 +325,5 @@ def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, la
     assert millions == [860, 123, 84]
     config = GeneratorConfig(model=str(saved(pipeline, tmp_path / "generator")), steps=2)
     del pipeline, parts
-    asked = GenerateConfig(per_class=1, shard_size=1)
-    plan = plan_of(config, asked, labels, None, 0)
-    made = generate(plan, config, asked, labels, tmp_path / "out", "cpu", shards=[0])
+    made = generate(plan(config, 1), config, GenerateConfig(per_class=1, shard_size=1), labels, tmp_path / "out", [0])
     assert made.image(0).size == (512, 512)
