@@ -1,6 +1,8 @@
 from .core import GenrobustError as GenrobustError, Score as Score, Summary as Summary, UserError as UserError
+from .data import MemoryImages as MemoryImages
 from .generate import Engine as Engine
 from .recipe import Recipe as Recipe, load_recipe as load_recipe, parse_recipe as parse_recipe
+from .robustness import ImageFigure as ImageFigure
 from .study import Processes as Processes, Study as Study
 
 __version__: str

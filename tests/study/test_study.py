@@ -101,6 +101,17 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callabl
     assert reports[0] == reports[1]  # whose notes are not doubled
 
 
+def test_a_classifier_of_other_images_is_refused(study: Callable[..., Study], tmp_path: Path) -> None:
+    made = study(arms=RECIPE["arms"][:2])
+    runs = made.runs("styled")
+    (folder,) = made.train(runs)
+    info = json.loads((folder / "checkpoint.json").read_text())
+    info["training"]["mixture"] = "another"  # as if a shard had been drawn again with other pixels
+    (folder / "checkpoint.json").write_text(json.dumps(info))
+    with pytest.raises(UserError, match=rf"styled, seed 0: the images in real, generated .* {folder} was trained on"):
+        study(arms=RECIPE["arms"][:2]).train(runs)
+
+
 def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     study: Callable[..., Study], write_folder: Callable[..., Path], tmp_path: Path
 ) -> None:

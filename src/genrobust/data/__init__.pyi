@@ -20,6 +20,7 @@ from .folders import (
 from .generation_log import USED as USED, Making as Making, making as making
 from .imagenet_classes import label_space as label_space
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
+from .memory import MemoryImages as MemoryImages
 from .naming import readable_names as readable_names
 from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
 from .reader import load_data as load_data, published_line as published_line

@@ -7,7 +7,12 @@ from .benchmarking import (
     benchmark as benchmark,
 )
 from .effective import fit_lines as fit_lines
-from .figure import Figure as Figure, figure_called as figure_called, list_figures as list_figures
+from .figure import (
+    Figure as Figure,
+    ImageFigure as ImageFigure,
+    figure_called as figure_called,
+    list_figures as list_figures,
+)
 from .scales import to_scale as to_scale
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import predict_sets
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, Subset, UserError, digest, slug
+from genrobust.classifiers import OpenClassifier, predict_sets
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, slug
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig, is_recipe, load_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
@@ -47,17 +47,23 @@ def run_benchmark(
     say: Say = lambda line: None,
     labels: Sequence[str] = (),
 ) -> tuple[Benchmarked, dict[str, Path]]:
-    """Score `models` on the generated set `on` and on real images of the same classes.
+    """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
-    `models`, and `labels` with the names of their classes, are as `named_models` takes them. `on` is the folder of a
-    generated dataset, a folder of class folders, or ``RECIPE:DATASET``, which is generated where it is missing. `real`
-    is a recipe, whose clean test set is taken, or a folder; by default the recipe of `on`. Classes are matched by id;
-    those that only one of the sets has are left out, and logits are restricted to the others. What recipes make lies in
-    `runs`; benchmark.html, .json and .csv go to `out` with the predictions, by default ``benchmarks/<name>`` in `runs`.
-    Returns what was measured, and the files by name.
+    Classes are matched by id; logits are restricted to those that both sets have.
 
-    Raises UserError for what cannot be opened, a model that does not know one of the classes, sets that share fewer
-    than two classes, and an `out` inside the dataset.
+    Args:
+        models: Models as `named_models` takes them, like `labels` with the names of their classes.
+        on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
+        real: A recipe, whose clean test set is taken, or a folder; by default the recipe of `on`.
+        runs: Where recipes keep what they make.
+        out: The folder of benchmark.html, .json, .csv and the predictions; by default ``benchmarks/NAME`` in `runs`.
+
+    Returns:
+        What was measured, and the files by name.
+
+    Raises:
+        UserError: A set or a model cannot be opened, a model lacks one of the classes, the sets share fewer than two
+            classes, or `out` lies inside the dataset.
     """
 
     @cache
@@ -71,28 +77,32 @@ def run_benchmark(
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
+    recipes = [of.study.recipe for of in (generated, beside) if of.study]
+    how = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE, device
+    answers = dict(_answers(opened, sets, classes, folder / "predictions", say, *how))
+    result = score(answers, sets["generated"].styles)
+    notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
+    made = Benchmarked(generated.name, beside.name, sets["generated"], sets["real"], classes, result, notes)
+    return made, write_benchmark_page(made, folder)
+
+
+def _answers(
+    opened: Mapping[str, Sequence[OpenClassifier]],
+    sets: Mapping[str, ImageSet],
+    classes: LabelSpace,
+    kept: Path,
+    say: Say,
+    batch_size: int,
+    device: str,
+) -> Iterator[tuple[str, list[tuple[Predictions, Predictions]]]]:
+    """The predictions on both sets of each checkpoint of each model; a model must know all `classes`."""
     for model in [model for of_name in opened.values() for model in of_name]:
         model.columns(classes)
-    answers, kept = {}, folder / "predictions"
-    recipes = [of.study.recipe for of in (generated, beside) if of.study]
-    batch_size = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
         folders = {kept / digest([model.weights, model.prepared]): model for model in of_name}
         found = predict_sets(folders, sets, classes, batch_size, device).values()
-        answers[name] = [(predictions["generated"], predictions["real"]) for predictions in found]
-    result = score(answers, sets["generated"].styles)
-    notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
-    made = Benchmarked(
-        name=generated.name,
-        real_name=beside.name,
-        generated=sets["generated"],
-        real=sets["real"],
-        labels=classes,
-        result=result,
-        notes=notes,
-    )
-    return made, write_benchmark_page(made, folder)
+        yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 
 
 # ------------------------------------------------------------------------------------------ opening sets

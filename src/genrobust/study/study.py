@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrobust.core import (
-    RETRIEVED,
-    BaselineModel,
-    Claim,
     ImageSet,
-    SourceQuality,
     StudyData,
-    StudyRecord,
     Summary,
     UserError,
     address,
     find_clip,
     local_folder,
 )
-from genrobust.recipe import GENERATED, ArmConfig, Recipe, recipe_yaml
+from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.study.context import Context, silent
 from genrobust.study.executors.local import Local
-from genrobust.study.gallery import environment, gallery
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
-from genrobust.study.notes import notes
-from genrobust.study.rates import measured_rate
-from genrobust.study.scoring import StudyScores, find_baselines, score_study
+from genrobust.study.record import record_of
+from genrobust.study.scoring import StudyScores, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs, run_of
@@ -130,10 +121,6 @@ class Study:
 
     # ------------------------------------------------------------------------------------------- score
 
-    def baseline_rows(self) -> list[BaselineModel]:
-        """Return the baseline models: those of the table, or those of a grid trained now."""
-        return find_baselines(self.recipe, self.data.clean, self.shifts, self._grid())[0]
-
     def _grid(self) -> SavedPredictions[tuple[str, int, str]] | None:
         """The predictions of the recipe's own baseline models; None where it has none."""
         if self.recipe.robustness.grid == 0:
@@ -155,23 +142,6 @@ class Study:
         arms = self._scored(arm_runs(self.recipe))
         return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), self._grid())
 
-    def summary(self) -> tuple[Summary, list[BaselineModel]]:
-        """Return everything that the study measured, and the baselines that it was held against."""
-        scores = self.scores()
-        return scores.summary, scores.baselines
-
-    def qualities(self) -> tuple[SourceQuality, ...]:
-        """Return what the images of each source are like; nothing where the recipe does not ask."""
-        if self.recipe.quality is None:
-            return ()
-        stage = self.graph.describe(self.recipe.quality)
-        stage.run()
-        datasets = self.graph.sources.datasets.items()
-        rates = {n: measured_rate(self.out, "generate", d.rate_key) for n, d in datasets if not d.user_provided}
-        return tuple(replace(quality, per_second=rates.get(quality.source)) for quality in stage.found())
-
-    # ------------------------------------------------------------------------------------------- report
-
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind."""
         from genrobust.report import write_report
@@ -189,33 +159,7 @@ class Study:
         for stage in stages:
             stage.work()
         scores = self.scores()
-        summary, baselines = scores.summary, scores.baselines
-        qualities = self.qualities()
         self.context.log("writing the report")
-        record = StudyRecord(
-            title=recipe.title or recipe.name,
-            question=recipe.question,
-            command=self.command,
-            recipe_yaml=recipe_yaml(recipe),
-            date=datetime.date.today().isoformat(),
-            summary=summary,
-            arms=tuple(self.graph.train([]).record(run_of(recipe, arm, 0)) for arm in recipe.arms),
-            stages=self.context.times.records,
-            pictures=tuple(gallery(self.data.labels, {s: sources.images(s) for s in self.graph.pictured})),
-            environment=environment(self.context.device, recipe.threads, self.context.executor.workers()),
-            baselines=tuple(baselines),
-            notes=(*notes(recipe, baselines, summary.lines.values(), self._retrieval()), *scores.notes),
-            not_generated=recipe.not_generated,
-            claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
-            kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
-            qualities=qualities,
-        )
+        record = record_of(self.graph, scores, self.command)
         self.context.tracking.outcome(record)
-        return summary, write_report(record, self.out / recipe.name)
-
-    def _retrieval(self) -> tuple[int, int] | None:
-        """How many images were retrieved, and for how many generated ones; None where none were."""
-        first = self.graph.sources.first
-        if RETRIEVED not in self.recipe.sources() or first is None:
-            return None
-        return len(self.graph.sources.images(RETRIEVED)), len(first.images)
+        return scores.summary, write_report(record, self.out / recipe.name)

@@ -263,6 +263,7 @@ class _Run:
             "steps": self.steps,
             "config": config.model_dump(),
             "counts": self.mixture.counts,
+            "mixture": self.mixture.fingerprint,
             "best_step": progress.best_step,
             "best_val_top1": progress.best_top1,
             "history": progress.history,

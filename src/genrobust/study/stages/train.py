@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import REAL, ArmRecord, digest, fetch
+from genrobust.core import REAL, ArmRecord, UserError, digest, fetch
 from genrobust.recipe import MixturePart, TrainConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -73,9 +73,21 @@ class Train(Stage):
         super().do(todo)
         trained = {job.key for job in todo}
         for run in self.runs:
-            if run not in trained:  # trackers that came later are told what its training was
-                with self.context.tracking.training(run.name, self.sources.checkpoint(run)):
-                    pass
+            if run not in trained:
+                folder = self.sources.checkpoint(run)
+                self._require_same_images(run, folder)
+                with self.context.tracking.training(run.name, folder):
+                    pass  # a tracker that came later logs what its training was
+
+    def _require_same_images(self, run: TrainingRun, folder: Path) -> None:
+        """Raise UserError where a classifier was trained on other images than those that its inputs now give."""
+        from genrobust.classifiers import read_checkpoint_info
+
+        if read_checkpoint_info(folder).training.get("mixture") != self.mixture(run).fingerprint:
+            raise UserError(
+                f"{run.name}: the images in {', '.join(p.source for p in run.parts)} are not those that {folder} was "
+                "trained on: restore them, or delete that folder to train again"
+            )
 
     def load(self) -> DoJobs:
         def train(runs: Sequence[TrainingRun]) -> None:
