@@ -39,7 +39,7 @@ from genrobust.generate.run import Generation
 from genrobust.recipe.generate import GenerateConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 DRAWN = 70  # images, and ten times as many
 TRAINED = 20  # steps, and ten times as many
@@ -128,7 +128,7 @@ def growth(rounds: int) -> str:
     recipe = load_recipe("pictograms")
     data, threads = load_data(recipe.data), recipe.threads
     few, many = plan(DRAWN, recipe.generate), plan(10 * DRAWN, recipe.generate)
-    mixture = Mixture([Part("real", data.train)], recipe.train.batch_size, recipe.train.image_size, recipe.train.crop)
+    mixture = Mixture([Source("real", data.train)], recipe.train.batch_size, recipe.train.image_size, recipe.train.crop)
     size = recipe.train.image_size
     model = create_classifier(recipe.train.architecture, len(data.labels), size, recipe.train.model_kwargs)
     some = Subset(data.val, list(range(ANSWERED)))

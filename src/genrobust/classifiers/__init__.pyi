@@ -23,7 +23,6 @@ from .existing import (
 from .matching import Prepared as Prepared, columns_of as columns_of
 from .models import (
     Classifier as Classifier,
-    LossScaler as LossScaler,
     autocast as autocast,
     create_classifier as create_classifier,
     embed_images as embed_images,
@@ -46,4 +45,11 @@ from .predicting import images_in as images_in, predict_images as predict_images
 from .predictor import predict_all as predict_all
 from .preprocess import prepare as prepare, protocol as protocol
 from .saved import SavedPredictions as SavedPredictions
+from .training_state import (
+    STATE as STATE,
+    LossScaler as LossScaler,
+    TrainingState as TrainingState,
+    claim_training as claim_training,
+    require_same_job as require_same_job,
+)
 from .zero_shot import predict_zero_shot as predict_zero_shot

@@ -20,6 +20,7 @@ from genrobust.core import (
     digest,
     fetch,
     hash_file,
+    keep_freed_memory,
     lock,
     make_folder,
     progress_bar,
@@ -89,6 +90,7 @@ def predict_all(
         if of_size:
             where = resolve_device(device)
             set_threads(threads)
+            keep_freed_memory()
             with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
                 for size, alike in of_size.items():
                     for start in range(0, len(alike), TOGETHER):

@@ -11,7 +11,7 @@ import numpy as np
 from genrobust.classifiers.predictor import kept_predictions
 from genrobust.classifiers.preprocess import protocol
 from genrobust.classifiers.saved import SavedPredictions
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder, set_threads
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder, keep_freed_memory, set_threads
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def predict_zero_shot(
         from genrobust.classifiers.clip import clip_embeddings, embed_ensembles, load_clip
 
         set_threads(threads)
+        keep_freed_memory()
         model = load_clip(clip, where)
         if model.image_size != size:
             raise UserError(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from small import CLASSES, actors, contents, count_of, recipe_of, written
 from typer.testing import CliRunner, Result
 
+from genrobust.classifiers.training_state import STATE
 from genrobust.cli import app
 from genrobust.core.errors import DiskFull, UserError
 from genrobust.recipe.load import Recipe
@@ -24,7 +25,6 @@ from genrobust.study.executors.ledger import Outcome
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.ray_workers import GroupFailure, told_best
 from genrobust.study.study import Study
-from genrobust.train.loop import STATE
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
-        running = beside.submit(study.train, study.training_runs())
+        running = beside.submit(study.train, study.runs())
         while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
             assert not running.done()
             time.sleep(0.03)

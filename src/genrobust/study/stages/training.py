@@ -38,10 +38,10 @@ class Training:
 
     def mixture(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> Mixture:
         """The images that a classifier trains on."""
-        from genrobust.train import Mixture, Part
+        from genrobust.train import Mixture, Source
 
         return Mixture(
-            [Part(p.source, self._images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
+            [Source(p.source, self._images(p.source), p.weight, p.per_class, p.fraction) for p in parts],
             train.batch_size,
             train.image_size,
             train.crop,
@@ -68,9 +68,9 @@ class Training:
 
         recipe, train, mixture = self._recipe, cell.train, self.mixture(cell.parts, cell.train)
         folder, team = self.folder(mixture, train, cell.seed), team_of(train.workers)
-        if team.leads:
+        if team.is_main:
             self.pack(mixture)  # on a node that has no copies yet
-        with self._told(cell, mixture, folder) if team.leads else nullcontext(_unwatched) as watch:
+        with self._told(cell, mixture, folder) if team.is_main else nullcontext(_unwatched) as watch:
             train_classifier(
                 mixture,
                 self._data.val,
@@ -95,7 +95,7 @@ class Training:
     @contextmanager
     def _told(self, cell: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
         """Time the training of the block and say what begins; what is told its figures."""
-        from genrobust.train import STATE
+        from genrobust.classifiers import STATE
 
         train, steps = cell.train, cell.train.steps_for(len(mixture))
         fetch(folder, STATE)

@@ -1,4 +1,4 @@
-"""Small trainings of diffusion models on twelve real pictograms, for tests and for the process that they kill."""
+"""Small trainings of diffusion models on twelve real pictograms, for tests and for the processes that they kill."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from genrobust.classifiers import training_state
 from genrobust.core.images import ImageSet, LabelSpace, Subset
 from genrobust.data import pictograms
 from genrobust.generate.train.class_model import ClassModel
 from genrobust.generate.train.finetune import Finetune
-from genrobust.generate.train.loop import Training, prepared
+from genrobust.generate.train.loop import DiffusionTrainer, prepared
 from genrobust.generate.train.objective import Objective
 from genrobust.generate.train.trainer import train_generator
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
@@ -36,7 +37,7 @@ def labels() -> LabelSpace:
     return LabelSpace(pictograms.load().labels.classes[:3])
 
 
-def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = None, **changes: Any) -> Objective:
+def objective(base: Path | str | GeneratorConfig, kind: str, on: ImageSet | None = None, **changes: Any) -> Objective:
     """What a training of a kind in KINDS learns, from the images `on` or the twelve."""
     generator = base if isinstance(base, GeneratorConfig) else GeneratorConfig(model=str(base))
     learned, names = images() if on is None else on, labels()
@@ -46,13 +47,20 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
     return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
 
 
-def run(base: Path | GeneratorConfig, out: Path, kind: str = "full", **changes: Any) -> Path:
-    return train_generator(objective(base, kind, **changes), out, "cpu", threads=1)
+def run(
+    base: Path | str | GeneratorConfig,
+    out: Path | str,
+    kind: str = "full",
+    first_scale: float = training_state.FIRST_SCALE,
+    **changes: Any,
+) -> Path:
+    training_state.FIRST_SCALE = first_scale
+    return train_generator(objective(base, kind, **changes), Path(out), "cpu", threads=1)
 
 
-def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> Training:
+def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
     model, schedule, examples = wanted.start(CPU)
     prepared(model, wanted.config)
-    return Training(model, schedule, examples, wanted.config, 0, out, {})
+    return DiffusionTrainer(model, schedule, examples, wanted.config, 0, out, {})
