@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from diffusers import PNDMScheduler
 from PIL import Image
+from tiny import saved, stable_diffusion
 from typer.testing import CliRunner
 
 from genrobust.cli import app
@@ -68,9 +68,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stable_diffusion_15(changed_generator: Callable[..., Path]) -> Path:
+def stable_diffusion_15(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny one with the scheduler that its pipeline comes with."""
-    return changed_generator(lambda p: p.register_modules(scheduler=PNDMScheduler(skip_prk_steps=True)))
+    pipeline = stable_diffusion()
+    pipeline.register_modules(scheduler=PNDMScheduler(skip_prk_steps=True))
+    return saved(pipeline, tmp_path_factory.mktemp("generator"))
 
 
 def words(data: Path, generator: Path, other_map: str) -> list[str]:
