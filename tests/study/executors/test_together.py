@@ -14,7 +14,8 @@ import pytest
 import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
-from small import CLASSES, actors, contents, count_of, recipe_of, written
+from small import actors, count_of, recipe_of, written
+from small_study import CLASSES, contents
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
@@ -84,7 +85,7 @@ def saved(out: Path) -> bool:
     return count_of(out, f"checkpoints/*/{STATE}") == 1 and count_of(out, "checkpoints/*/checkpoint.json") == 1
 
 
-def test_what_cannot_be_trained_so_is_told_before_anything_is_made(
+def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(
     recipe: Recipe, cluster: Cluster, tmp_path: Path
 ) -> None:
     words = ("train", str(written(recipe, tmp_path)), "--out", str(tmp_path / "out"))
