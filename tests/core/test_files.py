@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core.errors import DiskFull, UserError
+from genrobust.core.errors import DiskFull, GenrobustError, UserError
 from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
 
 
@@ -61,21 +62,31 @@ def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path: Path) 
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_full_device_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(DiskFull, match="No space left"), replacing(tmp_path / "a") as file:
-        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 (a device)
-            full.write(b"x")
-        file.write(b"never")
+@pytest.mark.parametrize(
+    ("code", "kind", "advice"),
+    [
+        (errno.ENOSPC, DiskFull, "free some space"),
+        (errno.EDQUOT, DiskFull, "free some space"),
+        (errno.EROFS, UserError, "choose a folder"),
+        (errno.EACCES, UserError, "choose a folder"),
+        (errno.EIO, GenrobustError, "fix this and rerun"),
+    ],
+)
+def test_what_the_system_refuses_says_what_to_do(tmp_path: Path, code: int, kind: type[Exception], advice: str) -> None:
+    message = f"cannot write to {tmp_path}: .*{advice}"
+    with pytest.raises(GenrobustError, match=message) as error, replacing(tmp_path / "a") as file:
+        file.write(b"half")
+        raise OSError(code, os.strerror(code))
+    assert type(error.value) is kind
     assert names(tmp_path) == []
 
 
 def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "file").touch()
     below = tmp_path / "file" / "below"
     for attempt in (lambda: make_folder(below), lambda: lock(below).__enter__(), lambda: replacing(below).__enter__()):
         with pytest.raises(UserError, match=r"cannot write to .*: Not a directory: choose a folder"):
             attempt()
-    assert (tmp_path / "file").read_bytes() == b""
 
 
 def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, remote_of, replacing
+from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.core.keys import digest
 from genrobust.core.progress import progress_bar
-from genrobust.core.remote import OBJECT_STORES, Lease, file_system, is_one_of, translate_errors
+from genrobust.core.remote import OBJECT_STORES, Lease, create_file, file_system, is_one_of, translate_errors
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
@@ -225,12 +225,15 @@ class Mirror:
                     self._fs.get([wanted[path].key for path in parts.values()], [str(part) for part in parts])
                 except FileNotFoundError as error:
                     raise GenrobustError(f"a file of {self.url} was removed while it was fetched: rerun") from error
-                for part, path in parts.items():
-                    if part.stat().st_size != wanted[path].size:
-                        raise GenrobustError(f"{self._url(path)} came with too few or too many bytes: rerun")
-                    wanted[path].date(part)
-                    make_folder(path.parent)
+            for part, path in parts.items():
+                if part.stat().st_size != wanted[path].size:
+                    raise GenrobustError(f"{self._url(path)} came with too few or too many bytes: rerun")
+                wanted[path].date(part)
+                make_folder(path.parent)
+                try:
                     part.replace(path)
+                except OSError as error:
+                    raise refusal(path.parent, error) from error
         finally:
             for part in parts:
                 part.unlink(missing_ok=True)
@@ -254,8 +257,9 @@ class Mirror:
         if not self._fs.exists(mark):
             if not self._is_store:
                 self._fs.makedirs(self._root, exist_ok=True)
-            with suppress(FileExistsError):  # another machine was as fast
-                self._fs.pipe_file(mark, json.dumps({"id": secrets.token_hex(16)}).encode(), mode="create")
+            content = json.dumps({"id": secrets.token_hex(16)}).encode()
+            if create_file(self._fs, mark, content) and create_file(self._fs, mark, content):
+                raise NotImplementedError("the server wrote a file twice that was to be written where there is none")
         return str(json.loads(self._fs.cat_file(mark))["id"])
 
     def _copy_id(self) -> str:

@@ -29,7 +29,7 @@ _shown: list[Progress] = []  # the display on the terminal, which allows one: ba
 
 
 class Bar:
-    """The progress of one piece of work. `advance` may be called from any thread."""
+    """The progress of one job. `advance` may be called from any thread."""
 
     def __init__(self, what: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
         self.what, self.total, self.unit, self.each = what, total, unit, each

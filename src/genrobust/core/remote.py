@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,18 +183,17 @@ class Lease:
 
     def _write(self, over: _Written | None) -> bool:
         """Write the lease over the one that was read, or where there was none; returns whether it is owned now."""
-        condition: dict[str, Any] = {"mode": "create"} if over is None else {}
-        if self._is_s3 and over is not None:
-            condition = {"IfMatch": over.etag}
-        elif not self._is_s3 and self._read() != over:
+        if not self._is_s3 and self._read() != over:
             return False
         began = time.time()
         self._content["renewals"] += 1
-        try:
-            self._fs.pipe_file(self._key, json.dumps(self._content).encode(), **condition)
-        except Exception as error:
-            if not isinstance(error, FileExistsError) and _code(error) not in _CONFLICTS:
-                raise
+        content = json.dumps(self._content).encode()
+        if over is None:
+            written = create_file(self._fs, self._key, content)
+        else:
+            condition = {"IfMatch": over.etag} if self._is_s3 else {}
+            written = _was_met(lambda: self._fs.pipe_file(self._key, content, **condition))
+        if not written:
             return False
         if not (self._is_s3 or (over and self._owns(over))):
             time.sleep(SETTLE_S)
@@ -216,7 +215,18 @@ class Lease:
                 log.debug("cannot renew the lease on %s: %s", self._url, error)
 
 
-def _code(error: Exception) -> str:
-    """Return the code of S3 for an error, of which s3fs translates some."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code"))
+def create_file(fs: Any, key: str, content: bytes) -> bool:
+    """Write a file where there is none; returns whether it was written."""
+    return _was_met(lambda: fs.pipe_file(key, content, mode="create"))
+
+
+def _was_met(write: Callable[[], object]) -> bool:
+    """Return whether the condition of a write was met."""
+    try:
+        write()
+    except Exception as error:
+        response = getattr(error.__cause__, "response", None) or {}  # botocore's, of which s3fs translates some
+        if not isinstance(error, FileExistsError) and response.get("Error", {}).get("Code") not in _CONFLICTS:
+            raise
+        return False
+    return True

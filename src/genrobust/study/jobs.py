@@ -1,4 +1,4 @@
-"""Independent jobs of work: what they are is a stage's business, and where they are done an executor's."""
+"""Independent jobs: what they are is a stage's business, and where they are done an executor's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in orde
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of work that waits for no other; done again, or after a kill, it comes to the same.
+    """A job that waits for no other; done again, or after a kill, it makes the same.
 
     Attributes:
-        key: What is handed to the function that does it.
-        name: What the user is told.
+        key: What its worker gets.
+        name: What the user reads.
         size: How much is left of it, in the unit of its work; 0 where it is done.
         rate_key: What its rate depends on (see `rates`).
-        workers: How many processes do it together, each of them handed the key.
+        workers: How many processes do it together; each of them gets the key.
         row: What it is listed under, together with others; "" for its own name.
         folder: Where its result lies, or will lie; named after its inputs.
         total: How much it is in all, in `unit`, of which each is `each` in the unit of the work.
@@ -41,12 +41,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Pieces of one kind. `what` is shown beside their progress, which counts `unit`.
+    """Jobs of one kind.
 
-    `load` is called once in each process that does some of them, and returns what does; to get there it is pickled.
-    `together` says that many jobs in one go cost less than one by one: each worker then gets its share at once.
-    `seconds` is how long all of them were estimated to take, None where that is not known; `memory` is how many bytes a
-    worker takes for what it loads, where that is more than a small network.
+    Args:
+        what: What they are, for the user.
+        load: Loads what does them, once in each process that does some; it is pickled to get there.
+        unit: What their sizes and their progress count.
+        together: Many jobs in one go cost less than one by one: each worker gets its share at once.
+        seconds: The estimate for all of them; None where it is unknown.
+        memory: The bytes that a worker takes for what it loads, beyond those of a small network.
     """
 
     what: str
@@ -59,12 +62,12 @@ class Work:
 
     @property
     def size(self) -> int:
-        """How much all jobs are, in `unit`."""
+        """The size of all jobs, in `unit`."""
         return sum(job.size for job in self.jobs)
 
 
 class Executor(Protocol):
-    """Does jobs of work in this process or in others; `here` says that all of them run on this machine."""
+    """Does jobs in this process or in others; `here` says that all of them run on this machine."""
 
     here: bool
 
@@ -78,7 +81,7 @@ class Executor(Protocol):
         """Raise UserError where a job can never be done by so many `workers` together."""
 
     def workers(self) -> int:
-        """How many jobs are done at the same time."""
+        """Return how many jobs are done at the same time."""
 
     def run(self, work: Work) -> None:
         """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""

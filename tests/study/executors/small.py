@@ -14,7 +14,6 @@ from ray.cluster_utils import Cluster
 
 from genrobust.recipe.load import Recipe, parse_recipe
 
-CLASSES = {"airplane": "airplane", "bell": "bell", "anchor": "anchor"}
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 
@@ -31,12 +30,6 @@ def written(recipe: Recipe, folder: Path) -> Path:
     file = folder / "small.yaml"
     file.write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
     return file
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder`, temporary ones too, but locks and the rates, which tell times."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in (".lock", "rates.json"))
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 def actors(cluster: Cluster, kind: str) -> list[list[int]]:

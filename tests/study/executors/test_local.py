@@ -15,13 +15,13 @@ from genrobust.study.executors.open import open_executor
 from genrobust.study.executors.processes import Processes
 
 
-def test_pieces_are_done_in_their_order_with_one_load(tmp_path: Path) -> None:
+def test_jobs_are_done_in_their_order_with_one_load(tmp_path: Path) -> None:
     Local().run(work(tmp_path, "write:a", "write:b"))
     assert count_of(tmp_path, "loaded-*") == 1
     assert [count_of(tmp_path, f"done-{name}") for name in "ab"] == [1, 1]
 
 
-def test_nothing_is_loaded_for_no_piece(tmp_path: Path) -> None:
+def test_nothing_is_loaded_for_no_job(tmp_path: Path) -> None:
     Local().run(work(tmp_path))
     assert list(tmp_path.iterdir()) == []
 

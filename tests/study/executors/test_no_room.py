@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 from scribe import work
-from small import CLASSES, actors, contents, count_of, limit, recipe_of, watching
+from small import actors, count_of, limit, recipe_of, watching
+from small_study import CLASSES, contents
 
 from genrobust.core.errors import GenrobustError
 from genrobust.study.executors.local import Local
@@ -51,7 +52,7 @@ def made(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("what", ["large", "wide"])
-def test_without_room_on_one_node_a_piece_is_made_on_the_other(
+def test_without_room_on_one_node_a_job_is_made_on_the_other(
     what: str, on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     far, here = tmp_path / "far", tmp_path / "here"
@@ -68,7 +69,7 @@ def test_without_room_on_one_node_a_piece_is_made_on_the_other(
     assert made(far) == made(here)
 
 
-def test_what_finds_no_room_anywhere_is_told_and_the_rest_is_made(
+def test_what_finds_no_room_anywhere_is_reported_and_the_rest_is_made(
     on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path
 ) -> None:
     guard = Guard(cluster, tmp_path, nodes=(0, 1))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from ray.cluster_utils import Cluster
-from small import CLASSES, NODE, contents, count_of, recipe_of, written
+from small import NODE, count_of, recipe_of, written
+from small_study import CLASSES, contents
 from typer.testing import CliRunner
 
 from genrobust.cli import app
@@ -57,14 +57,12 @@ def listens_to_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_a_node_that_dies_while_generating_costs_no_image(
-    recipe: Recipe, cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_node_that_dies_while_generating_costs_no_image(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
     large = recipe.model_copy(update={"execute": ExecuteConfig(num_cpus=2)})
     first = cluster.add_node(num_cpus=2, **NODE)  # the only one that has room for such a worker
     out = tmp_path / "ray"
     dataset = Study(large, out, executor=Ray(large, cluster.address)).dataset("generated")
-    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(1) as beside:
         running = beside.submit(lambda: dataset.images)
         while count_of(dataset.folder, "*.parquet") < 2:
             assert not running.done()
@@ -75,13 +73,11 @@ def test_a_node_that_dies_while_generating_costs_no_image(
     cluster.remove_node(second)
     cluster.wait_for_nodes(timeout=60)  # until Ray knows that they are gone: other tests count nodes
     assert len(images) == 120
-    lost = [message for message in caplog.messages if message.endswith("it is tried again")]
-    assert len(lost) == 1 and lost[0].startswith("shard 0000"), "one shard was at work"
     Study(recipe, tmp_path / "here").dataset("generated").make()
     assert contents(out) == contents(tmp_path / "here")
 
 
-@pytest.mark.slow  # pytest -m slow tests/execute
+@pytest.mark.slow  # pytest -m slow tests/study/executors
 def test_classifiers_and_predictions_are_those_of_one_process(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
     file = written(recipe, tmp_path)
 

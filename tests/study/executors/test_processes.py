@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 from scribe import SIZE, work
-from small import contents, count_of, recipe_of, watching
+from small import count_of, recipe_of, watching
+from small_study import contents
 
 from genrobust.core import machine
-from genrobust.core.errors import DiskFull, GenrobustError, UserError
+from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.progress import counting
 from genrobust.recipe.load import load_recipe
 from genrobust.study.executors import processes
@@ -59,7 +60,7 @@ def gone(pid: int, seconds: float = 30) -> bool:
     return False
 
 
-def test_several_processes_do_all_pieces_with_their_threads(workers: Callable[..., Processes], tmp_path: Path) -> None:
+def test_several_processes_do_all_jobs_with_their_threads(workers: Callable[..., Processes], tmp_path: Path) -> None:
     executor = workers(2, threads=3)
     executor.run(work(tmp_path, *(f"write:{name}" for name in "abcdef")))
     told = [json.loads((tmp_path / f"done-{name}").read_text()) for name in "abcdef"]
@@ -78,12 +79,12 @@ def test_workers_stay_for_the_next_work(workers: Callable[..., Processes], tmp_p
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_one_worker_or_one_piece_is_done_here(workers: Callable[..., Processes], tmp_path: Path, count: int) -> None:
+def test_one_worker_or_one_job_is_done_here(workers: Callable[..., Processes], tmp_path: Path, count: int) -> None:
     workers(count).run(work(tmp_path, *(["write:a"] if count > 1 else ["write:a", "write:b"])))
     assert writers(tmp_path) == {os.getpid()}
 
 
-def test_a_piece_whose_worker_dies_is_done_by_a_new_one_and_counted_once(
+def test_a_job_whose_worker_dies_is_done_by_a_new_one_and_counted_once(
     workers: Callable[..., Processes], tmp_path: Path
 ) -> None:
     counted: list[int] = []
@@ -94,27 +95,16 @@ def test_a_piece_whose_worker_dies_is_done_by_a_new_one_and_counted_once(
     assert sum(counted) == 3 * SIZE
 
 
-@pytest.mark.parametrize(
-    ("key", "kind", "message"),
-    [
-        ("fail:b", DiskFull, "no room for b"),
-        ("mistake:b", UserError, "b is wrong"),
-        ("raise-once:b", GenrobustError, "unexpected KeyError: 'b'"),
-    ],
-)
-def test_what_fails_by_itself_ends_the_work_and_is_not_tried_again(
-    workers: Callable[..., Processes], tmp_path: Path, key: str, kind: type[Exception], message: str
-) -> None:
-    executor = workers(2)
-    with pytest.raises(kind) as error:
-        executor.run(work(tmp_path, "write:a", key))
-    assert str(error.value) == message
-    assert "scribe.py" in error.value.__notes__[0]  # the traceback of the other process
+def test_a_failure_ends_the_work_and_its_workers(workers: Callable[..., Processes], tmp_path: Path) -> None:
+    with pytest.raises(GenrobustError) as error:
+        workers(2).run(work(tmp_path, "write:a", "raise-once:b"))
+    assert str(error.value) == "unexpected KeyError: 'b'"
+    assert "scribe.py" in error.value.__notes__[0], "with the traceback of the other process"
     assert count_of(tmp_path, "try-*-b") == 1
     assert all(gone(pid) for pid in writers(tmp_path))
 
 
-def test_a_piece_that_kills_every_worker_is_named_and_the_others_are_done(
+def test_a_job_that_kills_every_worker_is_named_and_the_others_are_done(
     workers: Callable[..., Processes], tmp_path: Path
 ) -> None:
     with pytest.raises(GenrobustError, match="1 of the jobs failed") as error:
@@ -123,7 +113,7 @@ def test_a_piece_that_kills_every_worker_is_named_and_the_others_are_done(
     assert [count_of(tmp_path, f"done-{name}") for name in "bcd"] == [1, 1, 1]
 
 
-def test_pieces_that_are_cheaper_together_are_shared_out_once(workers: Callable[..., Processes]) -> None:
+def test_jobs_that_are_cheaper_together_are_shared_out_once(workers: Callable[..., Processes]) -> None:
     shares = processes._shares([Job(n, f"job {n}", size) for n, size in enumerate((1, 5, 3, 4, 2))], 2)
     assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
     assert [share.size for share in shares] == [6, 9]
@@ -278,18 +268,3 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path: P
     alone, together = ({name: contents(out / name) for name in stages} for out in (here, there))
     assert all(alone.values())
     assert alone == together
-
-
-@pytest.mark.slow
-def test_two_and_four_workers_come_to_the_bytes_of_one(tmp_path: Path) -> None:
-    recipe = load_recipe("pictograms", STUDY)
-    made = {}
-    for count in (1, 2, 4):
-        executor = Processes(recipe, count)
-        try:
-            Study(recipe, tmp_path / str(count), executor=executor).run()
-        finally:
-            executor.close()
-        made[count] = {name: contents(tmp_path / str(count) / name) for name in ("generated", "checkpoints")}
-    assert all(made[1].values())
-    assert made[1] == made[2] == made[4]

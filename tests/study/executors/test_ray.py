@@ -1,4 +1,4 @@
-"""Pieces of work on a real Ray cluster: done once each, tried again where a worker dies, told where they cannot be."""
+"""Jobs on a real Ray cluster: done once each, tried again where a worker dies, reported where they cannot be done."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genrobust.study.executors.pool import TRIES
 from genrobust.study.executors.ray import Ray
 
 
-def test_each_piece_is_done_once_by_workers_that_load_once(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
+def test_each_job_is_done_once_by_workers_that_load_once(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
     names = [f"p{index}" for index in range(12)]
     shown: list[int] = []
     with counting("images", lambda count, note: shown.append(count)):
@@ -31,23 +31,23 @@ def test_each_piece_is_done_once_by_workers_that_load_once(on_ray: Callable[...,
     assert told == [{"folder": str(Path.cwd()), "threads": "3"}] * len(names)
 
 
-def test_what_dies_or_fails_is_tried_again_then_told_and_the_rest_is_done(
+def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(
     on_ray: Callable[..., Ray], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e"]
+    keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e", "die:f"]
     shown: list[int] = []
     with (
         counting("images", lambda count, note: shown.append(count)),
         caplog.at_level(logging.WARNING),
-        pytest.raises(GenrobustError, match="writing: 1 of the jobs failed") as error,
+        pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error,
     ):
         on_ray().run(work(tmp_path, *keys))
     assert error.value.exit_code == 1
-    assert str(error.value).splitlines()[1] == f"  job fail:c: no room for c (tries: {TRIES})"
+    lines = [f"  job die:f: its worker died (tries: {TRIES})", f"  job fail:c: no room for c (tries: {TRIES})"]
+    assert sorted(str(error.value).splitlines()[1:3]) == lines
     assert [count_of(tmp_path, f"try-*-{name}") for name in "abcde"] == [1, 2, TRIES, 2, 1]
     assert [count_of(tmp_path, f"done-{name}") for name in "abcde"] == [1, 1, 0, 1, 1]
     assert sum(shown) == SIZE * 4, "what was made of a job that failed is taken back"
-    assert "job die-once:b: its worker died; it is tried again" in caplog.messages
     assert "job raise-once:d: unexpected KeyError: 'd'; it is tried again" in caplog.messages
 
 

@@ -18,7 +18,7 @@ from genrobust.cli import app
 from genrobust.study.executors.ray_workers import Task, Worker
 
 
-@pytest.mark.slow  # pytest -m slow tests/execute
+@pytest.mark.slow  # pytest -m slow tests/study/executors
 def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     cluster: Cluster,
     start: Callable[..., Done],

@@ -14,7 +14,8 @@ import pytest
 import torch
 from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
-from small import CLASSES, actors, contents, count_of, recipe_of, written
+from small import actors, count_of, recipe_of, written
+from small_study import CLASSES, contents
 from typer.testing import CliRunner, Result
 
 from genrobust.classifiers.training_state import STATE
@@ -63,10 +64,11 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
         running = beside.submit(study.train, study.runs())
-        while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
+        workers: list[list[int]] = []
+        while sorted(map(len, workers)) != [1, 1] or not saved(tmp_path / "killed"):
+            workers = actors(cluster, "RayTrainWorker")
             assert not running.done()
             time.sleep(0.03)
-        assert sorted(map(len, workers)) == [1, 1], "they have a node each"
         os.kill(workers[1][0], signal.SIGKILL)
         together, alone = running.result()
     assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
@@ -83,7 +85,7 @@ def saved(out: Path) -> bool:
     return count_of(out, f"checkpoints/*/{STATE}") == 1 and count_of(out, "checkpoints/*/checkpoint.json") == 1
 
 
-def test_what_cannot_be_trained_so_is_told_before_anything_is_made(
+def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(
     recipe: Recipe, cluster: Cluster, tmp_path: Path
 ) -> None:
     words = ("train", str(written(recipe, tmp_path)), "--out", str(tmp_path / "out"))
