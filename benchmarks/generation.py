@@ -212,18 +212,30 @@ def short(sets: Sequence[str]) -> str:
     return " ".join(word.removeprefix("generator.") for word in sets)
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100, help="that each way draws in each round")
+    parser.add_argument("--images", type=int, default=100, help="that each variant generates in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--profile", action="store_true", help="tell where the time of the networks goes, and no more")
-    parser.add_argument("--score", action="store_true", help="measure what the images are worth, too")
-    parser.add_argument(
-        "--tests", action="store_true", help="score what is chosen alone, on the study's test sets as well"
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/generation"), help="where what --score makes is kept")
-    asked = parser.parse_args()
+    parser.add_argument("--profile", action="store_true", help="only print where the time of the networks goes")
+    parser.add_argument("--score", action="store_true", help="also measure the value of the images")
+    parser.add_argument("--tests", action="store_true", help="score only the choice, and on the study's test sets too")
+    parser.add_argument("--out", type=Path, default=Path("runs/generation"), help="the output folder of --score")
+    return parser.parse_args()
+
+
+def print_scores(base: Sequence[str], out: Path, tests: bool) -> None:
+    """Score each sampling, and its difference to that of 15 steps."""
+    first = score(load_recipe("pictograms", [*base, *SCORED, *MANY]), out, tests)
+    print(f"{short(MANY)}: " + "; ".join(f"{of} {told(values)}" for of, values in first.items()), flush=True)
+    for sets in [FAST] if tests else CANDIDATES:
+        made = score(load_recipe("pictograms", [*base, *SCORED, *sets]), out, tests)
+        words = [f"{of} {told(v)}, of a seed {told(np.subtract(v, first[of]))} more" for of, v in made.items()]
+        print(f"{short(sets)}: " + "; ".join(words), flush=True)
+
+
+def main() -> None:
+    asked = options()
     use_cores(2)
     base = [f"threads={cores()}", f"device={asked.device}"]
     many, exact, fast = (
@@ -233,15 +245,9 @@ def main() -> None:
         print("python benchmarks/generation.py --profile", where_and_when(), sep="\n")
         print(profile(exact.generator, asked.device), profile(many.generator, asked.device), sep="\n")
         return
-    data = load_data(many.data)
     if asked.score:
-        first = score(load_recipe("pictograms", [*base, *SCORED, *MANY]), asked.out, asked.tests)
-        print(f"{short(MANY)}: " + "; ".join(f"{of} {told(values)}" for of, values in first.items()), flush=True)
-        for sets in [FAST] if asked.tests else CANDIDATES:
-            made = score(load_recipe("pictograms", [*base, *SCORED, *sets]), asked.out, asked.tests)
-            words = [f"{of} {told(v)}, of a seed {told(np.subtract(v, first[of]))} more" for of, v in made.items()]
-            print(f"{short(sets)}: " + "; ".join(words), flush=True)
-
+        print_scores(base, asked.out, asked.tests)
+    data = load_data(many.data)
     labels = LabelSpace(data.labels.classes[: asked.images])
     generate = many.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
     plan = plan_of(many.generator, generate, labels, data.train, many.data_seed)
@@ -251,20 +257,17 @@ def main() -> None:
         "plain, bfloat16": partial(plain, requests, many.generator, asked.device),
         "genrobust, float32": partial(ours, plan, exact, asked.device),
         "genrobust, bfloat16": partial(ours, plan, many, asked.device),
-        f"genrobust, bfloat16, {short(FAST)} (as the recipe says)": partial(ours, plan, fast, asked.device),
+        f"genrobust, bfloat16, {short(FAST)} (as in the recipe)": partial(ours, plan, fast, asked.device),
     }
-    seconds = interleaved({name: partial(into_fresh, way) for name, way in draws.items()}, asked.rounds)
+    seconds = interleaved({name: partial(into_fresh, variant) for name, variant in draws.items()}, asked.rounds)
     base32, base16 = seconds["plain, float32"], seconds["plain, bfloat16"]
     rows = [
         [name, rate(len(requests), s), times_faster(s, base32), times_faster(s, base16)] for name, s in seconds.items()
     ]
-    print(table(["way", "images/s", "times plain, float32", "times plain, bfloat16"], rows))
-    print()
-    print(f"{where_and_when()}; {len(requests)} images a round, {asked.rounds} rounds; the spread is that of rounds.")
+    print(table(["variant", "images/s", "times plain, float32", "times plain, bfloat16"], rows))
+    print(f"\n{where_and_when()}; {len(requests)} images a round, {asked.rounds} rounds; spread over rounds.")
     levels, differ = farthest(plan, exact, asked.device)
-    print(
-        f"Both float32 ways draw the same: at most {levels} of 255 levels apart, in {100 * differ:.4f} % of the values."
-    )
+    print(f"In float32 the images differ by at most {levels} of 255 levels, in {100 * differ:.4f} % of the values.")
     print(f"{short(MANY)}: {shares(plan, many, asked.device)}")
     print(f"{short(FAST)}: {shares(plan, fast, asked.device)}")
 

@@ -41,24 +41,15 @@ def train(
     state = _State(model, folder / "state.safetensors", lr, weight_decay)
     start = state.load()
     if start:
-        print(f"going on at step {start} of {steps}", flush=True)
+        print(f"resuming at step {start} of {steps}", flush=True)
     model.train()
     last_save = time.monotonic()
     log = _Log(steps, every)
     for step in range(start, steps):
         rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr * rate
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         torch.manual_seed(seed * 1_000_003 + step)  # dropout and posterior samples inside the models
-        parts = loss_of(model, step, generator)
-        state.optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()
-        nn.utils.clip_grad_norm_(state.params, clip)
-        state.optimizer.step()
-        with torch.no_grad():
-            keep = min(ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(state.average, state.params, 1 - keep)
+        parts = loss_of(model, step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        state.update(parts["loss"], lr * rate, clip, min(ema_decay, (step + 1) / (step + 10)))
         log.add(step + 1, parts)
         if time.monotonic() - last_save > SAVE_EVERY_S:
             state.save(step + 1)
@@ -82,8 +73,19 @@ class _State:
         self.average = [p.detach().clone() for p in self.params]
         self._ordered = [*decay, *rest]
 
+    def update(self, loss: Tensor, lr: float, clip: float, keep: float) -> None:
+        """One step of the optimizer, and of the average, of which the share `keep` stays."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.params, clip)
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.params, 1 - keep)
+
     def load(self) -> int:
-        """Take up the file's state where there is one; the number of steps done."""
+        """Load the file's state, if it exists; returns the number of steps done."""
         if not self._file.exists():
             return 0
         saved = load_file(self._file)

@@ -113,13 +113,16 @@ def zero_shot(
     return 100 * hits / len(images)
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=128)
-    args = parser.parse_args()
-    data = load()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, data = options(), load()
     prompts = [c.prompt for c in data.labels.classes]
     images, labels, styles = load_split(data.retrieval)
     val = load_split(data.choosing)
