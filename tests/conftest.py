@@ -26,10 +26,13 @@ from genrobust.data import pictograms
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+sys.path += [
+    str(Path(__file__).parent / "generate"),
+    str(Path(__file__).parent / "generate" / "train"),
+]  # where tiny lies
 STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster
@@ -37,7 +40,7 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/test_finetune.py",
+    "generate/train/test_trainer.py",
     "classifiers/test_opening.py",
     "train/test_loop.py",
 )

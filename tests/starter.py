@@ -20,12 +20,12 @@ from pathlib import Path
 
 LOADED = (
     "cli",
-    "study.finetuning",
+    "study.graph",
     "generate.run",
     "classifiers.predictor",
     "robustness.accuracy",
     "data.load",
-    "study.cost",
+    "study.estimate",
 )
 
 

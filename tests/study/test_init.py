@@ -17,7 +17,8 @@ from genrobust.recipe.load import Recipe, load_recipe
 from genrobust.study import init
 from genrobust.study.init import propose, write_recipe
 from genrobust.study.own_folders import Folders
-from genrobust.study.rates import of_generator, remember_rate
+from genrobust.study.rates import remember_rate
+from genrobust.study.stages.generate import generator_rate_key
 
 CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  # folder: what its images show
 
@@ -148,8 +149,8 @@ def test_with_a_gpu_it_generates(folders: Folders, tmp_path: Path, monkeypatch: 
 
 def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path: Path) -> None:
     device = available_devices()[0]
-    remember_rate(tmp_path / "runs", "generate", of_generator(init.STABLE_DIFFUSION, device), 2.5)
-    remember_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), device), 100.0)
+    remember_rate(tmp_path / "runs", "generate", generator_rate_key(init.STABLE_DIFFUSION, device), 2.5)
+    remember_rate(tmp_path / "runs", "generate", generator_rate_key(GeneratorConfig(), device), 100.0)
     said = "\n".join(written(folders, tmp_path)[1])
     assert "30 images take about 12 s at 2.5 images/s, measured on this machine" in said
 

@@ -143,7 +143,7 @@ def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_
     words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
 
     def told_five() -> bool:
-        return (folder / "told.jsonl").exists() and len((folder / "told.jsonl").read_text().splitlines()) >= 5
+        return (folder / "logged.jsonl").exists() and len((folder / "logged.jsonl").read_text().splitlines()) >= 5
 
     assert start(words, kill_when=told_five).codes == [-9]
     assert not list((runs / "checkpoints").glob("*/checkpoint.json"))
@@ -188,7 +188,7 @@ def test_an_unknown_tracker_is_refused() -> None:
 def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     folder.mkdir(parents=True)
-    (folder / "told.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
+    (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
     with pytest.raises(GenrobustError, match=r"told\.jsonl: .*; delete .*tensorboard to track anew"):
         study()
 

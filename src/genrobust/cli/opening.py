@@ -55,10 +55,10 @@ def study_command(*names: str) -> Callable[[Callable[..., None]], Callable[..., 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @wraps(function)
         def run(**given: Any) -> None:
-            from genrobust.study import room_told
+            from genrobust.study import explain_disk_full
 
             study = open_study(**{name: given.pop(name) for name in names})
-            with room_told(study):
+            with explain_disk_full(study):
                 function(study, **given)
 
         shared = [inspect.signature(open_study).parameters[name] for name in names]

@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
     from rich.console import Console
 
     from genrobust.core import Predictions
-    from genrobust.study import Step, Study, TrainingRun
+    from genrobust.study import Row, Study, TrainingRun
 
 
 @study_command(*ANYWHERE)
 def run(study: "Study", estimate: Estimate = True) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    _print_work(study, _steps(study, estimate), err_console)
+    _print_work(study, _rows(study, estimate), err_console)
     _write_report(study)
 
 
@@ -39,13 +39,13 @@ def show(
         out_console.print(escape(recipe_yaml(study.recipe)), end="")
         return
     try:
-        steps = _steps(study, estimate)
+        rows = _rows(study, estimate)
     except UserError as error:
         if study.recipe.data.source != "imagenet":
             raise
         _print_planned(study, error)
     else:
-        _print_work(study, steps, out_console)
+        _print_work(study, rows, out_console)
     if unmixed := study.recipe.unmixed_sets():
         out_console.print(
             escape(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
@@ -85,15 +85,15 @@ def generate(
     part = None if shards is None else _part("--shards", shards)
     made = study.dataset(dataset)
     count = len(made.images if part is None else made.make(part))
-    out_console.print(f"{count:,} images in {escape(str(made.place))}")
+    out_console.print(f"{count:,} images in {escape(str(made.folder))}")
 
 
 @study_command(*HERE)
 def finetune(study: "Study") -> None:
     """Fine-tune the recipe's generator on its real training images."""
-    from genrobust.study import finetuned
-
-    out_console.print(escape(str(finetuned(study.recipe, study.data, study.out, say))))
+    stage = study.graph.finetune()
+    stage.run()
+    out_console.print(escape(str(stage.trained.folder)))
 
 
 @study_command(*ANYWHERE)
@@ -107,9 +107,9 @@ def train(
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
     part = slice(None) if cells is None else _part("--cells", cells)
-    chosen = _cells(study, arm)[part]
-    for cell, folder in zip(chosen, study.train(chosen), strict=True):
-        out_console.print(f"{escape(cell.name)}: {escape(str(folder))}")
+    chosen = _runs(study, arm)[part]
+    for run, folder in zip(chosen, study.train(chosen), strict=True):
+        out_console.print(f"{escape(run.name)}: {escape(str(folder))}")
 
 
 @study_command(*ANYWHERE)
@@ -136,19 +136,17 @@ def evaluate(
 @study_command(*ANYWHERE)
 def report(study: "Study", estimate: Estimate = True) -> None:
     """Write the report again, after the missing jobs of the study."""
-    steps = _steps(study, estimate)
-    if any(step.left for step in steps):
+    rows = _rows(study, estimate)
+    if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
-        _print_work(study, steps, err_console)
+        _print_work(study, rows, err_console)
     _write_report(study)
 
 
 def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
-    cells = [cell for cell in _cells(study, arm) if not cell.baseline]
-    folders = study.train(cells)
-    study.evaluate(folders)
-    for cell, folder in zip(cells, folders, strict=True):
-        yield [cell.of, str(cell.seed)], study.predictions(folder)
+    runs = [run for run in _runs(study, arm) if not run.baseline]
+    for run, found in zip(runs, study.predictions(runs), strict=True):
+        yield [run.of, str(run.seed)], found
 
 
 def _others(
@@ -159,17 +157,17 @@ def _others(
     return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
 
-def _steps(study: "Study", estimate: bool) -> "list[Step]":
-    """The steps of the study; with `estimate`, measures this machine if that was not done before."""
-    from genrobust.study import calibrate, steps
+def _rows(study: "Study", estimate: bool) -> "list[Row]":
+    """The work of the study; with `estimate`, measures this machine if that was not done before."""
+    from genrobust.study import calibrate
 
-    found = list(steps(study))
+    rows = study.rows()
     if estimate:
-        calibrate(study, found)
-    return found
+        calibrate(study.context, rows)
+    return rows
 
 
-def _cells(study: "Study", arm: str | None) -> "list[TrainingRun]":
+def _runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     from genrobust.study import arm_called
 
     return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
@@ -195,34 +193,35 @@ def _write_report(study: "Study") -> None:
 
 def _print_planned(study: "Study", missing: UserError) -> None:
     """Print the work that the recipe alone determines, where its images are missing."""
-    from genrobust.study import planned
+    from genrobust.study import generation_time, requests_of
 
-    _print_work(study, list(planned(study)), out_console)
+    for name, count in requests_of(study.recipe).items():
+        time = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
+        out_console.print(f"{escape(name)}: {escape(time)}")
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 
-def _print_work(study: "Study", steps: "Sequence[Step]", to: "Console") -> None:
+def _print_work(study: "Study", rows: "Sequence[Row]", to: "Console") -> None:
     """Print done and remaining work, with the time that it takes and the disk space that it needs."""
     from genrobust.core import about
-    from genrobust.study import disk, free, measured_rate, published, seconds_left
+    from genrobust.study import disk, free, published_time, row_seconds, seconds_left
 
     table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
-    workers = study.workers
-    for step in steps:
-        rate = measured_rate(study.out, step.stage, step.of)
-        busy = max(1, min(workers, step.jobs))
-        words = "nothing" if not step.left else "not measured yet" if rate is None else about(step.left / rate / busy)
-        table.add_row(step.stage, escape(step.what), f"{step.done:,} of {step.total:,} {step.unit}", words)
+    for row in rows:
+        alone = row_seconds(row, study.out)
+        words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
+        table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
     to.print(table)
-    for step in steps:
-        if step.stage == "generate" and step.left and (told := published(study.recipe, step, study.out)):
-            to.print(f"{escape(step.what)}: {escape(told)}")
-    seconds, unknown = seconds_left(study, steps)
+    for row in rows:
+        if published := published_time(row, study.out):
+            to.print(f"{escape(row.name)}: {escape(published)}")
+    seconds, unknown = seconds_left(rows, study.out)
     if not seconds and not unknown:
         return
+    workers = study.context.executor.workers()
     parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
     with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(study.recipe, steps) / 1e9, free(study.out) / 1e9
+    need, room = disk(rows) / 1e9, free(study.out) / 1e9
     to.print(
         f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
         f"{escape(str(study.out))}"

@@ -16,9 +16,9 @@ from .errors import (
 )
 from .files import (
     LOCK as LOCK,
-    at_hand as at_hand,
-    bring as bring,
     fetch as fetch,
+    fetch_file as fetch_file,
+    fetch_files as fetch_files,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,
@@ -46,7 +46,6 @@ from .images import (
     Subset as Subset,
 )
 from .keys import digest as digest, hashed_seed as hashed_seed, slug as slug
-from .lease import outlast_the_dead as outlast_the_dead
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .precision import (
@@ -65,6 +64,7 @@ from .record import (
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
 )
+from .registry import Registry as Registry
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,

@@ -11,8 +11,8 @@ from genrobust.core.errors import UserError
 EMBEDDED = "pictograms"  # names an embedded model; for a folder of this name, write ./pictograms
 
 
-def embedded(part: Literal["generator", "variation", "clip"]) -> Path:
-    """The folder of an embedded model, which an installation may lack."""
+def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
+    """The folder of a part of the package, which an installation may lack."""
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 

@@ -28,10 +28,10 @@ from genrobust.core import (
     GenrobustError,
     Sample,
     UserError,
-    at_hand,
-    bring,
     digest,
     fetch,
+    fetch_file,
+    fetch_files,
     hash_file,
     make_folder,
     remove,
@@ -288,7 +288,7 @@ class ShardDataset:
         """Image `index` as it was written; raises GenrobustError, naming shard and key, where it has changed since."""
         path = shard_files(self.folder, int(self._shard[index]))[0]
         try:
-            with at_hand(path).open("rb") as file:
+            with fetch_file(path).open("rb") as file:
                 file.seek(int(self._offset[index]))
                 data = file.read(int(self._size[index]))
         except OSError as error:
@@ -307,7 +307,7 @@ class ShardDataset:
 
     def bring(self) -> None:
         """Have all tars on this machine, where the folder mirrors a remote; else each comes when it is first read."""
-        bring([shard_files(self.folder, index)[0] for index in self._done])
+        fetch_files([shard_files(self.folder, index)[0] for index in self._done])
 
     def missing(self) -> list[int]:
         """The indices of the shards that are not done."""

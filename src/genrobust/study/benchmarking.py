@@ -104,7 +104,7 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.brought or made.generate.split != "val"
+        seen = made.user_provided or made.generate.split != "val"
         return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
     if is_recipe(word):
         raise UserError(f"--on {word}: name one of the recipe's datasets, such as {word}:generated-val")

@@ -12,7 +12,7 @@ from typing import Any
 from genrobust.core import UserError, available_devices, cores, make_folder, replacing, slug, templates
 from genrobust.recipe import EvaluateConfig, GeneratorConfig
 from genrobust.report import count
-from genrobust.study.cost import generation
+from genrobust.study.estimate import generation_time
 from genrobust.study.own_folders import (
     SHIFT,
     FolderContents,
@@ -168,7 +168,7 @@ def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str],
 
 
 def _say_generation(images: int, device: str, out: Path, say: Callable[[str], None]) -> None:
-    cost = generation(images, STABLE_DIFFUSION, device, out)
+    cost = generation_time(images, STABLE_DIFFUSION, device, out)
     if device != "cpu":
         say(f"to generate: {cost}")
         return

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -21,6 +20,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, autocast, save_tensors
 from genrobust.core import GenrobustError, fetch, hashed_seed, lock, make_folder, progress_bar, remove, remove_leftovers
+from genrobust.generate.memory import is_out_of_memory
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
 from genrobust.generate.train.tuned import STATE, is_finished, is_trained, require_same, save_record
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
@@ -236,7 +236,7 @@ def _memory_explained(config: DiffusionTraining, device: torch.device) -> Iterat
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not should_reduce_batch_size(error):
+        if not is_out_of_memory(error):
             raise
         key, each = config.section, math.ceil(config.batch_size / config.accumulate)
         checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "

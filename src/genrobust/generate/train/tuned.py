@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genrobust.classifiers import save_tensors
 from genrobust.core import GenrobustError, UserError, fetch, make_folder, replacing
-from genrobust.generate.pipeline import INDEX
+from genrobust.generate.loading import INDEX
 from genrobust.recipe import DiffusionTraining
 
 STATE = "state.safetensors"
