@@ -1,15 +1,15 @@
-"""How fast images are generated: genrobust beside a diffusers pipeline in a loop, on the same requests.
+"""Speed of generation: genrobust against a diffusers pipeline in a loop, on the same requests.
 
     python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
-    python benchmarks/generation.py --score     what few steps' images are worth: about 40 minutes more
-    python benchmarks/generation.py --profile   where the networks' time goes: kept in profiles/generation.txt
+    python benchmarks/generation.py --score     the value of images of few steps: about 40 minutes more
+    python benchmarks/generation.py --profile   where the networks' time goes, as in profiles/generation.txt
 
-The plain way is what a user would write, and what reference code does: the pipeline as it is loaded, called on 8
-prompts at a time, its images saved one by one as PNG. Both ways load the weights from the disk each time and end with
-the images on it. Their float32 images are compared: equal but for rounding. `--score` measures each sampling's
-classification accuracy score (Ravuri and Vinyals 2019): top-1 on real images of a classifier trained on nothing else.
-It is taken on wild-val, which no study tests on; `--tests` adds the mean over the study's test sets, for what was
-chosen alone.
+The plain variant is what a user would write, and what reference code does: the pipeline as loaded, called on 8 prompts
+at a time, its images saved one by one as PNG. Both variants load the weights from disk each time and end with the
+images on disk. Their float32 images are compared: they are equal except for rounding. `--score` measures the
+classification accuracy score of each sampling (Ravuri and Vinyals 2019): top-1 on real images of a classifier trained
+on nothing else. It is measured on wild-val, which no study tests on; `--tests` adds the mean over the study's test
+sets, only for the final choice.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ SEEDS = (100, 101, 102)  # of data and training: none of the studies'
 
 
 def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out: Path) -> None:
-    """Draw `requests` as a loop over a diffusers pipeline does."""
+    """Generate `requests` with a loop over a diffusers pipeline."""
     dtype = getattr(torch, config.dtype)
     pipeline = StableDiffusionPipeline.from_pretrained(locate(config)[1], torch_dtype=dtype).to(device)
     pipeline.set_progress_bar_config(disable=True)
@@ -81,14 +81,14 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
 
 
 def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
-    """Draw the same with genrobust."""
+    """Generate the same with genrobust."""
     assert recipe.generator is not None
     return run.generate(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
 
 
 @contextmanager
 def fresh() -> Iterator[Path]:
-    """A folder that is there for the block alone, in which another may be made."""
+    """A new temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name) / "images"
 
@@ -99,7 +99,7 @@ def into_fresh(way: Callable[[Path], object]) -> None:
 
 
 def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
-    """How far the images of both ways lie apart: the most in levels of 255, and the share of values that differ."""
+    """The largest difference between the images of both variants, of 255 levels, and the share of differing values."""
     with fresh() as one, fresh() as other:
         plain(list(plan), recipe.generator, device, one)
         dataset = ours(plan, recipe, device, other)
@@ -112,7 +112,7 @@ def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
 
 
 def shares(plan: Plan, recipe: Recipe, device: str) -> str:
-    """How the time of one run of genrobust is spent, in words."""
+    """The shares of the time of one run of genrobust, in words."""
     spent: dict[str, float] = defaultdict(float)
 
     def timed(of: Any, name: str, what: str) -> Any:
@@ -155,9 +155,9 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
 
 @torch.inference_mode()
 def profile(config: GeneratorConfig, device: str, images: int = 32) -> str:
-    """Where the time of one guided step of the UNet, and of one decoding, goes for so many images: a text.
+    """A profile of one guided step of the UNet, and of one decoding, for so many images, as text.
 
-    On one thread, in seconds of the processor, so that nothing else that the machine does enters.
+    On one thread, in CPU seconds, so that other load on the machine does not count.
     """
     torch.set_num_threads(1)
     pipeline = load_generator(config, torch.device(device)).pipeline
@@ -188,7 +188,7 @@ def profile(config: GeneratorConfig, device: str, images: int = 32) -> str:
 
 
 def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
-    """Top-1 in percent of classifiers trained on what `recipe` generates alone, one value a seed."""
+    """Top-1 in percent of classifiers trained only on the images that `recipe` generates, by seed."""
     found: dict[str, list[float]] = defaultdict(list)
     for seed in SEEDS:
         study = Study(recipe.model_copy(update={"data_seed": seed}), out)

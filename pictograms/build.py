@@ -3,8 +3,8 @@
     python pictograms/build.py --package path/to/package --out src/genrobust/assets/pictograms
 
 Every choice is in a file beside this one: `families.yaml` (who drew what, in which style, on which
-side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that
-were looked at and turned down). Nothing here is random: the same package gives the same pixels and rows.
+side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that a
+person excluded). Nothing here is random: the same package gives the same pixels and rows.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Drawing:
 
 
 def style_of(name: str, styles: dict[str, str]) -> tuple[str, str]:
-    """The style an icon's name says, and the name without any affix: the longest match decides."""
+    """The style in an icon's name, and the name without any affix: the longest match decides."""
     matches = [a for a in styles if (name.startswith(a) if a.endswith("-") else name.endswith(a))]
     if not matches:
         return "drop", name
@@ -85,7 +85,7 @@ def style_of(name: str, styles: dict[str, str]) -> tuple[str, str]:
 
 
 def stem_of(name: str) -> str:
-    """The name without what only tells variants apart: sizes, trailing numbers, `-alt`, `-sharp`."""
+    """The name without marks of variants: sizes, trailing numbers, `-alt`, `-sharp`."""
     name = name.lower()
     while (shorter := VARIANT.sub("", name)) not in ("", name):
         name = shorter.rstrip("-")
@@ -166,7 +166,7 @@ def render(svg: str) -> np.ndarray:
 
 
 def rendered(drawings: Iterable[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """Draw them all; leave out what cannot be parsed or leaves the canvas white."""
+    """Render all drawings; leave out those that cannot be parsed or leave the canvas white."""
     kept = []
     for drawing in drawings:
         counts["candidates"] += 1
@@ -196,7 +196,7 @@ def solid_core(pixels: np.ndarray) -> float:
 
 
 def without_exact_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """One of each pixel hash, by priority of side; a drawing that two classes claim goes out entirely."""
+    """Keep one drawing for each pixel hash, by priority of side; leave out drawings that two classes claim."""
     by_hash: dict[str, list[Drawing]] = defaultdict(list)
     for drawing in drawings:
         by_hash[drawing.sha256].append(drawing)
@@ -234,7 +234,7 @@ def ink_distance(one: np.ndarray, many: np.ndarray) -> np.ndarray:
 
 
 def without_near_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """Take out what resembles a drawing of the same class on a side that comes first in `PRIORITY`."""
+    """Leave out drawings that resemble one of the same class on a side that comes earlier in `PRIORITY`."""
     kept: list[Drawing] = []
     for same_class in grouped(drawings, lambda d: d.class_id):
         prints = np.stack([fingerprint(d.pixels) for d in same_class])

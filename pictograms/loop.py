@@ -1,7 +1,7 @@
 """One resumable training loop for the generator's parts: AdamW, warm-up and cosine, clipping, weight averages.
 
-Step `k` draws its batch, its augmentation and its noise from a generator seeded by (seed, k) alone, so a run that is
-killed and started again ends in the weights of an undisturbed one.
+Step `k` draws its batch, its augmentation and its noise from a generator seeded only by (seed, k), so a killed run
+resumes, and ends with the weights of an undisturbed one.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def train(
 ) -> nn.Module:
     """Train `model` on ``loss_of(model, step, generator)["loss"]`` and return it with its averaged weights.
 
-    The state (weights, their exponential average, optimizer moments, step) lies in ``folder/state.safetensors``.
-    Delete that file to start anew; other entries of the loss dictionary are printed as they are.
+    The state (weights, their exponential average, optimizer moments, step) is in ``folder/state.safetensors``; delete
+    that file to start over. Other entries of the loss dictionary are printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(model, folder / "state.safetensors", lr, weight_decay)
@@ -62,7 +62,7 @@ def train(
 
 
 class _State:
-    """The weights of a model, their average, and the optimizer's moments, in one file that appears whole."""
+    """The weights of a model, their average, and the optimizer's moments, in one file, written atomically."""
 
     def __init__(self, model: nn.Module, file: Path, lr: float, weight_decay: float) -> None:
         self._file = file
@@ -112,7 +112,7 @@ class _State:
 
 
 class _Log:
-    """A line every so many steps: the means of what the loss function returned, the pace and the time left."""
+    """Prints a line every so many steps: the means of the returned losses, the rate and the time left."""
 
     def __init__(self, steps: int, every: int) -> None:
         self._steps, self._every = steps, every
