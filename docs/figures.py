@@ -39,12 +39,20 @@ STYLE = {
 }
 Results = dict[str, Any]
 Score = dict[str, Any]
+MEAN = "mean of shifts"
 
 
 def results(runs: Path, study: str) -> Results:
     """The summary of a study's run."""
     found: Results = json.loads((runs / study / "results.json").read_text(encoding="utf-8"))
     return found["summary"]
+
+
+def scores_of(summary: Results, figure: str, test_set: str = MEAN) -> dict[str, Score]:
+    """The means over seeds of a figure on a test set, by arm or group."""
+    rows = summary["scores"]
+    wanted = {"figure": figure, "test_set": test_set, "seed": None, "minus": ""}
+    return {row["arm"]: row for row in rows if wanted.items() <= row.items()}
 
 
 def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Sequence[str], offset: float = 0) -> None:
@@ -59,12 +67,11 @@ def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Seq
 def main_question(summary: Results) -> None:
     """Each arm on each test set, and on the mean of the shifts."""
     arms = {"real": GREY, "generated": ORANGE, "real+generated": BLUE, "real+retrieved": GREEN}
-    by_set = {(row["arm"], row["test_set"]): row for row in summary["arm_top1"]}
-    kept = [shift for shift in summary["shifts"] if shift not in summary["left_out"]]
-    sets = [summary["clean"], *kept]
+    sets = [summary["clean"], *summary["shifts"]]
+    by_set = [scores_of(summary, "top1", name) for name in (*sets, MEAN)]
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
     for place, (arm, colour) in enumerate(arms.items()):
-        scores = [*(by_set[arm, name] for name in sets), summary["mean_top1"][arm]]
+        scores = [of_set[arm] for of_set in by_set]
         dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 1.5) * 0.17)
         axes.plot([], [], "o-", color=colour, label=arm)
     axes.set_xlabel("top-1, %")
@@ -99,7 +106,7 @@ def conditioning(readme: str) -> None:
 def amounts(summary: Results) -> None:
     """Accuracy by the amount of generated images."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
-    means, er = summary["mean_top1"], summary["mean_er"]
+    means, er = scores_of(summary, "top1"), scores_of(summary, "er")
     for axes, scores, label in zip(panels, (means, er), ("top-1, %", "effective robustness, points"), strict=True):
         for pattern, colour, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
             found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "6")
@@ -123,11 +130,11 @@ def amounts(summary: Results) -> None:
 
 def augmentations(summary: Results) -> None:
     """Augmented and generated images."""
-    arms = sorted(summary["arms"], key=lambda arm: -summary["mean_top1"][arm]["value"])
+    means, clean = scores_of(summary, "top1"), scores_of(summary, "top1", summary["clean"])
+    arms = sorted(summary["arms"], key=lambda arm: -means[arm]["value"])
     colours = [BLUE if "generated" in arm else GREY for arm in arms]
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
-    dots(panels[0], arms, [summary["mean_top1"][arm] for arm in arms], colours)
-    clean = {row["arm"]: row for row in summary["arm_top1"] if row["test_set"] == summary["clean"]}
+    dots(panels[0], arms, [means[arm] for arm in arms], colours)
     dots(panels[1], arms, [clean[arm] for arm in arms], colours)
     panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].set_xlabel(f"top-1 on {summary['clean']}, %")
@@ -136,12 +143,12 @@ def augmentations(summary: Results) -> None:
 
 def architectures(summary: Results) -> None:
     """Effective robustness of each architecture and of their mean."""
-    groups = {group["name"]: group for group in summary["groups"]}
+    er = scores_of(summary, "er")
     colours = {"real": GREY, "generated": ORANGE, "real+generated": BLUE}
     figure, axes = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
-    rows = [arm.split(", ")[1] for arm in groups["real"]["arms"]]
+    rows = [arm.split(", ")[1] for arm in summary["groups"]["real"]]
     for place, (name, colour) in enumerate(colours.items()):
-        scores = [*(summary["mean_er"][arm] for arm in groups[name]["arms"]), groups[name]["er"]["mean of shifts"]]
+        scores = [er[arm] for arm in (*summary["groups"][name], name)]
         dots(axes, [*rows, "mean"], scores, [colour] * len(scores), (place - 1) * 0.2)
         axes.plot([], [], "o-", color=colour, label=name)
     axes.set_xlabel("effective robustness, points, mean of the shifts")

@@ -25,7 +25,7 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPToken
 
 from genrobust.classifiers.models import Classifier, load_checkpoint
 from genrobust.core.images import StudyData
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study

@@ -19,7 +19,7 @@ import pytest
 
 from genrobust.core.assets import embedded
 from genrobust.core.images import StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.

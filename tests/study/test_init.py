@@ -11,7 +11,7 @@ import pytest
 
 from genrobust.core.devices import available_devices
 from genrobust.core.errors import UserError
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import Recipe, load_recipe
 from genrobust.study import init

@@ -8,7 +8,7 @@ from photographs import photograph
 from PIL import Image
 
 from genrobust.core.images import ImageSet, LabelSpace, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.recipe.classify import TrainConfig
 from genrobust.train.mixture import Mixture, Part
 

@@ -140,7 +140,7 @@ def predict(
         raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
     paths = images_in(folder)
     opened = open_named(model, labels, runs, quick, device)
-    err_console.print(f"{escape(opened.place)}: {len(opened.classes):,} classes; {opened.prepared}")
+    err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:

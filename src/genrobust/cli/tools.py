@@ -112,16 +112,18 @@ def er(
     json: JsonFile = None,
 ) -> None:
     """Compute effective robustness from a published table of accuracies."""
-    from genrobust.data import read_published
-    from genrobust.report import describe, score, terminal_table, write_json
+    from genrobust.data import choose_baselines, read_published
+    from genrobust.report import describe, left_out_notes, terminal_table, write_json
+    from genrobust.robustness import score_published
 
     models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
-    result = score(models, baselines, exclude, transform, min_id, pivot)
+    chosen, notes = choose_baselines(models, baselines, exclude, pivot)
+    result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
         write_json(result, json)
-    for note in result.notes:
+    for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
-    for warning in result.warnings:
+    for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     for line in describe(result):
         out_console.print(escape(line))

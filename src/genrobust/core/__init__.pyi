@@ -69,14 +69,11 @@ from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
-    Cell as Cell,
-    Difference as Difference,
-    Group as Group,
     Line as Line,
-    MultiID as MultiID,
     Plane as Plane,
     Predictions as Predictions,
     Score as Score,
+    ScoreKey as ScoreKey,
     Summary as Summary,
 )
 from .templating import templates as templates, verbatim as verbatim

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import model_validator
 
 from genrobust.core import MEAN_OF_SHIFTS
@@ -31,7 +29,7 @@ class ClaimConfig(Section):
     says: str
     arm: str
     than: str
-    figure: Literal["top1", "er"] = "top1"
+    figure: str = "top1"
     test_set: str = MEAN_OF_SHIFTS
     source: str = ""
 

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from genrobust.core import Registry
 from genrobust.recipe.section import Section
+
+Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
+SourceName = Literal["pictograms", "folders", "imagenet"]
+PLUGINS: Registry[Any] = Registry("reader", "genrobust.readers")  # those of other packages
+
+
+def _require_known(name: str, own: Any) -> str:
+    """Return `name` where it is one of the Literal `own`, or a reader of another package."""
+    known = [*get_args(own), *PLUGINS.names()]
+    if name not in known:
+        raise ValueError(f"no reader {name!r}; known: {', '.join(known)}")
+    return name
 
 
 class ShiftConfig(Section):
@@ -16,12 +29,10 @@ class ShiftConfig(Section):
     `folders` has the class folders of the training set, tars or parquet files; the other kinds are ImageNet's shifted
     sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet classes are correct:
     all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, only
-    for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own.
+    for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other packages add kinds.
     """
 
-    kind: Literal[
-        "folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"
-    ] = "folders"
+    kind: Kind | str = "folders"
     path: Path
     map: Literal["one-to-many", "paper"] | None = None
     corruption: str | None = None
@@ -31,6 +42,11 @@ class ShiftConfig(Section):
     @classmethod
     def _accept_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | Path) else value
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _require_known(value, Kind)
 
     @model_validator(mode="after")
     def _check_kind(self) -> ShiftConfig:
@@ -65,7 +81,7 @@ class DataConfig(Section):
     of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
     """
 
-    source: Literal["pictograms", "folders", "imagenet"] = "pictograms"
+    source: SourceName | str = "pictograms"
     root: Path | None = None
     train: Path | None = None
     val: Path | None = None
@@ -86,8 +102,15 @@ class DataConfig(Section):
             raise ValueError(f"{value!r} is no list of names: use openai, unique or a mapping")
         return value
 
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        return _require_known(value, SourceName)
+
     @model_validator(mode="after")
     def _check_source(self) -> DataConfig:
+        if self.source not in get_args(SourceName):
+            return self  # a reader of another package checks its own
         if self.source == "folders" and (self.train is None or self.test is None):
             raise ValueError("source: folders needs the keys train and test")
         if self.source == "imagenet":
@@ -99,7 +122,8 @@ class DataConfig(Section):
             return self
         own = {"root": self.root is not None, "classes": self.classes != "all"}
         own["class_names"] = isinstance(self.class_names, str)
-        own |= {f"shifts.{name}.kind": shift.kind != "folders" for name, shift in self.shifts.items()}
+        of_imagenet = set(get_args(Kind)) - {"folders"}
+        own |= {f"shifts.{name}.kind": shift.kind in of_imagenet for name, shift in self.shifts.items()}
         for key, given in own.items():
             if given:
                 raise ValueError(f"{key}: this value belongs to source: imagenet, not to source: {self.source}")

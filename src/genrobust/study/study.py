@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from genrobust.core import (
     RETRIEVED,
-    ZERO_SHOT,
     BaselineModel,
     Claim,
     ImageSet,
-    Line,
     SourceQuality,
     StudyData,
     StudyRecord,
@@ -25,7 +23,6 @@ from genrobust.core import (
     local_folder,
 )
 from genrobust.recipe import GENERATED, ArmConfig, Recipe, recipe_yaml
-from genrobust.study import baselines as baseline_tables
 from genrobust.study.context import Context, silent
 from genrobust.study.executors.local import Local
 from genrobust.study.gallery import environment, gallery
@@ -33,6 +30,7 @@ from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
 from genrobust.study.notes import notes
 from genrobust.study.rates import measured_rate
+from genrobust.study.scoring import StudyScores, find_baselines, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs, run_of
@@ -74,7 +72,6 @@ class Study:
         self.recipe, self.out = self.context.recipe, folder
         self.command = command or f"genrobust run {recipe.name}"
         self.graph = Graph(self.context)
-        self._no_line: list[str] = []  # why shifts have none
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, address(self.out))
@@ -135,16 +132,13 @@ class Study:
 
     def baseline_rows(self) -> list[BaselineModel]:
         """Return the baseline models: those of the table, or those of a grid trained now."""
-        settings = self.recipe.robustness
-        if settings.grid == 0:
-            name = self.recipe.data.source if settings.baselines == "shipped" else settings.baselines
-            if name in (None, "folders", "imagenet"):
-                return []  # there are none, or lines alone
-            return [r for r in baseline_tables.read_table(name) if r.test_set in self.shifts]
-        runs = baseline_runs(self.recipe, len(self.data.train))
-        rows, notes = baseline_tables.rows_with_lines(self._scored(runs), self.data.clean, self.shifts, settings)
-        self._no_line += notes
-        return rows
+        return find_baselines(self.recipe, self.data.clean, self.shifts, self._grid())[0]
+
+    def _grid(self) -> SavedPredictions[tuple[str, int, str]] | None:
+        """The predictions of the recipe's own baseline models; None where it has none."""
+        if self.recipe.robustness.grid == 0:
+            return None
+        return self._scored(baseline_runs(self.recipe, len(self.data.train)))
 
     def _scored(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
@@ -153,43 +147,18 @@ class Study:
         found = zip(runs, self.predictions(runs), strict=True)
         return SavedPredictions({(r.of, r.seed, test): file for r, made in found for test, file in made.files.items()})
 
-    def published_lines(self) -> dict[str, Line]:
-        """Return the lines of shifts that are known without their models."""
-        recipe, classes = self.recipe, len(self.data.labels)
-        lines, notes = baseline_tables.published_lines(recipe.robustness, recipe.data, self.shifts, classes)
-        self._no_line += notes
-        return lines
-
-    def summary(self) -> tuple[Summary, list[BaselineModel]]:
-        """Return everything that the study measured, and the baselines that it was held against."""
-        from genrobust.classifiers import SavedPredictions
-        from genrobust.robustness import summarize
-
+    def scores(self) -> StudyScores:
+        """Return everything that the study measured, its baselines, and notes on shifts without a line."""
         self.graph.evaluate(self.graph.runs).run()  # all at once, baselines too
         zero_shot = self.graph.zero_shot()
         zero_shot.run()
-        files = self._scored(arm_runs(self.recipe)).files
-        beside = zero_shot.of_zero_shot()
-        files |= {(ZERO_SHOT, seed, test): f for seed in self.recipe.seeds for test, f in beside.files.items()}
-        rows = self.baseline_rows()
-        settings = self.recipe.robustness
-        summary = summarize(
-            SavedPredictions(files),
-            rows,
-            self.data.clean,
-            self.shifts,
-            self.recipe.reference,
-            settings.transform,
-            self.recipe.evaluate.min_images,
-            settings.bootstrap,
-            pairs=[(c.arm, c.than) for c in self.recipe.claims if c.arm not in self.recipe.groups()],
-            references=self.recipe.references(),
-            groups=self.recipe.groups(),
-            second_id=settings.second_id,
-            published=self.published_lines(),
-            beside=self.recipe.evaluate.beside,
-        )
-        return replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ()), rows
+        arms = self._scored(arm_runs(self.recipe))
+        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), self._grid())
+
+    def summary(self) -> tuple[Summary, list[BaselineModel]]:
+        """Return everything that the study measured, and the baselines that it was held against."""
+        scores = self.scores()
+        return scores.summary, scores.baselines
 
     def qualities(self) -> tuple[SourceQuality, ...]:
         """Return what the images of each source are like; nothing where the recipe does not ask."""
@@ -219,7 +188,8 @@ class Study:
                 self.context.executor.require(job.workers)
         for stage in stages:
             stage.work()
-        summary, baselines = self.summary()
+        scores = self.scores()
+        summary, baselines = scores.summary, scores.baselines
         qualities = self.qualities()
         self.context.log("writing the report")
         record = StudyRecord(
@@ -234,7 +204,7 @@ class Study:
             pictures=tuple(gallery(self.data.labels, {s: sources.images(s) for s in self.graph.pictured})),
             environment=environment(self.context.device, recipe.threads, self.context.executor.workers()),
             baselines=tuple(baselines),
-            notes=(*notes(recipe, baselines, summary.lines.values(), self._retrieval()), *self._no_line),
+            notes=(*notes(recipe, baselines, summary.lines.values(), self._retrieval()), *scores.notes),
             not_generated=recipe.not_generated,
             claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
             kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},

@@ -19,7 +19,6 @@ from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
-    MEAN_OF_SHIFTS,
     GenrobustError,
     MissingPackage,
     Picture,
@@ -219,11 +218,12 @@ class _Wandb:
 
 
 def _scores(summary: Summary) -> dict[str, float]:
-    """Top-1 in percent and effective robustness in points, by figure, test set and arm."""
-    found = {f"top1/{test}/{arm}": score.value for (arm, test), score in summary.arm_top1.items()}
-    found |= {f"top1/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_top1.items()}
-    found |= {f"er/{test}/{arm}": score.value for (arm, test), score in summary.arm_er.items()}
-    return found | {f"er/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_er.items()}
+    """The means over seeds by figure, test set and arm, in each figure's unit."""
+    return {
+        f"{key.figure}/{key.test_set}/{key.arm}": score.value
+        for key, score in summary.scores.items()
+        if key.seed is None and not key.minus
+    }
 
 
 def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ from genrobust.classifiers import (
     fetch_checkpoint,
     has_fixed_size,
     is_checkpoint,
-    place,
+    move_to,
     predict_logits,
     read_checkpoint_info,
     resolved_here,
@@ -158,7 +158,7 @@ class _Run:
             raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
         torch.manual_seed(hashed_seed(seed, "weights"))
         model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
-        self.model = place(model, device)
+        self.model = move_to(model, device)
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.twin = split_norm.twin_of(self.model) if config.split_batchnorm else None
         shares: list[tuple[nn.Module, slice | Tensor]] = [(self.model, slice(None))]  # who learns from which rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from genrobust.study.stages.train import network_of
 from genrobust.study.training_runs import TrainingRun
 
 if TYPE_CHECKING:
-    from genrobust.classifiers import SavedPredictions
+    from genrobust.classifiers import OpenClassifier, SavedPredictions
 
 EVERY = "every classifier"  # as they are listed
 
@@ -73,38 +73,33 @@ class Evaluate(Stage):
         return self._predict([checkpoint])[checkpoint]
 
     def _predict(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
-        from genrobust.classifiers import fetch_checkpoint, predict_all
+        from genrobust.classifiers import fetch_checkpoint, open_checkpoint
 
-        context = self.context
         for checkpoint in checkpoints:
             fetch_checkpoint(checkpoint)
-        return predict_all(
-            {checkpoint: self._folder(checkpoint) for checkpoint in checkpoints},
-            {name: context.data.tests[name] for name in context.tests},
-            context.data.labels,
-            settings=context.recipe.evaluate,
-            device=context.recipe.device,
-            threads=context.recipe.threads,
+        opened = {self._folder(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
+        made = self._on_tests(opened)
+        return {checkpoint: made[self._folder(checkpoint)] for checkpoint in checkpoints}
+
+    def _on_tests(self, opened: Mapping[Path, OpenClassifier]) -> dict[Path, SavedPredictions[str]]:
+        from genrobust.classifiers import predict_sets
+
+        context, recipe = self.context, self.context.recipe
+        sets = {name: context.data.tests[name] for name in context.tests}
+        return predict_sets(
+            opened, sets, context.data.labels, recipe.evaluate.batch_size, recipe.device, recipe.threads
         )
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
-        from genrobust.classifiers import SavedPredictions, predict_zero_shot
+        from genrobust.classifiers import SavedPredictions, open_zero_shot
 
-        context, recipe = self.context, self.context.recipe
         if self.zero_shot is None:
             return SavedPredictions({})
-        return predict_zero_shot(
-            find_clip(self.zero_shot.clip),
-            self.sources.class_texts(),
-            recipe.evaluate,
-            recipe.train.image_size,
-            {name: context.data.tests[name] for name in context.tests},
-            context.data.labels,
-            self._clip_folder(self.zero_shot),
-            device=recipe.device,
-            threads=recipe.threads,
-        )
+        recipe, labels = self.context.recipe, self.context.data.labels
+        clip, size, folder = find_clip(self.zero_shot.clip), recipe.train.image_size, self._clip_folder(self.zero_shot)
+        opened = open_zero_shot(clip, self.sources.class_texts(), labels.ids, recipe.evaluate, size)
+        return self._on_tests({folder: opened})[folder]
 
     def trial(self, job: Job, folder: Path) -> None:
         """Let an untrained classifier, or the zero-shot CLIP, answer on the test sets."""

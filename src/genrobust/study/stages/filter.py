@@ -36,7 +36,7 @@ class Filter(Stage):
         def make(names: Sequence[str]) -> None:
             for name in names:
                 dataset, path = self.sources.dataset(name), self.sources.filter_path(name, self.rule)
-                dataset.bring()
+                dataset.fetch_tars()
                 judge, device = self.sources.judge(self.rule), self.context.recipe.device
                 with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)):
                     filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, device, path)

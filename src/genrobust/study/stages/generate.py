@@ -120,12 +120,12 @@ class GeneratedDataset:
         own = load_generated(self.context.recipe.data) if self.user_provided else None
         return self.make() if own is None else own
 
-    def bring(self) -> None:
+    def fetch_tars(self) -> None:
         """Fetch all images that are made, before many of them are read."""
         from genrobust.data import ShardDataset
 
         if isinstance(self.images, ShardDataset):
-            self.images.bring()
+            self.images.fetch_tars()
 
     def make(self, part: slice | None = None) -> ShardDataset:
         """Generate what is missing of all shards, or of a `part`, while other machines make other parts.

@@ -81,7 +81,7 @@ class Train(Stage):
         def train(runs: Sequence[TrainingRun]) -> None:
             names = {part.source for run in runs for part in run.parts}
             for dataset in {d.name: d for name in names for d in self.sources.reads(name)}.values():
-                dataset.bring()
+                dataset.fetch_tars()
             for run in runs:
                 self._train(run)
 
