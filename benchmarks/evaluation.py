@@ -1,12 +1,12 @@
-"""How fast K checkpoints are scored on M test sets: genrobust beside a plain loop, to the same logits.
+"""Speed of scoring K checkpoints on M test sets: genrobust against a plain loop, with the same logits.
 
     python benchmarks/evaluation.py                   Pictograms: 64 px drawings, the recipe's own small network
     python benchmarks/evaluation.py --photographs     500 px JPEGs at 224 px, a ResNet-18
 
-The plain loop goes through the test sets once for each checkpoint, with torchvision's ImageFolder and a DataLoader of
-two workers, so it decodes each image K times. "One by one" is genrobust asked for one checkpoint at a time; "together"
-is what a study does. "The networks alone" is given all images as tensors in memory: no way can be faster. Weights are
-random, which costs what trained ones do.
+The plain loop reads the test sets once for each checkpoint, with torchvision's ImageFolder and a DataLoader of two
+workers, so it decodes each image K times. "One by one" is genrobust with one checkpoint at a time; "together" is what a
+study does. "The networks alone" gets all images as tensors in memory: nothing can be faster. Weights are random, which
+costs the same as trained ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SETS = 8  # as the Pictograms study has
 
 
 def write_drawings(folder: Path, count: int) -> None:
-    """The first `count` images of each test set of the Pictograms, as PNG in a folder a class."""
+    """Write the first `count` images of each Pictograms test set, as PNGs in class folders."""
     data = load_data(load_recipe("pictograms").data)
     for name, images in data.tests.items():
         for class_id in data.labels.ids:
@@ -54,7 +54,7 @@ def write_drawings(folder: Path, count: int) -> None:
 
 
 def write_photographs(folder: Path, count: int) -> None:
-    """`count` JPEGs a set of 500 x 375 px, quality 90, as rich in detail as photographs: 80 KB each."""
+    """Write `count` JPEGs for each set, 500 x 375 px, quality 90, as detailed as photographs: 80 KB each."""
     for number in range(SETS):
         for i in range(count):
             noise = np.random.default_rng([number, i])
@@ -100,7 +100,7 @@ def plain(
 def together(
     checkpoints: list[Path], sets: dict[str, ImageSet], labels: LabelSpace, settings: EvaluateConfig, device: str
 ) -> dict[str, dict[str, torch.Tensor]]:
-    """The same by genrobust, read again from the files that it writes."""
+    """The same by genrobust, read from the files that it writes."""
     with tempfile.TemporaryDirectory() as out:
         opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings) for checkpoint in checkpoints}
         made = predict_sets(opened, sets, labels, settings.batch_size, device, cores())

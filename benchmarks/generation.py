@@ -1,15 +1,15 @@
-"""How fast images are generated: genrobust beside a diffusers pipeline in a loop, on the same requests.
+"""Speed of generation: genrobust against a diffusers pipeline in a loop, on the same requests.
 
     python benchmarks/generation.py             the speed table: about 4 minutes on 2 CPU cores
-    python benchmarks/generation.py --score     what few steps' images are worth: about 40 minutes more
-    python benchmarks/generation.py --profile   where the networks' time goes: kept in profiles/generation.txt
+    python benchmarks/generation.py --score     the value of images of few steps: about 40 minutes more
+    python benchmarks/generation.py --profile   where the networks' time goes, as in profiles/generation.txt
 
-The plain way is what a user would write, and what reference code does: the pipeline as it is loaded, called on 8
-prompts at a time, its images saved one by one as PNG. Both ways load the weights from the disk each time and end with
-the images on it. Their float32 images are compared: equal but for rounding. `--score` measures each sampling's
-classification accuracy score (Ravuri and Vinyals 2019): top-1 on real images of a classifier trained on nothing else.
-It is taken on wild-val, which no study tests on; `--tests` adds the mean over the study's test sets, for what was
-chosen alone.
+The plain variant is what a user would write, and what reference code does: the pipeline as loaded, called on 8 prompts
+at a time, its images saved one by one as PNG. Both variants load the weights from disk each time and end with the
+images on disk. Their float32 images are compared: they are equal except for rounding. `--score` measures the
+classification accuracy score of each sampling (Ravuri and Vinyals 2019): top-1 on real images of a classifier trained
+on nothing else. It is measured on wild-val, which no study tests on; `--tests` adds the mean over the study's test
+sets, only for the final choice.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ SEEDS = (100, 101, 102)  # of data and training: none of the studies'
 
 
 def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out: Path) -> None:
-    """Draw `requests` as a loop over a diffusers pipeline does."""
+    """Generate `requests` with a loop over a diffusers pipeline."""
     dtype = getattr(torch, config.dtype)
     pipeline = StableDiffusionPipeline.from_pretrained(locate(config)[1], torch_dtype=dtype).to(device)
     pipeline.set_progress_bar_config(disable=True)
@@ -83,7 +83,7 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
 
 
 def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
-    """Draw the same with genrobust."""
+    """Generate the same with genrobust."""
     assert recipe.generator is not None
     job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
     with job.claimed() as missing:
@@ -93,7 +93,7 @@ def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
 
 @contextmanager
 def fresh() -> Iterator[Path]:
-    """A folder that is there for the block alone, in which another may be made."""
+    """A new temporary folder."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name) / "images"
 
@@ -104,7 +104,7 @@ def into_fresh(way: Callable[[Path], object]) -> None:
 
 
 def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
-    """How far the images of both ways lie apart: the most in levels of 255, and the share of values that differ."""
+    """The largest difference between the images of both variants, of 255 levels, and the share of differing values."""
     with fresh() as one, fresh() as other:
         plain(list(plan), recipe.generator, device, one)
         dataset = ours(plan, recipe, device, other)
@@ -117,7 +117,7 @@ def farthest(plan: Plan, recipe: Recipe, device: str) -> tuple[int, float]:
 
 
 def shares(plan: Plan, recipe: Recipe, device: str) -> str:
-    """How the time of one run of genrobust is spent, in words."""
+    """The shares of the time of one run of genrobust, in words."""
     spent: dict[str, float] = defaultdict(float)
 
     def timed(of: Any, name: str, what: str) -> Any:
@@ -160,9 +160,9 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
 
 @torch.inference_mode()
 def profile(config: GeneratorConfig, device: str, images: int = 32) -> str:
-    """Where the time of one guided step of the UNet, and of one decoding, goes for so many images: a text.
+    """A profile of one guided step of the UNet, and of one decoding, for so many images, as text.
 
-    On one thread, in seconds of the processor, so that nothing else that the machine does enters.
+    On one thread, in CPU seconds, so that other load on the machine does not count.
     """
     torch.set_num_threads(1)
     pipeline = load_generator(config, torch.device(device)).pipeline
@@ -193,7 +193,7 @@ def profile(config: GeneratorConfig, device: str, images: int = 32) -> str:
 
 
 def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
-    """Top-1 in percent of classifiers trained on what `recipe` generates alone, one value a seed."""
+    """Top-1 in percent of classifiers trained only on the images that `recipe` generates, by seed."""
     found: dict[str, list[float]] = defaultdict(list)
     for seed in SEEDS:
         study = Study(recipe.model_copy(update={"data_seed": seed}), out)
@@ -219,18 +219,30 @@ def short(sets: Sequence[str]) -> str:
     return " ".join(word.removeprefix("generator.") for word in sets)
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=100, help="that each way draws in each round")
+    parser.add_argument("--images", type=int, default=100, help="that each variant generates in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--profile", action="store_true", help="tell where the time of the networks goes, and no more")
-    parser.add_argument("--score", action="store_true", help="measure what the images are worth, too")
-    parser.add_argument(
-        "--tests", action="store_true", help="score what is chosen alone, on the study's test sets as well"
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/generation"), help="where what --score makes is kept")
-    asked = parser.parse_args()
+    parser.add_argument("--profile", action="store_true", help="only print where the time of the networks goes")
+    parser.add_argument("--score", action="store_true", help="also measure the value of the images")
+    parser.add_argument("--tests", action="store_true", help="score only the choice, and on the study's test sets too")
+    parser.add_argument("--out", type=Path, default=Path("runs/generation"), help="the output folder of --score")
+    return parser.parse_args()
+
+
+def print_scores(base: Sequence[str], out: Path, tests: bool) -> None:
+    """Score each sampling, and its difference to that of 15 steps."""
+    first = score(load_recipe("pictograms", [*base, *SCORED, *MANY]), out, tests)
+    print(f"{short(MANY)}: " + "; ".join(f"{of} {told(values)}" for of, values in first.items()), flush=True)
+    for sets in [FAST] if tests else CANDIDATES:
+        made = score(load_recipe("pictograms", [*base, *SCORED, *sets]), out, tests)
+        words = [f"{of} {told(v)}, of a seed {told(np.subtract(v, first[of]))} more" for of, v in made.items()]
+        print(f"{short(sets)}: " + "; ".join(words), flush=True)
+
+
+def main() -> None:
+    asked = options()
     use_cores(2)
     base = [f"threads={cores()}", f"device={asked.device}"]
     many, exact, fast = (
@@ -240,15 +252,9 @@ def main() -> None:
         print("python benchmarks/generation.py --profile", where_and_when(), sep="\n")
         print(profile(exact.generator, asked.device), profile(many.generator, asked.device), sep="\n")
         return
-    data = load_data(many.data)
     if asked.score:
-        first = score(load_recipe("pictograms", [*base, *SCORED, *MANY]), asked.out, asked.tests)
-        print(f"{short(MANY)}: " + "; ".join(f"{of} {told(values)}" for of, values in first.items()), flush=True)
-        for sets in [FAST] if asked.tests else CANDIDATES:
-            made = score(load_recipe("pictograms", [*base, *SCORED, *sets]), asked.out, asked.tests)
-            words = [f"{of} {told(v)}, of a seed {told(np.subtract(v, first[of]))} more" for of, v in made.items()]
-            print(f"{short(sets)}: " + "; ".join(words), flush=True)
-
+        print_scores(base, asked.out, asked.tests)
+    data = load_data(many.data)
     labels = LabelSpace(data.labels.classes[: asked.images])
     generate = many.generate.model_copy(update={"per_class": max(1, asked.images // len(labels))})
     plan = plan_of(many.generator, generate, labels, data.train, many.data_seed)
@@ -258,20 +264,17 @@ def main() -> None:
         "plain, bfloat16": partial(plain, requests, many.generator, asked.device),
         "genrobust, float32": partial(ours, plan, exact, asked.device),
         "genrobust, bfloat16": partial(ours, plan, many, asked.device),
-        f"genrobust, bfloat16, {short(FAST)} (as the recipe says)": partial(ours, plan, fast, asked.device),
+        f"genrobust, bfloat16, {short(FAST)} (as in the recipe)": partial(ours, plan, fast, asked.device),
     }
-    seconds = interleaved({name: partial(into_fresh, way) for name, way in draws.items()}, asked.rounds)
+    seconds = interleaved({name: partial(into_fresh, variant) for name, variant in draws.items()}, asked.rounds)
     base32, base16 = seconds["plain, float32"], seconds["plain, bfloat16"]
     rows = [
         [name, rate(len(requests), s), times_faster(s, base32), times_faster(s, base16)] for name, s in seconds.items()
     ]
-    print(table(["way", "images/s", "times plain, float32", "times plain, bfloat16"], rows))
-    print()
-    print(f"{where_and_when()}; {len(requests)} images a round, {asked.rounds} rounds; the spread is that of rounds.")
+    print(table(["variant", "images/s", "times plain, float32", "times plain, bfloat16"], rows))
+    print(f"\n{where_and_when()}; {len(requests)} images a round, {asked.rounds} rounds; spread over rounds.")
     levels, differ = farthest(plan, exact, asked.device)
-    print(
-        f"Both float32 ways draw the same: at most {levels} of 255 levels apart, in {100 * differ:.4f} % of the values."
-    )
+    print(f"In float32 the images differ by at most {levels} of 255 levels, in {100 * differ:.4f} % of the values.")
     print(f"{short(MANY)}: {shares(plan, many, asked.device)}")
     print(f"{short(FAST)}: {shares(plan, fast, asked.device)}")
 

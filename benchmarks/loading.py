@@ -1,19 +1,19 @@
-"""Images a second that reach a training: random resized crops to 224 px, mirrored, as bytes, on 2 CPU cores.
+"""Speed of loading: random resized crops to 224 px, mirrored, as bytes, on 2 CPU cores.
 
     python benchmarks/loading.py              photographs alone, then as many generated images with them
-    python benchmarks/loading.py --profile    where a crop's time goes, by this project's two ways
+    python benchmarks/loading.py --profile    where the time of a crop goes, for genrobust's two variants
 
-Side by side: this project, from the images as they lie and from packed copies (`data.packed: true`); torchvision's
-ImageFolder with torch's DataLoader; webdataset; and FFCV in its JPEG mode, where it is installed. It is of no extra,
-since it builds itself from C++: with Debian's libopencv-dev, libturbojpeg0-dev and pkg-config,
+It compares genrobust, from the original images and from packed copies (`data.packed: true`); torchvision's ImageFolder
+with torch's DataLoader; webdataset; and FFCV in its JPEG mode, if it is installed. FFCV is in no extra, since it is
+compiled from C++: with Debian's libopencv-dev, libturbojpeg0-dev and pkg-config,
 
     pip install --no-build-isolation ffcv
 
-The photographs are drawn here: discs that cover each other, with the spectrum of photographs, 500 px at quality 90, and
-of about their size on disk (45 kB). Generated images are 512 px PNGs in this project's shards. A round is one pass over
-all of them by each way, in memory that is warm; what a way prepares once (tars, .beton, packed copies) is not counted.
-Every way gives uint8 [128, 3, 224, 224] with labels. They resize as they come: FFCV by areas, torchvision and
-webdataset bilinear with antialiasing, this project bicubic with it.
+The photographs are synthetic: overlapping discs with the spectrum of photographs, 500 px at quality 90, and about their
+size on disk (45 kB). Generated images are 512 px PNGs in genrobust's shards. A round is one pass over all of them by
+each variant, with a warm file cache; what a variant prepares once (tars, .beton, packed copies) is not counted. All
+variants give uint8 [128, 3, 224, 224] with labels, with their default resizing: FFCV by areas, torchvision and
+webdataset bilinear with antialiasing, genrobust bicubic with antialiasing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OURS, PACKED = "genrobust", "genrobust, packed"
 
 
 def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image:
-    """Discs that cover each other, as objects do, under noise whose amplitude falls with the frequency."""
+    """Overlapping discs, under noise whose amplitude falls with the frequency."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / max(width, height)
 
     def noise(power: float) -> np.ndarray:
@@ -79,7 +79,7 @@ def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image
 
 
 def make(folder: Path, count: int) -> None:
-    """`count` photographs as folders of JPEGs, and as many generated images as shards and as folders of PNGs."""
+    """Write `count` photographs as JPEG folders, and as many generated images as shards and as PNG folders."""
     tars = [folder / f"photographs-{index}.tar" for index in range(WORKERS)]
     if tars[-1].exists():  # what is written last
         return
@@ -109,7 +109,7 @@ def make(folder: Path, count: int) -> None:
 
 
 def photographs(folder: Path, count: int = 0) -> tuple[ImageSet, LabelSpace]:
-    """The photographs in `folder`, `count` of them drawn first where there are none, and their classes."""
+    """The photographs in `folder`, and their classes; writes `count` photographs first if there are none."""
     make(folder, count)
     classes = [path.name for path in class_folders(folder / "photographs")]
     listing = list_folder(folder / "photographs", classes)
@@ -194,7 +194,7 @@ def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:
 
 
 def profiled(folder: Path) -> str:
-    """Milliseconds of the CPU that the parts of a crop take, on one core: the fastest of some passes over them."""
+    """CPU milliseconds of the parts of a crop, on one core: the fastest of several passes."""
     images = photographs(folder)[0]
     numbers = range(min(len(images), 128))
     with ThreadPoolExecutor(1) as pool:

@@ -1,10 +1,10 @@
-"""What a dataset of a million images costs before and after its drawing: seconds and peak memory of each step.
+"""Cost of a dataset of a million images before and after generation: seconds and peak memory of each step.
 
     python benchmarks/plan.py --classes 1000 --per-class 1300
 
 plans it, walks through all requests shard by shard as generation does, writes parquet files of as many rows without
-images (about 100 bytes a row, into --folder), and opens these as a dataset to train on. Seconds are of the CPU; memory
-is the peak of the process so far (resource.getrusage), so it tells at which step it grew.
+images (about 100 bytes a row, into --folder), and opens these as a dataset to train on. Times are CPU seconds; memory
+is the peak of the process so far (resource.getrusage), so it shows at which step it grew.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ BATCH, SIDE = 256, 224  # of the training
 
 
 def peak() -> float:
-    """The most memory that this process has had, in MB."""
+    """Peak memory of this process, in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -51,18 +51,18 @@ def measured(what: str) -> Iterator[None]:
 
 
 def real_images(classes: int) -> SimpleNamespace:
-    """As much of a set of real images as a plan asks for."""
+    """The part of a set of real images that a plan needs."""
     keys = [f"n{label:08d}/n{label:08d}_{i}.JPEG" for label in range(classes) for i in range(REAL)]
     return SimpleNamespace(name="train", keys=keys, labels=np.repeat(np.arange(classes), REAL), fingerprint="real")
 
 
 def walk(plan: Plan, shards: list[range]) -> None:
-    """Make every request, a shard of them at a time."""
+    """Make every request, shard by shard."""
     assert sum(len([plan[n] for n in numbers]) for numbers in shards) == len(plan)
 
 
 def write(folder: Path, plan: Plan, shards: list[range]) -> None:
-    """The dataset of `plan` as far as opening reads it: whole parquet files, and tars of one byte."""
+    """Write the parts of the dataset of `plan` that opening reads: complete parquet files, and tars of one byte."""
     create_dataset(folder, {"shards": len(shards), "class_ids": list(plan.labels.ids)})
     for index, numbers in enumerate(shards):
         rows = []

@@ -1,10 +1,10 @@
-"""What `genrobust report` costs on saved predictions: CPU seconds and peak memory, for a study of any size.
+"""Cost of `genrobust report` on saved predictions: CPU seconds and peak memory, for a study of any size.
 
     python benchmarks/report.py --images 50000 --classes 1000 --arms 5 --seeds 3 --shifts 4
 
-makes image folders (one grey PNG under many names), empty checkpoints and random logits in --folder, then writes the
-report of them in a process of its own. The predictions take images x classes x 4 bytes for each arm, seed and test set,
-so 15 GB as above: name a folder with room. What is there already is used again.
+makes image folders (one gray PNG under many names), empty checkpoints and random logits in --folder, then writes their
+report in a separate process. The predictions take images x classes x 4 bytes for each arm, seed and test set, so 15 GB
+as above: name a folder on a large disk. Existing files are reused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def make_folders(folder: Path, classes: int, sets: dict[str, int]) -> None:
 
 
 def write_recipe(folder: Path, arms: int, seeds: int, shifts: list[str]) -> Path:
-    """A study of those folders, its arms told apart by their training steps."""
+    """Write the recipe of a study of those folders, whose arms differ in their training steps."""
     recipe = {
         "name": "big",
         "device": "cpu",
@@ -71,7 +71,7 @@ def write_recipe(folder: Path, arms: int, seeds: int, shifts: list[str]) -> Path
 
 
 def fill(study: Study) -> None:
-    """A checkpoint that was never trained, and drawn predictions, for every arm and seed."""
+    """Write an untrained checkpoint and random predictions for every arm and seed."""
     recipe, labels = study.recipe, study.data.labels
     for a, arm in enumerate(recipe.arms):
         train = recipe.train_of(arm)

@@ -1,4 +1,4 @@
-"""Times ways to do the same thing side by side in one run: interleaved, as ratios of medians with their spread."""
+"""Times several variants of one task in one run: interleaved, as ratios of medians with their spread."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ from genrobust.core.precision import hardware
 
 
 def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Wall-clock seconds of each way in each of `rounds` rounds; a round calls all of them, in turn.
+    """Wall-clock seconds of each variant in each of `rounds` rounds; a round calls all variants, in turn.
 
-    What else the machine does meanwhile then falls on all of them alike. Each is called once before, uncounted: what is
-    compiled, opened or cached at first use is there when the first round begins. Every other round goes backwards, so
-    that none of them always comes after the same other one.
+    So other load on the machine affects all of them alike. Each is called once before as a warm-up, which does not
+    count. Every other round goes backwards, so that no variant always follows the same other one.
     """
     for way in ways.values():
         way()
@@ -37,14 +36,14 @@ def interleaved(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[s
 
 
 def rate(items: int, seconds: Sequence[float]) -> str:
-    """Items a second: that of the median time, and the slowest and fastest round's."""
+    """Items a second: for the median time, and the slowest and fastest round."""
     return _with_spread(items / median(seconds), [items / s for s in seconds])
 
 
 def times_faster(seconds: Sequence[float], than: Sequence[float]) -> str:
-    """How many times as fast as `than` it is: the ratio of the median times, and the extremes of single rounds.
+    """The speed relative to `than`: the ratio of the median times, and the extremes of single rounds.
 
-    Both hold one time a round of the same rounds (see `interleaved`), for as many items.
+    Both have one time for each of the same rounds (see `interleaved`), for as many items.
     """
     return _with_spread(median(than) / median(seconds), [b / a for a, b in zip(seconds, than, strict=True)])
 
@@ -56,7 +55,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def where_and_when() -> str:
-    """The line that belongs under a table: processors, accelerator, versions, date."""
+    """The line below a table: processors, accelerator, versions, date."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     processor = f"{_processor()}, {_instructions()}"
     return (
@@ -66,7 +65,7 @@ def where_and_when() -> str:
 
 
 def use_cores(count: int) -> None:
-    """Keep this process, and those that it starts, on the first `count` processors that it may use (Linux alone)."""
+    """Keep this process and its children on the first `count` processors that it may use (only on Linux)."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     torch.set_num_threads(min(count, cores()))
@@ -80,7 +79,7 @@ def _with_spread(value: float, values: Sequence[float]) -> str:
 
 
 def _instructions() -> str:
-    """What torch computes with on this CPU, as far as the environment lets it: "AVX2, no bfloat16"."""
+    """The instructions that torch uses on this CPU and in this environment: "AVX2, no bfloat16"."""
     bfloat16 = "bfloat16" if "bfloat16" in hardware("cpu").fast else "no bfloat16"
     return f"{torch.backends.cpu.get_cpu_capability()}, {bfloat16}"
 

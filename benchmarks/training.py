@@ -1,15 +1,15 @@
-"""The training loop against a bare step: images a second of each, and their ratio, for the shipped sizes.
+"""Speed of the training loop against a bare step: images a second of each, and their ratio, for the installed recipes.
 
     python benchmarks/training.py               the table
     python benchmarks/training.py --profile     where the loop's time goes, as text
 
-The loop is `genrobust.train`'s, as a recipe runs it: it reads and augments every batch, steps, averages the weights and
-watches the loss. A bare step is forward, backward and optimizer on one batch that lies in memory as floats: the same
-network, memory format, precision, loss and optimizer, and neither reading, nor augmentation, nor weight average, nor
-learning-rate schedule. The two take turns in one process, ten steps each, on the same threads. What a training does now
-and then is left out of the loop's rows: choosing among weights on the validation images and saving the state.
-`pictograms` is the network of the recipe of that name on its icons; `imagenet100` that of its recipe on photographs
-drawn for `loading.py`, read from packed copies, at --side pixels and in batches that a CPU can bear.
+The loop is that of `genrobust.train`, as a recipe runs it: it reads and augments every batch, steps, averages the
+weights and checks the loss. A bare step is forward, backward and optimizer on one batch in memory as floats: the same
+network, memory format, precision, loss and optimizer, without reading, augmentation, weight average and learning-rate
+schedule. The two take turns in one process, ten steps each, on the same threads. The rows of the loop leave out
+validation and saving the state. `pictograms` is the network of the recipe of that name on its icons; `imagenet100` that
+of its recipe on the synthetic photographs of `loading.py`, read from packed copies, at --side pixels and in small
+batches for a CPU.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WARM_UP = 3  # turns that are not counted
 
 
 class BareSteps:
-    """`LOOK_EVERY` steps on one batch in memory."""
+    """Runs `LOOK_EVERY` steps on one batch in memory."""
 
     def __init__(self, config: TrainConfig, classes: int, device: torch.device) -> None:
         model = create_classifier(config.architecture, classes, config.image_size, config.model_kwargs)
@@ -114,7 +114,7 @@ def run(
 def profiled(
     images: ImageSet, labels: LabelSpace, config: TrainConfig, device: torch.device, packed: Path | None
 ) -> str:
-    """The operations that took most of the time of the loop's steps."""
+    """The operations that take most of the time of the loop's steps."""
     kinds = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     profiler = profile(activities=kinds)
 

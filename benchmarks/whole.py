@@ -1,4 +1,4 @@
-"""What a whole study takes here: its stages in seconds beside what was estimated, with how many workers, and growth.
+"""Time of a whole study: seconds of its stages, the estimate before it, by number of workers, and growth.
 
     python benchmarks/whole.py             `genrobust run pictograms --quick`, by one worker and by all; and growth
     python benchmarks/whole.py --demo      `genrobust run pictograms`, what `make demo` runs, once
@@ -6,9 +6,9 @@
 
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/whole.py --demo      as a plain CPU would
 
-Stages are the run's own timings, as its report shows them; the estimate is what the run says before it begins. A stage
-grows well where ten times the images take at most ten times as long: drawing and training are given ten times as many
-to make, evaluation ten times as many to answer for.
+The seconds of stages are the run's own, as in its report; the estimate is that of the run before it starts. A stage
+grows well if ten times the images take at most ten times as long: generation and training make ten times as many,
+evaluation predicts on ten times as many.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ UNITS = {"s": 1, "min": 60, "h": 3600, "days": 86_400}
 
 @dataclass(frozen=True)
 class Whole:
-    """One run: seconds and items of each stage, all its seconds, those since its estimate, and what that was."""
+    """One run: seconds and items of each stage, total seconds, seconds since the estimate, and the estimate."""
 
     stages: dict[str, tuple[float, str]]
     seconds: float
@@ -60,7 +60,7 @@ class Whole:
 
 
 def run(words: Sequence[str], kept: Path | None = None) -> Whole:
-    """`genrobust run` with `words`, from nothing; what it makes stays in the new folder `kept`, if one is named."""
+    """Run `genrobust run` with `words`, from nothing; its output is kept in the new folder `kept`, if given."""
     said: list[str] = []
     since = estimate = float("nan")
     with nullcontext(kept) if kept else tempfile.TemporaryDirectory() as out:
@@ -92,7 +92,7 @@ def stages(words: Sequence[str], kept: Path | None = None) -> str:
 
 
 def workers(words: Sequence[str], rounds: int) -> str:
-    """What one worker and all of them take for the same study, by turns."""
+    """The times of the same study with one worker and with all of them, in turns."""
     counts = {1, cores()}
     seconds: dict[int, list[dict[str, float]]] = {count: [] for count in counts}
     for turn in range(rounds):
@@ -109,7 +109,7 @@ def workers(words: Sequence[str], rounds: int) -> str:
 
 
 def plan(count: int, generated: GenerateConfig) -> Plan:
-    """`count` requests of the Pictograms: of so many classes, or of all 100 in turn."""
+    """`count` requests of Pictograms: of so many classes, or of all 100 in turn."""
     recipe = load_recipe("pictograms")
     data = load_data(recipe.data)
     labels = LabelSpace(data.labels.classes[: min(count, len(data.labels))])
@@ -125,7 +125,7 @@ def draw(requests: Plan, out: Path, threads: int) -> None:
 
 
 def growth(rounds: int) -> str:
-    """What ten times the images take, a row a stage."""
+    """The time for ten times the images, a row for each stage."""
     recipe = load_recipe("pictograms")
     data, threads = load_data(recipe.data), recipe.threads
     few, many = plan(DRAWN, recipe.generate), plan(10 * DRAWN, recipe.generate)

@@ -1,12 +1,12 @@
-"""Put the trained parts into the folders that the package ships; those that are named, so each can be made alone.
+"""Write the model folders of the package from the trained parts; only the folders whose parts are given.
 
     python pictograms/assemble.py --vae build/vae/vae --clip build/clip --unet build/unet/unet
     python pictograms/assemble.py --vision build/vision/clip
     python pictograms/assemble.py --variation build/variation/unet
 
-`generator` is what `StableDiffusionPipeline.from_pretrained` loads as it is, `clip` what genrobust's audits and filters
-load, `variation` what `StableDiffusionImageVariationPipeline.from_pretrained` loads. The last has a VAE and a vision
-tower of its own: those given beside it, or else those of the two folders that are there.
+`StableDiffusionPipeline.from_pretrained` loads `generator`, genrobust's audits and filters load `clip`, and
+`StableDiffusionImageVariationPipeline.from_pretrained` loads `variation`. The last has its own VAE and vision tower:
+the given ones, or else those of the other two folders.
 
 UNets, VAE and the CLIP are stored in half precision. The pipelines' encoders stay in fp32: transformers would load
 half-precision ones as they are stored and hand fp16 states to a UNet that diffusers loads in fp32.
@@ -61,7 +61,7 @@ def save(pipeline: DiffusionPipeline, folder: Path) -> None:
 
 
 def sample(kind: type[DiffusionPipeline], folder: Path, condition: str | Image.Image) -> None:
-    """The pipeline in `folder` loads and samples with nothing said, or this fails here."""
+    """Check that the pipeline in `folder` loads and samples without any message."""
     loaded = kind.from_pretrained(folder)
     loaded.set_progress_bar_config(disable=True)
     image = loaded(condition, num_inference_steps=4, generator=torch.Generator().manual_seed(0)).images[0]

@@ -1,9 +1,9 @@
-"""Train the grid of standard models on real pictograms and write the table that effective robustness is held against.
+"""Train the grid of standard models on real pictograms and write the table of the baseline line.
 
     python pictograms/baselines.py
 
 The models differ in size, training length and fraction of the real images; none sees generated or wild images. Their
-checkpoints are kept under `runs`, so a killed run goes on where it was.
+checkpoints are kept under `runs`, so a killed run resumes.
 """
 
 from __future__ import annotations

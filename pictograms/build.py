@@ -3,8 +3,8 @@
     python pictograms/build.py --package path/to/package --out src/genrobust/assets/pictograms
 
 Every choice is in a file beside this one: `families.yaml` (who drew what, in which style, on which
-side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that
-were looked at and turned down). Nothing here is random: the same package gives the same pixels and rows.
+side), `classes.yaml` (which names belong to which class) and `exclusions.csv` (drawings that a
+person excluded). Nothing here is random: the same package gives the same pixels and rows.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import resvg_py
 import yaml
 from PIL import Image
+from tables import census, sets_used, write_json, write_table
 
 HERE = Path(__file__).parent
 SIZE = 64  # pixels a side
@@ -72,7 +71,7 @@ class Drawing:
 
 
 def style_of(name: str, styles: dict[str, str]) -> tuple[str, str]:
-    """The style an icon's name says, and the name without any affix: the longest match decides."""
+    """The style in an icon's name, and the name without any affix: the longest match decides."""
     matches = [a for a in styles if (name.startswith(a) if a.endswith("-") else name.endswith(a))]
     if not matches:
         return "drop", name
@@ -86,7 +85,7 @@ def style_of(name: str, styles: dict[str, str]) -> tuple[str, str]:
 
 
 def stem_of(name: str) -> str:
-    """The name without what only tells variants apart: sizes, trailing numbers, `-alt`, `-sharp`."""
+    """The name without marks of variants: sizes, trailing numbers, `-alt`, `-sharp`."""
     name = name.lower()
     while (shorter := VARIANT.sub("", name)) not in ("", name):
         name = shorter.rstrip("-")
@@ -167,7 +166,7 @@ def render(svg: str) -> np.ndarray:
 
 
 def rendered(drawings: Iterable[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """Draw them all; leave out what cannot be parsed or leaves the canvas white."""
+    """Render all drawings; leave out those that cannot be parsed or leave the canvas white."""
     kept = []
     for drawing in drawings:
         counts["candidates"] += 1
@@ -197,7 +196,7 @@ def solid_core(pixels: np.ndarray) -> float:
 
 
 def without_exact_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """One of each pixel hash, by priority of side; a drawing that two classes claim goes out entirely."""
+    """Keep one drawing for each pixel hash, by priority of side; leave out drawings that two classes claim."""
     by_hash: dict[str, list[Drawing]] = defaultdict(list)
     for drawing in drawings:
         by_hash[drawing.sha256].append(drawing)
@@ -235,7 +234,7 @@ def ink_distance(one: np.ndarray, many: np.ndarray) -> np.ndarray:
 
 
 def without_near_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """Take out what resembles a drawing of the same class on a side that comes first in `PRIORITY`."""
+    """Leave out drawings that resemble one of the same class on a side that comes earlier in `PRIORITY`."""
     kept: list[Drawing] = []
     for same_class in grouped(drawings, lambda d: d.class_id):
         prints = np.stack([fingerprint(d.pixels) for d in same_class])
@@ -303,59 +302,6 @@ def assign_splits(drawings: list[Drawing]) -> None:
                 quota[split] -= len(group)
             for drawing in group:
                 drawing.split = split
-
-
-def encoded(pixels: np.ndarray) -> bytes:
-    """Lossless WebP, from one channel where the drawing is grey."""
-    image = Image.fromarray(pixels)
-    if (pixels == pixels[..., :1]).all():
-        image = image.convert("L")
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=True, quality=60, method=4, exact=True)
-    return buffer.getvalue()
-
-
-def write_table(path: Path, drawings: list[Drawing], index: dict[str, int]) -> None:
-    drawings.sort(key=lambda d: (index[d.class_id], d.split, d.style, d.family, d.key))
-    columns = {
-        "key": pa.array([d.key for d in drawings], pa.string()),
-        "image": pa.array([encoded(d.pixels) for d in drawings], pa.binary()),
-        "class": pa.array([index[d.class_id] for d in drawings], pa.int16()),
-        **{c: pa.array([getattr(d, c) for d in drawings], pa.string())
-           for c in ("class_id", "style", "split", "family", "set", "name", "license", "sha256")},
-    }  # fmt: skip
-    pq.write_table(pa.table(columns), path, compression="zstd", compression_level=19)
-
-
-def write_json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, sort_keys=isinstance(value, dict)) + "\n")
-
-
-def sets_used(package: Path, drawings: list[Drawing]) -> dict[str, dict]:
-    """Title, author and licence of every set with an image in the dataset."""
-    used = Counter(d.set for d in drawings)
-    out = {}
-    for set_id in sorted(used):
-        info = json.loads((package / "json" / f"{set_id}.json").read_text())["info"]
-        licence = info["license"]
-        out[set_id] = {
-            "title": info["name"], "version": info.get("version", ""),
-            "author": info["author"]["name"], "author_url": info["author"].get("url", ""),
-            "license": licence.get("spdx") or licence["title"], "license_url": licence.get("url", ""),
-            "images": used[set_id],
-        }  # fmt: skip
-    return out
-
-
-def census(drawings: list[Drawing], counts: Counter[str]) -> dict:
-    nested: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(Counter))
-    for d in drawings:
-        nested["class, split"][d.class_id][d.split] += 1
-        nested["class, side and style"][d.class_id][f"{d.side}/{d.style}"] += 1
-        nested["side, style"][d.side][d.style] += 1
-        nested["side, family"][d.side][d.family] += 1
-        nested["side, split"][d.side][d.split] += 1
-    return {"images": len(drawings), "steps": dict(sorted(counts.items())), **nested}
 
 
 def main() -> None:

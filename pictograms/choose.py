@@ -2,9 +2,9 @@
 
     python pictograms/choose.py --out runs/choose --set generator.guidance_scale=2.0 --weights 1 2 4
 
-Prints one line a mixture: top-1 on *wild-val* (designers whom neither the generator nor the real data has seen, all
-styles) and on *val* (the real data's own split). Seeds are none of the studies', so that a choice is not made on their
-luck. Everything is cached under --out, so further settings cost only what is new.
+Prints one line for each mixture: top-1 on *wild-val* (designers that are in neither the generator's nor the real
+training data, all styles) and on *val* (the real data's own split). Seeds differ from those of the studies, so that a
+choice does not fit their noise. Everything is cached under --out, so further settings cost only their new parts.
 """
 
 from __future__ import annotations

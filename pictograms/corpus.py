@@ -2,7 +2,7 @@
 
     python pictograms/corpus.py --package path/to/package --out build/corpus.npy
 
-About 40,000 of them, the coloured styles whole and the plentiful ones sampled, each once; uint8 [N, 64, 64, 3].
+About 40,000, each once: all of the colored styles, a sample of the plentiful ones; uint8 [N, 64, 64, 3].
 """
 
 from __future__ import annotations

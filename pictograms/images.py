@@ -1,4 +1,4 @@
-"""What the generator's training steps share: the wild images as arrays, their captions, and augmentation."""
+"""Shared by the trainings of the generator's parts: the wild images as arrays, their captions, and augmentation."""
 
 from __future__ import annotations
 

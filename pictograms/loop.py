@@ -1,7 +1,7 @@
 """One resumable training loop for the generator's parts: AdamW, warm-up and cosine, clipping, weight averages.
 
-Step `k` draws its batch, its augmentation and its noise from a generator seeded by (seed, k) alone, so a run that is
-killed and started again ends in the weights of an undisturbed one.
+Step `k` draws its batch, its augmentation and its noise from a generator seeded only by (seed, k), so a killed run
+resumes, and ends with the weights of an undisturbed one.
 """
 
 from __future__ import annotations
@@ -34,31 +34,22 @@ def train(
 ) -> nn.Module:
     """Train `model` on ``loss_of(model, step, generator)["loss"]`` and return it with its averaged weights.
 
-    The state (weights, their exponential average, optimizer moments, step) lies in ``folder/state.safetensors``.
-    Delete that file to start anew; other entries of the loss dictionary are printed as they are.
+    The state (weights, their exponential average, optimizer moments, step) is in ``folder/state.safetensors``; delete
+    that file to start over. Other entries of the loss dictionary are printed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(model, folder / "state.safetensors", lr, weight_decay)
     start = state.load()
     if start:
-        print(f"going on at step {start} of {steps}", flush=True)
+        print(f"resuming at step {start} of {steps}", flush=True)
     model.train()
     last_save = time.monotonic()
     log = _Log(steps, every)
     for step in range(start, steps):
         rate = min(1.0, (step + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * step / steps))
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr * rate
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         torch.manual_seed(seed * 1_000_003 + step)  # dropout and posterior samples inside the models
-        parts = loss_of(model, step, generator)
-        state.optimizer.zero_grad(set_to_none=True)
-        parts["loss"].backward()
-        nn.utils.clip_grad_norm_(state.params, clip)
-        state.optimizer.step()
-        with torch.no_grad():
-            keep = min(ema_decay, (step + 1) / (step + 10))
-            torch._foreach_lerp_(state.average, state.params, 1 - keep)
+        parts = loss_of(model, step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        state.update(parts["loss"], lr * rate, clip, min(ema_decay, (step + 1) / (step + 10)))
         log.add(step + 1, parts)
         if time.monotonic() - last_save > SAVE_EVERY_S:
             state.save(step + 1)
@@ -71,7 +62,7 @@ def train(
 
 
 class _State:
-    """The weights of a model, their average, and the optimizer's moments, in one file that appears whole."""
+    """The weights of a model, their average, and the optimizer's moments, in one file, written atomically."""
 
     def __init__(self, model: nn.Module, file: Path, lr: float, weight_decay: float) -> None:
         self._file = file
@@ -82,8 +73,19 @@ class _State:
         self.average = [p.detach().clone() for p in self.params]
         self._ordered = [*decay, *rest]
 
+    def update(self, loss: Tensor, lr: float, clip: float, keep: float) -> None:
+        """One step of the optimizer, and of the average, of which the share `keep` stays."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.params, clip)
+        self.optimizer.step()
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, self.params, 1 - keep)
+
     def load(self) -> int:
-        """Take up the file's state where there is one; the number of steps done."""
+        """Load the file's state, if it exists; returns the number of steps done."""
         if not self._file.exists():
             return 0
         saved = load_file(self._file)
@@ -110,7 +112,7 @@ class _State:
 
 
 class _Log:
-    """A line every so many steps: the means of what the loss function returned, the pace and the time left."""
+    """Prints a line every so many steps: the means of the returned losses, the rate and the time left."""
 
     def __init__(self, steps: int, every: int) -> None:
         self._steps, self._every = steps, every

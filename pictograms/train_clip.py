@@ -4,9 +4,9 @@
 
 Every caption of one class (and style, where the caption names one) is right for every image of it, so the contrastive
 loss of Radford et al. 2021 is taken with all such pairs as targets, as in supervised contrastive learning (Khosla et
-al. 2020). Images and captions are also told apart by class, against one caption of each class (as in UniCL, Yang et al.
-2022): without that the text tower is slow to leave a handful of dimensions. Zero-shot top-1 on *wild-val* is printed at
-the end; nothing else is looked at.
+al. 2020). Images and captions are also classified, against one caption of each class (as in UniCL, Yang et al. 2022):
+without that the text tower uses only a handful of dimensions for long. At the end it prints zero-shot top-1 on
+*wild-val*, the only evaluation.
 """
 
 from __future__ import annotations
@@ -113,13 +113,16 @@ def zero_shot(
     return 100 * hits / len(images)
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=128)
-    args = parser.parse_args()
-    data = load()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args, data = options(), load()
     prompts = [c.prompt for c in data.labels.classes]
     images, labels, styles = load_split(data.retrieval)
     val = load_split(data.choosing)

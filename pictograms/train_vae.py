@@ -2,8 +2,8 @@
 
     python pictograms/train_vae.py --corpus build/corpus.npy --out build/vae
 
-The corpus is every drawing of the *wild* families, of any class (`corpus.py`): an autoencoder needs no labels. Squared
-error with its chroma part weighted up keeps colours: under an absolute error grey is a stable trap.
+The corpus has drawings of the *wild* families, of any class (`corpus.py`): an autoencoder needs no labels. The squared
+error has a higher weight on chroma, which keeps colors: with an absolute error, the output stays gray.
 """
 
 from __future__ import annotations

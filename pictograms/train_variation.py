@@ -3,16 +3,16 @@
     python pictograms/train_variation.py --vae src/genrobust/assets/generator/vae --clip build/vision/clip \
         --out build/variation
 
-The condition is one token: the CLIP embedding of an image as StableDiffusionImageVariationPipeline makes it, not
-normalized; zeros are what guidance steers away from.
+The condition is one token: the CLIP embedding of an image as StableDiffusionImageVariationPipeline computes it, not
+normalized; zeros are the unconditional input of guidance.
 
-In a study the condition is a real outline drawing by a designer whom this model has not seen, and what is drawn shall
-teach a classifier the class. A copy of the source teaches nothing new. So in half of the steps the condition is another
-drawing than the target: any *outline* drawing of its class, while the target has any style. From an outline drawing the
-model then draws the class in all styles (about three fifths of its draws are no outline drawings), and as some twenty
-sources share each target, an embedding does not give away one drawing to repeat. In the other half the condition is the
-target itself, augmented otherwise: this keeps what an embedding tells beyond the class, such as colour and composition,
-without which the mode would be a class-conditional one.
+In a study the condition is a real outline drawing by a designer that this model has not seen, and a classifier shall
+learn the class from the generated images. A copy of the source adds nothing. So in half of the steps the condition is
+another drawing than the target: any *outline* drawing of its class, while the target has any style. From an outline
+drawing the model then generates the class in all styles (about three fifths of its images are no outline drawings).
+Some twenty sources share each target, so an embedding does not identify one drawing to repeat. In the other half the
+condition is the target itself, with another augmentation: this keeps the information of an embedding beyond the class,
+such as color and composition, without which the mode would be class-conditional.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What `genrobust doctor` shows: versions, devices, disk and caches."""
+"""The facts that `genrobust doctor` shows: versions, devices, disk space and caches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GIGABYTE = 1e9
 
 
 def facts(out: Path) -> Iterator[tuple[str, str]]:
-    """Names and values, one a line; a missing optional package is said to be missing."""
+    """Names and values, in order; a missing optional package is "not installed"."""
     yield "Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"
     for name in PACKAGES:
         try:
@@ -41,12 +41,12 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     existing = next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
-    yield "made so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
+    yield "output so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
     hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
     yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
     assets = resources.files("genrobust") / "assets"
     for name in ("pictograms", "generator", "variation", "clip"):
-        yield f"embedded {name}", "there" if (assets / name).is_dir() else "MISSING: install genrobust again"
+        yield f"embedded {name}", "installed" if (assets / name).is_dir() else "MISSING: reinstall genrobust"
 
 
 def _size(folder: Path) -> int:
