@@ -100,7 +100,7 @@ def beyond_plane(plane: Plane, ids: np.ndarray) -> np.ndarray:
 
 
 def plane_predict(coefficients: np.ndarray, transform: str, ids: np.ndarray) -> np.ndarray:
-    """Return inverse(intercept + slopes . transform(ids)), percents [..., D] to [...], for coefficients [..., 1 + D]."""
+    """Invert intercept + slopes . transform(ids): percents [..., D] to [...]; coefficients are [..., 1 + D]."""
     x = to_scale(transform, np.asarray(ids) / 100)
     return 100 * from_scale(transform, coefficients[..., 0] + (coefficients[..., 1:] * x).sum(axis=-1))
 
