@@ -71,8 +71,8 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     assert [(row.done, row.total) for row in first.rows() if row.name == ZERO_SHOT] == [(0, total)]
     summary, written = first.run()
     assert (summary.arms, summary.trained_elsewhere) == (("real", ZERO_SHOT), (ZERO_SHOT,))
-    scored = summary.scores.items()
-    values = {(k.test_set, s.value) for k, s in scored if k[:2] == ("top1", ZERO_SHOT) and k.seed is not None}
+    scores = {key: score.value for key, score in summary.scores.items() if key[:2] == ("top1", ZERO_SHOT)}
+    values = {(key.test_set, value) for key, value in scores.items() if key.seed is not None}
     assert len(values) == 2, "one figure a test set, whatever the seed"
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study has one arm, real, so nothing is compared." in text

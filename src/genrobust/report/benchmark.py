@@ -22,11 +22,11 @@ CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "h
 FIGURES = ("generated", "real", "drop")
 LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # colour and shape of the generated and the real set
 PER_CLASS = 4  # images of each class of either set on the contact sheet
-OPEN_CLASSES = 6  # that are shown before one asks for more
+OPEN_CLASSES = 6  # that are shown before the rest is opened
 OPEN_HARD = 24  # of the hardest images, likewise
 ROWS = 12  # of a table by class, likewise
-ANSWERS = 2  # wrong classes told below an image
-TOLD = 4  # models that a sentence holds against the first
+ANSWERS = 2  # wrong classes named below an image
+COMPARED = 4  # models that a sentence compares with the first
 NBSP, TIMES = "\u00a0", "\u00d7"
 
 
@@ -60,7 +60,7 @@ def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
 
 
 def html(made: Benchmarked) -> str:
-    """The benchmark as one HTML page."""
+    """Return the benchmark as one HTML page."""
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
     sheets = sheet(made)
@@ -84,7 +84,7 @@ def html(made: Benchmarked) -> str:
 
 
 def benchmark_verdict(made: Benchmarked) -> list[str]:
-    """What the first model does, and how the drops of the others compare with its own, in a sentence each."""
+    """Say how the first model does, and how the drops of the others compare with its own, in a sentence each."""
     first, *others = made.result.models
     scores = first.scores
     said = [
@@ -92,8 +92,8 @@ def benchmark_verdict(made: Benchmarked) -> list[str]:
         f"{number(scores.real.value)} % on {len(made.real):,} real ones, {_change(scores.drop)}."
     ]
     against = sorted(((m.name, m.beyond) for m in others if m.beyond is not None), key=lambda pair: pair[1].value)
-    if len(against) > TOLD:
-        against = [*against[: TOLD - 1], against[-1]]
+    if len(against) > COMPARED:
+        against = [*against[: COMPARED - 1], against[-1]]
     if against:
         said.append(f"Against that of {first.name}, the drop is {'; '.join(_against(*pair) for pair in against)}.")
     return said
@@ -123,7 +123,7 @@ def _size(score: Score) -> str:
 
 
 def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
-    """Both accuracies of each model with their intervals, on one axis: positions in percent of its length."""
+    """Place both accuracies of each model with their intervals on one axis, in percent of its length."""
     pairs = [(model.name, (model.scores.generated, model.scores.real)) for model in models]
     place, ticks = axis([score for _, scores in pairs for score in scores])
     rows = [
@@ -140,14 +140,14 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
 
 
 def styles(made: Benchmarked) -> list[tuple[str, int, list[Score]]]:
-    """The styles of the generated images with each model's accuracy, the hardest first."""
+    """Return the styles of the generated images with each model's accuracy, the hardest first."""
     models = made.result.models
     rows = [(style, score.n, [model.styles[style] for model in models]) for style, score in models[0].styles.items()]
     return sorted(rows, key=lambda row: (sum(score.value for score in row[2]), row[0]))
 
 
 def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
-    """The classes with the images of both sets and each model's accuracies on them, the hardest generated first."""
+    """Return the classes with the images of both sets and each model's accuracies, the hardest generated first."""
     result = made.result
     rows = [
         (name, result.sizes[label], [model.classes[label] for model in result.models])
@@ -157,21 +157,21 @@ def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[f
 
 
 def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
-    """A hard image: its class and the commonest wrong answers below it, and every model's answers in words."""
+    """Show a hard image with its class and the commonest wrong answers, and every model's answers in words."""
     names = made.labels.names
     wrong = Counter(label for said in hard.said for label in said if label != hard.label)
     commonest = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:ANSWERS]
     several = sum(map(len, hard.said)) > 1
     answers = ", ".join(names[label] + (f"{NBSP}{TIMES}{NBSP}{n}" if several else "") for label, n in commonest)
-    told = "; ".join(
+    answered = "; ".join(
         f"{model.name}: {', '.join(names[label] for label in said)}"
         for model, said in zip(made.result.models, hard.said, strict=True)
     )
-    return thumbnail(made.generated, hard.index, f"{hard.key}. {told}", f"{names[hard.label]} → {answers}")
+    return thumbnail(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
 
 
 def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
-    """A few images of each class, generated beside real ones."""
+    """Show a few images of each class, generated beside real ones."""
     both = [contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)]
     return [
         (name, [("generated", shown), (made.real_name, beside)])
@@ -183,7 +183,7 @@ def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
 
 
 def facts(made: Benchmarked) -> dict[str, Any]:
-    """Everything that was measured as JSON; classes by their ids in the order of the labels."""
+    """Return everything that was measured as JSON; classes by their ids in the order of the labels."""
     sides = {"generated": (made.name, made.generated), "real": (made.real_name, made.real)}
     told: dict[str, Any] = plain(
         {
@@ -201,7 +201,7 @@ def facts(made: Benchmarked) -> dict[str, Any]:
 
 
 def table_csv(made: Benchmarked) -> str:
-    """One row a figure, in percent or points; `scope` is all (a mean over checkpoints), checkpoint, style or class."""
+    """Return one row a figure, in percent or points; `scope` is all (over checkpoints), checkpoint, style or class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)

@@ -16,7 +16,7 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it
 
 
 def markdown(record: StudyRecord) -> str:
-    """The report of `record` as GitHub-flavoured Markdown. Names are escaped; code is fenced."""
+    """Return the report of `record` as GitHub-flavoured Markdown. Names are escaped; code is fenced."""
     summary = record.summary
     parts = [f"# {escaped(record.title)}", escaped(record.question), f"**{escaped(' '.join(answer(record)))}**"]
     parts += _averages(record)
@@ -114,7 +114,7 @@ def _stages(record: StudyRecord) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], escape: bool = True) -> str:
-    """A table with a row of `heads`, "" without rows; what stands in it is escaped unless it is so already."""
+    """Write a table with a row of `heads`, "" without rows; what stands in it is escaped unless it is so already."""
     if not rows:
         return ""
     plain = [list(map(escaped, heads)), ["---"] * len(heads)]
@@ -123,12 +123,12 @@ def markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]], escape: 
 
 
 def escaped(text: str) -> str:
-    """`text` on one line, with nothing in it that Markdown or HTML reads as markup."""
+    """Return `text` on one line, with nothing in it that Markdown or HTML reads as markup."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def fenced(code: str, language: str) -> str:
-    """A block of `code`, whatever backticks it holds."""
+    """Write a block of `code`, whatever backticks it holds."""
     ticks = max((len(run) for run in re.findall(r"`+", code)), default=0)
     fence = "`" * max(3, ticks + 1)
     return f"{fence}{language}\n{code.rstrip()}\n{fence}"

@@ -34,7 +34,7 @@ class Look:
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """The look of each arm, by its place in the study."""
+    """Return the look of each arm, by its place in the study."""
     return {arm: Look(i % COLOURS, SHAPES[i % len(SHAPES)]) for i, arm in enumerate(summary.arms)}
 
 
@@ -86,9 +86,9 @@ def dot_plot(summary: Summary, accuracy: Table) -> DotPlot:
 
 
 def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
-    """A linear axis over the intervals of `scores`, cut to tens: where a value lies on it, and its ticks with theirs.
+    """Return a linear axis over the intervals of `scores`, cut to tens: the position of a value, and its ticks.
 
-    Positions are in percent of its length.
+    Positions are in percent of the axis' length.
     """
     least, most = min(s.lo for s in scores), max(s.hi for s in scores)
     step = 10 if most - least <= 50 else 20
@@ -199,7 +199,7 @@ class _Axis:
 
 
 def scatter(record: StudyRecord) -> Scatter | None:
-    """Shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
+    """Plot shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
 
     The band is the line plus and minus two residual standard deviations of the baselines.
     """

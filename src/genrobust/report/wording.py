@@ -53,12 +53,12 @@ def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 
 
 def row_name(summary: Summary, arm: str) -> str:
-    """The name of a row, marked where it is a model that was trained elsewhere."""
+    """Return the name of a row, marked where it is a model that was trained elsewhere."""
     return f"{arm} {ELSEWHERE}" if arm in summary.trained_elsewhere else arm
 
 
 def answer(record: StudyRecord) -> tuple[str, ...]:
-    """The study's answer in two sentences, with figures and uncertainty.
+    """Return the study's answer in two sentences, with figures and uncertainty.
 
     It is about the arm with the highest mean over the shifts among those that trained on generated images (else among
     all but the references), against its reference; an arm that trained on retrieved images is told beside it. Where a
@@ -81,24 +81,24 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
 
 
 def references(summary: Summary) -> list[str]:
-    """What arms are compared with, each once."""
+    """Return what arms are compared with, each once."""
     named = ((arm, summary.reference_of(arm)) for arm in summary.arms)
     return list(dict.fromkeys(other for arm, other in named if other != arm))
 
 
 def compared_with(summary: Summary) -> str:
-    """What arms are compared with, for a heading: the one reference, or each arm's own."""
+    """Name what arms are compared with, for a heading: the one reference, or each arm's own."""
     return found[0] if len(found := references(summary)) == 1 else "each arm's reference"
 
 
 def subtracted(summary: Summary) -> dict[str, str]:
-    """What is subtracted from each arm, where that is not the same for all; else nothing."""
+    """Return what is subtracted from each arm, where that is not the same for all; else nothing."""
     arms = summary.arms if len(references(summary)) > 1 else ()
     return {arm: summary.reference_of(arm) for arm in arms}
 
 
 def caveat(summary: Summary) -> str:
-    """What the seeds allow one to claim."""
+    """Say what the seeds allow one to claim."""
     seeds = len(summary.seeds)
     if seeds == 1:
         return (

@@ -92,7 +92,6 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
     Args:
         answers: Predictions, each with images in both sets.
         styles: Those of the generated images, "" where unknown.
-        bootstrap: Replicates of each interval.
 
     Raises:
         GenrobustError: A logit is NaN.

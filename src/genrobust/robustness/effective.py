@@ -17,15 +17,16 @@ Percents = Sequence[float] | np.ndarray
 
 
 def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str = "logit") -> Line:
-    """The baseline line of `test_set`: ordinary least squares of transformed shifted on transformed clean accuracy.
+    """Fit the baseline line of `test_set`: ordinary least squares of transformed shifted on transformed clean accuracy.
 
     `clean` and `shifted` are percents [M], one entry a standard model. The testbed of Taori et al. gives every model
     the same weight and transforms raw accuracies; so does this. A model at exactly 0 % or 100 % has no finite logit or
     probit and is left out there (`n` counts those used) rather than clipped, since a clipped point lies infinitely far
     from where it belongs and would tilt the line.
 
-    Raises UserError for values outside 0 to 100, fractions in place of percents, or fewer than three models of
-    different clean accuracy.
+    Raises:
+        UserError: Values outside 0 to 100, fractions in place of percents, or fewer than three models of different
+            clean accuracy.
     """
     used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
@@ -46,9 +47,10 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
 
 
 def fit_lines(baselines: Iterable[BaselineModel], shifts: Iterable[str], transform: str = "logit") -> dict[str, Line]:
-    """The line of each of `shifts` that `baselines` know; a shift that no baseline was scored on has none.
+    """Fit the line of each of `shifts` that a baseline was scored on.
 
-    Cheap, so a study can call it before it trains. Raises what `fit_line` raises.
+    Raises:
+        UserError: As `fit_line` does.
     """
     rows = list(baselines)
     lines = {}
@@ -61,24 +63,24 @@ def fit_lines(baselines: Iterable[BaselineModel], shifts: Iterable[str], transfo
 
 
 def expected(line: Line, clean: np.ndarray | float) -> np.ndarray:
-    """The shifted accuracy that `line` predicts from `clean`, both in percent. 0 % and 100 % give their limits."""
+    """Return the shifted accuracy that `line` predicts from `clean`, in percent. 0 % and 100 % give their limits."""
     return predict(line.slope, line.intercept, line.transform, clean)
 
 
 def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndarray | float) -> np.ndarray:
-    """`shifted` minus `expected(line, clean)`, in points."""
+    """Return `shifted` minus `expected(line, clean)`, in points."""
     return np.asarray(shifted) - expected(line, clean)
 
 
 def predict(
     slope: np.ndarray | float, intercept: np.ndarray | float, transform: str, clean: np.ndarray | float
 ) -> np.ndarray:
-    """inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast."""
+    """Return inverse(intercept + slope x transform(clean)), percent to percent; the arguments broadcast."""
     return 100 * from_scale(transform, intercept + slope * to_scale(transform, np.asarray(clean) / 100))
 
 
 def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
-    """`percent` of `n` images, 0 % and 100 % moved in by half an image where they have no finite transform.
+    """Return `percent` of `n` images, 0 % and 100 % moved in by half an image where they have no finite transform.
 
     A perfect checkpoint on a small set is not infinitely far on the scale: it is expected where half an image more or
     less would have put it.
@@ -88,7 +90,7 @@ def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
 
 
 def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: str) -> tuple[np.ndarray, np.ndarray]:
-    """Slope [B] and intercept [B] of one shift's line with its M baselines weighted by each row of `weights` [B, M].
+    """Fit one shift's line with its M baselines weighted by each row of `weights` [B, M]: slope [B], intercept [B].
 
     A row of resampling counts gives the line of that bootstrap resample. Rows that hold fewer than two different clean
     accuracies have no line and give NaN.
@@ -109,7 +111,7 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
 
 
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Slope [B] and intercept [B] that `line` may as well have had, from its figures alone: its baselines are not here.
+    """Draw slopes [B] and intercepts [B] that `line` may as well have had, from its own figures, without its baselines.
 
     The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the centre
     are independent, with standard errors s / sqrt(Sxx) and s / sqrt(n) and n - 2 degrees of freedom. Sxx, the sum of
@@ -132,7 +134,7 @@ def er_interval(
     bootstrap: int = 1000,
     level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
+    """Return the percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
 
     `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are those
     of one shift; they are resampled with replacement `bootstrap` times (seed 0), the same for all models. How uncertain
@@ -169,7 +171,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
 
 
 def finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
-    """Which (clean, shifted) percents the transform maps to finite values: bool [M]."""
+    """Return which (clean, shifted) percents the transform maps to finite values: bool [M]."""
     if transform == "linear":
         return np.ones(len(x), dtype=bool)
     return (x > 0) & (x < 100) & (y > 0) & (y < 100)

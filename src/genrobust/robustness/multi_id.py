@@ -20,12 +20,13 @@ from genrobust.robustness.scales import from_scale, to_scale
 def fit_plane(
     ids: np.ndarray, shifted: np.ndarray, test_set: str, id_sets: Sequence[str], transform: str = "logit"
 ) -> Plane:
-    """The baseline plane of `test_set`: ordinary least squares over the accuracies `ids`, percents [M, D].
+    """Fit the baseline plane of `test_set`: ordinary least squares over the accuracies `ids`, percents [M, D].
 
     `shifted` are percents [M], one entry a standard model; the D ID sets are called `id_sets`. As in `fit_line`, every
     model has the same weight, and one at 0 % or 100 % on any set is left out where that has no finite transform.
 
-    Raises UserError where fewer than D + 2 models are left, or their ID accuracies do not determine a plane.
+    Raises:
+        UserError: Fewer than D + 2 models are left, or their ID accuracies do not determine a plane.
     """
     ids, shifted = np.asarray(ids, dtype=float), np.asarray(shifted, dtype=float)
     used = finite_rows(ids, shifted, transform)
@@ -56,12 +57,13 @@ def fit_plane(
 def fit_planes(
     baselines: Sequence[BaselineModel], shifts: Sequence[str], clean: str, second: str, transform: str = "logit"
 ) -> dict[str, Plane]:
-    """The plane of each of `shifts` that has baselines, over the `clean` set and the test set `second`.
+    """Fit the plane of each of `shifts` that has baselines, over the `clean` set and the test set `second`.
 
     A baseline's second ID accuracy is its row of the set `second`, over that set's own classes; its clean accuracy is
     the one in the shift's row, over the shift's classes.
 
-    Raises UserError where no baseline was scored on `second`, and what `fit_plane` raises.
+    Raises:
+        UserError: No baseline was scored on `second`, or as `fit_plane` does.
     """
     if not any(b.test_set == second for b in baselines):
         raise UserError(
@@ -79,7 +81,7 @@ def fit_planes(
 def pair_up(
     baselines: Sequence[BaselineModel], shift: str, second: str
 ) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-    """The baselines scored on `shift` and on `second`: names, ID accuracies [M, 2], shifted accuracies [M]."""
+    """Return the baselines scored on `shift` and on `second`: names, ID accuracies [M, 2], shifted accuracies [M]."""
     on_second = {b.model: b.shifted for b in baselines if b.test_set == second}
     rows = [b for b in baselines if b.test_set == shift and b.model in on_second]
     ids = np.array([(b.clean, on_second[b.model]) for b in rows]).reshape(len(rows), 2)
@@ -87,24 +89,24 @@ def pair_up(
 
 
 def plane_expected(plane: Plane, ids: np.ndarray) -> np.ndarray:
-    """The shifted accuracies [...] that `plane` predicts from `ids` [..., D], all in percent."""
+    """Return the shifted accuracies [...] that `plane` predicts from `ids` [..., D], all in percent."""
     return plane_predict(np.array([plane.intercept, *plane.slopes]), plane.transform, ids)
 
 
 def beyond_plane(plane: Plane, ids: np.ndarray) -> np.ndarray:
-    """Whether any of the ID accuracies `ids`, percents [..., D], lies outside those that the plane was fitted on."""
+    """Return whether any of the ID accuracies, percents [..., D], lies outside those that the plane was fitted on."""
     outside = (ids < np.array(plane.lo)) | (ids > np.array(plane.hi))
     return np.asarray(outside.any(axis=-1))
 
 
 def plane_predict(coefficients: np.ndarray, transform: str, ids: np.ndarray) -> np.ndarray:
-    """inverse(intercept + slopes . transform(ids)), percents [..., D] to [...]; `coefficients` are [..., 1 + D]."""
+    """Invert intercept + slopes . transform(ids): percents [..., D] to [...]; coefficients are [..., 1 + D]."""
     x = to_scale(transform, np.asarray(ids) / 100)
     return 100 * from_scale(transform, coefficients[..., 0] + (coefficients[..., 1:] * x).sum(axis=-1))
 
 
 def refit_planes(ids: np.ndarray, shifted: np.ndarray, weights: np.ndarray, transform: str) -> np.ndarray:
-    """Intercept and slopes, [B, 1 + D], of the plane with its M baselines weighted by each row of `weights` [B, M].
+    """Fit the plane with its M baselines weighted by each row of `weights` [B, M]: intercept and slopes, [B, 1 + D].
 
     A row of resampling counts gives the plane of that bootstrap resample. One that determines no plane gives NaN.
     """
@@ -125,5 +127,5 @@ def refit_planes(ids: np.ndarray, shifted: np.ndarray, weights: np.ndarray, tran
 
 
 def finite_rows(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:
-    """Which models the transform maps to finite values on every ID set and on the shifted one: bool [M]."""
+    """Return which models the transform maps to finite values on every ID set and on the shifted one: bool [M]."""
     return np.logical_and.reduce([finite(column, shifted, transform) for column in ids.T])

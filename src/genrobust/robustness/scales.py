@@ -11,7 +11,7 @@ SCALES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.asarra
 
 
 def to_scale(transform: str, fraction: np.ndarray | float) -> np.ndarray:
-    """Fractions in [0, 1] on the scale `transform`: "logit", "probit" or "linear".
+    """Put fractions in [0, 1] on the scale `transform`: "logit", "probit" or "linear".
 
     0 and 1 are infinite on the first two, so they are moved in by 1e-9, far less than one image of any test set.
     """
@@ -19,7 +19,7 @@ def to_scale(transform: str, fraction: np.ndarray | float) -> np.ndarray:
 
 
 def from_scale(transform: str, value: np.ndarray | float) -> np.ndarray:
-    """The inverse of `to_scale`: a fraction, which on the linear scale alone may leave [0, 1]."""
+    """Invert `to_scale`: return a fraction, which on the linear scale alone may leave [0, 1]."""
     return np.asarray(_scale(transform)[1](value))
 
 

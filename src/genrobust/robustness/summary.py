@@ -69,13 +69,11 @@ def summarize(
         UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
-    references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
-    _require_arms(comparison, references, arms)
+    references = _references(comparison, arms)
     weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
     study = _measured(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
-    references |= {group: _reference_of(group, comparison.groups, references) for group in comparison.groups}
     rows = _Rows(arms, seeds, references, comparison.groups, comparison.pairs, weights)
     table = study.measured | _means(study.measured, in_mean)
     return Summary(
@@ -119,7 +117,9 @@ def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[
     ]
 
 
-def _require_arms(comparison: Comparison, references: Mapping[str, str], arms: Sequence[str]) -> None:
+def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
+    """What each arm and group is compared with. Raises UserError for a name that is no arm."""
+    references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
     compared = [name for pair in (*comparison.pairs, *references.items()) for name in pair]
     for what, names in (
         ("reference", [comparison.reference]),
@@ -129,6 +129,8 @@ def _require_arms(comparison: Comparison, references: Mapping[str, str], arms: S
         for name in names:
             if name not in arms:
                 raise UserError(f"{what}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
+    groups = comparison.groups
+    return references | {group: _reference_of(group, groups, references) for group in groups}
 
 
 def _measured(
