@@ -1,4 +1,4 @@
-"""What a checkpoint's folder says of it, without its weights and without torch."""
+"""The description of a checkpoint, read without its weights and without torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """What a checkpoint is: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
+    """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
-    `classes` are the K class ids in the order of the logits.
-
-    `training` says how it came about (settings, seed, history); nothing here needs it to load.
+    `classes` are the K class ids in the order of the logits. `training` says how it was trained (settings, seed,
+    history); loading does not need it.
     """
 
     architecture: str
@@ -29,20 +28,17 @@ class CheckpointInfo:
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether `folder` holds a finished checkpoint: the JSON is written last."""
+    """Return whether `folder` holds a finished checkpoint: the JSON is written last."""
     return (folder / INFO).is_file()
 
 
 def fetch_checkpoint(folder: Path) -> None:
-    """Get the checkpoint in `folder`, or its newer state, where that mirrors a remote and has none, or an older one."""
+    """Fetch the checkpoint in `folder` where that mirrors a remote and has none, or an older one."""
     fetch(folder, WEIGHTS, INFO)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
-    """What the checkpoint in `folder` is, without its weights.
-
-    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none).
-    """
+    """Read what the checkpoint in `folder` is; raises UserError where there is none, as after an unfinished run."""
     path = folder / INFO
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
