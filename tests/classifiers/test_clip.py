@@ -10,10 +10,9 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.clip import clip_embeddings, embed_classes, embed_texts, load_clip
-from genrobust.core.assets import find_clip
-from genrobust.core.errors import UserError
-from genrobust.core.images import StudyData, Subset
+from genrobust.classifiers.clip import ZeroShot, clip_embeddings, embed_classes, embed_texts, load_clip
+from genrobust.classifiers.logits import predict_together
+from genrobust.core import StudyData, Subset, UserError, find_clip
 from genrobust.data.memory import MemoryImages
 
 TEXTS = ["an emoji of a cup", "a line icon of a tree", "a cup " * 30]
@@ -38,6 +37,14 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     found = clip.logit_scale * clip_embeddings(clip, small, batch_size=4) @ embed_texts(clip, TEXTS).T
     assert found.shape == (10, 3)
     assert found == pytest.approx(wanted, abs=1e-5)
+    network = ZeroShot(clip, [[text] for text in TEXTS])
+    (plain,) = predict_together([network], small, np.asarray, 4, "cpu")
+    assert plain == pytest.approx(wanted, abs=1e-5)
+    mirrored = MemoryImages("mirrored", [np.asarray(small.image(i))[:, ::-1] for i in range(10)], [0] * 10, small.keys)
+    (mirror,), (both,) = (
+        predict_together([network], s, np.asarray, 4, "cpu", flip=f) for s, f in ((mirrored, False), (small, True))
+    )
+    assert both == pytest.approx((plain + mirror) / 2, abs=1e-5) and not np.allclose(plain, mirror, atol=1e-3)
 
 
 def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:

@@ -32,11 +32,18 @@ from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.preprocess import prepare
 from genrobust.cli import app
-from genrobust.core.errors import GenrobustError, MissingPackage, UserError
-from genrobust.core.images import LabelSpace, StudyData, Subset
-from genrobust.core.record import ArmRecord
-from genrobust.core.results import BaselineModel, Predictions
-from genrobust.recipe.classify import TrainConfig
+from genrobust.core import (
+    ArmRecord,
+    BaselineModel,
+    GenrobustError,
+    LabelSpace,
+    MissingPackage,
+    Predictions,
+    StudyData,
+    Subset,
+    UserError,
+)
+from genrobust.recipe import TrainConfig
 from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
 from genrobust.report.wording import number

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genrobust.classifiers.saved import SavedPredictions, load_predictions, save_predictions
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.results import Predictions
+from genrobust.core import GenrobustError, Predictions, UserError
 
 
 def test_predictions_come_back_as_they_were(tmp_path: Path) -> None:
@@ -59,23 +59,15 @@ def test_a_study_of_files_reads_each_when_it_is_asked_for(tmp_path: Path) -> Non
     save_predictions(tmp_path / "p.npz", of_size(5, 3))
     found = SavedPredictions({("real", 0, "test"): tmp_path / "p.npz", ("real", 0, "gone"): tmp_path / "gone.npz"})
     assert list(found) == [("real", 0, "test"), ("real", 0, "gone")]
-    assert ("real", 0, "gone") in found and ("real", 1, "test") not in found  # told without reading
+    assert ("real", 0, "gone") in found and ("real", 1, "test") not in found  # without reading
     assert found["real", 0, "test"].keys[4] == "käse/4.png"
     with pytest.raises(UserError, match=r"gone\.npz: evaluate"):
         found["real", 0, "gone"]
 
 
-def test_what_is_no_predictions_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"p\.npz: evaluate"):
-        load_predictions(tmp_path / "p.npz")
-    (tmp_path / "p.npz").write_text("text")
-    with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
-        load_predictions(tmp_path / "p.npz")
-
-
-def test_a_file_that_was_cut_short_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spoil", [lambda data: b"text", lambda data: data[: len(data) // 2]], ids=["text", "cut"])
+def test_a_damaged_file_is_named(tmp_path: Path, spoil: Callable[[bytes], bytes]) -> None:
     save_predictions(tmp_path / "p.npz", of_size(50, 30))
-    whole = (tmp_path / "p.npz").read_bytes()
-    (tmp_path / "p.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "p.npz").write_bytes(spoil((tmp_path / "p.npz").read_bytes()))
     with pytest.raises(GenrobustError, match=r"p\.npz.*delete it"):
         load_predictions(tmp_path / "p.npz")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from genrobust.core.errors import UserError
+from genrobust.core import UserError
 from genrobust.data.reading import check_images, read_image
 
 
@@ -29,41 +29,45 @@ def pixel(data: bytes, x: int = 0, y: int = 0) -> tuple[int, ...]:
     return value
 
 
-def test_16_bit_grey_is_scaled_not_clipped() -> None:
-    values = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
-    image = read_image(encoded(Image.fromarray(values)))
-    assert [image.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
+def see_through() -> Image.Image:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (255, 0, 0, 255))
+    return image
 
 
-def test_float_grey_in_0_1_is_scaled() -> None:
-    data = encoded(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)), "TIFF")
-    assert [pixel(data, x)[0] for x in range(3)] == [0, 128, 255]
+def palette() -> Image.Image:
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.putpixel((1, 0), 1)
+    return image
+
+
+GREY_16 = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+FLOATS = Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))
+WHITE = (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("data", "pixels"),
+    [
+        (encoded(GREY_16), [(0, 0, 0), (100, 100, 100), WHITE]),  # scaled, not clipped
+        (encoded(FLOATS, "TIFF"), [(0, 0, 0), (128, 128, 128), WHITE]),
+        (encoded(see_through()), [WHITE, (255, 0, 0)]),
+        (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))), [(127, 127, 127)]),
+        (encoded(Image.new("LA", (1, 1), (0, 128))), [(127, 127, 127)]),
+        (encoded(palette()), [(10, 20, 30), (200, 100, 50)]),
+        (encoded(palette(), transparency=1), [(10, 20, 30), WHITE]),
+    ],
+    ids=["16 bit", "float", "transparent", "half RGBA", "half grey", "palette", "transparent palette"],
+)
+def test_every_kind_becomes_8_bit_rgb(data: bytes, pixels: list[tuple[int, ...]]) -> None:
+    assert [pixel(data, x) for x in range(len(pixels))] == pixels
 
 
 def test_float_that_is_no_number_is_refused() -> None:
     data = encoded(Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32)), "TIFF")
     with pytest.raises(UserError, match=r"sky\.tif.*NaN"):
         read_image(data, name="sky.tif")
-
-
-def test_transparency_lies_on_white() -> None:
-    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
-    image.putpixel((1, 0), (255, 0, 0, 255))
-    assert pixel(encoded(image), 0) == (255, 255, 255)
-    assert pixel(encoded(image), 1) == (255, 0, 0)
-
-
-def test_half_transparent_black_is_grey() -> None:
-    assert pixel(encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128)))) == (127, 127, 127)
-    assert pixel(encoded(Image.new("LA", (1, 1), (0, 128)))) == (127, 127, 127)
-
-
-def test_palette_with_a_transparent_entry() -> None:
-    image = Image.new("P", (2, 1))
-    image.putpalette([10, 20, 30, 200, 100, 50])
-    image.putpixel((1, 0), 1)
-    assert pixel(encoded(image), 1) == (200, 100, 50)
-    assert pixel(encoded(image, transparency=1), 1) == (255, 255, 255)
 
 
 def test_cmyk_jpeg_has_its_colours() -> None:
@@ -117,9 +121,6 @@ def test_a_bad_file_is_named_with_its_reason(tmp_path: Path, name: str) -> None:
         read_image(tmp_path / name)
     with pytest.raises(UserError, match=f"(?s){name}.*{reason}"):
         read_image(data, name=name)
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"gone\.png: no such file"):
         read_image(tmp_path / "gone.png")
 

@@ -1,4 +1,4 @@
-"""What `auto` stands for among the precisions of a recipe, on the hardware that runs it."""
+"""Replaces `auto` among the precisions of a recipe by what is fast on the hardware that runs it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ def settle(
 ) -> Recipe:
     """Return `recipe` without any `auto` among its precisions, for devices of `kind`.
 
-    `look` returns the hardware, and is called where the recipe names more than float32. `say` gets a line on what
-    `auto` stands for, and one for each precision that the recipe names and the hardware is slow in.
+    Args:
+        look: Returns the hardware; called where the recipe names more than float32.
+        say: Called with a line on what `auto` stands for, and one for each named precision that the hardware is slow in.
     """
     named = named_precisions(recipe)
     # On MPS a look is a measurement: only auto is worth it.
@@ -151,7 +152,7 @@ def slow_choices(named: Mapping[str, str], here: Hardware) -> list[str]:
 
 
 def _diffusion_trainings(recipe: Recipe) -> dict[str, DiffusionTraining]:
-    """The sections finetune and class_model, by their keys, where they are there or a dataset takes their defaults."""
+    """The sections finetune and class_model, by their keys, where a recipe has them or a dataset needs them."""
     datasets = recipe.datasets.values()
     found: dict[str, DiffusionTraining] = {}
     if recipe.finetune is not None or any(of.finetuned for of in datasets):

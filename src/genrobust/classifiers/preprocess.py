@@ -1,4 +1,4 @@
-"""How an image is prepared for a classifier, and the words for it."""
+"""Prepares images for classifiers, and says how in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def prepare(image: Image.Image, size: int, crop_pct: float = 1) -> np.ndarray:
-    """`image` as uint8 [size, size, 3]: its shorter side resized (bicubic, antialiased), the centre cropped.
+    """Return `image` as uint8 [size, size, 3]: its shorter side resized (bicubic, antialiased), the centre cropped.
 
     The crop keeps the share `crop_pct` of the shorter side, which is resized to `size` / `crop_pct`, rounded down as
     timm does: 256 px for 224 px at 0.875. The pixels are those of timm's own validation (torchvision's Resize and
@@ -25,7 +25,7 @@ def prepare(image: Image.Image, size: int, crop_pct: float = 1) -> np.ndarray:
 
 
 def protocol(size: int, crop_pct: float = 1, flip: bool = False) -> str:
-    """How `prepare` and `models.predict_logits` treat an image, in words: accuracies compare under the same alone."""
+    """Return how `prepare` and `flip` treat an image, in words: accuracies compare under the same alone."""
     side = math.floor(size / crop_pct)
     resized = "resized" if side == size else f"resized to {side} px"
     mirrored = "logits averaged over the image and its mirror" if flip else "no flip"

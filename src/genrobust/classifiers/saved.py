@@ -1,4 +1,4 @@
-"""Predictions on disk: .npz files without pickles, whose logits are mapped and not read before they are used."""
+"""Predictions on disk: .npz files without pickles, whose logits are mapped into memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what 
 
 
 class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
-    """The predictions in `files`, each read when it is asked for, every time: a study's may be larger than memory."""
+    """The predictions in `files`, read at each access: those of a study may be larger than memory."""
 
     def __init__(self, files: Mapping[Key, Path]) -> None:
         self.files = dict(files)
@@ -83,7 +83,7 @@ def load_predictions(path: Path) -> Predictions:
 
 
 def saved_fingerprint(path: Path) -> str:
-    """The fingerprint in a predictions file, "" where it cannot be read: it is then made again."""
+    """Return the fingerprint in a predictions file, "" where it cannot be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return str(file["fingerprint"])

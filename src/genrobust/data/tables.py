@@ -25,38 +25,36 @@ CACHED = 4  # row groups kept in memory: those that neighbouring images, asked f
 
 
 def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[str, ...]]:
-    """List the images in parquet `files`, which lie at `source`.
+    """List the images in parquet `files`, which lie at `source`; return the names of their labels too, () without any.
 
     Only labels are read now; images are read a row group at a time, which is fast in their order alone. A key is
-    ``{file}/{row}``.
-
-    Returns:
-        The images, and the names of their labels, () where they have none.
-
-    Raises:
-        UserError: A file that cannot be read, or lacks a column.
+    ``{file}/{row}``. Raises UserError that names the file and the column.
     """
-    opened: list[tuple[Path, pq.FileMetaData]] = []
+    metadata: list[pq.FileMetaData] = []
     labels: list[list[Any]] = []
-    schema: pa.Schema | None = None
+    names: tuple[str, ...] = ()
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
             try:
                 with pq.ParquetFile(path) as file:
-                    schema = file.schema_arrow
-                    _check(path, schema)
+                    _check(path, file.schema_arrow)
+                    names = _names(file.schema_arrow)
                     labels.append(file.read(columns=[LABEL])[LABEL].to_pylist())
-                    opened.append((path, file.metadata))
+                    metadata.append(file.metadata)
             except (OSError, pa.ArrowException) as error:
                 raise UserError(f"cannot read {path} as parquet: {error}") from error
             bar.advance()
-    starts = [np.cumsum([0, *(m.row_group(g).num_rows for g in range(m.num_row_groups))]) for _, m in opened]
+    return _listing(source, files, labels, names, _by_row_group(files, metadata), in_order=True), names
+
+
+def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) -> Callable[[int, int], Any]:
+    """What reads the image at a row of a file, with its row group, of which the latest are kept."""
+    starts = [np.cumsum([0, *(m.row_group(g).num_rows for g in range(m.num_row_groups))]) for m in metadata]
     lock = Lock()
 
     @lru_cache(maxsize=CACHED)
     def row_group(number: int, group: int) -> pa.ChunkedArray:
-        path, metadata = opened[number]
-        with pq.ParquetFile(path, metadata=metadata) as file:
+        with pq.ParquetFile(files[number], metadata=metadata[number]) as file:
             return file.read_row_group(group, columns=[IMAGE])[IMAGE]
 
     def value(number: int, row: int) -> Any:
@@ -65,11 +63,10 @@ def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[st
             with lock:  # neighbours wait for one read instead of each doing their own
                 images = row_group(number, group)
         except (OSError, pa.ArrowException) as error:
-            raise UserError(f"cannot read {opened[number][0]}, row {row}: {error}") from error
+            raise UserError(f"cannot read {files[number]}, row {row}: {error}") from error
         return images[row - int(starts[number][group])].as_py()
 
-    names = _names(schema) if schema is not None else ()
-    return _listing(source, [path for path, _ in opened], labels, names, value, in_order=True), names
+    return value
 
 
 def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.core.errors import UserError
+from genrobust.core import UserError
 from genrobust.core.images import Subset
 from genrobust.core.results import ZERO_SHOT
 from genrobust.recipe.load import parse_recipe
