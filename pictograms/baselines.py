@@ -29,7 +29,7 @@ def main() -> None:
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in study.baseline_rows())
+        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in study.baselines()[0])
 
 
 if __name__ == "__main__":

@@ -130,15 +130,10 @@ class Study:
 
     # ------------------------------------------------------------------------------------------- score
 
-    def baseline_rows(self) -> list[BaselineModel]:
-        """Return the baseline models: those of the table, or those of a grid trained now."""
-        return find_baselines(self.recipe, self.data.clean, self.shifts, self._grid())[0]
-
-    def _grid(self) -> SavedPredictions[tuple[str, int, str]] | None:
-        """The predictions of the recipe's own baseline models; None where it has none."""
-        if self.recipe.robustness.grid == 0:
-            return None
-        return self._scored(baseline_runs(self.recipe, len(self.data.train)))
+    def baselines(self) -> tuple[list[BaselineModel], list[str]]:
+        """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""
+        runs = baseline_runs(self.recipe, len(self.data.train))
+        return find_baselines(self.recipe, self.data.clean, self.shifts, self._scored(runs) if runs else None)
 
     def _scored(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
@@ -153,7 +148,7 @@ class Study:
         zero_shot = self.graph.zero_shot()
         zero_shot.run()
         arms = self._scored(arm_runs(self.recipe))
-        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), self._grid())
+        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), *self.baselines())
 
     def summary(self) -> tuple[Summary, list[BaselineModel]]:
         """Return everything that the study measured, and the baselines that it was held against."""
