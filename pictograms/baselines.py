@@ -13,7 +13,7 @@ import csv
 from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
-from genrobust.study.baselines import COLUMNS, grid_rows
+from genrobust.study.baselines import COLUMNS
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
@@ -26,14 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True))
-    runs = [run for run in study.runs() if run.baseline]
-    found = dict(zip(runs, study.predictions(runs), strict=True))
-    predictions = {(run.of, run.seed, test): made[test] for run, made in found.items() for test in made}
-    rows, _ = grid_rows(predictions, study.data.clean, study.shifts, recipe.robustness.transform)
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in rows)
+        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in study.baselines()[0])
 
 
 if __name__ == "__main__":

@@ -123,9 +123,9 @@ def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid() -> None
 @pytest.mark.parametrize(
     ("data", "robustness", "words"),
     [
-        ({}, {"baselines": "imagenet"}, "those of imagenet say nothing about source: pictograms"),
-        ({"source": "imagenet", "root": "x"}, {"baselines": "pictograms"}, "those of pictograms say nothing"),
-        ({"source": "imagenet", "root": "x"}, {"transform": "probit"}, "published lines are of the logit, not probit"),
+        ({}, {"baselines": "imagenet"}, "robustness.baselines: imagenet"),
+        ({"source": "imagenet", "root": "x"}, {"baselines": "pictograms"}, "robustness.baselines: pictograms"),
+        ({"source": "imagenet", "root": "x"}, {"transform": "probit"}, "robustness.transform: .* not on probit"),
     ],
 )
 def test_baselines_that_do_not_fit_the_study_are_refused(data: object, robustness: object, words: str) -> None:

@@ -29,7 +29,8 @@ def score_study(
     shifts: Sequence[str],
     arms: SavedPredictions[tuple[str, int, str]],
     zero_shot: SavedPredictions[str],
-    grid: SavedPredictions[tuple[str, int, str]] | None = None,
+    baselines: list[BaselineModel],
+    notes: Sequence[str] = (),
 ) -> StudyScores:
     """Score the predictions of a study.
 
@@ -38,16 +39,15 @@ def score_study(
         data: Its images, of which `shifts` names the shifted test sets that are scored.
         arms: Predictions by arm, seed and test set.
         zero_shot: Those of the recipe's zero-shot CLIP by test set; it stands beside the arms with each seed.
-        grid: Those of the recipe's own baseline models, by model, seed and test set; None without a grid.
+        baselines: The baseline models, with `notes` on shifts without a line.
 
     Raises:
         GenrobustError: A logit is NaN.
-        UserError: Predictions do not fit each other, the baseline table cannot be read, or no line can be fitted.
+        UserError: Predictions do not fit each other, or no line can be fitted.
     """
     from genrobust.classifiers import SavedPredictions
     from genrobust.robustness import Comparison, summarize
 
-    baselines, notes = find_baselines(recipe, data.clean, shifts, grid)
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
     beside = {(ZERO_SHOT, seed, test): file for seed in recipe.seeds for test, file in zero_shot.files.items()}
     comparison = Comparison(
@@ -72,7 +72,17 @@ def score_study(
 def find_baselines(
     recipe: Recipe, clean: str, shifts: Sequence[str], grid: SavedPredictions[tuple[str, int, str]] | None
 ) -> tuple[list[BaselineModel], list[str]]:
-    """Return the baseline models of the recipe's table, or of its `grid`, with notes on the shifts without a line."""
+    """Return the baseline models of the recipe's table, or of its grid, with notes on the shifts without a line.
+
+    Args:
+        recipe: The study's.
+        clean: The clean test set.
+        shifts: The shifted test sets that are scored.
+        grid: Predictions of the recipe's own baseline models, by model, seed and test set; None without a grid.
+
+    Raises:
+        UserError: The table cannot be read.
+    """
     settings = recipe.robustness
     if grid is not None:
         return grid_rows(grid, clean, shifts, settings.transform)

@@ -21,7 +21,7 @@ from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
 from genrobust.study.record import record_of
-from genrobust.study.scoring import StudyScores, score_study
+from genrobust.study.scoring import StudyScores, find_baselines, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs, run_of
@@ -121,11 +121,10 @@ class Study:
 
     # ------------------------------------------------------------------------------------------- score
 
-    def _grid(self) -> SavedPredictions[tuple[str, int, str]] | None:
-        """The predictions of the recipe's own baseline models; None where it has none."""
-        if self.recipe.robustness.grid == 0:
-            return None
-        return self._scored(baseline_runs(self.recipe, len(self.data.train)))
+    def baselines(self) -> tuple[list[BaselineModel], list[str]]:
+        """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""
+        runs = baseline_runs(self.recipe, len(self.data.train))
+        return find_baselines(self.recipe, self.data.clean, self.shifts, self._scored(runs) if runs else None)
 
     def _scored(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
@@ -140,7 +139,7 @@ class Study:
         zero_shot = self.graph.zero_shot()
         zero_shot.run()
         arms = self._scored(arm_runs(self.recipe))
-        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), self._grid())
+        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), *self.baselines())
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind."""
