@@ -190,7 +190,7 @@ def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], t
     folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     folder.mkdir(parents=True)
     (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
-    with pytest.raises(GenrobustError, match=r"told\.jsonl: .*; delete .*tensorboard to track anew"):
+    with pytest.raises(GenrobustError, match=r"logged\.jsonl: .*; delete .*tensorboard to track anew"):
         study()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genrobust.core import (
+    BaselineModel,
     ImageSet,
     StudyData,
     Summary,
