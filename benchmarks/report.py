@@ -72,30 +72,30 @@ def write_recipe(folder: Path, arms: int, seeds: int, shifts: list[str]) -> Path
 
 def fill(study: Study) -> None:
     """Write an untrained checkpoint and random predictions for every arm and seed."""
-    recipe, labels = study.recipe, study.data.labels
-    for a, arm in enumerate(recipe.arms):
-        train = recipe.train_of(arm)
-        for seed in recipe.seeds:
-            checkpoint = study.checkpoint_folder(study.mixture(arm.mixture, train), train, seed)
-            if not checkpoint.exists():
-                model = create_classifier(train.architecture, len(labels), train.image_size)
-                info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, {})
-                save_checkpoint(checkpoint, model, info)
+    labels, trained = study.data.labels, study.graph.train([])
+    arms = [arm.name for arm in study.recipe.arms]
+    for run in study.runs():
+        checkpoint, train, a, seed = study.graph.sources.checkpoint(run), run.train, arms.index(run.of), run.seed
+        if not checkpoint.exists():
+            model = create_classifier(train.architecture, len(labels), train.image_size)
+            training = {"mixture": trained.mixture(run).fingerprint}
+            info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, training)
+            save_checkpoint(checkpoint, model, info)
 
-            def drawn(images, a=a, seed=seed) -> np.ndarray:
-                shared = np.random.default_rng([len(images.name), *images.name.encode()])
-                own = np.random.default_rng([a, seed, *images.name.encode()])
-                n = len(images)
-                right = 0.7 * shared.random(n) + 0.3 * own.random(n) < TOP1.get(images.name, 0.5) + a / 100
-                logits = own.standard_normal((n, len(labels)), dtype=np.float32)
-                logits[np.arange(n), np.where(right, images.labels, (images.labels + 1) % len(labels))] = 9
-                return logits
+        def drawn(images, a=a, seed=seed) -> np.ndarray:
+            shared = np.random.default_rng([len(images.name), *images.name.encode()])
+            own = np.random.default_rng([a, seed, *images.name.encode()])
+            n = len(images)
+            right = 0.7 * shared.random(n) + 0.3 * own.random(n) < TOP1.get(images.name, 0.5) + a / 100
+            logits = own.standard_normal((n, len(labels)), dtype=np.float32)
+            logits[np.arange(n), np.where(right, images.labels, (images.labels + 1) % len(labels))] = 9
+            return logits
 
-            sets = {name: study.data.tests[name] for name in study.tests}
-            opened, out = open_checkpoint(checkpoint), study.out / "predictions" / checkpoint.name
-            kept = KeptPredictions(out, opened, sets, labels)
-            for name in kept.missing:
-                kept.save(name, drawn(sets[name]))
+        sets = {name: study.data.tests[name] for name in study.tests}
+        opened, out = open_checkpoint(checkpoint), study.out / "predictions" / checkpoint.name
+        kept = KeptPredictions(out, opened, sets, labels)
+        for name in kept.missing:
+            kept.save(name, drawn(sets[name]))
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
-from genrobust.classifiers.clip import embed_classes, embed_images, load_clip
+from genrobust.classifiers.clip import clip_embeddings, embed_classes, load_clip
 from genrobust.data.readers.pictograms import load
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
@@ -99,7 +99,7 @@ def clip(vision: Path, out: Path) -> None:
         part.save_pretrained(out)
     shutil.copyfile(Path(__file__).parent / "clip-card.md", out / "README.md")
     loaded, data = load_clip(out), load()
-    images = embed_images(loaded, data.val, batch_size=256)
+    images = clip_embeddings(loaded, data.val, batch_size=256)
     classes = embed_classes(loaded, ["a line icon of a {}"], [c.prompt for c in data.labels.classes])
     hits = (images @ classes.T).argmax(1) == data.val.labels
     print(f"{out.name}: names {100 * hits.mean():.1f} % of the real validation images", flush=True)
