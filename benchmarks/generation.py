@@ -32,9 +32,10 @@ from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Request
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
 from genrobust.generate.engines import diffusers as engine
 from genrobust.generate.loading import load_generator, locate
@@ -200,7 +201,9 @@ def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
         checkpoint = study.checkpoint(ArmConfig(name="generated", mixture="generated"), seed)
         assert data.choosing is not None
         sets = {"wild-val": data.choosing, **({name: data.tests[name] for name in study.tests} if tests else {})}
-        made = predict(checkpoint, sets, data.labels, out / "scores" / checkpoint.name, threads=recipe.threads)
+        scores = out / "scores" / checkpoint.name
+        opened = {scores: open_checkpoint(checkpoint)}
+        made = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[scores]
         top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in made.items()}
         found["wild-val"].append(top1.pop("wild-val"))
         if tests:

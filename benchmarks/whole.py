@@ -31,9 +31,10 @@ from side_by_side import cores, interleaved, table, times_faster, where_and_when
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Subset
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.run import Generation
 from genrobust.recipe.generate import GenerateConfig
@@ -144,7 +145,8 @@ def growth(rounds: int) -> str:
         kwargs = dict(recipe.train.model_kwargs)
         save_checkpoint(out, model, CheckpointInfo(recipe.train.architecture, kwargs, data.labels.ids, size, {}))
         images = Subset(data.retrieval, list(range(count)))
-        predict(out, {"images": images}, data.labels, out / "predictions", threads=threads, device="cpu")
+        opened = {out / "predictions": open_checkpoint(out)}
+        predict_sets(opened, {"images": images}, data.labels, 256, "cpu", threads)
 
     def fresh(work: Callable[[Path], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ import pytest
 
 from genrobust.core.assets import embedded
 from genrobust.core.images import StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
@@ -27,13 +27,14 @@ os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 STARTED = {  # files that share a process which starts others, by the name of their group
     "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
     "trained": ("train/test_loop.py", "train/test_team.py"),
 }
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
 from genrobust.core.assets import find_clip
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler

@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 
 from genrobust.audit.quality import Seen, qualities
 from genrobust.core.images import Subset
-from genrobust.recipe.asked import QualityConfig
+from genrobust.recipe.analysis import QualityConfig
 from genrobust.study.qualities import Qualities
 
 CLASSES = np.eye(3, 8)

@@ -13,7 +13,7 @@ from torch import distributed
 
 from genrobust.classifiers import training_state
 from genrobust.core.images import ImageSet, LabelSpace, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.recipe.classify import TrainConfig
 from genrobust.train.loop import Watch, train
 from genrobust.train.mixture import Mixture, Source

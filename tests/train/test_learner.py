@@ -14,7 +14,7 @@ from small_job import Job
 from timm.layers import convert_splitbn_model
 from torch import Tensor, nn
 
-from genrobust.classifiers.models import create_classifier, load_checkpoint, place
+from genrobust.classifiers.models import create_classifier, load_checkpoint, move_to
 from genrobust.classifiers.preprocess import prepare
 from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
@@ -40,7 +40,7 @@ def begun(job: Job, out: Path, mixed: list[Source], **changes: Any) -> loop._Run
 def first_weights(job: Job) -> nn.Module:
     """The network that a run with seed 0 begins with."""
     torch.manual_seed(hashed_seed(0, "weights"))
-    return place(create_classifier(job.config.architecture, 8, 32), "cpu").train()
+    return move_to(create_classifier(job.config.architecture, 8, 32), "cpu").train()
 
 
 def norms(model: nn.Module) -> dict[str, Tensor]:

@@ -19,14 +19,11 @@ from genrobust.classifiers import (
     Classifier,
     Clip,
     OpenClassifier,
-    Prepared,
     clip_embeddings,
-    columns_of,
     embed_classes,
     embed_images,
     embed_texts,
     load_clip,
-    predict_logits,
 )
 from genrobust.core import ImageSet, LabelSpace, progress_bar
 from genrobust.data import USED, Filter, Making, ShardDataset, filters_of, making
@@ -147,7 +144,7 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     """
     judge, columns = models.classifier, []
     if judge is not None:
-        columns = columns_of(judge.place, judge.classes, sets.labels)
+        columns = judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
     scans = [_scanned(images, size) for images in shown]
@@ -157,7 +154,7 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgements, score, featureless = [], None, False
     if judge is not None:
-        say(f"showing the images to the classifier {judge.place}")
+        say(f"showing the images to the classifier {judge.name}")
         features, logits = _by_classifier(judge, shown, models)
         spaces += [_space("classifier features", sets, features)] if features else []
         featureless = not features
@@ -242,15 +239,14 @@ def _by_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
-    network, sets = judge.load(models.device), [Prepared(images, judge) for images in shown]
+    network = judge.load(models.device)
     if not (isinstance(network, Classifier) and network.has_features):
-        with progress_bar(f"classifier, {sets[0].name}", len(sets[0])) as bar:
-            how = (judge.image_size, models.batch_size, models.device, bar.advance)
-            return [], predict_logits(network, sets[0], *how)
+        with progress_bar(f"classifier, {shown[0].name}", len(shown[0])) as bar:
+            return [], judge.logits(shown[0], models.batch_size, models.device, bar.advance)
     found = []
-    for images in sets:
+    for images in shown:
         with progress_bar(f"classifier, {images.name}", len(images)) as bar:
-            how = (judge.image_size, models.batch_size, models.device, bar.advance)
+            how = (judge.prepare, models.batch_size, models.device, bar.advance)
             found.append(embed_images(network, images, *how))
     return [features for features, _ in found], found[0][1]
 

@@ -1,50 +1,53 @@
-"""The commands that give a generated dataset away: in another program's form, and to the Hugging Face hub."""
+"""The commands that release a generated dataset: export it to a common format, push it to the Hugging Face hub."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console
+from genrobust.cli.options import License, Overwrite, argument, option
+
+Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
+Form = Annotated[str, option("--to FORM", "imagefolder, webdataset or parquet.")]
+Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
+Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
+ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
+Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
+Filter = Annotated[str | None, option("--filter NAME", "Leave out the images that this filter leaves out.")]
+Generator = Annotated[Path | None, option("--generator DIR", "The generator's folder, to read its license.")]
+Recipe = Annotated[
+    str | None, option("--recipe RECIPE", "The recipe that made the dataset; it is checked, then exported with it.")
+]
+AcceptLicense = Annotated[
+    bool,
+    option("--accept-license --accept-licence", "Export although the generator's license restricts its images."),
+]
+Folder = Annotated[Path, argument("FOLDER", "An export of genrobust export.")]
+RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
+Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
+DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
 
 
 @command()
 def export(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
-    to: Annotated[str, typer.Option("--to", metavar="FORM", help="imagefolder, webdataset or parquet.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: beside the dataset.")
-    ] = None,
-    val: Annotated[
-        float | None, typer.Option("--val", metavar="FRACTION", help="Of each class, so much becomes validation: 0.1.")
-    ] = None,
-    val_dataset: Annotated[
-        Path | None, typer.Option("--val-dataset", metavar="DIR", help="Another generated dataset, for validation.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
-    licence: Annotated[str, typer.Option("--licence", metavar="ID", help="The dataset's: cc-by-4.0.")] = "other",
-    audit: Annotated[
-        Path | None, typer.Option("--audit", metavar="FILE", help="The audit.json of the dataset, for the card.")
-    ] = None,
-    filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="NAME", help="Leave out what this filter leaves out.")
-    ] = None,
-    generator: Annotated[
-        Path | None, typer.Option("--generator", metavar="DIR", help="The generator's folder, for its licence.")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="The recipe that it came from; it goes along, once checked."),
-    ] = None,
-    accept_licence: Annotated[
-        bool, typer.Option("--accept-licence", help="Export although the generator's licence restricts its images.")
-    ] = False,
+    dataset: Dataset,
+    to: Form,
+    out: Out = None,
+    val: Val = None,
+    val_dataset: ValDataset = None,
+    overwrite: Overwrite = False,
+    license: License = "other",
+    audit: Audit = None,
+    filter_: Filter = None,
+    generator: Generator = None,
+    recipe: Recipe = None,
+    accept_license: AcceptLicense = False,
 ) -> None:
-    """Write a generated dataset in the form of another program, with a card."""
+    """Export a generated dataset to the format of another program, with a card."""
     from genrobust.release import Wanted, export as run_export
     from genrobust.study import origin_of
 
@@ -55,30 +58,25 @@ def export(
         val=val,
         val_dataset=val_dataset,
         overwrite=overwrite,
-        licence=licence,
+        licence=license,
         audit=audit,
         filter=filter_,
         generator=generator,
         origin=None if recipe is None else origin_of(dataset, recipe),
-        accept_licence=accept_licence,
+        accept_licence=accept_license,
     )
     done = run_export(wanted)
     for name in done.unknown:
         err_console.print(
-            f"[bold yellow]warning:[/] the licence of the generator {escape(name)} is not known, and the card says so: "
-            "name its folder with --generator, and read it before you publish"
+            f"[bold yellow]warning:[/] unknown license of the generator {escape(name)}, as the card says: "
+            "add its folder with --generator, and read the license before you publish"
         )
     out_console.print(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()))
     out_console.print(escape(str(done.folder)))
 
 
 @command()
-def push(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What genrobust export wrote.")],
-    repo_id: Annotated[str, typer.Argument(metavar="REPO_ID", help="The repository on the hub: me/icons.")],
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository a private one.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go, and do nothing.")] = False,
-) -> None:
+def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: DryRun = False) -> None:
     """Push an export to the Hugging Face hub, in one commit."""
     from genrobust.release import files_of, push as run_push
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from genrobust.data.shards import GIVEN_UP
+from genrobust.data.shard_files import GIVEN_UP
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted

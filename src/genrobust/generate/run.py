@@ -30,7 +30,7 @@ from genrobust.core import (
     resolve_device,
     set_threads,
 )
-from genrobust.data import ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.data import ShardDataset, create_dataset, done_shards, missing_shards, write_shard
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
@@ -89,8 +89,8 @@ class Generation:
         make_folder(out)
         # Workers share the folder, and so do those who find all of it there.
         shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
-        with lock(out, shared, writes=shards is not None):
-            claim(out, manifest)
+        with lock(out, shared):
+            create_dataset(out, manifest)
             if not shared:
                 remove_leftovers(out)
             done = set(done_shards(out))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from genrobust import __version__
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError
+from genrobust.core import REAL, ArmRecord, Score, Summary, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.report import count, escaped, fenced, markdown_table, number, span, summary_from_json
+from genrobust.robustness import Figure, list_figures
 
 UNKNOWN = "not recorded"
 SMALL = "this checkpoint's interval is over images alone: it says how this one did, and nothing of others trained alike"
@@ -31,9 +32,8 @@ class Measured:
     arm: str
     seed: int
 
-    @property
-    def cells(self) -> list[Cell]:
-        return [c for c in self.summary.cells if (c.arm, c.seed) == (self.arm, self.seed)]
+    def score(self, figure: str, test_set: str) -> Score | None:
+        return self.summary.find(figure, self.arm, test_set, self.seed)
 
 
 def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Measured:
@@ -184,13 +184,14 @@ def _scores(info: CheckpointInfo, figures: Measured) -> Iterator[str]:
         f"Measured in the study {figures.title} ({figures.date}), where it is the arm {arm}, seed {figures.seed}. In "
         f"percent and points, with 95 % intervals; {SMALL}."
     )
-    everything = f"over all {len(info.classes)}"
-    heads = ["test set", "images", "classes", "top-1", everything, "clean top-1, same classes", "effective robustness"]
-    yield markdown_table(heads, [_row(cell, cell.test_set == summary.clean) for cell in figures.cells])
-    if any(cell.extrapolated for cell in figures.cells):
+    shown = [figure for figure in list_figures() if any(figures.score(figure.name, t) for t in summary.tests)]
+    heads = ["test set", "images", "classes", *(figure.caption(summary) for figure in shown)]
+    tests = dict.fromkeys([*summary.tests, *summary.paired.values()])
+    yield markdown_table(heads, [_row(figures, test, shown) for test in tests])
+    if any(score.extrapolated for key, score in summary.scores.items() if (key.arm, key.seed) == (arm, figures.seed)):
         yield "° extrapolates: the clean accuracy lies outside those that the baseline line was fitted on."
-    if arm in summary.mean_top1 and len(summary.seeds) > 1:
-        mean, er = summary.mean_top1[arm], summary.mean_er.get(arm)
+    mean, er = summary.find("top1", arm), summary.find("er", arm)
+    if mean and len(summary.seeds) > 1:
         robust = f", and its effective robustness {number(er.value, True)} points ({span(er, True)})" if er else ""
         yield escaped(
             f"Over {count(len(summary.seeds), 'seed')} and {count(len(summary.shifts), 'shifted test set')}, the arm's "
@@ -198,17 +199,17 @@ def _scores(info: CheckpointInfo, figures: Measured) -> Iterator[str]:
         )
 
 
-def _row(cell: Cell, clean: bool) -> list[str]:
-    er = "" if cell.er is None else f"{number(cell.er.value, True)} ({span(cell.er, True)})"
-    return [
-        f"{cell.test_set} (clean)" if clean else cell.test_set,
-        f"{cell.top1.n:,}",
-        str(cell.top1.classes),
-        f"{number(cell.top1.value)} ({span(cell.top1)})",
-        number(cell.top1_all.value),
-        number(cell.clean.value),
-        f"{er} °" if er and cell.extrapolated else er,
-    ]
+def _row(figures: Measured, test: str, shown: Sequence[Figure]) -> list[str]:
+    def text(figure: Figure) -> str:
+        score = figures.score(figure.name, test)
+        if score is None:
+            return ""
+        value = number(score.value, figure.signed, figure.digits)
+        return f"{value} ({span(score, figure.signed, figure.digits)})" + (" °" if score.extrapolated else "")
+
+    top1 = figures.summary.score("top1", figures.arm, test, figures.seed)
+    name = f"{test} (clean)" if test == figures.summary.clean else test
+    return [name, f"{top1.n:,}", str(top1.classes), *map(text, shown)]
 
 
 def _unscored(info: CheckpointInfo) -> Iterator[str]:
@@ -223,20 +224,19 @@ def _unscored(info: CheckpointInfo) -> Iterator[str]:
 
 def _limits(info: CheckpointInfo, figures: Measured | None) -> Iterator[str]:
     yield f"It knows {len(info.classes)} classes and answers one of them whatever an image shows."
-    yield "Its probabilities are the softmax of its logits: whether they are calibrated was not measured."
     generated = [source for source in info.training.get("counts") or {} if source != REAL]
     if generated:
         yield f"Part of its training images are not the real ones ({', '.join(generated)}): their labels may be wrong."
     if figures is None:
+        yield "Its probabilities are the softmax of its logits: whether they are calibrated was not measured."
         return
-    yield (
-        "Top-1 is over each set's own classes, logits restricted to them. Effective robustness is shifted accuracy "
-        "minus what the line of the study's baseline models predicts from clean accuracy, in points."
-    )
+    for figure in list_figures():
+        if any(key.figure == figure.name for key in figures.summary.scores):
+            yield f"{figure.heading(figures.summary)} is {figure.note}."
     if not figures.summary.lines:
         yield "The study had no baseline models, so there is no effective robustness."
     own = protocol(info.image_size)
-    for words in dict.fromkeys(figures.summary.protocols[cell.test_set] for cell in figures.cells):
+    for words in dict.fromkeys(figures.summary.protocols.values()):
         if words != own:
             yield f"Some figures were measured on images that were prepared otherwise than above: {words}."
 

@@ -13,7 +13,7 @@ import torch
 
 from genrobust import __version__
 from genrobust.audit import NEAR, PLAIN_TEMPLATE, Audit, Models, Sets, confidence, measure
-from genrobust.classifiers import OpenClassifier, Prepared, columns_of, open_classifier, predict_logits
+from genrobust.classifiers import OpenClassifier, open_classifier
 from genrobust.core import (
     ClassLabel,
     ImageSet,
@@ -36,7 +36,7 @@ from genrobust.data import (
     load_data,
     lowest_of_each_class,
     open_images,
-    open_place,
+    open_stored,
     read_classes,
     read_manifest,
     write_filter,
@@ -150,11 +150,10 @@ def by_classifier(opens: Opens) -> Judge:
 
     def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
         model = opens()
-        columns = columns_of(model.place, model.classes, sets.labels)
-        images, network = Prepared(sets.dataset, model), model.load(where)
-        with progress_bar("classifier", len(images)) as bar:
-            logits = predict_logits(network, images, model.image_size, 256, where, bar.advance)
-        return "classifier's confidence", confidence(logits[:, columns], images.labels)
+        columns = model.columns(sets.labels)
+        with progress_bar("classifier", len(sets.dataset)) as bar:
+            logits = model.logits(sets.dataset, 256, where, bar.advance)
+        return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
 
@@ -188,7 +187,7 @@ def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (
     opened, prompts, templates = _dataset(dataset, classes)
     real: ImageSet | None = None
     if against:
-        real = real_data.train if real_data else open_images("real", open_place(Path(against)), classes)
+        real = real_data.train if real_data else open_images("real", open_stored(Path(against)), classes)
     test_sets = dict(real_data.tests) if real_data and against else {}
     for word in tests:
         name, equals, place = word.partition("=")
@@ -196,7 +195,7 @@ def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (
             raise UserError(f"--test {word}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, open_place(Path(place)), classes)
+        test_sets[name] = open_images(name, open_stored(Path(place)), classes)
     return Sets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
 
 
@@ -216,7 +215,7 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
     folder = Path(word)
     if not (folder / MANIFEST).exists():
         data = _recipe(word)
-        images = data.train if data else open_images("generated", open_place(folder), classes, by_name=True)
+        images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
     if shards.class_ids != classes.labels.ids:
@@ -236,7 +235,7 @@ def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
         return None
     data = _recipe(word)
     if data is None:
-        return open_images("the generator's training images", open_place(Path(word)), classes)
+        return open_images("the generator's training images", open_stored(Path(word)), classes)
     if data.retrieval is None:
         raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
     return data.retrieval

@@ -26,6 +26,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import QualityConfig
 
+CLASS_NAMES = "the class names"
 BATCH = 256  # images shown at once; no figure depends on it beyond rounding
 
 
@@ -51,20 +52,25 @@ class Qualities:
         self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npy" for n, first in self._first.items()}
         self._of_texts = folder / f"{digest([weights, texts])}.npy"
 
-    def missing(self) -> dict[str | None, int]:
-        """How many images the CLIP has not seen of each source, and, under None, how many classes it has not read."""
+    def totals(self) -> dict[str, int]:
+        """How many images of each source the CLIP is shown, and under CLASS_NAMES how many classes it reads."""
+        return {**{name: len(first) for name, first in self._first.items()}, CLASS_NAMES: len(self._texts)}
+
+    def missing(self) -> dict[str, int]:
+        """Those of `totals` that it has not seen or read yet."""
         self._fetch()
-        unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if _kept(self._file[n], f) is None}
-        return unseen if _kept(self._of_texts, self._texts) is not None else {**unseen, None: len(self._texts)}
+        seen = {name: _kept(self._file[name], first) for name, first in self._first.items()}
+        seen[CLASS_NAMES] = _kept(self._of_texts, self._texts)
+        return {name: count for name, count in self.totals().items() if seen[name] is None}
 
     def _fetch(self) -> None:
         fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
-    def embed(self, sources: Sequence[str | None]) -> None:
-        """Show the CLIP these sources, and the classes for None; raises UserError as `load_clip`, and for images."""
+    def embed(self, sources: Sequence[str]) -> None:
+        """Show the CLIP these sources, or the classes for CLASS_NAMES; raises UserError as `load_clip` does."""
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
-            if name is None:
+            if name == CLASS_NAMES:
                 _keep(self._of_texts, embed_ensembles(clip, self._texts))
             else:
                 with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:

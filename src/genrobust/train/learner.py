@@ -14,7 +14,7 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from genrobust.classifiers import Classifier, LossScaler, autocast, create_classifier, has_fixed_size, place
+from genrobust.classifiers import Classifier, LossScaler, autocast, create_classifier, has_fixed_size, move_to
 from genrobust.core import REAL, UserError, hashed_seed
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import Mix, make_mix
@@ -65,7 +65,7 @@ def make_learner(
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     torch.manual_seed(hashed_seed(seed, "weights"))
-    model = place(create_classifier(config.architecture, classes, config.image_size, config.model_kwargs), device)
+    model = move_to(create_classifier(config.architecture, classes, config.image_size, config.model_kwargs), device)
     real = real_rows(mixture, config, rows).to(device) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
 

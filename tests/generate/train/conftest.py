@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from small_training import KINDS, run
 from tiny import stable_diffusion
-from training_job import KINDS, run
 
 
 @pytest.fixture(scope="session")

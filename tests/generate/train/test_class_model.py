@@ -11,7 +11,7 @@ import pytest
 import torch
 from diffusers import DiTPipeline
 from safetensors.torch import load_file
-from training_job import CPU, images, labels, objective, run, started
+from small_training import CPU, images, labels, objective, run, started
 
 from genrobust.core.errors import UserError
 from genrobust.core.images import LabelSpace, Subset

@@ -13,8 +13,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from drawn import contents
 from safetensors.torch import load_file
+from small_training import CPU, images, objective, run
 from tiny import stable_diffusion
-from training_job import CPU, images, objective, run
 
 from genrobust.core.errors import UserError
 from genrobust.core.images import ClassLabel, LabelSpace, Subset

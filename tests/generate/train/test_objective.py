@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, PNDMScheduler
+from small_training import CPU, images, labels, objective
 from tiny import saved, stable_diffusion
-from training_job import CPU, images, labels, objective
 
 from genrobust.core.errors import UserError
 from genrobust.generate.generator import Generator

@@ -1,4 +1,4 @@
-"""A training resumes, saves what it learned, and says what is in its way."""
+"""A training ends in the same weights whatever stops it, saves what it learned, and says what is in its way."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from drawn import contents
+from kill_and_resume import Call, Starter, kill_and_resume
 from safetensors.torch import load_file
-from training_job import KINDS, images, objective, run, started
+from small_training import KINDS, images, objective, run, started
 
+from genrobust.classifiers import training_state
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.images import Subset
 from genrobust.generate.engine import identity
@@ -23,7 +25,44 @@ from genrobust.recipe.generate import GeneratorConfig
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 STATE = "state.safetensors"
+HALF: dict[str, Any] = {"precision": "float16", "steps": 12}
+HOT = 2.0**26  # no float16 holds a gradient times so much
 each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+# ------------------------------------------------------------------------------------- killed and resumed
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "first_scale"),
+    [*((kind, {}, None) for kind in KINDS), *((kind, HALF, HOT) for kind in ("full", "lora"))],
+)
+def test_it_survives_kills(
+    start: Starter, base: Path, tmp_path: Path, kind: str, changes: dict[str, Any], first_scale: float | None
+) -> None:
+    arguments = {"base": str(base), "out": str(tmp_path / "out"), "kind": kind, "changes": changes}
+    call = Call("generate/train/small_training.py", "run_in_process", {**arguments, "first_scale": first_scale})
+    made = kill_and_resume(start, call, tmp_path / "out", kills=2)
+    assert {"class_model.json" if kind == "class" else "finetune.json"} <= made.keys() and STATE not in made
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
+    update, scales = DiffusionTrainer._update, []
+
+    def look(self: DiffusionTrainer) -> None:
+        update(self)
+        scales.append(self.scaler.get_scale())
+
+    monkeypatch.setattr(DiffusionTrainer, "_update", look)
+    run(base, tmp_path / "out", kind, **HALF)
+    assert scales[0] == HOT / 2 and scales[-1] == scales[-2], "skipped at first, and not in the end"
+    monkeypatch.setattr(training_state, "LEAST_SCALE", 2 * HOT)
+    with pytest.raises(GenrobustError, match=r"finetune\.precision"):
+        run(base, tmp_path / "hopeless", kind, **HALF)
 
 
 def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(
@@ -133,6 +172,26 @@ def test_a_folder_of_another_training_is_refused_and_kept(
     assert contents(trained[kind]) == before
 
 
+def test_the_state_of_another_training_is_refused_and_kept(base: Path, tmp_path: Path) -> None:
+    def stop(self: DiffusionTrainer) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DiffusionTrainer, "averaged", stop)  # when the last state was saved
+        run(base, tmp_path, steps=9)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"holds another fine-tune.*\n  steps: there 9, asked for 8$"):
+        run(base, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_damaged_state_is_named_and_kept(base: Path, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_bytes(b"not safetensors")
+    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
+        run(base, tmp_path)
+    assert (tmp_path / STATE).read_bytes() == b"not safetensors"
+
+
 def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base: Path, tmp_path: Path) -> None:
     before = contents(base)
     with pytest.raises(UserError, match=r"holds other files \(model_index.json.*choose another folder"):
@@ -141,6 +200,20 @@ def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base: Path, 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write to .*file"):
         run(base, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(("save_every", "kept"), [(1, "The state of step 1 is kept"), (100, "No state was saved yet")])
+def test_a_loss_that_is_no_number_names_the_step_and_keeps_a_good_state(
+    base: Path, tmp_path: Path, save_every: int, kept: str
+) -> None:
+    # The rate is 0 at the first step, so the second is the first to change a weight, and the third the first to fail.
+    with pytest.raises(GenrobustError, match=rf"at step 3 in .*finetune\.learning_rate \(now 1e\+30\).*{kept}"):
+        run(base, tmp_path / "out", learning_rate=1e30, save_every=save_every)
+    assert not (tmp_path / "out" / "finetune.json").exists()
+    if save_every == 1:
+        state, old = load_file(tmp_path / "out" / STATE), load_file(base / UNET)
+        saved = sum(float(value.abs().sum()) for name, value in state.items() if name.startswith("model."))
+        assert saved == pytest.approx(sum(float(value.float().abs().sum()) for value in old.values()), rel=1e-5)
 
 
 def test_out_of_memory_says_what_to_lower(base: Path, tmp_path: Path) -> None:
