@@ -56,14 +56,12 @@ def run_benchmark(
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
         real: A recipe, whose clean test set is taken, or a folder; by default the recipe of `on`.
         runs: Where recipes keep what they make.
-        out: The folder of benchmark.html, .json, .csv and the predictions; by default ``benchmarks/NAME`` in `runs`.
+        out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`.
 
-    Returns:
-        What was measured, and the files by name.
+    Returns what was measured, and the files by name.
 
     Raises:
-        UserError: A set or a model cannot be opened, a model lacks one of the classes, the sets share fewer than two
-            classes, or `out` lies inside the dataset.
+        UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset.
     """
 
     @cache
