@@ -42,7 +42,7 @@ def test_a_device_that_is_not_here_is_refused() -> None:
 def test_executors_are_chosen_by_name() -> None:
     recipe = recipe_of()
     assert isinstance(open_executor("processes", recipe), Processes)
-    with pytest.raises(UserError, match="no executor 'slurm'; there are processes, ray"):
+    with pytest.raises(UserError, match="no executor 'slurm'; known: processes, ray"):
         open_executor("slurm", recipe)
     with pytest.raises(UserError, match=r"--address head:6379 .* --executor ray"):
         open_executor("processes", recipe, "head:6379")
