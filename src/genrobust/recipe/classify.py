@@ -224,7 +224,7 @@ class RobustnessConfig(Section):
     """The baseline line. `baselines` are the standard models that it is of.
 
     "shipped" are those that come with genrobust for the source of the data: with "pictograms" a table, with "imagenet"
-    the lines of published models over all of its classes (see `robustness.imagenet_lines`), and with folders none. Else
+    the lines of published models over all of its classes (see `data.imagenet_sets`), and with folders none. Else
     a CSV (model,test_set,clean,shifted), or None.
 
     `grid` trains that many small standard models on the real data where there is no table; 0 trains none.
