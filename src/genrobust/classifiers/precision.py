@@ -31,7 +31,7 @@ def settle(
 
     Args:
         look: Returns the hardware; called where the recipe names more than float32.
-        say: Called with a line on what `auto` stands for, and one for each named precision that the hardware is slow in.
+        say: Called with a line on what `auto` stands for, and one for each named precision that is slow here.
     """
     named = named_precisions(recipe)
     # On MPS a look is a measurement: only auto is worth it.
