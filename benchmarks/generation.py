@@ -37,9 +37,10 @@ from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Request
 from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
-from genrobust.generate import run
-from genrobust.generate.pipeline import load_generator, locate
+from genrobust.generate.engines import diffusers as engine
+from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.plan import Plan, plan_of
+from genrobust.generate.run import Generation
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import Recipe, load_recipe
@@ -84,7 +85,10 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
 def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
     """Generate the same with genrobust."""
     assert recipe.generator is not None
-    return run.generate(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+    job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+    with job.claimed() as missing:
+        job.drawer()(missing)
+        return job.opened()
 
 
 @contextmanager
@@ -140,9 +144,9 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
                 patches.enter_context(timed(of, name, what))
             return generator
 
-        load = run.load_generator
-        patches.enter_context(mock.patch.object(run, "load_generator", loaded))
-        patches.enter_context(timed(run, "load_generator", "loading"))
+        load = engine.load_generator
+        patches.enter_context(mock.patch.object(engine, "load_generator", loaded))
+        patches.enter_context(timed(engine, "load_generator", "loading"))
         began = time.perf_counter()
         ours(plan, recipe, device, out)
         drawing = time.perf_counter() - began - spent["loading"]

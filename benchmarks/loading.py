@@ -44,7 +44,7 @@ from genrobust.data.shard_files import write_shard
 from genrobust.data.shards import ShardDataset, create_dataset
 from genrobust.data.stored import class_folders
 from genrobust.train.crops import draw_crops
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 from genrobust.train.packed import PackedImages, chosen, tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
@@ -118,8 +118,8 @@ def photographs(folder: Path, count: int = 0) -> tuple[ImageSet, LabelSpace]:
 
 
 def this_project(folder: Path, mixed: bool, packed: Path | None) -> Callable[[], Iterator[Any]]:
-    parts = [Part("real", photographs(folder)[0])] + (
-        [Part("generated", ShardDataset(folder / "generated"))] if mixed else []
+    parts = [Source("real", photographs(folder)[0])] + (
+        [Source("generated", ShardDataset(folder / "generated"))] if mixed else []
     )
     mixture = Mixture(parts, BATCH, SIDE, crop="random-resized", packed=packed)
     return lambda: (mixture.batch(seed=0, step=step) for step in range(len(mixture) // BATCH))

@@ -103,11 +103,11 @@ def main() -> None:
         with measured("opening the dataset"):
             dataset = ShardDataset(folder)
         assert len(dataset) == len(plan)
-        from genrobust.train.mixture import Mixture, Part
+        from genrobust.train.mixture import Mixture, Source
 
         print(f"torch is loaded; peak {peak():.0f} MB")
         with measured("a mixture of half of each class"):
-            mixture = Mixture([Part("generated", dataset, fraction=0.5)], BATCH, SIDE)
+            mixture = Mixture([Source("generated", dataset, fraction=0.5)], BATCH, SIDE)
             mixture.indices(seed=0, step=10_000)
     real = real_images(asked.classes)
     with measured("plan from real images, all requests"):

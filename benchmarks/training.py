@@ -35,7 +35,7 @@ from genrobust.data.readers import pictograms
 from genrobust.recipe.classify import TrainConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import LOOK_EVERY, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 CORES = 2
 WARM_UP = 3  # turns that are not counted
@@ -105,7 +105,7 @@ def run(
     packed: Path | None,
     watch: Callable[[int, Mapping[str, float]], None],
 ) -> None:
-    mixture = Mixture([Part("real", images)], config.batch_size, config.image_size, config.crop, packed)
+    mixture = Mixture([Source("real", images)], config.batch_size, config.image_size, config.crop, packed)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         train(mixture, Subset(images, [0]), labels, config, 0, out, str(device), CORES, watch)

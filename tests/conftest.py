@@ -25,12 +25,14 @@ from genrobust.data.readers import pictograms
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
+pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path += [
-    str(Path(__file__).parent / "generate"),
-    str(Path(__file__).parent / "generate" / "train"),
-]  # where tiny lies
-STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
+STARTED = {  # files that share a process which starts others, by the name of their group
+    "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
+    "trained": ("train/test_loop.py", "train/test_team.py"),
+}
 ALONE = (
     "study/executors/test_pool.py",
     "study/executors/test_local.py",
@@ -42,7 +44,7 @@ LONGEST = (
     "study/executors/test_processes.py",
     "generate/train/test_trainer.py",
     "classifiers/test_opening.py",
-    "train/test_loop.py",
+    "trained",
 )
 
 
@@ -51,7 +53,7 @@ def group_of(nodeid: str) -> str:
     path = nodeid.partition("::")[0].removeprefix("tests/")
     if path.startswith("study/executors/") and path not in ALONE:
         return "execute"
-    return "started" if path in STARTED else path
+    return next((name for name, files in STARTED.items() if path in files), path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

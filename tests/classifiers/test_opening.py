@@ -43,7 +43,7 @@ from genrobust.report.wording import number
 from genrobust.robustness.figure import list_figures
 from genrobust.robustness.summary import Comparison, summarize
 from genrobust.train.loop import train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -68,7 +68,7 @@ def checkpoint(pictogram_data: StudyData, labels: LabelSpace, tmp_path_factory: 
     """Trained for two steps on eight classes of the pictograms."""
     real, val = (Subset(s, np.flatnonzero(s.labels < CLASSES)) for s in (pictogram_data.train, pictogram_data.val))
     folder = tmp_path_factory.mktemp("trained") / "checkpoint"
-    mixture = Mixture([Part("real", real)], CONFIG.batch_size, CONFIG.image_size)
+    mixture = Mixture([Source("real", real)], CONFIG.batch_size, CONFIG.image_size)
     return train(mixture, val, labels, CONFIG, SEED, folder, device="cpu")
 
 

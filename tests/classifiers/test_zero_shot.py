@@ -73,8 +73,6 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     assert (summary.arms, summary.trained_elsewhere) == (("real", ZERO_SHOT), (ZERO_SHOT,))
     scored = summary.scores.items()
     values = {(k.test_set, s.value) for k, s in scored if k[:2] == ("top1", ZERO_SHOT) and k.seed is not None}
-        (k.test_set, s.value) for k, s in summary.scores.items() if k[:2] == ("top1", ZERO_SHOT) and k.seed is not None
-    }
     assert len(values) == 2, "one figure a test set, whatever the seed"
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study has one arm, real, so nothing is compared." in text

@@ -21,8 +21,8 @@ import fsspec
 import pytest
 import yaml
 from fsspec.implementations.local import LocalFileSystem
+from kill_and_resume import Done, contents
 from object_store import Store
-from small_study import Done, contents
 
 from genrobust.core import remote
 from genrobust.core.errors import GenrobustError, UserError

@@ -1,5 +1,6 @@
 """Another package adds an engine, and what is said of one that does not fit."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -13,29 +14,9 @@ from genrobust.core.errors import UserError
 from genrobust.generate.engine import ENGINES, engine_of, identity, weights_bytes
 from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
 
-SQUARES = """
-import numpy as np
-from genrobust import Engine
-
-class Squares(Engine):
-    @classmethod
-    def identity(cls, config):
-        return {"generator": config.model, "squares_rules": 1}
-
-    def draw(self, requests):
-        return [self.square(request) for request in requests]
-
-    def square(self, request):
-        x, y = np.random.default_rng(request.seed).integers(0, 40, 2)
-        if request.label == 2 and request.seed % 3:
-            return None  # as if its own checker had refused it
-        image = np.full((64, 64, 3), 255, np.uint8)
-        image[y : y + 24, x : x + 24] = np.eye(3, dtype=np.uint8)[request.label] * 200
-        return image
-
-def broken(): ...
-"""
-POINTS = {"squares": "squares:Squares", "function": "squares:broken", "absent": "squares:Absent"}
+PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
+(SQUARES,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)  # the page's own example
+POINTS = {"squares": "squares:Squares", "function": "squares:np", "absent": "squares:Absent"}
 
 
 @pytest.fixture
@@ -58,14 +39,13 @@ def section(engine="squares", **more):
 
 
 def test_an_engine_of_another_package_draws_a_dataset(installed, tmp_path, plan, labels):
-    asked = GenerateConfig(per_class=4, shard_size=6, max_redraws=20)
+    asked = GenerateConfig(per_class=4, shard_size=6)
     dataset = generate(plan(section(), 4), section(), asked, labels, tmp_path / "out")
-    colours = pixels(dataset).min(axis=(1, 2)).argmax(axis=1)  # the square is dark but in its own channel
-    assert colours.tolist() == dataset.labels.tolist() == [0, 1, 2] * 4
-    rows = dataset.metadata().to_pylist()
-    assert {(row["generator"], row["mode"], row["steps"]) for row in rows} == {("red", "labels", None)}
-    assert sum(row["unsafe"] for row in rows) > 0
-    assert (dataset.manifest["engine"], dataset.manifest["squares_rules"]) == ("squares", 1)
+    colors = pixels(dataset).min(axis=(1, 2)).argmax(axis=1)
+    assert colors.tolist() == dataset.labels.tolist() == [0, 1, 2] * 4
+    row = dataset.metadata().to_pylist()[0]
+    assert (row["generator"], row["mode"], row["device"], row["steps"]) == ("red", "labels", "cpu", None)
+    assert (dataset.manifest["engine"], dataset.manifest["squares_version"]) == ("squares", 1)
     assert weights_bytes(section()) == 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_study import Done
+from kill_and_resume import Done
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner

@@ -17,7 +17,6 @@ from .clip import (
 from .logits import embed_images as embed_images, predict_logits as predict_logits
 from .models import (
     Classifier as Classifier,
-    LossScaler as LossScaler,
     autocast as autocast,
     create_classifier as create_classifier,
     load_checkpoint as load_checkpoint,
@@ -38,3 +37,10 @@ from .preprocess import prepare as prepare, protocol as protocol
 from .saved import SavedPredictions as SavedPredictions
 from .timm_models import FOLDER as FOLDER, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
+from .training_state import (
+    STATE as STATE,
+    LossScaler as LossScaler,
+    TrainingState as TrainingState,
+    claim_training as claim_training,
+    require_same_job as require_same_job,
+)

@@ -21,10 +21,6 @@ from genrobust.core import GenrobustError, UserError, make_folder, replacing
 _REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
 
-# What a loss in float16 is scaled by at first, and the least: after 36 steps in a row whose gradients were no numbers.
-FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20
-
-
 class Classifier(nn.Module):
     """A timm network behind its own normalization.
 
@@ -102,32 +98,6 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     # off for float32, and then with a dtype that every device takes
     dtype = torch.float16 if precision == "float16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
-
-
-class LossScaler(torch.amp.GradScaler):
-    """The scaler of the losses of a training in `precision`; it does nothing but in float16, whose gradients underflow.
-
-    A step whose gradients overflow is skipped, and the next ones are scaled less.
-    """
-
-    def __init__(self, device: torch.device, precision: str) -> None:
-        super().__init__(device.type, FIRST_SCALE, enabled=precision == "float16")
-
-    @property
-    def state(self) -> dict[str, float]:
-        """All that the next step depends on, for JSON; empty where the scaler does nothing."""
-        found = self.state_dict()
-        return {key: found[key] for key in ("scale", "_growth_tracker") if key in found}
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Take over the `state` of another one. Raises KeyError where it is that of one that did nothing."""
-        if self.is_enabled():
-            self.load_state_dict({**self.state_dict(), **{key: state[key] for key in ("scale", "_growth_tracker")}})
-
-    @property
-    def is_hopeless(self) -> bool:
-        """Whether gradients overflow at any scale. A GPU waits for it."""
-        return self.is_enabled() and self.get_scale() < LEAST_SCALE
 
 
 # ------------------------------------------------------------------------------------------ checkpoints

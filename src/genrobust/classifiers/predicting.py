@@ -17,6 +17,7 @@ from genrobust.core import (
     Predictions,
     digest,
     fetch,
+    keep_freed_memory,
     lock,
     make_folder,
     progress_bar,
@@ -69,6 +70,7 @@ def predict_sets(
             where = resolve_device(device)
             if threads is not None:
                 set_threads(threads)
+            keep_freed_memory()
             with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
                 for alike in groups.values():
                     for start in range(0, len(alike), TOGETHER):

@@ -2,6 +2,7 @@ from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded
 from .devices import (
     available_devices as available_devices,
     device_kind as device_kind,
+    keep_freed_memory as keep_freed_memory,
     resolve_device as resolve_device,
     set_threads as set_threads,
     waiting_of_threads as waiting_of_threads,

@@ -77,20 +77,21 @@ def worker_environment(threads: int) -> dict[str, str]:
 def set_threads(n: int) -> None:
     """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it.
 
-    What tensors leave is kept for the next ones. Raises UserError for less than one.
+    Raises:
+        UserError: `n` is less than one.
     """
     import torch
 
     if n < 1:
         raise UserError(f"threads must be 1 or more, got {n}")
     torch.set_num_threads(n)
-    _keep_freed_memory()
 
 
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed: by default large blocks go back to the system and come anew, page by page.
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next tensors; needs glibc, and does nothing without it.
 
-    A step on a CPU frees all that it took: those pages are a sixth of the CPU time of training a small network.
+    By default glibc returns large blocks to the system, and gets them anew page by page. A training step on a CPU frees
+    all that it took: those pages are a sixth of the CPU time of training a small network.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none

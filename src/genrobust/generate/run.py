@@ -21,6 +21,7 @@ from genrobust.core import (
     Sample,
     UserError,
     device_kind,
+    keep_freed_memory,
     leftovers,
     lock,
     make_folder,
@@ -107,6 +108,7 @@ class Generation:
         """
         make_folder(self._out)  # claimed on another machine, perhaps, and a copy of it here
         set_threads(self._threads)
+        keep_freed_memory()
         engine = engine_of(self._generator)
         loaded = engine(self._generator, self._labels, self._sources, resolve_device(self._device))
         run = _Run(loaded, self._config, self._threads)

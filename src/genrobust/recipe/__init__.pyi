@@ -1,4 +1,5 @@
 from .analysis import QualityConfig as QualityConfig
+from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.core import REAL
+from genrobust.recipe.augmentation import AUGMENTATIONS
 from genrobust.recipe.section import Fraction, Positive, Section
 
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
@@ -60,7 +61,7 @@ class TrainConfig(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     label_smoothing: Fraction = 0.1
     ema_decay: Fraction = 0.99  # 0 turns the weight average off
-    augmentation: Literal["standard", "none", "autoaugment", "randaugment", "trivialaugment", "augmix"] = "standard"
+    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, or one of a package
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
@@ -77,6 +78,13 @@ class TrainConfig(Section):
     def _drop_default_steps(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.get("epochs") is not None:
             return {"steps": None, **value}
+        return value
+
+    @field_validator("augmentation")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in (known := AUGMENTATIONS.names()):
+            raise ValueError(f"no augmentation {value!r}; known: {', '.join(known)}")
         return value
 
     @model_validator(mode="after")

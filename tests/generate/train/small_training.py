@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from genrobust.classifiers import training_state
 from genrobust.core.images import ImageSet, LabelSpace, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.generate.train.class_model import ClassModel
 from genrobust.generate.train.finetune import Finetune
-from genrobust.generate.train.loop import Training, prepared
+from genrobust.generate.train.loop import DiffusionTrainer, prepared
 from genrobust.generate.train.objective import Objective
 from genrobust.generate.train.trainer import train_generator
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
@@ -50,9 +51,16 @@ def run(base: Path | GeneratorConfig, out: Path, kind: str = "full", **changes: 
     return train_generator(objective(base, kind, **changes), out, "cpu", threads=1)
 
 
-def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> Training:
+def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], first_scale: float | None = None) -> None:
+    """What `run` does, in a process that a test kills."""
+    if first_scale is not None:
+        training_state.FIRST_SCALE = first_scale
+    run(Path(base), Path(out), kind, **changes)
+
+
+def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
     model, schedule, examples = wanted.start(CPU)
     prepared(model, wanted.config)
-    return Training(model, schedule, examples, wanted.config, 0, out, {})
+    return DiffusionTrainer(model, schedule, examples, wanted.config, 0, out, {})

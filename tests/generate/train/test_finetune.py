@@ -22,7 +22,7 @@ from genrobust.data.memory import MemoryImages
 from genrobust.generate.loading import load_generator
 from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
-from genrobust.generate.train.loop import Training
+from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.recipe.generate import GeneratorConfig, PromptConfig
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -112,8 +112,8 @@ def test_a_lora_changes_the_images_and_at_scale_0_does_not(base: Path, trained: 
 
 def test_a_loaded_lora_is_the_trained_one(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[Any] = []
-    averaged = Training.averaged
-    monkeypatch.setattr(Training, "averaged", lambda self: kept.append(averaged(self)) or kept[0])
+    averaged = DiffusionTrainer.averaged
+    monkeypatch.setattr(DiffusionTrainer, "averaged", lambda self: kept.append(averaged(self)) or kept[0])
     run(base, tmp_path / "out", "lora")
     unet = loaded(base, lora={"model": str(tmp_path / "out")}).unet
     inputs = (torch.randn(1, 12, 8, 8), torch.tensor([500]), torch.randn(1, 77, 16))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kill_and_resume import Done, contents
 from object_store import Store
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 from small import NODE
-from small_study import Done, contents
 from typer.testing import CliRunner
 
 from genrobust.cli import app

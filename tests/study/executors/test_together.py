@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from small import CLASSES, actors, contents, count_of, recipe_of, written
 from typer.testing import CliRunner, Result
 
+from genrobust.classifiers.training_state import STATE
 from genrobust.cli import app
 from genrobust.core.errors import DiskFull, UserError
 from genrobust.recipe.load import Recipe
@@ -24,7 +25,6 @@ from genrobust.study.executors.pool import failure_of
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.ray_workers import GroupFailure, root_cause
 from genrobust.study.study import Study
-from genrobust.train.loop import STATE
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import resolved_here
-from genrobust.core import UserError, hash_folder, resolve_device, set_threads
+from genrobust.core import UserError, hash_folder, keep_freed_memory, resolve_device, set_threads
 from genrobust.generate.loading import locate
-from genrobust.generate.train.loop import Training, prepared, train_once
+from genrobust.generate.train.loop import DiffusionTrainer, prepared, train_once
 from genrobust.generate.train.objective import Objective
 
 
@@ -27,13 +27,14 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     """
     chosen = resolve_device(device)
     set_threads(threads)
+    keep_freed_memory()
     objective = replace(objective, config=resolved_here(objective.config, chosen.type))
     job = training_inputs(objective, chosen.type, threads)
 
-    def begin() -> Training:
+    def begin() -> DiffusionTrainer:
         model, schedule, examples = objective.start(chosen)
         prepared(model, objective.config)
-        return Training(model, schedule, examples, objective.config, objective.seed, out, job)
+        return DiffusionTrainer(model, schedule, examples, objective.config, objective.seed, out, job)
 
     return train_once(out, job, objective.config, chosen, begin, lambda done: objective.save(out, done.model))
 

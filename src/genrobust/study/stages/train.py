@@ -93,7 +93,7 @@ class Train(Stage):
 
         context, mixture, team = self.context, self.mixture(run), team_of(run.train.workers)
         folder = self.sources.checkpoint(run)
-        with self._watched(run, mixture, folder) if team.leads else nullcontext(_unwatched) as watch:
+        with self._watched(run, mixture, folder) if team.is_main else nullcontext(_unwatched) as watch:
             train_classifier(
                 mixture,
                 context.data.val,
@@ -110,7 +110,7 @@ class Train(Stage):
     @contextmanager
     def _watched(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
         """Log what begins, time the training of the block, and yield what is given its figures."""
-        from genrobust.train import STATE
+        from genrobust.classifiers import STATE
 
         train, steps, context = run.train, run.train.steps_for(len(mixture)), self.context
         for part in (name for name, left in mixture.unpacked().items() if left):
@@ -125,10 +125,10 @@ class Train(Stage):
 
     def mixture(self, run: TrainingRun) -> Mixture:
         """Return the images that a run trains on."""
-        from genrobust.train import Mixture, Part
+        from genrobust.train import Mixture, Source
 
         train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
-        parts = [Part(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
+        parts = [Source(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
         return Mixture(parts, train.batch_size, train.image_size, train.crop, packed)
 
     def record(self, run: TrainingRun) -> ArmRecord:

@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file
+from small_job import Job
 from timm.layers import convert_splitbn_model
 from torch import Tensor, nn
 
@@ -19,25 +20,24 @@ from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
 from genrobust.core.keys import hashed_seed
 from genrobust.train import loop
-from genrobust.train.mixture import Mixture, Part
-from genrobust.train.split_norm import norm_state, real_rows, twin_of
+from genrobust.train.learner import norm_state, real_rows, twin_of
+from genrobust.train.mixture import Mixture, Source
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
 
 
-def parts(job: Any, real: float | None = 1, generated: float | None = 2) -> list[Part]:
-    return [Part("generated", job.wild, generated), Part("real", job.real, real)]  # the real rows are not the first
+def sources(job: Job, real: float = 1, generated: float = 2) -> list[Source]:
+    return job.sources(real, generated)[::-1]  # the real rows are not the first
 
 
-def begun(job: Any, out: Path, mixed: list[Part], **changes: Any) -> loop._Run:
+def begun(job: Job, out: Path, mixed: list[Source], **changes: Any) -> loop._Run:
     config = job.config.model_copy(update=EXACT | changes)
-    mixture = Mixture(mixed, config.batch_size, config.image_size)
-    ignored = lambda step, figures: None  # noqa: E731
-    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), "id", ignored, ALONE)
+    mixture, watch = job.mixture(config, mixed), lambda step, figures: None
+    return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), watch, ALONE, {})
 
 
-def first_weights(job: Any) -> nn.Module:
+def first_weights(job: Job) -> nn.Module:
     """The network that a run with seed 0 begins with."""
     torch.manual_seed(hashed_seed(0, "weights"))
     return move_to(create_classifier(job.config.architecture, 8, 32), "cpu").train()
@@ -47,8 +47,8 @@ def norms(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_buffers() if "running" in name or "tracked" in name}
 
 
-def test_each_kind_of_image_makes_its_own_statistics(job: Any, tmp_path: Path) -> None:
-    run = begun(job, tmp_path, parts(job), learning_rate=1e-30)  # too small to change a weight
+def test_each_kind_of_image_makes_its_own_statistics(job: Job, tmp_path: Path) -> None:
+    run = begun(job, tmp_path, sources(job), learning_rate=1e-30)  # too small to change a weight
     alone = {"real": first_weights(job), "generated": first_weights(job)}
     for step in range(3):
         images, labels = run.mixture.batch(0, step)
@@ -68,8 +68,8 @@ def test_each_kind_of_image_makes_its_own_statistics(job: Any, tmp_path: Path) -
     assert not torch.allclose(norms(run.model)[mean], norms(run.twin)[mean], rtol=1e-2)
 
 
-def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Any, tmp_path: Path) -> None:
-    run = begun(job, tmp_path, parts(job, 1, 1), label_smoothing=0.0)
+def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Job, tmp_path: Path) -> None:
+    run = begun(job, tmp_path, sources(job, 1, 1), label_smoothing=0.0)
     images, labels = run.mixture.batch(0, 0)
     real = run.mixture.rows("real")
     order = torch.cat([real.nonzero()[:, 0], (~real).nonzero()[:, 0]])  # timm takes the first half as the main one
@@ -89,7 +89,7 @@ def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Any, tmp_path: 
     assert seen == len(mine) + len(auxiliary)
 
 
-def test_a_twin_shares_all_but_its_norms(job: Any) -> None:
+def test_a_twin_shares_all_but_its_norms(job: Job) -> None:
     model = first_weights(job)
     twin = twin_of(model)
     own = norm_state(model)
@@ -99,12 +99,10 @@ def test_a_twin_shares_all_but_its_norms(job: Any) -> None:
     assert {name.rsplit(".", 1)[1] for name in own} >= {"weight", "bias", "running_mean", "running_var"}
 
 
-def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
-    config = job.config.model_copy(update=EXACT | {"validate_every": 12, "ema_decay": 0.5})
-    mixture = Mixture(parts(job), config.batch_size, config.image_size)
-    out = loop.train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
+def test_the_checkpoint_is_a_plain_timm_model(job: Job, tmp_path: Path) -> None:
+    out = job.run(tmp_path, sources=sources(job), **EXACT, validate_every=12, ema_decay=0.5)
     state = load_file(out / "model.safetensors")
-    plain = timm.create_model(config.architecture, num_classes=8)
+    plain = timm.create_model(job.config.architecture, num_classes=8)
     plain.load_state_dict({k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")})
     pixels = np.stack([prepare(job.val.image(i), 32) for i in range(len(job.val))])
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
@@ -114,9 +112,10 @@ def test_the_checkpoint_is_a_plain_timm_model(job: Any, tmp_path: Path) -> None:
         assert torch.allclose(plain.eval()(normalized), loaded(images), rtol=1e-4, atol=1e-5)
 
 
-def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path) -> None:
-    low, high = (Subset(s, np.flatnonzero(side(s.labels))) for s, side in ((job.real, _low), (job.wild, _high)))
-    run = begun(job, tmp_path, [Part("real", low, 1), Part("generated", high, 1)], mixup=1.0)
+def test_mixup_stays_within_a_kind(job: Job, tmp_path: Path) -> None:
+    low = Subset(job.real, np.flatnonzero(job.real.labels < 4))
+    high = Subset(job.wild, np.flatnonzero(job.wild.labels >= 4))
+    run = begun(job, tmp_path, [Source("real", low, 1), Source("generated", high, 1)], mixup=1.0)
     images, labels = run.mixture.batch(0, 0)
     _, targets = run.learner(run.augment(images), labels)
     real, generated = targets[:8], targets[8:]
@@ -125,39 +124,30 @@ def test_mixup_stays_within_a_kind(job: Any, tmp_path: Path) -> None:
     assert int((real.max(dim=1).values < 1).sum()) > 0
 
 
-def _low(labels: np.ndarray) -> np.ndarray:
-    return labels < 4
-
-
-def _high(labels: np.ndarray) -> np.ndarray:
-    return labels >= 4
-
-
 @pytest.mark.parametrize(
-    ("mixed", "said"),
+    ("weights", "said"),
     [
-        ([("real", 1)], "the mixture has real ones alone"),
-        ([("generated", 1)], "the mixture has none: add real"),
-        ([("real", None), ("generated", None)], "give each source a weight"),
-        ([("real", 1), ("generated", 15)], "a batch of 16 holds 1 real images, and needs two or more"),
-        ([("real", 15), ("generated", 1)], "a batch of 16 holds 15 real images, and needs two or more"),
+        ({"real": 1}, "real ones alone"),
+        ({"generated": 1}, "add real"),
+        ({"real": None, "generated": None}, "give each source a weight"),
+        ({"real": 1, "generated": 15}, "a batch of 16 holds 1 real images"),
+        ({"real": 15, "generated": 1}, "a batch of 16 holds 15 real images"),
     ],
 )
-def test_a_mixture_that_cannot_be_split_is_refused(job: Any, mixed: list[Any], said: str) -> None:
-    config = job.config.model_copy(update=EXACT)
-    sets = {"real": job.real, "generated": job.wild}
+def test_a_mixture_that_cannot_be_split_is_refused(job: Job, weights: dict[str, Any], said: str) -> None:
+    mixed = [Source(name, job.real if name == "real" else job.wild, weight) for name, weight in weights.items()]
     with pytest.raises(UserError, match=said):
-        real_rows(Mixture([Part(name, sets[name], weight) for name, weight in mixed], 16, 32), config)
+        real_rows(Mixture(mixed, 16, 32), job.config.model_copy(update=EXACT))
 
 
-def test_each_worker_needs_two_images_of_either_kind(job: Any) -> None:
-    config, mixture = job.config.model_copy(update=EXACT | {"workers": 4}), Mixture(parts(job), 16, 32)
-    with pytest.raises(UserError, match="a worker's share of 4 holds 1 real images, and needs two or more"):
+def test_each_worker_needs_two_images_of_either_kind(job: Job) -> None:
+    config, mixture = job.config.model_copy(update=EXACT | {"workers": 4}), Mixture(sources(job), 16, 32)
+    with pytest.raises(UserError, match="a worker's share of 4 holds 1 real images"):
         real_rows(mixture, config, slice(0, None, 4))
     shares = [real_rows(mixture, config, slice(rank, None, 2)) for rank in range(2)]
     assert sorted(int(share.sum()) for share in shares) == [2, 3]
 
 
-def test_an_architecture_without_batch_norm_is_refused(job: Any, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="this architecture has no batch norm to split"):
-        begun(job, tmp_path, parts(job), architecture="test_vit")
+def test_an_architecture_without_batch_norm_is_refused(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no batch norm"):
+        begun(job, tmp_path, sources(job), architecture="test_vit")
