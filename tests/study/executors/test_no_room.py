@@ -10,14 +10,12 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 from scribe import work
-from small import actors, count_of, limit, recipe_of, watching
-from small_study import CLASSES, contents
+from small import actors, limit, watching
 
 from genrobust.core.errors import GenrobustError
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
 from genrobust.study.executors.ray import Ray
-from genrobust.study.study import Study
 
 ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" jobs
 
@@ -84,49 +82,3 @@ def test_what_finds_no_room_anywhere_is_reported_and_the_rest_is_made(
     assert wide.startswith("  job wide:d: no memory left")
     assert large.endswith(f"(tries: {TRIES})") and wide.endswith(f"(tries: {TRIES})")
     assert sorted(made(tmp_path)) == ["made-a", "made-c", "made-e"], "and nothing is half there"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("room", "why"),
-    [
-        ({"memory": 150_000_000, "file_size": 1 << 30}, "real, seed "),  # what fails first is not the same every time
-        ({"memory": 1 << 40, "file_size": 100_000}, "File too large"),
-    ],
-    ids=["memory", "disk"],
-)
-def test_classifiers_are_the_same_bytes_where_one_node_has_no_room(
-    room: dict[str, int],
-    why: str,
-    write_folder: Callable[..., Path],
-    cluster: Cluster,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """Each worker on one node is limited when it comes up: it cannot load what it needs, or not write a state."""
-    sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test")}
-    recipe = recipe_of(
-        threads=1,
-        device="cpu",
-        data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]},
-        generator=None,
-        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 20, "save_every": 5}
-        | {"precision": "float32"},
-        seeds=[0, 1],
-        execute={"num_cpus": 1},
-    )
-    known: set[int] = set()
-
-    def look() -> None:
-        for pid in set(actors(cluster, "Worker")[1]) - known:
-            limit(pid, **room)
-            known.add(pid)
-
-    study = Study(recipe, tmp_path / "far", executor=Ray(recipe, cluster.address))
-    with watching(look), caplog.at_level(logging.WARNING):
-        study.train(study.runs())
-    assert [(why in message, message.endswith("it is tried again")) for message in caplog.messages] == [(True, True)]
-    alone = Study(recipe, tmp_path / "here")
-    alone.train(alone.runs())
-    assert contents(tmp_path / "far") == contents(tmp_path / "here")
-    assert count_of(tmp_path / "far", "checkpoints/*/checkpoint.json") == 2

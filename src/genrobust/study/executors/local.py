@@ -1,4 +1,4 @@
-"""Work in this process: all jobs in one go, and the first failure ends it."""
+"""Work in this process: all jobs at once, and the first failure ends it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ class Local:
         return settle(recipe, kind, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
-        """Raise UserError for more than one of `workers`: this is one process."""
-        require_one(workers)
+        """Raise UserError where more than one of `workers` should do a job together, which Ray alone starts."""
+        if workers > 1:
+            raise UserError(
+                f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
+                "(pip install 'genrobust[ray]'), or set train.workers to 1"
+            )
 
     def workers(self) -> int:
         """One."""
@@ -37,12 +41,3 @@ class Local:
             bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)
             with bar as shown, counting(work.unit, shown.advance):
                 work.load()([job.key for job in work.jobs])
-
-
-def require_one(workers: int) -> None:
-    """Raise UserError where more than one of `workers` should do a job together, which Ray alone starts."""
-    if workers > 1:
-        raise UserError(
-            f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
-            "(pip install 'genrobust[ray]'), or set train.workers to 1"
-        )

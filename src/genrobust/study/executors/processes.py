@@ -28,7 +28,7 @@ from genrobust.core import (
     worker_environment,
 )
 from genrobust.recipe import Recipe
-from genrobust.study.executors.local import Local, require_one
+from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import WorkerPool, failure_of
 from genrobust.study.jobs import DoJobs, Job, Work
 
@@ -69,7 +69,7 @@ class Processes(Local):
         if count <= 1:
             super().run(work)
             return
-        require_one(max(job.workers for job in work.jobs))
+        self.require(max(job.workers for job in work.jobs))
         while len(self._workers) < count:
             variables = worker_environment(self._threads)
             if self._gpus:

@@ -159,9 +159,9 @@ class Ray:
             pool.report()
 
     def _worker(self, task: Task) -> Callable[[], Any]:
-        """Return what starts a worker. Where it dies, Ray starts it again, once a job, as soon as a node has room."""
+        """Return what starts a worker, which Ray starts once more where it dies, with its job, on a node with room."""
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
-        takes |= {"max_restarts": -1, "max_task_retries": 1}
+        takes |= {"max_restarts": 1, "max_task_retries": 1}
         return partial(ray.remote(**takes)(Worker).remote, task, self._threads)
 
     def _leader(self, task: Task, workers: int, store: str) -> Callable[[], Any]:
