@@ -22,7 +22,7 @@ _HALVES = {
 
 
 def check_guidance(pipeline: Any, config: GeneratorConfig) -> None:
-    """Raise UserError where the guidance of `pipeline` is to end before the last step and cannot."""
+    """Raise UserError where the recipe ends the guidance before the last step and `pipeline` cannot."""
     if config.guidance_until == 1:
         return
     kind = type(pipeline).__name__
@@ -30,13 +30,13 @@ def check_guidance(pipeline: Any, config: GeneratorConfig) -> None:
         raise UserError(f"generator.guidance_until: a {kind} guides all steps or none: leave it out")
     if pipeline.unet.config.time_cond_proj_dim is not None:
         raise UserError(
-            f"generator.guidance_until: the UNet of {config.model} was distilled for a guidance that it is told, which "
+            f"generator.guidance_until: the UNet of {config.model} takes the guidance as an input, which "
             "costs nothing: leave it out"
         )
 
 
 def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]:
-    """The arguments of the pipeline's call that end its guidance after the share `guidance_until` of the steps."""
+    """Return the arguments of the call that end the guidance after the share `guidance_until` of the steps."""
     if config.guidance_until == 1:
         return {}
     halves = _HALVES[type(pipeline).__name__]
@@ -51,5 +51,5 @@ def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]
 
 
 def guided_steps(steps: int, share: float) -> int:
-    """How many of `steps` are guided, the first ones: at least one."""
+    """Return how many of `steps` are guided, the first ones: at least one."""
     return max(1, round(share * steps))

@@ -12,7 +12,7 @@ from genrobust.generate.templates import SLOT, Template, check_templates
 
 
 def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """What the file `path` gives each class of `labels`, in their order.
+    """Return the templates that the file `path` holds for each class of `labels`, in their order.
 
     A .json file maps a class's id, name or prompt name to a list of full prompts; classes beyond those of `labels` are
     passed over, and a prompt that comes twice counts once. Any other file holds templates with one ``{}``, one a line,

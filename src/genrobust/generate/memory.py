@@ -1,13 +1,23 @@
-"""Whether an error means that memory ran out."""
+"""Says what to lower where memory runs out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
-# In RuntimeErrors: of CUDA and MPS, of a CPU, of a CPU on Windows.
-WORDS = ("out of memory", "allocate memory", "not enough memory")
+from genrobust.core import GenrobustError
+
+WORDS = ("out of memory", "allocate memory", "not enough memory")  # of CUDA and MPS, a CPU, and a CPU on Windows
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether `error` means that a GPU or a CPU ran out of memory."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(words in str(error) for words in WORDS)
+@contextmanager
+def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Iterator[None]:
+    """Turn running out of memory in the block into GenrobustError that names the `work` and the `remedy`."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in WORDS):
+            raise
+        raise GenrobustError(f"out of memory on {device} {work}: {remedy}") from error

@@ -15,7 +15,7 @@ NO_TEXT = (Template(""),)
 def plan_of(
     generator: GeneratorConfig, generate: GenerateConfig, labels: LabelSpace, real: ImageSet, data_seed: int
 ) -> Plan:
-    """The plan of a recipe's sections: with prompts and with source images as far as the generator's mode reads them.
+    """Return the plan of a recipe's sections, with prompts and source images where the generator's mode reads them.
 
     Source images are those of `real`, the real images of the split that is generated, and of no other. Raises UserError
     as `Plan` does.
@@ -50,7 +50,7 @@ class Plan:
         sources: ImageSet | None = None,
         split: str = "train",
     ) -> None:
-        """Raises UserError: `per_class` not positive, templates not usable, a class without an image in `sources`."""
+        """Raises UserError for unusable templates, and a class without an image in `sources`."""
         if per_class < 1:
             raise UserError(f"generate.per_class must be 1 or more, got {per_class}")
         self.labels = labels
@@ -104,7 +104,7 @@ class Plan:
         return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
 
     def shards(self, shard_size: int) -> list[range]:
-        """The indices of each shard: `shard_size` requests, fewer in the last."""
+        """Return the indices of each shard: `shard_size` requests, fewer in the last."""
         if shard_size < 1:
             raise UserError(f"generate.shard_size must be 1 or more, got {shard_size}")
         return [range(start, min(start + shard_size, len(self))) for start in range(0, len(self), shard_size)]
@@ -125,7 +125,7 @@ class _Sources:
         self._rounds: dict[tuple[int, int], list[str]] = {}
 
     def key(self, label: int, number: int) -> str:
-        """The key of the image that request `number` of class `label` begins from."""
+        """Return the key of the image that request `number` of class `label` begins from."""
         turn, place = divmod(number, len(self._keys[label]))
         order = self._rounds.get((label, turn))
         if order is None:
@@ -135,14 +135,14 @@ class _Sources:
 
 
 def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """The templates of each class. Raises UserError where they are not usable."""
+    """Return the templates of each class. Raises UserError where they are not usable."""
     if prompts.file is not None:
         return read_listed(prompts.file, labels)
     return [templates_of(prompts)] * len(labels)
 
 
 def deal(templates: tuple[Template, ...], data_seed: int, class_id: str) -> tuple[Template, ...]:
-    """`templates` in the order in which class `class_id` takes them.
+    """Return `templates` in the order in which class `class_id` takes them.
 
     Rounds take one template of each style that still has one, so that any prefix holds the styles evenly. Sorting by
     a hash instead of drawing from a generator keeps the order the same in every version of every library.

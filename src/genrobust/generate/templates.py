@@ -20,7 +20,7 @@ class Template:
     style: str = ""
 
     def fill(self, name: str) -> str:
-        """The prompt for the class prompted as `name`, which may itself hold braces, quotes or percent signs."""
+        """Return the prompt for the class prompted as `name`, which may hold braces, quotes or percent signs."""
         return self.text.replace(SLOT, name, 1)
 
 

@@ -14,7 +14,7 @@ from genrobust.core.images import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate.train.class_model import ClassModel
 from genrobust.generate.train.finetune import Finetune
-from genrobust.generate.train.loop import DiffusionTrainer, prepared
+from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.generate.train.trainer import train_generator
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
@@ -61,6 +61,4 @@ def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], firs
 def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
     """A training before its first step."""
     wanted = objective(base, kind, **changes)
-    model, schedule, examples = wanted.start(CPU)
-    prepared(model, wanted.config)
-    return DiffusionTrainer(model, schedule, examples, wanted.config, 0, out, {})
+    return DiffusionTrainer(*wanted.start(CPU), wanted.config, 0, out, {})

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, hash_file, hash_folder
+from genrobust.core import ImageSet, LabelSpace, Request, hash_file, hash_folder
 from genrobust.generate.engine import ENGINES, Engine
-from genrobust.generate.generator import Generator
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_generator, find_lora
 from genrobust.generate.logs import muted
-from genrobust.generate.memory import is_out_of_memory
+from genrobust.generate.memory import explain_out_of_memory
 from genrobust.generate.mode import MODES
 from genrobust.recipe import GeneratorConfig
 
@@ -75,7 +73,7 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        with _explain_out_of_memory(self.generator, len(requests)), muted(*EMPTY_WARNING):
+        with explain_out_of_memory(self.device, *self._memory_words(len(requests))), muted(*EMPTY_WARNING):
             output = self.generator.pipeline(
                 **self.mode.arguments(requests, noise),
                 **guidance_arguments(self.generator.pipeline, self.config),
@@ -88,17 +86,8 @@ class DiffusersEngine(Engine):
         unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
         return [None if bad else image for image, bad in zip(images, unsafe, strict=True)]
 
-
-@contextmanager
-def _explain_out_of_memory(generator: Generator, images: int) -> Iterator[None]:
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        size = "" if "width" in generator.config.unused else ", or generator.width and generator.height"
-        half = ", or set generator.dtype to float16 or bfloat16" if generator.config.dtype == "float32" else ""
-        raise GenrobustError(
-            f"out of memory on {generator.device} while drawing {images} images of {generator.width} x "
-            f"{generator.height} pixels at once: lower generate.batch_size{size}{half}"
-        ) from error
+    def _memory_words(self, images: int) -> tuple[str, str]:
+        size = "" if "width" in self.config.unused else ", or generator.width and generator.height"
+        half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
+        shape = f"{self.generator.width} x {self.generator.height} pixels"
+        return f"while drawing {images} images of {shape} at once", f"lower generate.batch_size{size}{half}"

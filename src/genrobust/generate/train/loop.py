@@ -1,13 +1,10 @@
-"""The training loop of diffusion models: resumable at any step to the same weights, and done once a folder."""
+"""The training loop of diffusion models, resumable at any step to the same weights."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor
@@ -16,15 +13,11 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from genrobust.classifiers import LossScaler, TrainingState, autocast, claim_training
-from genrobust.core import GenrobustError, hashed_seed, progress_bar
-from genrobust.generate.memory import is_out_of_memory
+from genrobust.classifiers import LossScaler, TrainingState, autocast
+from genrobust.core import hashed_seed, progress_bar
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
-from genrobust.generate.train.tuned import check_folder, is_trained, save_record
-from genrobust.recipe import DiffusionTraining, FinetuneConfig
+from genrobust.recipe import DiffusionTraining
 
-FORMAT = 1  # of the record beside the weights
-VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
 CLIP = 1.0  # the largest norm of a gradient, as in diffusers' own training scripts
 BETAS = (0.9, 0.99)  # a shorter memory of squared gradients than torch's 0.999: there are few steps
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
@@ -43,6 +36,7 @@ class DiffusionTrainer:
         out: Path,
         job: dict[str, Any],
     ) -> None:
+        _prepare(model, config)
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
         self.device = model.device
@@ -58,7 +52,7 @@ class DiffusionTrainer:
     # ------------------------------------------------------------------------------------------- steps
 
     def work(self) -> None:
-        """Take the steps that are left, with a bar on a terminal."""
+        """Take the remaining steps, with a progress bar on a terminal."""
         config, unseen = self.config, []
         rates = get_scheduler(
             "cosine",
@@ -85,7 +79,7 @@ class DiffusionTrainer:
         self.save()
 
     def _gradient(self, step: int) -> Tensor:
-        """Compute the gradient of step `step`; returns the loss and the gradient's norm, [2], on the device."""
+        """Compute the gradient of step `step`, and return the loss and the gradient's norm, [2], on the device."""
         config = self.config
         batch = self.examples.batch(self.seed, step)
         torch.manual_seed(hashed_seed(self.seed, "dropout", step))  # of a model that has any
@@ -106,7 +100,7 @@ class DiffusionTrainer:
             self.average.step(self.parameters)
 
     def _look(self, unseen: Tensor) -> float:
-        """The mean loss of the last steps; raises GenrobustError where a loss or gradient of theirs is no number.
+        """Return the mean loss of the last steps. Raises GenrobustError where a loss or gradient is NaN or infinite.
 
         A gradient of float16 that overflows is none of these, unless it does so at any scale: its step is skipped.
         """
@@ -146,17 +140,14 @@ class DiffusionTrainer:
 
     @torch.no_grad()
     def averaged(self) -> Model:
-        """The model with its averaged weights, which is what is saved; the run cannot go on in it."""
+        """Return the model with its averaged weights, which are saved; training cannot go on in it."""
         if self.average is not None:
             self.average.copy_to(self.parameters)
         return self.model
 
 
-Begun = TypeVar("Begun", bound=DiffusionTrainer)
-
-
-def prepared(model: Model, config: DiffusionTraining) -> None:
-    """Put `model` into the memory layout, and give it the attention, that train fastest on its device."""
+def _prepare(model: Model, config: DiffusionTraining) -> None:
+    """Give `model` the memory layout and the attention that train fastest on its device."""
     model.to(memory_format=torch.channels_last)
     for part in model.modules():
         if isinstance(part, Attention) and model.device.type == "cpu":
@@ -165,51 +156,5 @@ def prepared(model: Model, config: DiffusionTraining) -> None:
         model.enable_gradient_checkpointing()
 
 
-def train_once(
-    out: Path,
-    job: dict[str, Any],
-    config: DiffusionTraining,
-    device: torch.device,
-    begin: Callable[[], Begun],
-    save: Callable[[Begun], None],
-) -> Path:
-    """Train what `begin` sets up and `save` writes into the folder `out`, unless what `job` describes is there.
-
-    A killed run goes on from its last state. The record of the job and of the versions is written last. Raises
-    UserError where `out` holds something else, GenrobustError where the loss is no number, memory or the disk is full.
-    """
-    with claim_training(out, lambda: is_trained(out, config)) as finished:
-        check_folder(out, job, config)
-        if not finished:
-            with _memory_explained(config, device):
-                training = begin()
-                training.resume()
-                training.work()
-                training.averaged()
-            save(training)
-            versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
-            save_record(out, {"format": FORMAT, **job, **versions}, config)
-    return out
-
-
 def _numbered(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
     return {str(index): tensor for index, tensor in enumerate(tensors)}
-
-
-@contextmanager
-def _memory_explained(config: DiffusionTraining, device: torch.device) -> Iterator[None]:
-    """Turn running out of memory into GenrobustError that says what takes less."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        key, each = config.section, math.ceil(config.batch_size / config.accumulate)
-        checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "
-        full = isinstance(config, FinetuneConfig) and config.method == "full"
-        lora = f"set {key}.method to lora, " if full else ""
-        raise GenrobustError(
-            f"out of memory on {device} at {each} images at once: raise {key}.accumulate (now {config.accumulate}), "
-            f"which takes the same batch in more parts, {checkpointing}{lora}or lower {key}.batch_size, "
-            "generator.width and generator.height"
-        ) from error

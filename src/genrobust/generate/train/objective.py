@@ -82,7 +82,7 @@ class Batch:
     context: Tensor
 
     def parts(self, count: int, device: torch.device) -> Iterator[Batch]:
-        """The batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
+        """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
         tensors = (self.latents, self.noise, self.timesteps, self.context)
         for part in zip(*(t.chunk(count) for t in tensors), strict=True):
             yield Batch(*(t.to(device) for t in part))
@@ -172,7 +172,7 @@ class Encoded:
 
 
 def noise_schedule(scheduler_config: Any) -> Schedule:
-    """The schedule that a pipeline with this scheduler configuration was trained with.
+    """Return the noise schedule that a pipeline with this scheduler configuration was trained with.
 
     Raises UserError where it predicts neither the noise ("epsilon") nor the velocity ("v_prediction").
     """
@@ -184,15 +184,16 @@ def noise_schedule(scheduler_config: Any) -> Schedule:
 
 
 def target(schedule: Schedule, batch: Batch) -> Tensor:
-    """What the model is to answer, [B, C, h, w]: the noise, or the velocity of Salimans and Ho (2022)."""
+    """Return what the model learns to predict, [B, C, h, w]: the noise, or the velocity (Salimans and Ho 2022)."""
     if schedule.config.prediction_type == "epsilon":
         return batch.noise
     return schedule.get_velocity(batch.latents, batch.noise, batch.timesteps)
 
 
 def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) -> Tensor:
-    """Min-SNR weights [B] of squared errors (Hang et al. 2023): min(SNR, `min_snr`) / SNR for a model that answers with
-    the noise, / (SNR + 1) with the velocity. Ones for None.
+    """Return Min-SNR weights of squared errors (Hang et al. 2023), [B]: ones for None.
+
+    They are min(SNR, `min_snr`) / SNR for a model that predicts the noise, and / (SNR + 1) for one of the velocity.
     """
     if min_snr is None:
         return torch.ones(timesteps.shape, device=timesteps.device)
@@ -201,7 +202,7 @@ def snr_weights(schedule: Schedule, timesteps: Tensor, min_snr: float | None) ->
 
 
 def losses(model: Model, schedule: Schedule, batch: Batch, min_snr: float | None) -> Tensor:
-    """The weighted squared error of each image, float32 [B]."""
+    """Return the weighted squared error of each image, float32 [B]."""
     noisy = schedule.add_noise(batch.latents, batch.noise, batch.timesteps)
     answer = model(noisy.contiguous(memory_format=torch.channels_last), batch.timesteps, batch.context).sample
     errors = (answer.float() - target(schedule, batch)).square().mean((1, 2, 3))

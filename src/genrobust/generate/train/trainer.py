@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import resolved_here
+from genrobust.classifiers import claim_training, resolved_here
 from genrobust.core import UserError, hash_folder, keep_freed_memory, resolve_device, set_threads
 from genrobust.generate.loading import locate
-from genrobust.generate.train.loop import DiffusionTrainer, prepared, train_once
+from genrobust.generate.memory import explain_out_of_memory
+from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
+from genrobust.generate.train.tuned import check_folder, is_trained, save_record
+from genrobust.recipe import DiffusionTraining, FinetuneConfig
+
+FORMAT = 1  # of the record beside the weights
+VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
 
 
 def train_generator(objective: Objective, out: Path, device: str = "auto", threads: int = 2) -> Path:
@@ -28,15 +36,21 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     chosen = resolve_device(device)
     set_threads(threads)
     keep_freed_memory()
-    objective = replace(objective, config=resolved_here(objective.config, chosen.type))
+    config = resolved_here(objective.config, chosen.type)
+    objective = replace(objective, config=config)
     job = training_inputs(objective, chosen.type, threads)
 
-    def begin() -> DiffusionTrainer:
-        model, schedule, examples = objective.start(chosen)
-        prepared(model, objective.config)
-        return DiffusionTrainer(model, schedule, examples, objective.config, objective.seed, out, job)
-
-    return train_once(out, job, objective.config, chosen, begin, lambda done: objective.save(out, done.model))
+    with claim_training(out, lambda: is_trained(out, config)) as finished:
+        check_folder(out, job, config)
+        if not finished:
+            with explain_out_of_memory(chosen, *_memory_words(config)):
+                training = DiffusionTrainer(*objective.start(chosen), config, objective.seed, out, job)
+                training.resume()
+                training.work()
+            objective.save(out, training.averaged())
+            versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
+            save_record(out, {"format": FORMAT, **job, **versions}, config)  # last: with it, all is finished
+    return out
 
 
 def training_inputs(objective: Objective, device: str, threads: int) -> dict[str, Any]:
@@ -59,3 +73,13 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
         "device": device,
         "threads": threads,
     }
+
+
+def _memory_words(config: DiffusionTraining) -> tuple[str, str]:
+    key, each = config.section, math.ceil(config.batch_size / config.accumulate)
+    checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "
+    lora = f"set {key}.method to lora, " if isinstance(config, FinetuneConfig) and config.method == "full" else ""
+    return f"at {each} images at once", (
+        f"raise {key}.accumulate (now {config.accumulate}), which takes the same batch in more parts, {checkpointing}"
+        f"{lora}or lower {key}.batch_size, generator.width and generator.height"
+    )

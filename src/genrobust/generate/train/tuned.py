@@ -28,12 +28,12 @@ UNET = "unet"
 
 
 def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> Path:
-    """The file in the folder `out` that says what was trained there. It is written last: with it, all is finished."""
+    """Return the file in the folder `out` that says what was trained there. It is written last."""
     return out / f"{config.section}.json"
 
 
 def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
-    """Whether a finished training lies in the folder `out`; where that mirrors a remote, all of it is fetched first."""
+    """Return whether a finished training lies in the folder `out`; from a remote, all of it is fetched first."""
     record = record_of(out, config)
     fetch(out, record.name)
     if not record.exists():
