@@ -4,36 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
+from genrobust.core import Agreement, ClassAgreement
+
 TAKEN_FOR = 3  # wrong classes told of each class
-
-
-@dataclass(frozen=True, slots=True)
-class ClassAgreement:
-    """Of the `n` images of class `label`, `agreeing` are taken for it; `taken_for` counts the commonest others."""
-
-    label: int
-    n: int
-    agreeing: int
-    taken_for: tuple[tuple[int, int], ...]
-
-    @property
-    def share(self) -> float:
-        return self.agreeing / self.n
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Label agreement over all images, as a fraction, by class (worst first) and by style (as they come)."""
-
-    share: float
-    n: int
-    classes: tuple[ClassAgreement, ...]
-    styles: dict[str, float]
 
 
 def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> Agreement:

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from genrobust.audit.fingerprint import NEAR, Neighbours, nearest
+from genrobust.core import Duplicates, Memorization, NearPair
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
 # Of fresh images of the same kind as the training data, this share lies as near to it as the nearest 5 % of those
@@ -16,55 +17,6 @@ SHOWN = 24  # nearest pairs that are kept, to be looked at
 # from memory. Copies are set aside because one hand's variants of a design would make any copy look usual.
 EXPECTED = 0.05
 SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbours set the measure
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Image `index` of the dataset and image `other` of another set, or of its own; `exact` copies are 0 apart."""
-
-    index: int
-    other: int
-    distance: float
-    exact: bool
-    mirrored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicates:
-    """Copies that the dataset shares with one set of `size` images ("itself" for those inside it).
-
-    `exact` and `near` count images of the dataset, near ones without the exact; `pairs` are the nearest found, nearest
-    first, also where they are no copies; `median` is the median distance to the nearest other image. `flagged` are the
-    indices of the images counted.
-    """
-
-    against: str
-    size: int
-    exact: int
-    near: int
-    median: float
-    pairs: tuple[Pair, ...]
-    flagged: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Memorization:
-    """Generated images (`n`) whose nearest neighbour among the generator's training images is nearer than `threshold`.
-
-    `threshold` is the distance below which a share `expected` of training images have their own nearest neighbour, over
-    the `unique` of those looked at that have no near copy; it is never less than that of a near copy. `share` is a
-    fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether that lies above `expected`.
-    """
-
-    n: int
-    count: int
-    share: float
-    lo: float
-    hi: float
-    threshold: float
-    expected: float
-    unique: int
-    above_expected: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +44,9 @@ def compare(
     found = nearest(frames, other_frames, itself=itself, advance=advance)
     exact = _exact(sha256, other_sha256, itself)
     near = [i for i in np.flatnonzero(found.distance < NEAR).tolist() if i not in exact]
-    pairs = [Pair(i, other, 0.0, True, False) for i, other in exact.items()]
+    pairs = [NearPair(i, other, 0.0, True, False) for i, other in exact.items()]
     pairs += [
-        Pair(i, int(found.index[i]), float(found.distance[i]), False, bool(found.mirrored[i]))
+        NearPair(i, int(found.index[i]), float(found.distance[i]), False, bool(found.mirrored[i]))
         for i in np.argsort(found.distance, kind="stable").tolist()
         if i not in exact
     ]
@@ -148,9 +100,9 @@ def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[i
     return found
 
 
-def _once(pairs: Sequence[Pair]) -> list[Pair]:
+def _once(pairs: Sequence[NearPair]) -> list[NearPair]:
     """The first SHOWN pairs of a set with itself, each two images once."""
-    seen: dict[tuple[int, int], Pair] = {}
+    seen: dict[tuple[int, int], NearPair] = {}
     for pair in pairs:
         first, second = sorted((pair.index, pair.other))
         seen.setdefault((first, second), replace(pair, index=first, other=second))

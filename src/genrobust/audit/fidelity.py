@@ -6,37 +6,18 @@ Kynkaanniemi et al. 2019), on features of the caller's choice and in float64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
+from genrobust.core import Fidelity
+
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # images, but at most half of the smaller set: whole ones would hardly vary
 NEIGHBOURS = 3  # the ball round an image reaches to its third neighbour, as in the paper
-_ROWS = 1000  # images whose distances to all others are in memory at once
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """`n_generated` and `n_real` images of `dimensions` features, compared.
-
-    `fid` and `kid` are 0 for equal distributions; `kid` is the mean over seeded subsets and `kid_sd` their standard
-    deviation. `precision` is the share of generated images among the real ones, `recall` the share of real images among
-    the generated ones.
-    """
-
-    n_generated: int
-    n_real: int
-    dimensions: int
-    fid: float
-    kid: float
-    kid_sd: float
-    precision: float
-    recall: float
+_ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in memory at once, and 1 GiB of distances
 
 
 def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity:
@@ -56,9 +37,10 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
         rng_seed=seed,
         verbose=False,
     )
+    rows = max(1, min(_ROWS, _DISTANCES // max(len(ours), len(theirs))))
     # torch-fidelity takes the generated images first since 0.4; before, it called precision what is recall
     among = prc_features_to_metric(
-        ours, theirs, prc_neighborhood=NEIGHBOURS, prc_batch_size=_ROWS, save_cpu_ram=True, verbose=False
+        ours, theirs, prc_neighborhood=NEIGHBOURS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
     )
     return Fidelity(
         len(ours),

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+
+from genrobust.core import PixelStatistics
 
 FLAT = 0.01  # of [0, 1]: what the generator's own check takes for black, or for one flat colour
 CHANNELS = ("red", "green", "blue", "chroma")
-
-
-@dataclass(frozen=True, slots=True)
-class PixelStatistics:
-    """Of `n` images at `size` pixels: mean and standard deviation over all pixels, in [0, 1], of CHANNELS.
-
-    Chroma is the length of the opponent colours (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is grey.
-    `spectrum[f]` is the mean power of the grey image's contrast at f + 1 cycles a picture, up to size / 2; in white
-    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat colour.
-    """
-
-    n: int
-    size: int
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    spectrum: tuple[float, ...]
-    black: int
-    blank: int
 
 
 class PixelCounter:

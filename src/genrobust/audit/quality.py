@@ -9,8 +9,8 @@ import numpy as np
 
 from genrobust.audit.agreement import agreement
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
-from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity
-from genrobust.core import REAL, SourceQuality
+from genrobust.audit.fidelity import NEIGHBOURS, fidelity
+from genrobust.core import REAL, Fidelity, SourceQuality
 
 
 @dataclass(frozen=True, slots=True)

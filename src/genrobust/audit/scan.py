@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from genrobust.audit.fingerprint import frame
-from genrobust.audit.pixels import PixelCounter, PixelStatistics
+from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
-from genrobust.core import ImageSet, UserError
+from genrobust.core import ImageSet, PixelStatistics, UserError
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of colour and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this

@@ -38,6 +38,7 @@ ClassifierWord = Annotated[
         "ARCHITECTURE@FILE, or an .onnx file.",
     ),
 ]
+BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images shown to a model at once.")]
 Against = Annotated[
     str | None, typer.Option("--against", metavar="DIR|RECIPE", help="The real images; a recipe brings its test sets.")
 ]
@@ -148,6 +149,7 @@ def audit(
     ] = None,
     runs: Runs = RUNS,
     device: Device = None,
+    batch_size: BatchSize = 256,
 ) -> None:
     """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
     from genrobust.report import audit_verdict
@@ -156,7 +158,8 @@ def audit(
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
     opens = None if classifier is None else partial(classifier_called, classifier, labels, runs, device=device)
-    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], out, device or "auto", say)
+    how = out, device or "auto", say, batch_size
+    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], *how)
     for line in (*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
     for path in done.files.values():
@@ -185,6 +188,7 @@ def filter_(
     against: Against = None,
     runs: Runs = RUNS,
     device: Device = None,
+    batch_size: BatchSize = 256,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards stay as they are."""
     from genrobust.study import by_classifier, by_clip, filter_dataset
@@ -196,11 +200,11 @@ def filter_(
             raise UserError(f"--labels {labels} names the classes of a classifier: give it with --by classifier")
         if clip is None:
             raise UserError("--by clip: name it with --clip FOLDER")
-        judge = by_clip(clip)
+        judge = by_clip(clip, batch_size)
     else:
         if classifier is None:
             raise UserError("--by classifier: name it with --classifier MODEL")
-        judge = by_classifier(partial(classifier_called, classifier, labels, runs, device=device))
+        judge = by_classifier(partial(classifier_called, classifier, labels, runs, device=device), batch_size)
     done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
     out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
     out_console.print(escape(str(done.path)))

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust.core import (
+    Filter,
     GenrobustError,
     ImageSet,
     Subset,
@@ -31,21 +30,6 @@ from genrobust.core import (
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 _FACTS = b"genrobust.filter"
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a filter file says: of `made` images, `kept` are kept. `rejected` maps a key to its reason.
-
-    `by` names what the score is; `fingerprint` is that of the dataset it was made for.
-    """
-
-    path: Path
-    by: str
-    made: int
-    kept: int
-    fingerprint: str
-    rejected: dict[str, str]
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -141,8 +125,3 @@ def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
 def kept(images: ImageSet, filter: Filter) -> Subset:
     """The images that `filter` keeps, as an ImageSet. Raises as `kept_indices`."""
     return Subset(images, kept_indices(images, filter))
-
-
-def describe_filters(filters: Sequence[Filter]) -> list[str]:
-    """One sentence a filter: how many were made for how many kept."""
-    return [f"{f.path.name}: {f.kept:,} of {f.made:,} images kept, by {f.by}." for f in filters]

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import pyarrow as pa
 
+from genrobust.core import Making
 from genrobust.data.shards import GIVEN_UP
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once.
-
-    `faults` counts the requests with a draw that was black, blank (one flat colour), not a number, or unsafe.
-    """
-
-    requests: int
-    given_up: int
-    redrawn: int
-    faults: dict[str, int]
-    reasons: dict[str, int]
 
 
 def making(metadata: pa.Table) -> Making:

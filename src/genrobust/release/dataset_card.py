@@ -9,8 +9,7 @@ from typing import Any
 import yaml
 
 from genrobust import __version__
-from genrobust.core import templates
-from genrobust.data import Making
+from genrobust.core import Making, templates
 from genrobust.release.facts import Facts
 from genrobust.release.formats.imagefolder import METADATA
 from genrobust.release.formats.parquet import features

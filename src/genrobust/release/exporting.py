@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, progress_bar, slug
+from genrobust.core import ClassLabel, Filter, LabelSpace, UserError, progress_bar, slug
 from genrobust.data import (
     PATTERN,
     USED,
-    Filter,
     ShardDataset,
     filters_of,
     kept_indices,

@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from genrobust.core import LabelSpace, hashed_seed
 from genrobust.release.parts import Part
+from genrobust.report import thumbnail
 
 CLASSES, PER_CLASS = 12, 8  # shown: evenly through the label space, and of each class
 SIDE, GAP, NAMES = 128, 4, 150  # pixels: a cell's side, between cells, the column of names
@@ -38,7 +39,7 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
         pen.text((GAP, top + SIDE // 2), readable, _INK, font, anchor="lm")
         of_class = part.indices[all_labels == label]
         for column, index in enumerate(_drawn(of_class, [keys[i] for i in of_class])):
-            cell = _cell(part.shards.image(index))
+            cell = thumbnail(part.shards.image(index), SIDE, enlarge=True)
             place = NAMES + column * (SIDE + GAP) + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2
             paper.paste(cell, place)
     return paper
@@ -47,11 +48,3 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
 def _drawn(indices: np.ndarray, keys: list[str]) -> list[int]:
     order = sorted(range(len(keys)), key=lambda i: hashed_seed("sheet", keys[i]))
     return sorted(indices[order[:PER_CLASS]].tolist())
-
-
-def _cell(image: Image.Image) -> Image.Image:
-    times = SIDE // max(image.size)
-    if times > 1:
-        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return image

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Difference, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
 
@@ -39,8 +41,9 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 seed", "3 seeds", "1,300 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """ "1 seed", "3 classes", "1,300 images"."""
+    plural = f"{noun}es" if noun.endswith("s") else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def difference(

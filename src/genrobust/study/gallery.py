@@ -7,10 +7,8 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 
-from PIL import Image
-
 from genrobust.core import ImageSet, LabelSpace, Picture, cores, hardware
-from genrobust.report import count
+from genrobust.report import count, thumbnail
 
 CLASSES = 8  # shown, evenly through the label space
 PER_SOURCE = 7  # images of each class from each source: one a style, where there are seven
@@ -23,10 +21,8 @@ def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Pic
     for label in range(0, len(labels), stride)[:CLASSES]:
         for origin, images in sources.items():
             for index in _one_of_each_style(images, label):
-                image = images.image(index)
-                image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
                 png = io.BytesIO()
-                image.save(png, "PNG")
+                thumbnail(images.image(index), SIDE).save(png, "PNG")
                 name = labels.classes[label].name
                 yield Picture(png.getvalue(), origin, name, images.styles[index], images.keys[index])
 

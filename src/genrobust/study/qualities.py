@@ -1,4 +1,4 @@
-"""What the sources of a study are like: their images shown to a CLIP once, and the answers kept."""
+"""The qualities of a study's sources: embeddings of a CLIP, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from genrobust.core import (
 )
 from genrobust.recipe import QualityConfig
 
-BATCH = 256  # images shown at once; no figure depends on it beyond rounding
-
 
 class Qualities:
-    """What a CLIP sees in `sources`, which include the real training images; `texts` are each class's, in order.
+    """The CLIP embeddings of `sources`, which include the real training images, and of `texts`, each class's in order.
 
-    Embeddings are kept under ``out/embeddings``, so a source is shown to a CLIP once. Raises UserError as `find_clip`
-    does.
+    They are kept under ``out/embeddings``, so a source is embedded once; `batch_size` images at once change figures by
+    rounding alone.
+
+    Raises:
+        UserError: There is no CLIP, as `find_clip` raises it.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class Qualities:
         texts: Sequence[Sequence[str]],
         out: Path,
         device: str,
+        batch_size: int,
     ) -> None:
-        self._clip, self._texts, self._device, self._sources = find_clip(config.clip), texts, device, sources
+        self._clip, self._texts, self._sources = find_clip(config.clip), texts, sources
+        self._device, self._batch_size = device, batch_size
         counts = dict.fromkeys(range(len(texts)), config.per_class)
         self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
         weights, folder = hash_folder(self._clip), out / "embeddings"
@@ -52,26 +55,26 @@ class Qualities:
         self._of_texts = folder / f"{digest([weights, texts])}.npy"
 
     def missing(self) -> dict[str | None, int]:
-        """How many images the CLIP has not seen of each source, and, under None, how many classes it has not read."""
+        """Count the images of each source that have no embedding yet; under None, the classes whose texts have none."""
         self._fetch()
-        unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if _kept(self._file[n], f) is None}
-        return unseen if _kept(self._of_texts, self._texts) is not None else {**unseen, None: len(self._texts)}
+        unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if not _is_kept(self._file[n], f)}
+        return unseen if _is_kept(self._of_texts, self._texts) else {**unseen, None: len(self._texts)}
 
     def _fetch(self) -> None:
         fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
     def embed(self, sources: Sequence[str | None]) -> None:
-        """Show the CLIP these sources, and the classes for None; raises UserError as `load_clip`, and for images."""
+        """Embed these sources, and the classes' texts for None; raises UserError as `load_clip`, and for images."""
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name is None:
                 _keep(self._of_texts, embed_ensembles(clip, self._texts))
-            else:
-                with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
-                    _keep(self._file[name], clip_embeddings(clip, self._first[name], BATCH, bar.advance))
+                continue
+            with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
+                _keep(self._file[name], clip_embeddings(clip, self._first[name], self._batch_size, bar.advance))
 
     def measured(self) -> tuple[SourceQuality, ...]:
-        """The qualities of the sources, once all of them are embedded."""
+        """Measure the sources, once all of them are embedded."""
         self._fetch()
         classes = np.load(self._of_texts, allow_pickle=False)
         seen = {
@@ -81,13 +84,12 @@ class Qualities:
         return qualities(seen, classes)
 
 
-def _kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> np.ndarray | None:
-    """The embeddings in `file`; None where it is not there, damaged, or not of as many."""
+def _is_kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> bool:
+    """Whether `file` holds an embedding for each of `of`; a damaged one does not."""
     try:
-        found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == len(of)
     except (OSError, ValueError):
-        return None
-    return found if len(found) == len(of) else None
+        return False
 
 
 def _keep(file: Path, found: np.ndarray) -> None:

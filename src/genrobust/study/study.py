@@ -166,7 +166,8 @@ class Study:
                 folder, judge = self.datasets[source].folder, self._judge(rule)
                 path = self.filter_path(source, rule, judge)
                 self.datasets[source].bring()
-                filter_shards(folder, self.data.labels, rule, judge, self.recipe.device, path)
+                how = self.recipe.device, self.recipe.evaluate.batch_size
+                filter_shards(folder, self.data.labels, rule, judge, *how, path)
 
         return make
 
@@ -378,7 +379,8 @@ class Study:
         from genrobust.study.qualities import Qualities
 
         sources = {name: self.images(name) for name in self._pictured()}
-        return Qualities(config, sources, self.evaluation.class_texts(), self.out, self.recipe.device)
+        how = self.recipe.device, self.recipe.evaluate.batch_size
+        return Qualities(config, sources, self.evaluation.class_texts(), self.out, *how)
 
     # ------------------------------------------------------------------------------------------- report
 
