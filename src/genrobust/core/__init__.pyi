@@ -82,6 +82,7 @@ from .record import (
     StageRecord as StageRecord,
     StudyRecord as StudyRecord,
 )
+from .registry import Registry as Registry
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,

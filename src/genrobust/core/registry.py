@@ -1,0 +1,95 @@
+"""Tables of named things, to which other packages add through entry points."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module, metadata
+from pkgutil import iter_modules
+from typing import Generic, TypeVar
+
+from genrobust.core.errors import UserError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Things of one kind, by name, in the order in which they were registered; those of other packages follow.
+
+    A module of genrobust adds one with ``register``. Another package declares an entry point, which is loaded when its
+    name is asked for::
+
+        [project.entry-points."genrobust.engines"]
+        squares = "my_package:Squares"
+    """
+
+    def __init__(self, kind: str, entry_point_group: str | None = None, package: str | None = None) -> None:
+        """An empty registry.
+
+        Args:
+            kind: What it holds, in one word, for messages: "engine".
+            entry_point_group: Where other packages declare theirs; None takes none.
+            package: A package whose modules register themselves, imported at the first use: a new file is enough.
+        """
+        self.kind, self._group, self._package = kind, entry_point_group, package
+        self._own: dict[str, T] = {}
+        self._plugins: dict[str, list[metadata.EntryPoint]] | None = None
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that adds a thing under `name`. Raises ValueError for a name that is taken."""
+
+        def add(thing: T) -> T:
+            if name in self._own:
+                raise ValueError(f"the {self.kind} {name!r} is registered twice")
+            self._own[name] = thing
+            return thing
+
+        return add
+
+    def names(self) -> list[str]:
+        """Every name, each once. Loads no other package."""
+        return list(dict.fromkeys([*self._own_things(), *self._entry_points()]))
+
+    def get(self, name: str) -> T:
+        """The thing called `name`.
+
+        Raises:
+            UserError: An unknown name, one that several packages offer, or a package that cannot be loaded.
+        """
+        own, found = self._own_things(), self._entry_points().get(name, [])
+        packages = [*(["genrobust"] if name in own else []), *sorted(map(_package_of, found))]
+        if len(packages) > 1:
+            raise UserError(f"{self.kind} {name!r}: {' and '.join(packages)} each offer one: uninstall all but one")
+        if name in own:
+            return own[name]
+        if not found:
+            near = difflib.get_close_matches(name, self.names(), n=3)
+            hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+            raise UserError(f"no {self.kind} {name!r}{hint}; known: {', '.join(self.names())}")
+        try:
+            thing: T = found[0].load()
+        except Exception as error:
+            raise UserError(
+                f"{self.kind} {name!r}: cannot load {found[0].value} of the package {packages[0]}: "
+                f"{type(error).__name__}: {error}: update or uninstall that package"
+            ) from error
+        return thing
+
+    def _own_things(self) -> dict[str, T]:
+        if self._package is not None:
+            package = import_module(self._package)
+            for module in iter_modules(package.__path__, f"{package.__name__}."):
+                import_module(module.name)
+            self._package = None
+        return self._own
+
+    def _entry_points(self) -> dict[str, list[metadata.EntryPoint]]:
+        if self._plugins is None:
+            self._plugins = {}
+            for point in metadata.entry_points(group=self._group) if self._group else ():
+                self._plugins.setdefault(point.name, []).append(point)
+        return self._plugins
+
+
+def _package_of(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module.partition(".")[0]

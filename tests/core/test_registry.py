@@ -1,0 +1,85 @@
+"""Registries: own members, those of installed packages, and what is said of a name that does not work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from genrobust.core import Registry, UserError
+
+GROUP = "genrobust.tests"
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Installs a package as pip does: a module, and a folder of metadata that names its entry points."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(package: str, code: str, **points: str) -> None:
+        (tmp_path / f"{package}.py").write_text(code)
+        about = tmp_path / f"{package}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name} = {value}" for name, value in points.items()]
+        (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
+
+    yield install
+    for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))]:
+        del sys.modules[name]
+
+
+def shapes() -> Registry[type]:
+    registry: Registry[type] = Registry("shape", GROUP)
+    registry.register("square")(int)
+    registry.register("circle")(float)
+    return registry
+
+
+def test_names_keep_their_order_and_packages_load_when_asked_for(install) -> None:
+    install("star_maker", "class Star: ...", star="star_maker:Star")
+    registry = shapes()
+    assert registry.names() == ["square", "circle", "star"]
+    assert registry.get("circle") is float
+    assert "star_maker" not in sys.modules
+    assert registry.get("star").__name__ == "Star"
+
+
+def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path: Path, install) -> None:
+    (tmp_path / "shapes").mkdir()
+    (tmp_path / "shapes" / "__init__.py").write_text("from genrobust.core import Registry\n")
+    (tmp_path / "shape_list.py").write_text(
+        "from genrobust.core import Registry\nSHAPES = Registry('shape', package='shapes')\n"
+    )
+    for name in ("oval", "ring"):
+        (tmp_path / "shapes" / f"{name}.py").write_text(
+            f"from shape_list import SHAPES\n@SHAPES.register('{name}')\nclass Shape: ...\n"
+        )
+    from shape_list import SHAPES  # type: ignore[import-not-found]
+
+    assert "shapes.ring" not in sys.modules
+    assert SHAPES.names() == ["oval", "ring"]
+
+
+def test_a_name_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="square"):
+        shapes().register("square")(str)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("sqare", ["'sqare'", "perhaps square", "square, circle"]),
+        ("square", ["genrobust and first", "uninstall"]),
+        ("moon", ["first and second", "uninstall"]),
+        ("broken", ["missing_module", "second", "ModuleNotFoundError"]),
+        ("absent", ["second:Absent", "AttributeError"]),
+    ],
+)
+def test_a_name_that_does_not_work_says_why(install, asked: str, said: list[str]) -> None:
+    install("first", "class Moon: ...", square="first:Moon", moon="first:Moon")
+    install("second", "class Moon: ...", moon="second:Moon", broken="missing_module:Moon", absent="second:Absent")
+    with pytest.raises(UserError) as caught:
+        shapes().get(asked)
+    assert all(words in str(caught.value) for words in said), caught.value
