@@ -15,7 +15,7 @@ from genrobust.cli.app import command, err_console, out_console
 @command()
 def export(
     dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
-    to: Annotated[str, typer.Option("--to", metavar="FORM", help="imagefolder, webdataset or parquet.")],
+    to: Annotated[str, typer.Option("--to", metavar="FORM", help="imagefolder, parquet or webdataset.")],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: beside the dataset.")
     ] = None,
@@ -55,12 +55,12 @@ def export(
         val=val,
         val_dataset=val_dataset,
         overwrite=overwrite,
-        licence=licence,
+        license=licence,
         audit=audit,
         filter=filter_,
         generator=generator,
         origin=None if recipe is None else origin_of(dataset, recipe),
-        accept_licence=accept_licence,
+        accept_license=accept_licence,
     )
     done = run_export(wanted)
     for name in done.unknown:

@@ -41,4 +41,5 @@ from .shards import (
     shard_rows as shard_rows,
     write_shard as write_shard,
 )
+from .tar_writer import TarWriter as TarWriter
 from .verifying import describe_verdict as describe_verdict, verify as verify

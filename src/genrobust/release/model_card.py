@@ -1,4 +1,4 @@
-"""The card of an exported classifier, README.md: what it trained on, what it scores, how it is loaded."""
+"""The card of an exported classifier, README.md: its training, its scores, and how it is loaded."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from huggingface_hub import EvalResult, ModelCardData
 from pydantic import ValidationError
 
-from genrobust import __version__
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError
+from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError, slug
 from genrobust.recipe import TrainConfig
-from genrobust.report import count, escaped, fenced, markdown_table, number, span, summary_from_json
+from genrobust.release.cards import render_card
+from genrobust.report import count, markdown_table, number, span, summary_from_json
 
 UNKNOWN = "not recorded"
-SMALL = "this checkpoint's interval is over images alone: it says how this one did, and nothing of others trained alike"
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a study measured of one checkpoint: of its `arm` and `seed`, among the figures of `summary`."""
+    """The figures of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
 
     title: str
     date: str
@@ -35,13 +34,19 @@ class Measured:
     def cells(self) -> list[Cell]:
         return [c for c in self.summary.cells if (c.arm, c.seed) == (self.arm, self.seed)]
 
+    @property
+    def protocols(self) -> list[str]:
+        return list(dict.fromkeys(self.summary.protocols[cell.test_set] for cell in self.cells))
+
 
 def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Measured:
-    """What the results.json of a study says of the checkpoint `info`, which must be one of its arms' and seeds'.
+    """Find the figures of the checkpoint `info` in the results.json of a study.
 
-    The arm is the one that trained as the checkpoint did: on as many images of the same sources, with the same
-    architecture, augmentation, steps and batch size. Raises UserError where there is none, or several and `arm` names
-    none of them, and for a file that is no study's results.
+    Its arm is the one that trained as the checkpoint did: on as many images of the same sources, with the same
+    architecture, augmentation, steps and batch size. `arm` names it where several did.
+
+    Raises:
+        UserError: No results of a study, no such arm or seed, or several arms and `arm` names none of them.
     """
     try:
         raw = json.loads(results.read_text(encoding="utf-8"))
@@ -70,62 +75,47 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Mea
     return Measured(title, date, summary, arm or alike[0], seed)
 
 
-def model_card(name: str, to: str, info: CheckpointInfo, figures: Measured | None, licence: str) -> str:
-    """The card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
-    header = {
-        "license": licence,
-        "library_name": to,
-        "pipeline_tag": "image-classification",
-        "tags": ["image-classification", to, "genrobust"],
-    }
-    network = f"{info.architecture}, images of {info.image_size} px, {len(info.classes):,} classes"
-    parts = [
-        f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---",
-        f"# {escaped(name)}",
-        escaped(f"An image classifier ({network}), trained with genrobust and exported by its version {__version__}."),
-        "## How to load it",
-        fenced(_LOADING[to].format(name=name, size=info.image_size), "python"),
-        escaped(f"Images are prepared so: {protocol(info.image_size)}. {_PREPARED[to]}"),
-        "## What it was trained on",
-        markdown_table(["", ""], list(_training(info))),
-        "## What it scores",
-        *(_scores(info, figures) if figures else _unscored(info)),
-        "## Limits",
-        "\n".join(f"- {escaped(line)}" for line in _limits(info, figures)),
-        "## Licence",
-        escaped(_licence(licence)),
+def model_card(name: str, to: str, info: CheckpointInfo, figures: Measured | None, license: str) -> str:
+    """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
+    return render_card(
+        "model_card.md.j2",
+        _header(name, to, figures, license),
+        name=name,
+        network=f"{info.architecture}, images of {info.image_size} px, {len(info.classes):,} classes",
+        to=to,
+        size=info.image_size,
+        protocol=protocol(info.image_size),
+        training=markdown_table(["", ""], list(_training(info))),
+        figures=figures,
+        best=info.training.get("best_val_top1"),
+        number=number,
+        scores=figures and markdown_table(_heads(info), [_row(cell, figures.summary.clean) for cell in figures.cells]),
+        over_seeds=figures and _over_seeds(figures),
+        generated=[source for source in info.training.get("counts") or {} if source != REAL],
+        classes=len(info.classes),
+        license=license,
+    )
+
+
+def _header(name: str, to: str, figures: Measured | None, license: str) -> ModelCardData:
+    scores = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=slug(cell.test_set),
+            dataset_name=cell.test_set,
+            metric_type="accuracy",
+            metric_value=round(cell.top1.value, 2),
+        )
+        for cell in (figures.cells if figures else [])
     ]
-    return "\n\n".join(parts) + "\n"
-
-
-_LOADING = {
-    "timm": """import timm
-from PIL import Image
-
-model = timm.create_model("local-dir:{name}", pretrained=True).eval()  # the path of this folder
-transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
-logits = model(transform(Image.open("image.png").convert("RGB"))[None])
-print(model.pretrained_cfg["label_names"][logits.argmax()])""",
-    "onnx": """import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-session = onnxruntime.InferenceSession("{name}/model.onnx")  # the path of this folder
-image = Image.open("image.png").convert("RGB")
-short = min(image.size)
-image = image.resize([{size} * side // short for side in image.size], Image.Resampling.BICUBIC)
-left, top = (round((side - {size}) / 2) for side in image.size)
-image = image.crop((left, top, left + {size}, top + {size}))
-pixels = np.asarray(image).transpose(2, 0, 1)[None]  # uint8 [1, 3, {size}, {size}]: the file normalizes them
-(logits,) = session.run(["logits"], {{"images": pixels}})
-print(json.loads(session.get_modelmeta().custom_metadata_map["label_names"])[logits[0].argmax()])""",
-}
-_PREPARED = {
-    "timm": "timm's transform of this folder does the same, pixel for pixel. The class ids are its label_names.",
-    "onnx": "timm's words for it are in the file's metadata (pretrained_cfg), beside the class ids (label_names).",
-}
+    return ModelCardData(
+        license=license,
+        library_name=to,
+        pipeline_tag="image-classification",
+        tags=["image-classification", to, "genrobust"],
+        model_name=name if scores else None,
+        eval_results=scores or None,
+    )
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -178,30 +168,15 @@ def _parts(counts: Mapping[str, int]) -> str:
 # ------------------------------------------------------------------------------------------ figures
 
 
-def _scores(info: CheckpointInfo, figures: Measured) -> Iterator[str]:
-    summary, arm = figures.summary, figures.arm
-    yield escaped(
-        f"Measured in the study {figures.title} ({figures.date}), where it is the arm {arm}, seed {figures.seed}. In "
-        f"percent and points, with 95 % intervals; {SMALL}."
-    )
+def _heads(info: CheckpointInfo) -> list[str]:
     everything = f"over all {len(info.classes)}"
-    heads = ["test set", "images", "classes", "top-1", everything, "clean top-1, same classes", "effective robustness"]
-    yield markdown_table(heads, [_row(cell, cell.test_set == summary.clean) for cell in figures.cells])
-    if any(cell.extrapolated for cell in figures.cells):
-        yield "° extrapolates: the clean accuracy lies outside those that the baseline line was fitted on."
-    if arm in summary.mean_top1 and len(summary.seeds) > 1:
-        mean, er = summary.mean_top1[arm], summary.mean_er.get(arm)
-        robust = f", and its effective robustness {number(er.value, True)} points ({span(er, True)})" if er else ""
-        yield escaped(
-            f"Over {count(len(summary.seeds), 'seed')} and {count(len(summary.shifts), 'shifted test set')}, the arm's "
-            f"top-1 is {number(mean.value)} % ({span(mean)}){robust}."
-        )
+    return ["test set", "images", "classes", "top-1", everything, "clean top-1, same classes", "effective robustness"]
 
 
-def _row(cell: Cell, clean: bool) -> list[str]:
+def _row(cell: Cell, clean: str) -> list[str]:
     er = "" if cell.er is None else f"{number(cell.er.value, True)} ({span(cell.er, True)})"
     return [
-        f"{cell.test_set} (clean)" if clean else cell.test_set,
+        f"{cell.test_set} (clean)" if cell.test_set == clean else cell.test_set,
         f"{cell.top1.n:,}",
         str(cell.top1.classes),
         f"{number(cell.top1.value)} ({span(cell.top1)})",
@@ -211,40 +186,11 @@ def _row(cell: Cell, clean: bool) -> list[str]:
     ]
 
 
-def _unscored(info: CheckpointInfo) -> Iterator[str]:
-    yield "It was exported without the results of a study, so what it scores on test images is not told here."
-    best = info.training.get("best_val_top1")
-    if best is not None:
-        yield f"Its best top-1 on the validation images, which chose its weights, was {number(best)} %."
-
-
-# ------------------------------------------------------------------------------------------ words
-
-
-def _limits(info: CheckpointInfo, figures: Measured | None) -> Iterator[str]:
-    yield f"It knows {len(info.classes)} classes and answers one of them whatever an image shows."
-    yield "Its probabilities are the softmax of its logits: whether they are calibrated was not measured."
-    generated = [source for source in info.training.get("counts") or {} if source != REAL]
-    if generated:
-        yield f"Part of its training images are not the real ones ({', '.join(generated)}): their labels may be wrong."
-    if figures is None:
-        return
-    yield (
-        "Top-1 is over each set's own classes, logits restricted to them. Effective robustness is shifted accuracy "
-        "minus what the line of the study's baseline models predicts from clean accuracy, in points."
-    )
-    if not figures.summary.lines:
-        yield "The study had no baseline models, so there is no effective robustness."
-    own = protocol(info.image_size)
-    for words in dict.fromkeys(figures.summary.protocols[cell.test_set] for cell in figures.cells):
-        if words != own:
-            yield f"Some figures were measured on images that were prepared otherwise than above: {words}."
-
-
-def _licence(licence: str) -> str:
-    chosen = (
-        "No licence was chosen for these weights: ask whoever published them before you use or share them."
-        if licence == "other"
-        else f"The weights are published under {licence}."
-    )
-    return f"{chosen} The licences of the training images, and of the generator that drew any of them, hold as well."
+def _over_seeds(figures: Measured) -> str:
+    summary, arm = figures.summary, figures.arm
+    if arm not in summary.mean_top1 or len(summary.seeds) < 2:
+        return ""
+    mean, er = summary.mean_top1[arm], summary.mean_er.get(arm)
+    robust = f", and its effective robustness {number(er.value, True)} points ({span(er, True)})" if er else ""
+    over = f"{count(len(summary.seeds), 'seed')} and {count(len(summary.shifts), 'shifted test set')}"
+    return f"Over {over}, the arm's top-1 is {number(mean.value)} % ({span(mean)}){robust}."

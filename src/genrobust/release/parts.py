@@ -17,7 +17,8 @@ from genrobust.data import OK, SCHEMA, ShardDataset, shard_rows
 
 TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
 DATA = "data"  # the folder of tars and of parquet files
-CARD, CROISSANT, SHEET, TIMM = "README.md", "croissant.json", "contact_sheet.png", "_info.json"
+CARD, CROISSANT, SHEET, RECIPE = "README.md", "croissant.json", "contact_sheet.png", "recipe.yaml"
+TIMM = "_info.json"  # of the tars
 
 # What is told of an image beside its pixels: the shards' own columns, and two that are added to them.
 ALWAYS = ("key", "label", "class_id", "class_name")
@@ -28,6 +29,14 @@ _NAMES = (
 _ADDED = {"class_name": pa.string(), "flagged": pa.string()}
 COLUMNS = pa.schema([pa.field(n, _ADDED[n]) if n in _ADDED else SCHEMA.field(n) for n in _NAMES])
 OWN = tuple(name for name in _NAMES if name not in _ADDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The recipe of a dataset, with all its values, and the name that it gives to the dataset."""
+
+    recipe: str
+    dataset: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +144,14 @@ def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def ranges(count: int, size: int, limit: int) -> list[range]:
-    """`count` images of `size` bytes together, divided evenly into files of about `limit` bytes at the most."""
-    files = min(max(1, -(-size // limit)), max(1, count))
-    bounds = [count * n // files for n in range(files + 1)]
-    return [range(a, b) for a, b in pairwise(bounds)]
+def divided(part: Part, size: int, limit: int, folder: Path, kind: str) -> list[tuple[Path, int]]:
+    """Divide the images of `part`, `size` bytes together, evenly into files of about `limit` bytes at the most.
 
-
-def file_name(part: str, index: int, of: int, kind: str) -> Path:
-    """Where file `index` of `of` lies in an export, as Hugging Face calls it."""
-    return Path(DATA) / f"{part}-{index:05d}-of-{of:05d}.{kind}"
+    Returns:
+        The path in `folder` of each file, as Hugging Face calls it, and its number of images.
+    """
+    (folder / DATA).mkdir(exist_ok=True)
+    files = min(max(1, -(-size // limit)), max(1, len(part)))
+    bounds = [len(part) * n // files for n in range(files + 1)]
+    names = [f"{part.name}-{n:05d}-of-{files:05d}.{kind}" for n in range(files)]
+    return [(folder / DATA / name, b - a) for name, (a, b) in zip(names, pairwise(bounds), strict=True)]

@@ -1,0 +1,76 @@
+"""Croissant metadata (MLCommons, version 1.0): the files of an export and what is in them, for any program.
+
+Every export has it, so it is written without mlcroissant, which the tests read it with: that package needs twelve more,
+pandas and rdflib among them, for the same JSON. Source: https://docs.mlcommons.org/croissant/docs/croissant-spec.html
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from genrobust.core import LabelSpace, hash_file
+from genrobust.release.format import Format, Json
+from genrobust.release.parts import Described, Part
+
+TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
+_CONFORMS = "http://mlcommons.org/croissant/1.0"
+_CONTEXT = Path(__file__).with_name("croissant_context.json")  # the specification's own
+_CLASS = {"label": "sc:Integer", "id": "sc:Text", "name": "sc:Text"}
+
+
+def croissant(described: Described, form: Format, folder: Path, about: dict[str, str]) -> Json:
+    """Describe what was written into `folder` as JSON-LD; `about` holds its name, description and license."""
+    distribution: list[Json] = []
+    records = [_classes(described.labels)]
+    for part in described.parts:
+        files, fields = form.croissant(described, part, folder)
+        distribution += files
+        records.append({"@type": "cr:RecordSet", "@id": part.name, "name": part.name, "field": fields})
+    context = json.loads(_CONTEXT.read_text(encoding="utf-8"))
+    kind = {"@context": context, "@type": "sc:Dataset", "conformsTo": _CONFORMS}
+    return {**kind, **about, "distribution": distribution, "recordSet": records}
+
+
+def _classes(labels: LabelSpace) -> Json:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": "classes",
+        "name": "classes",
+        "key": {"@id": "classes/label"},
+        "field": [
+            {"@type": "cr:Field", "@id": f"classes/{name}", "name": name, "dataType": dtype}
+            for name, dtype in _CLASS.items()
+        ],
+        "data": [
+            {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
+            for label, of in enumerate(labels.classes)
+        ],
+    }
+
+
+def file_object(place: str, kind: str, folder: Path) -> Json:
+    """Describe the file at `place` in `folder`, of the media type `kind`, with its hash."""
+    found = {"@type": "cr:FileObject", "@id": place, "name": place, "contentUrl": place, "encodingFormat": kind}
+    return {**found, "sha256": hash_file(folder / place)}
+
+
+def file_set(id: str, includes: str, kind: str) -> Json:
+    """Describe the files of the media type `kind` that the glob `includes` matches."""
+    return {"@type": "cr:FileSet", "@id": id, "name": id, "encodingFormat": kind, "includes": includes}
+
+
+def column(name: str) -> Json:
+    """Extract the column `name` of a table."""
+    return {"extract": {"column": name}}
+
+
+def field(part: Part, name: str, dtype: str, source: Json, extract: dict[str, Any]) -> Json:
+    """Describe the field `name` of the records of `part`, extracted from the file object or file set `source`."""
+    kind = {"cr:FileObject": "fileObject", "cr:FileSet": "fileSet"}[source["@type"]]
+    where = {kind: {"@id": source["@id"]}, **extract}
+    found = {"@type": "cr:Field", "@id": f"{part.name}/{name}", "name": name, "dataType": dtype, "source": where}
+    return found | ({"references": {"field": {"@id": "classes/label"}}} if name == "label" else {})
