@@ -37,7 +37,7 @@ def compare(
     itself: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Compared:
-    """Find which of N images, frames uint8 [N, 64, 64], have copies among the M images called `name`.
+    """Find which of N images, frames uint8 [N, 72, 64], have copies among the M images called `name`.
 
     `itself` says that both are the same set: an image is no copy of itself, and both of a pair are counted.
     """

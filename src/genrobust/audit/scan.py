@@ -1,4 +1,4 @@
-"""One pass over an image set: what the measures that need no model keep of each image."""
+"""One pass over an image set, for the measures that need no model."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is kept of N images: `frames` uint8 [N, 64, 64] for near duplicates, `sha256` of their size and decoded
-    pixels for exact ones, `thumbnails` float32 [N, 192] as features (1 minus colour: paper is 0), and statistics.
+    """The data that is kept of N images.
+
+    `frames`, uint8 [N, 72, 64], find near duplicates, `sha256` of their size and decoded pixels exact ones;
+    `thumbnails`, float32 [N, 192], are features (1 minus colour: paper is 0).
     """
 
     frames: np.ndarray

@@ -38,16 +38,9 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSu
     """
     try:
         facts = json.loads(path.read_bytes())
-        fingerprint = facts["dataset"]["fingerprint"]
-    except FileNotFoundError:
-        raise UserError(f"--audit {path}: there is no such file; genrobust audit writes it") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"--audit {path}: this is no audit.json of genrobust audit ({error!r})") from None
-    if fingerprint != dataset.fingerprint:
-        raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
-    try:
-        exported = set(chosen.tolist())
-        leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & exported)
+        if facts["dataset"]["fingerprint"] != dataset.fingerprint:
+            raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
+        leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))
         left = len(dataset) - len(chosen)
         return AuditSummary(
             rows=tuple(_rows(facts)),
@@ -56,8 +49,12 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSu
             left_out=tuple(map(str, facts["left_out"])),
             beyond=f"Measured over all {len(dataset):,} images, {left:,} of which the filter left out." if left else "",
         )
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise UserError(f"--audit {path} is damaged, or of another version ({error!r}): audit again") from None
+    except FileNotFoundError:
+        raise UserError(f"--audit {path}: there is no such file; genrobust audit writes it") from None
+    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"--audit {path}: this is no audit.json of this version of genrobust ({error!r}): audit again"
+        ) from None
 
 
 def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,44 +12,27 @@ from typing import Any
 
 import pyarrow as pa
 
-from genrobust.core import LabelSpace, hash_file
+from genrobust.core import hash_file
 from genrobust.release.format import Format, Json
 from genrobust.release.parts import Described, Part
 
 TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
-_CONFORMS = "http://mlcommons.org/croissant/1.0"
-_CONTEXT = Path(__file__).with_name("croissant_context.json")  # the specification's own
-_CLASS = {"label": "sc:Integer", "id": "sc:Text", "name": "sc:Text"}
+_SKELETON = Path(__file__).with_name("croissant_1.0.json")  # what every export's has: the context, and the classes
 
 
 def croissant(described: Described, form: Format, folder: Path, about: dict[str, str]) -> Json:
     """Describe what was written into `folder` as JSON-LD; `about` holds its name, description and license."""
-    distribution: list[Json] = []
-    records = [_classes(described.labels)]
+    found: Json = json.loads(_SKELETON.read_text(encoding="utf-8"))
+    records, distribution = found.pop("recordSet"), []
+    records[0]["data"] = [
+        {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
+        for label, of in enumerate(described.labels.classes)
+    ]
     for part in described.parts:
         files, fields = form.croissant(described, part, folder)
         distribution += files
         records.append({"@type": "cr:RecordSet", "@id": part.name, "name": part.name, "field": fields})
-    context = json.loads(_CONTEXT.read_text(encoding="utf-8"))
-    kind = {"@context": context, "@type": "sc:Dataset", "conformsTo": _CONFORMS}
-    return {**kind, **about, "distribution": distribution, "recordSet": records}
-
-
-def _classes(labels: LabelSpace) -> Json:
-    return {
-        "@type": "cr:RecordSet",
-        "@id": "classes",
-        "name": "classes",
-        "key": {"@id": "classes/label"},
-        "field": [
-            {"@type": "cr:Field", "@id": f"classes/{name}", "name": name, "dataType": dtype}
-            for name, dtype in _CLASS.items()
-        ],
-        "data": [
-            {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
-            for label, of in enumerate(labels.classes)
-        ],
-    }
+    return {**found, **about, "distribution": distribution, "recordSet": records}
 
 
 def file_object(place: str, kind: str, folder: Path) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,7 @@ from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError, slug
 from genrobust.recipe import TrainConfig
 from genrobust.release.cards import render_card
-from genrobust.report import count, markdown_table, number, span, summary_from_json
-
-UNKNOWN = "not recorded"
+from genrobust.report import number, span, summary_from_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +75,34 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Mea
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: Measured | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
+    counts = info.training.get("counts") or {}
     return render_card(
         "model_card.md.j2",
         _header(name, to, figures, license),
         name=name,
-        network=f"{info.architecture}, images of {info.image_size} px, {len(info.classes):,} classes",
         to=to,
-        size=info.image_size,
-        protocol=protocol(info.image_size),
-        training=markdown_table(["", ""], list(_training(info))),
-        figures=figures,
-        best=info.training.get("best_val_top1"),
-        number=number,
-        scores=figures and markdown_table(_heads(info), [_row(cell, figures.summary.clean) for cell in figures.cells]),
-        over_seeds=figures and _over_seeds(figures),
-        generated=[source for source in info.training.get("counts") or {} if source != REAL],
-        classes=len(info.classes),
+        info=info,
         license=license,
+        protocol=protocol(info.image_size),
+        training=_training(info),
+        not_real=[source for source in counts if source != REAL],
+        figures=figures,
+        number=number,
+        span=span,
     )
+
+
+def _training(info: CheckpointInfo) -> dict[str, Any]:
+    """The settings of the training by key; what was not recorded is None or missing."""
+    known = {key: value for key, value in info.training.items() if value is not None}
+    counts = known.get("counts")
+    return {
+        **known.get("config", {}),
+        **known,
+        "images": _parts(counts) if counts else None,
+        "architecture": info.architecture,
+        "model_kwargs": json.dumps(info.model_kwargs) if info.model_kwargs else "the architecture's own",
+    }
 
 
 def _header(name: str, to: str, figures: Measured | None, license: str) -> ModelCardData:
@@ -118,9 +126,6 @@ def _header(name: str, to: str, figures: Measured | None, license: str) -> Model
     )
 
 
-# ------------------------------------------------------------------------------------------ training
-
-
 def _record(info: CheckpointInfo) -> ArmRecord:
     """The checkpoint as a study's record of an arm. Raises UserError where its training is not known."""
     training = info.training
@@ -140,57 +145,6 @@ def _facts(record: ArmRecord) -> tuple[Any, ...]:
     return record.parts, record.architecture, record.augmentation, record.steps, record.batch_size
 
 
-def _training(info: CheckpointInfo) -> Iterator[list[str]]:
-    training = info.training
-    config: Mapping[str, Any] = training.get("config") or {}
-    counts = training.get("counts")
-    told = {
-        "images": _parts(counts) if counts else UNKNOWN,
-        "seed": training.get("seed"),
-        "steps": training.get("steps") or config.get("steps"),
-        "batch size": config.get("batch_size"),
-        "augmentation": config.get("augmentation"),
-        "optimizer": config.get("optimizer"),
-        "learning rate": config.get("learning_rate"),
-        "weights of step": training.get("best_step"),
-        "architecture": info.architecture,
-        "its arguments": json.dumps(info.model_kwargs) if info.model_kwargs else "the architecture's own",
-    }
-    for name, value in told.items():
-        yield [name, UNKNOWN if value is None else f"{value:,}" if isinstance(value, int) else str(value)]
-
-
 def _parts(counts: Mapping[str, int]) -> str:
     first = sorted(counts.items(), key=lambda part: part[0] != REAL)
     return " + ".join(f"{n:,} {source}" for source, n in first)
-
-
-# ------------------------------------------------------------------------------------------ figures
-
-
-def _heads(info: CheckpointInfo) -> list[str]:
-    everything = f"over all {len(info.classes)}"
-    return ["test set", "images", "classes", "top-1", everything, "clean top-1, same classes", "effective robustness"]
-
-
-def _row(cell: Cell, clean: str) -> list[str]:
-    er = "" if cell.er is None else f"{number(cell.er.value, True)} ({span(cell.er, True)})"
-    return [
-        f"{cell.test_set} (clean)" if cell.test_set == clean else cell.test_set,
-        f"{cell.top1.n:,}",
-        str(cell.top1.classes),
-        f"{number(cell.top1.value)} ({span(cell.top1)})",
-        number(cell.top1_all.value),
-        number(cell.clean.value),
-        f"{er} °" if er and cell.extrapolated else er,
-    ]
-
-
-def _over_seeds(figures: Measured) -> str:
-    summary, arm = figures.summary, figures.arm
-    if arm not in summary.mean_top1 or len(summary.seeds) < 2:
-        return ""
-    mean, er = summary.mean_top1[arm], summary.mean_er.get(arm)
-    robust = f", and its effective robustness {number(er.value, True)} points ({span(er, True)})" if er else ""
-    over = f"{count(len(summary.seeds), 'seed')} and {count(len(summary.shifts), 'shifted test set')}"
-    return f"Over {over}, the arm's top-1 is {number(mean.value)} % ({span(mean)}){robust}."
