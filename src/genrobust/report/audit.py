@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,6 @@ OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
 PAIRS = 6  # nearest pairs shown of each set
 PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
-
-
-@dataclass(frozen=True, slots=True)
-class PairShown:
-    """An image of the dataset beside its nearest in another set; `near` marks a copy."""
-
-    mine: Shown
-    other: Shown
-    words: str
-    near: bool
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
@@ -53,6 +43,7 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
 def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
     """Render the audit as one HTML page."""
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
+    sizes = sorted(audit.per_class.values())
     return render(
         "audit.html.j2",
         audit=audit,
@@ -61,8 +52,7 @@ def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> st
         name=name,
         leaks=leaks,
         verdict=audit_verdict(audit, leaks),
-        tiles=_tiles(audit),
-        copies=_copies(audit),
+        class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
         pairs=_pair_sheets(audit, sets),
         judgements=[(j, _mistakes(j, sets)) for j in audit.judgements],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
@@ -131,39 +121,10 @@ def _sentence(parts: Sequence[str]) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-def _tiles(audit: Audit) -> list[tuple[str, str, str, str]]:
-    """The figures at the top: name, figure, unit, and a line below."""
-    sizes = sorted(audit.per_class.values())
-    each = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
-    found = [("Images", f"{audit.n:,}", "", f"{count(len(sizes), 'class')}, {each} each")]
-    if audit.of_tests:
-        n = sum(audit.leaks.values())
-        found.append(("Leaks", f"{n:,}", "", f"in {count(len(audit.of_tests), 'test set')}"))
-    if audit.memorization is not None:
-        known = audit.memorization
-        found.append(("Memorized", figure(100 * known.share, 1), "%", f"{percent(known.expected, 0)} expected"))
-    for judgement in audit.judgements:
-        over = f"over {count(judgement.agreement.n, 'image')}"
-        found.append((f"Labels, {judgement.judge}", figure(100 * judgement.agreement.share, 1), "%", over))
-    space = audit.spaces[-1]
-    if space.fidelity is not None and space.floor is not None:
-        floor = f"real: {percent(space.floor.recall, 0)}"
-        found.append(("Recall", figure(100 * space.fidelity.recall, 0), "%", f"{floor}; {space.name}"))
-    return found
-
-
-def _copies(audit: Audit) -> list[tuple[str, str, Duplicates]]:
-    """The rows of the table of copies: the name of a set, its kind, and what was found."""
-    rows = [("each other", "", audit.inside), ("real training images", "", audit.of_real)]
-    rows += [(found.against, "test set", found) for found in audit.of_tests]
-    rows += [("the generator's training images", "", audit.of_wild)]
-    return [(name, kind, found) for name, kind, found in rows if found is not None]
-
-
 # ------------------------------------------------------------------------------------------ pictures
 
 
-def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[PairShown]]]:
+def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
     """For each set that was searched, the nearest pairs side by side."""
     places: list[tuple[str, Duplicates | None, ImageSet | None]] = [
         *((f"Test set {found.against}", found, sets.tests[found.against]) for found in audit.of_tests),
@@ -178,14 +139,14 @@ def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[PairShow
     ]
 
 
-def _pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> PairShown:
+def _pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
+    """The two images, their distance in words, and whether one is a copy of the other."""
     sides = []
     for of, i in ((sets.dataset, pair.index), (images, pair.other)):
         name = sets.labels.names[of.labels[i]]
         sides.append(shown(of, i, f"{name}, {of.keys[i]}", name))
-    words = "same pixels" if pair.exact else f"distance {figure(pair.distance)}"
-    copy = pair.exact or pair.distance < near
-    return PairShown(sides[0], sides[1], words + (", mirrored" if pair.mirrored else ""), copy)
+    words = ("same pixels" if pair.exact else f"distance {figure(pair.distance)}") + ", mirrored" * pair.mirrored
+    return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
 def _mistakes(judgement: Judgement, sets: AuditSets) -> list[Shown]:

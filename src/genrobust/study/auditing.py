@@ -148,10 +148,8 @@ def filter_shards(
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = AuditSets(opened, labels, None, {}, None, prompts, templates)
-    if rule.by == "clip":
-        judge = by_clip(str(model), batch_size)
-    else:
-        judge = by_classifier(partial(open_classifier, str(model)), batch_size)
+    opens = partial(open_classifier, str(model))
+    judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
     return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
 
 
