@@ -13,7 +13,6 @@ from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.images import StudyData
 from genrobust.data.filters import (
     below,
-    describe_filters,
     filters_of,
     kept,
     kept_indices,
@@ -63,13 +62,11 @@ def test_a_filter_is_listed_beside_shards_that_stay_as_they_are(dataset: ShardDa
     assert verify(dataset.folder).is_whole
     again = ShardDataset(dataset.folder)
     assert (len(again), again.fingerprint) == (8, dataset.fingerprint)
-    rows = pq.read_table(made.path).to_pylist()
-    assert [(r["key"], r["label"], r["score"]) for r in rows] == [
-        ("tree-000001", 1, 0.1),
-        ("tree-000005", 1, 0.3),
-    ]
-    assert rows[0]["reason"] == "CLIP score 0.1000: below 0.35"
-    assert describe_filters(filters_of(dataset.folder)) == [f"{made.path.name}: 6 of 8 images kept, by CLIP score."]
+    rows = [tuple(row.values()) for row in pq.read_table(made.path).to_pylist()]
+    reasons = [f"CLIP score {score:.4f}: below 0.35" for score in (0.1, 0.3)]
+    assert rows == [("tree-000001", 1, 0.1, reasons[0]), ("tree-000005", 1, 0.3, reasons[1])]
+    assert filters_of(dataset.folder) == (made,)
+    assert (made.by, made.made, made.kept) == ("CLIP score", 8, 6)
 
 
 def test_what_is_kept_can_be_trained_on(dataset: ShardDataset) -> None:
