@@ -38,7 +38,7 @@ def export_model(
     arm: Annotated[
         str | None, typer.Option("--arm", metavar="NAME", help="Its arm there, where two were trained alike.")
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", metavar="ID", help="The weights': cc-by-4.0.")] = "other",
+    license: Annotated[str, typer.Option("--licence", metavar="ID", help="The weights': cc-by-4.0.")] = "other",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
     quick: Quick = False,
     runs: Runs = RUNS,
@@ -53,7 +53,7 @@ def export_model(
     folder = out or Path(f"{name}-{to}")
     check_target(to, folder, overwrite)  # an arm may have to be trained first
     place = Path(classifier_place(checkpoint, runs, quick))
-    for path in run_export(place, to, folder, report, arm, licence, overwrite).values():
+    for path in run_export(place, to, folder, report, arm, license, overwrite).values():
         out_console.print(escape(str(path)))
 
 

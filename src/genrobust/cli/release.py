@@ -11,6 +11,26 @@ from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console
 
+Fraction = Annotated[
+    float | None, typer.Option("--val", metavar="FRACTION", help="Of each class, so much becomes validation: 0.1.")
+]
+Validation = Annotated[
+    Path | None, typer.Option("--val-dataset", metavar="DIR", help="Another generated dataset, for validation.")
+]
+AuditFile = Annotated[
+    Path | None, typer.Option("--audit", metavar="FILE", help="The audit.json of the dataset, for the card.")
+]
+FilterName = Annotated[
+    str | None, typer.Option("--filter", metavar="NAME", help="Leave out what this filter leaves out.")
+]
+Generator = Annotated[
+    Path | None, typer.Option("--generator", metavar="DIR", help="The generator's folder, for its licence.")
+]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="RECIPE", help="The recipe that it came from; it goes along, once checked."),
+]
+
 
 @command()
 def export(
@@ -19,28 +39,15 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: beside the dataset.")
     ] = None,
-    val: Annotated[
-        float | None, typer.Option("--val", metavar="FRACTION", help="Of each class, so much becomes validation: 0.1.")
-    ] = None,
-    val_dataset: Annotated[
-        Path | None, typer.Option("--val-dataset", metavar="DIR", help="Another generated dataset, for validation.")
-    ] = None,
+    val: Fraction = None,
+    val_dataset: Validation = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
-    licence: Annotated[str, typer.Option("--licence", metavar="ID", help="The dataset's: cc-by-4.0.")] = "other",
-    audit: Annotated[
-        Path | None, typer.Option("--audit", metavar="FILE", help="The audit.json of the dataset, for the card.")
-    ] = None,
-    filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="NAME", help="Leave out what this filter leaves out.")
-    ] = None,
-    generator: Annotated[
-        Path | None, typer.Option("--generator", metavar="DIR", help="The generator's folder, for its licence.")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option("--recipe", metavar="RECIPE", help="The recipe that it came from; it goes along, once checked."),
-    ] = None,
-    accept_licence: Annotated[
+    license: Annotated[str, typer.Option("--licence", metavar="ID", help="The dataset's: cc-by-4.0.")] = "other",
+    audit: AuditFile = None,
+    filter_: FilterName = None,
+    generator: Generator = None,
+    recipe: RecipeName = None,
+    accept_license: Annotated[
         bool, typer.Option("--accept-licence", help="Export although the generator's licence restricts its images.")
     ] = False,
 ) -> None:
@@ -55,12 +62,12 @@ def export(
         val=val,
         val_dataset=val_dataset,
         overwrite=overwrite,
-        license=licence,
+        license=license,
         audit=audit,
         filter=filter_,
         generator=generator,
         origin=None if recipe is None else origin_of(dataset, recipe),
-        accept_license=accept_licence,
+        accept_license=accept_license,
     )
     done = run_export(wanted)
     for name in done.unknown:

@@ -5,7 +5,7 @@ from .benchmark import (
     write_benchmark_page as write_benchmark_page,
 )
 from .frame import figure as figure, percent as percent, thumbnail as thumbnail
-from .markdown import escaped as escaped, fenced as fenced, markdown_table as markdown_table
+from .markdown import escaped as escaped, fenced as fenced
 from .published import describe as describe, score as score, terminal_table as terminal_table, write_json as write_json
 from .results import summary_from_json as summary_from_json
 from .terminal import final_table as final_table
