@@ -157,10 +157,10 @@ SQUARES = """
 from genrobust.release.format import Format
 class Squares(Format):
     files, usage, note = "{}.txt", "open('FOLDER/train.txt')", "A size a line."
-    def write(self, described, sizes, folder, advance):
-        for part in described.parts:
-            (folder / f"{part.name}.txt").write_text("".join(f"{len(png)}\\n" for _, png in described.samples(part)))
-    def croissant(self, described, part, folder):
+    def write(self, content, sizes, folder, advance):
+        for part in content.parts:
+            (folder / f"{part.name}.txt").write_text("".join(f"{len(png)}\\n" for _, png in content.samples(part)))
+    def croissant(self, content, part, folder):
         return [], []
 """
 

@@ -1,4 +1,4 @@
-"""Whether an image shows what its label says, in the eyes of a classifier or of a zero-shot CLIP."""
+"""Label agreement: how often a classifier or a zero-shot CLIP takes an image for its label."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scipy.special import softmax
 
 from genrobust.core import Agreement, ClassAgreement
 
-TAKEN_FOR = 3  # wrong classes told of each class
+TAKEN_FOR = 3  # wrong classes counted for each class
 
 
 def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> Agreement:
-    """How often the largest of `logits`, float [N, K], is that of the label, int [N] (N at least 1)."""
+    """Compare the largest of `logits`, float [N, K], with the label, int [N] (N at least 1)."""
     taken = logits.argmax(axis=1)
     right = taken == labels
     classes = []
@@ -30,12 +30,12 @@ def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> 
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The probability, float64 [N] in [0, 1], that the softmax of `logits` [N, K] gives to each image's label."""
+    """Return the softmax probability of each image's label, float64 [N], from `logits` [N, K]."""
     return softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
 
 
 def least_agreeing(logits: np.ndarray, labels: np.ndarray, count: int) -> list[int]:
-    """The indices of up to `count` images that are not taken for their label, the surest mistakes first."""
+    """Find the indices of up to `count` images that are not taken for their label, the surest mistakes first."""
     odds = confidence(logits, labels)
     wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
     return wrong[np.argsort(odds[wrong], kind="stable")][:count].tolist()

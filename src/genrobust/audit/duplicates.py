@@ -21,7 +21,7 @@ SAMPLE = 2000  # training images, evenly through the set, whose own nearest neig
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What `compare` found: the copies, and the nearest neighbour of every image."""
+    """The copies, and the nearest neighbour of every image."""
 
     duplicates: Duplicates
     neighbours: Neighbours
@@ -37,7 +37,7 @@ def compare(
     itself: bool = False,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Compared:
-    """Find which of N images, frames uint8 [N, 72, 64], have copies among the M images called `name`.
+    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`.
 
     `itself` says that both are the same set: an image is no copy of itself, and both of a pair are counted.
     """
@@ -65,7 +65,7 @@ def compare(
 def memorization(
     generated: Neighbours, training_frames: np.ndarray, advance: Callable[[int], None] = lambda count: None
 ) -> Memorization:
-    """Whether generated images lie nearer to the generator's training images than those lie to each other.
+    """Test whether generated images lie nearer to the generator's training images than those lie to each other.
 
     `generated` are the nearest training images of every generated one.
     """

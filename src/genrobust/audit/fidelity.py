@@ -1,4 +1,4 @@
-"""How near the distribution of generated images is to that of real ones, over features of both.
+"""Fidelity: the distance of the distribution of generated images from that of real ones, over features of both.
 
 The arithmetic is torch-fidelity's (FID: Heusel et al. 2017; KID: Binkowski et al. 2018; precision and recall:
 Kynkaanniemi et al. 2019), on features of the caller's choice and in float64.
@@ -23,7 +23,8 @@ _ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in m
 def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity:
     """Compare features float [N, D] of generated images with features float [M, D] of real ones.
 
-    Raises ValueError for fewer than NEIGHBOURS + 1 images on a side, which have no third neighbour.
+    Raises:
+        ValueError: Fewer than NEIGHBOURS + 1 images on a side, which have no third neighbour.
     """
     if min(len(generated), len(real)) <= NEIGHBOURS:
         raise ValueError(f"fidelity needs more than {NEIGHBOURS} images on each side")
@@ -55,8 +56,9 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
 
 
 def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two halves of a set, indices int64 each, that share the images of each class evenly: what one half scores against
-    the other is what even real images would.
+    """Divide a set into two halves, indices int64 each, that share the images of each class evenly.
+
+    The score of one half against the other is what real images would reach.
     """
     order = np.argsort(labels, kind="stable")
     return np.sort(order[0::2]), np.sort(order[1::2])

@@ -37,7 +37,7 @@ class Scan:
 
 
 def common_size(*sets: ImageSet) -> int:
-    """The pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at the most."""
+    """Choose the pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at most."""
 
     def median(images: ImageSet) -> int:
         places = np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int)
@@ -47,10 +47,10 @@ def common_size(*sets: ImageSet) -> int:
 
 
 def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count: None) -> Scan:
-    """Read every image once; statistics are over images prepared to `size` pixels.
+    """Read every image once, with a few threads; statistics are over images prepared to `size` pixels.
 
-    Images are decoded by a few threads and none is kept. Raises UserError for an empty set and for an image that cannot
-    be read.
+    Raises:
+        UserError: An empty set, or an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
@@ -74,7 +74,7 @@ def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count
 
 
 def pixel_sha256(image: Image.Image) -> str:
-    """Hex SHA-256 of the width, the height and the decoded RGB pixels: the same however the file was encoded."""
+    """Return the hex SHA-256 of width, height and decoded RGB pixels: the same for every encoding of the file."""
     hashed = hashlib.sha256(f"{image.width} {image.height} ".encode())
     hashed.update(image.convert("RGB").tobytes())
     return hashed.hexdigest()

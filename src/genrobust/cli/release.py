@@ -52,10 +52,10 @@ def export(
     ] = False,
 ) -> None:
     """Write a generated dataset in the form of another program, with a card."""
-    from genrobust.release import Wanted, export as run_export
+    from genrobust.release import ExportOptions, export as run_export
     from genrobust.study import origin_of
 
-    wanted = Wanted(
+    options = ExportOptions(
         dataset,
         to,
         out=out,
@@ -69,7 +69,7 @@ def export(
         origin=None if recipe is None else origin_of(dataset, recipe),
         accept_license=accept_license,
     )
-    done = run_export(wanted)
+    done = run_export(options)
     for name in done.unknown:
         err_console.print(
             f"[bold yellow]warning:[/] the licence of the generator {escape(name)} is not known, and the card says so: "

@@ -1,4 +1,4 @@
-"""What the generator's own records say of a dataset: how many requests gave an image, and at what cost."""
+"""The making of a dataset, counted from its own metadata: requests, redraws and failures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted
 
 
 def making(metadata: pa.Table) -> Making:
-    """Count over a dataset's metadata, one row a request, as `store.ShardDataset.metadata` gives it."""
+    """Count over a dataset's metadata, one row a request, as `ShardDataset.metadata` returns it."""
     columns = {name: metadata[name].to_pylist() for name in USED}
     reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
     return Making(

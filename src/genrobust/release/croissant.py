@@ -14,22 +14,22 @@ import pyarrow as pa
 
 from genrobust.core import hash_file
 from genrobust.release.format import Format, Json
-from genrobust.release.parts import Described, Part
+from genrobust.release.parts import Content, Part
 
 TYPES = {pa.string(): "sc:Text", pa.int64(): "sc:Integer", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
 _SKELETON = Path(__file__).with_name("croissant_1.0.json")  # what every export's has: the context, and the classes
 
 
-def croissant(described: Described, form: Format, folder: Path, about: dict[str, str]) -> Json:
+def croissant(content: Content, form: Format, folder: Path, about: dict[str, str]) -> Json:
     """Describe what was written into `folder` as JSON-LD; `about` holds its name, description and license."""
     found: Json = json.loads(_SKELETON.read_text(encoding="utf-8"))
     records, distribution = found.pop("recordSet"), []
     records[0]["data"] = [
         {"classes/label": label, "classes/id": of.id, "classes/name": of.name}
-        for label, of in enumerate(described.labels.classes)
+        for label, of in enumerate(content.labels.classes)
     ]
-    for part in described.parts:
-        files, fields = form.croissant(described, part, folder)
+    for part in content.parts:
+        files, fields = form.croissant(content, part, folder)
         distribution += files
         records.append({"@type": "cr:RecordSet", "@id": part.name, "name": part.name, "field": fields})
     return {**found, **about, "distribution": distribution, "recordSet": records}

@@ -12,10 +12,10 @@ from huggingface_hub import DatasetCardData
 from genrobust.core import Making
 from genrobust.release.audit_summary import AuditSummary
 from genrobust.release.cards import render_card
-from genrobust.release.facts import Facts
+from genrobust.release.counts import Counts
 from genrobust.release.format import Format
 from genrobust.release.licenses import License
-from genrobust.release.parts import RECIPE, Described
+from genrobust.release.parts import RECIPE, Content
 from genrobust.release.sheet import shown_classes
 from genrobust.report import EN_DASH
 
@@ -48,17 +48,17 @@ class About:
         return " and ".join(dict.fromkeys(license.generator for license in self.licenses))
 
 
-def dataset_card(described: Described, facts: Facts, about: About) -> str:
+def dataset_card(content: Content, counts: Counts, about: About) -> str:
     """Write the card as Markdown, with the header that the hub reads."""
-    classes = described.labels.classes
+    classes = content.labels.classes
     return render_card(
         "dataset_card.md.j2",
-        _header(described, facts, about),
-        described=described,
-        facts=facts,
+        _header(content, counts, about),
+        content=content,
+        counts=counts,
         about=about,
         classes=classes,
-        shown=[classes[label].name for label in shown_classes(described.labels)],
+        shown=[classes[label].name for label in shown_classes(content.labels)],
         spread=_spread,
         most=MOST,
         manifest=yaml.safe_dump(_settings(about.manifests), allow_unicode=True, sort_keys=False),
@@ -66,16 +66,16 @@ def dataset_card(described: Described, facts: Facts, about: About) -> str:
     )
 
 
-def _header(described: Described, facts: Facts, about: About) -> DatasetCardData:
-    parts, features = facts.images, about.form.features(described)
-    splits = [{"name": part, "num_bytes": facts.bytes[part], "num_examples": n} for part, n in parts.items()]
+def _header(content: Content, counts: Counts, about: About) -> DatasetCardData:
+    parts, features = counts.images, about.form.features(content)
+    splits = [{"name": part, "num_bytes": counts.bytes[part], "num_examples": n} for part, n in parts.items()]
     paths = [{"split": part, "path": about.form.files.format(part)} for part in parts]
     return DatasetCardData(
         license=about.license,
         pretty_name=about.title,
         annotations_creators=["machine-generated"],
         task_categories=["image-classification"],
-        size_categories=[_size_category(len(described))],
+        size_categories=[_size_category(len(content))],
         tags=["synthetic", "generated", "diffusion", "genrobust"],
         dataset_info={**({"features": features} if features else {}), "splits": splits},
         configs=[{"config_name": "default", "data_files": paths}],

@@ -24,13 +24,13 @@ from genrobust.data import (
 )
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
+from genrobust.release.counts import Counts, count_images
 from genrobust.release.croissant import croissant
 from genrobust.release.dataset_card import About, dataset_card
-from genrobust.release.facts import Facts, describe
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import FORMATS
 from genrobust.release.licenses import OTHER, License, licenses_of
-from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Described, Origin, Part, split
+from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Content, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
 from genrobust.report import count, percent
 
@@ -38,7 +38,7 @@ _GENERATED = "It is generated as well: it says nothing of accuracy on real image
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExportOptions:
     """What to export, and how.
 
     Attributes:
@@ -71,7 +71,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     """The folder of an export, the images of its parts, and the generators whose license is not known."""
 
     folder: Path
@@ -79,7 +79,7 @@ class Exported:
     unknown: tuple[str, ...]
 
 
-def export(wanted: Wanted) -> Exported:
+def export(options: ExportOptions) -> ExportResult:
     """Write a dataset of shards in the form of another program, with its card, into a folder of its own.
 
     Raises:
@@ -87,17 +87,17 @@ def export(wanted: Wanted) -> Exported:
             whose license restricts its images, unless `accept_license`.
         GenrobustError: A damaged dataset.
     """
-    form = FORMATS.get(wanted.to)()
-    out = _place(wanted)
-    datasets = [ShardDataset(folder) for folder in (wanted.dataset, wanted.val_dataset) if folder is not None]
+    form = FORMATS.get(options.to)()
+    out = _place(options)
+    datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
     labels = _labels(datasets)
-    licenses = _licenses(datasets, wanted)
-    chosen, flagged, filtered = _filtered(wanted, datasets[0])
-    audit = None if wanted.audit is None else read_audit(wanted.audit, datasets[0], chosen)
+    licenses = _licenses(datasets, options)
+    chosen, flagged, filtered = _filtered(options, datasets[0])
+    audit = None if options.audit is None else read_audit(options.audit, datasets[0], chosen)
     for key in audit.leaked if audit else ():
         _flag(flagged, key, "a copy of a test image")
-    parts, division = _parts(wanted, datasets, chosen, flagged)
-    described, facts = describe(parts, labels)
+    parts, division = _parts(options, datasets, chosen, flagged)
+    content, counts = count_images(parts, labels)
     about = About(
         title=out.name,
         form=form,
@@ -105,50 +105,50 @@ def export(wanted: Wanted) -> Exported:
         filtered=filtered,
         making=tuple((of.folder.resolve().name, making(of.metadata(USED))) for of in datasets),
         audit=audit,
-        license=wanted.license,
+        license=options.license,
         licenses=licenses,
         manifests=tuple(dataset.manifest for dataset in datasets),
-        command=_command(wanted),
-        has_recipe=wanted.origin is not None,
+        command=_command(options),
+        has_recipe=options.origin is not None,
     )
-    with new_folder(out, wanted.overwrite) as folder:
-        with progress_bar(f"exporting to {wanted.to}", len(described)) as bar:
-            form.write(described, facts.bytes, folder, bar.advance)
-        if wanted.origin is not None:
-            (folder / RECIPE).write_text(wanted.origin.recipe, encoding="utf-8")
-        _write_about(described, facts, about, folder)
-    return Exported(out, facts.images, tuple(of.generator for of in licenses if not of.name))
+    with new_folder(out, options.overwrite) as folder:
+        with progress_bar(f"exporting to {options.to}", len(content)) as bar:
+            form.write(content, counts.bytes, folder, bar.advance)
+        if options.origin is not None:
+            (folder / RECIPE).write_text(options.origin.recipe, encoding="utf-8")
+        _write_about(content, counts, about, folder)
+    return ExportResult(out, counts.images, tuple(of.generator for of in licenses if not of.name))
 
 
-def _write_about(described: Described, facts: Facts, about: About, folder: Path) -> None:
+def _write_about(content: Content, counts: Counts, about: About, folder: Path) -> None:
     """Write the contact sheet, the card and the Croissant metadata; these last, since they mark an export."""
-    contact_sheet(described.parts[0], described.labels).save(folder / SHEET)
-    (folder / CARD).write_text(dataset_card(described, facts, about), encoding="utf-8")
-    size = f"{len(described):,} images of {len(described.labels):,} classes"
+    contact_sheet(content.parts[0], content.labels).save(folder / SHEET)
+    (folder / CARD).write_text(dataset_card(content, counts, about), encoding="utf-8")
+    size = f"{len(content):,} images of {len(content.labels):,} classes"
     words = {
         "name": slug(about.title),
         "description": f"{size}, drawn by {about.generators}; see {CARD}.",
         "license": about.license,
     }
-    text = json.dumps(croissant(described, about.form, folder, words), indent=1, ensure_ascii=False)
+    text = json.dumps(croissant(content, about.form, folder, words), indent=1, ensure_ascii=False)
     (folder / CROISSANT).write_text(text + "\n", encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------ the options
 
 
-def _place(wanted: Wanted) -> Path:
+def _place(options: ExportOptions) -> Path:
     """Check the options that need no dataset; returns the folder of the export."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", wanted.license):
-        raise UserError(f"--licence {wanted.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
-    if wanted.val is not None and wanted.val_dataset is not None:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", options.license):
+        raise UserError(f"--licence {options.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
+    if options.val is not None and options.val_dataset is not None:
         raise UserError("say either --val FRACTION or --val-dataset FOLDER")
-    source = wanted.dataset.resolve()
-    out = (wanted.out or source.with_name(f"{source.name}-{wanted.to}")).resolve()
-    for of in [source, *([wanted.val_dataset.resolve()] if wanted.val_dataset else [])]:
+    source = options.dataset.resolve()
+    out = (options.out or source.with_name(f"{source.name}-{options.to}")).resolve()
+    for of in [source, *([options.val_dataset.resolve()] if options.val_dataset else [])]:
         if out.is_relative_to(of) or of.is_relative_to(out):
             raise UserError(f"--out {out} lies in the dataset {of}, or holds it: an export goes to a folder outside")
-    refuse_others(out, wanted.overwrite)
+    refuse_others(out, options.overwrite)
     return out
 
 
@@ -165,10 +165,10 @@ def _labels(datasets: Sequence[ShardDataset]) -> LabelSpace:
     return LabelSpace(tuple(ClassLabel(id, name, name) for id, name in names.items()), shared_prompts=True)
 
 
-def _licenses(datasets: Sequence[ShardDataset], wanted: Wanted) -> tuple[License, ...]:
-    found = licenses_of([dataset.manifest for dataset in datasets], wanted.generator)
+def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple[License, ...]:
+    found = licenses_of([dataset.manifest for dataset in datasets], options.generator)
     for license in found:
-        if license.forbids and not wanted.accept_license:
+        if license.forbids and not options.accept_license:
             raise UserError(
                 f"the generator {license.generator} is under {license.name}, which restricts what may be done with its "
                 f"images ({license.forbids}): read it, and export with --accept-licence if it allows what you plan"
@@ -176,13 +176,13 @@ def _licenses(datasets: Sequence[ShardDataset], wanted: Wanted) -> tuple[License
     return found
 
 
-def _filtered(wanted: Wanted, dataset: ShardDataset) -> tuple[np.ndarray, dict[str, str], str]:
-    """The indices that `wanted.filter` keeps, the reasons of other filters by key, and the filter in words."""
+def _filtered(options: ExportOptions, dataset: ShardDataset) -> tuple[np.ndarray, dict[str, str], str]:
+    """The indices that `options.filter` keeps, the reasons of other filters by key, and the filter in words."""
     beside = [found for found in filters_of(dataset.folder) if found.fingerprint == dataset.fingerprint]
     flagged: dict[str, str] = {}
     chosen, words = np.arange(len(dataset)), []
-    if wanted.filter is not None:
-        applied = _named_filter(wanted.filter, dataset.folder)
+    if options.filter is not None:
+        applied = _named_filter(options.filter, dataset.folder)
         chosen = kept_indices(dataset, applied)
         beside = [found for found in beside if found.path.resolve() != applied.path.resolve()]
         left_out = f"{applied.made - applied.kept:,} of {applied.made:,} images"
@@ -207,16 +207,18 @@ def _flag(flagged: dict[str, str], key: str, reason: str) -> None:
 
 
 def _parts(
-    wanted: Wanted, datasets: Sequence[ShardDataset], chosen: np.ndarray, flagged: Mapping[str, str]
+    options: ExportOptions, datasets: Sequence[ShardDataset], chosen: np.ndarray, flagged: Mapping[str, str]
 ) -> tuple[list[Part], str]:
     """The parts, none of which lacks a class, and in words how the dataset was divided into them."""
     first = datasets[0]
     parts, words = [Part(TRAIN, first, chosen, flagged)], "There is no validation part."
-    if wanted.val is not None:
-        train, validation = split(first, chosen, wanted.val)
+    if options.val is not None:
+        train, validation = split(first, chosen, options.val)
         parts = [Part(name, first, of, flagged) for name, of in ((TRAIN, train), (VALIDATION, validation))]
-        words = f"The validation part is {percent(wanted.val)} of each class, drawn by a hash of the keys. {_GENERATED}"
-    elif wanted.val_dataset is not None:
+        words = (
+            f"The validation part is {percent(options.val)} of each class, drawn by a hash of the keys. {_GENERATED}"
+        )
+    elif options.val_dataset is not None:
         if datasets[1].fingerprint == first.fingerprint:
             raise UserError("--val-dataset names the dataset itself: it would validate on what it trains on")
         parts.append(Part(VALIDATION, datasets[1], np.arange(len(datasets[1])), {}))
@@ -232,16 +234,16 @@ def _parts(
     return parts, words
 
 
-def _command(wanted: Wanted) -> str:
+def _command(options: ExportOptions) -> str:
     """The commands that make the export again, with paths by their last name: a card names no folder of a machine."""
-    origin = wanted.origin
+    origin = options.origin
     made = ["genrobust", "generate", "RECIPE" if origin is None else RECIPE]
     made += ["--dataset", origin.dataset] if origin is not None and origin.dataset != GENERATED else []
-    words = ["genrobust", "export", wanted.dataset.resolve().name, "--to", wanted.to]
-    if wanted.val is not None:
-        words += ["--val", f"{wanted.val:g}"]
-    for option, path in (("--val-dataset", wanted.val_dataset), ("--audit", wanted.audit)):
+    words = ["genrobust", "export", options.dataset.resolve().name, "--to", options.to]
+    if options.val is not None:
+        words += ["--val", f"{options.val:g}"]
+    for option, path in (("--val-dataset", options.val_dataset), ("--audit", options.audit)):
         words += [option, path.resolve().name] if path is not None else []
-    words += ["--filter", Path(wanted.filter).name] if wanted.filter is not None else []
+    words += ["--filter", Path(options.filter).name] if options.filter is not None else []
     words += ["--recipe", RECIPE] if origin is not None else []
-    return f"{shlex.join(made)}\n{shlex.join([*words, '--licence', wanted.license])}"
+    return f"{shlex.join(made)}\n{shlex.join([*words, '--licence', options.license])}"

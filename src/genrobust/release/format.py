@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from genrobust.core import Registry
-from genrobust.release.parts import Described, Part
+from genrobust.release.parts import Content, Part
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ class Format(ABC):
     note: ClassVar[str]
 
     @abstractmethod
-    def write(self, described: Described, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
         """Write all images into `folder`; the same images give the same bytes.
 
         Args:
@@ -35,22 +35,22 @@ class Format(ABC):
             advance: Called after each image.
 
         Raises:
-            GenrobustError: An image has changed since it was written, as `Described.samples` raises it.
+            GenrobustError: An image has changed since it was written, as `Content.samples` raises it.
         """
 
-    def features(self, described: Described) -> list[Json]:
+    def features(self, content: Content) -> list[Json]:
         """List the columns as a dataset card does; [] where the files' names alone say what they hold."""
         return []
 
     @abstractmethod
-    def croissant(self, described: Described, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
+    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
         """Describe the files of `part` in `folder` as Croissant: its distribution, and the fields of its records."""
 
 
 FORMATS: Registry[type[Format]] = Registry("export format", "genrobust.formats", "genrobust.release.formats")
 
 
-def columns(described: Described, label: Any) -> list[Json]:
+def columns(content: Content, label: Any) -> list[Json]:
     """List ``image`` and the other columns with their types, as a dataset card does; `label` is the type of labels."""
-    types = {f.name: {"double": "float64"}.get(str(f.type), str(f.type)) for f in described.schema}
+    types = {f.name: {"double": "float64"}.get(str(f.type), str(f.type)) for f in content.schema}
     return [{"name": name, "dtype": dtype} for name, dtype in {"image": "image", **types, "label": label}.items()]

@@ -19,7 +19,7 @@ from genrobust.report import number, span, summary_from_json
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class StudyFigures:
     """The figures of one checkpoint in a study: of its `arm` and `seed`, among those of `summary`."""
 
     title: str
@@ -37,7 +37,7 @@ class Measured:
         return list(dict.fromkeys(self.summary.protocols[cell.test_set] for cell in self.cells))
 
 
-def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Measured:
+def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyFigures:
     """Find the figures of the checkpoint `info` in the results.json of a study.
 
     Its arm is the one that trained as the checkpoint did: on as many images of the same sources, with the same
@@ -70,10 +70,10 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Mea
     seed = info.training.get("seed")
     if seed not in summary.seeds:
         raise UserError(f"{results}: the study has the seeds {summary.seeds}, and the checkpoint the seed {seed}")
-    return Measured(title, date, summary, arm or alike[0], seed)
+    return StudyFigures(title, date, summary, arm or alike[0], seed)
 
 
-def model_card(name: str, to: str, info: CheckpointInfo, figures: Measured | None, license: str) -> str:
+def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
     counts = info.training.get("counts") or {}
     return render_card(
@@ -105,7 +105,7 @@ def _training(info: CheckpointInfo) -> dict[str, Any]:
     }
 
 
-def _header(name: str, to: str, figures: Measured | None, license: str) -> ModelCardData:
+def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> ModelCardData:
     scores = [
         EvalResult(
             task_type="image-classification",

@@ -1,4 +1,4 @@
-"""The command export-model: a checkpoint in the forms that the field uses, checked against it before it is written."""
+"""The command export-model: writes a checkpoint for timm or ONNX, once its copy gives the same logits."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class File:
 
 
 def files_of(folder: Path) -> tuple[File, ...]:
-    """What of the export in `folder` goes to the hub, by name. Raises UserError where there is none that can go."""
+    """List the files of the export in `folder` by name. Raises UserError where there is none, or too many files."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: make one with genrobust export")
     lacking = [name for name in (CARD, CROISSANT) if not (folder / name).is_file()]
@@ -43,13 +43,18 @@ def files_of(folder: Path) -> tuple[File, ...]:
 
 
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
-    """Push the export in `folder` to the dataset repository `repo_id`, made where there is none; returns its address.
+    """Push the export in `folder` to the dataset repository `repo_id`, a new one where there is none.
 
-    All goes in one commit, so that the repository holds all of the export or is as it was; files of an earlier export
-    that this one lacks go with the same commit. (`upload_large_folder`, and `upload_folder` too, commit in several
-    batches.) A new repository is empty where the commit fails. Raises UserError for a missing or refused token, an
-    impossible name, and for `private` where the repository is a public one; GenrobustError where the hub cannot be
-    reached or refuses.
+    It is one commit, so that the repository holds all of the export or is as it was; the same commit deletes files of
+    an earlier export that this one lacks. (`upload_large_folder`, and `upload_folder` too, commit in several batches.)
+    A new repository is empty where the commit fails.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        UserError: A missing or refused token, an impossible name, or `private` for a public repository.
+        GenrobustError: The hub cannot be reached, or refuses.
     """
     files = files_of(folder)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
@@ -78,14 +83,14 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         raise _refusal(repo_id, error) from error
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of the library that uploads large files
         raise GenrobustError(
-            f"cannot reach the hub at {api.endpoint}: {error}: nothing was pushed; look at the network, HF_ENDPOINT "
-            "and HF_HUB_OFFLINE, and run the same command again"
+            f"cannot reach the hub at {api.endpoint}: {error}: nothing was pushed; check the network, HF_ENDPOINT "
+            "and HF_HUB_OFFLINE, and rerun"
         ) from error
     return f"{api.endpoint}/datasets/{repo_id}"
 
 
 def _outdated(there: Sequence[str], files: Sequence[File]) -> list[str]:
-    """What of an earlier export lies in the repository and is not in this one."""
+    """The files of an earlier export in the repository that this one lacks."""
     names = {file.name for file in files}
     return [name for name in there if name not in names and (name.startswith(_OURS) or name in (TIMM, SHEET))]
 

@@ -15,15 +15,14 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def shown_classes(labels: LabelSpace) -> list[int]:
-    """The labels whose images are on the sheet, from the top."""
+    """List the labels whose images are on the sheet, from the top."""
     return list(range(0, len(labels), -(-len(labels) // CLASSES)))
 
 
 def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
-    """A row of images for each of `shown_classes`, drawn by a hash of their keys: no choice of anyone's.
+    """Draw a row of images for each of `shown_classes`, chosen by a hash of their keys: nobody's choice.
 
-    A small image is enlarged by a whole number, without smoothing. In place of a name that the font cannot write stands
-    the class's number.
+    The number of a class replaces a name that the font cannot write.
     """
     shown = shown_classes(labels)
     size = (NAMES + PER_CLASS * (SIDE + GAP) + GAP, len(shown) * (SIDE + GAP) + GAP)

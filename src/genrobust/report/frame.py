@@ -1,4 +1,4 @@
-"""What the pages of an audit and of a benchmark share: the template's frame, thumbnails, figures in words."""
+"""The parts that pages share: their frame, thumbnails and figures in words."""
 
 from __future__ import annotations
 

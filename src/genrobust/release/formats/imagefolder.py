@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genrobust.release.croissant import TYPES, column, field, file_object, file_set
 from genrobust.release.format import FORMATS, Format, Json, columns
-from genrobust.release.parts import TRAIN, Described, Part, safe_names
+from genrobust.release.parts import TRAIN, Content, Part, safe_names
 
 METADATA = "metadata.jsonl"
 
@@ -28,23 +28,23 @@ class ImageFolder(Format):
         "order of their folders' names, which differs from the labels here where the ids are not sorted."
     )
 
-    def write(self, described: Described, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-        classes = safe_names(described.labels.ids)
-        for part in described.parts:
+    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+        classes = safe_names(content.labels.ids)
+        for part in content.parts:
             for name in classes:
                 (folder / part.name / name).mkdir(parents=True)
             with (folder / part.name / METADATA).open("w", encoding="utf-8") as lines:
-                for row, png in described.samples(part):
+                for row, png in content.samples(part):
                     place = f"{classes[row['label']]}/{row['key']}.png"
                     (folder / part.name / place).write_bytes(png)
                     lines.write(json.dumps({"file_name": place, **row}, ensure_ascii=False) + "\n")
                     advance()
 
-    def features(self, described: Described) -> list[Json]:
-        return columns(described, "int64")  # the metadata hold plain numbers
+    def features(self, content: Content) -> list[Json]:
+        return columns(content, "int64")  # the metadata hold plain numbers
 
-    def croissant(self, described: Described, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
+    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
         table = file_object(f"{part.name}/{METADATA}", "application/jsonlines", folder)
         images = file_set(f"{part.name}-images", f"{part.name}/*/*.png", "image/png")
-        types = {"file_name": "sc:Text"} | {f.name: TYPES[f.type] for f in described.schema}
+        types = {"file_name": "sc:Text"} | {f.name: TYPES[f.type] for f in content.schema}
         return [table, images], [field(part, n, dtype, table, column(n)) for n, dtype in types.items()]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from genrobust.release.croissant import TYPES, column, field, file_set
 from genrobust.release.format import FORMATS, Format, Json, columns
-from genrobust.release.parts import DATA, TRAIN, Described, Part, divided
+from genrobust.release.parts import DATA, TRAIN, Content, Part, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
@@ -27,11 +27,11 @@ class Parquet(Format):
     usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
     note = "The label is a ClassLabel whose names are the class ids."
 
-    def write(self, described: Described, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-        info = {"huggingface": json.dumps({"info": {"features": _features(described)}})}
-        schema = pa.schema([("image", _IMAGE), *described.schema], metadata=info)
-        for part in described.parts:
-            samples = described.samples(part)
+    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+        info = {"huggingface": json.dumps({"info": {"features": _features(content)}})}
+        schema = pa.schema([("image", _IMAGE), *content.schema], metadata=info)
+        for part in content.parts:
+            samples = content.samples(part)
             for path, count in divided(part, sizes[part.name], PARQUET_BYTES, folder, "parquet"):
                 of_file = islice(samples, count)
                 with pq.ParquetWriter(path, schema, compression="zstd") as writer:
@@ -41,19 +41,19 @@ class Parquet(Format):
                         for _ in group:
                             advance()
 
-    def features(self, described: Described) -> list[Json]:
-        names = {str(label): id for label, id in enumerate(described.labels.ids)}
-        return columns(described, {"class_label": {"names": names}})
+    def features(self, content: Content) -> list[Json]:
+        names = {str(label): id for label, id in enumerate(content.labels.ids)}
+        return columns(content, {"class_label": {"names": names}})
 
-    def croissant(self, described: Described, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
+    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
         files = file_set(f"{part.name}-files", f"{DATA}/{part.name}-*.parquet", "application/x-parquet")
         image = field(part, "image", "sc:ImageObject", files, {**column("image"), "transform": {"jsonPath": "bytes"}})
-        fields = [field(part, f.name, TYPES[f.type], files, column(f.name)) for f in described.schema]
+        fields = [field(part, f.name, TYPES[f.type], files, column(f.name)) for f in content.schema]
         return [files], [image, *fields]
 
 
-def _features(described: Described) -> Json:
+def _features(content: Content) -> Json:
     """The columns as Hugging Face datasets keeps their types in a file."""
-    found = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(described, None)}
-    label = {"names": list(described.labels.ids), "_type": "ClassLabel"}
+    found = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
+    label = {"names": list(content.labels.ids), "_type": "ClassLabel"}
     return {**found, "image": {"_type": "Image"}, "label": label}

@@ -10,7 +10,7 @@ from pathlib import Path
 from genrobust.data import TarWriter
 from genrobust.release.croissant import field, file_object, file_set
 from genrobust.release.format import FORMATS, Format, Json
-from genrobust.release.parts import DATA, TIMM, TRAIN, Described, Part, divided
+from genrobust.release.parts import DATA, TIMM, TRAIN, Content, Part, divided
 
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
 
@@ -29,10 +29,10 @@ class WebDataset(Format):
         "classes alternate: shuffle all the same. Hugging Face datasets and webdataset read them as well."
     )
 
-    def write(self, described: Described, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
         splits = {}
-        for part in described.parts:
-            samples = described.samples(part)
+        for part in content.parts:
+            samples = content.samples(part)
             files = divided(part, sizes[part.name], TAR_BYTES, folder, "tar")
             for path, count in files:
                 with path.open("wb") as file, TarWriter(file) as tar:
@@ -49,12 +49,12 @@ class WebDataset(Format):
             }
         (folder / TIMM).write_text(json.dumps({"splits": splits}, indent=1) + "\n", encoding="utf-8")
 
-    def croissant(self, described: Described, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
+    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
         paths = sorted((folder / DATA).glob(f"{part.name}-*.tar"))
         tars = [file_object(path.relative_to(folder).as_posix(), "application/x-tar", folder) for path in paths]
         images = file_set(f"{part.name}-images", "*.png", "image/png")
         images["containedIn"] = [{"@id": tar["@id"]} for tar in tars]
         key = {"extract": {"fileProperty": "filename"}, "transform": {"regex": r"^(.*)\.png$"}}
-        content = {"extract": {"fileProperty": "content"}}
-        fields = [field(part, "key", "sc:Text", images, key), field(part, "image", "sc:ImageObject", images, content)]
+        png = {"extract": {"fileProperty": "content"}}
+        fields = [field(part, "key", "sc:Text", images, key), field(part, "image", "sc:ImageObject", images, png)]
         return [*tars, images], fields
