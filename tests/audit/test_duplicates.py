@@ -76,12 +76,12 @@ def sets(icons: StudyData) -> dict[str, list[Image.Image]]:
 def test_planted_copies_are_found(sets: dict[str, list[Image.Image]], kind: str, disguise: str) -> None:
     originals = sets[kind]
     planted = [DISGUISES[disguise](image) for image in originals[::6]]
-    found = compare(kind, *kept(planted), *kept(originals))
-    assert found.neighbours.index.tolist() == list(range(0, len(originals), 6))
-    assert found.neighbours.distance.max() < NEAR
-    assert found.duplicates.exact + found.duplicates.near == len(planted)
+    copies, neighbours = compare(kind, *kept(planted), *kept(originals))
+    assert neighbours.index.tolist() == list(range(0, len(originals), 6))
+    assert neighbours.distance.max() < NEAR
+    assert copies.copies == len(planted)
     if disguise == "mirrored":
-        assert found.neighbours.mirrored.mean() > 0.5  # the others are symmetric
+        assert neighbours.mirrored.mean() > 0.5  # the others are symmetric
 
 
 def test_unlike_pictures_are_not_near(sets: dict[str, list[Image.Image]]) -> None:
@@ -98,7 +98,7 @@ def test_the_same_shape_in_other_colours_is_not_a_copy() -> None:
 
 def test_inside_a_set_both_of_a_pair_count_and_the_pair_is_told_once(sets: dict[str, list[Image.Image]]) -> None:
     images = [*sets["photographs"][:10], sets["photographs"][3], ImageOps.mirror(sets["photographs"][5])]
-    found = compare("itself", *kept(images), *kept(images), itself=True).duplicates
+    found = compare("itself", *kept(images), *kept(images), itself=True)[0]
     assert (found.exact, found.near, found.copies) == (2, 2, 4)
     assert found.flagged == (3, 5, 10, 11)
     pairs = [(p.index, p.other, p.exact, p.mirrored) for p in found.pairs[:2]]
@@ -119,9 +119,9 @@ def test_pixels_decide_what_is_exact_and_not_the_file(tmp_path, icons: StudyData
 def test_flat_images_are_near_nothing_but_themselves_exactly() -> None:
     white, grey = (Image.new("RGB", (64, 64), colour) for colour in ("white", "grey"))
     flat = kept([white, grey, white])
-    found = compare("itself", *flat, *flat, itself=True)
-    assert found.neighbours.distance.tolist() == [1, 1, 1]
-    assert (found.duplicates.exact, found.duplicates.near) == (2, 0)
+    copies, neighbours = compare("itself", *flat, *flat, itself=True)
+    assert neighbours.distance.tolist() == [1, 1, 1]
+    assert (copies.exact, copies.near) == (2, 0)
 
 
 def test_a_block_of_any_size_finds_the_same(

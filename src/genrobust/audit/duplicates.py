@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import binomtest
@@ -19,14 +19,6 @@ EXPECTED = 0.05
 SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbours set the measure
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """The copies, and the nearest neighbour of every image."""
-
-    duplicates: Duplicates
-    neighbours: Neighbours
-
-
 def compare(
     name: str,
     frames: np.ndarray,
@@ -36,10 +28,10 @@ def compare(
     *,
     itself: bool = False,
     advance: Callable[[int], None] = lambda count: None,
-) -> Compared:
-    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`.
+) -> tuple[Duplicates, Neighbours]:
+    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbours.
 
-    `itself` says that both are the same set: an image is no copy of itself, and both of a pair are counted.
+    With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted.
     """
     found = nearest(frames, other_frames, itself=itself, advance=advance)
     exact = _exact(sha256, other_sha256, itself)
@@ -59,7 +51,7 @@ def compare(
         tuple(_once(pairs) if itself else pairs[:SHOWN]),
         tuple(sorted([*exact, *near])),
     )
-    return Compared(duplicates, found)
+    return duplicates, found
 
 
 def memorization(

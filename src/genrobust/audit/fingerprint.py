@@ -69,7 +69,7 @@ def planes(frame: np.ndarray) -> np.ndarray:
 def nearest(
     queries: np.ndarray, references: np.ndarray, *, itself: bool = False, advance: Advance = lambda count: None
 ) -> Neighbours:
-    """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, frames uint8 [N, ROWS, SIDE].
+    """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
     With `itself` the two are one set, whose images are not their own neighbours. A flat frame is near nothing: its
     distance to all is 1. `advance` is called with the number of finished queries.

@@ -11,9 +11,9 @@ import torch
 
 from genrobust.audit.agreement import agreement, least_agreeing
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
-from genrobust.audit.duplicates import SAMPLE, Compared, compare, memorization
+from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBOURS, fidelity, halves
-from genrobust.audit.fingerprint import NEAR
+from genrobust.audit.fingerprint import NEAR, Neighbours
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
 from genrobust.classifiers import (
     Classifier,
@@ -90,9 +90,9 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
         filters=filters_of(shards.folder) if shards else (),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
-        inside=_compared("itself", mine, mine).duplicates if len(sets.dataset) > 1 else None,
-        of_real=_compared("the real images", mine, real).duplicates if real else None,
-        of_tests=tuple(_compared(n, mine, _scanned(images, size, n)).duplicates for n, images in sets.tests.items()),
+        inside=_compared("itself", mine, mine)[0] if len(sets.dataset) > 1 else None,
+        of_real=_compared("the real images", mine, real)[0] if real else None,
+        of_tests=tuple(_compared(n, mine, _scanned(images, size, n))[0] for n, images in sets.tests.items()),
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
@@ -128,7 +128,7 @@ def _scanned(images: ImageSet, size: int, name: str = "") -> Scan:
         return scan(images, size, bar.advance)
 
 
-def _compared(name: str, mine: Scan, other: Scan) -> Compared:
+def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbours]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
         found = (mine.frames, mine.sha256, other.frames, other.sha256)
         return compare(name, *found, itself=other is mine, advance=bar.advance)
@@ -138,11 +138,11 @@ def _memory(wild: ImageSet | None, mine: Scan, size: int) -> tuple[Duplicates | 
     if wild is None:
         return None, None
     other = _scanned(wild, size)
-    found = _compared(wild.name, mine, other)
+    duplicates, neighbours = _compared(wild.name, mine, other)
     if len(wild) < 2:
-        return found.duplicates, None
+        return duplicates, None
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
-        return found.duplicates, memorization(found.neighbours, other.frames, bar.advance)
+        return duplicates, memorization(neighbours, other.frames, bar.advance)
 
 
 # ------------------------------------------------------------------------------------------ models

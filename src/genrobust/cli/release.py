@@ -92,9 +92,9 @@ def push(
     if not dry_run:
         out_console.print(escape(run_push(folder, repo_id, private)))
         return
-    files = files_of(folder)
     table = Table("file", "bytes", box=None)
-    for file in files:
-        table.add_row(escape(file.name), f"{file.size:,}")
+    sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
+    for name, size in sizes.items():
+        table.add_row(escape(name), f"{size:,}")
     out_console.print(table)
-    out_console.print(f"{len(files):,} files, {sum(f.size for f in files):,} bytes, to datasets/{escape(repo_id)}")
+    out_console.print(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{escape(repo_id)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
     except UserError as error:
         raise UserError(f"{results}: {error}") from None
     own = _record(info)
-    alike = [r.name for r in records if _facts(r) == _facts(own)]
+    alike = [r.name for r in records if replace(r, name=own.name) == own]
     if not alike:
         trained = ", ".join(f"{r.name} on {_parts(r.parts)}" for r in records)
         raise UserError(
@@ -139,10 +139,6 @@ def _record(info: CheckpointInfo) -> ArmRecord:
             f"the checkpoint does not say how it was trained, so no arm of a study can be found for it ({error!r}): "
             "leave out --report"
         ) from error
-
-
-def _facts(record: ArmRecord) -> tuple[Any, ...]:
-    return record.parts, record.architecture, record.augmentation, record.steps, record.batch_size
 
 
 def _parts(counts: Mapping[str, int]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +14,22 @@ FILES = 10_000
 _OURS = (f"{DATA}/", f"{TRAIN}/", f"{VALIDATION}/")
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that goes to the repository, by its name there, with its size in bytes."""
-
-    name: str
-    path: Path
-    size: int
-
-
-def files_of(folder: Path) -> tuple[File, ...]:
-    """List the files of the export in `folder` by name. Raises UserError where there is none, or too many files."""
+def files_of(folder: Path) -> dict[str, Path]:
+    """Find the files of the export in `folder`, by their names in a repository; UserError for none or too many."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: make one with genrobust export")
     lacking = [name for name in (CARD, CROISSANT) if not (folder / name).is_file()]
     if lacking:
         raise UserError(f"{folder} holds no export ({lacking[0]} is missing): make one with genrobust export")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = [File(path.relative_to(folder).as_posix(), path, path.stat().st_size) for path in paths]
-    found = [file for file in found if not file.name.startswith(".") and "/." not in file.name]
+    found = {path.relative_to(folder).as_posix(): path for path in paths}
+    found = {name: path for name, path in found.items() if not name.startswith(".") and "/." not in name}
     if len(found) > FILES:
         raise UserError(
             f"{folder} holds {len(found):,} files, and one commit takes at most {FILES:,}: export the dataset --to "
             "parquet or --to webdataset, which are few files, and push that"
         )
-    return tuple(found)
+    return found
 
 
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
@@ -74,7 +64,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         if private and not api.repo_info(repo_id, repo_type="dataset").private:
             raise UserError(f"{repo_id} is there and is public: make it private on the hub first, or name another")
         there = api.list_repo_files(repo_id, repo_type="dataset")
-        operations: list[Any] = [CommitOperationAdd(file.name, str(file.path)) for file in files]
+        operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         operations += [CommitOperationDelete(name) for name in _outdated(there, files)]
         api.create_commit(
             repo_id, operations, commit_message=f"Dataset {folder.resolve().name}, by genrobust", repo_type="dataset"
@@ -89,10 +79,9 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     return f"{api.endpoint}/datasets/{repo_id}"
 
 
-def _outdated(there: Sequence[str], files: Sequence[File]) -> list[str]:
+def _outdated(there: Iterable[str], files: Container[str]) -> list[str]:
     """The files of an earlier export in the repository that this one lacks."""
-    names = {file.name for file in files}
-    return [name for name in there if name not in names and (name.startswith(_OURS) or name in (TIMM, SHEET))]
+    return [name for name in there if name not in files and (name.startswith(_OURS) or name in (TIMM, SHEET))]
 
 
 def _refusal(repo_id: str, error: Any) -> GenrobustError:
