@@ -18,6 +18,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import ModelCard
 from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import save_file
@@ -203,6 +204,7 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
     export_model(checkpoint, "timm", tmp_path / "my_model", results)
     card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
     raw = json.loads(results.read_text(encoding="utf-8"))
+    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
     for cell in raw["summary"]["cells"]:
         if (cell["arm"], cell["seed"]) != ("mine", SEED):
@@ -210,12 +212,13 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
         line = table["test (clean)" if cell["test_set"] == "test" else cell["test_set"]]
         told = [text.strip() for text in line.split("|")[2:-1]]
         top1 = cell["top1"]
+        assert scores.pop(cell["test_set"]) == round(top1["value"], 2)
         between = f"{top1['lo']:.1f}{EN_DASH}{top1['hi']:.1f}"
         assert told[:3] == [str(top1["n"]), str(top1["classes"]), f"{top1['value']:.1f} ({between})"]
         assert told[3:5] == [f"{cell['top1_all']['value']:.1f}", f"{cell['clean']['value']:.1f}"]
         er = cell["er"]
         assert told[5].startswith("" if er is None else number(er["value"], True))
-    assert {"emoji", "test (clean)"} <= table.keys()
+    assert {"emoji", "test (clean)"} <= table.keys() and not scores
     assert "| 5 |" in table["emoji"] and "| 8 |" in table["test (clean)"]
     mean = raw["summary"]["mean_top1"]["mine"]
     assert f"top-1 is {mean['value']:.1f} %" in card

@@ -17,13 +17,13 @@ class Raw(str):
     __slots__ = ()
 
 
-def render_card(template: str, data: CardData, **values: Any) -> str:
-    """Render `template` below the header `data`. Names, prompts and paths are escaped, unless `raw` or a code block."""
+def render_card(kind: type[RepoCard], template: str, data: CardData, **values: Any) -> str:
+    """Render `template` below the header `data`; every value is escaped, unless it is `raw` or a code block."""
     environment = templates("release", finalize=_escaped, keep_trailing_newline=True)
     environment.filters |= {"raw": Raw, "thousands": "{:,}".format}
     environment.globals |= {"count": count, "fenced": _fenced, "version": __version__}
     body = environment.get_template(template).render(**values)
-    return str(RepoCard(f"---\n{data.to_yaml()}\n---\n{body}"))  # which refuses a header that it cannot read
+    return str(kind(f"---\n{data.to_yaml()}\n---\n{body}"))  # which refuses a header that it cannot read
 
 
 def _escaped(value: Any) -> str:

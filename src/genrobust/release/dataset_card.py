@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from huggingface_hub import DatasetCardData
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from genrobust.core import Making
 from genrobust.release.audit_summary import AuditSummary
@@ -52,6 +52,7 @@ def dataset_card(content: Content, counts: Counts, about: About) -> str:
     """Write the card as Markdown, with the header that the hub reads."""
     classes = content.labels.classes
     return render_card(
+        DatasetCard,
         "dataset_card.md.j2",
         _header(content, counts, about),
         content=content,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic import ValidationError
 
 from genrobust.classifiers import CheckpointInfo, protocol
@@ -77,6 +77,7 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
     counts = info.training.get("counts") or {}
     return render_card(
+        ModelCard,
         "model_card.md.j2",
         _header(name, to, figures, license),
         name=name,
