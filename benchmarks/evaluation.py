@@ -27,12 +27,14 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import batches, create_classifier, load_checkpoint, save_checkpoint
-from genrobust.classifiers.predictor import predict, predict_all
+from genrobust.classifiers.logits import batches
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import ImageSet, LabelSpace
 from genrobust.data.folders import open_images, read_classes
-from genrobust.data.load import load_data
-from genrobust.data.places import open_place
+from genrobust.data.reader import load_data
+from genrobust.data.stored import open_stored
 from genrobust.recipe.classify import EvaluateConfig
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.load import load_recipe
@@ -100,9 +102,9 @@ def together(
 ) -> dict[str, dict[str, torch.Tensor]]:
     """The same by genrobust, read again from the files that it writes."""
     with tempfile.TemporaryDirectory() as out:
-        places = {checkpoint: Path(out) / checkpoint.name for checkpoint in checkpoints}
-        made = predict_all(places, sets, labels, settings, device, cores())
-        return {checkpoint.name: by_key(predictions) for checkpoint, predictions in made.items()}
+        opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings) for checkpoint in checkpoints}
+        made = predict_sets(opened, sets, labels, settings.batch_size, device, cores())
+        return {folder.name: by_key(predictions) for folder, predictions in made.items()}
 
 
 def one_by_one(
@@ -110,7 +112,8 @@ def one_by_one(
 ) -> None:
     with tempfile.TemporaryDirectory() as out:
         for checkpoint in checkpoints:
-            predict(checkpoint, sets, labels, Path(out) / checkpoint.name, settings, device, cores())
+            opened = {Path(out) / checkpoint.name: open_checkpoint(checkpoint, settings)}
+            predict_sets(opened, sets, labels, settings.batch_size, device, cores())
 
 
 @torch.inference_mode()
@@ -144,11 +147,11 @@ def main() -> None:
     try:
         (write_photographs if asked.photographs else write_drawings)(folder / "images", count)
         folders = sorted((folder / "images").iterdir())
-        classes = read_classes(DataConfig(), open_place(folders[0]))
-        sets = {path.name: open_images(path.name, open_place(path), classes) for path in folders}
+        classes = read_classes(DataConfig(), open_stored(folders[0]))
+        sets = {path.name: open_images(path.name, open_stored(path), classes) for path in folders}
         checkpoints = write_checkpoints(folder / "checkpoints", asked.checkpoints, classes.labels, asked.photographs)
-        size = 224 if asked.photographs else 64
-        tensors = [b for s in sets.values() for b in batches(s, size, settings.batch_size, settings.crop_pct)]
+        as_prepared = open_checkpoint(checkpoints[0], settings).prepare
+        tensors = [b for s in sets.values() for b in batches(s, as_prepared, settings.batch_size)]
         what = checkpoints, sets, classes.labels, settings, asked.device
         ways = {
             "plain loop (ImageFolder, DataLoader)": partial(plain, checkpoints, folders, settings, asked.device),

@@ -32,13 +32,15 @@ from PIL import Image
 from side_by_side import cores, interleaved, rate, table, times_faster, use_cores, where_and_when
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Request
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
-from genrobust.generate import run
-from genrobust.generate.pipeline import load_generator, locate
+from genrobust.generate.engines import diffusers as engine
+from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.plan import Plan, plan_of
+from genrobust.generate.run import Generation
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.generate import GeneratorConfig
 from genrobust.recipe.load import Recipe, load_recipe
@@ -83,7 +85,10 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
 def ours(plan: Plan, recipe: Recipe, device: str, out: Path) -> ShardDataset:
     """Draw the same with genrobust."""
     assert recipe.generator is not None
-    return run.generate(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+    job = Generation(plan, recipe.generator, recipe.generate, plan.labels, out, device, recipe.threads)
+    with job.claimed() as missing:
+        job.drawer()(missing)
+        return job.opened()
 
 
 @contextmanager
@@ -139,9 +144,9 @@ def shares(plan: Plan, recipe: Recipe, device: str) -> str:
                 patches.enter_context(timed(of, name, what))
             return generator
 
-        load = run.load_generator
-        patches.enter_context(mock.patch.object(run, "load_generator", loaded))
-        patches.enter_context(timed(run, "load_generator", "loading"))
+        load = engine.load_generator
+        patches.enter_context(mock.patch.object(engine, "load_generator", loaded))
+        patches.enter_context(timed(engine, "load_generator", "loading"))
         began = time.perf_counter()
         ours(plan, recipe, device, out)
         drawing = time.perf_counter() - began - spent["loading"]
@@ -196,7 +201,9 @@ def score(recipe: Recipe, out: Path, tests: bool) -> dict[str, list[float]]:
         checkpoint = study.checkpoint(ArmConfig(name="generated", mixture="generated"), seed)
         assert data.choosing is not None
         sets = {"wild-val": data.choosing, **({name: data.tests[name] for name in study.tests} if tests else {})}
-        made = predict(checkpoint, sets, data.labels, out / "scores" / checkpoint.name, threads=recipe.threads)
+        scores = out / "scores" / checkpoint.name
+        opened = {scores: open_checkpoint(checkpoint)}
+        made = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[scores]
         top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in made.items()}
         found["wild-val"].append(top1.pop("wild-val"))
         if tests:

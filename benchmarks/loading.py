@@ -40,10 +40,11 @@ from torchvision.transforms import v2
 from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Sample
 from genrobust.core.progress import progress_bar
 from genrobust.data.file_list import ListedImages, list_folder
-from genrobust.data.places import class_folders
-from genrobust.data.shards import ShardDataset, claim, write_shard
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import ShardDataset, create_dataset
+from genrobust.data.stored import class_folders
 from genrobust.train.crops import draw_crops
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 from genrobust.train.packed import PackedImages, chosen, tiles_under
 
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
@@ -96,7 +97,7 @@ def make(folder: Path, count: int) -> None:
             generated.save(folder / "pngs" / f"c{i % CLASSES:02d}" / f"{name}.png")
             samples.append(Sample(name, i % CLASSES, np.asarray(generated)))
             bar.advance()
-    claim(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
+    create_dataset(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
     for index, path in enumerate(tars):
         write_shard(folder / "generated", index, samples[index::WORKERS], [])
         with webdataset.TarWriter(str(path)) as tar:
@@ -117,8 +118,8 @@ def photographs(folder: Path, count: int = 0) -> tuple[ImageSet, LabelSpace]:
 
 
 def this_project(folder: Path, mixed: bool, packed: Path | None) -> Callable[[], Iterator[Any]]:
-    parts = [Part("real", photographs(folder)[0])] + (
-        [Part("generated", ShardDataset(folder / "generated"))] if mixed else []
+    parts = [Source("real", photographs(folder)[0])] + (
+        [Source("generated", ShardDataset(folder / "generated"))] if mixed else []
     )
     mixture = Mixture(parts, BATCH, SIDE, crop="random-resized", packed=packed)
     return lambda: (mixture.batch(seed=0, step=step) for step in range(len(mixture) // BATCH))

@@ -26,7 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust.core.images import ClassLabel, LabelSpace
-from genrobust.data.shards import OK, SCHEMA, ShardDataset, claim, done_shards, missing_shards, shard_files
+from genrobust.data.shard_files import OK, SCHEMA, shard_paths
+from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
 from genrobust.generate.plan import Plan
 from genrobust.recipe.generate import PromptConfig
 
@@ -62,14 +63,14 @@ def walk(plan: Plan, shards: list[range]) -> None:
 
 def write(folder: Path, plan: Plan, shards: list[range]) -> None:
     """The dataset of `plan` as far as opening reads it: whole parquet files, and tars of one byte."""
-    claim(folder, {"shards": len(shards), "class_ids": list(plan.labels.ids)})
+    create_dataset(folder, {"shards": len(shards), "class_ids": list(plan.labels.ids)})
     for index, numbers in enumerate(shards):
         rows = []
         for place, number in enumerate(numbers):
             request = asdict(plan[number])
             image = {"status": OK, "offset": place * 500_000, "size": 400_000, "redraws": 0}
             rows.append({**request, **image, "image_sha256": hashlib.sha256(request["key"].encode()).hexdigest()})
-        tar, _, parquet = shard_files(folder, index)
+        tar, _, parquet = shard_paths(folder, index)
         tar.write_bytes(b"0")
         facts = {"tar_sha256": hashlib.sha256(str(index).encode()).hexdigest(), "tar_size": "1"}
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), parquet, compression="zstd")
@@ -102,11 +103,11 @@ def main() -> None:
         with measured("opening the dataset"):
             dataset = ShardDataset(folder)
         assert len(dataset) == len(plan)
-        from genrobust.train.mixture import Mixture, Part
+        from genrobust.train.mixture import Mixture, Source
 
         print(f"torch is loaded; peak {peak():.0f} MB")
         with measured("a mixture of half of each class"):
-            mixture = Mixture([Part("generated", dataset, fraction=0.5)], BATCH, SIDE)
+            mixture = Mixture([Source("generated", dataset, fraction=0.5)], BATCH, SIDE)
             mixture.indices(seed=0, step=10_000)
     real = real_images(asked.classes)
     with measured("plan from real images, all requests"):

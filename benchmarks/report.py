@@ -21,11 +21,10 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import WEIGHTS, CheckpointInfo
+from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.predictor import kept_predictions
-from genrobust.classifiers.preprocess import protocol
-from genrobust.core.hashing import hash_file
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import KeptPredictions
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
 
@@ -83,25 +82,20 @@ def fill(study: Study) -> None:
                 info = CheckpointInfo(train.architecture, {}, labels.ids, train.image_size, {})
                 save_checkpoint(checkpoint, model, info)
 
-            def drawn(images, seen, a=a, seed=seed) -> np.ndarray:
+            def drawn(images, a=a, seed=seed) -> np.ndarray:
                 shared = np.random.default_rng([len(images.name), *images.name.encode()])
                 own = np.random.default_rng([a, seed, *images.name.encode()])
                 n = len(images)
                 right = 0.7 * shared.random(n) + 0.3 * own.random(n) < TOP1.get(images.name, 0.5) + a / 100
                 logits = own.standard_normal((n, len(labels)), dtype=np.float32)
                 logits[np.arange(n), np.where(right, images.labels, (images.labels + 1) % len(labels))] = 9
-                seen(n)
                 return logits
 
-            kept_predictions(
-                hash_file(checkpoint / WEIGHTS),
-                lambda device, drawn=drawn: drawn,
-                protocol(train.image_size),
-                {name: study.data.tests[name] for name in study.tests},
-                labels,
-                study.out / "predictions" / checkpoint.name,
-                "cpu",
-            )
+            sets = {name: study.data.tests[name] for name in study.tests}
+            opened, out = open_checkpoint(checkpoint), study.out / "predictions" / checkpoint.name
+            kept = KeptPredictions(out, opened, sets, labels)
+            for name in kept.missing:
+                kept.save(name, drawn(sets[name]))
 
 
 def main() -> None:

@@ -27,15 +27,15 @@ from timm.optim import create_optimizer_v2
 from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from genrobust.classifiers.models import autocast, create_classifier, place
+from genrobust.classifiers.models import autocast, create_classifier, move_to
 from genrobust.classifiers.precision import resolved_here
 from genrobust.core.devices import resolve_device
 from genrobust.core.images import ImageSet, LabelSpace, Subset
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 from genrobust.recipe.classify import TrainConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import LOOK_EVERY, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 CORES = 2
 WARM_UP = 3  # turns that are not counted
@@ -46,7 +46,7 @@ class BareSteps:
 
     def __init__(self, config: TrainConfig, classes: int, device: torch.device) -> None:
         model = create_classifier(config.architecture, classes, config.image_size, config.model_kwargs)
-        self.model, self.config, self.device = place(model, device).train(), config, device
+        self.model, self.config, self.device = move_to(model, device).train(), config, device
         self.optimizer = create_optimizer_v2(
             self.model,
             opt=config.optimizer,
@@ -105,7 +105,7 @@ def run(
     packed: Path | None,
     watch: Callable[[int, Mapping[str, float]], None],
 ) -> None:
-    mixture = Mixture([Part("real", images)], config.batch_size, config.image_size, config.crop, packed)
+    mixture = Mixture([Source("real", images)], config.batch_size, config.image_size, config.crop, packed)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         train(mixture, Subset(images, [0]), labels, config, 0, out, str(device), CORES, watch)

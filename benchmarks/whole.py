@@ -31,15 +31,16 @@ from side_by_side import cores, interleaved, table, times_faster, where_and_when
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.core.images import LabelSpace, Subset
-from genrobust.data.load import load_data
+from genrobust.data.reader import load_data
 from genrobust.generate.plan import Plan, plan_of
-from genrobust.generate.run import generate
+from genrobust.generate.run import Generation
 from genrobust.recipe.generate import GenerateConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.train.loop import train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 DRAWN = 70  # images, and ten times as many
 TRAINED = 20  # steps, and ten times as many
@@ -118,7 +119,9 @@ def plan(count: int, generated: GenerateConfig) -> Plan:
 
 def draw(requests: Plan, out: Path, threads: int) -> None:
     recipe = load_recipe("pictograms")
-    generate(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
+    job = Generation(requests, recipe.generator, recipe.generate, requests.labels, out, "cpu", threads)
+    with job.claimed() as missing:
+        job.drawer()(missing)
 
 
 def growth(rounds: int) -> str:
@@ -126,7 +129,7 @@ def growth(rounds: int) -> str:
     recipe = load_recipe("pictograms")
     data, threads = load_data(recipe.data), recipe.threads
     few, many = plan(DRAWN, recipe.generate), plan(10 * DRAWN, recipe.generate)
-    mixture = Mixture([Part("real", data.train)], recipe.train.batch_size, recipe.train.image_size, recipe.train.crop)
+    mixture = Mixture([Source("real", data.train)], recipe.train.batch_size, recipe.train.image_size, recipe.train.crop)
     size = recipe.train.image_size
     model = create_classifier(recipe.train.architecture, len(data.labels), size, recipe.train.model_kwargs)
     some = Subset(data.val, list(range(ANSWERED)))
@@ -142,7 +145,8 @@ def growth(rounds: int) -> str:
         kwargs = dict(recipe.train.model_kwargs)
         save_checkpoint(out, model, CheckpointInfo(recipe.train.architecture, kwargs, data.labels.ids, size, {}))
         images = Subset(data.retrieval, list(range(count)))
-        predict(out, {"images": images}, data.labels, out / "predictions", threads=threads, device="cpu")
+        opened = {out / "predictions": open_checkpoint(out)}
+        predict_sets(opened, {"images": images}, data.labels, 256, "cpu", threads)
 
     def fresh(work: Callable[[Path], None]) -> None:
         with tempfile.TemporaryDirectory() as folder:

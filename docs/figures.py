@@ -1,4 +1,4 @@
-"""Draws the figures of the findings from the results of the studies that they tell of.
+"""Draws the figures of the findings from the results of their studies.
 
     pip install matplotlib
     python docs/figures.py runs
@@ -22,14 +22,14 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 OUT = Path(__file__).parent / "figures"
-BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # told apart by those who see no red or green
-ABOVE, BELOW = (5, 4), (5, -11)  # of a point, in points: where its name begins
-WIDTH = 7.2  # inches, of a page's column at 100 px an inch
+BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
+ABOVE, BELOW = (5, 4), (5, -11)  # offset of a name from its point, in points
+WIDTH = 7.2  # inches: the width of a page's column at 100 px an inch
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 9,
     "svg.fonttype": "none",
-    "svg.hashsalt": "genrobust",  # the same picture is the same file
+    "svg.hashsalt": "genrobust",  # equal figures are equal files
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -39,16 +39,24 @@ STYLE = {
 }
 Results = dict[str, Any]
 Score = dict[str, Any]
+MEAN = "mean of shifts"
 
 
 def results(runs: Path, study: str) -> Results:
-    """What a study's run left."""
+    """The summary of a study's run."""
     found: Results = json.loads((runs / study / "results.json").read_text(encoding="utf-8"))
     return found["summary"]
 
 
+def scores_of(summary: Results, figure: str, test_set: str = MEAN) -> dict[str, Score]:
+    """The means over seeds of a figure on a test set, by arm or group."""
+    rows = summary["scores"]
+    wanted = {"figure": figure, "test_set": test_set, "seed": None, "minus": ""}
+    return {row["arm"]: row for row in rows if wanted.items() <= row.items()}
+
+
 def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Sequence[str], offset: float = 0) -> None:
-    """A row for each of `names`, from above: its score with its interval."""
+    """A row for each of `names`, from the top: its score with its interval."""
     for row, (score, colour) in enumerate(zip(scores, colours, strict=True)):
         axes.plot([score["lo"], score["hi"]], [row + offset] * 2, color=colour, linewidth=1.5)
         axes.plot([score["value"]], [row + offset], "o", color=colour, markersize=5)
@@ -59,12 +67,11 @@ def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Seq
 def main_question(summary: Results) -> None:
     """Each arm on each test set, and on the mean of the shifts."""
     arms = {"real": GREY, "generated": ORANGE, "real+generated": BLUE, "real+retrieved": GREEN}
-    by_set = {(row["arm"], row["test_set"]): row for row in summary["arm_top1"]}
-    kept = [shift for shift in summary["shifts"] if shift not in summary["left_out"]]
-    sets = [summary["clean"], *kept]
+    sets = [summary["clean"], *summary["shifts"]]
+    by_set = [scores_of(summary, "top1", name) for name in (*sets, MEAN)]
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
     for place, (arm, colour) in enumerate(arms.items()):
-        scores = [*(by_set[arm, name] for name in sets), summary["mean_top1"][arm]]
+        scores = [of_set[arm] for of_set in by_set]
         dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 1.5) * 0.17)
         axes.plot([], [], "o-", color=colour, label=arm)
     axes.set_xlabel("top-1, %")
@@ -73,7 +80,7 @@ def main_question(summary: Results) -> None:
 
 
 def conditioning(readme: str) -> None:
-    """Each dataset of the README's table: how near its images are to the real ones, and what they bring beside them."""
+    """Each dataset of the README's table: FID to the real images, and accuracy when mixed with them."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines() if line.startswith("| ")]
     head = next(row for row in rows if row[0] == "generated from")
     table = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
@@ -85,7 +92,7 @@ def conditioning(readme: str) -> None:
             colour = GREEN if "retrieved" in name else BLUE
             at = float(row["FID"]), float(row["with real: shifts"])
             axes.plot(*at, "o", color=colour, markersize=5)
-            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # where two lie close
+            place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # two are close
             axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
     axes.axhline(real, color=GREY, linestyle="--")
     axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GREY)
@@ -99,7 +106,7 @@ def conditioning(readme: str) -> None:
 def amounts(summary: Results) -> None:
     """Accuracy by the amount of generated images."""
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
-    means, er = summary["mean_top1"], summary["mean_er"]
+    means, er = scores_of(summary, "top1"), scores_of(summary, "er")
     for axes, scores, label in zip(panels, (means, er), ("top-1, %", "effective robustness, points"), strict=True):
         for pattern, colour, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
             found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "6")
@@ -123,11 +130,11 @@ def amounts(summary: Results) -> None:
 
 def augmentations(summary: Results) -> None:
     """Augmented and generated images."""
-    arms = sorted(summary["arms"], key=lambda arm: -summary["mean_top1"][arm]["value"])
+    means, clean = scores_of(summary, "top1"), scores_of(summary, "top1", summary["clean"])
+    arms = sorted(summary["arms"], key=lambda arm: -means[arm]["value"])
     colours = [BLUE if "generated" in arm else GREY for arm in arms]
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
-    dots(panels[0], arms, [summary["mean_top1"][arm] for arm in arms], colours)
-    clean = {row["arm"]: row for row in summary["arm_top1"] if row["test_set"] == summary["clean"]}
+    dots(panels[0], arms, [means[arm] for arm in arms], colours)
     dots(panels[1], arms, [clean[arm] for arm in arms], colours)
     panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].set_xlabel(f"top-1 on {summary['clean']}, %")
@@ -136,12 +143,12 @@ def augmentations(summary: Results) -> None:
 
 def architectures(summary: Results) -> None:
     """Effective robustness of each architecture and of their mean."""
-    groups = {group["name"]: group for group in summary["groups"]}
+    er = scores_of(summary, "er")
     colours = {"real": GREY, "generated": ORANGE, "real+generated": BLUE}
     figure, axes = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
-    rows = [arm.split(", ")[1] for arm in groups["real"]["arms"]]
+    rows = [arm.split(", ")[1] for arm in summary["groups"]["real"]]
     for place, (name, colour) in enumerate(colours.items()):
-        scores = [*(summary["mean_er"][arm] for arm in groups[name]["arms"]), groups[name]["er"]["mean of shifts"]]
+        scores = [er[arm] for arm in (*summary["groups"][name], name)]
         dots(axes, [*rows, "mean"], scores, [colour] * len(scores), (place - 1) * 0.2)
         axes.plot([], [], "o-", color=colour, label=name)
     axes.set_xlabel("effective robustness, points, mean of the shifts")
@@ -162,7 +169,7 @@ def benchmark(models: Sequence[Results]) -> None:
 
 
 def save(figure: Any, name: str) -> None:
-    """Write a figure without the day on which it was drawn."""
+    """Write a figure without its date."""
     OUT.mkdir(exist_ok=True)
     figure.savefig(OUT / f"{name}.svg", metadata={"Date": None}, facecolor="white")
     plt.close(figure)
@@ -170,7 +177,7 @@ def save(figure: Any, name: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="the folder that the studies were run into")
+    parser.add_argument("runs", type=Path, help="the output folder of the studies")
     runs = parser.parse_args().runs
     plt.rcParams.update(STYLE)
     main_question(results(runs, "pictograms-full"))

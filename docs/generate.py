@@ -1,9 +1,9 @@
-"""Writes the two reference pages from the code: every key of a recipe, and every command with its options.
+"""Writes the two reference pages from the code: all keys of a recipe, and all commands with their options.
 
     python docs/generate.py
 
-Run it after a change to either; tests/docs/test_reference.py fails until then. The words for a key are the docstring of
-its section and the comment beside it in genrobust's source, so there is one place to write them.
+Run it after a change to either; tests/docs/test_reference.py fails until then. The text for a key is the docstring of
+its section and the comment beside it in the source, so that it is written only once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrobust.cli import app, classifiers, release, studies, tools, trials
+from genrobust.cli import app, classifiers, release, studies, tools
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
 from genrobust.recipe.section import Section
 
 HERE = Path(__file__).parent / "reference"
-MADE_BY = "<!-- Made by docs/generate.py from the code: change the words there, then run python docs/generate.py -->"
-GROUPS = (studies, tools, trials, release, classifiers)  # the modules of the commands, in the order of the page
+MADE_BY = "<!-- Written by docs/generate.py from the code: change the text there, then run python docs/generate.py -->"
+GROUPS = (studies, tools, release, classifiers)  # the modules of the commands, in the order of the page
 KEYS = '<div class="keys defaults" markdown>\n\n{}\n\n</div>'  # as docs/style.css has it on phones
 SCALARS = {str: "text", int: "whole number", float: "number", bool: "`true` or `false`", Path: "path", Any: "any value"}
 
@@ -55,11 +55,11 @@ def recipe_reference() -> str:
     parts = [
         MADE_BY,
         "# Recipe reference",
-        "A recipe is one YAML file. All its keys are on this page; an unknown one is refused, with the nearest known. "
+        "A recipe is one YAML file. All its keys are on this page; an unknown key is an error with the nearest name. "
         "`genrobust show RECIPE --yaml` prints a recipe with every value filled in. `--set KEY=VALUE` overrides a key "
-        "by its path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`: `NAME` in a path below stands "
-        "for a name of your own, `N` for a place in a list, from 0. [How to write a recipe](../recipes.md) explains "
-        "what they are for.",
+        "by its path, such as `--set train.steps=200` or `--set arms.1.train.steps=200`. In the paths below, `NAME` "
+        "is a name of your own, and `N` an index of a list, from 0. [Write a recipe](../recipes.md) explains their "
+        "use.",
     ]
     for section, key in found.items():
         level = "###" if "." in re.sub(r"\.(N|NAME)$", "", key) else "##"
@@ -71,7 +71,7 @@ def recipe_reference() -> str:
 
 
 def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Section], str]]:
-    """A section and those below it, in the order of their keys, each with its path in a recipe."""
+    """A section and its subsections, in the order of their keys, each with its path in a recipe."""
     yield section, key
     hints = typing.get_type_hints(section, include_extras=True)
     for name in section.model_fields:
@@ -80,7 +80,7 @@ def sections(section: type[Section], key: str = "") -> Iterator[tuple[type[Secti
 
 
 def nested(hint: Any) -> Iterator[tuple[type[Section], str]]:
-    """The sections in a type, with how a path goes on to them: by a name of the user's, or a place in a list."""
+    """The sections in a type, with the placeholder that leads to them in a path: NAME of a mapping, N of a list."""
     if isinstance(hint, type) and issubclass(hint, Section):
         yield hint, ""
     below = {dict: "NAME", tuple: "N"}.get(get_origin(hint), "")
@@ -99,7 +99,7 @@ def table(section: type[Section], anchors: Mapping[str, str]) -> str:
 
 
 def takes(hint: Any, anchors: Mapping[str, str]) -> str:
-    """What a key of this type takes, in words."""
+    """The values that a key of this type accepts, in words."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is type(None):
         return "`null`"
@@ -121,7 +121,7 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
 
 
 def listed(hint: Any, anchors: Mapping[str, str]) -> list[str]:
-    """The alternatives of a type; those of a Literal one by one."""
+    """The alternatives of a type; a Literal gives one for each value."""
     return [f"`{value}`" for value in get_args(hint)] if get_origin(hint) is Literal else [takes(hint, anchors)]
 
 
@@ -131,7 +131,7 @@ def either(kinds: list[str]) -> str:
 
 
 def plural(noun: str) -> str:
-    """ "texts", "[sections](#train)"; what is quoted stays as it is."""
+    """ "texts", "[sections](#train)"; a quoted value does not change."""
     if noun.endswith("`"):
         return noun
     return noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s"
@@ -151,7 +151,7 @@ def within(bounds: list[Any]) -> str:
 
 
 def default_of(field: FieldInfo) -> str:
-    """A key's default as YAML has it; empty for a section, whose own keys have theirs."""
+    """A key's default in YAML; empty for a section, whose keys have their own."""
     if field.is_required():
         return "*required*"
     value = field.get_default(call_default_factory=True)
@@ -164,7 +164,7 @@ def default_of(field: FieldInfo) -> str:
 
 @cache
 def comments(section: type[Section]) -> dict[str, str]:
-    """The comment beside each key of a section in the source, those of the sections that it extends included."""
+    """The comment beside each key of a section in the source, also of inherited keys."""
     found: dict[str, str] = {}
     for of in reversed(section.__mro__):
         if not issubclass(of, Section):
@@ -188,7 +188,7 @@ def words(of: Any) -> str:
 
 
 def in_yaml(text: str) -> str:
-    """`text` with None as YAML writes it."""
+    """`text` with null in place of None."""
     return re.sub(r"`?\bNone\b`?", "`null`", text)
 
 
@@ -211,8 +211,8 @@ def command_reference() -> str:
     parts = [
         MADE_BY,
         "# Command reference",
-        "`genrobust --help` lists the commands, `genrobust COMMAND --help` says what one takes. Exit code 0: done; 1: "
-        "a failure, or something found that should not be there; 2: a mistake in what was asked for; 130: interrupted. "
+        "`genrobust --help` lists the commands, `genrobust COMMAND --help` the options of one. Exit codes: 0 done; 1 "
+        "a failure, or a finding such as damage; 2 a mistake in the input; 130 interrupted. "
         "`genrobust --debug COMMAND ...` shows the traceback of a failure.",
     ]
     for group in GROUPS:
@@ -225,7 +225,7 @@ def command_reference() -> str:
 
 
 def described(name: str, command: Any) -> list[str]:
-    """One command: its name, what it does, how it is called, and what it takes."""
+    """One command: its name, purpose, usage and options."""
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     required = [f"{p.opts[0]} {p.metavar}" for p in options if p.required]
@@ -243,7 +243,7 @@ def described(name: str, command: Any) -> list[str]:
 
 
 def shown(param: Any) -> str:
-    """An argument or option as it is typed."""
+    """An argument or option as the user types it."""
     if param.param_type_name == "argument":
         return f"`{param.metavar}`"
     names = "/".join([*param.opts, *param.secondary_opts])
@@ -252,7 +252,7 @@ def shown(param: Any) -> str:
 
 
 def standard(param: Any) -> str:
-    """What is taken where an argument or option is not given."""
+    """The default of an argument or option."""
     if param.required:
         return "*required*"
     if param.default in (None, "") or param.default is False or callable(param.default):
@@ -261,7 +261,7 @@ def standard(param: Any) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` with a capital to begin with."""
+    """`text` with a capital first letter."""
     text = text.strip()
     return text[:1].upper() + text[1:]
 

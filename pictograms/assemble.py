@@ -33,7 +33,7 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip import embed_classes, embed_images, load_clip
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 
 ASSETS = Path(__file__).parents[1] / "src" / "genrobust" / "assets"
 

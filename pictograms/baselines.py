@@ -9,10 +9,11 @@ checkpoints are kept under `runs`, so a killed run goes on where it was.
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
-from genrobust.study.baselines import format_table
+from genrobust.study.baselines import COLUMNS
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
@@ -25,7 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True))
-    TABLE.write_text(format_table(study.baseline_rows()), encoding="utf-8")
+    with TABLE.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in study.baseline_rows())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
@@ -49,7 +50,8 @@ def main() -> None:
     for arm in arms(args.weights):
         checkpoint = study.checkpoint(arm, TRAIN_SEED)
         folder = args.out / "choosing" / checkpoint.name
-        found = predict(checkpoint, sets, data.labels, folder, threads=recipe.threads)
+        opened = {folder: open_checkpoint(checkpoint)}
+        found = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[folder]
         top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in found.items()}
         print(f"  {arm.name:<24} wild-val {top1['wild-val']:5.1f}   val {top1['val']:5.1f}", flush=True)
 

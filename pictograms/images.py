@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from genrobust.core.images import ImageSet
-from genrobust.generate.templates import PICTOGRAMS
+from genrobust.generate.templates import template_set
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 CLASS_ONLY = ("a {}", "a picture of a {}", "an icon of a {}", "{}", "a pictogram of a {}")
@@ -18,7 +18,7 @@ def captions(prompt: str, style: str | None = "") -> list[str]:
     """The captions of a class: those of one `style`, of every style (""), or those that name none (None)."""
     if style is None:
         return [t.replace("{}", prompt) for t in CLASS_ONLY]
-    return [t.fill(prompt) for t in PICTOGRAMS if not style or t.style == style]
+    return [t.fill(prompt) for t in template_set("pictograms") if not style or t.style == style]
 
 
 def load_split(images: ImageSet | None) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -24,7 +24,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 
 VOCABULARY = 2000
 CONTEXT = 24  # tokens; the longest caption has fewer

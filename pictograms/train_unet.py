@@ -21,7 +21,7 @@ from torch import Tensor
 from train_clip import tokens_of
 from transformers import CLIPModel, CLIPTokenizer
 
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 
 CHANNELS = (128, 144)  # 7.8 M parameters
 CLASS_ONLY = 0.08  # of the captions name the class alone

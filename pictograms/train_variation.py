@@ -29,7 +29,7 @@ from loop import train
 from torch import Tensor
 from transformers import CLIPVisionModelWithProjection
 
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 
 CHANNELS = (96, 112)  # 4.6 M parameters
 ANOTHER = 0.5  # of the targets are drawn from another drawing of their class

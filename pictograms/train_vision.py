@@ -24,7 +24,7 @@ from train_clip import build, embed_images, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from genrobust.classifiers.models import Classifier, load_checkpoint
-from genrobust.data.pictograms import load
+from genrobust.data.readers.pictograms import load
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study

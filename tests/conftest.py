@@ -19,17 +19,22 @@ import pytest
 
 from genrobust.core.assets import embedded
 from genrobust.core.images import StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
+pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "small_dataset", "small_study"]
-sys.path.append(str(Path(__file__).parent / "generate"))  # where tiny lies
-STARTED = ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py")  # share the starter of small_study
+HERE = Path(__file__).parent
+sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
+STARTED = {  # files that share a process which starts others, by the name of their group
+    "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
+    "trained": ("train/test_loop.py", "train/test_team.py"),
+}
 ALONE = (
-    "study/executors/test_ledger.py",
+    "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
 )  # need no cluster
@@ -37,9 +42,9 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/test_finetune.py",
+    "generate/train/test_trainer.py",
     "classifiers/test_opening.py",
-    "train/test_loop.py",
+    "trained",
 )
 
 
@@ -48,7 +53,7 @@ def group_of(nodeid: str) -> str:
     path = nodeid.partition("::")[0].removeprefix("tests/")
     if path.startswith("study/executors/") and path not in ALONE:
         return "execute"
-    return "started" if path in STARTED else path
+    return next((name for name, files in STARTED.items() if path in files), path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

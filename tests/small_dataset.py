@@ -13,7 +13,8 @@ from PIL import Image
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.core.images import LabelSpace, Sample, StudyData
-from genrobust.data.shards import claim, write_shard
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
 
 TEMPLATES = ("an emoji of a {}", "a line icon of a {}")
 
@@ -42,7 +43,7 @@ def write_shards() -> Callable[..., Path]:
     """Writes images, one after the other of classes 0, 1, ..., as a generated dataset of one shard."""
 
     def write(folder: Path, images: Sequence[Image.Image], ids: Sequence[str]) -> Path:
-        claim(folder, {"shards": 1, "class_ids": list(ids)})
+        create_dataset(folder, {"shards": 1, "class_ids": list(ids)})
         samples = []
         for i, image in enumerate(images):
             template = TEMPLATES[i // len(ids) % 2]

@@ -1,24 +1,16 @@
-"""What tests of commands share: a small recipe, and processes that are started quickly (see starter.py).
-
-start([words of genrobust], ...)       runs them at the same time; words NAME=VALUE in front set their environment
-"""
+"""What tests of commands share: a small recipe, and processes that run commands (see kill_and_resume.py)."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from select import select
 from typing import Any
 
 import pytest
 import yaml
+from kill_and_resume import Call, Starter, contents
 
-HERE = Path(__file__).parent
 CLASSES = {"airplane": "airplane", "bell": "bell", "anchor": "anchor"}
 SETTINGS: dict[str, Any] = {
     "name": "small",
@@ -41,55 +33,28 @@ SETTINGS: dict[str, Any] = {
     "evaluate": {"batch_size": 4},
     "robustness": {"baselines": None},
 }
-UNLIKE = {".lock", "rates.json"}  # the one is empty, the other tells times
-
-
-@dataclass(frozen=True)
-class Done:
-    """How commands ended: their exit codes, -9 for a killed one, and what they said."""
-
-    codes: list[int]
-    seconds: float
-    said: str
 
 
 @pytest.fixture(scope="session")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the starter writes a tiny generator."""
-    return tmp_path_factory.mktemp("generator")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Runs commands at the same time, each in a process of its own."""
+    with Starter(tmp_path_factory.mktemp("starter") / "log") as starter:
+        yield starter
+
+
+def write_generator(folder: str) -> None:
+    from tiny import KINDS, saved
+
+    saved(KINDS["sd"](), Path(folder))
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory, generator: Path) -> Iterator[Callable[..., Done]]:
-    """Runs commands at the same time, each in a process of its own; see starter.py."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, str(HERE / "starter.py"), str(generator)]
-    starter = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
-    assert starter.stdin and starter.stdout
-    log = tmp_path_factory.mktemp("starter") / "log"
-    killer = log.with_name("killer")
-
-    def run(
-        *commands: list[str],
-        kill_after: float | None = None,
-        kill_when: Callable[[], bool] | None = None,
-        limit: int | None = None,
-    ) -> Done:
-        log.write_bytes(b"")
-        asked = {"commands": commands, "kill_after": kill_after, "limit": limit, "log": str(log), "killer": str(killer)}
-        print(json.dumps(asked), file=starter.stdin, flush=True)
-        while kill_when is not None and not select([starter.stdout], [], [], 0.03)[0]:
-            if kill_when():
-                killer.touch()
-                kill_when = None
-        codes, seconds = json.loads(starter.stdout.readline())
-        killer.unlink(missing_ok=True)  # where the last of them ended before it
-        return Done(codes, seconds, log.read_text())
-
-    yield run
-    starter.stdin.close()
-    starter.wait()
-    starter.stdout.close()
+def generator(start: Starter, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny generator."""
+    folder = tmp_path_factory.mktemp("generator")
+    done = start(Call("small_study.py", "write_generator", {"folder": str(folder)}))
+    assert done.codes == [0], done.said
+    return folder
 
 
 @pytest.fixture
@@ -113,7 +78,7 @@ def known() -> dict[str, bytes]:
 
 @pytest.fixture
 def generated(
-    start: Callable[..., Done], recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+    start: Starter, recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once."""
     if not known:
@@ -122,9 +87,3 @@ def generated(
         assert done.codes == [0], done.said
         known.update(contents(out))
     return known
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    """Every file below `out` but those in UNLIKE, temporary ones too."""
-    files = (p for p in out.rglob("*") if p.is_file() and p.name not in UNLIKE)
-    return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -126,6 +127,58 @@ def test_a_name_is_offered_by_one_room_and_used_by_another() -> None:
         for name in [a.name for a in node.names]
     }
     assert {(room, name) for room in rooms for name in stub(room)} == used | public
+
+
+def definitions(module: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """The functions and classes of a module, and the functions of its classes."""
+    for node in ast.parse((ROOT / module).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node
+        if isinstance(node, ast.ClassDef):
+            yield from (method for method in node.body if isinstance(method, ast.FunctionDef))
+
+
+def words(module: Path) -> set[str]:
+    """Every name that a module reads, imports or writes as a string, such as the key of a registry."""
+    found = {name.rpartition(".")[2] for name in imported(module)}
+    for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return found
+
+
+def test_nothing_public_is_without_a_user() -> None:
+    read = set().union(*map(words, MODULES)) | {"forward"}  # of torch's modules
+    read |= {word for page in ROOT.rglob("*.j2") for word in re.findall(r"\w+", page.read_text(encoding="utf-8"))}
+    unused = {
+        f"{module}: {node.name}"
+        for module in MODULES
+        for node in definitions(module)
+        if not node.name.startswith("_") and not node.decorator_list and node.name not in read
+    }
+    assert unused == set()
+
+
+def test_modules_and_functions_can_be_read_in_one_sitting() -> None:
+    long = {str(m) for m in MODULES if len((ROOT / m).read_text(encoding="utf-8").splitlines()) > 350}
+    long |= {
+        f"{module}: {node.name}"
+        for module in MODULES
+        for node in definitions(module)
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 45
+    }
+    assert long == set()
+
+
+def test_no_module_keeps_state() -> None:
+    """Module-level names are constants, functions, classes, registries, loggers: nothing assigns to them later."""
+    for module in MODULES:
+        tree = ast.parse((ROOT / module).read_text(encoding="utf-8"))
+        assert not any(isinstance(node, ast.Global) for node in ast.walk(tree)), module
 
 
 def test_tests_lie_as_the_rooms_do() -> None:

@@ -44,23 +44,23 @@ def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(files: set[s
 
 
 def test_the_wheel_holds_what_the_program_reads_at_run_time(files: set[str]) -> None:
-    wanted = {f"recipes/{name}.yaml" for name in recipe_names()}
-    wanted |= {"py.typed", "init.yaml.j2", "report/report.html.j2", "report/report.css", "report/report.js"}
-    wanted |= {"pages/page.html.j2", "pages/audit.html.j2", "pages/benchmark.html.j2", "release/dataset_card.md.j2"}
+    wanted = {f"recipe/builtin/{name}.yaml" for name in recipe_names()}
+    wanted |= {"py.typed", "study/init.yaml.j2", "report/report.html.j2", "report/report.css", "report/report.js"}
+    wanted |= {"__init__.pyi", "core/__init__.pyi", "cli/__init__.py"}  # the stubs say what each room offers
     wanted |= {f"assets/pictograms/{name}.parquet" for name in ("real", "shift", "wild")}
     wanted |= {"assets/generator/model_index.json", "assets/generator/unet/diffusion_pytorch_model.safetensors"}
     wanted |= {"assets/clip/model.safetensors", "assets/clip/tokenizer.json"}
     assert {f"genrobust/{path}" for path in wanted} <= files
 
 
-def test_the_licences_that_the_readme_names_go_along(builder: WheelBuilder, files: set[str]) -> None:
-    licence = README.partition("\n## Licence\n")[2]
-    linked = set(re.findall(r"\]\((?!http)([^)]+)\)", licence)) - {"pictograms/README.md"}  # how they were made
+def test_the_licenses_that_the_readme_names_go_along(builder: WheelBuilder, files: set[str]) -> None:
+    license = README.partition("\n## License\n")[2]
+    linked = set(re.findall(r"\]\((?!http)([^)]+)\)", license)) - {"pictograms/README.md"}  # how they were made
     assert "NOTICE" in linked and len(linked) >= 3
     for path in linked:
         assert path in builder.metadata.core.license_files or path.removeprefix("src/") in files
     assert set(builder.metadata.core.license_files) == {"LICENSE", "NOTICE"}
-    assert licence.startswith(f"{builder.metadata.core.license_expression}. ")
+    assert license.startswith(f"{builder.metadata.core.license_expression}. ")
     notice = (ROOT / "NOTICE").read_text(encoding="utf-8").splitlines()
     sets = json.loads((ROOT / "src/genrobust/assets/pictograms/sets.json").read_text(encoding="utf-8"))
     for of in sets.values():  # everyone whose icons are in the package
@@ -113,8 +113,8 @@ def test_from_the_wheel_to_a_prediction_as_the_readme_says(tmp_path: Path, picto
     own = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     assert not [*own.glob("torch*"), *own.glob("genrobust*")]  # it is empty
     run(install)
-    licences = own / f"genrobust-{__version__}.dist-info" / "licenses"
-    assert {path.name: path.read_bytes() for path in licences.iterdir()} == {
+    licenses = own / f"genrobust-{__version__}.dist-info" / "licenses"
+    assert {path.name: path.read_bytes() for path in licenses.iterdir()} == {
         name: (ROOT / name).read_bytes() for name in ("LICENSE", "NOTICE")
     }
     (own / "present.pth").write_text(sysconfig.get_path("purelib") + "\n")  # searched after the wheel's own folder

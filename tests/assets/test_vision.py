@@ -13,9 +13,8 @@ from safetensors.torch import load_file
 
 from genrobust.classifiers.clip import Clip, clip_embeddings, embed_classes, load_clip
 from genrobust.core.assets import find_clip
-from genrobust.data.pictograms import load
-from genrobust.generate.modes import MODES
-from genrobust.generate.pipeline import load_generator
+from genrobust.data.readers.pictograms import load
+from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler
 from genrobust.recipe.generate import GeneratorConfig
@@ -53,9 +52,9 @@ def test_the_clip_reads_texts_as_the_generator_does(clip: Clip) -> None:
 
 @pytest.fixture(scope="module")
 def from_images() -> Sampler:
-    config = GeneratorConfig(mode="images", steps=12)
-    generator, data = load_generator(config, torch.device("cpu")), load()
-    return Sampler(generator, MODES["images"](generator, data.labels, data.train), max_redraws=2)
+    data = load()
+    engine = DiffusersEngine(GeneratorConfig(mode="images", steps=12), data.labels, data.train, torch.device("cpu"))
+    return Sampler(engine, max_redraws=2)
 
 
 @with_variation

@@ -1,17 +1,14 @@
-"""The paper's eight networks by the names that a recipe says, AlexNet among timm's, and what has but one size."""
+"""The paper's eight networks by the names that a recipe says, and which networks have one size."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 import timm
 import torch
 
 from genrobust.classifiers.architectures import PAPER, has_fixed_size, timm_name
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
-from genrobust.core.errors import UserError
+from genrobust.classifiers.models import create_classifier
+from genrobust.core import UserError
 
 # Parameters in millions with 1,000 classes, as torchvision's documentation gives them; of Inception those without the
 # auxiliary head, which timm leaves out: 27.16 with it.
@@ -46,19 +43,9 @@ def test_each_gives_logits_and_features_of_small_images(name: str) -> None:
     assert features.shape[0] == 2 and features.ndim == 2
 
 
-def test_alexnet_comes_back_from_its_checkpoint(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = create_classifier("alexnet", 2, 64, {"dropout": 0.1}).eval()
-    save_checkpoint(tmp_path, model, CheckpointInfo("alexnet", {"dropout": 0.1}, ("a", "b"), 64, {}))
-    loaded, _ = load_checkpoint(tmp_path)
-    images = torch.rand(1, 3, 64, 64)
-    assert torch.allclose(model(images), loaded(images), atol=1e-5)
-    assert loaded.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
-
-
-def test_alexnet_takes_no_argument_that_means_nothing() -> None:
-    with pytest.raises(UserError, match=r"cannot make alexnet with .*widht"):
-        create_classifier("alexnet", 2, 64, {"widht": 3})
+def test_nothing_is_added_to_timm() -> None:
+    create_classifier("alexnet", 2, 64)
+    assert not timm.is_model("alexnet")
 
 
 def test_names_that_are_near_are_told() -> None:

@@ -40,15 +40,6 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     assert found == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_flip_is_the_mean_of_image_and_mirror(clip_folder: Path, small: MemoryImages) -> None:
-    pixels = [np.asarray(small.image(i))[:, ::-1] for i in range(10)]
-    mirrored, clip = MemoryImages("mirrored", pixels, [0] * 10, small.keys), load_clip(clip_folder)
-    halves = [clip_embeddings(clip, images, batch_size=4) for images in (small, mirrored)]
-    assert not np.allclose(*halves, atol=1e-3)
-    assert clip_embeddings(clip, small, batch_size=4, flip=True) == pytest.approx(np.mean(halves, axis=0), abs=1e-6)
-    assert not np.allclose(clip_embeddings(clip, small, batch_size=4, crop_pct=0.5), halves[0], atol=1e-3)
-
-
 def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:
     clip = load_clip(clip_folder)
     together = embed_texts(clip, TEXTS)

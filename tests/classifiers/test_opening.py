@@ -26,9 +26,11 @@ from timm.data import create_transform, resolve_model_data_config
 from typer.testing import CliRunner, Result
 
 from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
-from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint, stacked
+from genrobust.classifiers.logits import stacked
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.opening import open_classifier
-from genrobust.classifiers.predictor import predict
+from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.preprocess import prepare
 from genrobust.cli import app
 from genrobust.core.errors import GenrobustError, MissingPackage, UserError
@@ -38,10 +40,11 @@ from genrobust.core.results import BaselineModel, Predictions
 from genrobust.recipe.classify import TrainConfig
 from genrobust.release.model_export import export_model
 from genrobust.report.results import summary_to_json
-from genrobust.report.wording import EN_DASH, number
-from genrobust.robustness.summary import summarize
+from genrobust.report.wording import number
+from genrobust.robustness.figure import list_figures
+from genrobust.robustness.summary import Comparison, summarize
 from genrobust.train.loop import train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(
@@ -66,7 +69,7 @@ def checkpoint(pictogram_data: StudyData, labels: LabelSpace, tmp_path_factory: 
     """Trained for two steps on eight classes of the pictograms."""
     real, val = (Subset(s, np.flatnonzero(s.labels < CLASSES)) for s in (pictogram_data.train, pictogram_data.val))
     folder = tmp_path_factory.mktemp("trained") / "checkpoint"
-    mixture = Mixture([Part("real", real)], CONFIG.batch_size, CONFIG.image_size)
+    mixture = Mixture([Source("real", real)], CONFIG.batch_size, CONFIG.image_size)
     return train(mixture, val, labels, CONFIG, SEED, folder, device="cpu")
 
 
@@ -137,22 +140,13 @@ def test_a_transformer_of_another_normalization_comes_through(tmp_path: Path, fo
     images = torch.randint(0, 256, (5, 3, 48, 48), dtype=torch.uint8)
     with torch.inference_mode():
         assert torch.allclose(opened.load(CPU)(images), model(images), atol=1e-4)
-    assert (opened.classes, opened.image_size) == (tuple("abcde"), 48)
+    image = Image.fromarray(images[0].permute(1, 2, 0).numpy())
+    assert opened.classes == tuple("abcde") and opened.prepare(image).shape == (48, 48, 3)
 
 
 def test_a_file_holds_no_path_of_the_machine_that_wrote_it(exports: dict[str, Path]) -> None:
     raw = exports["onnx"].read_bytes()
     assert b"genrobust" in raw and b".py" not in raw
-
-
-@pytest.mark.parametrize("crop_pct", [1, 0.875])
-def test_images_are_prepared_as_timm_prepares_them(crop_pct: float) -> None:
-    random = np.random.default_rng(0)
-    for _ in range(40):
-        width, height, size = (int(random.integers(low, 120)) for low in (1, 1, 8))
-        image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        transform = create_transform(size, interpolation="bicubic", crop_pct=crop_pct, normalize=False)
-        assert np.array_equal(prepare(image, size, crop_pct), transform(image).permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize("form", ["timm", "onnx"])
@@ -178,7 +172,8 @@ def results(checkpoint: Path, pictogram_data: StudyData, labels: LabelSpace, tmp
     sets = {}
     for name, classes in (("test", CLASSES), ("emoji", 5)):
         sets[name] = Subset(pictogram_data.tests[name], np.flatnonzero(pictogram_data.tests[name].labels < classes))
-    found = predict(checkpoint, sets, labels, tmp_path / "predictions", device="cpu")
+    out = tmp_path / "predictions"
+    found = predict_sets({out: open_checkpoint(checkpoint)}, sets, labels, 256, "cpu")[out]
     seeds, random = (1, SEED), np.random.default_rng(0)
     of_study: dict[tuple[str, int, str], Predictions] = {}
     for test, own in found.items():
@@ -188,7 +183,7 @@ def results(checkpoint: Path, pictogram_data: StudyData, labels: LabelSpace, tmp
                 mine = (arm, seed) == ("mine", SEED)
                 of_study[arm, seed, test] = own if mine else dataclasses.replace(own, logits=noise)
     lines = [BaselineModel(f"m{i}", "emoji", 10 + 4 * i, 8 + 3 * i + i % 3) for i in range(10)]
-    summary = summarize(of_study, lines, "test", ["emoji"], "other", min_images=1, bootstrap=50)
+    summary = summarize(of_study, lines, Comparison("test", ["emoji"], "other", min_images=1, bootstrap=50))
     counts = read_checkpoint_info(checkpoint).training["counts"]
     arms = [
         ArmRecord("other", {**counts, "generated": 7}, "resnet10t", "standard", 2, 16),
@@ -204,23 +199,23 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
     export_model(checkpoint, "timm", tmp_path / "my_model", results)
     card = (tmp_path / "my_model" / "README.md").read_text(encoding="utf-8")
     raw = json.loads(results.read_text(encoding="utf-8"))
-    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
-    for cell in raw["summary"]["cells"]:
-        if (cell["arm"], cell["seed"]) != ("mine", SEED):
-            continue
-        line = table["test (clean)" if cell["test_set"] == "test" else cell["test_set"]]
-        told = [text.strip() for text in line.split("|")[2:-1]]
-        top1 = cell["top1"]
-        assert scores.pop(cell["test_set"]) == round(top1["value"], 2)
-        between = f"{top1['lo']:.1f}{EN_DASH}{top1['hi']:.1f}"
-        assert told[:3] == [str(top1["n"]), str(top1["classes"]), f"{top1['value']:.1f} ({between})"]
-        assert told[3:5] == [f"{cell['top1_all']['value']:.1f}", f"{cell['clean']['value']:.1f}"]
-        er = cell["er"]
-        assert told[5].startswith("" if er is None else number(er["value"], True))
+    figures = {figure.name: figure for figure in list_figures()}
+    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
+    own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
+    assert {row["figure"] for row in own} > {"top1", "er", "nll"}
+    for row in own:
+        line = table["test (clean)" if row["test_set"] == "test" else row["test_set"]]
+        figure = figures[row["figure"]]
+        value, lo = (number(row[key], figure.signed, figure.digits) for key in ("value", "lo"))
+        assert f"{value} ({lo}" in line
+        if figure.name == "top1":
+            assert scores.pop(row["test_set"]) == round(row["value"], 2)
+            assert line.split("|")[2:4] == [f" {row['n']} ", f" {row['classes']} "]
     assert {"emoji", "test (clean)"} <= table.keys() and not scores
     assert "| 5 |" in table["emoji"] and "| 8 |" in table["test (clean)"]
-    mean = raw["summary"]["mean_top1"]["mine"]
+    keys = {"figure": "top1", "arm": "mine", "test_set": "mean of shifts", "seed": None, "minus": ""}
+    mean = next(row for row in raw["summary"]["scores"] if keys.items() <= row.items())
     assert f"top-1 is {mean['value']:.1f} %" in card
     counts = read_checkpoint_info(checkpoint).training["counts"]
     assert f"| images | {counts['real']:,} real |" in card and "| seed | 3 |" in card and "| steps | 2 |" in card
@@ -254,7 +249,7 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
     with pytest.raises(UserError, match=r"has the seeds .*, and the checkpoint the seed 3"):
         told(summary={**raw["summary"], "seeds": [0]})
     with pytest.raises(UserError, match="no summary of a study"):
-        told(summary={"format": 1})
+        told(summary={"format": 2})
     with pytest.raises(UserError, match=r"no results\.json of a study"):
         told(arms=None)
     assert not (tmp_path / "out").exists()
@@ -320,7 +315,7 @@ def test_every_way_in_opens_the_same_classifier(
     opened = [open_classifier(word) for word in words]
     image = Image.open(sorted(folder.rglob("*.png"))[1]).convert("RGB")
     pixels = opened[0].prepare(image)
-    assert {(c.classes, c.image_size) for c in opened} == {(labels.ids, 32)}
+    assert {c.classes for c in opened} == {labels.ids}
     assert all(np.array_equal(c.prepare(image), pixels) for c in opened)
     batch = stacked([pixels])
     with torch.inference_mode():
@@ -341,7 +336,7 @@ def test_a_model_of_the_hub_is_read_from_its_cache(
     wanted = open_classifier(str(exports["timm"])).load(CPU)
     for word in ("hf-hub:me/icons", "hf-hub:me/icons@main"):
         opened = open_classifier(word)
-        assert (opened.classes, opened.image_size) == (labels.ids, 32)
+        assert opened.classes == labels.ids
         with torch.inference_mode():
             assert torch.equal(opened.load(CPU)(images), wanted(images))
 
@@ -363,8 +358,7 @@ def test_a_state_dict_is_read_with_its_architecture(tmp_path: Path, name: str, s
     (tmp_path / "labels.txt").write_text("cat\ndog\nbird\n")
     opened = open_classifier(f"{name}@{path}", tmp_path / "labels.txt")
     assert opened.classes == ("cat", "dog", "bird")
-    size = opened.image_size
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (size + 9, size + 40, 3), dtype=np.uint8))
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (233, 264, 3), dtype=np.uint8))
     pixels = torch.from_numpy(opened.prepare(image)).permute(2, 0, 1)[None]
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     if name == "test_resnet":

@@ -15,7 +15,6 @@ from genrobust.core.images import Subset
 from genrobust.core.results import ZERO_SHOT
 from genrobust.recipe.load import parse_recipe
 from genrobust.study.study import Study
-from genrobust.study.work import steps
 
 TEMPLATES = ("an icon of a {}", "a {}")
 RECIPE = {
@@ -46,7 +45,7 @@ def study(clip_folder: Path, tmp_path: Path) -> Callable[..., Study]:
 @torch.inference_mode()
 def test_its_logits_are_transformers_own(study: Callable[..., Study], clip_folder: Path) -> None:
     made = study()
-    found = made.zero_shot()["hand-drawn"]
+    found = made.graph.zero_shot().of_zero_shot()["hand-drawn"]
     model = CLIPModel.from_pretrained(clip_folder).eval()
     tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
     few = Subset(made.data.tests["hand-drawn"], range(6))
@@ -69,10 +68,11 @@ def test_its_logits_are_transformers_own(study: Callable[..., Study], clip_folde
 def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Study]) -> None:
     first = study()
     total = sum(len(first.data.tests[name]) for name in first.tests)
-    assert [(s.done, s.left) for s in steps(first) if s.what == ZERO_SHOT] == [(0, total)]
+    assert [(row.done, row.total) for row in first.rows() if row.name == ZERO_SHOT] == [(0, total)]
     summary, written = first.run()
     assert (summary.arms, summary.trained_elsewhere) == (("real", ZERO_SHOT), (ZERO_SHOT,))
-    values = {(c.test_set, c.top1.value) for c in summary.cells if c.arm == ZERO_SHOT}
+    scored = summary.scores.items()
+    values = {(k.test_set, s.value) for k, s in scored if k[:2] == ("top1", ZERO_SHOT) and k.seed is not None}
     assert len(values) == 2, "one figure a test set, whatever the seed"
     text = written["report.md"].read_text(encoding="utf-8")
     assert "The study has one arm, real, so nothing is compared." in text
@@ -81,7 +81,7 @@ def test_it_is_a_marked_row_beside_the_arms_and_no_arm(study: Callable[..., Stud
     page = written["report.html"].read_text(encoding="utf-8")
     assert "1 arm, 2 seeds" in page
     assert page.count("trained on other data") == 2
-    assert [(s.done, s.left) for s in steps(study()) if s.what == ZERO_SHOT] == [(total, 0)]
+    assert [(row.done, row.total) for row in study().rows() if row.name == ZERO_SHOT] == [(total, total)]
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,8 @@ def test_threads_are_set_and_must_be_positive():
 # Memory is taken and left as a training does it: much at once, again and again.
 FAULTS = """
 import resource, torch
-from genrobust.devices import set_threads
-set_threads(1)
+from genrobust.core import keep_freed_memory
+keep_freed_memory()
 def fill():
     return torch.ones(16 << 20)
 fill()

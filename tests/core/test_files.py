@@ -1,56 +1,75 @@
+"""Files that appear whole or not at all, and one writer a folder, also when processes are killed."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.errors import DiskFull, UserError
 from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
 
 
-def test_a_file_appears_whole(tmp_path):
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     with replacing(path) as file:
         file.write(b"new")
         assert not path.exists()
     assert path.read_bytes() == b"new"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path):
+def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError), replacing(path) as file:
         file.write(b"half")
         file.write(bytes(1 // 0))
     assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    assert names(tmp_path) == ["a.bin"]
 
 
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from genrobust.errors import GenrobustError
-from genrobust.files import replacing
+from genrobust.core import DiskFull, replacing
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 try:
     with replacing(Path(sys.argv[1])) as file:
         file.write(bytes(20_000))
-except GenrobustError as error:
+except DiskFull as error:
     print(error.exit_code, error)
 """
 
 
-def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path):
+def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     run = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
     assert run.stdout.startswith(f"1 cannot write to {tmp_path}: File too large: free some space")
     assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+    assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path):
+def test_a_full_device_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(DiskFull, match="No space left"), replacing(tmp_path / "a") as file:
+        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 (a device)
+            full.write(b"x")
+        file.write(b"never")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     below = tmp_path / "file" / "below"
     for attempt in (lambda: make_folder(below), lambda: lock(below).__enter__(), lambda: replacing(below).__enter__()):
@@ -59,27 +78,15 @@ def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path):
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_a_full_device_is_told(tmp_path):
-    with pytest.raises(GenrobustError, match="No space left"), replacing(tmp_path / "a") as file:
-        with open("/dev/full", "wb", buffering=0) as full:  # noqa: PTH123 (a device)
-            full.write(b"x")
-        file.write(b"never")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    part = tmp_path / "unet" / ".weights.0a1b2c3d.part"
+    part.parent.mkdir()
+    part.write_bytes(b"x")
     for name in (".000001.tar.0a1b2c3d.part", ".lock", "000000.tar", "notes.part"):
         (tmp_path / name).write_bytes(b"x")
     remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".lock", "000000.tar", "notes.part"]
-
-
-def test_leftovers_below_are_those_of_folders_with_locks_of_their_own(tmp_path):
-    (tmp_path / "unet").mkdir()
-    part = tmp_path / "unet" / ".weights.0a1b2c3d.part"
-    part.write_bytes(b"x")
-    remove_leftovers(tmp_path)
-    assert part.exists()
+    assert names(tmp_path) == [".lock", "000000.tar", "notes.part", "unet"]
+    assert part.exists(), "a folder with a lock of its own"
     remove_leftovers(tmp_path, below=True)
     assert not part.exists()
 
@@ -87,7 +94,7 @@ def test_leftovers_below_are_those_of_folders_with_locks_of_their_own(tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from genrobust.files import lock
+from genrobust.core import lock
 with lock(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
     print("held", flush=True)
     sys.stdin.read()
@@ -95,17 +102,15 @@ with lock(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
 
 
 @pytest.fixture
-def holder(tmp_path):
+def holder(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
     """Starts a process that holds the folder until it is killed."""
     held = []
 
-    def hold(how):
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(tmp_path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        held.append(process)
-        assert process.stdout.readline() == b"held\n"
-        return process
+    def hold(how: str) -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", HOLD, str(tmp_path), how]
+        held.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        assert held[-1].stdout is not None and held[-1].stdout.readline() == b"held\n"
+        return held[-1]
 
     yield hold
     for process in held:
@@ -113,33 +118,39 @@ def holder(tmp_path):
         process.communicate()
 
 
-def test_a_second_process_is_told_and_a_killed_one_gives_back(tmp_path, holder):
+def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(
+    tmp_path: Path, holder: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
     process = holder("alone")
     for shared in (False, True):
         with pytest.raises(UserError, match=f"another process is writing to {tmp_path}"), lock(tmp_path, shared):
             pass
-    process.kill()
-    process.wait()
-    with lock(tmp_path):
-        assert (tmp_path / ".lock").exists()
-
-
-def test_one_who_waits_goes_on_when_the_other_is_gone(tmp_path, holder):
-    process = holder("alone")
-    gone = threading.Event()
-
-    def end():
-        gone.set()
-        process.kill()
-
-    threading.Timer(0.2, end).start()
+    threading.Timer(0.2, process.kill).start()
     with lock(tmp_path, wait=True):
-        assert gone.is_set()
+        assert process.wait(10) == -9
+    with lock(tmp_path):
+        assert names(tmp_path) == [".lock"]
 
 
-def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):
+def test_workers_share_a_folder_and_keep_others_out(
+    tmp_path: Path, holder: Callable[[str], subprocess.Popen[bytes]]
+) -> None:
     holder("shared")
     with lock(tmp_path, shared=True):
         pass
     with pytest.raises(UserError, match="another process"), lock(tmp_path):
         pass
+
+
+def test_a_file_system_without_locks_gets_a_file_in_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with lock(tmp_path):
+        assert names(tmp_path) == [".lock", ".lock.held"]
+        with pytest.raises(UserError, match="another process"), lock(tmp_path):
+            pass
+    assert names(tmp_path) == [".lock"]

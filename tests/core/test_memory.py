@@ -25,15 +25,16 @@ OPENING = """
 import shutil, sys
 from pathlib import Path
 import numpy as np
-from genrobust.data import Sample
-from genrobust.store import ShardDataset, claim, shard_files, write_shard
+from genrobust.core import Sample
+from genrobust.data.shard_files import shard_paths, write_shard
+from genrobust.data.shards import ShardDataset, create_dataset
 
 folder, pixels = Path(sys.argv[1]), np.zeros((1, 1, 3), np.uint8)
-claim(folder, {"shards": 100, "class_ids": []})
+create_dataset(folder, {"shards": 100, "class_ids": []})
 meta = {"prompt": "a photo of a thing", "style": "photo", "seed": 2**62, "generator": "one"}
 write_shard(folder, 0, [Sample(f"n00000000-{i:06d}", 0, pixels, meta) for i in range(2000)], [])
 for shard in range(1, 100):
-    for made, copy in zip(shard_files(folder, 0), shard_files(folder, shard)):
+    for made, copy in zip(shard_paths(folder, 0), shard_paths(folder, shard)):
         copy.hardlink_to(made)
 before = peak()
 dataset = ShardDataset(folder)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core.images import StudyData
-from genrobust.data import pictograms
+from genrobust.data.readers import pictograms
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+"""Generated datasets come back as they were written, in other programs too, and what is damaged is named."""
+
 import hashlib
 import io
 import json
@@ -11,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.images import Sample
-from genrobust.data.shards import LATER, SCHEMA, ShardDataset, claim, done_shards, missing_shards, write_shard
+from genrobust.core import GenrobustError, Sample, UserError
+from genrobust.data.shard_files import SCHEMA, write_shard
+from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
 from genrobust.data.verifying import verify
 
 CLASSES = ["cat", "dog"]
@@ -40,7 +42,7 @@ REJECTED = {"key": "dog-000099", "label": 1, "black": True, "reason": "black aft
 def folder(tmp_path):
     """Three shards of four images; the second has a request that was given up beside them."""
     folder = tmp_path / "data set"
-    claim(folder, MANIFEST)
+    create_dataset(folder, MANIFEST)
     for shard in range(3):
         write_shard(folder, shard, samples(shard), [REJECTED] if shard == 1 else [])
     return folder
@@ -81,15 +83,6 @@ def test_metadata_has_a_row_for_every_request(folder):
     assert ShardDataset(folder).given_up == {"dog-000099": "black after 2 redraws"}
 
 
-def test_columns_that_came_later_are_null_in_a_dataset_from_before(folder):
-    for path in folder.glob("*.parquet"):
-        table = pq.read_table(path)
-        pq.write_table(table.drop_columns(list(LATER)), path)
-    table = ShardDataset(folder).metadata()
-    assert table.schema.names == SCHEMA.names
-    assert all(table[name].null_count == table.num_rows == 13 for name in LATER)
-
-
 def test_the_parquet_says_where_each_image_lies(folder):
     for shard in range(3):
         tar = (folder / f"{shard:06d}.tar").read_bytes()
@@ -104,7 +97,7 @@ def test_the_parquet_says_where_each_image_lies(folder):
 
 def test_keys_too_long_for_a_plain_tar_header(tmp_path):
     folder = tmp_path / "long"
-    claim(folder, {"shards": 1})
+    create_dataset(folder, {"shards": 1})
     long = Sample(f"{'x' * 150}-000000", 0, samples(0)[0].image)
     write_shard(folder, 0, [long, *samples(0)], [])
     dataset = ShardDataset(folder)
@@ -114,18 +107,15 @@ def test_keys_too_long_for_a_plain_tar_header(tmp_path):
 
 def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
     again = tmp_path / "again"
-    claim(again, MANIFEST)
+    create_dataset(again, MANIFEST)
     for shard in (2, 0, 1):
         write_shard(again, shard, samples(shard), [REJECTED] if shard == 1 else [])
     assert everything(again) == everything(folder)
     assert ShardDataset(again).fingerprint == ShardDataset(folder).fingerprint
-
-
-def test_tars_hold_no_time_and_no_owner(folder):
     with tarfile.open(folder / "000000.tar") as tar:
         members = tar.getmembers()
     assert [m.name for m in members[:3]] == ["cat-000000.png", "cat-000000.cls", "cat-000000.json"]
-    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members} == {(0, 0, 0, "", "")}
+    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members} == {(0, 0, 0, "", "")}  # no time, no owner
 
 
 def test_the_fingerprint_follows_the_images(folder):
@@ -179,16 +169,11 @@ def test_hugging_face_datasets_reads_the_shards(folder, tmp_path):
 # ------------------------------------------------------------------------------------------ whose folder it is
 
 
-def test_the_same_recipe_finds_its_folder_again(folder):
+def test_a_folder_is_the_dataset_of_one_manifest(folder):
     before = everything(folder)
-    claim(folder, MANIFEST)
-    assert everything(folder) == before
-
-
-def test_another_recipe_is_refused_naming_what_differs(folder):
-    before = everything(folder)
+    create_dataset(folder, MANIFEST)
     with pytest.raises(UserError) as error:
-        claim(folder, {**MANIFEST, "steps": 6, "scheduler": "ddim"})
+        create_dataset(folder, {**MANIFEST, "steps": 6, "scheduler": "ddim"})
     assert "steps: there 5, asked for 6" in str(error.value)
     assert 'scheduler: there null, asked for "ddim"' in str(error.value)
     assert "class_ids" not in str(error.value)
@@ -196,9 +181,12 @@ def test_another_recipe_is_refused_naming_what_differs(folder):
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match="holds no generated dataset"):
+            ShardDataset(folder)
     (tmp_path / "thesis.tex").write_text("dear reader")
     with pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"):
-        claim(tmp_path, MANIFEST)
+        create_dataset(tmp_path, MANIFEST)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -211,26 +199,21 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         (json.dumps({"format": 99, "shards": 1}).encode(), "format 99"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(folder, content, message):
+def test_a_manifest_that_cannot_be_read_is_refused(folder, content, message):
     (folder / "manifest.json").write_bytes(content)
-    for attempt in (lambda: claim(folder, MANIFEST), lambda: ShardDataset(folder)):
+    for attempt in (lambda: create_dataset(folder, MANIFEST), lambda: ShardDataset(folder)):
         with pytest.raises(UserError, match=message):
             attempt()
-
-
-def test_a_folder_without_a_dataset_is_told(tmp_path):
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(UserError, match="holds no generated dataset"):
-            ShardDataset(folder)
 
 
 # ------------------------------------------------------------------------------------------ damage
 
 
-def test_a_shard_is_done_when_its_parquet_is_there(folder):
+def test_a_shard_is_done_when_its_parquet_is_there(folder, tmp_path):
     (folder / "000001.parquet").unlink()
     assert done_shards(folder) == [0, 2]
     assert missing_shards(folder, 3) == [1]
+    assert missing_shards(tmp_path / "nowhere", 2) == [0, 1]
     with pytest.raises(UserError, match="1 of 3 shards are missing"):
         ShardDataset(folder)
     partial = ShardDataset(folder, allow_partial=True)
@@ -239,46 +222,42 @@ def test_a_shard_is_done_when_its_parquet_is_there(folder):
     assert np.array_equal(np.asarray(partial.image(4)), samples(2)[0].image)
 
 
-def test_no_shard_is_missing_from_no_folder_alone(tmp_path):
-    assert missing_shards(tmp_path / "nowhere", 2) == [0, 1]
-
-
-def test_a_truncated_tar_is_found_at_opening(folder):
-    tar = folder / "000001.tar"
-    with tar.open("r+b") as file:
-        file.truncate(tar.stat().st_size // 2)
-    with pytest.raises(GenrobustError, match=r"000001.tar has \d+ bytes instead of \d+: genrobust verify .* --repair"):
-        ShardDataset(folder)
-
-
-def test_a_missing_tar_is_found_at_opening(folder):
-    (folder / "000002.tar").unlink()
-    with pytest.raises(GenrobustError, match=r"cannot read .*000002.tar: No such file"):
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        (
+            "000001.tar",
+            lambda b: b[: len(b) // 2],
+            r"000001.tar has \d+ bytes instead of \d+: genrobust verify .* --repair",
+        ),
+        ("000002.tar", None, r"cannot read .*000002.tar: No such file"),
+        ("000001.parquet", lambda b: b"", r"cannot read .*000001.parquet"),
+        ("000001.parquet", lambda b: b"PAR1 not really PAR1", r"cannot read .*000001.parquet"),
+        ("000001.parquet", lambda b: b[:-200], r"cannot read .*000001.parquet"),
+    ],
+)
+def test_damage_is_found_at_opening(folder, name, spoil, message):
+    path = folder / name
+    if spoil:
+        path.write_bytes(spoil(path.read_bytes()))
+    else:
+        path.unlink()
+    with pytest.raises(GenrobustError, match=message):
         ShardDataset(folder)
 
 
 def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
     row = pq.read_table(folder / "000000.parquet").to_pylist()[2]
-    with (folder / "000000.tar").open("r+b") as file:
-        file.seek(row["offset"] + row["size"] // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, io.SEEK_CUR)
-        file.write(bytes([byte ^ 4]))
+    data = bytearray((folder / "000000.tar").read_bytes())
+    data[row["offset"] + row["size"] // 2] ^= 4
+    (folder / "000000.tar").write_bytes(data)
     dataset = ShardDataset(folder)
     assert dataset.image(1).size == (64, 48)
     with pytest.raises(GenrobustError, match=f"{row['key']} in .*000000.tar has changed"):
         dataset.image(2)
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1 not really PAR1", None])
-def test_a_damaged_parquet_is_named(folder, content):
-    path = folder / "000001.parquet"
-    path.write_bytes(path.read_bytes()[:-200] if content is None else content)
-    with pytest.raises(GenrobustError, match=r"cannot read .*000001.parquet"):
-        ShardDataset(folder)
-
-
-def test_redoing_a_shard_mends_the_dataset(folder, tmp_path):
+def test_redoing_a_shard_repairs_the_dataset(folder, tmp_path):
     whole = shutil.copytree(folder, tmp_path / "copy")
     (folder / "000001.tar").write_bytes(b"")
     (folder / "000001.parquet").unlink()
@@ -290,9 +269,8 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from genrobust.data import Sample
-from genrobust.errors import GenrobustError
-from genrobust.store import write_shard
+from genrobust.core import GenrobustError, Sample
+from genrobust.data import write_shard
 image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
@@ -310,24 +288,15 @@ def test_a_full_disk_keeps_what_is_there(folder):
     assert everything(folder) == before
 
 
-def test_samples_that_end_in_an_error_leave_the_shard_as_it_was(folder):
-    before = everything(folder)
+def test_what_cannot_be_written_leaves_the_shard_as_it_was(folder):
+    before, image = everything(folder), samples(0)[0].image
 
     def broken_off():
         yield from samples(1, count=2)
         raise ValueError("no more")
 
-    with pytest.raises(ValueError, match="no more"):
-        write_shard(folder, 1, broken_off(), [])
-    assert everything(folder) == before
-
-
-def test_keys_and_metadata_that_readers_would_split_are_refused(folder):
-    before = everything(folder)
-    image = samples(0)[0].image
-    for key in ("a.b-000000", "a/b-000000", "", "a b"):
-        with pytest.raises(ValueError, match="the key"):
-            write_shard(folder, 0, [Sample(key, 0, image)], [])
-    with pytest.raises(ValueError, match="metadata without a column: mood"):
-        write_shard(folder, 0, [Sample("a-000000", 0, image, {"mood": "good"})], [])
+    named = [[Sample(key, 0, image)] for key in ("a.b-000000", "a/b-000000", "", "a b")]
+    for bad in (broken_off(), *named, [Sample("a-000000", 0, image, {"mood": "good"})]):
+        with pytest.raises(ValueError, match=r"no more|the key|metadata without a column: mood"):
+            write_shard(folder, 1, bad, [])
     assert everything(folder) == before

@@ -16,10 +16,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
-from genrobust.core.errors import UserError
-from genrobust.core.files import lock
-from genrobust.core.images import Sample
-from genrobust.data.shards import claim, missing_shards, write_shard
+from genrobust.core import Sample, UserError, lock
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset, missing_shards
 from genrobust.data.verifying import ASIDE, describe_verdict, verify
 
 SHARDS = 3
@@ -40,7 +39,7 @@ def make(folder: Path, shard: int) -> None:
 def folder(tmp_path: Path) -> Path:
     """Three shards, each of four images and a request that was given up."""
     folder = tmp_path / "data set"
-    claim(folder, {"shards": SHARDS, "class_ids": ["cat", "dog"]})
+    create_dataset(folder, {"shards": SHARDS, "class_ids": ["cat", "dog"]})
     for shard in range(SHARDS):
         make(folder, shard)
     return folder

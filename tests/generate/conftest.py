@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from drawn import CPU
 from tiny import KINDS, saved, stable_diffusion
 
 from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, StudyData
 from genrobust.data.memory import MemoryImages
+from genrobust.generate.engines.diffusers import DiffusersEngine
+from genrobust.generate.plan import Plan, plan_of
+from genrobust.generate.sample import Sampler
 from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 
@@ -75,3 +80,32 @@ def real(pictogram_data: StudyData) -> ImageSet:
 @pytest.fixture
 def config() -> GenerateConfig:
     return GenerateConfig(per_class=4, shard_size=6, batch_size=4, prompts=PromptConfig(), max_redraws=2)
+
+
+@pytest.fixture
+def plan(labels: LabelSpace, real: ImageSet) -> Callable[..., Plan]:
+    """The plan of a generator section."""
+
+    def make(generator: GeneratorConfig, per_class: int = 2, data_seed: int = 3, **prompts: Any) -> Plan:
+        asked = GenerateConfig(per_class=per_class, prompts=PromptConfig(**prompts))
+        return plan_of(generator, asked, labels, real, data_seed)
+
+    return make
+
+
+@pytest.fixture
+def sampler(labels: LabelSpace, real: ImageSet) -> Callable[..., Sampler]:
+    """A sampler of a generator section; `prepare` may change the loaded pipeline before it draws."""
+
+    def make(
+        config: GeneratorConfig,
+        prepare: Callable[[Any], object] = lambda pipeline: None,
+        max_redraws: int = 2,
+        sources: ImageSet | None = real,
+    ) -> Sampler:
+        engine = DiffusersEngine(config, labels, sources, CPU)
+        with torch.no_grad():
+            prepare(engine.generator.pipeline)
+        return Sampler(engine, max_redraws)
+
+    return make

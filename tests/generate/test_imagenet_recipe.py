@@ -135,11 +135,12 @@ def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[s
 
 
 def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> None:
-    cells = {c["test_set"]: c for c in results["summary"]["cells"] if c["arm"] == "real"}
-    classes = {name: cell["top1"]["classes"] for name, cell in cells.items()}
+    summary = results["summary"]
+    top1 = {row["test_set"]: row for row in summary["scores"] if (row["figure"], row["arm"]) == ("top1", "real")}
+    classes = {name: top1[name]["classes"] for name in summary["paired"]}
     # of the chairs, folding chair is no class here, and barber chair is the first
     assert classes == {"test": 5, "v2": 5, "sketch": 5, "r": 2, "objectnet": 2, "objectnet one-to-many": 3}
-    assert cells["r"]["clean"]["n"] == 6 and cells["objectnet one-to-many"]["clean"]["n"] == 9
+    assert [top1[summary["paired"][name]]["n"] for name in ("r", "objectnet one-to-many")] == [6, 9]
 
 
 def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, Any]) -> None:
@@ -190,8 +191,9 @@ def test_all_of_imagenet_is_held_against_published_lines(
     results = json.loads((made / "imagenet1k" / "results.json").read_text())
     lines = results["summary"]["lines"]
     assert {name: line["n"] for name, line in lines.items()} == {"v2": 85, "sketch": 85, "r": 80, "objectnet": 85}
-    assert {er["test_set"] for er in results["summary"]["arm_er"]} == set(lines)
-    assert all("the line's error" in er["method"] for er in results["summary"]["arm_er"])
+    ers = [row for row in results["summary"]["scores"] if row["figure"] == "er"]
+    assert {er["test_set"] for er in ers} == {*lines, "mean of shifts"}
+    assert all("the line's error" in er["method"] for er in ers)
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
     assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
     assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()

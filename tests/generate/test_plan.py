@@ -1,18 +1,34 @@
+"""Which images a recipe asks for: a pure function of it, whose requests never change."""
+
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from genrobust.core.errors import UserError
 from genrobust.core.images import ClassLabel, LabelSpace
-from genrobust.generate.plan import Plan
-from genrobust.recipe.generate import PromptConfig
+from genrobust.data.memory import MemoryImages
+from genrobust.generate.plan import Plan, plan_of
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
 
 LABELS = LabelSpace(tuple(ClassLabel(f"c{i}", f"Class {i}", f"thing {i}") for i in range(5)))
+COUNTS = (5, 2, 9, 1, 1)  # real images of each class
 
 
-def plan(per_class=30, data_seed=7, labels=LABELS, split="train", **prompts):
-    return Plan(labels, PromptConfig(**prompts), per_class, data_seed, split=split)
+def plan(per_class=30, data_seed=7, labels=LABELS, split="train", sources=None, **prompts):
+    return Plan(labels, PromptConfig(**prompts), per_class, data_seed, sources=sources, split=split)
+
+
+def real(counts=COUNTS, turned=False):
+    made = [(label, f"{label}/{i}.png") for label, count in enumerate(counts) for i in range(count)]
+    made = made[::-1] if turned else made
+    pixels = [np.full((2, 2, 3), i, np.uint8) for i in range(len(made))]
+    return MemoryImages("train", pixels, [label for label, _ in made], [key for _, key in made])
+
+
+def sources_of(label, images=None, **changes):
+    return [r.source for r in plan(sources=images or real(), **changes) if r.label == label]
 
 
 def test_classes_are_interleaved_and_keys_unique():
@@ -33,9 +49,10 @@ def test_requests_are_found_by_index_from_either_end_and_not_beyond():
             whole[beyond]
 
 
-def test_a_smaller_plan_is_a_prefix_of_each_class():
-    small, large = {r.key: r for r in plan(per_class=9)}, {r.key: r for r in plan(per_class=70)}
-    assert all(large[key] == request for key, request in small.items())
+@pytest.mark.parametrize("sources", [None, real()], ids=["text", "images"])
+def test_a_smaller_plan_is_a_prefix_of_each_class(sources):
+    small, large = list(plan(per_class=9, sources=sources)), {r.key: r for r in plan(per_class=70, sources=sources)}
+    assert all(large[r.key] == r for r in small)
 
 
 def test_requests_depend_on_no_other_class():
@@ -104,9 +121,12 @@ def test_fingerprint_tells_apart_what_requests_tell_apart():
         plan(strategy="single"),
         plan(templates=("a {}",)),
         plan(negative_prompt="blurry"),
+        plan(sources=real()),
+        plan(sources=real((5, 2, 8, 1, 1))),
     ]
     assert len({p.fingerprint for p in plans}) == len(plans)
     assert plan().fingerprint == plan().fingerprint
+    assert plan(sources=real()).fingerprint == plan(sources=real()).fingerprint
 
 
 def test_names_are_no_format_strings():
@@ -128,3 +148,63 @@ def test_amounts_below_one_are_refused():
         plan(per_class=0)
     with pytest.raises(UserError, match="shard_size"):
         plan().shards(0)
+
+
+# ------------------------------------------------------------------------------------------ source images
+
+
+@pytest.mark.parametrize(("label", "count"), enumerate(COUNTS))
+def test_each_round_takes_every_image_of_the_class_once(label, count):
+    found = sources_of(label, per_class=20)
+    for start in range(0, 20 - count, count):
+        assert sorted(found[start : start + count]) == [f"{label}/{i}.png" for i in range(count)]
+    used = Counter(found).values()
+    assert max(used) - min(used) <= 1
+
+
+def test_rounds_and_seeds_have_orders_of_their_own():
+    found = sources_of(2, per_class=18)
+    assert found[:9] != found[9:]
+    assert found != sources_of(2, per_class=18, data_seed=8)
+    assert found[:9] != sorted(found[:9])
+
+
+def test_neither_the_order_of_images_nor_of_requests_nor_other_classes_matter():
+    whole, other = plan(sources=real()), plan(sources=real(turned=True))
+    assert [other[i] for i in reversed(range(len(other)))] == list(whole)[::-1]
+    assert sources_of(0, real((5, 1, 1, 1, 1))) == sources_of(0)
+
+
+def test_sources_change_nothing_else_of_a_request():
+    for one, other in zip(plan(sources=real()), plan(), strict=True):
+        assert (one.key, one.seed, one.prompt, one.template) == (other.key, other.seed, other.prompt, other.template)
+        assert other.source is None
+
+
+def test_a_known_source_never_changes():
+    """Datasets made by an older version go on under a newer one only if these stay."""
+    assert sources_of(0, per_class=3) == ["0/3.png", "0/0.png", "0/2.png"]
+
+
+def test_a_class_without_an_image_is_named():
+    with pytest.raises(UserError, match="train holds no image of the class 'Class 1' to generate from"):
+        plan(sources=real((5, 0, 2, 1, 1)))
+
+
+# ------------------------------------------------------------------------------------------ modes
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "images"),
+    [("labels", True, False), ("images", False, True), ("labels+images", True, True), ("class", False, False)],
+)
+def test_a_recipes_plan_has_what_its_mode_reads(mode, text, images):
+    asked = GenerateConfig(per_class=2, prompts=PromptConfig(negative_prompt="blurry"))
+    made = plan_of(GeneratorConfig(mode=mode), asked, LABELS, real(), 0)
+    for request in made:
+        words = (request.prompt, request.template, request.negative_prompt, request.style)
+        assert all(words) if text else not any(words)
+        assert (request.source is not None) == images
+    single = PromptConfig(strategy="single", templates="openai", negative_prompt="x")
+    other = plan_of(GeneratorConfig(mode=mode), GenerateConfig(per_class=2, prompts=single), LABELS, real(), 0)
+    assert (made.fingerprint == other.fingerprint) != text, "prompts decide nothing of a plan without text"

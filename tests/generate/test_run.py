@@ -1,4 +1,5 @@
-import json
+"""A plan becomes a dataset: the same one however it is divided, stopped and resumed, and never a wrong one."""
+
 import resource
 import signal
 import subprocess
@@ -6,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from drawn import contents, generate, pixels
 
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.files import lock
@@ -16,27 +17,23 @@ from genrobust.core.images import ClassLabel, LabelSpace
 from genrobust.data.shards import ShardDataset
 from genrobust.data.verifying import verify
 from genrobust.generate.plan import Plan
-from genrobust.generate.run import HOPELESS, generate
+from genrobust.generate.run import HOPELESS
 from genrobust.recipe.generate import GenerateConfig
 
 
 def run(out, labels, generator, config, shards=None, data_seed=0):
     plan = Plan(labels, config.prompts, config.per_class, data_seed)
-    return generate(plan, generator, config, labels, out, device="cpu", threads=1, shards=shards)
+    return generate(plan, generator, config, labels, out, shards)
 
 
-def bytes_of(folder):
-    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
-
-
-def pixels(dataset):
-    return np.stack([np.asarray(dataset.image(i), int) for i in range(len(dataset))])
+def leftovers(folder):
+    return list(folder.glob(".*.part"))
 
 
 # ------------------------------------------------------------------------------------------ what is made
 
 
-def test_a_plan_becomes_a_dataset(tmp_path, labels, generator, config):
+def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path, labels, generator, config):
     dataset = run(tmp_path / "out", labels, generator, config)
     plan = Plan(labels, config.prompts, config.per_class, 0)
     assert len(dataset) == len(plan) == 12
@@ -44,30 +41,27 @@ def test_a_plan_becomes_a_dataset(tmp_path, labels, generator, config):
     assert dataset.labels.tolist() == [r.label for r in plan]
     assert list(dataset.styles) == [r.style for r in plan]
     assert dataset.class_ids == labels.ids
-    assert sorted(bytes_of(tmp_path / "out")) == [
-        *(f"00000{shard}.{kind}" for shard in (0, 1) for kind in ("parquet", "sha256", "tar")),
-        "manifest.json",
-    ]
-    assert verify(tmp_path / "out").is_whole
-
-
-def test_every_image_says_how_it_was_made(tmp_path, labels, generator, config):
-    rows = run(tmp_path, labels, generator, config).metadata().to_pylist()
-    plan = Plan(labels, config.prompts, config.per_class, 0)
-    for row, request in zip(rows, plan, strict=True):
+    for row, request in zip(dataset.metadata().to_pylist(), plan, strict=True):
         assert (row["prompt"], row["seed"], row["template"]) == (request.prompt, request.seed, request.template)
         assert row["generator"] and len(row["weights_sha256"]) == 64
         assert (row["scheduler"], row["steps"], row["guidance_scale"]) == ("DPMSolverMultistepScheduler", 2, 3.0)
         assert (row["width"], row["height"], row["dtype"], row["device"]) == (64, 64, "float32", "cpu")
         assert (row["batch_size"], row["threads"], row["torch_version"]) == (4, 1, torch.__version__)
         assert (row["redraws"], row["black"], row["blank"], row["nan"], row["unsafe"]) == (0, *[False] * 4)
+    shards = [f"00000{shard}.{kind}" for shard in (0, 1) for kind in ("parquet", "sha256", "tar")]
+    assert list(contents(tmp_path / "out")) == [*shards, "manifest.json"]
+    assert verify(tmp_path / "out").is_whole
+    assert str(tmp_path.parent).encode() not in b"".join(contents(tmp_path / "out").values())
+    assert generator.model.startswith(str(tmp_path.parent)), "which is a path"
 
 
-def test_no_path_is_written(tmp_path, labels, generator, config):
-    out = tmp_path / "out"
-    run(out, labels, generator, config)
-    assert str(tmp_path.parent).encode() not in b"".join(bytes_of(out).values())
-    assert generator.model.startswith(str(tmp_path.parent))
+def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
+    manifest = run(tmp_path, labels, generator, config, shards=[]).manifest
+    assert manifest["class_ids"] == list(labels.ids)
+    assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
+    assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
+    with pytest.raises(UserError, match="2 of 2 shards are missing"):
+        ShardDataset(tmp_path)
 
 
 def test_another_batch_size_makes_the_same_dataset_within_rounding(tmp_path, labels, generator, config):
@@ -103,14 +97,14 @@ def test_a_second_run_finds_all_done_and_touches_nothing(tmp_path, labels, gener
 def test_only_missing_shards_are_made_and_as_before(tmp_path, labels, generator, config):
     out = tmp_path / "out"
     run(out, labels, generator, config)
-    whole = bytes_of(out)
+    whole = contents(out)
     (out / "000001.parquet").unlink()  # as if killed between the tar and the parquet
     (out / ".000001.parquet.0a1b2c3d.part").write_bytes(b"half")
     kept = (out / "000000.tar").stat().st_mtime_ns
     run(out, labels, generator, config)
-    assert bytes_of(out) == whole
+    assert contents(out) == whole
     assert (out / "000000.tar").stat().st_mtime_ns == kept
-    assert not list(out.glob(".*.part"))
+    assert not leftovers(out)
 
 
 def test_workers_that_share_the_shards_make_the_same_bytes(tmp_path, labels, generator, config):
@@ -118,7 +112,7 @@ def test_workers_that_share_the_shards_make_the_same_bytes(tmp_path, labels, gen
     partial = run(tmp_path / "two", labels, generator, config, shards=[1])
     assert (len(partial), partial.missing()) == (6, [0])
     run(tmp_path / "two", labels, generator, config, shards=(i for i in (0, 1)))
-    assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
 STOPPED_TWICE = """
@@ -126,7 +120,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_run import CATS_AND_DOGS, LONG, run
-from genrobust.config import GeneratorConfig
+from genrobust.recipe.generate import GeneratorConfig
 generator = GeneratorConfig(model=sys.argv[3], steps=2, dtype="float32")
 again = lambda: run(Path(sys.argv[2]), CATS_AND_DOGS, generator, LONG)
 try:
@@ -148,9 +142,7 @@ def test_a_run_interrupted_and_then_killed_goes_on_to_the_same_bytes(tmp_path, g
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a background job would hand on that it ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits that it ignores it
     )
 
     def wait_for_shards(count):
@@ -161,26 +153,26 @@ def test_a_run_interrupted_and_then_killed_goes_on_to_the_same_bytes(tmp_path, g
     wait_for_shards(1)
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "interrupted\n"
-    names = sorted(bytes_of(out))
+    names = sorted(contents(out))
     shards = (len(names) - 1) // 3
     kinds = ("tar", "sha256", "parquet")
     assert names == sorted(["manifest.json", *(f"{i:06d}.{kind}" for i in range(shards) for kind in kinds)])
-    assert not list(out.glob(".*.part"))
+    assert not leftovers(out)
 
     process.stdin.write("\n")
     process.stdin.flush()
     wait_for_shards(shards + 2)
     process.kill()
     process.communicate()
-    left = bytes_of(out)
+    left = contents(out)
     assert "000014.parquet" not in left, "killed in the middle"
 
     run(tmp_path / "undisturbed", CATS_AND_DOGS, generator, LONG)
-    undisturbed = bytes_of(tmp_path / "undisturbed")
+    undisturbed = contents(tmp_path / "undisturbed")
     assert all(undisturbed[name] == content for name, content in left.items())
     run(out, CATS_AND_DOGS, generator, LONG)
-    assert bytes_of(out) == undisturbed
-    assert not list(out.glob(".*.part"))
+    assert contents(out) == undisturbed
+    assert not leftovers(out)
 
 
 # ------------------------------------------------------------------------------------------ what goes wrong
@@ -206,13 +198,11 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
 
 
 def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config):
-    bad = changed_generator(
-        lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38)
-    )  # a finite weight that overflows
+    bad = changed_generator(lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38))  # finite, and overflows
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
     with pytest.raises(GenrobustError, match=f"no usable image for {HOPELESS} requests .*nan after 1 redraws.*float32"):
         run(tmp_path, labels, generator.model_copy(update={"model": str(bad)}), asked)
-    assert sorted(bytes_of(tmp_path)) == ["manifest.json"]
+    assert list(contents(tmp_path)) == ["manifest.json"]
 
 
 @pytest.mark.parametrize(
@@ -226,16 +216,12 @@ def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, chan
 )
 def test_the_folder_of_another_recipe_is_refused(tmp_path, labels, generator, config, change, field):
     run(tmp_path, labels, generator, config, shards=[])
-    before = bytes_of(tmp_path)
+    before = contents(tmp_path)
+    generator = generator.model_copy(update=change.get("generator", {}))
+    config = config.model_copy(update=change.get("config", {}))
     with pytest.raises(UserError, match=rf"{tmp_path} holds another dataset(?s:.*)\n  {field}: there "):
-        run(
-            tmp_path,
-            labels,
-            generator.model_copy(update=change.get("generator", {})),
-            config.model_copy(update=change.get("config", {})),
-            data_seed=change.get("data_seed", 0),
-        )
-    assert bytes_of(tmp_path) == before
+        run(tmp_path, labels, generator, config, data_seed=change.get("data_seed", 0))
+    assert contents(tmp_path) == before
 
 
 def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, generator, config):
@@ -244,7 +230,7 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
     tar.write_bytes(tar.read_bytes()[:5000])
     with pytest.raises(GenrobustError, match=r"000000.tar has 5000 bytes instead of \d+: genrobust verify .* --repair"):
         run(tmp_path, labels, generator, config)
-    assert sorted(bytes_of(tmp_path)) == ["000000.parquet", "000000.sha256", "000000.tar", "manifest.json"]
+    assert sorted(contents(tmp_path)) == ["000000.parquet", "000000.sha256", "000000.tar", "manifest.json"]
     (tmp_path / "000000.parquet").unlink()
     assert len(run(tmp_path, labels, generator, config)) == 12
 
@@ -254,7 +240,7 @@ def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
         for shards in (None, [0]):
             with pytest.raises(UserError, match="another process is writing"):
                 run(tmp_path, labels, generator, config, shards=shards)
-    assert bytes_of(tmp_path) == {}
+    assert contents(tmp_path) == {}
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, config):
@@ -268,7 +254,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, con
 def test_a_disk_that_fills_up_keeps_whole_shards(tmp_path, labels, generator, config):
     out = tmp_path / "out"
     run(out, labels, generator, config, shards=[0])
-    before = bytes_of(out)
+    before = contents(out)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
     try:
@@ -277,39 +263,27 @@ def test_a_disk_that_fills_up_keeps_whole_shards(tmp_path, labels, generator, co
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert error.value.exit_code == 1
-    assert bytes_of(out) == before
-    assert not list(out.glob(".*.part"))
+    assert contents(out) == before
+    assert not leftovers(out)
     assert len(run(out, labels, generator, config)) == 12
 
 
-def test_too_little_memory_is_told_with_what_to_lower(tmp_path, labels, generator, config):
-    huge = generator.model_copy(
-        update={"width": 2**24, "height": 2**24}
-    )  # its noise alone: more than any address space
-    with pytest.raises(
-        GenrobustError, match=r"out of memory on cpu .* 4 images of 16777216 .*generate.batch_size, or .*width.*dtype"
-    ):
-        run(tmp_path, labels, huge, config)
+def test_too_little_memory_is_reported_with_what_to_lower(tmp_path, labels, generator, config):
+    size = 2**24  # its noise alone takes more than any address space
+    with pytest.raises(GenrobustError, match=r"out of memory on cpu .* 4 images .*generate\.batch_size.*width.*dtype"):
+        run(tmp_path, labels, generator.model_copy(update={"width": size, "height": size}), config)
 
 
-def test_a_shard_that_the_plan_has_not_is_refused(tmp_path, labels, generator, config):
-    for shards in ([2], [-1]):
-        with pytest.raises(UserError, match="there is no shard"):
-            run(tmp_path / "out", labels, generator, config, shards=shards)
+@pytest.mark.parametrize(
+    ("changes", "shards", "message"),
+    [
+        ({}, [2], "there is no shard 2"),
+        ({}, [-1], "there is no shard -1"),
+        ({"model": "./nowhere"}, None, "no generator found.*generator.model"),
+        ({"engine": "nothing"}, None, "no generator.engine 'nothing'"),
+    ],
+)
+def test_what_cannot_be_drawn_makes_no_folder(tmp_path, labels, generator, config, changes, shards, message):
+    with pytest.raises(UserError, match=message):
+        run(tmp_path / "out", labels, generator.model_copy(update=changes), config, shards=shards)
     assert not (tmp_path / "out").exists()
-
-
-def test_a_generator_that_is_not_there_makes_no_folder(tmp_path, labels, generator, config):
-    with pytest.raises(UserError, match="no generator is to be had"):
-        run(tmp_path / "out", labels, generator.model_copy(update={"model": "./nowhere"}), config)
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
-    run(tmp_path, labels, generator, config, shards=[])
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["class_ids"] == list(labels.ids)
-    assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
-    assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
-    with pytest.raises(UserError, match="2 of 2 shards are missing"):
-        ShardDataset(tmp_path)

@@ -11,7 +11,8 @@ from typer.testing import Result
 
 from genrobust.core.images import Sample, StudyData
 from genrobust.core.keys import slug
-from genrobust.data.shards import claim, write_shard
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
 
 # Not in the order of their folders' names; "train" is what Hugging Face takes for a part; the last is hostile.
 IDS = ("train", "n01440764", "Ice Cream/Ü", "ice-cream", "猫 {0..9} | <b>*`x`")
@@ -53,7 +54,7 @@ def sample(icons: StudyData, label: int, number: int, middle: str = "", **more: 
 
 def write_dataset(folder: Path, samples: list[Sample], **manifest: Any) -> Path:
     """Write `samples` as two shards; a request was given up."""
-    claim(folder, {**MANIFEST, **manifest})
+    create_dataset(folder, {**MANIFEST, **manifest})
     half = len(samples) // 2
     write_shard(folder, 0, samples[:half], [])
     write_shard(folder, 1, samples[half:], [GIVEN_UP])

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Cell, Difference, Group, Line, Score, Summary
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
     "real": {"test": 90.0, "solid": 60.0, "emoji": 20.0, "pixel": 50.0},
@@ -19,32 +19,47 @@ TOP1 = {  # by arm and test set; pixel is too small for the mean
 }
 ER = {"real": {"solid": 0.5, "emoji": -1.5}, "real+generated": {"solid": 9.0, "emoji": 12.0}}
 ER["real+retrieved"] = {"solid": 18.0, "emoji": 36.0}
-MEANS = {arm: (of_sets["solid"] + of_sets["emoji"]) / 2 for arm, of_sets in TOP1.items()}
-SIZES = {"test": (400, 6), "solid": (300, 6), "emoji": (200, 3), "pixel": (40, 6)}
+SIZES = {"test": (400, 6), "solid": (300, 6), "emoji": (200, 3), "pixel": (40, 6)}  # images and classes
 
 
 def score(value: float, test_set: str, half: float = 2.0, method: str = "bootstrap 95 %") -> Score:
     return Score(value, value - half, value + half, *SIZES.get(test_set, (500, 6)), method)
 
 
+Values = dict[str, dict[str, float]]
+
+
+def with_mean(of_sets: dict[str, float]) -> dict[str, float]:
+    return of_sets | {MEAN_OF_SHIFTS: (of_sets["solid"] + of_sets["emoji"]) / 2}
+
+
+def table(figure: str, values: Values, reference: str = "real") -> dict[ScoreKey, Score]:
+    """The scores of the arms in `values`, with their means over shifts and their differences from `reference`."""
+    scores = {}
+    for arm, of_sets in values.items():
+        for test, value in with_mean(of_sets).items():
+            made = score(value, test)
+            scores[ScoreKey(figure, arm, test)] = replace(made, extrapolated=figure == "er" and test != "solid")
+            if arm != reference:
+                less = value - with_mean(values[reference])[test]
+                scores[ScoreKey(figure, arm, test, minus=reference)] = score(less, test)
+    return scores
+
+
+def by_seed(figure: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
+    return {
+        ScoreKey(figure, arm, test, seed): score(value + step * (seed - 1), test)
+        for arm, of_sets in values.items()
+        for test, value in of_sets.items()
+        for seed in (0, 1, 2)
+    }
+
+
 @pytest.fixture
 def summary() -> Summary:
     """Three arms, three seeds, two shifts in the mean and one left out; emoji's line does not reach the arms."""
-    cells, differences = [], []
-    for arm, of_sets in TOP1.items():
-        for seed in (0, 1, 2):
-            for test, value in of_sets.items():
-                er = score(ER[arm][test], test) if test in ER[arm] else None
-                every = Score(value - 5, value - 7, value - 3, SIZES[test][0], 6, "Clopper-Pearson 95 % over images")
-                top1 = score(value + seed - 1, test)
-                cells.append(Cell(arm, seed, test, top1, every, score(88 + seed, test), er, test == "emoji"))
-        if arm == "real":
-            continue
-        for test, value in of_sets.items():
-            differences.append(Difference(arm, "real", test, "top1", score(value - TOP1["real"][test], test)))
-        for figure, values in (("top1", TOP1), ("er", ER)):
-            gain = sum(values[arm][s] - values["real"][s] for s in ("solid", "emoji")) / 2
-            differences.append(Difference(arm, "real", MEAN_OF_SHIFTS, figure, score(gain, MEAN_OF_SHIFTS)))
+    nll = {arm: {test: (100 - value) / 50 for test, value in of_sets.items()} for arm, of_sets in TOP1.items()}
+    paired = {arm: {"test on the classes of emoji": 89.0} for arm in TOP1}
     return Summary(
         arms=tuple(TOP1),
         reference="real",
@@ -52,18 +67,16 @@ def summary() -> Summary:
         clean="test",
         shifts=("solid", "emoji"),
         left_out={"pixel": "40 images, fewer than 150"},
-        cells=tuple(cells),
+        scores=table("top1", TOP1) | by_seed("top1", TOP1) | by_seed("top1", paired) | table("er", ER)
+        | by_seed("er", ER, 0) | table("nll", nll),
+        paired={"test": "test", "solid": "test", "emoji": "test on the classes of emoji", "pixel": "test"},
         lines={
             "solid": Line("solid", "logit", 0.9, -1.2, 0.98, 8, 0.1, 50.0, 95.0, 1.2),
             "emoji": Line("emoji", "logit", 0.6, -2.6, 0.95, 8, 0.2, 50.0, 80.0, 0.6),
         },
-        arm_top1={(arm, test): score(v, test) for arm, of_sets in TOP1.items() for test, v in of_sets.items()},
-        arm_er={(arm, test): score(v, test) for arm, of_sets in ER.items() for test, v in of_sets.items()},
-        mean_top1={arm: score((v["solid"] + v["emoji"]) / 2, MEAN_OF_SHIFTS) for arm, v in TOP1.items()},
-        mean_er={arm: score((v["solid"] + v["emoji"]) / 2, MEAN_OF_SHIFTS) for arm, v in ER.items()},
-        differences=tuple(differences),
         protocols=dict.fromkeys(SIZES, "64 px: centre crop") | {"emoji": "64 px: centre crop; first label alone"},
-    )
+        gaps={"top5": {"emoji": "over 3 classes it is always 100 %"}},
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -103,37 +116,20 @@ def record(summary, picture) -> StudyRecord:
 @pytest.fixture
 def grouped(record) -> StudyRecord:
     """The record's study with a second network, each mixture a group; the second's top-1 is 10 lower."""
-    summary, second = record.summary, {arm: f"{arm}, b" for arm in TOP1}
-    lower = {(second[arm], test): score(v - 10, test) for arm, of_sets in TOP1.items() for test, v in of_sets.items()}
-    groups = tuple(
-        Group(
-            name=f"any {arm}",
-            arms=(arm, second[arm]),
-            reference="" if arm == "real" else "any real",
-            top1={t: score(v - 5, t) for t, v in of_sets.items()} | {MEAN_OF_SHIFTS: score(MEANS[arm] - 5, "")},
-            er={t: score(v, t) for t, v in ER[arm].items()} | {MEAN_OF_SHIFTS: score(sum(ER[arm].values()) / 2, "")},
-            top1_gain={
-                **{t: score(v - TOP1["real"][t], t) for t, v in of_sets.items() if arm != "real"},
-                **({} if arm == "real" else {MEAN_OF_SHIFTS: score(MEANS[arm] - MEANS["real"], "")}),
-            },
-            er_gain={} if arm == "real" else {MEAN_OF_SHIFTS: score(sum(ER[arm].values()) / 2 + 0.5, "")},
-        )
-        for arm, of_sets in TOP1.items()
-    )
+    second = {arm: f"{arm}, b" for arm in TOP1}
+    lower = {second[arm]: {test: value - 10 for test, value in of_sets.items()} for arm, of_sets in TOP1.items()}
+    same = {second[arm]: of_sets for arm, of_sets in ER.items()}
+    mean = {f"any {arm}": {test: value - 5 for test, value in of_sets.items()} for arm, of_sets in TOP1.items()}
+    mean_er = {f"any {arm}": of_sets for arm, of_sets in ER.items()}
     changed = replace(
-        summary,
+        record.summary,
         arms=(*TOP1, *second.values()),
-        cells=(*summary.cells, *(replace(c, arm=second[c.arm]) for c in summary.cells)),
-        arm_top1=summary.arm_top1 | lower,
-        arm_er=summary.arm_er | {(second[arm], t): s for (arm, t), s in summary.arm_er.items()},
-        mean_top1=summary.mean_top1 | {second[arm]: score(mean - 10, "") for arm, mean in MEANS.items()},
-        mean_er=summary.mean_er | {second[arm]: s for arm, s in summary.mean_er.items()},
-        differences=(
-            *summary.differences,
-            *(replace(d, arm=second[d.arm], reference=second["real"]) for d in summary.differences),
-        ),
-        references=dict.fromkeys(TOP1, "real") | dict.fromkeys(second.values(), second["real"]),
-        groups=groups,
-    )
+        scores=record.summary.scores
+        | table("top1", lower, "real, b") | by_seed("top1", lower) | table("er", same, "real, b")
+        | by_seed("top1", {arm: {"test on the classes of emoji": 89.0} for arm in lower})
+        | table("top1", mean, "any real") | table("er", mean_er, "any real"),
+        references=dict.fromkeys(TOP1, "real") | dict.fromkeys(lower, "real, b") | dict.fromkeys(mean, "any real"),
+        groups={f"any {arm}": (arm, second[arm]) for arm in TOP1},
+    )  # fmt: skip
     arms = (*record.arms, *(replace(a, name=second[a.name], architecture="regnetx_002") for a in record.arms))
     return replace(record, summary=changed, arms=arms)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS, Difference, Score
-from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_rows, verdicts
+from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
+from genrobust.report.claims import CLAIM_HEADS, check_claims, claim_rows
+from genrobust.report.quality import QUALITY_HEADS, quality_rows
 from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report
 
@@ -24,13 +25,15 @@ def claim(arm: str, than: str, **more: str) -> Claim:
 
 @pytest.fixture
 def asked(record: StudyRecord) -> StudyRecord:
-    unsure = Difference("real+generated", "real+retrieved", "test", "top1", Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap"))
-    summary = replace(record.summary, differences=(*record.summary.differences, unsure))
+    unsure = ScoreKey("top1", "real+generated", "test", minus="real+retrieved")
     alone = ArmRecord("alone", {"generated": 10}, "resnet10t", "standard", 600, 128)
-    accuracy = {**summary.arm_top1, ("alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap")}
+    scores = {
+        unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap"),
+        ScoreKey("top1", "alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap"),
+    }
     return replace(
         record,
-        summary=replace(summary, arm_top1=accuracy),
+        summary=replace(record.summary, scores=record.summary.scores | scores),
         arms=(*record.arms, alone),
         qualities=(REAL, GENERATED),
         claims=(
@@ -49,16 +52,35 @@ def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone
     assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
 
 
+OUTCOMES = ["holds", "not measured", "undecided"]
+
+
 def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> None:
-    assert [v.word for v in verdicts(asked)] == ["holds", "not measured", "undecided"]
-    first = claim_row(verdicts(asked)[0])
-    assert first[:2] == ["a <claim> (a paper)", "real+generated minus real"]
-    assert first[2:] == ["top-1, mean of the shifts", "+12.5 (+10.5 to +14.5)", "holds"]
-    worse = Difference("real", "real+generated", "test", "top1", Score(-2.0, -3.0, -1.0, 400, 6, "bootstrap"))
-    summary = replace(asked.summary, differences=(worse,))
-    against = replace(asked, summary=summary, claims=(claim("real", "real+generated", test_set="test"),))
-    assert [v.word for v in verdicts(against)] == ["contradicted"]
-    assert len(claim_row(verdicts(against)[0])) == len(CLAIM_HEADS)
+    assert [checked.outcome for checked in check_claims(asked)] == OUTCOMES
+    rows = claim_rows(asked)
+    assert {len(row) for row in rows} == {len(CLAIM_HEADS)}
+    assert rows[0][:2] == ["a <claim> (a paper)", "real+generated minus real"]
+    assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "holds"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "lo", "hi", "outcome"),
+    [
+        ("top1", 1, 3, "holds"),
+        ("top1", -3, -1, "contradicted"),
+        ("nll", -3, -1, "holds"),
+        ("nll", 1, 3, "contradicted"),
+        ("ece", -1, 3, "undecided"),
+    ],
+)
+def test_better_is_lower_for_some_figures(record: StudyRecord, figure: str, lo: float, hi: float, outcome: str) -> None:
+    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "")}
+    asked = replace(
+        record,
+        summary=replace(record.summary, scores=record.summary.scores | scores),
+        claims=(claim("real+generated", "real", test_set="test", figure=figure),),
+    )
+    assert [checked.outcome for checked in check_claims(asked)] == [outcome]
 
 
 def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Path) -> None:
@@ -68,7 +90,7 @@ def test_every_form_of_the_report_tells_of_both(asked: StudyRecord, tmp_path: Pa
     assert "What the images are like" in page and f"71.2 (68.0{EN_DASH}74.4)" in page
     assert "## Which claims hold" in text and "## What the images are like" in text
     facts = json.loads(files["results.json"].read_text())
-    assert [c["here"] for c in facts["claims"]] == ["holds", "not measured", "undecided"]
+    assert [c["here"] for c in facts["claims"]] == OUTCOMES
     assert facts["claims"][0]["difference"]["value"] == 12.5 and facts["claims"][1]["difference"] is None
     assert facts["qualities"][1]["vendi"] == 6.789
 
@@ -79,11 +101,12 @@ def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: 
 
 
 def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
-    any_mixed = next(group for group in grouped.summary.groups if group.name == "any real+generated")
+    pair = ("any real+generated", "any real")
     claims = (
-        claim("any real+generated", "any real"),
-        claim("any real+generated", "any real", figure="er"),
-        claim("any real+generated", "any real", figure="er", test_set="test"),  # the clean set has none
-    )
-    found = [verdict.score for verdict in verdicts(replace(grouped, claims=claims))]
-    assert found == [any_mixed.top1_gain[MEAN_OF_SHIFTS], any_mixed.er_gain[MEAN_OF_SHIFTS], None]
+        claim(*pair),
+        claim(*pair, figure="er"),
+        claim(*pair, figure="er", test_set="test"),
+    )  # the clean set has none
+    found = [checked.score for checked in check_claims(replace(grouped, claims=claims))]
+    mixed, real = pair
+    assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]

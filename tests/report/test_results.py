@@ -10,28 +10,29 @@ import pytest
 from rich.console import Console
 
 from genrobust.core.errors import UserError
-from genrobust.core.results import MEAN_OF_SHIFTS, MultiID, Plane
+from genrobust.core.results import MEAN_OF_SHIFTS, Plane, ScoreKey
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
-from genrobust.report.tables import accuracy_table, difference_table, robustness_table
+from genrobust.report.tables import difference_table, figure_table, further_tables, main_tables
 from genrobust.report.terminal import final_table
+from genrobust.robustness.figure import figure_called
+
+TOP1, ER = figure_called("top1"), figure_called("er")
 
 
-def test_a_summary_survives_json(summary):
+def test_a_summary_survives_json(summary, grouped):
     plane = Plane("solid", ("test", "emoji"), "logit", (0.4, 0.5), -1.0, 0.9, 8, 0.1, (50.0, 30.0), (95.0, 80.0))
-    gain = summary.arm_er["real", "solid"]
-    multi = MultiID("emoji", {"solid": plane}, {("real", "solid"): gain}, {"real": gain}, (("real", "solid"),))
-    for kept in (summary, replace(summary, multi_id=multi)):
+    for kept in (summary, replace(summary, planes={"solid": plane}, second_id="emoji"), grouped.summary):
         assert summary_from_json(json.loads(json.dumps(summary_to_json(kept)))) == kept
 
 
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda plain: plain.pop("cells"),
-        lambda plain: plain["cells"][0].update(unknown=1),
-        lambda plain: plain["arm_top1"].append({"arm": "real"}),
+        lambda plain: plain.pop("scores"),
+        lambda plain: plain["lines"]["solid"].update(unknown=1),
+        lambda plain: plain["scores"].append({"arm": "real"}),
         lambda plain: plain.update(format=99),
-        lambda plain: plain.update(mean_er=[1, 2]),
+        lambda plain: plain.update(groups=[1, 2]),
     ],
 )
 def test_json_of_another_shape_is_refused_with_what_to_do(summary, spoil):
@@ -41,20 +42,26 @@ def test_json_of_another_shape_is_refused_with_what_to_do(summary, spoil):
         summary_from_json(plain)
 
 
-def test_the_csv_has_a_row_a_figure_and_numbers_that_read_back(summary):
-    rows = list(csv.DictReader(io.StringIO(summary_to_csv(summary))))
-    by_seed = [r for r in rows if r["seed"]]
-    assert len(by_seed) == 36 * 3 + 18  # top1, top1_all and clean of each cell, er where there is a line
-    means = [r for r in rows if not r["seed"] and not r["minus"]]
-    assert len(means) == 12 + 3 + 6 + 3
-    gains = {(r["arm"], r["test_set"], r["figure"]): float(r["value"]) for r in rows if r["minus"] == "real"}
-    assert gains["real+generated", MEAN_OF_SHIFTS, "top1"] == 12.5
-    assert len(gains) == len(summary.differences)
-    assert {r["extrapolated"] for r in by_seed if r["figure"] == "er" and r["test_set"] == "emoji"} == {"True"}
+def test_the_csv_has_a_row_a_score_and_numbers_that_read_back(grouped):
+    rows = list(csv.DictReader(io.StringIO(summary_to_csv(grouped.summary))))
+    assert len(rows) == len(grouped.summary.scores)
+    read = {
+        ScoreKey(
+            r["figure"], r["arm"] or r["group"], r["test_set"], int(r["seed"]) if r["seed"] else None, r["minus"]
+        ): (float(r["value"]), float(r["lo"]), float(r["hi"]), int(r["n"]), int(r["classes"]))
+        for r in rows
+    }
+    assert read == {key: (s.value, s.lo, s.hi, s.n, s.classes) for key, s in grouped.summary.scores.items()}
+    units = {(r["figure"], bool(r["minus"])): r["unit"] for r in rows}
+    assert units["top1", False] == "%" and units["top1", True] == "points" and units["nll", True] == "nats"
+    assert {r["extrapolated"] for r in rows if r["figure"] == "top1"} == {""}
+    assert {r["extrapolated"] for r in rows if (r["figure"], r["test_set"], r["minus"]) == ("er", "emoji", "")} >= {
+        "True"
+    }
 
 
 def test_tables_put_the_clean_set_first_then_shifts_mean_and_what_is_left_out(summary):
-    table = accuracy_table(summary)
+    table = main_tables(summary)["top1"]
     assert [(c.name, c.kind) for c in table.columns] == [
         ("test", "clean"),
         ("solid", "shift"),
@@ -62,35 +69,43 @@ def test_tables_put_the_clean_set_first_then_shifts_mean_and_what_is_left_out(su
         (MEAN_OF_SHIFTS, "mean"),
         ("pixel", "out"),
     ]
-    assert table.columns[2].note == "200 images, 3 classes"
+    assert table.columns[2].note == "200 images, 3 classes" and table.caption == "Top-1 accuracy, percent"
     assert [entry.text for entry in table.rows[0][1]] == ["90.0", "60.0", "20.0", "40.0", "50.0"]
 
 
 def test_the_best_of_a_column_and_its_equals_are_marked(summary):
-    best = [[entry.best for entry in entries] for _, entries in accuracy_table(summary).rows]
+    best = [[entry.best for entry in entries] for _, entries in figure_table(summary, TOP1).rows]
     assert best == [[False] * 5, [False] * 5, [True] * 5]
-    level = {**summary.arm_top1, ("real", "test"): replace(summary.arm_top1["real", "test"], value=91.04)}
-    tied = accuracy_table(replace(summary, arm_top1=level))
+    key = ScoreKey("top1", "real", "test")
+    level = {**summary.scores, key: replace(summary.scores[key], value=91.04)}
+    tied = figure_table(replace(summary, scores=level), TOP1)
     assert [entries[0].best for _, entries in tied.rows] == [True, False, True]
 
 
+def test_further_figures_share_columns_have_their_own_digits_and_may_be_better_when_lower(summary):
+    (nll,) = further_tables(summary).values()  # the others were not measured
+    assert [c.kind for c in nll.columns] == ["clean", "shift", "shift", "mean", "gain", "out"]
+    assert [entry.text for entry in nll.rows[0][1]] == ["0.200", "0.800", "1.600", "1.200", "–", "1.000"]
+    assert nll.rows[1][1][4].text == "−0.250"
+    assert [entry.best for entry in nll.rows[2][1]] == [True, True, True, True, False, True]
+
+
 def test_effective_robustness_marks_what_extrapolates_and_shows_gaps_as_gaps(summary):
-    table = robustness_table(summary)
-    assert table is not None
+    table = figure_table(summary, ER)
     names = [c.name for c in table.columns]
     entries = dict(zip(names, table.rows[1][1], strict=True))
     assert (entries["solid"].text, entries["solid"].extrapolated) == ("+9.0", False)
     assert entries["emoji"].extrapolated and entries[MEAN_OF_SHIFTS].extrapolated
     assert (entries["pixel"].text, entries["pixel"].value) == ("–", None)
-    assert robustness_table(replace(summary, lines={})) is None
+    without = {key: score for key, score in summary.scores.items() if key.figure != "er"}
+    assert figure_table(replace(summary, scores=without), ER) is None
 
 
 def test_differences_are_sure_only_where_the_interval_excludes_zero(summary):
-    table = difference_table(summary, "top1")
-    assert table is not None
+    table = difference_table(summary, TOP1)
     assert [arm for arm, _ in table.rows] == ["real+generated", "real+retrieved"]
     assert [entry.sure for entry in table.rows[0][1]] == [False, True, True, True, True]
-    assert difference_table(replace(summary, differences=()), "top1") is None
+    assert difference_table(replace(summary, arms=("real",)), TOP1) is None
 
 
 def test_the_terminal_table_fits_80_columns_and_shows_markup_as_it_is(summary):
@@ -104,18 +119,13 @@ def test_the_terminal_table_fits_80_columns_and_shows_markup_as_it_is(summary):
 
 
 def test_many_arms_are_rows_of_the_terminal_table(summary):
-    copies = {f"arm {i}": "real+generated" for i in range(5)}
-    first = {**dict(zip(summary.arms, summary.arms, strict=True)), **copies}
-    many = replace(
-        summary,
-        arms=tuple(first),
-        arm_top1={(a, t): summary.arm_top1[of, t] for a, of in first.items() for t in summary.protocols},
-        mean_top1={a: summary.mean_top1[of] for a, of in first.items()},
-        mean_er={a: summary.mean_er[of] for a, of in first.items()},
-        differences=tuple(replace(d, arm=a) for a, of in first.items() for d in summary.differences if d.arm == of),
-    )
+    copies = [f"arm {i}" for i in range(5)]
+    mine = {key: score for key, score in summary.scores.items() if key.arm == "real+generated"}
+    scores = {key._replace(arm=arm): score for arm in copies for key, score in mine.items()}
+    many = replace(summary, arms=(*summary.arms, *copies), scores=summary.scores | scores)
     console = Console(width=110, file=io.StringIO())
     console.print(final_table(many))
     rows = [line for line in console.file.getvalue().splitlines() if line.startswith("│ arm ")]
     assert len(rows) == 5
-    assert all("52.5" in row and "+12.5 (+10.5 to +14.5)" in row and "+10.5 (+8.5 to +12.5)" in row for row in rows)
+    for shown in ("52.5", "+12.5 (+10.5", "+10.5 (+8.5", "0.950"):
+        assert all(shown in row for row in rows), shown

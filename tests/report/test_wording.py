@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from genrobust.core.results import Score
+from genrobust.core.results import MEAN_OF_SHIFTS, Score
 from genrobust.report.wording import answer, caveat, count, duration, limits, number, span
 
 
@@ -21,7 +21,8 @@ def test_spans_durations_and_counts():
     score = Score(1.0, -0.6, 1.3, 10, 2, "")
     assert (span(score), span(score, signed=True)) == ("−0.6–1.3", "−0.6 to +1.3")
     assert [duration(s) for s in (0.42, 42, 192, 3905)] == ["0.4 s", "42 s", "3 min 12 s", "1 h 05 min"]
-    assert (count(1, "seed"), count(1300, "image")) == ("1 seed", "1,300 images")
+    assert [count(1, "seed"), count(1300, "image"), count(2, "class")] == ["1 seed", "1,300 images", "2 classes"]
+    assert (span(score, digits=3), number(0.0004, True, 3)) == ("−0.600–1.300", "0.000")
 
 
 def test_the_answer_is_two_sentences_about_the_generated_arm_with_the_retrieved_one_beside_it(record):
@@ -48,11 +49,12 @@ def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
 
 def test_a_difference_that_may_be_chance_is_called_no_gain_and_a_loss_a_loss(record):
     def with_gain(value: float, half: float):
-        changed = [
-            replace(d, score=Score(value, value - half, value + half, 9, 6, "")) if d.test_set.startswith("mean") else d
-            for d in record.summary.differences
-        ]
-        return answer(replace(record, summary=replace(record.summary, differences=tuple(changed))))[0]
+        gained = Score(value, value - half, value + half, 9, 6, "")
+        changed = {
+            key: gained if key.minus and key.test_set == MEAN_OF_SHIFTS else score
+            for key, score in record.summary.scores.items()
+        }
+        return answer(replace(record, summary=replace(record.summary, scores=changed)))[0]
 
     assert "a difference of +1.0 points that may be chance (95 % interval −1.0 to +3.0)" in with_gain(1, 2)
     assert "a loss of 4.0 points (95 % interval −6.0 to −2.0)" in with_gain(-4, 2)
@@ -71,6 +73,8 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "Every arm trained for the same 600 steps." in text
     assert "prepared alike. 64 px: centre crop." in text
     assert "emoji differs. 64 px: centre crop; first label alone." in text
+    assert "Top-5 accuracy is not shown on emoji: over 3 classes it is always 100 %." in text
+    assert "Negative log-likelihood is minus the log" in text and "Calibration error is" not in text  # not measured
     assert limits(record)[-1] == "The generator saw no test image."
     longer = replace(record, arms=(replace(record.arms[0], steps=900), *record.arms[1:]))
     assert "different numbers of steps" in " ".join(limits(longer))
@@ -78,13 +82,14 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
 
 def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(record):
     summary = record.summary
-    alone = replace(summary, arms=("real",), differences=())
+    alone = replace(summary, arms=("real",))
     assert answer(replace(record, summary=alone)) == (
         "The study has one arm, real, so nothing is compared. Over 2 shifted test sets it averaged 40.0 % top-1 "
         "(38.0–42.0).",
     )
-    top1_alone = tuple(d for d in summary.differences if d.figure == "top1")
-    no_lines = replace(summary, lines={}, arm_er={}, mean_er={}, differences=top1_alone)
+    no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.figure == "top1"})
     assert answer(replace(record, summary=no_lines))[1].startswith("Effective robustness has no baseline line")
-    no_mean = replace(summary, shifts=(), mean_top1={}, mean_er={}, differences=summary.differences[:4])
+    no_mean = replace(
+        summary, shifts=(), scores={k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
+    )
     assert answer(replace(record, summary=no_mean))[0].startswith("No shifted test set is large enough")

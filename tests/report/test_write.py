@@ -112,14 +112,14 @@ def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
         assert part in text
     panels = [svg["aria-label"] for svg in page.all("svg") if svg.get("role") == "img"]
     assert len(panels) == 3
-    assert "real+generated: clean 89.0 %, solid 70.0 % (68.0–72.0), effective robustness +9.0" in panels[0]
+    assert "real+generated: clean 89.6 %, solid 70.0 % (68.0–72.0), effective robustness +9.0" in panels[0]
     assert len(page.all("circle")) == 16 + 1  # the baselines, and one in the legend
 
 
 def test_the_page_is_accessible(record):
     page = Page(html(record))
     assert page.all("html") == [{"lang": "en"}]
-    assert all(th.get("scope") in {"col", "row"} for th in page.all("th")) and page.all("th")
+    assert all(th.get("scope") in {"col", "row", "rowgroup"} for th in page.all("th")) and page.all("th")
     assert all(img.get("alt") and img.get("loading") == "lazy" for img in page.all("img"))
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -141,12 +141,11 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
-    top1_alone = tuple(d for d in record.summary.differences if d.figure == "top1")
-    bare = replace(record.summary, lines={}, arm_er={}, mean_er={}, differences=top1_alone, seeds=(0,))
-    bare = replace(bare, cells=tuple(replace(c, er=None, extrapolated=False) for c in bare.cells if c.seed == 0))
+    top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
+    bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
     page = Page(html(replace(record, summary=bare, pictures=(), stages=(), environment={}, baselines=(), question="")))
     assert "claims nothing general" in page.text
-    assert "no effective robustness" in page.text
+    assert "no effective robustness" in page.text and "Further figures" not in page.text
     assert not page.all("img") and not page.all("circle")
 
 
@@ -161,7 +160,7 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     text = write_report(evil, tmp_path)["report.md"].read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
-    assert set(columns) == {6, 5, 8, 3, 2}  # top-1 and training, robustness, lines, times, environment
+    assert set(columns) == {7, 6, 5, 8, 3, 2}  # further, top-1 and training, robustness, lines, times, environment
     assert "\\<script\\>" in text and "<script>" not in text
     assert "````yaml\na: ```" in text
     assert "**89.6**" not in text and "**91.0** (89.0–93.0)" in text

@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binom, binomtest
 
 from genrobust.core.errors import GenrobustError, UserError
-from genrobust.robustness.accuracy import clopper_pearson, correct, own_classes, top1
+from genrobust.robustness.accuracy import clopper_pearson, correct, top1
+from genrobust.robustness.answers import own_classes
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 20), (1, 20), (7, 20), (20, 20), (761, 1000)])

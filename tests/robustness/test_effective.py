@@ -14,7 +14,6 @@ from genrobust.robustness.effective import (
     effective_robustness,
     er_interval,
     expected,
-    extrapolated,
     fit_line,
     fit_lines,
     moved_in,
@@ -67,11 +66,6 @@ def test_a_perfect_or_hopeless_model_is_expected_at_the_limits():
 def test_a_perfect_checkpoint_is_moved_in_by_half_an_image_where_the_scale_has_no_place_for_it(transform):
     found = moved_in(np.array([0, 1, 50, 99, 100.0]), 50, transform)
     assert found.tolist() == ([0, 1, 50, 99, 100] if transform == "linear" else [1, 1, 50, 99, 99])
-
-
-def test_extrapolation_is_told_at_both_ends():
-    line = fit_line(CLEAN, SHIFTED, "r")
-    assert [extrapolated(line, c) for c in (54.9, 55.0, 70.0, 81.0, 81.1)] == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,15 @@ from scipy.special import expit, logit, ndtr, ndtri
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import BaselineModel
-from genrobust.robustness.effective import effective_robustness, fit_line
+from genrobust.robustness.effective import effective_robustness, expected, fit_line
 from genrobust.robustness.multi_id import (
     beyond_plane,
     fit_plane,
     fit_planes,
     plane_expected,
-    plane_robustness,
     refit_planes,
 )
-from genrobust.robustness.table import score_table_over
+from genrobust.robustness.table import Published, score_published
 
 SPACES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.array, np.array)}
 RNG = np.random.default_rng(0)
@@ -49,15 +48,13 @@ def test_the_plane_is_scipys_least_squares_in_the_transformed_space(transform):
     at = np.array([[70.0, 55.0], [45.0, 88.0]])
     expected = 100 * inverse(theirs[2] + forward(at / 100) @ theirs[:2])
     assert plane_expected(plane, at) == pytest.approx(expected, abs=1e-9)
-    assert plane_robustness(plane, at, np.array([50.0, 60.0])) == pytest.approx([50, 60] - expected, abs=1e-9)
 
 
 def test_over_one_id_set_it_is_the_usual_measure():
     plane = fit_plane(IDS[:, :1], SHIFTED, "r", ["imagenet"])
     line = fit_line(IDS[:, 0], SHIFTED, "r")
     assert (plane.slopes[0], plane.intercept, plane.r2) == pytest.approx((line.slope, line.intercept, line.r2))
-    ours = plane_robustness(plane, np.array([72.0]), 50.0)
-    assert ours == pytest.approx(effective_robustness(line, 72.0, 50.0), abs=1e-9)
+    assert plane_expected(plane, np.array([72.0])) == pytest.approx(expected(line, 72.0), abs=1e-9)
 
 
 def test_what_the_second_id_set_explains_is_no_effective_robustness():
@@ -65,8 +62,7 @@ def test_what_the_second_id_set_explains_is_no_effective_robustness():
     ids = np.array([[60, 30], [66, 37], [72, 45], [79, 50], [50, 60], [57, 66], [63, 71], [70, 80]], dtype=float)
     shifted = 100 * expit(-0.3 + logit(ids / 100) @ [0.5, 0.5])
     plane = fit_plane(ids, shifted, "r", NAMES)
-    assert plane_robustness(plane, ids, shifted) == pytest.approx(np.zeros(8), abs=1e-9)
-    assert plane_robustness(plane, ids[5], shifted[5] + 4) == pytest.approx(4)
+    assert plane_expected(plane, ids) == pytest.approx(shifted, abs=1e-9)
     line = fit_line(ids[:4, 0], shifted[:4], "r")
     assert (effective_robustness(line, ids[4:, 0], shifted[4:]) > 10).all()
 
@@ -114,8 +110,10 @@ def test_a_resample_that_determines_no_plane_has_none():
 
 
 def test_the_interval_of_a_table_is_over_the_planes_of_resampled_baselines():
-    chosen = np.arange(15) < 12
-    scores = score_table_over(IDS, SHIFTED, chosen, "r", NAMES)
+    models = Published(tuple(f"m{i}" for i in range(15)), IDS, SHIFTED, NAMES, "r")
+    found = score_published(models, np.arange(15) < 12)
+    scores = found.scores
+    assert len(found.by_id) == 2
     x, y = logit(IDS / 100), logit(SHIFTED / 100)
     drawn = []
     for counts in np.random.default_rng(0).multinomial(12, np.full(12, 1 / 12), size=1000):
@@ -125,7 +123,7 @@ def test_the_interval_of_a_table_is_over_the_planes_of_resampled_baselines():
         drawn.append(SHIFTED - 100 * expit(coefficients[0] + x @ coefficients[1:]))
     assert np.array([scores.lo, scores.hi]) == pytest.approx(np.percentile(drawn, [2.5, 97.5], axis=0), abs=1e-6)
     assert scores.plane is not None and scores.plane.n == 12
-    assert scores.er == pytest.approx(plane_robustness(scores.plane, IDS, SHIFTED), abs=1e-9)
+    assert scores.er == pytest.approx(SHIFTED - plane_expected(scores.plane, IDS), abs=1e-9)
 
 
 def test_a_studys_planes_pair_the_rows_of_a_model_by_name():

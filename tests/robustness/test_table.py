@@ -6,19 +6,25 @@ from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 
 from genrobust.core.errors import UserError
-from genrobust.core.results import BaselineModel
-from genrobust.robustness.table import doubts, score_table
+from genrobust.robustness.table import Published, TableScores, score_published
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0, 90.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0, 80.0])
 
 
-def rows(clean, shifted):
-    return [BaselineModel(f"m{i}", "r", x, y) for i, (x, y) in enumerate(zip(clean, shifted, strict=True))]
+def table(clean, shifted) -> Published:
+    names = tuple(f"m{i}" for i in range(len(clean)))
+    return Published(names, np.array(clean, dtype=float)[:, None], np.array(shifted, dtype=float), ("val",), "r")
+
+
+def score_table(baselines, clean, shifted, transform="logit", pivot=None) -> TableScores:
+    """The scores of models of which the first so many, or those that a mask names, are baselines."""
+    chosen = np.arange(len(clean)) < baselines if isinstance(baselines, int) else np.asarray(baselines)
+    return score_published(table(clean, shifted), chosen, transform, pivot=pivot).scores
 
 
 def test_every_model_is_held_against_the_line_of_the_baselines_alone():
-    scores = score_table(rows(CLEAN[:5], SHIFTED[:5]), CLEAN, SHIFTED)
+    scores = score_table(5, CLEAN, SHIFTED)
     fit = linregress(logit(CLEAN[:5] / 100), logit(SHIFTED[:5] / 100))
     expected = 100 * expit(fit.intercept + fit.slope * logit(CLEAN / 100))
     assert scores.er == pytest.approx(SHIFTED - expected)
@@ -27,7 +33,7 @@ def test_every_model_is_held_against_the_line_of_the_baselines_alone():
 
 
 def test_intervals_of_a_table_are_over_the_lines_of_resampled_baselines():
-    scores = score_table(rows(CLEAN[:5], SHIFTED[:5]), CLEAN, SHIFTED, "probit")
+    scores = score_table(5, CLEAN, SHIFTED, "probit")
     drawn = []
     for counts in np.random.default_rng(0).multinomial(5, np.full(5, 0.2), size=1000):
         clean, shifted = np.repeat(CLEAN[:5], counts), np.repeat(SHIFTED[:5], counts)
@@ -43,33 +49,42 @@ def test_a_pivot_parts_two_lines_which_leave_it_out():
     below, above = -3 + 0.5 * logit(clean / 100), -6 + 3 * logit(clean / 100)
     shifted = 100 * expit(np.where(clean < 80, below, above))
     shifted[3], shifted[4] = 0, 30
-    scores = score_table(rows(clean, shifted), clean, shifted, pivot=80.0)
+    scores = score_table(8, clean, shifted, pivot="m3")
     assert [(round(x.slope, 6), round(x.intercept, 6), x.n) for x in scores.lines] == [(0.5, -3, 3), (3, -6, 3)]
     of_the_pivot = 100 * expit(-3 + 0.5 * logit(0.8))
     assert scores.er == pytest.approx([0, 0, 0, -of_the_pivot, 30 - of_the_pivot, 0, 0, 0], abs=1e-6)
     assert scores.extrapolated.tolist() == [False] * 3 + [True] * 2 + [False] * 3
 
 
-def test_too_few_baselines_are_refused_and_the_side_of_the_pivot_is_named():
-    with pytest.raises(UserError, match=r"too few baselines: a line takes three .* there are 2"):
-        score_table(rows([60, 70, 100], [20, 30, 90]), CLEAN, SHIFTED)  # the third has no finite logit
-    with pytest.raises(UserError, match="there are 0"):
-        score_table([], CLEAN, SHIFTED)
-    with pytest.raises(UserError, match=r"above the pivot, 74.00 %: .* there are 2"):
-        score_table(rows(CLEAN, SHIFTED), CLEAN, SHIFTED, pivot=74.0)
+@pytest.mark.parametrize(
+    ("baselines", "clean", "shifted", "pivot", "message"),
+    [
+        (3, [60, 70, 100], [20, 30, 90], None, r"too few baselines: a line takes three .* there are 2"),
+        (0, CLEAN, SHIFTED, None, "there are 0"),
+        (6, CLEAN, SHIFTED, "m3", r"above the pivot, 74.00 %: .* there are 2"),
+    ],
+)
+def test_too_few_baselines_are_refused_and_the_side_of_the_pivot_is_named(baselines, clean, shifted, pivot, message):
+    with pytest.raises(UserError, match=message):
+        score_table(baselines, clean, shifted, pivot=pivot)
+
+
+def test_baselines_that_no_line_is_fitted_on_are_named_by_reason():
+    found = score_published(table([*CLEAN, 100], [*SHIFTED, 90]), np.arange(7) > 0, min_id=65, pivot=None)
+    assert found.left_out == {"ID accuracy below 65 %": ("m1",), "0 % or 100 % has no finite logit": ("m6",)}
 
 
 def test_shifted_accuracies_that_are_all_alike_have_no_r2_to_show():
-    scores = score_table(rows(CLEAN, np.full(6, 30.0)), CLEAN, np.full(6, 30.0))
+    scores = score_table(6, CLEAN, np.full(6, 30.0))
     assert (scores.lines[0].slope, scores.lines[0].r2) == pytest.approx((0, 0), abs=1e-9)
 
 
 def said(clean, shifted):
-    return doubts(score_table(rows(clean, shifted), clean, shifted), clean, shifted)
+    return score_published(table(clean, shifted), np.ones(len(clean), dtype=bool)).doubts
 
 
 def test_nothing_is_doubted_in_a_usual_table():
-    assert said(CLEAN, SHIFTED) == []
+    assert said(CLEAN, SHIFTED) == ()
 
 
 def test_columns_that_seem_swapped_or_unrelated_are_told():

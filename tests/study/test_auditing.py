@@ -14,7 +14,8 @@ import torchvision
 from PIL import Image, ImageOps
 from typer.testing import CliRunner, Result
 
-from genrobust.classifiers.models import Classifier, embed_images, load_checkpoint, predict_logits
+from genrobust.classifiers.logits import embed_images, predict_logits
+from genrobust.classifiers.models import Classifier, load_checkpoint
 from genrobust.cli import app
 from genrobust.core.images import LabelSpace, StudyData
 from genrobust.data.filters import filters_of
@@ -221,7 +222,7 @@ def test_torchvisions_networks_have_no_features() -> None:
 
 def test_a_classifiers_features_lead_to_its_logits(save_classifier: Callable[..., Path], icons: StudyData) -> None:
     model, info = load_checkpoint(save_classifier(icons.labels))
-    features, logits = embed_images(model, icons.val, info.image_size, 50, "cpu")
+    features, logits = embed_images(model, icons.val, np.asarray, 50, "cpu")
     assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
     head = model.network.get_classifier()
     again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()

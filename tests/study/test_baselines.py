@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genrobust.classifiers.models import create_classifier
 from genrobust.core.errors import UserError
-from genrobust.core.results import BaselineModel
+from genrobust.core.results import BaselineModel, Predictions
 from genrobust.recipe.classify import RobustnessConfig, TrainConfig
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.load import load_recipe, parse_recipe
-from genrobust.study.baselines import format_table, grid, published_lines, read_table
+from genrobust.study.baselines import grid, grid_rows, published_lines, read_table
 
 
 def test_a_longer_grid_begins_with_the_shorter() -> None:
@@ -41,10 +42,32 @@ def test_more_models_than_there_are_is_refused() -> None:
         grid(TrainConfig(), 15, 1800)
 
 
-def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    text = 'model,test_set,clean,shifted\n"resnet, ""small""",solid,81.25,40.5\nb,emoji,60,7.125\n'
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     rows = [BaselineModel('resnet, "small"', "solid", 81.25, 40.5), BaselineModel("b", "emoji", 60.0, 7.125)]
-    (tmp_path / "t.csv").write_text(format_table(rows), encoding="utf-8")
     assert read_table(str(tmp_path / "t.csv")) == rows
+
+
+SETS = ["solid", "flat"]
+
+
+def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note() -> None:
+    classes, labels = ("a", "b"), np.arange(100) % 2
+    found = {}
+    for m, right in enumerate((50, 60, 70, 80)):
+        for test, count in (("test", right), ("solid", right - 20), ("flat", 40)):
+            logits = np.eye(2, dtype=np.float32)[np.where(np.arange(100) < count, labels, 1 - labels)]
+            keys = tuple(map(str, range(100)))
+            found[f"m{m}", 0, test] = Predictions(test, logits, labels, keys, classes, "as is")
+    rows, notes = grid_rows(found, "test", SETS, "logit")
+    assert [(row.model, row.clean, row.shifted) for row in rows[:2]] == [("m0", 50, 30), ("m1", 60, 40)]
+    assert notes == [] and len(rows) == 8
+    alike = {key: predictions for key, predictions in found.items() if key[0] in ("m0", "m1")}
+    rows, notes = grid_rows(alike, "test", SETS, "logit")
+    assert rows == [] and [note.split(":")[0] for note in notes] == [
+        f"No baseline line for {t}" for t in ("solid", "flat")
+    ]
 
 
 @pytest.mark.parametrize(

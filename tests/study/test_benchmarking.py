@@ -17,14 +17,15 @@ from timm.models import save_for_hf
 from typer.testing import CliRunner, Result
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.existing import open_existing
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.preprocess import prepare
 from genrobust.cli import app
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.images import Sample
 from genrobust.data.imagenet_classes import wnids
-from genrobust.data.shards import claim, write_shard
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
 from genrobust.recipe.load import load_recipe
 from genrobust.study.benchmarking import run_benchmark
 from genrobust.study.study import Study
@@ -137,7 +138,7 @@ def test_a_model_of_timms_is_matched_by_wordnet_id(folders: Path, tmp_path: Path
     torch.manual_seed(0)
     network = timm.create_model("test_resnet", num_classes=1000).eval()
     save_for_hf(network, str(tmp_path / "downloaded"), safe_serialization=True)
-    assert open_existing(str(tmp_path / "downloaded")).classes == wnids()
+    assert open_classifier(str(tmp_path / "downloaded")).classes == wnids()
     facts = run(folders, tmp_path / "downloaded")
     assert facts["classes"] == sorted(chosen.values())
     transform = timm.data.create_transform(**timm.data.resolve_data_config(model=network, use_test_size=True))
@@ -185,14 +186,14 @@ def test_files_name_the_classes_of_models_that_name_none(
 def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
-    model = open_existing("test_resnet.r160_in1k")
+    model = open_classifier("test_resnet.r160_in1k")
     with pytest.raises(GenrobustError, match=r"cannot load the weights of test_resnet.r160_in1k: .* Without a network"):
         model.load(torch.device("cpu"))
 
 
 def test_shards_know_whether_they_are_a_validation_part(folders: Path, save: Callable[..., Path]) -> None:
     for name, middle in (("train", ""), ("val", "val-")):
-        claim(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
+        create_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
         samples = [
             Sample(
                 f"{id}-{middle}{i:06d}", label, np.full((8, 8, 3), 40 * i, np.uint8), {"style": "solid" if i else ""}

@@ -14,8 +14,8 @@ from genrobust.study import calibrating
 from genrobust.study.calibrating import calibrate
 from genrobust.study.executors.processes import Processes
 from genrobust.study.rates import RATES, measured_rate
+from genrobust.study.stages import generate
 from genrobust.study.study import Study
-from genrobust.study.work import steps
 
 SHORT = [
     "device=cpu",
@@ -54,9 +54,10 @@ def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Stud
 
 def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., Study], tmp_path: Path) -> None:
     made = study()
-    left = list(steps(made))
-    calibrate(made, left)
-    known = {(step.stage, step.of): measured_rate(made.out, step.stage, step.of) for step in left}
+    rows = made.rows()
+    calibrate(made.context, rows)
+    keys = {(row.stage.name, job.rate_key) for row in rows for job in row.jobs}
+    known = {key: measured_rate(made.out, *key) for key in keys}
     unknown = [key for key, rate in known.items() if rate is None]
     # A class model is drawn with once it is trained, and not before.
     assert [stage for stage, of in unknown] == ["generate"] and "DiT" in unknown[0][1]
@@ -64,26 +65,26 @@ def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., S
     assert all(rate > 0 for rate in known.values() if rate is not None)
     assert [path.name for path in (tmp_path / "runs").iterdir() if path.name != ".lock"] == [RATES]
     before = (tmp_path / "runs" / RATES).read_bytes()
-    calibrate(made, [step for step in steps(made) if (step.stage, step.of) not in unknown])
+    calibrate(made.context, [row for row in rows if (row.stage.name, row.jobs[0].rate_key) not in unknown])
     assert (tmp_path / "runs" / RATES).read_bytes() == before
 
 
 def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
     study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calibrate(study(), [])
+    calibrate(study().context, [])
     elsewhere = Processes(study().recipe, 1)
     monkeypatch.setattr(Processes, "here", False)
     made = study(executor=elsewhere)
-    calibrate(made, list(steps(made)))
+    calibrate(made.context, made.rows())
     assert not (tmp_path / "runs" / RATES).exists()
 
 
 def test_work_that_cannot_be_tried_leaves_its_rate_unknown(
     study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrating, "LARGEST_ON_CPU", 1)  # byte: as if the generator were Stable Diffusion
+    monkeypatch.setattr(generate, "LARGEST_ON_CPU", 1)  # byte: as if the generator were Stable Diffusion
     made = study()
-    generate = [step for step in steps(made) if step.stage == "generate" and step.key == "generated"]
-    calibrate(made, generate)
-    assert measured_rate(made.out, "generate", generate[0].of) is None
+    (row,) = [row for row in made.rows() if (row.stage.name, row.name) == ("generate", "generated")]
+    calibrate(made.context, [row])
+    assert measured_rate(made.out, "generate", row.jobs[0].rate_key) is None

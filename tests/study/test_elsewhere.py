@@ -90,7 +90,7 @@ def test_predict_asks_the_classifier_of_an_arm(genrobust: Callable[..., Result])
     for words, said in (
         (["own.yaml"], "is a recipe of several classifiers: write own.yaml:ARM, one of real, real again"),
         (["own.yaml:rael"], "has no arm 'rael'"),
-        (["model.onnx", "--quick"], "--quick: model.onnx is no recipe's"),
+        (["model.onnx", "--quick"], "--quick: model.onnx"),
     ):
         done = genrobust("predict", *words[:1], "solid", *words[1:])
         assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True), done.output

@@ -1,10 +1,7 @@
-"""Runs that are killed, doubled or out of room: what they leave is whole, and a rerun ends as an undisturbed one.
+"""Runs that are killed, doubled or out of room: what they leave is intact, and a rerun ends as an undisturbed one.
 
-    pytest tests/test_kill.py              a few kills of one stage, two processes at once, a full disk
-    pytest tests/test_kill.py -m slow      20 kills of each stage, about a minute each on a quiet machine
-
-Each command is genrobust's own command line in a process of its own (see starter.py), killed by SIGKILL at a moment
-drawn from the whole length of an undisturbed run.
+pytest tests/study/test_kill.py            a few kills of one stage, two processes at once, a full disk
+pytest tests/study/test_kill.py -m slow    20 kills of each stage, about a minute each on a quiet machine
 """
 
 from __future__ import annotations
@@ -12,55 +9,31 @@ from __future__ import annotations
 import random
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_study import Done, contents
+from kill_and_resume import Starter, contents, kill_and_resume
 from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.data.verifying import verify
 
 
-def kill_at_random(start: Callable[..., Done], words: list[str], out: Path, kills: int) -> None:
-    """Kill the command `words`, which writes below `out`, so many times; whenever it ends, compare, and begin anew."""
-    before = out.with_name("before")
-    shutil.copytree(out, before) if out.exists() else before.mkdir()
-    undisturbed = start(words)
-    assert undisturbed.codes == [0], undisturbed.said
-    wanted = contents(out)
-    assert len(wanted) > len(contents(before))
-    moments = random.Random(words[0])
-    killed, finished = 0, 1
-    while killed < kills or finished == 0:
-        if finished:
-            shutil.rmtree(out)
-            shutil.copytree(before, out)
-        after = moments.uniform(0, undisturbed.seconds) if killed < kills else None
-        done = start(words, kill_after=after)
-        assert done.codes in ([0], [-9]), done.said
-        killed += done.codes == [-9]
-        finished = done.codes == [0]
-        if finished:
-            assert contents(out) == wanted, f"after {killed} kills"
-
-
-def test_generating_survives_kills(start: Callable[..., Done], recipe: Path, tmp_path: Path) -> None:
-    kill_at_random(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=3)
+def test_generating_survives_kills(start: Starter, recipe: Path, tmp_path: Path) -> None:
+    kill_and_resume(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["generate", "train", "finetune", "evaluate"])
-def test_every_stage_survives_kills(start: Callable[..., Done], recipe: Path, tmp_path: Path, stage: str) -> None:
+def test_every_stage_survives_kills(start: Starter, recipe: Path, tmp_path: Path, stage: str) -> None:
     out = tmp_path / "runs"
     if stage == "evaluate":
         assert start(["train", str(recipe), "--out", str(out)]).codes == [0]
-    kill_at_random(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
+    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
 
 
 def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
-    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared)]
@@ -74,7 +47,7 @@ def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
 
 
 def test_parts_that_are_made_at_the_same_time_are_the_whole(
-    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
 ) -> None:
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
@@ -86,9 +59,7 @@ def test_parts_that_are_made_at_the_same_time_are_the_whole(
     assert contents(shared) == generated
 
 
-def test_cells_that_are_trained_apart_are_those_of_one_run(
-    start: Callable[..., Done], recipe: Path, tmp_path: Path
-) -> None:
+def test_cells_that_are_trained_apart_are_those_of_one_run(start: Starter, recipe: Path, tmp_path: Path) -> None:
     more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
     assert start(["train", str(recipe), *more, str(tmp_path / "alone")]).codes == [0]
     words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--cells"]
@@ -98,9 +69,7 @@ def test_cells_that_are_trained_apart_are_those_of_one_run(
     assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
 
 
-def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(
-    start: Callable[..., Done], recipe: Path, tmp_path: Path
-) -> None:
+def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start: Starter, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "runs"
     words = ["generate", str(recipe), "--out", str(out)]
     assert start(words).codes == [0]
@@ -125,7 +94,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(
 
 
 def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
-    start: Callable[..., Done], recipe: Path, tmp_path: Path
+    start: Starter, recipe: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "runs"
     words = ["generate", str(recipe), "--out", str(out)]
@@ -146,7 +115,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
 
 
 def test_a_small_file_system_that_fills_up(
-    start: Callable[..., Done], recipe: Path, generated: dict[str, bytes], tmp_path: Path
+    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
 ) -> None:
     small = tmp_path / "small"
     small.mkdir()

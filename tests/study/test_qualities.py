@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.core.images import StudyData, Subset
-from genrobust.recipe.asked import QualityConfig
-from genrobust.study.qualities import Qualities
+from genrobust.recipe.analysis import QualityConfig
+from genrobust.study.qualities import CLASS_NAMES, Qualities
 
 
 def test_a_source_is_embedded_once(icons: StudyData, clip_folder: Path, tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_source_is_embedded_once(icons: StudyData, clip_folder: Path, tmp_path
     texts = [["an icon", f"a {c.prompt}"] for c in icons.labels.classes]
     made = Qualities(config, sources, texts, tmp_path, "cpu", 5)
     three_each = int(np.minimum(np.bincount(sources["wild"].labels), 3).sum())
-    assert made.missing() == {"real": 12, "wild": three_each, None: len(texts)}
+    assert made.missing() == {"real": 12, "wild": three_each, CLASS_NAMES: len(texts)}
     made.embed(list(made.missing()))
     first = made.measured()
     files = sorted((tmp_path / "embeddings").glob("*.npy"))

@@ -8,64 +8,90 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.recipe.classify import TrainConfig
-from genrobust.recipe.diffusion import ClassModelConfig
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.study.rates import (
-    RATES,
-    estimate,
-    measured_rate,
-    of_class_model,
-    of_generator,
-    of_training,
-    remember_rate,
-)
+from genrobust.recipe.load import parse_recipe
+from genrobust.study.rates import RATES, estimate, measured_rate, remember_rate
+from genrobust.study.study import Study
 from genrobust.study.timing import StageTimes
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
-    small, large = TrainConfig(image_size=64), TrainConfig(image_size=224)
-    remember_rate(tmp_path / "runs", "train", of_training(small, "cpu"), 400.0)
-    remember_rate(tmp_path / "runs", "train", of_training(large, "cpu"), 30.0)
-    remember_rate(tmp_path / "runs", "train", of_training(small, "cpu"), 500.0)
-    assert measured_rate(tmp_path / "runs", "train", of_training(small, "cpu")) == 500.0
-    assert measured_rate(tmp_path / "runs", "train", of_training(large, "cpu")) == 30.0
-    assert measured_rate(tmp_path / "runs", "train", of_training(small, "cuda")) is None
-    assert measured_rate(tmp_path / "runs", "generate", of_generator(GeneratorConfig(), "cpu")) is None
+    for rate_key, rate in (("64 px", 400.0), ("224 px", 30.0), ("64 px", 500.0)):
+        remember_rate(tmp_path / "runs", "train", rate_key, rate)
+    assert measured_rate(tmp_path / "runs", "train", "64 px") == 500.0
+    assert measured_rate(tmp_path / "runs", "train", "224 px") == 30.0
+    assert measured_rate(tmp_path / "runs", "train", "96 px") is None
+    assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
 
 
-def test_a_class_model_has_rates_of_its_own_by_its_size() -> None:
-    generator, small, large = GeneratorConfig(), ClassModelConfig(depth=2), ClassModelConfig(depth=3)
-    of_drawing = {of_generator(generator, "cpu", model) for model in (None, small, large)}
-    of_training = {of_class_model(generator, model, "cpu") for model in (small, large)}
-    assert len(of_drawing | of_training) == 5
-    same = small.model_copy(update={"steps": 3, "learning_rate": 1.0})  # neither changes how long a step takes
-    assert of_class_model(generator, same, "cpu") in of_training
+def rate_keys(stage: str, **change: object) -> set[str]:
+    """The rate keys of a stage in a small study whose recipe is changed."""
+    recipe: dict[str, object] = {
+        "name": "rates",
+        "reference": "all",
+        "device": "cpu",
+        "threads": 1,
+        "generator": {"dtype": "float32"},
+        "train": {"precision": "float32"},
+        "arms": [{"name": "all", "mixture": "generated"}],
+    }
+    for path, value in change.items():
+        section, _, key = path.partition("__")
+        recipe[section] = {**dict(recipe.get(section) or {}), key: value} if key else value
+    rows = Study(parse_recipe(recipe), Path("runs")).rows()
+    return {job.rate_key for row in rows if row.stage.name == stage for job in row.jobs}
 
 
-def test_a_rate_knows_all_that_changes_it() -> None:
-    """What makes a step slower has a rate of its own; what does not shares one."""
-    train, place = TrainConfig(), "cpu, 1 thread"
-    slower = [
-        {"architecture": "resnet18"},
-        {"model_kwargs": {"stem_width": 16}},
-        {"image_size": 96},
-        {"augmentation": "randaugment"},
-        {"mixup": 0.2},
-        {"batch_size": 32},
-        {"precision": "float32"},
-        {"crop": "random-resized"},
-        {"split_batchnorm": True},
-        {"workers": 2},
-    ]
-    of = [of_training(train.model_copy(update=change), place) for change in ({"precision": "bfloat16"}, *slower)]
-    assert len(set(of)) == len(of)
-    assert of_training(train, place) != of_training(train, "cpu, 2 threads")
-    same = {"steps": 7, "learning_rate": 1.0, "validate_every": 3}
-    assert of_training(train.model_copy(update=same), place) == of_training(train, place)
-    drawn = [of_generator(GeneratorConfig(dtype=dtype), place) for dtype in ("float32", "bfloat16")]
-    drawn.append(of_generator(GeneratorConfig(dtype="float32", width=128, height=128), place))
-    assert len(set(drawn)) == 3
+@pytest.mark.parametrize(
+    ("stage", "slower", "same"),
+    [
+        (
+            "train",
+            [
+                {"train__architecture": "resnet18", "train__model_kwargs": {}},
+                {"train__model_kwargs": {"stem_width": 16}},
+                {"train__image_size": 96},
+                {"train__augmentation": "randaugment"},
+                {"train__mixup": 0.2},
+                {"train__batch_size": 32},
+                {"train__precision": "bfloat16"},
+                {"train__crop": "random-resized"},
+                {"threads": 2},
+            ],
+            [{"train__steps": 7}, {"train__learning_rate": 1.0}, {"train__validate_every": 3}],
+        ),
+        (
+            "generate",
+            [
+                {"generator__dtype": "bfloat16"},
+                {"generator__steps": 3},
+                {"generator__width": 128, "generator__height": 128},
+            ],
+            [{"generate__per_class": 3}, {"generator__guidance_scale": 2.0}],
+        ),
+        (
+            "evaluate",
+            [{"evaluate__flip": True}, {"evaluate__image_size": 96}, {"train__architecture": "resnet18"}],
+            [{"train__steps": 7}],
+        ),
+        (
+            "class model",
+            [{"class_model": {"depth": 3, "precision": "float32"}}, {"class_model": {"precision": "bfloat16"}}],
+            [{"class_model": {"steps": 99, "learning_rate": 1.0, "precision": "float32"}}],
+        ),
+    ],
+)
+def test_a_rate_knows_all_that_changes_it_and_nothing_else(
+    stage: str, slower: list[dict[str, object]], same: list[dict[str, object]]
+) -> None:
+    own: dict[str, object] = {}
+    if stage == "class model":
+        own = {"datasets": {"generated2": {"from_scratch": True}}, "class_model": {"precision": "float32"}}
+        own["arms"] = [{"name": "all", "mixture": "generated2"}]
+    usual = rate_keys(stage, **own)
+    assert len(usual) == 1
+    found = [rate_keys(stage, **own | change) for change in slower]
+    assert len(set.union(usual, *found)) == 1 + len(slower)
+    assert all(rate_keys(stage, **own | change) == usual for change in same)
 
 
 def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
@@ -90,7 +116,7 @@ def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, text: str) -> None:
 NOTING = """
 import sys
 from pathlib import Path
-from genrobust.rates import remember_rate
+from genrobust.study.rates import remember_rate
 for n in range(30):
     remember_rate(Path(sys.argv[1]), "train", f"{sys.argv[2]} {n}", 1.0)
 """

@@ -32,7 +32,11 @@ RECIPE = {
 def test_a_report_of_saved_predictions_loads_no_torch(tmp_path: Path) -> None:
     out, recipe = tmp_path / "out", tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
-    summary, files = Study(parse_recipe(RECIPE), out).run()
+    study = Study(parse_recipe(RECIPE), out)
+    _, first = study.run()
+    notes = json.loads(first["results.json"].read_text())["notes"]
+    summary, files = study.run()
+    assert json.loads(files["results.json"].read_text())["notes"] == notes  # a second run adds none
     before = json.loads(files["results.json"].read_text())
     files["results.json"].unlink()
     tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
@@ -51,11 +55,18 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path: Path) -> Non
     change = {"robustness": {"bootstrap": 20, "second_id": "pixel"}}
     summary, files = Study(parse_recipe(RECIPE | change), tmp_path).run()
     assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
-    assert summary.multi_id is not None and list(summary.multi_id.planes) == ["hand-drawn"]
+    assert list(summary.planes) == ["hand-drawn"]
     for page in ("report.html", "report.md"):
         assert "Effective robustness beyond test and pixel, points" in files[page].read_text()
     assert "multi_er" in files["results.csv"].read_text()
-    assert json.loads(files["results.json"].read_text())["summary"]["multi_id"]["second"] == "pixel"
+    assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
+
+
+def test_a_claim_about_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    claim = {"says": "better", "arm": "half", "than": "real", "figure": "top6"}
+    with pytest.raises(UserError, match=r"claims.0.figure: no figure 'top6'; there are top1, er"):
+        Study(parse_recipe(RECIPE | {"claims": [claim]}), tmp_path).run()
+    assert not (tmp_path / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("name", ["test", "emoji", "nonsense"])

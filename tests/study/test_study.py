@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,10 @@ import pytest
 from genrobust.core.errors import UserError
 from genrobust.recipe.generate import FilterConfig
 from genrobust.recipe.load import parse_recipe
-from genrobust.study.cost import PACKED_BYTES, disk
+from genrobust.study.estimate import disk
 from genrobust.study.rates import measured_rate
+from genrobust.study.stages.pack import PACKED_BYTES
 from genrobust.study.study import Study
-from genrobust.study.work import steps
 
 RECIPE = {
     "name": "two",
@@ -59,30 +58,47 @@ def files(folder: Path) -> dict[Path, int]:
 
 def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callable[..., Study], tmp_path: Path) -> None:
     first = study()
-    assert list(first.datasets) == ["generated", "plain", "redrawn", "sure"]
-    before = list(steps(first))
-    assert [(s.what, s.total, s.done) for s in before[:2]] == [("generated", 200, 0), ("plain", 100, 0)]
-    assert [s.folder is None for s in before if s.stage == "train"] == [False, True, True, True, True, True]
+    datasets = first.graph.sources.datasets
+    assert list(datasets) == ["generated", "plain", "redrawn", "sure"]
+    before = first.rows()  # the classifier that judges the images of "sure" comes before its filter
+    assert [(row.stage.name, row.name, row.total, row.done) for row in before] == [
+        ("generate", "generated", 200, 0),
+        ("generate", "plain", 100, 0),
+        ("generate", "redrawn", 100, 0),
+        ("train", "real, seed 0", 2, 0),
+        ("filter", "sure", 200, 0),
+        *(("train", f"{arm}, seed 0", 2, 0) for arm in ("styled", "plain", "redrawn", "sure", "retrieved")),
+        (
+            "evaluate",
+            "every classifier",
+            6 * len(first.data.tests["hand-drawn"]) + 6 * len(first.data.tests["test"]),
+            0,
+        ),
+    ]
+    named = {job.folder for row in before for job in row.jobs}
     summary, _ = first.run()
+    assert all(folder is not None and folder.exists() for folder in named)  # names are known before anything is made
     assert summary.arms == ("real", "styled", "plain", "redrawn", "sure", "retrieved")
     assert len(list((tmp_path / "generated").iterdir())) == 3  # an unused dataset is not made
-    assert Counter(first.datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(100), 1)
-    assert set(first.datasets["plain"].images.styles) != set(first.datasets["generated"].images.styles)
+    assert Counter(datasets["plain"].images.labels.tolist()) == dict.fromkeys(range(100), 1)
+    assert set(datasets["plain"].images.styles) != set(datasets["generated"].images.styles)
     sure = first.images("sure")  # half of each class of the very images of "generated", which are made once
     assert Counter(sure.labels.tolist()) == dict.fromkeys(range(100), 1)
     assert set(sure.keys) < set(first.images("generated").keys)
-    sources = first.datasets["redrawn"].images.metadata()["source"].to_pylist()
+    sources = datasets["redrawn"].images.metadata()["source"].to_pylist()
     assert set(sources) <= set(first.data.train.keys)  # the real training split, and no other
-    wanted = Counter(first.datasets["generated"].images.labels.tolist())
-    assert Counter(first.retrieved("retrieved").labels.tolist()) == wanted
-    assert Counter(first.retrieved("retrieved-by-class").labels.tolist()) == wanted
+    wanted = Counter(datasets["generated"].images.labels.tolist())
+    assert Counter(first.images("retrieved").labels.tolist()) == wanted
+    assert Counter(first.images("retrieved-by-class").labels.tolist()) == wanted
 
     stages = ("generated", "checkpoints", "predictions", "filters")
     made = {stage: files(tmp_path / stage) for stage in stages}
     again = study()
-    assert all(step.left == 0 for step in steps(again))
+    assert not any(row.left for row in again.rows())
     again.run()
     assert {stage: files(tmp_path / stage) for stage in stages} == made
+    reports = [written["report.md"].read_text() for _, written in (again.run(), again.run())]
+    assert reports[0] == reports[1]  # whose notes are not doubled
 
 
 def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
@@ -107,9 +123,11 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     )
     real = len(made.data.train)
     wanted = [5, 10, 6, 15, max(20, math.ceil(real / 20))]  # a fifth of 100, 200, 106, 300, all real images, by fours
-    before = [step for step in steps(made) if step.stage == "train"]
-    assert [step.total for step in before] == wanted
-    assert [step.folder is None for step in before] == [False, True, False, True, False]
+
+    def trainings() -> list[tuple[int, int]]:
+        return [(row.total, row.done) for row in made.rows() if row.stage.name == "train"]
+
+    assert sorted(trainings()) == sorted((n, 0) for n in wanted)
     _, written = made.run()
     report = written["report.md"].read_text(encoding="utf-8")
     assert (
@@ -118,7 +136,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     )
     assert r"| deep | 100 real + 6 deepaugment | test\_resnet | standard, mixup 0.2 | 6 | 4 |" in report
     assert f"{4 * sum(wanted):,} training images" in report
-    assert [(s.total, s.left) for s in steps(made) if s.stage == "train"] == [(n, 0) for n in wanted]
+    assert sorted(trainings()) == sorted((n, n) for n in wanted)
     runs = [json.loads(p.read_text())["training"] for p in (tmp_path / "checkpoints").glob("*/checkpoint.json")]
     assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
 
@@ -131,17 +149,14 @@ def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp
     )
     real = len(made.data.train)
 
-    def told() -> list[tuple[str, int, int]]:
-        return [(step.what, step.total, step.left) for step in steps(made) if step.stage == "pack"]
+    def packing() -> list[tuple[str, int, int]]:
+        return [(row.name, row.total, row.done) for row in made.rows() if row.stage.name == "pack"]
 
-    assert told() == [("real", real, real), ("generated", 200, 200)]
-    need = disk(made.recipe, list(steps(made)))
-    assert need > (real + 200) * PACKED_BYTES
+    assert packing() == [("real", real, 0), ("generated", 200, 0)]
+    assert disk(made.rows()) > (real + 200) * PACKED_BYTES
     _, written = made.run()
-    assert told() == [("real", real, 0), ("generated", 200, 0)]
-    assert disk(made.recipe, list(steps(made))) == 0
-    shutil.rmtree(tmp_path / "packed")
-    assert told() == [("real", real, 0), ("generated", 200, 0)]  # no training is left that would read them
+    assert packing() == []  # no training is left that would read them
+    assert disk(made.rows()) == 0
     stages = json.loads(written["results.json"].read_text())["stages"]
     assert {stage["stage"]: stage["items"] for stage in stages}["pack"] == real + 200
     assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")
@@ -160,10 +175,8 @@ def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) 
 
 def test_what_workers_take_of_a_cluster_decides_no_folder(study: Callable[..., Study]) -> None:
     def folders(study: Study) -> list[Path]:
-        (cell,) = study.training_runs("real")
-        mixture = study.training.mixture(cell.parts, cell.train)
         generated = [study.dataset(name).folder for name in ("generated", "redrawn")]
-        return [*generated, study.training.folder(mixture, cell.train, cell.seed)]
+        return [*generated, study.graph.sources.checkpoint(*study.runs("real"))]
 
     assert folders(study()) == folders(study(execute={"num_cpus": 7, "num_gpus": 0.5}))
 
@@ -171,12 +184,13 @@ def test_what_workers_take_of_a_cluster_decides_no_folder(study: Callable[..., S
 def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study], tmp_path: Path) -> None:
     judge, made = tmp_path / "clip", study()
     judge.mkdir()
+    (judge / "config.json").write_text("{}")
     rule = FilterConfig(by="clip", clip=str(judge), drop=0.5)
     found = []
     for nanoseconds, weights in enumerate((b"one", b"two")):
         (judge / "model.safetensors").write_bytes(weights)
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
-        found.append(made.filter_path("sure", rule, judge))
+        found.append(made.graph.sources.filter_path("sure", rule))
     assert found[0] != found[1]
 
 
@@ -197,17 +211,17 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
         return Study(parse_recipe(RECIPE | own | change), tmp_path)
 
     first = study()
-    before = list(steps(first))
-    assert [(s.stage, s.total, s.done, s.left) for s in before[:2]] == [
-        ("class model", 3, 0, 12),
-        ("generate", 100, 0, 100),
+    before = first.rows()
+    assert [(row.stage.name, row.total, row.done) for row in before[:2]] == [
+        ("class model", 3, 0),
+        ("generate", 100, 0),
     ]
     first.run()
-    folder = before[0].folder
+    folder = before[0].jobs[0].folder
     assert folder is not None and folder.parent == tmp_path / "class-models"
     record = json.loads((folder / "class_model.json").read_text())
     assert (record["base"], record["images_fingerprint"]) == ("pictograms", first.data.train.fingerprint)
-    images = first.datasets["scratch"].images
+    images = first.dataset("scratch").images
     assert Counter(images.labels.tolist()) == dict.fromkeys(range(100), 1)
     assert set(images.metadata()["generator"].to_pylist()) == {folder.name}
     assert set(images.metadata()["prompt"].to_pylist()) == {""}
@@ -218,13 +232,13 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
 
     made = {stage: files(tmp_path / stage) for stage in ("class-models", "generated", "checkpoints")}
     again = study(generate={"per_class": 9, "batch_size": 100})  # whose per_class the dataset overrides
-    assert all(step.left == 0 for step in steps(again))
+    assert not any(row.left for row in again.rows())
     again.run()
     assert {stage: files(tmp_path / stage) for stage in made} == made
 
     other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
-    assert [step.done for step in steps(other)][:2] == [0, 0]  # another model draws another dataset
-    assert other.datasets["scratch"].folder != first.datasets["scratch"].folder
+    assert [row.done for row in other.rows()][:2] == [0, 0]  # another model draws another dataset
+    assert other.dataset("scratch").folder != first.dataset("scratch").folder
 
 
 def test_a_claim_about_an_unknown_test_set_is_named(tmp_path: Path) -> None:

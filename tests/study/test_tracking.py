@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from small_study import Done
+from kill_and_resume import Done
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner
@@ -87,8 +87,9 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study: Callabl
         assert b"steps: 25" in run.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
     (outcome,) = (run for name, run in runs.items() if name.startswith("study-"))
     told = {name: curve(outcome, name) for name in outcome.Tags()["scalars"]}
-    wanted = {f"top1/{test}/real": summary.arm_top1["real", test].value for test in ("test", "hand-drawn")}
-    wanted["top1/mean of shifts/real"] = summary.mean_top1["real"].value
+    means = {key: score.value for key, score in summary.scores.items() if key.seed is None and not key.minus}
+    assert {key.figure for key in means} > {"top1", "top5", "ece", "nll"}
+    wanted = {f"{key.figure}/{key.test_set}/{key.arm}": value for key, value in means.items()}
     assert told == {name: [(0, pytest.approx(value, rel=1e-6))] for name, value in wanted.items()}
     assert outcome.Tags()["images"] == ["images/real"]
     assert outcome.Images("images/real")[0].height == 8 * 128
@@ -143,7 +144,7 @@ def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_
     words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
 
     def told_five() -> bool:
-        return (folder / "told.jsonl").exists() and len((folder / "told.jsonl").read_text().splitlines()) >= 5
+        return (folder / "logged.jsonl").exists() and len((folder / "logged.jsonl").read_text().splitlines()) >= 5
 
     assert start(words, kill_when=told_five).codes == [-9]
     assert not list((runs / "checkpoints").glob("*/checkpoint.json"))
@@ -188,7 +189,7 @@ def test_an_unknown_tracker_is_refused() -> None:
 def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     folder.mkdir(parents=True)
-    (folder / "told.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
+    (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
     with pytest.raises(GenrobustError, match=r"told\.jsonl: .*; delete .*tensorboard to track anew"):
         study()
 
@@ -228,5 +229,5 @@ def test_wandb_keeps_everything_here_where_it_is_offline(
     history = read_checkpoint_info(made).training["history"]
     assert [p["val_top1"] for p in training if "val_top1" in p] == [e["val_top1"] for e in history]
     (scores,) = outcome
-    assert scores["top1/hand-drawn/real"] == summary.arm_top1["real", "hand-drawn"].value
+    assert scores["top1/hand-drawn/real"] == summary.score("top1", "real", "hand-drawn").value
     assert "images/real" in " ".join(scores)

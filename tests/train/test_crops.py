@@ -11,16 +11,16 @@ import torch
 from photographs import psnr
 from PIL import Image
 from pydantic import ValidationError
+from small_job import Job
 from torchvision.transforms import RandomResizedCrop
 
 from genrobust.classifiers.models import read_checkpoint_info
 from genrobust.data.memory import MemoryImages
 from genrobust.recipe.classify import TrainConfig
-from genrobust.train import mixture as module
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops
-from genrobust.train.loop import _Run, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.loop import _Run
+from genrobust.train.mixture import Mixture, Source
 
 
 def ramps(n: int = 12) -> MemoryImages:
@@ -36,7 +36,7 @@ def ramps(n: int = 12) -> MemoryImages:
 
 
 def crops_of(batch_size: int = 8, **how: Any) -> Mixture:
-    return Mixture([Part("real", ramps(**how))], batch_size, 32, crop="random-resized")
+    return Mixture([Source("real", ramps(**how))], batch_size, 32, crop="random-resized")
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (7, 5)])
@@ -83,19 +83,10 @@ def test_a_crop_shows_what_lies_in_its_box() -> None:
         assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
 
 
-def test_batches_do_not_depend_on_the_threads_nor_on_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    several = [crops_of().batch(3, step) for step in range(4)]
-    monkeypatch.setattr(module, "READERS", 1)
-    images, labels = crops_of().batch(3, 3)
-    assert images.shape == (8, 3, 32, 32) and images.dtype == torch.uint8
-    assert torch.equal(images, several[3][0]) and torch.equal(labels, several[3][1])
-    assert not torch.equal(crops_of().batch(4, 3)[0], images)
-
-
 def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
     mixture = crops_of(batch_size=6)
     assert mixture._pixels is None
-    one = Mixture([Part("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
+    one = Mixture([Source("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
     assert len({image.numpy().tobytes() for image in one}) == 6  # the same image in six places of a batch
     assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
 
@@ -113,18 +104,13 @@ def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one() -> None:
     assert TrainConfig(image_size=96).size_at(0, 600) == 96
 
 
-def test_a_training_grows_as_it_says(job: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_grows_as_it_says(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     step = _Run._step
-
-    def watch(self: Any, number: int, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        seen.append(images.shape[-1])
-        return step(self, number, images, targets)
-
-    monkeypatch.setattr(_Run, "_step", watch)
-    config = job.config.model_copy(update={"crop": "random-resized", "start_size": 24, "image_size": 32, "steps": 8})
-    mixture = Mixture([Part("real", job.real)], config.batch_size, config.image_size, config.crop)
-    out = train(mixture, job.val, job.labels, config, 0, tmp_path / "run", device="cpu", threads=1)
+    monkeypatch.setattr(
+        _Run, "_step", lambda self, n, images, y: seen.append(len(images[0, 0])) or step(self, n, images, y)
+    )
+    out = job.run(tmp_path, crop="random-resized", start_size=24, steps=8)
     assert seen == [24] * 6 + [32] * 2
     assert read_checkpoint_info(out).image_size == 32
 
@@ -155,7 +141,7 @@ def test_crops_are_resized_as_pillow_does_it(photographs: list[Image.Image]) -> 
 
 
 def test_what_random_crops_are_made_by_is_in_the_fingerprint(tmp_path: Path) -> None:
-    parts = [Part("real", ramps())]
+    parts = [Source("real", ramps())]
     squares, crops = Mixture(parts, 4, 32), Mixture(parts, 4, 32, crop="random-resized")
     packed = Mixture(parts, 4, 32, crop="random-resized", packed=tmp_path)
     assert len({squares.fingerprint, crops.fingerprint, packed.fingerprint}) == 3

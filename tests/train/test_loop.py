@@ -1,20 +1,18 @@
-"""The training loop learns, resumes to the same weights after any kill, keeps the best, and says what went wrong."""
+"""The training loop learns, survives kills with the same weights, keeps the best, and names what went wrong."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from kill_and_resume import Call, Starter, contents, kill_and_resume
+from small_job import Job
 
-from genrobust.classifiers import models
+from genrobust.classifiers import training_state
 from genrobust.classifiers.checkpoints import read_checkpoint_info
 from genrobust.classifiers.models import load_checkpoint
 from genrobust.core.errors import GenrobustError, UserError
@@ -22,13 +20,11 @@ from genrobust.core.images import Subset
 from genrobust.recipe.classify import TrainConfig
 from genrobust.train import loop
 from genrobust.train.loop import learning_rate, train
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Source
 
-
-def run(job: Any, out: Path, seed: int = 0, parts: list[Part] | None = None, **changes: Any) -> Path:
-    config = job.config.model_copy(update=changes)
-    mixture = Mixture(parts or [Part("real", job.real)], config.batch_size, config.image_size)
-    return train(mixture, job.val, job.labels, config, seed, out, device="cpu", threads=1)
+SGD, HALF, SPLIT = {"optimizer": "sgd"}, {"precision": "float16"}, {"split_batchnorm": True}
+MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
+HOT = 2.0**24  # no float16 holds a gradient times so much
 
 
 def weights(folder: Path) -> bytes:
@@ -36,73 +32,47 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(job: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(job, tmp_path_factory.mktemp("train") / "run")
+def undisturbed(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return job.run(tmp_path_factory.mktemp("train") / "run")
 
 
-def test_same_job_same_bytes_and_another_seed_others(job: Any, undisturbed: Path, tmp_path: Path) -> None:
-    again = run(job, tmp_path / "again")
-    assert weights(again) == weights(undisturbed)
-    assert (again / "checkpoint.json").read_bytes() == (undisturbed / "checkpoint.json").read_bytes()
-    assert weights(run(job, tmp_path / "other", seed=1)) != weights(undisturbed)
-
-
-def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job: Any, tmp_path: Path) -> None:
-    rounded = run(job, tmp_path / "bfloat16", steps=4, precision="bfloat16")
-    exact = run(job, tmp_path / "float32", steps=4)
-    assert weights(rounded) != weights(exact)
-    pairs = zip(*(load_checkpoint(folder, "cpu")[0].state_dict().values() for folder in (rounded, exact)), strict=True)
-    for one, other in pairs:
-        assert one.dtype == other.dtype
-        assert one.isfinite().all()
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: no handler in the loop may catch it."""
-
-
-ADAMW, SGD = {"optimizer": "adamw"}, {"optimizer": "sgd"}
-HALF = {"precision": "float16"}
-MIXED = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5}
+def test_same_job_same_bytes(job: Job, undisturbed: Path, tmp_path: Path) -> None:
+    assert contents(job.run(tmp_path)) == contents(undisturbed)
 
 
 @pytest.mark.parametrize(
-    ("changes", "at"),
-    [
-        *((ADAMW, 1), (ADAMW, 3), (ADAMW, 11), (SGD, 5)),
-        *((HALF, 5), (HALF | SGD | {"split_batchnorm": True}, 10)),
-        *((MIXED, 5), ({"split_batchnorm": True}, 5), (SGD | MIXED | {"split_batchnorm": True}, 10)),
-    ],
+    "changes", [{"seed": 1}, {"mixup": 0.2}, {"cutmix": 1.0}, {"random_erasing": 0.3}, {"ema_decay": 0.5}], ids=str
+)
+def test_what_is_set_changes_the_weights(job: Job, undisturbed: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    assert weights(job.run(tmp_path, **changes)) != weights(undisturbed)
+
+
+def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job: Job, tmp_path: Path) -> None:
+    folders = [job.run(tmp_path / name, steps=4, precision=name) for name in ("bfloat16", "float32")]
+    assert weights(folders[0]) != weights(folders[1])
+    pairs = zip(*(load_checkpoint(folder, "cpu")[0].state_dict().values() for folder in folders), strict=True)
+    assert all(one.dtype == other.dtype and one.isfinite().all() for one, other in pairs)
+
+
+# --------------------------------------------------------------------------------------- kills
+
+
+@pytest.mark.parametrize(
+    ("changes", "first_scale"),
+    [({}, None), (SGD, None), (HALF, HOT), (HALF | SGD | SPLIT, HOT), (MIXED, None), (SGD | MIXED | SPLIT, None)],
     ids=str,
 )
-def test_stopped_at_any_step_and_run_again_gives_the_same_weights(
-    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], at: int
-) -> None:
-    parts = [Part("real", job.real, 1), Part("generated", job.wild, 2)]
-    whole = run(job, tmp_path / "whole", parts=parts, **changes)
-    step = loop._Run._step
-
-    def stop(self: Any, number: int, *batch: Any) -> Any:
-        if number == at:
-            raise Killed
-        return step(self, number, *batch)
-
-    monkeypatch.setattr(loop._Run, "_step", stop)
-    with pytest.raises(Killed):
-        run(job, tmp_path / "again", parts=parts, **changes)
-    assert not (tmp_path / "again" / "checkpoint.json").exists()
-    monkeypatch.setattr(loop._Run, "_step", step)
-    again = run(job, tmp_path / "again", parts=parts, **changes)
-    assert weights(again) == weights(whole)
-    assert (again / "checkpoint.json").read_bytes() == (whole / "checkpoint.json").read_bytes()
-    assert not (again / "state.safetensors").exists()
+def test_it_survives_kills(start: Starter, tmp_path: Path, changes: dict[str, Any], first_scale: float | None) -> None:
+    arguments = {"out": str(tmp_path / "out"), "changes": changes, "first_scale": first_scale}
+    made = kill_and_resume(start, Call("train/small_job.py", "run", arguments), tmp_path / "out", kills=2)
+    assert made.keys() == {"checkpoint.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_a_step_whose_gradients_overflow_is_skipped(
-    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
-    scales, moved = [], []
+    scales, moved = [HOT], []
     step = loop._Run._step
 
     def look(self: Any, *batch: Any) -> Any:
@@ -113,88 +83,44 @@ def test_a_step_whose_gradients_overflow_is_skipped(
         return loss
 
     monkeypatch.setattr(loop._Run, "_step", look)
-    monkeypatch.setattr(models, "FIRST_SCALE", 2.0**24)  # no float16 holds a gradient times so much
-    whole = run(job, tmp_path / "whole", steps=24, optimizer=optimizer, **HALF)
+    monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
+    job.run(tmp_path / "out", steps=24, optimizer=optimizer, **HALF)
     assert moved[0] is False and moved[-1] is True
-    assert all(m == (after >= before) for m, before, after in zip(moved, [2.0**24, *scales], scales, strict=False))
-
-    def stop(self: Any, number: int, *batch: Any) -> Any:
-        if number == 4:
-            raise Killed
-        return step(self, number, *batch)
-
-    monkeypatch.setattr(loop._Run, "_step", stop)
-    with pytest.raises(Killed):
-        run(job, tmp_path / "again", steps=24, optimizer=optimizer, **HALF)
-    monkeypatch.setattr(loop._Run, "_step", step)
-    assert weights(run(job, tmp_path / "again", steps=24, optimizer=optimizer, **HALF)) == weights(whole)
+    assert moved == [after >= before for before, after in pairwise(scales)]
 
 
-def test_gradients_that_overflow_at_any_scale_are_told(
-    job: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(models, "LEAST_SCALE", 2.0**17)
-    with pytest.raises(GenrobustError, match=r"train\.precision"):
-        run(job, tmp_path / "run", **HALF)
-
-
-def test_after_kill_9_a_rerun_gives_the_same_weights(job: Any, tmp_path: Path) -> None:
-    steps = 60  # long enough after the first state for the kill to come in time
-    whole = run(job, tmp_path / "whole", steps=steps)
-    script = [sys.executable, str(Path(__file__).parent / "train_once.py"), str(tmp_path / "parts"), str(steps)]
-    process = subprocess.Popen(script)
-    state = tmp_path / "parts" / "state.safetensors"
-    while not state.exists():
-        assert process.poll() is None, "the run ended without ever saving its state"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "parts" / "checkpoint.json").exists()
-    parts = run(job, tmp_path / "parts", steps=steps)
-    assert weights(parts) == weights(whole)
-
-
-def test_a_finished_run_is_left_alone(job: Any, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_left_alone(job: Job, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "_Run", None)  # a second run would need it
-    before = weights(undisturbed)
+    before = contents(undisturbed)
     (undisturbed / "state.safetensors").write_bytes(b"left")  # as if killed right after the checkpoint was written
-    assert run(job, undisturbed) == undisturbed
-    assert weights(undisturbed) == before
-    assert not (undisturbed / "state.safetensors").exists()
+    assert job.run(undisturbed, save_every=5) == undisturbed
+    assert contents(undisturbed) == before
 
 
-def test_a_folder_of_another_run_is_refused_and_kept(job: Any, undisturbed: Path, tmp_path: Path) -> None:
-    before = weights(undisturbed)
-    with pytest.raises(UserError, match=r"holds another training run.*choose another output folder"):
-        run(job, undisturbed, learning_rate=1e-3)
-    assert weights(undisturbed) == before
+def test_a_checkpoint_holds_no_time_and_no_path(undisturbed: Path) -> None:
+    made = contents(undisturbed)
+    assert made.keys() == {"checkpoint.json", "model.safetensors"}
+    assert str(undisturbed.parent).encode() not in made["checkpoint.json"]
+    assert json.loads(made["checkpoint.json"])["training"]["config"]["steps"] == 12
 
 
-def test_it_learns_what_it_is_shown(job: Any, tmp_path: Path) -> None:
-    out = run(job, tmp_path / "run", steps=150, validate_every=150, save_every=150, batch_size=32)
-    info = read_checkpoint_info(out)
-    history = info.training["history"]
-    assert history[-1]["val_top1"] > 50  # chance is 12.5
+# --------------------------------------------------------------------------------------- learning
+
+
+def test_it_learns_what_it_is_shown(job: Job, tmp_path: Path) -> None:
+    info = read_checkpoint_info(job.run(tmp_path / "run", steps=150, validate_every=150, save_every=150, batch_size=32))
+    assert info.training["history"][-1]["val_top1"] > 50  # chance is 12.5
     assert info.classes == job.labels.ids and info.image_size == 32
     assert info.training["counts"] == {"real": len(job.real)}
 
 
-@pytest.mark.parametrize("epochs", [1, 2.5])
-def test_epochs_are_passes_over_the_mixture(job: Any, tmp_path: Path, epochs: float) -> None:
-    parts = [Part("real", job.real, per_class=3), Part("wild", job.wild, per_class=4)]  # 56 images, 16 a batch
-    steps = {1: 4, 2.5: 9}[epochs]
-    out = run(job, tmp_path / "epochs", parts=parts, steps=None, epochs=epochs)
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 4), (2.5, 9)])
+def test_epochs_are_passes_over_the_mixture(job: Job, tmp_path: Path, epochs: float, steps: int) -> None:
+    sources = [Source("real", job.real, per_class=3), Source("wild", job.wild, per_class=4)]  # 56 images, 16 a batch
+    out = job.run(tmp_path / "epochs", sources=sources, steps=None, epochs=epochs)
     training = read_checkpoint_info(out).training
     assert training["steps"] == training["history"][-1]["step"] == steps
-    assert weights(out) == weights(run(job, tmp_path / "steps", parts=parts, steps=steps))
-
-
-@pytest.mark.parametrize("changes", [{"mixup": 0.2}, {"cutmix": 1.0}, {"random_erasing": 0.3}], ids=str)
-def test_every_augmentation_changes_the_weights(
-    job: Any, undisturbed: Path, tmp_path: Path, changes: dict[str, Any]
-) -> None:
-    first, second = (run(job, tmp_path / name, **changes) for name in ("first", "second"))
-    assert weights(first) == weights(second) != weights(undisturbed)
+    assert weights(out) == weights(job.run(tmp_path / "steps", sources=sources, steps=steps))
 
 
 def test_the_best_validation_is_kept(undisturbed: Path) -> None:
@@ -205,52 +131,15 @@ def test_the_best_validation_is_kept(undisturbed: Path) -> None:
     assert (training["best_step"], training["best_val_top1"]) == (last_of_best, best)
 
 
-def test_without_average_the_checkpoint_is_the_model_itself(job: Any, tmp_path: Path) -> None:
+def test_without_average_the_checkpoint_is_the_model_itself(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[Any] = []
     finish = loop._Run.finish
-
-    def keep(self: Any) -> None:
-        made.append(self)
-        finish(self)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop._Run, "finish", keep)
-        out = run(job, tmp_path / "run", ema_decay=0.0, validate_every=12)
-    model, _ = load_checkpoint(out)
+    monkeypatch.setattr(loop._Run, "finish", lambda self: made.append(self) or finish(self))
+    model, _ = load_checkpoint(job.run(tmp_path / "run", ema_decay=0.0, validate_every=12))
     for name, value in made[0].model.state_dict().items():
         assert torch.equal(value, model.state_dict()[name]), name
-
-
-def test_a_loss_that_is_no_number_names_what_to_lower(job: Any, tmp_path: Path) -> None:
-    with pytest.raises(GenrobustError, match=r"loss is .* at step \d+.*learning_rate.*warmup_steps"):
-        run(job, tmp_path / "run", optimizer="sgd", learning_rate=1e18, warmup_steps=0)
-    assert not (tmp_path / "run" / "checkpoint.json").exists()
-
-
-def test_a_damaged_state_is_named_and_kept(job: Any, tmp_path: Path) -> None:
-    state = tmp_path / "run" / "state.safetensors"
-    state.parent.mkdir()
-    state.write_bytes(b"not safetensors")
-    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
-        run(job, tmp_path / "run")
-    assert state.read_bytes() == b"not safetensors"
-
-
-def test_an_empty_validation_set_is_refused_at_once(job: Any, tmp_path: Path) -> None:
-    mixture = job.mixture()
-    with pytest.raises(UserError, match=r"validation set .* is empty"):
-        train(mixture, Subset(job.val, []), job.labels, job.config, 0, tmp_path / "run", device="cpu", threads=1)
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_checkpoint_holds_no_time_and_no_path(undisturbed: Path) -> None:
-    text = (undisturbed / "checkpoint.json").read_text()
-    assert str(undisturbed.parent) not in text
-    assert json.loads(text)["training"]["config"]["steps"] == 12
-    assert sorted(p.name for p in undisturbed.iterdir() if p.name != ".lock") == [
-        "checkpoint.json",
-        "model.safetensors",
-    ]
 
 
 def test_learning_rate_warms_up_and_falls_to_zero() -> None:
@@ -260,3 +149,61 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
     assert all(a >= b for a, b in pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.001
     assert learning_rate(config, 4, 5) > 0  # a run shorter than its warm-up still moves
+
+
+# --------------------------------------------------------------------------------------- mistakes
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"optimizer": "sgd", "learning_rate": 1e18, "warmup_steps": 0}, r"train\.learning_rate \(now 1e\+18\)"),
+        (HALF, r"train\.precision"),
+        ({"architecture": "test_vit", "start_size": 24, "crop": "random-resized"}, r"train\.start_size"),
+    ],
+    ids=str,
+)
+def test_a_training_that_cannot_be_names_the_key(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], says: str
+) -> None:
+    monkeypatch.setattr(training_state, "LEAST_SCALE", 2.0**17)  # for float16: hopeless from the start
+    with pytest.raises(GenrobustError, match=says):
+        job.run(tmp_path / "run", **changes)
+    assert not (tmp_path / "run" / "checkpoint.json").exists()
+
+
+def test_a_folder_of_another_run_is_refused_and_kept(job: Job, undisturbed: Path) -> None:
+    before = contents(undisturbed)
+    with pytest.raises(UserError, match=r"\n  learning_rate: there 0.002, asked for 0.001\n"):
+        job.run(undisturbed, learning_rate=1e-3)
+    with pytest.raises(UserError, match=r"\n  hash of settings, images"):
+        job.run(undisturbed, sources=job.sources())
+    assert contents(undisturbed) == before
+
+
+def test_the_state_of_another_run_is_refused_and_kept(job: Job, tmp_path: Path) -> None:
+    def stop(step: int, figures: Any) -> None:
+        if step == 4:  # after a state was saved
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.run(tmp_path, learning_rate=1e-3, watch=stop)
+    state = contents(tmp_path)
+    assert state.keys() == {"state.safetensors"}
+    with pytest.raises(UserError, match=r"\n  learning_rate: there 0.001, asked for 0.002\n"):
+        job.run(tmp_path)
+    assert contents(tmp_path) == state
+
+
+def test_a_damaged_state_is_named_and_kept(job: Job, tmp_path: Path) -> None:
+    state = tmp_path / "state.safetensors"
+    state.write_bytes(b"not safetensors")
+    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
+        job.run(tmp_path)
+    assert state.read_bytes() == b"not safetensors"
+
+
+def test_an_empty_validation_set_is_refused_at_once(job: Job, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"validation set .* is empty"):
+        train(job.mixture(), Subset(job.val, []), job.labels, job.config, 0, tmp_path / "run", device="cpu", threads=1)
+    assert not (tmp_path / "run").exists()

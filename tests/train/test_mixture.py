@@ -7,32 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_job import Job
 
 from genrobust.core.errors import UserError
 from genrobust.core.images import Subset
 from genrobust.train import mixture as module
-from genrobust.train.mixture import Mixture, Part
+from genrobust.train.mixture import Mixture, Source
 
 
-def both(job: Any, real: float | None = None, wild: float | None = None, batch_size: int = 16) -> Mixture:
-    return Mixture([Part("real", job.real, real), Part("wild", job.wild, wild)], batch_size, 32)
+def both(job: Job, real: float | None = None, wild: float | None = None, batch_size: int = 16) -> Mixture:
+    return Mixture([Source("real", job.real, real), Source("wild", job.wild, wild)], batch_size, 32)
 
 
-def test_a_batch_does_not_depend_on_those_before(job: Any) -> None:
-    first, second = both(job, 1, 1), both(job, 1, 1)
+def test_a_batch_is_a_function_of_seed_and_step_alone(job: Job) -> None:
+    first = both(job, 1, 1)
     straight = [first.batch(3, step) for step in range(5)]
-    images, labels = second.batch(3, 4)
+    images, labels = both(job, 1, 1).batch(3, 4)
     assert torch.equal(images, straight[4][0]) and torch.equal(labels, straight[4][1])
-
-
-def test_seeds_and_steps_differ(job: Any) -> None:
-    mixture = both(job)
-    assert not np.array_equal(mixture.indices(0, 0), mixture.indices(1, 0))
-    assert not np.array_equal(mixture.indices(0, 0), mixture.indices(0, 1))
+    assert not np.array_equal(first.indices(0, 0), first.indices(1, 0))
+    assert not np.array_equal(first.indices(0, 0), first.indices(0, 1))
 
 
 @pytest.mark.parametrize("batch_size", [7, 16, 200])
-def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Any, batch_size: int) -> None:
+def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Job, batch_size: int) -> None:
     mixture = both(job, batch_size=batch_size)
     n = len(job.real) + len(job.wild)
     assert len(mixture) == n and mixture.counts == {"real": len(job.real), "wild": len(job.wild)}
@@ -42,46 +39,45 @@ def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Any, batc
 
 
 @pytest.mark.parametrize(("weights", "shares"), [((1, 1), (8, 8)), ((3, 1), (12, 4)), ((1, 2), (5, 11))])
-def test_weights_are_shares_of_every_batch(job: Any, weights: tuple[int, int], shares: tuple[int, int]) -> None:
+def test_weights_are_shares_of_every_batch(job: Job, weights: tuple[int, int], shares: tuple[int, int]) -> None:
     mixture = both(job, *weights)
     for step in range(20):
         from_real = int((mixture.indices(0, step) < len(job.real)).sum())
         assert (from_real, 16 - from_real) == shares
 
 
-def test_rows_of_a_part_are_those_that_hold_its_images(job: Any) -> None:
+def test_rows_of_a_part_are_those_that_hold_its_images(job: Job) -> None:
     mixture = both(job, 1, 2)
     for step in range(5):
         from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
         assert torch.equal(mixture.rows("real"), from_real) and torch.equal(mixture.rows("wild"), ~from_real)
-    with pytest.raises(UserError, match="give each part of the mixture a weight"):
+    with pytest.raises(UserError, match="weigh each source"):
         both(job).rows("real")
 
 
-def test_a_small_part_is_repeated_evenly(job: Any) -> None:
+def test_a_small_part_is_repeated_evenly(job: Job) -> None:
     few = Subset(job.real, np.arange(5))
-    mixture = Mixture([Part("few", few, 1), Part("wild", job.wild, 1)], 16, 32)
+    mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
     drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
     counts = np.bincount(drawn[drawn < 5], minlength=5)
     assert counts.sum() == 80 and counts.tolist() == [16] * 5
 
 
-def test_labels_belong_to_their_images(job: Any) -> None:
+def test_labels_belong_to_their_images(job: Job) -> None:
     mixture = both(job, 1, 1)
     images, labels = mixture.batch(0, 2)
     assert images.dtype == torch.uint8 and images.shape == (16, 3, 32, 32) and labels.dtype == torch.int64
-    full = Mixture([Part("real", job.real), Part("wild", job.wild)], 16, 32)
-    for place, index in enumerate(mixture.indices(0, 2)):
-        source = job.real if index < len(job.real) else job.wild
-        inside = int(index) if index < len(job.real) else int(index) - len(job.real)
-        assert int(labels[place]) == int(source.labels[inside]) == int(full.labels[index])
-        expected = module.prepare(source.image(inside), 32)
+    every = [(source, index) for source in (job.real, job.wild) for index in range(len(source))]
+    for place, number in enumerate(mixture.indices(0, 2)):
+        source, index = every[number]
+        assert int(labels[place]) == int(source.labels[index]) == int(mixture.labels[number])
+        expected = module.prepare(source.image(index), 32)
         assert np.array_equal(images[place].permute(1, 2, 0).numpy(), expected)
 
 
-def test_per_class_and_fraction_take_nested_prefixes(job: Any) -> None:
+def test_per_class_and_fraction_take_nested_prefixes(job: Job) -> None:
     def taken(**how: Any) -> set[int]:
-        mixture = Mixture([Part("real", job.real, **how)], 16, 32)
+        mixture = Mixture([Source("real", job.real, **how)], 16, 32)
         return set(mixture._index_in.tolist())
 
     three, five = taken(per_class=3), taken(per_class=5)
@@ -95,7 +91,7 @@ def test_per_class_and_fraction_take_nested_prefixes(job: Any) -> None:
     assert taken(fraction=0.001, per_class=4) == taken(per_class=1)
 
 
-def test_pixels_do_not_depend_on_the_cache(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_do_not_depend_on_the_cache(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = both(job).batch(0, 0)[0]
     monkeypatch.setattr(module, "CACHE_BYTES", 0)
     streamed = both(job)
@@ -103,27 +99,30 @@ def test_pixels_do_not_depend_on_the_cache(job: Any, monkeypatch: pytest.MonkeyP
     assert torch.equal(kept, streamed.batch(0, 0)[0])
 
 
-def test_fingerprint_follows_content_and_weights(job: Any) -> None:
+def test_fingerprint_follows_content_and_weights(job: Job) -> None:
     prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
-    prints.add(Mixture([Part("real", job.real, per_class=3), Part("wild", job.wild)], 16, 32).fingerprint)
+    prints.add(Mixture([Source("real", job.real, per_class=3), Source("wild", job.wild)], 16, 32).fingerprint)
     assert len(prints) == 4
     assert both(job).fingerprint == both(job).fingerprint
 
 
-def test_what_cannot_be_mixed_is_refused(job: Any) -> None:
-    with pytest.raises(UserError, match="wild of the mixture has no weight"):
-        both(job, 1, None)
-    with pytest.raises(UserError, match="weight of wild is too small"):
-        both(job, 100, 1)
-    with pytest.raises(UserError, match="part nothing of the mixture has no images"):
-        Mixture([Part("nothing", Subset(job.real, []))], 16, 32)
-    with pytest.raises(UserError, match="one part or more"):
-        Mixture([], 16, 32)
+@pytest.mark.parametrize(
+    ("sources", "says"),
+    [
+        ([("real", 1, None), ("wild", None, None)], "wild .* no weight"),
+        ([("real", 100, None), ("wild", 1, None)], "weight of wild is too small"),
+        ([("real", None, 0)], "real .* no images"),
+        ([], "one source"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused(job: Job, sources: list[Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        Mixture([Source(name, Subset(job.real, range(90)[:n]), weight) for name, weight, n in sources], 16, 32)
 
 
 @pytest.mark.parametrize("crop", ["square", "random-resized"])
-def test_shares_of_a_batch_are_its_images(job: Any, crop: str) -> None:
-    parts = [Part("real", job.real, 1), Part("generated", job.wild, 3)]
+def test_shares_of_a_batch_are_its_images(job: Job, crop: str) -> None:
+    parts = [Source("real", job.real, 1), Source("generated", job.wild, 3)]
     mixture = Mixture(parts, 12, 32, crop)
     images, labels = mixture.batch(0, 5)
     for rank in range(3):

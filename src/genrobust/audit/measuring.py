@@ -19,14 +19,11 @@ from genrobust.classifiers import (
     Classifier,
     Clip,
     OpenClassifier,
-    Prepared,
     clip_embeddings,
-    columns_of,
     embed_classes,
     embed_images,
     embed_texts,
     load_clip,
-    predict_logits,
 )
 from genrobust.core import (
     Audit,
@@ -62,7 +59,7 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
         UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
     """
     judge = models.classifier
-    columns = [] if judge is None else columns_of(judge.place, judge.classes, sets.labels)
+    columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
     scans = [_scanned(images, size) for images in shown]
@@ -71,7 +68,7 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgements, score, featureless = [], None, False
     if judge is not None:
-        say(f"showing the images to the classifier {judge.place}")
+        say(f"showing the images to the classifier {judge.name}")
         features, logits = _by_classifier(judge, shown, models)
         spaces += [_space("classifier features", sets, features)] if features else []
         featureless = not features
@@ -154,12 +151,11 @@ def _by_classifier(
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
     network, found = judge.load(models.device), []
     for images in shown:
-        prepared = Prepared(images, judge)
         with progress_bar(f"classifier, {images.name}", len(images)) as bar:
-            how = (judge.image_size, models.batch_size, models.device, bar.advance)
+            how = (models.batch_size, models.device, bar.advance)
             if not (isinstance(network, Classifier) and network.has_features):
-                return [], predict_logits(network, prepared, *how)
-            found.append(embed_images(network, prepared, *how))
+                return [], judge.logits(images, *how)
+            found.append(embed_images(network, images, judge.prepare, *how))
     return [features for features, _ in found], found[0][1]
 
 

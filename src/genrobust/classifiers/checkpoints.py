@@ -33,9 +33,10 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / INFO).is_file()
 
 
-def fetch_checkpoint(folder: Path) -> None:
-    """Get the checkpoint in `folder`, or its newer state, where that mirrors a remote and has none, or an older one."""
+def fetch_checkpoint(folder: Path) -> bool:
+    """Fetch the checkpoint in `folder`, where that mirrors a remote, and return whether it is finished."""
     fetch(folder, WEIGHTS, INFO)
+    return is_checkpoint(folder)
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:

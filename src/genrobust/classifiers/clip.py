@@ -1,9 +1,11 @@
-"""CLIP: a folder of transformers' CLIPModel, its tokenizer and its image processor, asked for embeddings and scores."""
+"""CLIP: a folder of transformers' CLIPModel, its tokenizer and its image processor, for embeddings and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.models import batches
+from genrobust.classifiers.logits import batches
+from genrobust.classifiers.preprocess import prepare
 from genrobust.core import ImageSet, UserError
 
 _CONFIG, _PROCESSOR, _TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer_config.json"
@@ -44,8 +47,22 @@ class Clip:
         return float(self.model.logit_scale.detach().exp())
 
 
+class ZeroShot(nn.Module):
+    """The zero-shot classifier of Radford et al. 2021: uint8 images [B, 3, H, W] to logits [B, K].
+
+    `texts` are one or more for each of the K classes.
+    """
+
+    def __init__(self, clip: Clip, texts: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self._clip, self._classes = clip, torch.from_numpy(embed_ensembles(clip, texts))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self._clip.logit_scale * _embed(self._clip, images) @ self._classes.T
+
+
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
-    """The CLIP in `folder`, as transformers' ``save_pretrained`` of model, tokenizer and image processor leaves it.
+    """Load the CLIP in `folder`: a model, a tokenizer and an image processor, as ``save_pretrained`` writes them.
 
     Nothing is fetched or unpickled: weights are safetensors. Raises UserError that names what is missing or damaged.
     """
@@ -55,9 +72,9 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
                 f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
                 "CLIPImageProcessor there with save_pretrained"
             )
-    transformers.utils.logging.disable_progress_bar()  # it counts tensors; the work's own bar counts images
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        with _without_progress_bar():
+            model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
@@ -69,29 +86,37 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean.to(where), std.to(where), where)
 
 
+@contextmanager
+def _without_progress_bar() -> Iterator[None]:
+    """Hide transformers' bar, which counts tensors, and leave it to others as it was."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
+
+
 @torch.inference_mode()
 def clip_embeddings(
-    clip: Clip,
-    images: ImageSet,
-    batch_size: int,
-    seen: Callable[[int], None] = lambda count: None,
-    crop_pct: float = 1,
-    flip: bool = False,
+    clip: Clip, images: ImageSet, batch_size: int, seen: Callable[[int], None] = lambda count: None
 ) -> np.ndarray:
-    """Unit embeddings float32 [N, D] of `images` in their order; `seen` is told the number of images of each batch.
+    """Return unit embeddings float32 [N, D] of `images` in their order.
 
-    Images are resized by their shorter side (bicubic) and cut at the centre, as CLIP's own processor does; `crop_pct`
-    is as in `preparing.prepare`. With `flip`, each is the mean of those of an image and its mirror, and shorter than 1.
-    Raises UserError for an empty set and for an image that cannot be read.
+    Images are resized by their shorter side (bicubic) and cut at the centre, as CLIP's own processor does.
+
+    Args:
+        seen: Called with the number of images of each batch.
+
+    Raises:
+        UserError: An empty set, or an image that cannot be read.
     """
-    if len(images) == 0:
-        raise UserError(f"the image set {images.name} is empty: there is nothing to embed")
-    found = []
-    for batch in batches(images, clip.image_size, batch_size, crop_pct):
-        views = [batch, batch.flip(3)] if flip else [batch]
-        found.append(torch.stack([_embed(clip, view) for view in views]).mean(dim=0))
+    embedded = []
+    for batch in batches(images, partial(prepare, size=clip.image_size), batch_size):
+        embedded.append(_embed(clip, batch))
         seen(len(batch))
-    return torch.cat(found).numpy()
+    return torch.cat(embedded).numpy()
 
 
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
@@ -102,8 +127,8 @@ def _embed(clip: Clip, batch: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
-    """Unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut."""
-    found = []
+    """Return unit embeddings float32 [N, D] of `texts`; what is longer than the model reads is cut."""
+    embedded = []
     config: Any = clip.model.config.text_config
     longest = int(config.max_position_embeddings)
     for start in range(0, len(texts), TEXTS):
@@ -116,12 +141,12 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
             return_tensors="pt",
         ).to(clip.device)
         pooled = clip.model.text_model(**tokens).pooler_output
-        found.append(normalize(clip.model.text_projection(pooled), dim=-1).cpu())
-    return torch.cat(found).numpy()
+        embedded.append(normalize(clip.model.text_projection(pooled), dim=-1).cpu())
+    return torch.cat(embedded).numpy()
 
 
 def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """Unit embeddings float32 [K, D] of classes: the mean of each class's texts, one a template with ``{}``.
+    """Return unit embeddings float32 [K, D] of classes: the mean of each class's texts, one a template with ``{}``.
 
     The zero-shot classifier of Radford et al. 2021.
     """
@@ -129,7 +154,7 @@ def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) ->
 
 
 def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
-    """Unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
+    """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
     embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
     ends = np.cumsum([len(of_class) for of_class in texts])[:-1]
     means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends)])

@@ -1,34 +1,25 @@
-"""Classifiers as ONNX files: what one says of itself, and a network that asks it. Needs the extra `onnx`."""
+"""Classifiers as ONNX files: what one says of itself, and a network that runs it. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm.data import resolve_data_config
 from torch import Tensor, nn
 
-from genrobust.core import MissingPackage, UserError
+from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
+from genrobust.core import MissingPackage, UserError, hash_file
 
 LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
+WANTED = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
 _TYPES = {"tensor(uint8)": False, "tensor(float)": True}
-
-
-@dataclass(frozen=True, slots=True)
-class OnnxInfo:
-    """What an ONNX file says of itself: one input [B, 3, image_size, image_size], one output [B, logits].
-
-    `takes_floats` in [0, 1], or else bytes. `label_names` and `config`, as timm's pretrained_cfg, are those of its
-    metadata: None and empty where it has none.
-    """
-
-    image_size: int
-    logits: int
-    takes_floats: bool
-    label_names: tuple[str, ...] | None
-    config: dict[str, Any]
 
 
 class OnnxNetwork(nn.Module):
@@ -48,29 +39,56 @@ class OnnxNetwork(nn.Module):
         return torch.cat([torch.from_numpy(self._session.run(None, {self._input.name: p.numpy()})[0]) for p in parts])
 
 
-def read_onnx(path: Path) -> OnnxInfo:
-    """What the classifier in `path` is. Raises UserError where it is none that takes RGB images of one square size."""
+def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
+    """Open the classifier in the ONNX file `path`; `names` are those that the user has for its classes.
+
+    It has one input, RGB images of one square size as uint8 or as float32 in [0, 1], and one output. Its metadata may
+    say, as timm's configurations do, how images are prepared and what the classes are.
+
+    Raises:
+        UserError: A file of another kind, or classes of unknown names.
+        MissingPackage: onnxruntime is not installed.
+    """
+    size, takes_floats = _check_input(path)
+    label_names, config = _read_metadata(path)
+    logits = OnnxNetwork(path)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    if logits.ndim != 2:
+        raise UserError(f"the output of {path} has {logits.ndim} dimensions: {WANTED} [batch, classes]")
+    if label_names and len(label_names) != logits.shape[1]:
+        raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {logits.shape[1]} logits")
+    if config:
+        as_prepared, words = prepare_as_timm(resolve_data_config(pretrained_cfg=config))
+    else:
+        as_prepared, words = partial(prepare, size=size), protocol(size)
+    if takes_floats:
+        words += "; pixels in [0, 1], which the file normalizes itself"
+    classes = class_ids(str(path), logits.shape[1], label_names, names)
+    return OpenClassifier(
+        str(path), classes, hash_file(path), as_prepared, words, lambda device: OnnxNetwork(path, device).eval()
+    )
+
+
+def _check_input(path: Path) -> tuple[int, bool]:
+    """The side of the images in pixels, and whether they are floats."""
     session = _session(path, "cpu")
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    wanted = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
     if len(inputs) != 1 or len(outputs) != 1:
-        raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {wanted}")
+        raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {WANTED}")
     shape, kind = inputs[0].shape, inputs[0].type
     square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
     if kind not in _TYPES or not square or (isinstance(shape[0], int) and shape[0] != 1):
-        told = " x ".join(str(side) for side in shape)
-        raise UserError(f"the input {inputs[0].name} of {path} is {kind} {told}: {wanted}; a batch of 1 or of any size")
-    metadata = session.get_modelmeta().custom_metadata_map
+        what = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
+        raise UserError(f"{what}: {WANTED}; a batch of 1 or of any size")
+    return shape[2], _TYPES[kind]
+
+
+def _read_metadata(path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
+    metadata = _session(path, "cpu").get_modelmeta().custom_metadata_map
     try:
         names, config = (json.loads(metadata.get(key) or "null") for key in (LABELS, CONFIG))
     except ValueError as error:
         raise UserError(f"the metadata {LABELS} or {CONFIG} of {path} are no JSON: {error}") from error
-    logits = OnnxNetwork(path)(torch.zeros(1, *shape[1:], dtype=torch.uint8))
-    if logits.ndim != 2:
-        raise UserError(f"the output of {path} has {logits.ndim} dimensions: {wanted} [batch, classes]")
-    if names and len(names) != logits.shape[1]:
-        raise UserError(f"{path} names {len(names)} classes in its metadata, and has {logits.shape[1]} logits")
-    return OnnxInfo(shape[2], logits.shape[1], _TYPES[kind], tuple(names) if names else None, config or {})
+    return names, config
 
 
 def _session(path: Path, device: str) -> Any:

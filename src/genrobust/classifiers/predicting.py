@@ -1,99 +1,137 @@
-"""The command predict: a classifier's answers for the images of a folder, as CSV."""
+"""Classifiers x image sets -> Predictions, kept on disk so that figures are computed again without the classifiers."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy.special import softmax
 
-from genrobust.classifiers.models import read_ahead, stacked
-from genrobust.classifiers.opening import OpenClassifier
-from genrobust.core import UserError, progress_bar, resolve_device
-from genrobust.data import image_files, read_image, readable_names
+from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.saved import SavedPredictions, save_predictions, saved_fingerprint
+from genrobust.core import (
+    ImageSet,
+    LabelSpace,
+    Predictions,
+    digest,
+    fetch,
+    keep_freed_memory,
+    lock,
+    make_folder,
+    progress_bar,
+    remove_leftovers,
+    resolve_device,
+    set_threads,
+    slug,
+)
 
-TOP, BATCH_SIZE = 5, 128
+if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+    import torch
 
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many images were found, and how many of them could not be read."""
-
-    images: int
-    unreadable: int
-
-
-def images_in(folder: Path) -> list[Path]:
-    """The images below `folder`, sorted by path; raises UserError where there are none."""
-    paths = sorted(image_files(folder))
-    if not paths:
-        raise UserError(f"{folder} holds no images")
-    return paths
+TOGETHER = 16  # classifiers in memory at once, with their logits of a set; for more, images are decoded again
 
 
-def predict_images(
-    model: OpenClassifier,
-    folder: Path,
-    paths: Sequence[Path],
-    write: Callable[[bytes], object],
-    top: int = TOP,
-    batch_size: int = BATCH_SIZE,
+def predict_sets(
+    classifiers: Mapping[Path, OpenClassifier],
+    sets: Mapping[str, ImageSet],
+    labels: LabelSpace,
+    batch_size: int,
     device: str = "auto",
-) -> Counts:
-    """Tell `write` the lines of a CSV file (UTF-8), as they come: an image each.
+    threads: int | None = None,
+) -> dict[Path, SavedPredictions[str]]:
+    """Predict every set with every classifier, and save each in the classifier's folder as ``{slug(name)}.npz``.
 
-    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their ids, readable names
-    and probabilities; where it cannot be read, these are empty and the last column says why.
+    A file that holds the predictions of these weights on these images, prepared in this way, is read instead. An image
+    is read and prepared once for all classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are
+    those of the classes of `labels` alone, matched by id.
+
+    Args:
+        classifiers: Each by the folder of its predictions.
+        batch_size: Images at once: it changes rounding alone.
+
+    Returns:
+        The predictions by folder and name of the set.
+
+    Raises:
+        UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
+            that cannot be read.
     """
-    top = min(top, len(model.classes))
-    where = resolve_device(device)
-    network = model.load(where)
-    ranks = range(1, top + 1)
-    columns = [f"{what}_{rank}" for rank in ranks for what in ("class", "name", "probability")]
-    write(_line(["path", *columns, "error"]))
-    names, unreadable = readable_names(model.classes), 0
-
-    def read(index: int) -> np.ndarray | str:
-        try:
-            return model.prepare(read_image(paths[index]))
-        except UserError as error:
-            return str(error)
-
-    with progress_bar("predicting", len(paths)) as bar:
-        rest = iter(paths)
-        for batch in read_ahead(read, len(paths), batch_size):
-            answers = _answers(network, [image for image in batch if not isinstance(image, str)], where)
-            for image, path in zip(batch, rest, strict=False):  # the batch first: the last of zip's pair is not lost
-                if isinstance(image, str):
-                    unreadable += 1
-                    cells = [*[""] * len(columns), image]
-                else:
-                    cells = [*_cells(next(answers), model.classes, names, top), ""]
-                write(_line([path.relative_to(folder).as_posix(), *cells]))
-            bar.advance(len(batch))
-    return Counts(len(paths), unreadable)
+    kept = {out: KeptPredictions(out, classifier, sets, labels) for out, classifier in classifiers.items()}
+    groups: dict[str, list[KeptPredictions]] = {}
+    for one in kept.values():
+        if one.missing:
+            groups.setdefault(one.classifier.prepared, []).append(one)
+    with ExitStack() as held:
+        for one in sorted(kept.values(), key=lambda one: one.out):
+            held.enter_context(one.held())
+        if groups:
+            where = resolve_device(device)
+            if threads is not None:
+                set_threads(threads)
+            keep_freed_memory()
+            with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
+                for alike in groups.values():
+                    for start in range(0, len(alike), TOGETHER):
+                        _predict(alike[start : start + TOGETHER], sets, batch_size, where, bar.advance)
+    return {out: one.saved for out, one in kept.items()}
 
 
-@torch.inference_mode()
-def _answers(network: torch.nn.Module, images: list[np.ndarray], device: torch.device) -> Iterator[np.ndarray]:
-    """The probabilities of the classes, float64 [K], of each image."""
-    if not images:
-        return iter(())
-    batch = stacked(images).to(device, memory_format=torch.channels_last)
-    return iter(softmax(network(batch).cpu().numpy().astype(np.float64), axis=1))
+def _predict(
+    some: Sequence[KeptPredictions],
+    sets: Mapping[str, ImageSet],
+    batch_size: int,
+    where: torch.device,
+    seen: Callable[[int], None],
+) -> None:
+    """Make the missing predictions of classifiers that want images prepared alike."""
+    from genrobust.classifiers.logits import predict_together
+
+    networks = [one.classifier.load(where) for one in some]
+    how = some[0].classifier
+    for name, images in sets.items():
+        asked = [(one, network) for one, network in zip(some, networks, strict=True) if name in one.missing]
+        if asked:
+            of_asked = [network for _, network in asked]
+            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip)
+            for (one, _), of_one in zip(asked, logits, strict=True):
+                one.save(name, of_one)
 
 
-def _cells(answer: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
-    best = np.argsort(-answer, kind="stable")[:top]
-    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{answer[k]:.6f}")]
+class KeptPredictions:
+    """One classifier's predictions on `sets` in the folder `out`; `missing` are the names of those to be made."""
 
+    def __init__(self, out: Path, classifier: OpenClassifier, sets: Mapping[str, ImageSet], labels: LabelSpace) -> None:
+        self.out, self.classifier, self._sets, self._classes = out, classifier, sets, labels.ids
+        self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
+        make_folder(out)
+        fetch(out, "*.npz")
+        weights = classifier.weights if self._columns is None else digest([classifier.weights, self._columns], 64)
+        how = classifier.prepared
+        self._words = {n: "; ".join(filter(None, [how, getattr(s, "protocol", "")])) for n, s in sets.items()}
+        words = self._words
+        self._wanted = {n: digest([weights, s.fingerprint, labels.ids, words[n], n]) for n, s in sets.items()}
+        files = {name: out / f"{slug(name)}.npz" for name in sets}
+        self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
+        self.saved = SavedPredictions(files)
 
-def _line(cells: list[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8
+    @property
+    def unseen(self) -> int:
+        """The number of images of the missing sets."""
+        return sum(len(self._sets[name]) for name in self.missing)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Lock the folder: exclusively to write, shared to read."""
+        with lock(self.out, shared=not self.missing):
+            if self.missing:
+                remove_leftovers(self.out)
+            yield
+
+    def save(self, name: str, logits: np.ndarray) -> None:
+        images, words = self._sets[name], self._words[name]
+        accepted = getattr(images, "accepted", None)
+        chosen = logits if self._columns is None else logits[:, self._columns]
+        made = Predictions(name, chosen, images.labels, tuple(images.keys), self._classes, words, accepted)
+        save_predictions(self.saved.files[name], made, self._wanted[name])

@@ -1,21 +1,21 @@
-"""The command line: one command a stage, plus run, show, init and the tools. It translates; the library does."""
+"""The command line. It parses options, calls the library, and prints results and errors."""
 
 from __future__ import annotations
 
 import os
 
-from genrobust.cli import studies, tools, trials
+from genrobust.cli import studies, tools
 from genrobust.cli.app import app
 from genrobust.core import waiting_of_threads
 
-# The help lists commands in the order of their import, and those of a study come first.
+# --help lists the commands in the order of these imports.
 # isort: split
 from genrobust.cli import classifiers, release
 
-__all__ = ["app", "classifiers", "main", "release", "studies", "tools", "trials"]
+__all__ = ["app", "classifiers", "main", "release", "studies", "tools"]
 
 
 def main() -> None:
-    """The program: runs the command and exits."""
+    """Run the command line, and exit."""
     os.environ.update(waiting_of_threads())
     app()

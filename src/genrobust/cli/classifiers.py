@@ -1,94 +1,146 @@
-"""The commands that take one trained classifier: to give it away in another program's form, and to ask it."""
+"""The commands that take trained classifiers: benchmark them on a generated dataset, export one, predict with one."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
-from genrobust.cli.app import (
+from genrobust.cli.app import command, err_console, out_console, say
+from genrobust.cli.opening import checkpoint_of, open_named
+from genrobust.cli.options import (
+    CLASSIFIER,
+    MODELS,
     RUNS,
     ClassifierLabels,
     Device,
+    License,
+    ModelLabels,
+    Overwrite,
     Quick,
     Runs,
-    classifier_called,
-    classifier_place,
-    command,
-    err_console,
-    out_console,
+    argument,
+    option,
 )
 from genrobust.core import GenrobustError, UserError
+
+if TYPE_CHECKING:
+    from genrobust.core import Score
+    from genrobust.robustness import ModelScores
+
+Dataset = Annotated[str, option("--on DATASET", "A generated dataset, image folders, or RECIPE:DATASET.")]
+Real = Annotated[
+    str | None, option("--real DIR|RECIPE", "Real test images; default: those of the recipe that --on names.")
+]
+PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; default: benchmarks in --runs.")]
+Checkpoint = Annotated[str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.")]
+Form = Annotated[str, option("--to FORM", "timm or onnx.")]
+ExportFolder = Annotated[
+    Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
+]
+Results = Annotated[Path | None, option("--report FILE", "The results.json of its study, for the card.")]
+Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
+Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
+Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
+AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
+Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1)]
+BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1)]
+
+
+@command()
+def benchmark(
+    models: Annotated[list[str], MODELS],
+    on: Dataset,
+    real: Real = None,
+    labels: ModelLabels = None,
+    runs: Runs = RUNS,
+    out: PageFolder = None,
+    device: Device = None,
+) -> None:
+    """Score existing classifiers on generated images and on real images of the same classes."""
+    from genrobust.report import benchmark_verdict
+    from genrobust.study import run_benchmark
+
+    made, files = run_benchmark(models, on, real, runs, out, device or "auto", say, labels or [])
+    out_console.print(_table(made.result.models, made.name, made.real_name))
+    for sentence in benchmark_verdict(made):
+        out_console.print(escape(sentence))
+    for note in made.notes:
+        err_console.print(f"note: {escape(note)}")
+    for path in files.values():
+        out_console.print(escape(str(path)))
+
+
+def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
+    table = Table(title=Text(f"Top-1, percent: generated {generated}, real {real}"), title_justify="left")
+    table.add_column("model", overflow="fold")
+    for name in ("checkpoints", "generated", "real", "drop, points"):
+        table.add_column(name, justify="right")
+    for model in models:
+        scores = model.scores
+        figures = (_figure(scores.generated), _figure(scores.real), _figure(scores.drop, signed=True))
+        table.add_row(Text(model.name), str(len(model.each)), *figures)
+    return table
+
+
+def _figure(score: Score, signed: bool = False) -> Text:
+    from genrobust.report import number, span
+
+    return Text(f"{number(score.value, signed)}\n{span(score, signed)}")
 
 
 @command("export-model")
 def export_model(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="RECIPE:ARM, or the folder of a trained classifier.")
-    ],
-    to: Annotated[str, typer.Option("--to", metavar="FORM", help="timm or onnx.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where it goes; default: CHECKPOINT-FORM, here.")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="The results.json of its study, for the card.")
-    ] = None,
-    arm: Annotated[
-        str | None, typer.Option("--arm", metavar="NAME", help="Its arm there, where two were trained alike.")
-    ] = None,
-    license: Annotated[str, typer.Option("--licence", metavar="ID", help="The weights': cc-by-4.0.")] = "other",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export that is there.")] = False,
+    checkpoint: Checkpoint,
+    to: Form,
+    out: ExportFolder = None,
+    report: Results = None,
+    arm: Arm = None,
+    license: License = "other",
+    overwrite: Overwrite = False,
     quick: Quick = False,
     runs: Runs = RUNS,
 ) -> None:
-    """Write a trained classifier as a folder for timm or as an ONNX file, with a model card."""
+    """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
     from genrobust.core import slug
     from genrobust.release import check_target, export_model as run_export
     from genrobust.study import names_recipe
 
-    # An arm's folder is called by a hash.
+    # The folder of an arm's checkpoint is named by a hash.
     name = slug(checkpoint) if names_recipe(checkpoint) else Path(checkpoint).resolve().name
     folder = out or Path(f"{name}-{to}")
-    check_target(to, folder, overwrite)  # an arm may have to be trained first
-    place = Path(classifier_place(checkpoint, runs, quick))
-    for path in run_export(place, to, folder, report, arm, license, overwrite).values():
+    check_target(to, folder, overwrite)  # before the arm is trained
+    source = Path(checkpoint_of(checkpoint, runs, quick))
+    for path in run_export(source, to, folder, report, arm, license, overwrite).values():
         out_console.print(escape(str(path)))
 
 
 @command()
 def predict(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx "
-            "file.",
-        ),
-    ],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The images, in it and in the folders below it.")],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE.csv", help="Where the answers go; default: standard output.")
-    ] = None,
-    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="How many classes of each image.")] = 5,
+    model: Model,
+    folder: Images,
+    out: AnswerFile = None,
+    top: Top = 5,
     labels: ClassifierLabels = None,
     quick: Quick = False,
     runs: Runs = RUNS,
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images at once.")] = 128,
+    batch_size: BatchSize = 128,
     device: Device = None,
 ) -> None:
-    """Classify the images in a folder, as CSV."""
+    """Classify the images in a folder; writes CSV."""
     import sys
 
     from genrobust.classifiers import images_in, predict_images
     from genrobust.core import make_folder, replacing
 
     if out is not None and out.suffix.lower() != ".csv":
-        raise UserError(f"--out {out}: the answers are written as CSV: name a file that ends in .csv")
+        raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
     paths = images_in(folder)
-    opened = classifier_called(model, labels, runs, quick, device)
-    err_console.print(f"{escape(opened.place)}: {len(opened.classes):,} classes; {opened.prepared}")
+    opened = open_named(model, labels, runs, quick, device)
+    err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:
@@ -98,6 +150,5 @@ def predict(
         out_console.print(f"{counts.images:,} images in {escape(str(out))}")
     if counts.unreadable:
         raise GenrobustError(
-            f"{counts.unreadable:,} of {counts.images:,} images cannot be read: the column error says why, and the "
-            "others are done"
+            f"{counts.unreadable:,} of {counts.images:,} images cannot be read; the column error gives the reason"
         )

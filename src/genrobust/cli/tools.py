@@ -1,4 +1,4 @@
-"""The commands that take data or tables: own folders, audits, filters, published figures; and what is installed."""
+"""The commands that take data or tables: recipes for own folders, audits, filters, published accuracies, checks."""
 
 from __future__ import annotations
 
@@ -7,64 +7,84 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import (
+from genrobust.cli.app import command, err_console, out_console, say
+from genrobust.cli.opening import open_named
+from genrobust.cli.options import (
     RUNS,
+    Against,
+    Classifier,
     ClassifierLabels,
+    Clip,
     Device,
     OutFolder,
+    Overwrite,
     Runs,
-    classifier_called,
-    command,
-    err_console,
-    out_console,
-    say,
+    argument,
+    option,
 )
 from genrobust.core import GenrobustError, UserError
 
-ClipFolder = Annotated[
-    str | None,
-    typer.Option("--clip", metavar="FOLDER", help="A CLIP, as transformers saves it; pictograms: the embedded one."),
+Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
+TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
+TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
+ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
+ShiftFolders = Annotated[list[str] | None, option("--shift NAME=DIR", "A shifted test set; repeatable.")]
+GeneratedFolder = Annotated[Path | None, option("--generated DIR", "Generated images that you have already.")]
+RetrievedFolder = Annotated[Path | None, option("--retrieved DIR", "Retrieved images that you have already.")]
+RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
+Check = Annotated[bool, option("--check/--no-check", "Decode every image, to find broken ones.")]
+
+Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
+ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
+AccuracyTable = Annotated[Path | None, argument("TABLE", "A CSV file with one row for each model.")]
+KeyColumns = Annotated[
+    str, option("--key A,B", "Columns that name a model and join two files; default: the first column.")
 ]
-ClassifierWord = Annotated[
-    str | None,
-    typer.Option(
-        "--classifier",
-        metavar="MODEL",
-        help="A classifier trained on real images: RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, "
-        "ARCHITECTURE@FILE, or an .onnx file.",
-    ),
+Baselines = Annotated[
+    str | None, option("--baselines FILE|REGEX", "Models that the line is fitted on: a file of names, or a regex.")
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", metavar="N", min=1, help="Images shown to a model at once.")]
-Against = Annotated[
-    str | None, typer.Option("--against", metavar="DIR|RECIPE", help="The real images; a recipe brings its test sets.")
+Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
+Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
+MinId = Annotated[
+    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
 ]
+Pivot = Annotated[
+    str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
+]
+Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
+JsonFile = Annotated[Path | None, option("--json OUT", "Write all figures to this file.")]
+
+AuditedDataset = Annotated[str, argument("DATASET", "A generated dataset, image folders, or a recipe.")]
+TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
+GeneratorImages = Annotated[
+    str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
+]
+AllowLeaks = Annotated[
+    list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
+]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1)]
+AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
+By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
+Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
+Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
+Repair = Annotated[bool, option("--repair", "Set damaged shards aside, so that only they are generated again.")]
 
 
 @command()
 def init(
-    train: Annotated[Path, typer.Option("--train", metavar="DIR", help="Training images, one subfolder a class.")],
-    test: Annotated[Path | None, typer.Option("--test", metavar="DIR", help="Unshifted test images.")] = None,
-    val: Annotated[
-        Path | None,
-        typer.Option("--val", metavar="DIR", help="Validation images; without --test, they are the test set."),
-    ] = None,
-    shift: Annotated[
-        list[str] | None, typer.Option("--shift", metavar="NAME=DIR", help="A shifted test set; may be repeated.")
-    ] = None,
-    generated: Annotated[
-        Path | None, typer.Option("--generated", metavar="DIR", help="Generated images that you have.")
-    ] = None,
-    retrieved: Annotated[
-        Path | None, typer.Option("--retrieved", metavar="DIR", help="Retrieved images that you have.")
-    ] = None,
-    recipe: Annotated[Path, typer.Option("--recipe", metavar="FILE", help="The recipe to write.")] = Path("study.yaml"),
+    train: TrainFolder,
+    test: TestFolder = None,
+    val: ValFolder = None,
+    shift: ShiftFolders = None,
+    generated: GeneratedFolder = None,
+    retrieved: RetrievedFolder = None,
+    recipe: RecipeFile = Path("study.yaml"),
     out: OutFolder = RUNS,
-    check: Annotated[bool, typer.Option(help="Decode every image, to find broken ones.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a recipe that is there.")] = False,
+    check: Check = True,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a commented recipe for your own image folders."""
     from genrobust.core import local_folder
@@ -73,53 +93,38 @@ def init(
     def tell(line: str) -> None:
         out_console.print(escape(line))
 
-    place = local_folder(out)
+    runs = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
-    write_recipe(folders, recipe, place, tell, check, overwrite)
+    write_recipe(folders, recipe, runs, tell, check, overwrite)
 
 
 @command()
 def er(
-    ids: Annotated[
-        list[str],
-        typer.Option("--id", metavar="COLUMN", help="ID accuracy: COLUMN, or FILE:COLUMN; may be repeated."),
-    ],
-    shift: Annotated[str, typer.Option("--shift", metavar="COLUMN", help="Shifted accuracy, likewise.")],
-    table: Annotated[Path | None, typer.Argument(metavar="TABLE", help="A CSV file with a row a model.")] = None,
-    key: Annotated[
-        str, typer.Option("--key", metavar="A,B", help="Columns that name a model and join two files; else the first.")
-    ] = "",
-    baselines: Annotated[
-        str | None,
-        typer.Option("--baselines", metavar="FILE|REGEX", help="Models to fit the line on: a name a line, or a regex."),
-    ] = None,
-    exclude: Annotated[
-        str | None, typer.Option("--exclude", metavar="FILE|REGEX", help="Models to leave out of the line.")
-    ] = None,
-    transform: Annotated[
-        str, typer.Option("--transform", metavar="SCALE", help="logit, probit or linear: where the line is fitted.")
-    ] = "logit",
-    min_id: Annotated[
-        float, typer.Option("--min-id", metavar="ACC", min=0, max=100, help="Leave models below ACC % out of the line.")
-    ] = 0,
-    pivot: Annotated[
-        str | None,
-        typer.Option("--pivot", metavar="MODEL", help="Two lines, as for ImageNet-A: it was filtered against MODEL."),
-    ] = None,
-    unit: Annotated[str | None, typer.Option("--unit", metavar="UNIT", help="percent or fraction.")] = None,
-    json: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write all figures here.")] = None,
+    ids: Ids,
+    shift: ShiftColumn,
+    table: AccuracyTable = None,
+    key: KeyColumns = "",
+    baselines: Baselines = None,
+    exclude: Exclude = None,
+    transform: Transform = "logit",
+    min_id: MinId = 0,
+    pivot: Pivot = None,
+    unit: Unit = None,
+    json: JsonFile = None,
 ) -> None:
-    """Effective robustness from a published accuracy table."""
-    from genrobust.data import read_published
-    from genrobust.report import describe, score, terminal_table, write_json
+    """Compute effective robustness from a published table of accuracies."""
+    from genrobust.data import choose_baselines, read_published
+    from genrobust.report import describe, left_out_notes, terminal_table, write_json
+    from genrobust.robustness import score_published
 
     models = read_published(table, ids, shift, [k.strip() for k in key.split(",")] if key else (), unit)
-    result = score(models, baselines, exclude, transform, min_id, pivot)
+    chosen, notes = choose_baselines(models, baselines, exclude, pivot)
+    result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
         write_json(result, json)
-    for note in result.notes:
+    for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
-    for warning in result.warnings:
+    for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
     for line in describe(result):
         out_console.print(escape(line))
@@ -128,36 +133,26 @@ def er(
 
 @command()
 def audit(
-    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A generated dataset, image folders, or a recipe.")],
+    dataset: AuditedDataset,
     against: Against = None,
-    test: Annotated[
-        list[str] | None, typer.Option("--test", metavar="NAME=DIR", help="A test set to search; may be repeated.")
-    ] = None,
-    wild: Annotated[
-        str | None,
-        typer.Option("--train-of-generator", metavar="DIR|RECIPE", help="What the generator was trained on."),
-    ] = None,
-    classifier: ClassifierWord = None,
+    test: TestSets = None,
+    wild: GeneratorImages = None,
+    classifier: Classifier = None,
     labels: ClassifierLabels = None,
-    clip: ClipFolder = None,
-    allow_leaks: Annotated[
-        list[str] | None,
-        typer.Option("--allow-leaks", metavar="NAME", help="Do not fail for copies of this test set; may be repeated."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where the page goes; default: beside the dataset.")
-    ] = None,
+    clip: Clip = None,
+    allow_leaks: AllowLeaks = None,
+    out: AuditOut = None,
     runs: Runs = RUNS,
     device: Device = None,
     batch_size: BatchSize = 256,
 ) -> None:
-    """Show what a generated dataset is worth: copies, leaks, labels, diversity, fidelity."""
+    """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
     from genrobust.report import audit_verdict
     from genrobust.study import audit as run_audit
 
     if labels is not None and classifier is None:
-        raise UserError(f"--labels {labels} names the classes of a classifier: give it with --classifier MODEL")
-    opens = None if classifier is None else partial(classifier_called, classifier, labels, runs, device=device)
+        raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
+    opens = None if classifier is None else partial(open_named, classifier, labels, runs, device=device)
     how = out, device or "auto", say, batch_size
     done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], *how)
     for line in (*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
@@ -167,63 +162,54 @@ def audit(
     if done.leaks:
         where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
         raise GenrobustError(
-            f"leaks: the dataset holds copies of test images of {where}; look at {done.files['audit.html']}, and allow "
-            "what is none with --allow-leaks NAME"
+            f"leaks: the dataset holds copies of test images of {where}. Look at {done.files['audit.html']}; "
+            "if they are no copies, add --allow-leaks NAME"
         )
 
 
 @command("filter")
 def filter_(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
-    by: Annotated[str, typer.Option("--by", metavar="clip|classifier", help="Who judges image and label.")],
-    clip: ClipFolder = None,
-    classifier: ClassifierWord = None,
+    dataset: Dataset,
+    by: By,
+    clip: Clip = None,
+    classifier: Classifier = None,
     labels: ClassifierLabels = None,
-    drop: Annotated[
-        float | None, typer.Option("--drop", metavar="SHARE", help="Leave out the lowest SHARE of each class: 0.1.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option("--threshold", metavar="SCORE", help="Leave out what scores below SCORE.")
-    ] = None,
+    drop: Drop = None,
+    threshold: Threshold = None,
     against: Against = None,
     runs: Runs = RUNS,
     device: Device = None,
     batch_size: BatchSize = 256,
 ) -> None:
-    """List the images of a dataset that do not show their label; the shards stay as they are."""
+    """List the images of a dataset that do not show their label; the shards do not change."""
     from genrobust.study import by_classifier, by_clip, filter_dataset
 
-    if by not in ("clip", "classifier"):
-        raise UserError(f"--by {by}: filter by clip or by classifier")
     if by == "clip":
-        if labels is not None:
-            raise UserError(f"--labels {labels} names the classes of a classifier: give it with --by classifier")
         if clip is None:
-            raise UserError("--by clip: name it with --clip FOLDER")
+            raise UserError("--by clip: add --clip FOLDER")
+        if labels is not None:
+            raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
         judge = by_clip(clip, batch_size)
-    else:
+    elif by == "classifier":
         if classifier is None:
-            raise UserError("--by classifier: name it with --classifier MODEL")
-        judge = by_classifier(partial(classifier_called, classifier, labels, runs, device=device), batch_size)
+            raise UserError("--by classifier: add --classifier MODEL")
+        judge = by_classifier(partial(open_named, classifier, labels, runs, device=device), batch_size)
+    else:
+        raise UserError(f"--by {by}: use clip or classifier")
     done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
-    out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; what is left out, and why:")
+    out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:")
     out_console.print(escape(str(done.path)))
 
 
 @command()
-def verify(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="The folder of a generated dataset.")],
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged shards aside, so that they alone are made again.")
-    ] = False,
-) -> None:
+def verify(dataset: Dataset, repair: Repair = False) -> None:
     """Check every byte of a generated dataset against its hashes."""
     from genrobust.data import describe_verdict, verify as run_verify
 
     found = run_verify(dataset, repair)
     for line in describe_verdict(found):
         out_console.print(escape(line))
-    again = "generate again with the recipe that made it, and what is there stays: genrobust generate RECIPE"
+    again = "to generate the missing shards, run its recipe again: genrobust generate RECIPE"
     if found.aside is not None:
         out_console.print(again)
     elif found.damaged:
@@ -232,12 +218,12 @@ def verify(
     elif found.unfinished:
         raise GenrobustError(f"{dataset} is not complete: {again}")
     if found.manifest:
-        raise GenrobustError(f"{dataset} is no dataset until its manifest is put back")
+        raise GenrobustError(f"{dataset} is not a dataset until its manifest is back in place")
 
 
 @command()
 def doctor(out: OutFolder = RUNS) -> None:
-    """Show versions, devices, disk and caches."""
+    """Show versions, devices, disk space and caches."""
     from genrobust.cli.doctor import facts
     from genrobust.core import local_folder
 

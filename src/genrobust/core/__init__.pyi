@@ -19,6 +19,7 @@ from .audit_results import (
 from .devices import (
     available_devices as available_devices,
     device_kind as device_kind,
+    keep_freed_memory as keep_freed_memory,
     resolve_device as resolve_device,
     set_threads as set_threads,
     waiting_of_threads as waiting_of_threads,
@@ -33,9 +34,9 @@ from .errors import (
 )
 from .files import (
     LOCK as LOCK,
-    at_hand as at_hand,
-    bring as bring,
     fetch as fetch,
+    fetch_file as fetch_file,
+    fetch_files as fetch_files,
     leftovers as leftovers,
     lock as lock,
     make_folder as make_folder,
@@ -63,7 +64,6 @@ from .images import (
     Subset as Subset,
 )
 from .keys import digest as digest, hashed_seed as hashed_seed, slug as slug
-from .lease import outlast_the_dead as outlast_the_dead
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .precision import (
@@ -87,14 +87,11 @@ from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
-    Cell as Cell,
-    Difference as Difference,
-    Group as Group,
     Line as Line,
-    MultiID as MultiID,
     Plane as Plane,
     Predictions as Predictions,
     Score as Score,
+    ScoreKey as ScoreKey,
     Summary as Summary,
 )
 from .templating import templates as templates, verbatim as verbatim

@@ -1,4 +1,4 @@
-"""What comes with the package beside the benchmark, found by the one word that names it."""
+"""The embedded models: generators and a CLIP, which come with the package."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from typing import Literal
 
 from genrobust.core.errors import UserError
 
-EMBEDDED = "pictograms"  # a folder of this name is written ./pictograms
+EMBEDDED = "pictograms"  # names an embedded model; for a folder of this name, write ./pictograms
 
 
-def embedded(part: Literal["generator", "variation", "clip"]) -> Path:
-    """The folder of a part of the package; what was installed may lack it."""
+def embedded(part: Literal["generator", "variation", "clip", "prompts"]) -> Path:
+    """The folder of a part of the package, which an installation may lack."""
     return Path(str(resources.files("genrobust") / "assets" / part))
 
 
 def absent(folder: Path) -> str:
-    """What to say where an embedded `folder` is not there."""
+    """The reason why an embedded `folder` is missing, for an error."""
     return f"the package comes without it: {folder} is not there"
 
 
 def find_clip(clip: str | Path) -> Path:
-    """The folder that `clip` names: itself, or that of the CLIP that comes with the package ("pictograms").
+    """The folder of a CLIP: `clip` itself, or for "pictograms" that of the embedded one.
 
-    Raises UserError where the package comes without.
+    Raises:
+        UserError: This installation has no embedded CLIP.
     """
     if str(clip) != EMBEDDED:
         return Path(clip).expanduser()
     folder = embedded("clip")
     if not folder.exists():
-        raise UserError(f"there is no CLIP {EMBEDDED}: {absent(folder)}; name the folder of another")
+        raise UserError(f"there is no CLIP {EMBEDDED}: {absent(folder)}; name the folder of another CLIP")
     return folder

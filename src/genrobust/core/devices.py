@@ -1,4 +1,4 @@
-"""Where tensors live: devices by name or found, and how many CPU threads work on them."""
+"""Devices by name, and the number of CPU threads."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
 KINDS = ("cuda", "mps", "cpu")
-# How threads wait for each other. GNU's OpenMP, which torch's Linux builds bring, looks 10,000 times before it sleeps:
-# never to look costs a seventh of the time of training a small network on 2 CPU cores, and its own 300,000 times make
-# one beside a busy program take twice as long. Other OpenMPs know the policy alone.
+# How threads wait for each other. GNU's OpenMP, which torch's Linux builds use, polls so often before it sleeps. Never
+# polling costs a seventh of the time of training a small network on 2 CPU cores; GNU's default of 300,000 doubles that
+# time beside a busy program. Other OpenMPs read only the policy.
 WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def available_devices() -> list[str]:
-    """The names that `resolve_device` accepts on this machine, best first; "cpu" is always last."""
+    """The names that `resolve_device` accepts on this machine, fastest first; "cpu" is always last."""
     import torch
 
     names = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -34,24 +34,28 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" takes cuda, then mps, then cpu.
+    """The device called `name`; "auto" prefers cuda, then mps, then cpu.
 
-    Raises UserError that lists the devices of this machine where `name` is none of them.
+    Raises:
+        UserError: This machine has no such device; the message lists those that it has.
     """
     import torch
 
     here = available_devices()
     chosen = here[0] if name == "auto" else name
     if chosen not in here:
-        raise UserError(f"no device {name!r} on this machine; there is: auto, {', '.join(here)}")
+        raise UserError(f"no device {name!r} on this machine; use one of: auto, {', '.join(here)}")
     return torch.device(chosen)
 
 
 def device_kind(name: str = "auto") -> str:
-    """The kind of the device called `name`: "cuda", "mps" or "cpu". Raises as `resolve_device` does for other names.
+    """The kind of the device called `name`: "cuda", "mps" or "cpu".
 
-    A kind that is named is not looked for: it may be that of another machine. Told without torch, which takes seconds
-    to load, where it is named or torch is a build for CPUs alone.
+    A `name` that is a kind is returned without a check, since the device may be on another machine. Loads torch, which
+    takes seconds, only if it must.
+
+    Raises:
+        UserError: As `resolve_device`.
     """
     if name in KINDS:
         return name
@@ -61,32 +65,33 @@ def device_kind(name: str = "auto") -> str:
 
 
 def waiting_of_threads() -> dict[str, str]:
-    """What the environment has to hold before torch is loaded: what the user has set there, or else `WAITING`."""
+    """Environment variables to set before torch is loaded: the user's own, or else `WAITING`."""
     return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """What the environment of a worker process holds before torch is loaded there, for so many CPU threads."""
+    """Environment variables of a worker process with so many CPU threads, to set before torch is loaded."""
     return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
 
 
 def set_threads(n: int) -> None:
     """Let torch use `n` CPU threads. The order of sums depends on the number, so a recipe fixes it.
 
-    What tensors leave is kept for the next ones. Raises UserError for less than one.
+    Raises:
+        UserError: `n` is less than one.
     """
     import torch
 
     if n < 1:
         raise UserError(f"threads must be 1 or more, got {n}")
     torch.set_num_threads(n)
-    _keep_freed_memory()
 
 
-def _keep_freed_memory() -> None:
-    """Have glibc keep what is freed: by default large blocks go back to the system and come anew, page by page.
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next tensors; needs glibc, and does nothing without it.
 
-    A step on a CPU frees all that it took: those pages are a sixth of the CPU time of training a small network.
+    By default glibc returns large blocks to the system, and gets them anew page by page. A training step on a CPU frees
+    all that it took: those pages are a sixth of the CPU time of training a small network.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:  # musl has none

@@ -1,20 +1,20 @@
-"""What went wrong, told to the user: the library raises these, the command line prints them."""
+"""Errors for the user: the library raises them, the command line prints them."""
 
 
 class GenrobustError(Exception):
-    """A failure while working (exit code 1). The message names the thing, the place and what to do next."""
+    """A failure (exit code 1). The message says what is wrong, where, and what to do next."""
 
     exit_code = 1
 
 
 class UserError(GenrobustError):
-    """A mistake in what the user asked for or handed in: a recipe, a folder, an image (exit code 2)."""
+    """A mistake in the user's input: an option, a recipe, a folder, an image (exit code 2)."""
 
     exit_code = 2
 
 
 class DiskFull(GenrobustError):
-    """There is no room to write; what was written before is whole."""
+    """The disk is full; completed files are intact."""
 
 
 class MissingPackage(UserError):

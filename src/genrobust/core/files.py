@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,81 +14,72 @@ from genrobust.core.errors import DiskFull, GenrobustError, UserError
 
 try:
     import fcntl
-except ImportError:  # no POSIX: locks are files that exist
+except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-_BUSY = "another process is writing to {}: wait for it, stop it, or choose another folder"
-log = logging.getLogger(__name__)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 class Remote(Protocol):
-    """What other machines have of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names an URL."""
+    """What other machines have of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names a URL."""
 
     url: str
 
-    def put(self, written: Path, path: Path) -> None:
-        """Let the finished file `written` appear there as `path` does here: whole, or not at all."""
-
-    def remove(self, path: Path) -> None:
-        """Remove there what is `path` here, if it is there."""
-
+    def put(self, written: Path, path: Path) -> None: ...
+    def remove(self, path: Path) -> None: ...
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None: ...
-
-    def bring(self, paths: Sequence[Path]) -> None: ...
-
-    def size(self, path: Path) -> int | None:
-        """The bytes of a file that `fetch` left for later; None where there is none."""
-
-    def held(self, folder: Path, shared: bool, wait: bool, alone_here: bool) -> AbstractContextManager[None]:
-        """Hold `folder` among machines, as `lock` does among processes; `alone_here`: no other here can hold it so."""
+    def fetch_files(self, paths: Sequence[Path]) -> None: ...
+    def size(self, path: Path) -> int | None: ...
+    def held(self, folder: Path, wait: bool) -> AbstractContextManager[None]: ...
 
 
 _remotes: dict[Path, Remote] = {}  # by the local folder that mirrors it
 
 
 def attach(folder: Path, remote: Remote) -> None:
-    """From now on in this process, what is written below `folder` goes to `remote` too, and first."""
+    """From now on in this process, write what is written below `folder` to `remote` too, and there first."""
     _remotes[folder] = remote
 
 
 def remote_of(path: Path) -> Remote | None:
-    """What the folder that `path` lies in mirrors, if it does."""
+    """Return the remote of the folder that `path` lies in, if it has one."""
     return next((remote for folder, remote in _remotes.items() if path.is_relative_to(folder)), None)
 
 
 def mirrors() -> bool:
-    """Whether any folder of this process mirrors a remote."""
+    """Return whether any folder of this process mirrors a remote."""
     return bool(_remotes)
 
 
 def fetch(folder: Path, *patterns: str, later: Sequence[str] = ()) -> None:
-    """Make the files of `folder` that match `patterns` those that other machines have, where it mirrors a remote.
+    """Make the files of `folder` that match `patterns` those of its remote, if it has one.
 
-    Names are relative to `folder`; hidden ones stay out of it. What matches the last pattern comes when all else is
-    there: give it for the file that says that others are whole. Of what matches `later`, only what is outdated goes:
-    `at_hand` and `bring` get those.
+    Args:
+        folder: What the patterns are relative to; hidden files are left out.
+        patterns: Files of the last one come when all others are here: give it for what says that others are complete.
+        later: Patterns of files that `fetch_file` and `fetch_files` get; outdated ones are removed now.
     """
     if (remote := remote_of(folder)) is not None:
         remote.fetch(folder, patterns, later)
 
 
-def bring(paths: Sequence[Path]) -> None:
-    """Get those of `paths` that are not here yet, where their folder mirrors a remote; several at once, with a bar."""
+def fetch_files(paths: Sequence[Path]) -> None:
+    """Download those of `paths` that are not here yet, if their folder mirrors a remote."""
     if paths and (remote := remote_of(paths[0])) is not None:
-        remote.bring(paths)
+        remote.fetch_files(paths)
 
 
-def at_hand(path: Path) -> Path:
-    """`path`, which is fetched first where only the remote has it."""
-    bring([path])
+def fetch_file(path: Path) -> Path:
+    """Return `path`, downloaded first if only the remote has it."""
+    fetch_files([path])
     return path
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a file, also of one that was left for later; raises OSError where there is none."""
+    """Return the bytes of a file, also of one that was left for later; raises OSError where there is none."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -105,9 +95,11 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
     """Write a file that replaces `path` when the block ends well, and leaves no trace when it does not.
 
     The bytes go to a temporary name in the same folder and are on the disk before the rename, as is the rename before
-    this returns. Where the folder mirrors a remote, the file appears there before it does here, so that what is here
-    is there; unless it is not `mirrored`, being of use to this machine alone. Raises DiskFull where there is no room,
-    and GenrobustError that names the folder, or the URL, where the system refuses otherwise (read-only ...).
+    this returns. Where the folder mirrors a remote, the file appears there first, unless it is not `mirrored`.
+
+    Raises:
+        DiskFull: There is no room.
+        GenrobustError: The system or the remote refuses otherwise; the message names the folder or the URL.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -126,17 +118,16 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, if it is there: from the remote that its folder mirrors, and then here."""
+    """Remove a file, if it is there: from the remote of its folder, and then here."""
     if (remote := remote_of(path)) is not None:
         remote.remove(path)
     path.unlink(missing_ok=True)
 
 
 def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:
-    """Write `contents`, texts or bytes by name, into `folder`; returns their paths by name.
+    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
 
-    Each file replaces its predecessor whole or not at all, and of two processes the second waits, so that the files
-    belong together. Raises as `replacing` does.
+    Each file is replaced as `replacing` does, which raises. A second process waits, so that the files belong together.
     """
     make_folder(folder)
     with lock(folder, wait=True):
@@ -148,7 +139,7 @@ def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, 
 
 
 def leftovers(folder: Path, below: bool = False) -> list[Path]:
-    """The temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work needs them."""
+    """Return the temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work."""
     return sorted((folder.rglob if below else folder.glob)(".*.part"))
 
 
@@ -167,73 +158,72 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(
-    folder: Path, shared: bool = False, wait: bool = False, mirrored: bool = True, writes: bool = False
-) -> Iterator[None]:
-    """Hold `folder` for the block; raises UserError where another process holds it, unless told to `wait` for it.
+def lock(folder: Path, shared: bool = False, wait: bool = False, mirrored: bool = True) -> Iterator[None]:
+    """Hold `folder` for the block: alone, or `shared` with any number of processes that share it.
 
-    Any number of processes may hold it `shared`, and none while one holds it alone. The system gives the lock of a
-    killed process back. Where it has no such locks (Windows, some cluster file systems), `shared` and `wait` hold
-    nothing, and a killed process leaves a file that the message says to delete.
+    The system frees the lock of a killed process. The lock file stays: removing it would race with the next holder.
+    A file system without locks (NFS without lockd) gets a file instead that names the holder, and shares nothing.
+    Where the folder mirrors a remote, whoever holds it alone has its lease too, unless it is not `mirrored`.
 
-    Where the folder mirrors a remote, it is held among machines too, but for what is not `mirrored`; of those who share
-    it, by those alone who say that they write.
+    Raises:
+        UserError: Another process holds it, unless told to `wait` for that one; or the folder cannot be written to.
     """
-    with _opened(folder / LOCK) as file:  # closing it gives the lock back; removing it would race with the next holder
-        held = _flock(file, folder, shared, wait)
-        with nullcontext() if held or shared or wait else _lock_by_existing(folder):
-            remote = remote_of(folder) if mirrored and (writes or not shared) else None
-            with nullcontext() if remote is None else remote.held(folder, shared, wait, held):
-                yield
-
-
-def _flock(file: BinaryIO, folder: Path, shared: bool, wait: bool) -> bool:
-    """Whether the system's lock is now held; False where it has none. Raises UserError where another holds it."""
-    if fcntl is None:
-        return False
-    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            raise UserError(_BUSY.format(folder)) from None
-        log.info("waiting for another process that writes to %s", folder)
-        fcntl.flock(file, how)
-    except OSError:  # ENOSYS, ENOLCK, EOPNOTSUPP: the file system does not lock
-        return False
-    return True
+    with _held_shared(folder) if shared else _held_alone(folder, wait):
+        remote = remote_of(folder) if mirrored and not shared else None
+        with nullcontext() if remote is None else remote.held(folder, wait):
+            yield
 
 
 @contextmanager
-def _lock_by_existing(folder: Path) -> Iterator[None]:
-    path = folder / f"{LOCK}.held"
-    try:
-        path.touch(exist_ok=False)
-    except FileExistsError:
-        raise UserError(f"{_BUSY.format(folder)}; if no process is, delete {path}") from None
-    try:
-        yield
-    finally:
-        path.unlink()
+def _held_alone(folder: Path, wait: bool) -> Iterator[None]:
+    from filelock import FileLock, SoftFileLock, Timeout
 
-
-def _opened(path: Path) -> BinaryIO:
+    timeout = -1 if wait else 0
     try:
-        return path.open("ab")
+        try:
+            held = FileLock(folder / LOCK, timeout).acquire()
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            held = SoftFileLock(folder / f"{LOCK}.held", timeout).acquire()
+    except Timeout:
+        raise _busy(folder) from None
     except OSError as error:
-        raise refusal(path.parent, error) from error
+        raise refusal(folder, error) from error
+    with held:
+        yield
+
+
+@contextmanager
+def _held_shared(folder: Path) -> Iterator[None]:
+    """Hold the lock of `FileLock`, of which that library has no shared kind."""
+    try:
+        file = (folder / LOCK).open("a+b")
+    except OSError as error:
+        raise refusal(folder, error) from error
+    with file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _busy(folder) from None
+            except OSError:  # the file system has no locks
+                pass
+        yield
+
+
+def _busy(folder: Path) -> UserError:
+    return UserError(f"another process is writing to {folder}: wait for it, stop it, or choose another folder")
 
 
 def refusal(folder: Path, error: OSError) -> GenrobustError:
-    """What to tell the user when the system refuses to write in `folder`."""
-    why = error.strerror or str(error)
+    """Return what to tell the user when the system refuses to write in `folder`."""
+    why = f"cannot write to {folder}: {error.strerror or error}"
     if error.errno in _FULL:
-        return DiskFull(
-            f"cannot write to {folder}: {why}: free some space and run the same command again; what is there is whole"
-        )
+        return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
-        return UserError(f"cannot write to {folder}: {why}: choose a folder that you may write to")
-    return GenrobustError(f"cannot write to {folder}: {why}: mend that and run the same command again")
+        return UserError(f"{why}: choose a folder that you may write to")
+    return GenrobustError(f"{why}: fix this and rerun")
 
 
 def _sync_folder(folder: Path) -> None:

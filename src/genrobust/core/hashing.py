@@ -1,4 +1,4 @@
-"""What files hold, as SHA-256: how weights are known whatever their folder is called."""
+"""SHA-256 of files and model folders, which identify weights under any name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256, in hex, of a file."""
+    """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_folder(folder: Path) -> str:
-    """SHA-256, in hex, over what a model's folder is made of: weights, configurations, tokenizer.
+    """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
 
-    Read once a process for files that do not change.
+    A process reads files that do not change only once.
     """
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
     return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))

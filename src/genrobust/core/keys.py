@@ -1,4 +1,4 @@
-"""What names things the same on every machine: digests, seeds and file names."""
+"""Digests, seeds and file names that are the same on every machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 
 def digest(value: Any, length: int = 12) -> str:
-    """Hex SHA-256 of `value`'s canonical JSON, cut to `length`: the name of a stage's folder.
+    """The first `length` hex digits of the SHA-256 of `value`'s canonical JSON, which name a job's folder.
 
-    Two values with the same digest ask for the same work; dictionaries are compared without their order.
+    Equal values have equal digests; the order of a dictionary does not matter.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
@@ -31,12 +31,12 @@ def _plain(value: Any) -> Any:
 
 
 def hashed_seed(*parts: int | str) -> int:
-    """A 63-bit seed that depends on `parts` alone: the same in every process and order of work, on every machine."""
+    """A 63-bit seed that depends only on `parts`: the same in every process, order of jobs and machine."""
     return int(digest(parts, 16), 16) >> 1
 
 
 def slug(text: str) -> str:
-    """`text` as a key part: ASCII letters, digits, ``-`` and ``_`` alone. Text beyond those gets a short hash."""
+    """`text` as ASCII letters, digits, ``-`` and ``_``, for keys and file names; other texts get a short hash."""
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
     if plain == text:
         return plain

@@ -1,17 +1,17 @@
-"""What this machine has for work: its cores, its free memory, and what else keeps it busy. Loads no torch."""
+"""Cores, free memory and load of this machine. Loads no torch."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # version 2: what a container or a batch job may use
-BUSY_LOAD = 1.5  # runnable processes a core: beyond it, someone else wants the cores too
-SCARCE_MEMORY = 0.05  # of all memory: below it, systems begin to swap and to drop what they had read
+CGROUP = Path("/sys/fs/cgroup")  # version 2: the limits of a container or a batch job
+BUSY_LOAD = 1.5  # runnable processes per core: above it, other programs compete for the cores
+SCARCE_MEMORY = 0.05  # of all memory: below it, systems start to swap and to drop their file cache
 
 
 def cores() -> int:
-    """The CPU cores that this process may use, by its affinity and its container's quota; at least 1."""
+    """Number of CPU cores that this process may use, by its affinity and its container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read(CGROUP / "cpu.max").partition(" ")
     if quota.isdigit() and period.strip().isdigit():
@@ -20,7 +20,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """The bytes of memory that new work can take without swapping; None where the system does not say."""
+    """Bytes of memory that are free without swapping; None on a system that does not report them."""
     found = _memory().get("MemAvailable")
     limit, used = _read(CGROUP / "memory.max").strip(), _read(CGROUP / "memory.current").strip()
     if limit.isdigit() and used.isdigit():
@@ -30,13 +30,13 @@ def free_memory() -> int | None:
 
 
 def why_slow(busy_cores: int) -> str:
-    """What slows this machine, in words, where it can be seen; `busy_cores` are those that this program keeps busy."""
+    """The visible reason why this machine is slow, or ""; `busy_cores` is how many cores this program uses."""
     memory = _memory()
     if memory and memory["MemAvailable"] < SCARCE_MEMORY * memory["MemTotal"]:
-        return f"memory is short ({memory['MemAvailable'] / 1e9:.1f} GB available): use fewer --workers"
+        return f"little memory is left ({memory['MemAvailable'] / 1e9:.1f} GB available): use fewer --workers"
     try:
         load = os.getloadavg()[0]
-    except OSError:  # a system that does not count it
+    except OSError:  # not on every system
         return ""
     if load > max(busy_cores, cores() * BUSY_LOAD):
         return f"other programs use the CPU (load {load:.1f} on {cores()} cores)"
@@ -44,7 +44,7 @@ def why_slow(busy_cores: int) -> str:
 
 
 def _memory() -> dict[str, int]:
-    """Linux's memory figures in bytes; empty on other systems."""
+    """Linux's memory statistics in bytes; empty on other systems."""
     lines = (line.split() for line in _read(Path("/proc/meminfo")).splitlines())
     return {words[0].rstrip(":"): 1024 * int(words[1]) for words in lines if len(words) == 3}
 

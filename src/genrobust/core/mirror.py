@@ -1,6 +1,6 @@
-"""Output at an URL: a local folder is worked in, and what is made there goes to the URL first, through fsspec.
+"""Output at a URL: a local folder to work in, whose finished files go to the URL first, through fsspec.
 
-What is here is there, so a kill between the two leaves the URL ahead, and `files.fetch` mends that. Each machine has a
+What is here is there, so a kill between the two leaves the URL ahead, and `files.fetch` catches up. Each machine has a
 folder of its own and shares the URL alone.
 """
 
@@ -13,42 +13,47 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
+from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, remote_of, replacing
 from genrobust.core.keys import digest
-from genrobust.core.lease import Lease
 from genrobust.core.progress import progress_bar
-from genrobust.core.remote import Entry, appears_whole, entry_of, file_system, told
+from genrobust.core.remote import OBJECT_STORES, Lease, file_system, is_one_of, translate_errors
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
-FETCHING, COPY_ID = ".fetching", ".copy"  # in a copy: what is on its way, and the copy's own name
+FETCHING, COPY_ID = ".fetching", ".copy"  # in a copy: unfinished downloads, and the copy's own name
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
 BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
 A_DAY_S = 86400.0  # what is unfinished for longer was left by a killed process
+_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")  # as file systems call it
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+:/")  # of two letters or more: C:/ is a disk
 _opened: dict[str, Mirror] = {}
 _opening = threading.Lock()
 
 
 def local_folder(out: Path | str) -> Path:
-    """The folder to work in for an output that is named by a path or by the URL of a file system that fsspec knows.
+    """Return the folder to work in for an output, which is a path or a URL that fsspec knows.
 
-    For an URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
-    the user's cache. Raises MissingPackage where the file system's package is not installed, UserError where the place
-    is not to be had (no such bucket, no credentials), and GenrobustError where it does not answer.
+    For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
+    the user's cache.
+
+    Raises:
+        MissingPackage: The package of the file system is not installed.
+        UserError: No such bucket, no credentials, or a `Path` made of a URL.
+        GenrobustError: The file system does not answer.
     """
     text = str(out)
     if isinstance(out, Path):
         if _URL.match(text):
-            raise UserError(f"{text} is an URL, and a folder is wanted here: only commands of a study take URLs")
+            raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
         return out
     if "://" not in text:
         return Path(text)
@@ -62,44 +67,73 @@ def local_folder(out: Path | str) -> Path:
 
 
 def address(folder: Path) -> Path | str:
-    """What `local_folder` takes on another machine for `folder`: the URL that it mirrors, or itself."""
+    """Return what `local_folder` takes on another machine for `folder`: the URL that it mirrors, or itself."""
     remote = remote_of(folder)
     return folder if remote is None else remote.url
 
 
-class Mirror:
-    """What lies at `url`, and `folder`, where it is worked in: one of its own below `copies`, or this machine's.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A remote file: its full name, its bytes, and when it was written, in whole seconds (None if unknown)."""
 
-    Opening it makes the URL known as a place of genrobust. Raises as `local_folder` does.
+    key: str
+    size: int
+    when: int | None
+
+    @classmethod
+    def of(cls, info: Mapping[str, Any]) -> Entry:
+        """Read what a file system lists of a file."""
+        when = next((info[name] for name in _TIMES if info.get(name) is not None), None)
+        if isinstance(when, str):
+            when = datetime.fromisoformat(when)
+        seconds = when.timestamp() if isinstance(when, datetime) else when
+        return cls(str(info["name"]), int(info["size"]), None if seconds is None else int(seconds))
+
+    def is_at(self, path: Path) -> bool:
+        """Return whether `path` is a copy of this file, by its size and time."""
+        try:
+            found = path.stat()
+        except OSError:
+            return False
+        return found.st_size == self.size and (self.when is None or int(found.st_mtime) == self.when)
+
+    def date(self, path: Path) -> None:
+        """Give `path` the time of this file."""
+        if self.when is not None:
+            os.utime(path, (self.when, self.when))
+
+
+class Mirror:
+    """The files at `url` and their copy in `folder`, which lies below `copies` or this machine's default.
+
+    Raises as `local_folder` does.
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
         self.url = url
         self._fs, self._root = file_system(url)
-        self._whole = appears_whole(self._fs)
-        with told(f"cannot use {url}"):
+        self._is_store = is_one_of(self._fs, OBJECT_STORES)
+        with translate_errors(f"cannot use {url}"):
             identity = self._identity()
         name = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[:80]
         self.folder = (_copies() if copies is None else copies).absolute() / f"{name}-{identity[:8]}"
         make_folder(self.folder / FETCHING)
         self._copy = self._copy_id()
-        self._left_for_later: dict[Path, Entry] = {}
+        self._later: dict[Path, Entry] = {}
         self._leases: dict[Path, Lease] = {}
-        self._tidy()
+        self._remove_old_leftovers()
         attach(self.folder, self)
 
-    # ------------------------------------------------------------------------------------------- writing
-
     def put(self, written: Path, path: Path) -> None:
-        """Let the finished file `written` appear there as `path` does here: whole, or not at all.
+        """Upload the finished file `written` as the remote of `path`, which appears whole or not at all.
 
-        It gets the time that it has there, by which `fetch` knows it. Raises GenrobustError where this machine's hold
-        of the folder has lapsed, and as `local_folder` does.
+        `written` gets the time that the remote file has, by which `fetch` knows it. Raises GenrobustError where the
+        lease on the folder has lapsed, and as `local_folder` does.
         """
-        self._check(path)
+        self._check_leases(path)
         key = self._key(path)
-        with told(f"cannot write {self._url(path)}"):
-            if self._whole:
+        with translate_errors(f"cannot write {self._url(path)}"):
+            if self._is_store:
                 self._fs.put_file(str(written), key)
             else:
                 parent, _, name = key.rpartition("/")
@@ -107,30 +141,20 @@ class Mirror:
                 self._fs.makedirs(parent, exist_ok=True)
                 self._fs.put_file(str(written), part)
                 self._fs.mv(part, key)
-            entry = entry_of(self._fs.info(key))
-        if entry.size != written.stat().st_size:
-            raise GenrobustError(f"{self._url(path)} has {entry.size} bytes instead of {written.stat().st_size}")
-        _set_time(written, entry)
+            Entry.of(self._fs.info(key)).date(written)
 
     def remove(self, path: Path) -> None:
-        """Remove there what is `path` here, if it is there; raises as `put` does where a hold has lapsed."""
-        self._check(path)
-        with told(f"cannot remove {self._url(path)}"):
+        """Remove the remote of `path`, if there is one; raises as `put` does."""
+        self._check_leases(path)
+        with translate_errors(f"cannot remove {self._url(path)}"):
             try:
                 self._fs.rm_file(self._key(path))
             except FileNotFoundError:
                 return
 
-    def _check(self, path: Path) -> None:
-        for folder, lease in tuple(self._leases.items()):
-            if path.is_relative_to(folder):
-                lease.check()
-
-    # ------------------------------------------------------------------------------------------- reading
-
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
-        """Make what matches `patterns` in `folder` what is there, as `files.fetch` says; what is not there goes."""
-        here = [p for p in folder.rglob("*") if p.is_file()]  # before the list: by then it was there, or it has gone
+        """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
+        here = [p for p in folder.rglob("*") if p.is_file()]  # before the list: a file here was there first
         there = self._list(folder)
         for path in here:
             name = path.relative_to(folder).as_posix()
@@ -138,114 +162,38 @@ class Mirror:
             gone = entry is None and (waits or _matches(name, patterns))
             if gone or (waits and entry is not None and not entry.is_at(path)):
                 path.unlink(missing_ok=True)
-        self._left_for_later |= {folder / n: entry for n, entry in there.items() if _matches(n, later)}
+        self._later |= {folder / name: entry for name, entry in there.items() if _matches(name, later)}
         wanted = {
-            folder / name: entry
+            name: entry
             for name, entry in there.items()
             if _matches(name, patterns) and not _matches(name, later) and not entry.is_at(folder / name)
         }
-        last = {p: entry for p, entry in wanted.items() if _matches(p.relative_to(folder).as_posix(), patterns[-1:])}
-        self._download({p: entry for p, entry in wanted.items() if p not in last})
-        self._download(last)
+        last = {name for name in wanted if _matches(name, patterns[-1:])}
+        for names in (wanted.keys() - last, last):
+            self._download({folder / name: wanted[name] for name in names})
 
-    def bring(self, paths: Sequence[Path]) -> None:
-        """Get those of `paths` that are not here yet and that `fetch` left for later, several at once."""
+    def fetch_files(self, paths: Sequence[Path]) -> None:
+        """Download those of `paths` that are not here yet and that `fetch` left for later."""
         if all(path.exists() for path in paths):
             return
         # Many threads and processes of this machine may want the same: one fetches, and the others find it here.
         with lock(self.folder / FETCHING, wait=True, mirrored=False):
-            later = self._left_for_later
-            self._download({path: later[path] for path in paths if path in later and not path.exists()})
+            self._download({p: self._later[p] for p in paths if p in self._later and not p.exists()})
 
     def size(self, path: Path) -> int | None:
-        """The bytes of a file that `fetch` left for later; None where there is none."""
-        entry = self._left_for_later.get(path)
+        """Return the bytes of a file that `fetch` left for later; None where there is none."""
+        entry = self._later.get(path)
         return None if entry is None else entry.size
 
-    def _download(self, wanted: Mapping[Path, Entry]) -> None:
-        total = sum(entry.size for entry in wanted.values())
-        if total < BAR_FROM:
-            self._get_all(wanted, lambda count: None)
-            return
-        rest, counting = 0, threading.Lock()
-        with progress_bar(f"fetching {len(wanted):,} files", round(total / 1e6), "MB") as bar:
-
-            def count(size: int) -> None:
-                nonlocal rest
-                with counting:
-                    megabytes, rest = divmod(rest + size, 1_000_000)
-                    if megabytes:
-                        bar.advance(megabytes)
-
-            self._get_all(wanted, count)
-
-    def _get_all(self, wanted: Mapping[Path, Entry], count: Callable[[int], None]) -> None:
-        for folder in {path.parent for path in wanted}:
-            make_folder(folder)
-        if len(wanted) < 2:
-            for path, entry in wanted.items():
-                self._get(path, entry, count)
-            return
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetching") as pool:
-            try:
-                for _ in pool.map(lambda path: self._get(path, wanted[path], count), wanted):
-                    pass
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _get(self, path: Path, entry: Entry, count: Callable[[int], None]) -> None:
-        from fsspec.callbacks import Callback
-
-        class Counting(Callback):
-            def relative_update(self, inc: int = 1) -> None:
-                count(inc)
-
-        part = self.folder / FETCHING / secrets.token_hex(8)
-        try:
-            with told(f"cannot fetch {self._url(path)}", self.folder):
-                try:
-                    self._fs.get_file(entry.key, str(part), callback=Counting())
-                except FileNotFoundError as error:
-                    raise GenrobustError(
-                        f"{self._url(path)} was removed while it was fetched: run the same command again"
-                    ) from error
-            if part.stat().st_size != entry.size:
-                found = part.stat().st_size
-                raise GenrobustError(
-                    f"{self._url(path)} came with {found} bytes instead of {entry.size}: run the same command again"
-                )
-            _set_time(part, entry)
-            try:
-                part.replace(path)
-            except OSError as error:
-                raise refusal(path.parent, error) from error
-        finally:
-            part.unlink(missing_ok=True)
-
-    def _list(self, folder: Path) -> dict[str, Entry]:
-        """The files there in `folder` and below it, by their names from there; without hidden ones."""
-        key = self._key(folder)
-        with told(f"cannot list {self._url(folder)}"):
-            self._fs.invalidate_cache()
-            try:
-                found: Iterable[Any] = self._fs.find(key, detail=True).values()
-            except FileNotFoundError:
-                found = ()
-        entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(entry_of, found)}
-        return {n: e for n, e in entries.items() if n and not any(part.startswith(".") for part in n.split("/"))}
-
-    # ------------------------------------------------------------------------------------------- holding
-
     @contextmanager
-    def held(self, folder: Path, shared: bool, wait: bool, alone_here: bool) -> Iterator[None]:
-        """Hold `folder` among machines; raises UserError where another holds it, unless told to `wait` for it."""
+    def held(self, folder: Path, wait: bool) -> Iterator[None]:
+        """Hold the lease on `folder`, whose local lock the caller holds; raises as `Lease.take` does."""
         relative = folder.relative_to(self.folder).as_posix()
-        place = f"{self._root}/.leases/{relative.replace('/', '+')}"
-        lease = Lease(self._fs, place, self._url(folder), self._copy if alone_here else "", shared)
-        with told(f"cannot hold {self._url(folder)}"):
-            if not self._whole:
-                self._fs.makedirs(place, exist_ok=True)
+        leases = f"{self._root}/.leases"
+        lease = Lease(self._fs, f"{leases}/{relative.replace('/', '+')}", self._url(folder), self._copy)
+        with translate_errors(f"cannot hold {self._url(folder)}"):
+            if not self._is_store:
+                self._fs.makedirs(leases, exist_ok=True)
             lease.take(wait)
         self._leases[folder] = lease
         try:
@@ -254,28 +202,61 @@ class Mirror:
             del self._leases[folder]
             lease.give_back()
 
-    # ------------------------------------------------------------------------------------------- opening
+    def _check_leases(self, path: Path) -> None:
+        for folder, lease in tuple(self._leases.items()):
+            if path.is_relative_to(folder):
+                lease.check()
+
+    def _download(self, wanted: Mapping[Path, Entry]) -> None:
+        total, paths = sum(entry.size for entry in wanted.values()), sorted(wanted)
+        shown = progress_bar(f"fetching {len(paths):,} files", total // 10**6, "MB")
+        with shown if total >= BAR_FROM else nullcontext() as bar:
+            for first in range(0, len(paths), AT_ONCE):
+                some = {path: wanted[path] for path in paths[first : first + AT_ONCE]}
+                self._download_together(some)
+                if bar is not None:
+                    bar.advance(sum(entry.size for entry in some.values()) // 10**6)
+
+    def _download_together(self, wanted: Mapping[Path, Entry]) -> None:
+        parts = {self.folder / FETCHING / secrets.token_hex(8): path for path in wanted}
+        try:
+            with translate_errors(f"cannot fetch files of {self.url}", self.folder):
+                try:
+                    self._fs.get([wanted[path].key for path in parts.values()], [str(part) for part in parts])
+                except FileNotFoundError as error:
+                    raise GenrobustError(f"a file of {self.url} was removed while it was fetched: rerun") from error
+                for part, path in parts.items():
+                    if part.stat().st_size != wanted[path].size:
+                        raise GenrobustError(f"{self._url(path)} came with too few or too many bytes: rerun")
+                    wanted[path].date(part)
+                    make_folder(path.parent)
+                    part.replace(path)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
+
+    def _list(self, folder: Path) -> dict[str, Entry]:
+        """Return the remote files in `folder` and below it, by their names from there; without hidden ones."""
+        key = self._key(folder)
+        with translate_errors(f"cannot list {self._url(folder)}"):
+            self._fs.invalidate_cache()
+            try:
+                found: list[Any] = list(self._fs.find(key, detail=True).values())
+            except FileNotFoundError:
+                found = []
+        entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(Entry.of, found)}
+        return {n: e for n, e in entries.items() if n and not any(part.startswith(".") for part in n.split("/"))}
 
     def _identity(self) -> str:
-        """The name of this place, in it; it is given one now where it has none."""
-        place = f"{self._root}/{MARK}"
+        """Return the name of this place, which is written there once."""
+        mark = f"{self._root}/{MARK}"
         self._fs.invalidate_cache()
-        for _ in range(2):
-            try:
-                return str(json.loads(self._fs.cat_file(place))["id"])
-            except FileNotFoundError:
-                self._mark(place, json.dumps({"id": secrets.token_hex(16)}).encode())
-        return str(json.loads(self._fs.cat_file(place))["id"])
-
-    def _mark(self, place: str, content: bytes) -> None:
-        if not self._whole:
-            self._fs.makedirs(self._root, exist_ok=True)
-        try:
-            self._fs.pipe_file(place, content, mode="create")
-        except FileExistsError:
-            return  # another machine was as fast
-        except (OSError, NotImplementedError, TypeError, ValueError):  # not all can write where nothing is alone
-            self._fs.pipe_file(place, content)
+        if not self._fs.exists(mark):
+            if not self._is_store:
+                self._fs.makedirs(self._root, exist_ok=True)
+            with suppress(FileExistsError):  # another machine was as fast
+                self._fs.pipe_file(mark, json.dumps({"id": secrets.token_hex(16)}).encode(), mode="create")
+        return str(json.loads(self._fs.cat_file(mark))["id"])
 
     def _copy_id(self) -> str:
         file = self.folder / COPY_ID
@@ -284,18 +265,16 @@ class Mirror:
                 with replacing(file) as stream:
                     stream.write(secrets.token_hex(8).encode())
             own = file.read_text(encoding="utf-8")
-        # A folder that machines share, such as a home on NFS, may not lock among them: they are told apart.
+        # A folder that machines share, such as a home on NFS, may not lock among them: the host tells them apart.
         return digest([own, socket.gethostname()])
 
-    def _tidy(self) -> None:
+    def _remove_old_leftovers(self) -> None:
         for part in (*(self.folder / FETCHING).iterdir(), *leftovers(self.folder, below=True)):
             try:
                 if part.name != LOCK and time.time() - part.stat().st_mtime > A_DAY_S:
                     part.unlink()
             except OSError:
                 continue  # it has just arrived
-
-    # ------------------------------------------------------------------------------------------- names
 
     def _key(self, path: Path) -> str:
         relative = path.relative_to(self.folder).as_posix()
@@ -313,8 +292,3 @@ def _copies() -> Path:
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns) and not name.startswith(".") and "/." not in name
-
-
-def _set_time(path: Path, entry: Entry) -> None:
-    if entry.when is not None:
-        os.utime(path, (entry.when, entry.when))

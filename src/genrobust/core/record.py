@@ -1,4 +1,4 @@
-"""All that a report shows beside the figures of a study."""
+"""What a report shows beside the figures of a study."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genrobust.core.results import BaselineModel, Summary
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What is claimed: `arm` is better than `than` in `figure` ("top1" or "er") on `test_set` (or MEAN_OF_SHIFTS).
+    """A claim: `arm` is better than `than` in a figure ("top1", "er" ...) on `test_set` (or MEAN_OF_SHIFTS).
 
     `says` puts it in words, `source` names who made it.
     """
@@ -25,7 +25,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuality:
-    """What the images of one source of a study are like, in the eyes of a CLIP, at equal numbers for all sources.
+    """Quality of the images of one source of a study, in the embeddings of a CLIP, at equal numbers for all sources.
 
     `n` images were looked at, of `made`. `fid`, `kid`, `precision` and `recall` (fractions) compare them with the real
     training images: None for these. `distance` is the mean distance of two images of a class, `vendi` their effective
@@ -51,7 +51,7 @@ class SourceQuality:
 
 @dataclass(frozen=True, slots=True)
 class ArmRecord:
-    """What one arm trained on: `parts` maps a source ("real", "generated" ...) to its number of images.
+    """The training of one arm: `parts` maps a source ("real", "generated" ...) to its number of images.
 
     `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran.
     """
@@ -66,7 +66,7 @@ class ArmRecord:
 
 @dataclass(frozen=True, slots=True)
 class StageRecord:
-    """What one stage took: `seconds` of work (0 when it was found done), `items` of `unit` made."""
+    """The time of one stage: `seconds` of work (0 when it was found done), `items` of `unit` made."""
 
     stage: str
     seconds: float
@@ -88,11 +88,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class StudyRecord:
-    """All that a report shows. `command` runs the study again; `environment` is name to version or fact.
+    """Everything that a report shows. `command` runs the study again; `environment` is name to version or fact.
 
     `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
-    of `summary` were fitted on, `claims` what the study tests, `qualities` say what the images of each source are like,
-    and `kinds` which published set a shifted one is, as in `ShiftConfig`.
+    of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
+    as in `ShiftConfig`.
     """
 
     title: str

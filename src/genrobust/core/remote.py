@@ -1,86 +1,68 @@
-"""The file systems that fsspec knows: opened by URL, their files, and what goes wrong in them told to the user."""
+"""Remote file systems, which fsspec opens by URL: what their errors mean, and leases on their folders."""
 
 from __future__ import annotations
 
+import errno
+import json
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError
 from genrobust.core.files import refusal
 
-# Whose writes appear whole or not at all, so that no temporary name is needed.
+# Object stores show a file when all of it is written, so that no temporary name is needed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"}
-_PACKAGES = {"s3": "s3fs", "s3a": "s3fs"}
-_TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")  # as file systems call it
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A file there: its whole name, its bytes, and when it was written, in seconds (None where that is not told)."""
-
-    key: str
-    size: int
-    when: int | None
-
-    def is_at(self, path: Path) -> bool:
-        """Whether `path` is this file, by its size and time."""
-        try:
-            found = path.stat()
-        except OSError:
-            return False
-        return found.st_size == self.size and (self.when is None or int(found.st_mtime) == self.when)
-
-
-def time_of(info: Mapping[str, Any]) -> int | None:
-    """When a file was written, in whole seconds by its file system's clock, as S3 tells it; None where none tells."""
-    for name in _TIMES:
-        when = info.get(name)
-        if isinstance(when, str):
-            when = datetime.fromisoformat(when)
-        if when is not None:
-            return int(when.timestamp() if isinstance(when, datetime) else when)
-    return None
-
-
-def entry_of(info: Mapping[str, Any]) -> Entry:
-    """A file of a list, or of what is asked about one."""
-    return Entry(str(info["name"]), int(info["size"]), time_of(info))
+S3 = {"s3", "s3a"}
+LAPSE_S = 60.0  # a lease that is not renewed for so long has lapsed: its owner is dead, asleep or cut off
+RENEW_S = 10.0
+SETTLE_S = 2.0  # longer than a small write takes to arrive
+_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
+log = logging.getLogger(__name__)
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """The file system of `url`, and the name of the URL's folder in it.
+    """Open the file system of `url`; returned with the name that the URL's folder has in it.
 
-    Raises MissingPackage or UserError where there is none for such URLs.
+    Raises:
+        MissingPackage: The package for S3 is not installed.
+        UserError: No file system for such URLs is known or installed.
     """
     import fsspec
 
-    protocol = url.partition("://")[0]
     try:
         fs, root = fsspec.url_to_fs(url)
     except ImportError as error:
-        if protocol in _PACKAGES:
-            raise MissingPackage(_PACKAGES[protocol], "s3", f"--out {url}") from None
+        if url.partition("://")[0] in S3:
+            raise MissingPackage("s3fs", "s3", f"--out {url}") from None
         raise UserError(f"--out {url}: {error}") from None
     except ValueError as error:
-        raise UserError(f"--out {url}: {error}: give a folder, or an URL such as s3://bucket/runs") from None
+        raise UserError(f"--out {url}: {error}: give a folder, or a URL such as s3://bucket/runs") from None
     return fs, str(root).rstrip("/")
 
 
-def appears_whole(fs: Any) -> bool:
-    """Whether what is written to the file system appears whole or not at all."""
-    protocols = {fs.protocol} if isinstance(fs.protocol, str) else {*fs.protocol}
-    return not protocols.isdisjoint(OBJECT_STORES)
+def is_one_of(fs: Any, protocols: set[str]) -> bool:
+    """Return whether one of `protocols` is the file system's."""
+    return not protocols.isdisjoint({fs.protocol} if isinstance(fs.protocol, str) else fs.protocol)
 
 
 @contextmanager
-def told(what: str, folder: Path | None = None) -> Iterator[None]:
-    """Turn what goes wrong in a file system, which may be any exception, into what to tell the user of `what`.
+def translate_errors(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Raise what a file system raises in the block, which may be any exception, as a GenrobustError about `what`.
 
-    `folder` is where the block writes here, which may be full.
+    Raises:
+        DiskFull: The disk of `folder`, where the block writes, is full.
+        UserError: Missing rights or credentials, no such bucket, a store that cannot do what is needed.
+        GenrobustError: Anything else, such as a store that does not answer.
     """
     try:
         yield
@@ -88,18 +70,153 @@ def told(what: str, folder: Path | None = None) -> Iterator[None]:
         raise
     except Exception as error:
         full = refusal(folder, error) if folder is not None and isinstance(error, OSError) else None
-        raise (full if isinstance(full, DiskFull) else _problem(what, error)) from error
+        raise (full if isinstance(full, DiskFull) else _explained(what, error)) from error
 
 
-def _problem(what: str, error: Exception) -> GenrobustError:
-    """What to tell the user of `error`, which a file system raised."""
+def _explained(what: str, error: Exception) -> GenrobustError:
     kind = type(error).__name__
-    reason = " ".join(str(error).split())[:300] or kind
+    reason = f"{what}: {' '.join(str(error).split())[:300] or kind}"
     if isinstance(error, PermissionError) or "Credential" in kind or "Token" in kind:
         return UserError(
-            f"{what}: {reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-            "AWS_PROFILE, or an instance's role), which must let you list, read, write and delete there"
+            f"{reason}: look at your credentials (of S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or "
+            "an instance's role), which must let you list, read, write and delete there"
         )
     if isinstance(error, FileNotFoundError) or kind == "ParamValidationError":
-        return UserError(f"{what}: {reason}: make the bucket first, or choose another --out")
-    return GenrobustError(f"{what}: {reason}: what is there is whole; mend that and run the same command again")
+        return UserError(f"{reason}: make the bucket first, or choose another --out")
+    if isinstance(error, NotImplementedError) or getattr(error, "errno", None) == errno.ENOSYS:
+        return UserError(
+            f"{reason}: an S3 server must offer conditional writes (If-None-Match and If-Match): update it, or choose "
+            "another --out"
+        )
+    return GenrobustError(f"{reason}: completed files are intact; fix this and rerun")
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a lease says, and the version of its file."""
+
+    content: Mapping[str, Any]
+    etag: str | None
+
+
+class Lease:
+    """A lease on the folder that users know as `url`: the file `key`, which one process at a time owns and renews.
+
+    Who owns it is decided by the store alone. On S3 each write has a condition: that there is no file (If-None-Match),
+    or still the version that was read (If-Match). Of several processes that find a free or lapsed lease one gets it,
+    and a process that slept while its lease lapsed cannot write over the next owner's.
+
+    Other file systems may ignore conditions. There a process that reads that the lease is free or lapsed writes it,
+    and owns it if it is still there after `SETTLE_S`: of several that write at the same time the last one stays
+    (Fischer's algorithm). Two processes own it only if a write takes longer than that to arrive.
+
+    No clocks are compared: a lease has lapsed when a process has seen it unchanged for `LAPSE_S`, or at once if a
+    process of its own `copy` of the files left it, since the caller holds the local lock of that.
+    """
+
+    def __init__(self, fs: Any, key: str, url: str, copy: str) -> None:
+        self._fs, self._key, self._url = fs, key, url
+        owner = f"{socket.gethostname()}, process {os.getpid()}"
+        self._content: dict[str, Any] = {"owner": owner, "copy": copy, "token": secrets.token_hex(8), "renewals": 0}
+        self._is_s3 = is_one_of(fs, S3)
+        self._renewed, self._renewing = 0.0, threading.Lock()
+        self._ended = threading.Event()
+        self._renewer = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def take(self, wait: bool) -> None:
+        """Get the lease as soon as it is free or has lapsed.
+
+        Raises:
+            UserError: It was renewed meanwhile, so its owner is alive; unless told to `wait` for that one.
+        """
+        seen, since = None, 0.0
+        while True:
+            found, now = self._read(), time.monotonic()
+            if found != seen:
+                if found and seen and not wait:
+                    raise UserError(
+                        f"another process is writing to {self._url} ({found.content.get('owner')}): wait for it, stop "
+                        "it, or choose another --out"
+                    )
+                seen, since = found, now
+            is_own = found is not None and (self._owns(found) or found.content.get("copy") == self._content["copy"])
+            if found is None or is_own or now - since > LAPSE_S:
+                if self._write(found):
+                    break
+                continue
+            if now == since:
+                log.warning("waiting for %s, which holds %s and may be dead", found.content.get("owner"), self._url)
+            time.sleep(random.uniform(0.3, 1.0))
+        self._renewer.start()
+
+    def check(self) -> None:
+        """Raise GenrobustError if the lease has lapsed and another process has it now."""
+        if time.time() - self._renewed > LAPSE_S and not self._renew():
+            raise GenrobustError(
+                f"this process has not reached {self._url} for more than {LAPSE_S:.0f} s, and another may write there "
+                "now: completed files are intact; rerun"
+            )
+
+    def give_back(self) -> None:
+        """End the lease. Where the store does not answer, it lapses."""
+        self._ended.set()
+        self._renewer.join()
+        try:
+            if (found := self._read()) and self._owns(found):
+                self._fs.rm_file(self._key)
+        except Exception as error:  # of whatever kind the file system raises
+            log.warning("cannot end the lease on %s, which lapses in %.0f s: %s", self._url, LAPSE_S, error)
+
+    def _read(self) -> _Written | None:
+        self._fs.invalidate_cache()
+        try:
+            # The version first: where another is written in between, a write over what was read is refused.
+            etag = self._fs.info(self._key).get("ETag")
+            return _Written(json.loads(self._fs.cat_file(self._key)), etag)
+        except FileNotFoundError:
+            return None
+        except ValueError:  # it is being written
+            return _Written({}, None)
+
+    def _owns(self, found: _Written) -> bool:
+        return bool(found.content.get("token") == self._content["token"])
+
+    def _write(self, over: _Written | None) -> bool:
+        """Write the lease over the one that was read, or where there was none; returns whether it is owned now."""
+        condition: dict[str, Any] = {"mode": "create"} if over is None else {}
+        if self._is_s3 and over is not None:
+            condition = {"IfMatch": over.etag}
+        elif not self._is_s3 and self._read() != over:
+            return False
+        began = time.time()
+        self._content["renewals"] += 1
+        try:
+            self._fs.pipe_file(self._key, json.dumps(self._content).encode(), **condition)
+        except Exception as error:
+            if not isinstance(error, FileExistsError) and _code(error) not in _CONFLICTS:
+                raise
+            return False
+        if not (self._is_s3 or (over and self._owns(over))):
+            time.sleep(SETTLE_S)
+            if not ((found := self._read()) and self._owns(found)):
+                return False
+        self._renewed = began
+        return True
+
+    def _renew(self) -> bool:
+        with self._renewing:
+            found = self._read()
+            return found is not None and self._owns(found) and self._write(found)
+
+    def _keep(self) -> None:
+        while not self._ended.wait(RENEW_S):
+            try:
+                self._renew()
+            except Exception as error:  # of whatever kind; `check` reports it when it matters
+                log.debug("cannot renew the lease on %s: %s", self._url, error)
+
+
+def _code(error: Exception) -> str:
+    """Return the code of S3 for an error, of which s3fs translates some."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code"))

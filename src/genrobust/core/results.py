@@ -1,8 +1,9 @@
-"""What is predicted and scored: every figure is a pure function of `Predictions`."""
+"""Predictions and what is measured of them: every figure is a pure function of `Predictions`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,9 +31,11 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """A figure in percent (or points) with its interval, over `n` images and `classes` classes.
+    """The value of a figure, in the figure's unit, with its interval from `lo` to `hi`, over `n` images.
 
-    `method` names the interval: "Clopper-Pearson 95 %", "bootstrap 95 % over baselines" and so on.
+    `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
+    95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
+    those that the baseline line was fitted on.
     """
 
     value: float
@@ -41,6 +44,7 @@ class Score:
     n: int
     classes: int
     method: str
+    extrapolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,77 +97,36 @@ class Plane:
     hi: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One arm, one seed, one test set.
+class ScoreKey(NamedTuple):
+    """The place of a score in the table of a study.
 
-    `top1` is over the set's own classes, logits restricted to them; `top1_all` over every class; `clean` is the clean
-    test set's top-1 restricted to the same classes; `er` the effective robustness in points, None without a line.
+    `figure` names a figure ("top1", "er" ...), `arm` an arm or a group of arms. `seed` is None for the mean over seeds.
+    `minus` names the arm or group that is subtracted, "" where nothing is.
     """
 
-    arm: str
-    seed: int
-    test_set: str
-    top1: Score
-    top1_all: Score
-    clean: Score
-    er: Score | None
-    extrapolated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """`arm` minus `reference` in points on `test_set` (or MEAN_OF_SHIFTS); `figure` is "top1" or "er"."""
-
-    arm: str
-    reference: str
-    test_set: str
     figure: str
-    score: Score
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The mean over `arms`, which are one mixture with several architectures; each of them counts the same.
-
-    `top1` and `er` map a test set (or MEAN_OF_SHIFTS) to the mean, in percent and points; `top1_gain` and `er_gain` to
-    the mean of each arm's difference from its own reference, in points. `reference` names what is subtracted there: a
-    group, or an arm. It is empty, and so are the gains, where that has no one name or an arm of the group is in it.
-    """
-
-    name: str
-    arms: tuple[str, ...]
-    reference: str
-    top1: dict[str, Score]
-    er: dict[str, Score]
-    top1_gain: dict[str, Score]
-    er_gain: dict[str, Score]
-
-
-@dataclass(frozen=True, slots=True)
-class MultiID:
-    """Effective robustness beyond what the accuracies on the clean set and on the test set `second` predict together.
-
-    `planes` are by shift; `arm_er` maps (arm, shift) and `mean_er` an arm to its mean over seeds, in points, as in
-    `Summary`. `beyond` names the (arm, shift) of which an ID accuracy lies outside those the plane was fitted on.
-    """
-
-    second: str
-    planes: dict[str, Plane]
-    arm_er: dict[tuple[str, str], Score]
-    mean_er: dict[str, Score]
-    beyond: tuple[tuple[str, str], ...]
+    arm: str
+    test_set: str = MEAN_OF_SHIFTS
+    seed: int | None = None
+    minus: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything that a study measured. `shifts` are those in the mean; `left_out` maps the others to a reason.
+    """Everything that a study measured, as one table of scores.
 
-    `mean_top1`, `mean_er` map an arm to its mean over shifts and seeds; `arm_top1` and `arm_er` map (arm, test set) to
-    the mean over seeds. `protocols` says of each test set how its images were prepared and what counts as right.
-    `trained_elsewhere` names those of `arms` that are none: models that learned from other data, for comparison, whose
-    answers are the same for every seed. `references` says what each arm is compared with, itself where with none;
-    `groups` are the means over several arms. `multi_id` is there where the study names a second in-distribution set.
+    Attributes:
+        arms: The arms, `trained_elsewhere` among them.
+        shifts: The shifted test sets in the mean; `left_out` maps the others to the reason.
+        scores: The table. A shifted set over part of the classes is paired with the clean set restricted to the same
+            classes, which is a test set with a name of its own: `paired` maps each shift to it (or to `clean`).
+        lines: The baseline line of each shift that has one; `planes` likewise, with the second in-distribution set.
+        protocols: How the images of each test set were prepared and which labels count as right.
+        gaps: Why a figure was not measured, by figure and test set.
+        trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
+        second_id: The second in-distribution test set, "" for none.
+        references: What each arm and group is compared with; itself for none.
+        groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
     """
 
     arms: tuple[str, ...]
@@ -172,19 +135,34 @@ class Summary:
     clean: str
     shifts: tuple[str, ...]
     left_out: dict[str, str]
-    cells: tuple[Cell, ...]
+    scores: dict[ScoreKey, Score]
+    paired: dict[str, str]
     lines: dict[str, Line]
-    arm_top1: dict[tuple[str, str], Score]
-    arm_er: dict[tuple[str, str], Score]
-    mean_top1: dict[str, Score]
-    mean_er: dict[str, Score]
-    differences: tuple[Difference, ...]
     protocols: dict[str, str]
+    gaps: dict[str, dict[str, str]] = field(default_factory=dict)
     trained_elsewhere: tuple[str, ...] = ()
-    multi_id: MultiID | None = None
+    planes: dict[str, Plane] = field(default_factory=dict)
+    second_id: str = ""
     references: dict[str, str] = field(default_factory=dict)
-    groups: tuple[Group, ...] = ()
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The test sets, the clean one first."""
+        return (self.clean, *self.shifts, *self.left_out)
 
     def reference_of(self, arm: str) -> str:
-        """The arm that `arm` is compared with; `arm` itself where with none."""
+        """The arm that `arm` is compared with; `arm` itself for none."""
         return self.references.get(arm, self.reference)
+
+    def find(
+        self, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
+    ) -> Score | None:
+        """Look up a score, by default the mean over shifts and seeds; None for one that was not measured."""
+        return self.scores.get(ScoreKey(figure, arm, test_set, seed, minus))
+
+    def score(
+        self, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
+    ) -> Score:
+        """Look up a score, by default the mean over shifts and seeds. Raises KeyError for one that was not measured."""
+        return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]

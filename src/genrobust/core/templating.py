@@ -1,4 +1,4 @@
-"""Texts made from the package's templates: an unknown name in one is an error, never an empty place."""
+"""The package's templates; an unknown name in a template is an error, not an empty text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jinja2
 
 
 def templates(*folders: str, **options: Any) -> jinja2.Environment:
-    """Reads the templates in `folders` of the package, in their order; `options` are jinja2's own."""
+    """An environment that reads templates from `folders` of the package, in order; `options` are those of jinja2."""
     return jinja2.Environment(
         loader=jinja2.ChoiceLoader([jinja2.PackageLoader("genrobust", folder) for folder in folders]),
         undefined=jinja2.StrictUndefined,
@@ -19,6 +19,6 @@ def templates(*folders: str, **options: Any) -> jinja2.Environment:
 
 
 def verbatim(environment: jinja2.Environment, name: str) -> str:
-    """The text of a file beside the templates, as it is."""
-    assert environment.loader is not None  # it has those of `templates`
+    """The text of a file beside the templates, not rendered."""
+    assert environment.loader is not None  # set by `templates`
     return environment.loader.get_source(environment, name)[0]

@@ -17,29 +17,21 @@ from .folders import (
 )
 from .generation_log import USED as USED, making as making
 from .imagenet_classes import label_space as label_space
-from .load import load_data as load_data
+from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .naming import readable_names as readable_names
-from .places import class_folders as class_folders, open_place as open_place
-from .published import (
-    Published as Published,
-    choose as choose,
-    listing as listing,
-    near as near,
-    read_published as read_published,
-)
+from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
+from .reader import load_data as load_data, published_line as published_line
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image
 from .retrieval import retrieve as retrieve
+from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard
 from .shards import (
     MANIFEST as MANIFEST,
-    OK as OK,
-    SCHEMA as SCHEMA,
     ShardDataset as ShardDataset,
-    claim as claim,
+    create_dataset as create_dataset,
     done_shards as done_shards,
     missing_shards as missing_shards,
     read_manifest as read_manifest,
-    shard_rows as shard_rows,
-    write_shard as write_shard,
 )
+from .stored import class_folders as class_folders, open_stored as open_stored
 from .tar_writer import TarWriter as TarWriter
 from .verifying import describe_verdict as describe_verdict, verify as verify

@@ -1,11 +1,11 @@
-"""Images listed before they are read: what lies at one place, and the ImageSet that gives them the study's labels."""
+"""Images listed before they are read, and the ImageSet that gives them the study's labels."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import UserError, digest, progress_bar
-from genrobust.data.reading import FORMATS, read_image
+from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
 
@@ -23,14 +23,18 @@ WORKERS = 8  # folders scanned at once: a network file system answers each slowl
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The images at `place`, not decoded yet. Image i is called `keys[i]` and lies under `groups[i]`, the place's own
-    word for its class.
+    """The images at a path, not decoded yet.
 
-    `stamps[i]` (bytes, time of change in ns) are those of the file that it lies in. `read` decodes image i, from any
-    thread. Where `in_order`, images are read fast in this order alone.
+    Attributes:
+        path: Where they lie.
+        keys: Names of the images.
+        groups: For each image the word that the path has for its class.
+        stamps: For each image the bytes and the time of change in ns of the file that it lies in.
+        read: Decodes image i, from any thread.
+        in_order: Whether images are read fast in this order alone.
     """
 
-    place: Path
+    path: Path
     keys: Sequence[str]
     groups: Sequence[str]
     stamps: Sequence[tuple[int, int]]
@@ -39,13 +43,19 @@ class Listing:
 
 
 class ListedImages:
-    """The images of a `listing` whose group is in `labels`, decoded when asked for: an ImageSet.
+    """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
 
-    `labels` maps a group to the study's labels that are right for it: the first is the image's label, and `accepted`
-    holds all of them where any group has several. The order is that of a hash of the keys, so that the first n of a
-    class are a fair sample; that of the names where `by_name`; and the listing's where it asks for that. `border`
-    pixels are cut off each side, and `protocol` says in words what is special about the set. The fingerprint covers
-    keys, stamps, labels and border. Raises UserError where no image is left.
+    The order is that of a hash of the keys, so that the first n of a class are a fair sample; that of the names where
+    `by_name`; and the listing's where it asks for that. The fingerprint covers keys, stamps, labels and border.
+
+    Args:
+        labels: The study's labels that are right for a group: the first is the image's label, and `accepted` holds all
+            of them where any group has several.
+        border: Pixels that are cut off each side.
+        protocol: What is special about the set, in words.
+
+    Raises:
+        UserError: No image is left.
     """
 
     def __init__(
@@ -58,25 +68,22 @@ class ListedImages:
         border: int = 0,
         protocol: str = "",
     ) -> None:
-        self.name = name
-        self.protocol = protocol
-        self._listing = listing
-        self._border = border
-        places = [i for i, group in enumerate(listing.groups) if labels.get(group)]
-        if not places:
-            raise UserError(f"{listing.place} holds no image of a known class; what is read: {', '.join(FORMATS)}")
+        self.name, self.protocol, self._listing, self._border = name, protocol, listing, border
+        chosen = [i for i, group in enumerate(listing.groups) if labels.get(group)]
+        if not chosen:
+            raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
         if by_name or not listing.in_order:
-            places.sort(key=lambda i: listing.keys[i] if by_name else _hash(listing.keys[i]))
-        self._places = places
-        self.keys: Sequence[str] = [listing.keys[i] for i in places]
-        rights = [tuple(labels[listing.groups[i]]) for i in places]
+            chosen.sort(key=lambda i: listing.keys[i] if by_name else _hash(listing.keys[i]))
+        self._chosen = chosen
+        self.keys: Sequence[str] = [listing.keys[i] for i in chosen]
+        rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
         self.accepted: tuple[tuple[int, ...], ...] | None = tuple(rights) if several else None
-        self.styles: Sequence[str] = [""] * len(places)
+        self.styles: Sequence[str] = [""] * len(chosen)
         covered: list[object] = [
             (key, right if several else right[0], *listing.stamps[i])
-            for key, right, i in zip(self.keys, rights, places, strict=True)
+            for key, right, i in zip(self.keys, rights, chosen, strict=True)
         ]
         self.fingerprint = digest([border, covered] if border else covered)
 
@@ -84,43 +91,40 @@ class ListedImages:
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        image = self._listing.read(self._places[index])
+        image = self._listing.read(self._chosen[index])
         cut = self._border
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
 
 
 def list_folder(folder: Path, groups: Collection[str]) -> Listing:
-    """The images below the subfolders `groups` of `folder`, by extension, hidden ones aside, in one pass.
+    """List the images below the subfolders `groups` of `folder`, by extension, without hidden ones, in one pass.
 
     A key is the path below `folder`, with ``/``. Raises UserError for an unreadable folder and an empty file.
     """
-
-    def scan(group: str) -> list[tuple[str, int, int]]:
-        return list(_scan(folder, group))
-
-    keys: list[str] = []
-    of: list[str] = []
-    stamps: list[tuple[int, int]] = []
+    scanned: list[tuple[str, str, int, int]] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        for group, found in zip(groups, pool.map(scan, groups), strict=True):
-            keys += [key for key, _, _ in found]
-            of += [group] * len(found)
-            stamps += [(size, time) for _, size, time in found]
+        scans = pool.map(lambda group: _scan(folder, group), groups)
+        for group, images in zip(groups, scans, strict=True):
+            scanned += [(group, *image) for image in images]
             bar.advance()
-    log.info("%s: %d images in %d folders", folder, len(keys), len(groups))
-    return Listing(folder, keys, of, stamps, lambda i: read_image(folder / keys[i]))
+    log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
+    return _files(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
-    """The images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    found = list(_scan(folder, ""))
-    keys = [key for key, _, _ in found]
-    stamps = [(size, time) for _, size, time in found]
-    return Listing(folder, keys, [group_of(key) for key in keys], stamps, lambda i: read_image(folder / keys[i]))
+    """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
+    return _files(folder, [(group_of(image[0]), *image) for image in _scan(folder)])
+
+
+def _files(folder: Path, scanned: Sequence[tuple[str, str, int, int]]) -> Listing:
+    """The listing of images whose group, key, bytes and time of change are known."""
+    keys = [key for _, key, _, _ in scanned]
+    stamps = [(size, time) for _, _, size, time in scanned]
+    return Listing(folder, keys, [group for group, *_ in scanned], stamps, lambda i: read_image(folder / keys[i]))
 
 
 def stamp(path: Path) -> tuple[int, int]:
-    """The bytes of a file and its time of change in ns; raises UserError that names a file that cannot be read."""
+    """Return the bytes of a file and its time of change in ns; raises UserError for one that cannot be read."""
     try:
         status = path.stat()
     except OSError as error:
@@ -128,21 +132,9 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _scan(folder: Path, below: str) -> Iterator[tuple[str, int, int]]:
+def _scan(folder: Path, below: str = "") -> list[tuple[str, int, int]]:
     """Key, bytes and time of change of each image below ``folder/below``."""
-    where = folder / below
-    try:
-        with os.scandir(where) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                key = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir():
-                    yield from _scan(folder, key)
-                elif Path(entry.name).suffix.lower() in FORMATS:
-                    yield key, *_size_and_time(entry)
-    except OSError as error:
-        raise UserError(f"cannot read the folder {where}: {error.strerror or error}") from error
+    return [(key, *_size_and_time(entry)) for key, entry in walk_images(folder, below)]
 
 
 def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
@@ -151,9 +143,8 @@ def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
     except OSError as error:
         raise UserError(f"cannot read the image {entry.path}: {error.strerror or error}") from error
     if status.st_size == 0:
-        raise UserError(
-            f"cannot read the image {entry.path}: it is empty (zero bytes). Replace or remove it, then run again"
-        )
+        what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
+        raise UserError(f"{what}. Replace or remove it, then run again")
     return status.st_size, status.st_mtime_ns
 
 

@@ -1,4 +1,4 @@
-"""Image folders, one subfolder a class, and what holds images like them: the label space that they span."""
+"""Images in class folders, and in what holds images like them: the classes that they span, and a study of them."""
 
 from __future__ import annotations
 
@@ -13,88 +13,36 @@ import numpy as np
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, slug
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
-from genrobust.data.places import Place, class_folders, open_place
-from genrobust.recipe import DataConfig
-
-__all__ = ["FolderClasses", "class_folders", "hold_back", "load", "load_generated", "open_images", "read_classes"]
+from genrobust.data.reader import read_shift
+from genrobust.data.stored import StoredImages, open_stored
+from genrobust.recipe import DataConfig, ShiftConfig
 
 HELD_BACK = 0.1  # of train, by class, where there is no validation folder
 NAMED = 10  # things of a kind that an error names one by one
 
 
-def load(config: DataConfig) -> StudyData:
-    """The study's images from the folders of `config`; the clean test set is called "test".
-
-    Raises UserError that names the folder, file or class: missing, unreadable or empty folders, classes without images,
-    empty files, folders that mean no class. Damage inside an image shows when it is decoded.
-    """
-    train_place = open_place(_train_folder(config))
-    classes = read_classes(config, train_place)
-    train = open_images("train", train_place, classes)
-    for label, name in enumerate(classes.folders):
-        if label not in train.labels:
-            where = train_place.path / name
-            raise UserError(f"the class folder {where} holds no image: add some, or remove the folder")
-    if config.test is None:
-        raise UserError("data.test: name the folder of the unshifted test set")
-    if "test" in config.shifts:
-        raise UserError("data.shifts: the name test belongs to the unshifted test set; give this shift another name")
-
-    def open_set(name: str, path: Path) -> ListedImages:
-        return open_images(name, open_place(path), classes, config.same_class)
-
-    held = hold_back(train) if config.val is None else (train, open_set("val", config.val))
-    shifts = {name: shift.path for name, shift in config.shifts.items()}
-    return StudyData(
-        labels=classes.labels,
-        train=held[0],
-        val=held[1],
-        tests={name: open_set(name, path) for name, path in {"test": config.test, **shifts}.items()},
-        clean="test",
-        retrieval=None if config.retrieved is None else open_set("retrieved", config.retrieved),
-        extra={name: open_set(name, path) for name, path in config.extra.items()},
-    )
-
-
-def load_generated(config: DataConfig) -> ListedImages | None:
-    """The images in the folder `generated` of `config`, in the order of their names; None where it names none."""
-    if config.generated is None:
-        return None
-    return open_images("generated", open_place(config.generated), read_classes(config), config.same_class, by_name=True)
-
-
-def open_images(
-    name: str,
-    place: Place,
-    classes: FolderClasses,
-    same_class: Mapping[str, str] | None = None,
-    *,
-    by_name: bool = False,
-) -> ListedImages:
-    """The images at `place` with the labels of `classes`. Raises as `FolderClasses.labels_of` and `ListedImages`."""
-    labels = classes.labels_of(place.path, same_class, place.groups)
-    known = {group: (label,) for group, label in labels.items() if label is not None}
-    return ListedImages(name, place.listing(known), known, by_name=by_name)
-
-
 @dataclass(frozen=True, slots=True)
 class FolderClasses:
-    """The classes that a training folder spans: `folders` are the names of its subfolders in the order of `labels`.
+    """The classes of a study, and how the names of folders mean them.
 
-    `unused` are folders that have a meaning but no part in the study: those of other classes where it takes a subset.
+    Attributes:
+        labels: The classes.
+        folders: The names of their training folders, in the order of `labels`.
+        unused: Folders that mean a class outside the study, where it takes a subset.
+        imagenet: Whether these are classes of ImageNet's, called by their WordNet ids.
     """
 
     labels: LabelSpace
     folders: tuple[str, ...]
     unused: frozenset[str] = frozenset()
+    imagenet: bool = False
 
-    def match(self, name: str, same_class: Mapping[str, str] | None = None) -> int | None:
-        """The label that a folder called `name` means, or None.
+    def match(self, name: str) -> int | None:
+        """Return the label that a folder called `name` means, or None.
 
-        First what `same_class` says, then the training folder of the very name, then the only one whose folder, id or
-        shown name is the same but for case, spaces, hyphens and underscores.
+        That is the training folder of the very name, or else the only one whose folder, id or shown name is the same
+        but for case, spaces, hyphens and underscores.
         """
-        name = (same_class or {}).get(name, name)
         if name in self.folders:
             return self.folders.index(name)
         alike = {
@@ -105,55 +53,57 @@ class FolderClasses:
         return alike.pop() if len(alike) == 1 else None
 
     def near(self, name: str) -> list[str]:
-        """Training folders whose name is like `name`, the nearest first."""
+        """Return training folders whose name is like `name`, the nearest first."""
         by_plain = {_plain(folder): folder for folder in self.folders}
         return [by_plain[p] for p in difflib.get_close_matches(_plain(name), by_plain, n=3)]
 
-    def labels_of(
-        self, folder: Path, same_class: Mapping[str, str] | None = None, groups: Iterable[str] | None = None
-    ) -> dict[str, int | None]:
-        """The label of each subfolder of `folder`, or of each of its `groups` where they are known already.
+    def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
+        """Return the label of each of the `groups` at `path`, without those of `unused`.
 
-        None stands for those that are `unused`, and where `same_class` gives "", which leaves one out. Raises UserError
-        that names the subfolders that mean no class, with what each may have meant.
+        `same_class` names the training folder that a group means, or "" to leave it out. Raises UserError that names
+        the groups that mean no class, with what each may have meant.
         """
-        same_class = same_class or {}
         for name, meant in same_class.items():
             if meant and meant not in self.unused and self.match(meant) is None:
                 what = "no training folder is filled in" if meant == "?" else f"no training folder {meant!r}"
                 near = _perhaps(self.near(meant))
                 raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
-        found: dict[str, int | None] = {}
+        labels: dict[str, tuple[int]] = {}
         unknown = []
-        for name in [sub.name for sub in class_folders(folder)] if groups is None else groups:
+        for name in groups:
             meant = same_class.get(name, name)
-            left_out = not meant or meant in self.unused
-            found[name] = None if left_out else self.match(name, same_class)
-            if found[name] is None and not left_out:
+            if not meant or meant in self.unused:
+                continue
+            label = self.match(meant)
+            if label is None:
                 unknown.append(name)
+            else:
+                labels[name] = (label,)
         if unknown:
             named = "; ".join(f"{name}{_perhaps(self.near(name))}" for name in unknown[:NAMED])
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
             raise UserError(
-                f"{folder}: these folders mean no class of the training folder: {named}{more}. Say which class each "
+                f"{path}: these folders mean no class of the training folder: {named}{more}. Say which class each "
                 'means under data.same_class (folder: training folder), or "" to leave it out'
             )
-        return found
+        return labels
 
 
-def read_classes(config: DataConfig, train: Place | None = None) -> FolderClasses:
-    """The classes of `config`'s training folder (`train`, where it is open already): its subfolders, sorted by name.
+def read_classes(config: DataConfig, train: StoredImages | None = None) -> FolderClasses:
+    """Return the classes of `config`'s training folder (`train`, where it is open already): its subfolders, by name.
 
     An id is the slug of the folder's name. `class_names` gives the name shown and prompted; without it, that is the
     folder's name with spaces for underscores and hyphens. Tars, parquet files and saved datasets have the names of
     their labels, or their numbers, for folders. With `source: imagenet`, the classes are those that it names, whatever
-    lies on the disk. Raises UserError for fewer than two classes, for two of the same name, and for a key of
-    `class_names` that is no folder.
+    lies on the disk.
+
+    Raises:
+        UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
     """
     if config.source == "imagenet":
         labels = label_space(config)
-        return FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids))
-    names = (train or open_place(_train_folder(config))).groups
+        return FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids), imagenet=True)
+    names = (train or open_stored(train_folder(config))).groups
     own = config.class_names if isinstance(config.class_names, dict) else {}
     for name in own:
         if name not in names:
@@ -164,16 +114,67 @@ def read_classes(config: DataConfig, train: Place | None = None) -> FolderClasse
     return FolderClasses(labels, names)
 
 
-def _train_folder(config: DataConfig) -> Path:
+def train_folder(config: DataConfig) -> Path:
+    """Return the folder of training images; raises UserError where `config` names none."""
     if config.train is None:
         raise UserError("data.train: name the folder of training images")
     return config.train
 
 
-def hold_back(train: ImageSet) -> tuple[Subset, Subset]:
-    """Train without, and with only, a tenth of each class, at least one image where a class has two or more.
+def open_images(
+    name: str,
+    stored: StoredImages,
+    classes: FolderClasses,
+    same_class: Mapping[str, str] | None = None,
+    *,
+    by_name: bool = False,
+) -> ListedImages:
+    """Return stored images with the labels of `classes`. Raises as `FolderClasses.labels_of` and `ListedImages`."""
+    labels = classes.labels_of(stored.path, stored.groups, same_class or {})
+    return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
 
-    Those held back are the first of their class, so that every run, of whatever seed, holds back the same.
+
+def load_generated(config: DataConfig) -> ListedImages | None:
+    """Load the images in the folder `generated` of `config`, in the order of their names; None where it names none."""
+    if config.generated is None:
+        return None
+    classes = read_classes(config)
+    return open_images("generated", open_stored(config.generated), classes, config.same_class, by_name=True)
+
+
+def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: ImageSet) -> StudyData:
+    """Put a study together: `train`, the clean `test`, and what else `config` names.
+
+    Without `val`, a tenth of each class of `train` is held back to choose checkpoints. Raises UserError for two test
+    sets of a name, and as the readers of the shifts do.
+    """
+
+    def folder(name: str, path: Path) -> ImageSet:
+        return read_shift(name, ShiftConfig(path=path), classes, config.same_class)[name]
+
+    tests = {"test": test}
+    for name, shift in config.shifts.items():
+        for full_name, images in read_shift(name, shift, classes, config.same_class).items():
+            if full_name in tests:
+                raise UserError(f"data.shifts: two test sets are called {full_name!r}: rename one")
+            tests[full_name] = images
+    held = hold_back(train) if config.val is None else (train, folder("val", config.val))
+    return StudyData(
+        labels=classes.labels,
+        train=held[0],
+        val=held[1],
+        tests=tests,
+        clean="test",
+        retrieval=None if config.retrieved is None else folder("retrieved", config.retrieved),
+        extra={name: folder(name, path) for name, path in config.extra.items()},
+    )
+
+
+def hold_back(train: ImageSet) -> tuple[Subset, Subset]:
+    """Split off a tenth of each class, at least one image where a class has two or more.
+
+    Those held back are the first of their class, so that every run, of whatever seed, holds back the same. Returns
+    train without them, and them.
     """
     held = np.zeros(len(train), dtype=bool)
     for label in np.unique(train.labels):

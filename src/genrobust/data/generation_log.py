@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 
 from genrobust.core import Making
-from genrobust.data.shards import GIVEN_UP
+from genrobust.data.shard_files import GIVEN_UP
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted

@@ -1,11 +1,11 @@
-"""ImageNet's validation images as they unpack: 50,000 files in one folder, whose classes a file beside it tells."""
+"""ImageNet's validation images as they unpack: 50,000 files in one folder, with their classes in a file beside it."""
 
 from __future__ import annotations
 
 import csv
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from scipy.io import loadmat
@@ -25,7 +25,7 @@ ABOVE = 4  # parents of the folder that are searched: Kaggle's layout keeps its 
 
 
 def is_flat(path: Path) -> bool:
-    """Whether `path` is a folder of images and no subfolder."""
+    """Return whether `path` is a folder of images without subfolders."""
     if not path.is_dir():
         return False
     with os.scandir(path) as entries:
@@ -34,11 +34,13 @@ def is_flat(path: Path) -> bool:
 
 
 def list_flat(folder: Path) -> Listing:
-    """The images of the flat `folder`, each under its WordNet id.
+    """List the images of the flat `folder`, each under its WordNet id.
 
-    The classes come from Kaggle's CSV, a list of synset labels, or the devkit's ground truth with its meta.mat: its
-    numbers are no sorted WordNet ids. The file is looked for in `folder`, beside it, and in the folders above. Raises
-    UserError where there is none, it is damaged, or it has no class for an image.
+    The classes come from Kaggle's CSV, a list of synset labels, or the devkit's ground truth with its meta.mat, whose
+    numbers are no sorted WordNet ids. The file is looked for in `folder`, beside it, and in the folders above.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or it has no class for an image.
     """
     truth, source = _read_truth(folder)
     listing = list_files(folder, lambda name: truth.get(Path(name).stem, ""))
@@ -50,27 +52,22 @@ def list_flat(folder: Path) -> Listing:
 
 def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
     """The WordNet id of each image by its name without extension, and the file that says so."""
-    for place in _places(folder):
-        if (place / KAGGLE).is_file():
-            return _read_kaggle(place / KAGGLE), place / KAGGLE
+    where = folder.absolute()
+    for near in [above / below for above in [where, *list(where.parents)[:ABOVE]] for below in BELOW]:
+        if (near / KAGGLE).is_file():
+            return _read_kaggle(near / KAGGLE), near / KAGGLE
         for name in SYNSETS:
-            if (place / name).is_file():
-                return _numbered(place / name, _words(place / name)), place / name
-        if (place / DEVKIT).is_file():
-            meta = _read_meta(place / META, place / DEVKIT)
-            ids = [meta.get(word, word) for word in _words(place / DEVKIT)]
-            return _numbered(place / DEVKIT, ids), place / DEVKIT
+            if (near / name).is_file():
+                return _numbered(near / name, _words(near / name)), near / name
+        if (near / DEVKIT).is_file():
+            meta = _read_meta(near / META, near / DEVKIT)
+            ids = [meta.get(word, word) for word in _words(near / DEVKIT)]
+            return _numbered(near / DEVKIT, ids), near / DEVKIT
     raise UserError(
-        f"{folder} holds validation images in no class folders, and no file tells their classes. Put beside it "
+        f"{folder} holds validation images in no class folders, and no file says their classes. Put beside it "
         f"{KAGGLE} (Kaggle), or {DEVKIT} and {META} (the devkit of image-net.org), or sort the images into folders "
         "named by WordNet id"
     )
-
-
-def _places(folder: Path) -> Iterator[Path]:
-    where = folder.absolute()
-    for above in [where, *list(where.parents)[:ABOVE]]:
-        yield from (above / below for below in BELOW)
 
 
 def _read_kaggle(path: Path) -> dict[str, str]:

@@ -13,10 +13,9 @@ from genrobust.data.reading import read_image
 
 
 class MemoryImages:
-    """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3].
+    """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
-    `labels` are integers [N]; `styles` default to "". The fingerprint covers images, labels and keys, so it does not
-    depend on where the images came from. Raises UserError where lengths differ or a key comes twice.
+    The fingerprint covers images, labels and keys. Raises UserError where lengths differ or a key comes twice.
     """
 
     def __init__(

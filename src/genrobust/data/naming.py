@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from genrobust.data.imagenet_classes import prompt_names
+
 
 def readable_names(folders: Sequence[str]) -> dict[str, str]:
-    """A name for each folder: n01440764 is "tench", 001.Black_footed_Albatross is "Black footed Albatross".
+    """Return a name for each folder: n01440764 is "tench", 001.Black_footed_Albatross is "Black footed Albatross".
 
     Names are unique: folders that would share one keep their own names.
     """
@@ -24,12 +26,11 @@ def _words(folder: str) -> str:
 
 
 def _wordnet() -> dict[str, str]:
-    """Names by WordNet id: CLIP's curated ones for ImageNet's 1,000, the first lemma for the other 20,841."""
-    from open_clip import IMAGENET_CLASSNAMES
+    """Return names by WordNet id: CLIP's for ImageNet's 1,000 classes, the first lemma for the other 20,841."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-22k")
     lemmas = {id: info.label_name_to_description(id).split(",")[0] for id in info.label_names()}
-    curated = dict(zip(ImageNetInfo("imagenet-1k").label_names(), IMAGENET_CLASSNAMES, strict=True))
+    curated = prompt_names("openai")
     names = list(curated.values())
     return lemmas | {id: name for id, name in curated.items() if names.count(name) == 1}  # two are "missile"

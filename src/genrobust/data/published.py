@@ -15,25 +15,10 @@ from typing import NoReturn
 import numpy as np
 
 from genrobust.core import UserError
+from genrobust.robustness import Published
 
 MISSING = {"", "-", "nan", "na", "n/a", "none", "null"}  # cells that say that there is no accuracy, in lower case
 UNITS = ("percent", "fraction")
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The models of a published table that have all the accuracies, in its order.
-
-    `ids` are percents [M, D], from the D ID columns `id_columns`; `shifted` are percents [M], from the column `shift`.
-    `notes` say what was left out.
-    """
-
-    names: tuple[str, ...]
-    ids: np.ndarray
-    shifted: np.ndarray
-    id_columns: tuple[str, ...]
-    shift: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +34,7 @@ class _Table:
             return self.columns.index(column)
         if count:
             raise UserError(f"{option}: {self.path} has {count} columns named {column!r}; rename one of them")
-        raise UserError(f"{option}: {self.path} has no column {column!r}; {near(column, self.columns)}")
+        raise UserError(f"{option}: {self.path} has no column {column!r}; {_near(column, self.columns)}")
 
 
 def read_published(
@@ -119,18 +104,42 @@ def _listed(names: Sequence[str], last: str) -> str:
     return f"{', '.join(some)} {last} {end}"
 
 
-def choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, list[str]]:
-    """Which of `names` are `wanted`, bool [M], and notes: a file with one name a line, else a regular expression.
+def choose_baselines(
+    models: Published, baselines: str | None = None, exclude: str | None = None, pivot: str | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Return which models are baselines, bool [M], with notes: all, or those that `baselines` chooses.
 
-    The expression is searched for in each name. Raises UserError that names `option`: an expression that does not
-    compile, a file that cannot be read, nothing that matches.
+    Args:
+        models: The models to choose from.
+        baselines: A file with one name a line, or a regular expression that is searched for in each name.
+        exclude: Likewise, those that are no baselines.
+        pivot: The model that the shifted set was filtered against, which must be there.
+
+    Raises:
+        UserError: A choice that matches no model, or an unknown pivot; names the option.
     """
+    chosen = np.ones(len(models.names), dtype=bool)
+    notes: list[str] = []
+    if baselines is not None:
+        chosen, notes = _choose(models.names, baselines, "--baselines")
+    if exclude is not None:
+        excluded, said = _choose(models.names, exclude, "--exclude")
+        chosen, notes = chosen & ~excluded, [*notes, *said]
+    if baselines is None and exclude is None:
+        notes.append("no baselines named: every model counts as one")
+    if pivot is not None and pivot not in models.names:
+        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {_near(pivot, models.names, 'models')}")
+    return chosen, notes
+
+
+def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, list[str]]:
+    """Which of `names` are `wanted`, bool [M], and notes. Raises UserError that names `option`."""
     if is_file(Path(wanted)):
         lines = {line.strip() for line in _text(Path(wanted), option).splitlines()} - {""}
         absent = sorted(lines - set(names))
         chosen = np.array([name in lines for name in names], dtype=bool)
         if not chosen.any():
-            hint = near(absent[0], names, "models") if absent else "it is empty"
+            hint = _near(absent[0], names, "models") if absent else "it is empty"
             raise UserError(f"{option}: {wanted} names no model with all accuracies; {hint}")
         return chosen, [f"{wanted}: {listing(absent, 'name')} without all accuracies"] if absent else []
     try:
@@ -146,7 +155,7 @@ def choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, 
     return chosen, []
 
 
-def near(name: str, known: Sequence[str], what: str = "columns") -> str:
+def _near(name: str, known: Sequence[str], what: str = "columns") -> str:
     """What a message suggests in place of `name`: the `known` names near it, or the first of them."""
     lower = {k.lower(): k for k in known if k}
     found = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]

@@ -1,8 +1,9 @@
-"""Reads an image file of any usual kind as 8-bit RGB, and says in words what is wrong with one that cannot be read."""
+"""Reads image files of any usual kind as 8-bit RGB, or says what is wrong with one."""
 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,14 +26,17 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".pgm": "PPM",
 }
 MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
+_TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
 
 
 def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     """Decode `source`, a path or encoded bytes, to 8-bit RGB in its own size.
 
-    Turned as its EXIF says; transparency lies on white; 16-bit and float grey are scaled to 8 bits; palette, CMYK and
-    grey become RGB; of an animation the first frame. `name` stands for bytes in messages. Raises UserError that names
-    the file and the reason: missing, empty, no image, truncated, or too large to be decoded safely.
+    It is turned as its EXIF says; transparency lies on white; 16-bit and float grey are scaled to 8 bits; palette, CMYK
+    and grey become RGB; of an animation the first frame is taken. `name` stands for bytes in messages.
+
+    Raises:
+        UserError: The file is missing, empty, no image, truncated, or too large to be decoded safely.
     """
     where = str(source) if isinstance(source, Path) else (name or "image")
     try:
@@ -46,7 +50,7 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     except UnidentifiedImageError:
         reason = "it is no image of a known kind, whatever its name says"
     except Image.DecompressionBombError:
-        reason = _too_large()
+        reason = _TOO_LARGE
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError) as error:
         # Pillow's decoders raise any of these on damaged data
         reason = f"it is damaged or truncated ({error})"
@@ -56,41 +60,45 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
 def check_images(folder: Path, workers: int = 4) -> list[tuple[Path, str]]:
     """Decode every image file below `folder`; return (path, reason) of each that cannot be read, sorted by path."""
 
-    def check(path: Path) -> tuple[Path, str] | None:
+    def reason(path: Path) -> str:
         try:
             read_image(path)
         except UserError as error:
-            return path, str(error)
-        return None
+            return str(error)
+        return ""
 
+    paths = sorted(image_files(folder))
     with ThreadPoolExecutor(workers) as pool:
-        return [bad for bad in pool.map(check, sorted(image_files(folder))) if bad]
+        return [(path, said) for path, said in zip(paths, pool.map(reason, paths), strict=True) if said]
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """The image files below `folder` by their extension, in no order; hidden files and folders are passed over.
+    """Yield the image files below `folder`. Raises as `walk_images`."""
+    return (folder / key for key, _ in walk_images(folder))
 
-    Raises UserError for a folder that is missing or may not be read.
+
+def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
+
+    Each comes after its path below `folder`, with ``/``. Raises UserError for a folder that cannot be read.
     """
+    where = folder / below
     try:
-        entries = list(folder.iterdir())
+        with os.scandir(where) as entries:
+            for entry in entries:
+                key = f"{below}/{entry.name}" if below else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    yield from walk_images(folder, key)
+                elif Path(entry.name).suffix.lower() in FORMATS:
+                    yield key, entry
     except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from image_files(entry)
-        elif entry.suffix.lower() in FORMATS:
-            yield entry
+        raise UserError(f"cannot read the folder {where}: {error.strerror or error}") from error
 
 
 class _Unreadable(Exception):
-    """A reason of our own, told as it is."""
-
-
-def _too_large() -> str:
-    return f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
+    """A reason of our own."""
 
 
 def _decode(source: Path | bytes) -> Image.Image:
@@ -101,7 +109,7 @@ def _decode(source: Path | bytes) -> Image.Image:
         io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]
     ) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise _Unreadable(_too_large())
+            raise _Unreadable(_TOO_LARGE)
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
@@ -122,6 +130,6 @@ def _scale_to_8_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise _Unreadable("it holds values that are no numbers (NaN or infinite)")
-    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)  # floats tell their scale by their largest value
+    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)  # the scale of floats follows from the largest
     top = next((t for t in tops if values.max() <= t), tops[-1])
     return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))

@@ -10,20 +10,19 @@ from genrobust.core import ImageSet, Subset, UserError
 
 
 def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Subset:
-    """As many images of `pool` a class, and a style where `match_styles`, as `wanted` holds: its size-matched control.
+    """Choose as many images of `pool` a class, and a style where `match_styles`, as `wanted` holds.
 
     Images are taken in the pool's own order. A style that runs short in a class is filled up with the class's other
-    images, and a class that runs short stays short, so the result may be smaller than `wanted`, never larger. Raises
-    UserError where the pool lacks every image of a class that is wanted.
+    images, and a class that runs short stays short, so the result may be smaller than `wanted`, never larger.
+
+    Raises:
+        UserError: The pool has no image of a class that is wanted.
     """
     labels, styles = np.asarray(pool.labels), list(pool.styles)
-    places: dict[int, list[int]] = {}
-    for index, label in enumerate(labels):
-        places.setdefault(int(label), []).append(index)
     quota = Counter(zip(np.asarray(wanted.labels).tolist(), wanted.styles, strict=True))
     taken: list[int] = []
     for label, count in sorted(Counter(np.asarray(wanted.labels).tolist()).items()):
-        here = places.get(label, [])
+        here = np.flatnonzero(labels == label).tolist()
         if not here:
             raise UserError(f"nothing to retrieve for class number {label}: {pool.name} holds no image of it")
         chosen: list[int] = []

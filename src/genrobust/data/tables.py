@@ -24,16 +24,22 @@ IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and 
 CACHED = 4  # row groups kept in memory: those that neighbouring images, asked for by several threads, lie in
 
 
-def list_parquet(place: Path, files: Sequence[Path]) -> tuple[Listing, tuple[str, ...]]:
-    """The images in parquet `files`, which lie at `place`, and the names of their labels, () where they have none.
+def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[str, ...]]:
+    """List the images in parquet `files`, which lie at `source`.
 
     Only labels are read now; images are read a row group at a time, which is fast in their order alone. A key is
-    ``{file}/{row}``. Raises UserError that names the file and the column.
+    ``{file}/{row}``.
+
+    Returns:
+        The images, and the names of their labels, () where they have none.
+
+    Raises:
+        UserError: A file that cannot be read, or lacks a column.
     """
     opened: list[tuple[Path, pq.FileMetaData]] = []
     labels: list[list[Any]] = []
     schema: pa.Schema | None = None
-    with progress_bar(f"listing {place.name}", len(files), "files") as bar:
+    with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
             try:
                 with pq.ParquetFile(path) as file:
@@ -63,11 +69,11 @@ def list_parquet(place: Path, files: Sequence[Path]) -> tuple[Listing, tuple[str
         return images[row - int(starts[number][group])].as_py()
 
     names = _names(schema) if schema is not None else ()
-    return _listing(place, [path for path, _ in opened], labels, names, value, in_order=True), names
+    return _listing(source, [path for path, _ in opened], labels, names, value, in_order=True), names
 
 
 def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
-    """The images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
+    """List the images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
 
     Returns and raises as `list_parquet`.
     """
@@ -86,7 +92,7 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
 
 
 def _listing(
-    place: Path,
+    source: Path,
     files: Sequence[Path],
     labels: Sequence[list[Any]],
     names: Sequence[str],
@@ -109,7 +115,7 @@ def _listing(
             )
         return read_image(data, name=f"row {row} of {files[number]}")
 
-    return Listing(place, keys, groups, [stamps[number] for number, _ in where], read, in_order)
+    return Listing(source, keys, groups, [stamps[number] for number, _ in where], read, in_order)
 
 
 def _group(path: Path, row: int, label: Any, names: Sequence[str]) -> str:

@@ -14,8 +14,8 @@ from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import FORMATS, read_image
 
 
-def list_tars(place: Path, tars: Sequence[Path]) -> Listing:
-    """The images in `tars`, which lie at `place`; a group is the number in ``.cls``, or under "label" in ``.json``.
+def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
+    """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read. A key is ``{tar}/{key}``. Raises UserError that names the tar and the key:
     compressed or damaged tars, an image without a class.
@@ -24,7 +24,7 @@ def list_tars(place: Path, tars: Sequence[Path]) -> Listing:
     groups: list[str] = []
     where: list[tuple[Path, int, int]] = []
     stamps: list[tuple[int, int]] = []
-    with progress_bar(f"listing {place.name}", len(tars), "tars") as bar:
+    with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
             for key, label, offset, size in _members(tar):
@@ -44,7 +44,7 @@ def list_tars(place: Path, tars: Sequence[Path]) -> Listing:
             raise UserError(f"cannot read {tar}: {error.strerror or error}") from error
         return read_image(data, name=f"{keys[index]} of {tar}")
 
-    return Listing(place, keys, groups, stamps, read)
+    return Listing(source, keys, groups, stamps, read)
 
 
 def _members(tar: Path) -> Iterator[tuple[str, str, int, int]]:

@@ -1,4 +1,4 @@
-"""Whether a generated dataset is as it was written: every byte against its hashes, and what is damaged set aside."""
+"""Verifies that a generated dataset is as it was written, and sets damaged shards aside."""
 
 from __future__ import annotations
 
@@ -24,16 +24,8 @@ from genrobust.core import (
     refusal,
     remove_leftovers,
 )
-from genrobust.data.shards import (
-    MANIFEST,
-    OK,
-    hash_list,
-    read_manifest,
-    shard_facts,
-    shard_files,
-    shard_rows,
-    tar_problem,
-)
+from genrobust.data.shard_files import OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
+from genrobust.data.shards import MANIFEST, read_manifest
 
 ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
 _CHANGED = "has changed since it was written"
@@ -41,7 +33,7 @@ _CHANGED = "has changed since it was written"
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with shard `shard`, in words; `keys` are the images that changed, where that can be told."""
+    """What is wrong with a shard; `keys` are the images that changed, where that is known."""
 
     shard: int
     what: str
@@ -54,7 +46,7 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What `verify` found in `folder`: of `total` shards, those `damaged` and those `unfinished`, which are not made.
+    """The result of `verify`: of `total` shards, those that are damaged and those that are not made yet.
 
     `manifest` is "" or what is wrong with the manifest; `total` then counts the shards that are there. `temporary` are
     files that a killed run left, or that one at work is writing. `aside` is where the damaged shards were moved to.
@@ -70,7 +62,7 @@ class Verdict:
 
     @property
     def is_whole(self) -> bool:
-        """Whether every shard is there and as it was written."""
+        """Whether every shard is as it was written."""
         return not (self.damaged or self.unfinished or self.manifest)
 
 
@@ -78,8 +70,11 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     """Read every byte of the dataset in `folder` and compare it with the hashes that were written beside it.
 
     `repair` moves what is damaged into the folder's subfolder `ASIDE`, so that the next `generate` makes these shards
-    alone again, and removes temporary files. Raises UserError where there is no dataset or, with `repair`, another
-    process writes to it, and GenrobustError where the system refuses.
+    alone again, and removes temporary files.
+
+    Raises:
+        UserError: There is no dataset or, with `repair`, another process writes to it.
+        GenrobustError: The system refuses to write.
     """
     try:
         total, manifest = int(read_manifest(folder)["shards"]), ""
@@ -92,7 +87,7 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     with held:
         with progress_bar("verifying", total, "shards") as bar:
             for index in range(total):
-                if not shard_files(folder, index)[-1].exists():
+                if not shard_paths(folder, index)[-1].exists():
                     unfinished.append(index)
                 elif damage := _damage(folder, index):
                     damaged.append(damage)
@@ -110,8 +105,8 @@ def _shards_without_manifest(folder: Path) -> int:
 
 
 def _damage(folder: Path, index: int) -> Damage | None:
-    """What is wrong with a shard whose parquet is there; None where all of it is as it was written."""
-    tar, sums, parquet = shard_files(folder, index)
+    """What is wrong with a shard whose parquet is there, or None."""
+    tar, sums, parquet = shard_paths(folder, index)
     for path in (sums, tar):
         if not path.exists():
             return Damage(index, f"{path.name} is missing")
@@ -147,13 +142,13 @@ def _changed(tar: Path, rows: pa.Table) -> Iterator[str]:
 
 
 def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
-    """Move the files of the damaged shards below `folder`; returns where they are."""
+    """Move the files of the damaged shards; return where they are."""
     make_folder(folder / ASIDE)
     aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
     make_folder(aside)
     try:
         for damage in damaged:
-            for path in reversed(shard_files(folder, damage.shard)):  # parquet first: without it, a shard is not done
+            for path in reversed(shard_paths(folder, damage.shard)):  # parquet first: without it, a shard is not done
                 if path.exists():
                     path.replace(aside / path.name)
     except OSError as error:
@@ -162,7 +157,7 @@ def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
 
 
 def describe_verdict(verdict: Verdict) -> Iterator[str]:
-    """What was found, in lines for the user, with what to do next."""
+    """Yield lines for the user: what was found, and what to do next."""
     folder = verdict.folder
     if verdict.manifest:
         yield (

@@ -1,9 +1,7 @@
-from .listed import read_listed as read_listed
-from .locate import weights_bytes as weights_bytes
-from .pipeline import identity as identity, sampling as sampling
+from .engine import Engine as Engine, identity as identity, sampling as sampling, weights_bytes as weights_bytes
 from .plan import Plan as Plan, class_templates as class_templates, plan_of as plan_of
 from .run import Generation as Generation
-from .templates import templates_of as templates_of
-from .train.class_model import class_model_job as class_model_job, train_class_model as train_class_model
-from .train.finetune import finetune as finetune, finetune_job as finetune_job
+from .train.class_model import ClassModel as ClassModel
+from .train.finetune import Finetune as Finetune
+from .train.trainer import train_generator as train_generator, training_inputs as training_inputs
 from .train.tuned import is_trained as is_trained

@@ -18,15 +18,15 @@ log = logging.getLogger(__name__)
 
 
 def embedded_generator(mode: str = "labels") -> Path:
-    """The folder of the generator that comes with the package: of that for `mode`, where it has one of its own."""
+    """Return the folder of the generator that comes with the package, for `mode`."""
     return embedded("variation" if mode == "images" else "generator")
 
 
 def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
-    """The id and the folder of the first of `config.model` and its alternatives that is to be had.
+    """Return the id and the folder of the first of `config.model` and its alternatives that is found.
 
-    A hub model is downloaded, safetensors alone. That an alternative is taken, and why, is logged. Raises UserError
-    that says of each why it is not to be had.
+    A hub model is downloaded, safetensors alone. An alternative is logged with the reason. Raises UserError that says
+    of each why it was not found.
     """
     reasons: list[str] = []
     for model in (config.model, *config.alternatives):
@@ -39,21 +39,16 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
                 reasons.append(f"  {model}: {_first_line(error)}")
                 continue
         if reasons:
-            _warn_once("\n".join([f"generating with the alternative {id}, since these are not to be had:", *reasons]))
+            _warn_once("\n".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
         return id, folder
     tried = "\n".join(reasons)
-    raise UserError(f"no generator is to be had; name a diffusers folder or a hub id under generator.model:\n{tried}")
-
-
-def weights_bytes(config: GeneratorConfig) -> int:
-    """The bytes of the generator's weights on the disk. Raises UserError as `find_generator` does."""
-    return sum(path.stat().st_size for path in find_generator(config)[1].rglob("*.safetensors"))
+    raise UserError(f"no generator found; name a diffusers folder or a hub id under generator.model:\n{tried}")
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
-    """The id and the .safetensors file of a LoRA; one of the hub is downloaded.
+    """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
-    Raises UserError that says what is wrong: not to be had, a pickle, a folder without one file to choose.
+    Raises UserError for one that is not found, a pickle, and a folder without one file to choose.
     """
     place, id = Path(config.model).expanduser(), config.model
     if place.exists():
@@ -97,7 +92,7 @@ def _download(model: str, config: GeneratorConfig) -> Path:
 
 @lru_cache
 def _warn_once(message: str) -> None:
-    """Tell it at the first of the several times that a run looks for its generator."""
+    """Log it the first of the several times that a run looks for its generator."""
     log.warning(message)
 
 

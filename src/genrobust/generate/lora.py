@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.core import UserError
+from genrobust.generate.logs import muted
 
 ADAPTER = "recipe"
-
-# What diffusers says of every LoRA for the UNet alone; `add_lora` counts for itself what found a place.
-for _name in ("diffusers.loaders.peft", "diffusers.loaders.lora_base"):
-    logging.getLogger(_name).addFilter(lambda record: not record.getMessage().startswith("No LoRA keys associated"))
 
 
 def add_lora(pipeline: Any, file: Path, scale: float) -> None:
@@ -34,10 +30,12 @@ def add_lora(pipeline: Any, file: Path, scale: float) -> None:
         raise UserError(f"generator.lora: cannot read {file}: {error}: get it again") from error
     if not wanted:
         raise UserError(f"generator.lora: {file} holds no LoRA: none of its weights is named as one")
+    own: dict[str, Any] = {"weight_name": file.name, "adapter_name": ADAPTER}
+    loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
     try:
-        pipeline.load_lora_weights(
-            file.parent, weight_name=file.name, adapter_name=ADAPTER, use_safetensors=True, local_files_only=True
-        )
+        # Said of every LoRA for the UNet alone; what found no layer is counted below.
+        with muted("No LoRA keys associated", *loggers):
+            pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
     found = sum(_has_adapter(layer) for part in _parts(pipeline) for layer in part.modules())

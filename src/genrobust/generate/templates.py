@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
-from genrobust.core import UserError
+from genrobust.core import UserError, embedded
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
+SINGLE = {"pictograms": "a line icon of a {}", "openai": "a photo of a {}."}  # of each set, for the strategy `single`
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,41 +24,18 @@ class Template:
         return self.text.replace(SLOT, name, 1)
 
 
-# The embedded generator is trained on captions made from exactly these: a changed word is one it has never seen.
-PICTOGRAMS: tuple[Template, ...] = (
-    Template("a line icon of a {}", "outline"),
-    Template("an outline pictogram of a {}", "outline"),
-    Template("a thin line drawing of a {}", "outline"),
-    Template("a stroke icon of a {}", "outline"),
-    Template("a solid black glyph of a {}", "solid"),
-    Template("a filled icon of a {}", "solid"),
-    Template("a solid pictogram of a {}", "solid"),
-    Template("a black silhouette of a {}", "solid"),
-    Template("a duotone icon of a {}", "duotone"),
-    Template("a two-tone icon of a {}", "duotone"),
-    Template("a duotone pictogram of a {}", "duotone"),
-    Template("an icon of a {} in two tones", "duotone"),
-    Template("an emoji of a {}", "emoji"),
-    Template("a {} emoji", "emoji"),
-    Template("a colourful emoji showing a {}", "emoji"),
-    Template("a shaded emoji picture of a {}", "emoji"),
-    Template("a flat colour illustration of a {}", "illustration"),
-    Template("a flat colour icon of a {}", "illustration"),
-    Template("a colourful illustration of a {}", "illustration"),
-    Template("a clip-art picture of a {}", "illustration"),
-    Template("a hand-drawn sketch of a {}", "hand-drawn"),
-    Template("a hand-drawn {}", "hand-drawn"),
-    Template("a doodle of a {}", "hand-drawn"),
-    Template("a rough pen sketch of a {}", "hand-drawn"),
-    Template("a pixel-art {}", "pixel"),
-    Template("pixel art of a {}", "pixel"),
-    Template("an 8-bit sprite of a {}", "pixel"),
-    Template("a pixelated icon of a {}", "pixel"),
-)
+@cache
+def template_set(name: str) -> tuple[Template, ...]:
+    """Return a set that comes with the package: "pictograms", by style, or "openai".
+
+    The second are the 80 templates that CLIP's zero-shot ImageNet classifier averages over (Radford et al. 2021).
+    """
+    text = (embedded("prompts") / f"{name}.txt").read_text(encoding="utf-8")
+    return tuple(Template(*line.split("\t")) for line in text.splitlines())
 
 
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
-    """The templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
+    """Return the templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 
     Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
     """
@@ -73,19 +52,11 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
 
 
 def _named(name: str, strategy: str) -> tuple[Template, ...]:
-    if name == "pictograms":
-        return PICTOGRAMS[:1] if strategy == "single" else PICTOGRAMS
-    if name == "openai":
-        return (Template("a photo of a {}."),) if strategy == "single" else _openai()
-    hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
-    raise UserError(f"prompts.templates: no set {name!r}; there is pictograms and openai, or give a list{hint}")
-
-
-def _openai() -> tuple[Template, ...]:
-    """The 80 templates that CLIP's zero-shot ImageNet classifier averages over (Radford et al. 2021)."""
-    from open_clip import OPENAI_IMAGENET_TEMPLATES  # here, because it takes torch along
-
-    return tuple(Template(fill(SLOT)) for fill in OPENAI_IMAGENET_TEMPLATES)
+    if name not in SINGLE:
+        hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
+        raise UserError(f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}")
+    templates = template_set(name)
+    return tuple(t for t in templates if t.text == SINGLE[name]) if strategy == "single" else templates
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:

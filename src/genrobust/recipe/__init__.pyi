@@ -1,4 +1,5 @@
-from .asked import QualityConfig as QualityConfig
+from .analysis import QualityConfig as QualityConfig
+from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,
@@ -23,12 +24,11 @@ from .generate import (
     PromptConfig as PromptConfig,
 )
 from .load import (
-    GENERATED as GENERATED,
-    Recipe as Recipe,
     is_recipe as is_recipe,
     load_recipe as load_recipe,
     parse_recipe as parse_recipe,
     recipe_names as recipe_names,
     recipe_yaml as recipe_yaml,
 )
+from .recipe import GENERATED as GENERATED, Recipe as Recipe
 from .section import Section as Section

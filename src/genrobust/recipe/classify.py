@@ -1,4 +1,4 @@
-"""How classifiers are trained on mixtures, asked and scored."""
+"""Arms: mixtures of images, training on them, evaluation, and the baseline line."""
 
 from __future__ import annotations
 
@@ -9,83 +9,92 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.core import REAL
+from genrobust.recipe.augmentation import AUGMENTATIONS
 from genrobust.recipe.section import Fraction, Positive, Section
 
-# Augmentations that go with any policy and with each other, as timm names them; 0 leaves one out.
+# Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
 
 class TrainConfig(Section):
-    """How a classifier is trained; the same for every arm unless the arm says otherwise.
+    """Training of a classifier; the same for every arm, unless the arm overrides it.
 
-    Its length is either `steps` or `epochs`, which are passes over as many images as the arm's mixture has: as papers
-    count it, and an arm with more images then trains longer. `warmup_steps`, `validate_every` and `save_every` are
-    steps in any case.
+    The length is either `steps` or `epochs`. Epochs are passes over as many images as the arm's mixture has, as papers
+    count them; an arm with more images then trains longer. `warmup_steps`, `validate_every` and `save_every` are always
+    steps.
 
-    `crop` says what is cropped at random: `square`, an image resized and cut to `image_size` pixels, of whose area 60
-    to 100 % stay, as suits drawings and what fills an image; or `random-resized`, an image in its own size, of which 8
-    to 100 % stay, as classifiers of photographs are trained. The latter is decoded anew at every use. With `start_size`
-    images begin at so many pixels and grow to `image_size` late in the training (progressive resizing: see `size_at`).
+    `crop` chooses the random crop. `square` resizes and cuts an image to `image_size` pixels first, and then keeps 60
+    to 100 % of its area, as suits drawings and subjects that fill an image. `random-resized` keeps 8 to 100 % of an
+    image in its original size, as is usual for photographs, and decodes it at every use. With `start_size`, images
+    start at so many pixels and grow to `image_size` late in the training (progressive resizing).
 
-    `augmentation` is the policy; `standard` alone crops and mirrors, which all others but `none` do too. With both
-    `mixup` and `cutmix`, each batch takes one of them, at even odds.
+    `augmentation` is the policy; `standard` only crops and mirrors, which all others but `none` do too. With both
+    `mixup` and `cutmix`, each batch uses one of them, with equal probability.
 
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
-    arXiv:2312.02253): the classifier has those of the real images. Mixup and CutMix then stay within either kind.
+    arXiv:2312.02253): the classifier keeps those of the real images. Mixup and CutMix then mix real images only with
+    real ones, and others with others.
 
-    `precision` is that of autocast; weights and optimizer are float32. `auto` is what the hardware computes at full
-    speed: bfloat16, else float16, and on a CPU without bfloat16 instructions float32, as for networks with depthwise
-    convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
+    `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
+    supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
+    depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
 
-    With more than one of `workers`, as many processes of a Ray cluster train each classifier together, on a device each
-    (data parallel, PyTorch's DDP). `batch_size` stays the whole: every worker learns from as many images of each batch,
-    and their gradients are averaged. Batch norms and mixing know those of their own worker alone, so it is another
-    training than that of one worker, and has another folder.
+    With `workers` above 1, so many processes of a Ray cluster train each classifier together, each on its own device
+    (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
+    and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
+    one worker, and has another folder.
     """
 
-    architecture: str = "resnet10t"  # any timm name, or the paper's: resnext50, alexnet ... (see architectures.py)
+    architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
     model_kwargs: dict[str, Any] = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
     image_size: Positive = 64
     start_size: Positive | None = None
     crop: Literal["square", "random-resized"] = "square"
-    steps: Positive | None = 600  # None where `epochs` says it
+    steps: Positive | None = 600  # None with `epochs`
     epochs: Annotated[float, Field(gt=0)] | None = None
     batch_size: Positive = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    momentum: Fraction = 0.9  # SGD alone
+    momentum: Fraction = 0.9  # only for SGD
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     label_smoothing: Fraction = 0.1
     ema_decay: Fraction = 0.99  # 0 turns the weight average off
-    augmentation: Literal["standard", "none", "autoaugment", "randaugment", "trivialaugment", "augmix"] = "standard"
-    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the share of an image; so is cutmix
+    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, or one of a package
+    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Annotated[float, Field(ge=0)] = 0.0
-    random_erasing: Fraction = 0.0  # the probability for each image; so is grayscale
+    random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
     color_jitter: Annotated[float, Field(ge=0)] = 0.0  # brightness, contrast and saturation, by up to this factor
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
-    workers: Positive = Field(default=1, exclude_if=lambda workers: workers == 1)  # above 1 with `--executor ray` alone
+    workers: Positive = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     validate_every: Positive = 200  # steps; the best checkpoint by validation top-1 is kept
     save_every: Positive = 200  # steps; a killed run loses at most these
 
     @model_validator(mode="before")
     @classmethod
-    def _epochs_in_place_of_the_default(cls, value: Any) -> Any:
+    def _drop_default_steps(cls, value: Any) -> Any:
         if isinstance(value, dict) and value.get("epochs") is not None:
             return {"steps": None, **value}
         return value
 
+    @field_validator("augmentation")
+    @classmethod
+    def _registered(cls, value: str) -> str:
+        if value not in (known := AUGMENTATIONS.names()):
+            raise ValueError(f"no augmentation {value!r}; known: {', '.join(known)}")
+        return value
+
     @model_validator(mode="after")
-    def _one_length(self) -> TrainConfig:
+    def _check_length(self) -> TrainConfig:
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs, and leave the other out or set it to null")
+            raise ValueError("give either steps or epochs, and set the other to null or leave it out")
         return self
 
     @model_validator(mode="after")
-    def _workers_share_a_batch(self) -> TrainConfig:
+    def _check_workers(self) -> TrainConfig:
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
@@ -94,17 +103,17 @@ class TrainConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _sizes_fit_the_crop(self) -> TrainConfig:
+    def _check_crop(self) -> TrainConfig:
         if self.crop == "random-resized" and self.augmentation == "none":
-            raise ValueError("crop: random-resized is an augmentation, and augmentation: none wants none")
+            raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
-            raise ValueError("start_size is for crop: random-resized, and no larger than image_size")
+            raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self
 
     def size_at(self, step: int, steps: int) -> int:
-        """The images' size in pixels at `step` (from 0) of `steps`.
+        """The image size in pixels at `step` (from 0) of `steps`.
 
-        It grows in multiples of 32 between 74 and 86 % of them: FFCV's ramp, from epoch 65 to 76 of 88.
+        It grows in multiples of 32 between 74 and 86 % of the steps, as in FFCV: from epoch 65 to 76 of 88.
         """
         if self.start_size is None:
             return self.image_size
@@ -116,10 +125,10 @@ class TrainConfig(Section):
         return min(max(32 * round(size / 32), self.start_size), self.image_size)
 
     def steps_for(self, images: int) -> int:
-        """The steps that a training on a mixture of so many images takes."""
+        """The number of training steps on a mixture of so many images."""
         if self.steps is not None:
             return self.steps
-        assert self.epochs is not None  # one of them is there
+        assert self.epochs is not None  # _check_length
         return math.ceil(self.epochs * images / self.batch_size)
 
     @property
@@ -129,27 +138,26 @@ class TrainConfig(Section):
         return ", ".join([self.augmentation, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 
     def unsplittable(self, sources: Sequence[str], weighted: bool) -> str | None:
-        """Why `split_batchnorm` cannot train on a mixture of `sources`, in words; None where it can, or is off."""
+        """The reason why `split_batchnorm` cannot train on a mixture of `sources`; None if it can, or is off."""
         if not self.split_batchnorm:
             return None
         if REAL not in sources:
             return f"split_batchnorm keeps the batch norms of real images, and the mixture has none: add {REAL}"
         if len(sources) == 1:
-            return "split_batchnorm tells real images from others, and the mixture has real ones alone: leave it out"
+            return "split_batchnorm separates real images from others, and the mixture has only real ones: leave it out"
         if not weighted:
             return "split_batchnorm needs as many images of each source in every batch: give each source a weight"
         return None
 
 
 class MixturePart(Section):
-    """A share of an arm's training images.
+    """A part of an arm's training images.
 
-    `source` is real, generated, the name of one of the recipe's `datasets` or of the folders in `data.extra`, retrieved
-    (as many images of each class and style from the generator's own training data) or retrieved-by-class (of each
-    class, in any style). `per_class` takes at most so many of each class (a prefix of the generated ones); `fraction`
-    takes that fraction of each class.
-    `weight` is its share of every batch relative to the others'; None means in proportion to its number of images, as
-    plain concatenation would.
+    `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
+    images of each class and style, from the generator's own training data) or retrieved-by-class (of each class, in any
+    style). `per_class` limits the images of each class (of generated ones, to the first); `fraction` takes that
+    fraction of each class. `weight` is the relative share of every batch; None is in proportion to the number of
+    images, as in a plain concatenation.
     """
 
     source: str
@@ -161,9 +169,9 @@ class MixturePart(Section):
 class ArmConfig(Section):
     """A named mixture to train on. `train` overrides keys of the study's train section for this arm.
 
-    Arms of one `group` are one mixture with different architectures, or with whatever else the report averages over.
-    `reference` is the arm that this one is compared with; None means the recipe's. An arm that names itself is compared
-    with none. A group is compared where its arms are all compared with one arm, or with the arms of another group.
+    The arms of a `group` are averaged in the report: one mixture with several architectures, for example. `reference`
+    is the arm that this one is compared with; None means the recipe's. An arm that names itself is compared with none.
+    A group is compared if all its arms have the same reference, or the arms of one other group as references.
     """
 
     name: str
@@ -174,23 +182,23 @@ class ArmConfig(Section):
 
     @field_validator("mixture", mode="before")
     @classmethod
-    def _names_are_parts(cls, value: Any) -> Any:
+    def _accept_names(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = [value]
         return [{"source": v} if isinstance(v, str) else v for v in value] if isinstance(value, list) else value
 
     @model_validator(mode="after")
-    def _sources_once(self) -> ArmConfig:
+    def _check_mixture(self) -> ArmConfig:
         sources = [p.source for p in self.mixture]
         if not sources or len(set(sources)) != len(sources):
-            raise ValueError(f"arm {self.name!r}: the mixture names each source once, and at least one")
+            raise ValueError(f"arm {self.name!r}: mixture: name one source or more, each once")
         if len({part.weight is None for part in self.mixture}) > 1:
-            raise ValueError(f"arm {self.name!r}: give every part of the mixture a weight, or none")
+            raise ValueError(f"arm {self.name!r}: mixture: give every source a weight, or none")
         return self
 
 
 class ZeroShotConfig(Section):
-    """A CLIP that answers for the classes by their names alone, beside the arms: it was trained on other data.
+    """A zero-shot classifier beside the arms: a CLIP that was trained on other data, given the class names.
 
     `clip` is a folder, or "pictograms", the embedded one. The texts of a class are the recipe's prompts.
     """
@@ -199,38 +207,39 @@ class ZeroShotConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How predictions are made. `batch_size` changes no figure beyond rounding.
+    """How predictions are made. `batch_size` changes figures only by rounding.
 
-    `image_size` is in pixels; None takes the training's. `crop_pct` is the share of an image's shorter side that the
-    centre crop keeps, 0.875 in most published accuracies of ImageNet. `flip` averages the logits over an image and its
-    mirror. What is chosen here is named in every score. The shifts in `beside` are scored and left out of the mean.
+    `image_size` is in pixels; None takes that of the training. `crop_pct` is the share of an image's shorter side that
+    the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and
+    its mirror image. These choices are stored with every score. The shifts in `beside` are scored, but left out of the
+    mean.
     """
 
     batch_size: Positive = 256
     image_size: Positive | None = None
     crop_pct: Annotated[float, Field(gt=0, le=1)] = 1
     flip: bool = False
-    tests: tuple[str, ...] | None = None  # None: every test set of the data
+    tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
-    min_images: Positive = 150  # a shifted set with fewer is reported and left out of the mean
+    min_images: Positive = 150  # a smaller shifted set is reported, but left out of the mean
 
     @property
     def protocol(self) -> dict[str, Any]:
-        """The keys that change predictions, where they are not at their defaults."""
+        """The keys that change predictions and differ from their defaults."""
         return self.model_dump(include={"image_size", "crop_pct", "flip"}, exclude_defaults=True)
 
 
 class RobustnessConfig(Section):
-    """The baseline line. `baselines` are the standard models that it is of.
+    """The baseline line. `baselines` names the standard models that it is fitted on.
 
-    "shipped" are those that come with genrobust for the source of the data: with "pictograms" a table, with "imagenet"
-    the lines of published models over all of its classes (see `robustness.imagenet_lines`), and with folders none. Else
-    a CSV (model,test_set,clean,shifted), or None.
+    "shipped" are those that come with genrobust for the data source: for "pictograms" a table, for "imagenet" the
+    published lines over all of its classes, for folders none. Otherwise `baselines` is a CSV file
+    (model,test_set,clean,shifted) or None.
 
-    `grid` trains that many small standard models on the real data where there is no table; 0 trains none.
+    `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
 
-    `second_id` names a test set that is in the distribution of what some arms train on, as the generator's own data is:
-    effective robustness beyond both ID accuracies is then told beside the usual one (Shi et al., 2023).
+    `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
+    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023).
     """
 
     baselines: str | None = "shipped"

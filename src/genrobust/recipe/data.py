@@ -1,27 +1,38 @@
-"""Where the real images and the shifted test sets are."""
+"""Places of the real images and of the shifted test sets."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
+from genrobust.core import Registry
 from genrobust.recipe.section import Section
+
+Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
+SourceName = Literal["pictograms", "folders", "imagenet"]
+PLUGINS: Registry[Any] = Registry("reader", "genrobust.readers")  # those of other packages
+
+
+def _require_known(name: str, own: Any) -> str:
+    """Return `name` where it is one of the Literal `own`, or a reader of another package."""
+    known = [*get_args(own), *PLUGINS.names()]
+    if name not in known:
+        raise ValueError(f"no reader {name!r}; known: {', '.join(known)}")
+    return name
 
 
 class ShiftConfig(Section):
-    """One shifted test set: what `kind` of set lies at `path`. A path alone means `kind: folders`.
+    """One shifted test set: its `kind`, and the `path` where it lies. A path alone means `kind: folders`.
 
-    `folders` has the training set's class folders, tars or parquet files; the other kinds are ImageNet's shifted sets
-    in their official layout. `map`, of `objectnet` alone, says which of a label's ImageNet classes are right: all
-    ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, of
-    `imagenet-c` alone, choose among its sets; None takes all, each a test set of its own.
+    `folders` has the class folders of the training set, tars or parquet files; the other kinds are ImageNet's shifted
+    sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet classes are correct:
+    all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, only
+    for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other packages add kinds.
     """
 
-    kind: Literal[
-        "folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"
-    ] = "folders"
+    kind: Kind | str = "folders"
     path: Path
     map: Literal["one-to-many", "paper"] | None = None
     corruption: str | None = None
@@ -29,11 +40,16 @@ class ShiftConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _path_alone(cls, value: Any) -> Any:
+    def _accept_path(cls, value: Any) -> Any:
         return {"path": value} if isinstance(value, str | Path) else value
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _require_known(value, Kind)
+
     @model_validator(mode="after")
-    def _keys_fit_the_kind(self) -> ShiftConfig:
+    def _check_kind(self) -> ShiftConfig:
         if self.map is not None and self.kind != "objectnet":
             raise ValueError(f"map belongs to kind: objectnet, not to {self.kind}")
         if (self.corruption is not None or self.severity is not None) and self.kind != "imagenet-c":
@@ -42,29 +58,30 @@ class ShiftConfig(Section):
 
 
 class DataConfig(Section):
-    """Where the real images come from.
+    """The source of the real images.
 
-    `source: pictograms` is the embedded benchmark and needs no other key. `source: folders` reads image folders: one
-    subfolder a class in `train`, `val` (None: a tenth of train is held back), `test` (the unshifted test set) and each
-    of `shifts`. `class_names` maps a folder's name to the name shown and prompted; `same_class` maps a folder name of a
-    shifted set to the training folder it means.
+    `source: pictograms` is the embedded benchmark and needs no other key.
+
+    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds out a tenth of
+    train), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
+    shown and used in prompts. `same_class` maps a folder name of a shifted set to the training folder of that class.
 
     `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
     the unshifted test set. `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of
-    WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, which has two pairs of the
-    same name) or a mapping from WordNet id that changes single names of "unique".
+    WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, in which two pairs of classes
+    share a name) or a mapping from WordNet id that changes single names of "unique".
 
-    `extra`, of any source, names further images of the training classes, which arms mix by these names: distorted ones
-    (DeepAugment, Hendrycks et al., 2021), or what comes from anywhere else.
+    `extra`, for any source, names further images of the training classes, which arms mix by these names: distorted
+    ones (DeepAugment, Hendrycks et al., 2021), or images from anywhere else.
 
     Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
 
-    `packed` is for `crop: random-resized`: training then reads copies of the images that it crops, generated ones too,
-    as JPEGs of which a crop is decoded alone. They are made once and take about as much disk as the photographs, or a
-    tenth of the PNGs; the pixels differ a little (see the page on speed), so it is another training.
+    `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
+    which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a tenth
+    of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
     """
 
-    source: Literal["pictograms", "folders", "imagenet"] = "pictograms"
+    source: SourceName | str = "pictograms"
     root: Path | None = None
     train: Path | None = None
     val: Path | None = None
@@ -80,26 +97,34 @@ class DataConfig(Section):
 
     @field_validator("class_names", mode="before")
     @classmethod
-    def _known_list(cls, value: Any) -> Any:
+    def _check_class_names(cls, value: Any) -> Any:
         if isinstance(value, str) and value not in ("openai", "unique"):
-            raise ValueError(f"{value!r} is no list of names; there is openai and unique, or give a mapping")
+            raise ValueError(f"{value!r} is no list of names: use openai, unique or a mapping")
         return value
 
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        return _require_known(value, SourceName)
+
     @model_validator(mode="after")
-    def _keys_fit_the_source(self) -> DataConfig:
+    def _check_source(self) -> DataConfig:
+        if self.source not in get_args(SourceName):
+            return self  # a reader of another package checks its own
         if self.source == "folders" and (self.train is None or self.test is None):
             raise ValueError("source: folders needs the keys train and test")
         if self.source == "imagenet":
             if self.root is None and (self.train is None or self.test is None):
                 raise ValueError(
                     "source: imagenet needs the key root, or train and test; test is the folder of ImageNet's "
-                    "validation images, and val, if given, holds other images that choose a checkpoint"
+                    "validation images, and val, if given, holds other images to choose a checkpoint by"
                 )
             return self
         own = {"root": self.root is not None, "classes": self.classes != "all"}
         own["class_names"] = isinstance(self.class_names, str)
-        own |= {f"shifts.{name}.kind": shift.kind != "folders" for name, shift in self.shifts.items()}
+        of_imagenet = set(get_args(Kind)) - {"folders"}
+        own |= {f"shifts.{name}.kind": shift.kind in of_imagenet for name, shift in self.shifts.items()}
         for key, given in own.items():
             if given:
-                raise ValueError(f"{key}: what it says belongs to source: imagenet, not to source: {self.source}")
+                raise ValueError(f"{key}: this value belongs to source: imagenet, not to source: {self.source}")
         return self

@@ -1,4 +1,4 @@
-"""How a diffusion model is trained on the real images: a fine-tune, or a class model from scratch."""
+"""Training of a diffusion model on the real images: a fine-tune, or a class model from scratch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from genrobust.recipe.section import Fraction, Positive, Section
 
 
 class DiffusionTraining(Section):
-    """How a diffusion model is trained on the real training images; `section` is its key in a recipe, `noun` its name.
+    """Training of a diffusion model on the real training images.
 
-    The defaults are for the embedded generator.
+    `section` is the key of the section in a recipe, `noun` the name of the model. The defaults suit the embedded
+    generator.
     """
 
     section: ClassVar[str]
@@ -20,33 +21,33 @@ class DiffusionTraining(Section):
 
     steps: Positive = 700
     batch_size: Positive = 64
-    accumulate: Positive = 1  # parts that a batch passes the model in: the same gradients, less memory
+    accumulate: Positive = 1  # parts in which a batch passes the model: same gradients, less memory
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     min_snr: Annotated[float, Field(gt=0)] | None = 5.0  # None weighs all noise levels alike
     ema_decay: Fraction = 0.999  # 0 turns the weight average off; early steps average over fewer
-    flip: bool = False  # mirrors half of the images; wrong for classes that are text, or left and right
+    flip: bool = False  # mirrors half of the images; wrong for text, and for left and right
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Positive = 100  # steps; a killed run loses at most these
 
     @model_validator(mode="after")
-    def _steps_after_warmup(self) -> Self:
+    def _check_warmup(self) -> Self:
         if self.warmup_steps >= self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps} of {self.steps} steps: lower it, or raise steps, so that some "
-                "are left at the full learning rate"
+                "steps have the full learning rate"
             )
         return self
 
 
 class FinetuneConfig(DiffusionTraining):
-    """How the generator's UNet is fine-tuned.
+    """Fine-tuning of the generator's UNet.
 
     `method` full trains every weight and saves a generator; `lora` trains low-rank additions to the attention layers
-    and saves them alone. Captions are the recipe's own prompts; `caption_dropout` of them are empty, so that guidance
-    goes on working.
+    and saves only them. The captions are the recipe's own prompts; a fraction `caption_dropout` of them is empty, which
+    classifier-free guidance needs.
     """
 
     section = "finetune"
@@ -58,10 +59,11 @@ class FinetuneConfig(DiffusionTraining):
 
 
 class ClassModelConfig(DiffusionTraining):
-    """How a class-conditional diffusion transformer (DiT, Peebles and Xie 2023) is trained from scratch.
+    """Training of a class-conditional diffusion transformer from scratch (DiT, Peebles and Xie, 2023).
 
     `depth` blocks of `width` channels and `heads` attention heads work on the latents of the generator's autoencoder,
-    in patches of `patch_size` x `patch_size`. `class_dropout` of the images come without their class, for guidance.
+    in patches of `patch_size` x `patch_size`. A fraction `class_dropout` of the images comes without its class, which
+    classifier-free guidance needs.
     """
 
     section = "class_model"
@@ -72,14 +74,14 @@ class ClassModelConfig(DiffusionTraining):
     heads: Positive = 6
     patch_size: Positive = 2  # a quarter of the tokens of 1, and so four times the steps in the same time
     class_dropout: Fraction = 0.1
-    steps: Positive = 8000  # of 64: 390 passes over 1,319 icons; with 1,200 the classes were not told apart
+    steps: Positive = 8000  # of 64: 390 passes over 1,319 icons; with 1,200 steps it did not separate the classes
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # ten times DiT's own: few steps, and a small model
 
     @model_validator(mode="after")
-    def _heads_share_the_width(self) -> Self:
+    def _check_width(self) -> Self:
         if self.width % self.heads or self.width % 4:
             raise ValueError(
                 f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
-                "the sines and cosines that tell a patch's row and column"
+                "the sines and cosines of a patch's row and column"
             )
         return self

@@ -1,4 +1,4 @@
-"""What is generated, by which generator, and what of it is kept."""
+"""Generators, prompts, generated datasets and their filters."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from genrobust.recipe.section import Positive, Section
 
 
 class LoraConfig(Section):
-    """A low-rank adaptation of the generator, added to its weights `scale` times.
+    """A low-rank adaptation, added to the generator's weights `scale` times.
 
-    `model` is a .safetensors file, a folder that holds one, or a hub id. A text alone in its place means `model`.
+    `model` is a .safetensors file, a folder that holds one, or a hub id. A text in place of the section means `model`.
     """
 
     model: str
     scale: float = 1.0
 
 
-# What each mode of GeneratorConfig leaves unused: set to anything but its default, it is refused.
+# Keys of GeneratorConfig that a mode does not use: any value but the default is refused.
 UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
     "labels": ("strength",),
     "images": ("strength", "lora", "guidance_until"),
@@ -30,32 +30,33 @@ UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
 
 
 class GeneratorConfig(Section):
-    """A generator, as data: what it is conditioned on, a diffusers folder or hub id, and how it is sampled.
+    """A generator: what it is conditioned on, its model, and how it samples.
 
-    `mode` is what an image is made from: `labels` (a prompt with the class's name), `images` (a real image of the
-    class, through its CLIP embedding), `labels+images` (a prompt, beginning at a real image that is noised by
-    `strength`: near 0 keeps it, 1 ignores it), or `class` (the class's number alone, for a class-conditional model).
-    `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order
-    where it is not to be had. None keeps the pipeline's own value.
+    `mode` is the condition: `labels` (a prompt with the class name), `images` (a real image of the class, through its
+    CLIP embedding), `labels+images` (a prompt, starting from a real image that is noised by `strength`: near 0 keeps
+    the image, 1 ignores it), or `class` (the class number, for a class-conditional model). `model` is "pictograms" (the
+    embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order if it is not available. None
+    keeps the pipeline's own value.
 
-    `dtype: auto` is what the hardware computes at full speed: bfloat16, else float16, and on a CPU without bfloat16
-    instructions float32. The recipe of a report, and what names a folder, hold what it stood for.
+    `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, and on a CPU without bfloat16
+    instructions float32. The recipe in a report and the hashes in folder names hold the value that was chosen.
 
-    `guidance_until` is the share of the steps that are guided, the first ones: what is drawn is decided there, and a
-    step without guidance takes half the time.
+    `guidance_until` is the share of the steps, from the first, that use guidance: they decide what the image shows, and
+    a step without guidance takes half the time.
 
-    `safety_checker` is off: whatever the generator draws enters the dataset, and a generator trained on web images may
-    draw what is not fit to be seen or published. On, what the generator's own checker flags is drawn again, wrongly
-    flagged images too, which costs time and shifts the dataset.
+    `safety_checker` is off: every image that the generator makes enters the dataset, and a generator that was trained
+    on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
+    checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
+    engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
     model: str = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None
     lora: LoraConfig | None = None
-    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # keeps pose and layout, redraws surfaces and background
+    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # keeps pose and layout, changes surfaces and background
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Positive = 15
     guidance_scale: Annotated[float, Field(ge=0)] = 3.0
@@ -67,11 +68,11 @@ class GeneratorConfig(Section):
 
     @field_validator("lora", mode="before")
     @classmethod
-    def _text_is_a_model(cls, value: Any) -> Any:
+    def _accept_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _mode_uses_what_is_set(self) -> GeneratorConfig:
+    def _check_mode(self) -> GeneratorConfig:
         for key in self.unused:
             if getattr(self, key) != type(self).model_fields[key].default:
                 raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
@@ -82,32 +83,32 @@ class GeneratorConfig(Section):
             )
         if self.mode == "labels+images" and int(self.steps * self.strength) < 1:
             raise ValueError(
-                f"strength {self.strength} of {self.steps} steps leaves no step to draw with: raise strength or steps"
+                f"strength {self.strength} of {self.steps} steps leaves no step to sample with: raise strength or steps"
             )
         return self
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The keys that the mode does not use; they decide no image."""
+        """The keys that the mode does not use; no image depends on them."""
         return UNUSED_BY_MODE[self.mode]
 
     @property
     def reads_text(self) -> bool:
-        """Whether prompts enter the images."""
+        """Whether images depend on prompts."""
         return self.mode in ("labels", "labels+images")
 
     @property
     def reads_images(self) -> bool:
-        """Whether real images of the training split enter the images."""
+        """Whether images depend on real images of the training split."""
         return self.mode in ("images", "labels+images")
 
 
 class PromptConfig(Section):
-    """How classes become prompts: `single` is one template for all, `diverse` deals out many, `list` those of a file.
+    """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
     `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each. `file`, for `list`,
-    is a text file with one such template a line, or a .json file that maps each class (its id or name) to a list of
-    full prompts, as language models write them.
+    is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
+    of full prompts, such as those that a language model writes.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
@@ -116,21 +117,22 @@ class PromptConfig(Section):
     negative_prompt: str = ""
 
     @model_validator(mode="after")
-    def _file_is_for_list(self) -> PromptConfig:
+    def _check_file(self) -> PromptConfig:
         if self.strategy == "list" and self.file is None:
             raise ValueError("strategy list needs the key file: a text file of templates, or a .json file of prompts")
         if self.strategy != "list" and self.file is not None:
-            raise ValueError(f"strategy {self.strategy} does not use the key file: leave it out, or take strategy list")
+            raise ValueError(f"strategy {self.strategy} does not use the key file: leave it out, or use strategy list")
         if self.strategy == "list" and self.templates != type(self).model_fields["templates"].default:
             raise ValueError("strategy list does not use the key templates: leave it out, its prompts are in file")
         return self
 
 
 class GenerateConfig(Section):
-    """What is generated: `per_class` images of each class, `shard_size` a shard, `batch_size` at once.
+    """Size of a generated dataset: `per_class` images a class, `shard_size` a shard, `batch_size` a batch.
 
-    `split: val` makes a validation part: other keys and seeds than training's at any amount, and, in the modes that
-    begin from real images, those of the validation split. No arm may train on it; `genrobust benchmark` scores on it.
+    `split: val` makes a validation dataset: its keys and seeds differ from those of training data at any size, and
+    modes that start from real images use those of the validation split. No arm may train on it; `genrobust benchmark`
+    scores on it.
     """
 
     split: Literal["train", "val"] = "train"
@@ -138,15 +140,16 @@ class GenerateConfig(Section):
     shard_size: Positive = 500
     batch_size: Positive = 50
     prompts: PromptConfig = PromptConfig()
-    max_redraws: Positive = 5  # a black, blank or NaN image is drawn again at most so often
+    max_redraws: Positive = 5  # how often a black, blank or NaN image is sampled again
 
 
 class FilterConfig(Section):
-    """Leaves out generated images that do not show their label, as a classifier or a CLIP sees them.
+    """Leaves out generated images that do not show their label, judged by a classifier or a CLIP.
 
-    `by: classifier` takes the probability that the classifier of `arm`, of the study's first seed, gives to the label;
-    `by: clip` the cosine of image and class in the CLIP `clip`: a folder, or "pictograms", the embedded one. Either
-    `drop`, the share of each class that goes, or `threshold`, the lowest score that stays.
+    `by: classifier` scores an image by the probability that the classifier of `arm`, of the study's first seed, gives
+    to its label. `by: clip` scores it by the cosine of image and class name in the CLIP `clip`: a folder, or
+    "pictograms", the embedded one. Give either `drop`, the share of each class to leave out, or `threshold`, the lowest
+    score to keep.
     """
 
     by: Literal["classifier", "clip"] = "classifier"
@@ -156,11 +159,11 @@ class FilterConfig(Section):
     threshold: float | None = None
 
     @model_validator(mode="after")
-    def _one_rule(self) -> FilterConfig:
+    def _check_rule(self) -> FilterConfig:
         if (self.drop is None) == (self.threshold is None):
             raise ValueError("give either drop, a share of each class, or threshold, the lowest score that stays")
         if (self.by == "clip") == (self.clip is None):
-            raise ValueError("the key clip, a folder, goes with by: clip, and with nothing else")
+            raise ValueError("give the key clip, a folder, with by: clip, and only then")
         return self
 
     def in_words(self) -> str:
@@ -172,12 +175,12 @@ class FilterConfig(Section):
 
 
 class DatasetConfig(Section):
-    """A further generated dataset of a study: what it has otherwise than the recipe's own, the one called "generated".
+    """A further generated dataset of a study, as changes to the recipe's own dataset, the one called "generated".
 
-    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; what another mode
-    does not use is not taken over. `finetuned` draws with the generator as the recipe's `finetune` section makes it
-    from the real training images, `from_scratch` in mode class with a transformer that has seen these images alone, as
-    the `class_model` section says. `filter` leaves out some of what was drawn.
+    `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
+    mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
+    images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
+    alone (section `class_model`). `filter` leaves out some of the images.
     """
 
     finetuned: bool = False
@@ -187,13 +190,13 @@ class DatasetConfig(Section):
     generate: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _one_generator(self) -> DatasetConfig:
+    def _check_generator(self) -> DatasetConfig:
         if not self.from_scratch:
             return self
         if self.finetuned:
-            raise ValueError("finetuned and from_scratch are two ways to a generator: choose one")
+            raise ValueError("finetuned and from_scratch exclude each other: choose one")
         if given := [key for key in ("model", "alternatives", "revision", "variant") if key in self.generator]:
             raise ValueError(f"generator.{given[0]}: from_scratch trains its own generator: leave it out")
         if self.generator.get("mode", "class") != "class":
-            raise ValueError(f"generator.mode: from_scratch draws in mode class, not {self.generator['mode']}")
+            raise ValueError(f"generator.mode: from_scratch has mode class, not {self.generator['mode']}")
         return self

@@ -12,10 +12,11 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic import ValidationError
 
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Cell, Summary, UserError, slug
+from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug
 from genrobust.recipe import TrainConfig
 from genrobust.release.cards import render_card
 from genrobust.report import number, span, summary_from_json
+from genrobust.robustness import Figure, list_figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,22 @@ class StudyFigures:
     arm: str
     seed: int
 
-    @property
-    def cells(self) -> list[Cell]:
-        return [c for c in self.summary.cells if (c.arm, c.seed) == (self.arm, self.seed)]
+    def score(self, figure: str, test_set: str) -> Score | None:
+        return self.summary.find(figure, self.arm, test_set, self.seed)
 
     @property
-    def protocols(self) -> list[str]:
-        return list(dict.fromkeys(self.summary.protocols[cell.test_set] for cell in self.cells))
+    def tests(self) -> list[str]:
+        return list(dict.fromkeys([*self.summary.tests, *self.summary.paired.values()]))
+
+    @property
+    def shown(self) -> list[Figure]:
+        """The figures that it has on any test set."""
+        return [f for f in list_figures() if any(self.score(f.name, test) for test in self.summary.tests)]
+
+    @property
+    def extrapolated(self) -> bool:
+        own = (score for key, score in self.summary.scores.items() if (key.arm, key.seed) == (self.arm, self.seed))
+        return any(score.extrapolated for score in own)
 
 
 def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> StudyFigures:
@@ -88,6 +98,7 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         training=_training(info),
         not_real=[source for source in counts if source != REAL],
         figures=figures,
+        known=[f for f in list_figures() if figures and any(key.figure == f.name for key in figures.summary.scores)],
         number=number,
         span=span,
     )
@@ -107,15 +118,17 @@ def _training(info: CheckpointInfo) -> dict[str, Any]:
 
 
 def _header(name: str, to: str, figures: StudyFigures | None, license: str) -> ModelCardData:
+    top1 = {test: figures.score("top1", test) for test in figures.tests} if figures else {}
     scores = [
         EvalResult(
             task_type="image-classification",
-            dataset_type=slug(cell.test_set),
-            dataset_name=cell.test_set,
+            dataset_type=slug(test),
+            dataset_name=test,
             metric_type="accuracy",
-            metric_value=round(cell.top1.value, 2),
+            metric_value=round(score.value, 2),
         )
-        for cell in (figures.cells if figures else [])
+        for test, score in top1.items()
+        if score is not None
     ]
     return ModelCardData(
         license=license,

@@ -6,7 +6,12 @@ from .benchmark import (
 )
 from .frame import figure as figure, percent as percent, thumbnail as thumbnail
 from .markdown import escaped as escaped, fenced as fenced
-from .published import describe as describe, score as score, terminal_table as terminal_table, write_json as write_json
+from .published import (
+    describe as describe,
+    left_out_notes as left_out_notes,
+    terminal_table as terminal_table,
+    write_json as write_json,
+)
 from .results import summary_from_json as summary_from_json
 from .terminal import final_table as final_table
 from .wording import EN_DASH as EN_DASH, count as count, number as number, span as span

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.groups import averaged, averaged_over
-from genrobust.report.tables import Column, Entry, Table, accuracy_table, difference_table, robustness_table
+from genrobust.report.tables import Column, Entry, Table, main_differences, main_tables
 from genrobust.report.wording import compared_with, number
 
 PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
@@ -20,40 +20,33 @@ PAPER_ER = {
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Tables with a row a group. `over` is what a group averages over, `against` what it is compared with, in words.
+    """Tables with a row a group, by figure, main figures only. `gains` are differences from `against`.
 
-    `robustness` is None where no shift has a line; `gains`, by figure, have those that are compared. `note` says what
-    the paper's rows are, where there are any.
+    `over` names what a group averages over; `note` says what the paper's rows are, where there are any.
     """
 
     over: str
     against: str
-    robustness: Table | None
-    accuracy: Table
-    gains: Mapping[str, Table]
+    tables: dict[str, Table]
+    gains: dict[str, Table]
     note: str
 
 
 def averages(record: StudyRecord) -> Averages | None:
-    """The section of a study that has groups."""
+    """Return the section of a study that has groups; effective robustness, which the paper measured, comes first."""
     if not record.summary.groups:
         return None
     summary = averaged(record.summary)
-    own = robustness_table(summary)
-    robustness = None if own is None else with_paper(own, record.kinds)
-    found = {figure: difference_table(summary, figure) for figure in ("er", "top1")}
-    return Averages(
-        over=averaged_over(record),
-        against=compared_with(summary),
-        robustness=robustness,
-        accuracy=accuracy_table(summary),
-        gains={figure: table for figure, table in found.items() if table is not None},
-        note="" if robustness == own else f"Rows marked {PAPER} are that paper's, with its own models and evaluation.",
-    )
+    tables, gains = (dict(reversed(found.items())) for found in (main_tables(summary), main_differences(summary)))
+    note = ""
+    if "er" in tables and (beside := with_paper(tables["er"], record.kinds)) != tables["er"]:
+        tables["er"] = beside
+        note = f"Rows marked {PAPER} are that paper's, with its own models and evaluation."
+    return Averages(averaged_over(record), compared_with(summary), tables, gains, note)
 
 
 def with_paper(table: Table, kinds: Mapping[str, str]) -> Table:
-    """`table`, of effective robustness, with the paper's figures in rows of their own below.
+    """Return `table`, of effective robustness, with the paper's figures in rows of their own below.
 
     `kinds` maps a test set to what it is (see `ShiftConfig`). Nothing is added where none is one of the paper's. Its
     mean stands only beside a mean of the same four sets.
@@ -73,4 +66,4 @@ def with_paper(table: Table, kinds: Mapping[str, str]) -> Table:
         (f"{trained_on} ({PAPER})", tuple(entry(values, column) for column in table.columns))
         for trained_on, values in PAPER_ER.items()
     ]
-    return Table(table.columns, (*table.rows, *rows))
+    return replace(table, rows=(*table.rows, *rows))

@@ -13,10 +13,10 @@ from typing import Any
 
 from genrobust import __version__
 from genrobust.core import ImageSet, LabelSpace, Score, write_files
-from genrobust.report.figures import SHAPES, axis
 from genrobust.report.frame import Shown, contact_sheet, plain, render, shown
+from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
-from genrobust.robustness import Benchmark, HardImage, ModelScores, Pair
+from genrobust.robustness import Benchmark, HardImage, ModelScores, OnBothSets
 
 CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
 FIGURES = ("generated", "real", "drop")
@@ -221,7 +221,7 @@ def table_csv(made: Benchmarked) -> str:
     return text.getvalue()
 
 
-def _rows(model: ModelScores, checkpoint: str, scope: str, pair: Pair) -> Iterator[tuple[str | int, ...]]:
+def _rows(model: ModelScores, checkpoint: str, scope: str, pair: OnBothSets) -> Iterator[tuple[str | int, ...]]:
     for figure in FIGURES:
         yield _row(model, checkpoint, scope, "", figure, getattr(pair, figure))
 

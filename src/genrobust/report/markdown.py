@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from genrobust.core import StudyRecord, Summary
 from genrobust.report.averages import averages
-from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_note, quality_rows, verdicts
-from genrobust.report.tables import Entry, Table, accuracy_table, difference_table, multi_id_table, robustness_table
-from genrobust.report.wording import EN_DASH, answer, compared_with, duration, limits, row_name, subtracted
+from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
+from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
+from genrobust.report.wording import EN_DASH, answer, duration, limits, row_name, subtracted
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -19,24 +20,14 @@ def markdown(record: StudyRecord) -> str:
     summary = record.summary
     parts = [f"# {escaped(record.title)}", escaped(record.question), f"**{escaped(' '.join(answer(record)))}**"]
     parts += _averages(record)
-    parts += ["## Top-1 accuracy, percent", _figures(accuracy_table(summary), summary)]
-    robustness = robustness_table(summary)
-    if robustness:
-        parts += ["## Effective robustness, points", _figures(robustness, summary)]
-    multi_id = multi_id_table(summary)
-    if multi_id and summary.multi_id:
-        both = f"{summary.clean} and {summary.multi_id.second}"
-        parts += [f"## Effective robustness beyond {escaped(both)}, points", _figures(multi_id, summary)]
-    for figure, name in (("top1", "top-1"), ("er", "effective robustness")):
-        table = difference_table(summary, figure)
-        if table:
-            against = escaped(compared_with(summary))
-            parts += [f"## Difference from {against} in {name}, points", _figures(table, summary, minus=True)]
+    for table in main_tables(summary).values():
+        parts += [f"## {escaped(table.caption)}", _figures(table, summary)]
+    for table in main_differences(summary).values():
+        parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=True)]
+    if further := further_tables(summary):
+        parts += ["## Further figures", *(_figures(table, summary, table.caption) for table in further.values())]
     if record.claims:
-        parts += [
-            "## Which claims hold",
-            markdown_table(CLAIM_HEADS, [claim_row(verdict) for verdict in verdicts(record)]),
-        ]
+        parts += ["## Which claims hold", markdown_table(CLAIM_HEADS, claim_rows(record))]
     if record.qualities:
         parts += ["## What the images are like", markdown_table(QUALITY_HEADS, quality_rows(record))]
         parts += [escaped(quality_note(record))]
@@ -54,16 +45,9 @@ def _averages(record: StudyRecord) -> list[str]:
     found, summary = averages(record), record.summary
     if found is None:
         return []
-    against = escaped(found.against)
-    tables = {
-        "Effective robustness, points": found.robustness,
-        "Top-1 accuracy, percent": found.accuracy,
-        f"Effective robustness minus that of {against}, points": found.gains.get("er"),
-        f"Top-1 minus that of {against}, points": found.gains.get("top1"),
-    }
     parts = [f"## Averaged over {found.over}"]
-    for caption, table in tables.items():
-        parts += [f"{caption}:", _figures(table, summary, "trained on")] if table else []
+    for table in (*found.tables.values(), *found.gains.values()):
+        parts += [f"{escaped(table.caption)}:", _figures(table, summary, "trained on")]
     return [*parts, escaped(found.note)]
 
 

@@ -1,10 +1,9 @@
-"""Effective robustness from any published accuracy table: the line, every model's figure, a table and a JSON file."""
+"""Effective robustness from any published accuracy table: the line in words, a table and a JSON file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,92 +12,15 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import BaselineModel, Line, Plane, UserError, make_folder, replacing
-from genrobust.data import Published, choose, listing, near
-from genrobust.robustness import TableScores, doubts, finite_rows, score_table, score_table_over
+from genrobust.core import Line, Plane, UserError, make_folder, replacing
+from genrobust.data import listing
+from genrobust.robustness import PublishedScores, TableScores
 
 TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON file has them all
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """The scores of `models`, against one line or, with a `pivot`, the two that this model parts.
-
-    Over several ID sets they are against a plane, and `by_id` has those against the line over each one alone. `notes`
-    say what was left out; `warnings` what makes one doubt the figures.
-    """
-
-    models: Published
-    scores: TableScores
-    by_id: tuple[TableScores, ...]
-    pivot: str | None
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-
-def score(
-    models: Published,
-    baselines: str | None = None,
-    exclude: str | None = None,
-    transform: str = "logit",
-    min_id: float = 0,
-    pivot: str | None = None,
-) -> Result:
-    """Score every model against the line of its baselines: all of them, or those that `baselines` chooses.
-
-    `baselines` and `exclude` are what `published.choose` takes; both may be given. Models below `min_id` percent, at
-    0 % or 100 % where those have no finite transform, and the `pivot` itself are scored and left out of the line.
-    `pivot` names the model that the set was filtered against: see `score_table`. Several ID sets are for models that
-    learned from different data: see `score_table_over`.
-
-    Raises UserError for choices that match no model, an unknown pivot, a pivot with several ID sets, or too few
-    baselines: three to a line, four to a plane over two ID sets.
-    """
-    names, ids, shifted = models.names, models.ids, models.shifted
-    notes = list(models.notes)
-    chosen = np.ones(len(names), dtype=bool)
-    if baselines is not None:
-        chosen, said = choose(names, baselines, "--baselines")
-        notes += said
-    if exclude is not None:
-        excluded, said = choose(names, exclude, "--exclude")
-        chosen &= ~excluded
-        notes += said
-    if baselines is None and exclude is None:
-        notes.append("no baselines named: every model counts as one")
-    if pivot is not None and pivot not in names:
-        raise UserError(f"--pivot: no model {pivot!r} with all accuracies; {near(pivot, names, 'models')}")
-    if pivot is not None and ids.shape[1] > 1:
-        raise UserError("--pivot parts the models by one ID accuracy: give one --id, or leave --pivot out")
-    for reason, out in (
-        ("the pivot", np.array([name == pivot for name in names])),
-        (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
-        (f"0 % or 100 % has no finite {transform}", ~finite_rows(ids, shifted, transform)),
-    ):
-        if (chosen & out).any():
-            notes.append(f"{listing(_those(names, chosen & out), 'model')} left out of the line: {reason}")
-        chosen = chosen & ~out
-    by_id = [_against_line(models, clean, chosen, transform, pivot) for clean in ids.T]
-    warnings = [doubt for alone, clean in zip(by_id, ids.T, strict=True) for doubt in doubts(alone, clean, shifted)]
-    if len(by_id) == 1:
-        return Result(models, by_id[0], (), pivot, tuple(notes), tuple(warnings))
-    scores = score_table_over(ids, shifted, chosen, models.shift, models.id_columns, transform)
-    return Result(models, scores, tuple(by_id), None, tuple(notes), tuple(dict.fromkeys(warnings)))
-
-
-def _against_line(
-    models: Published, clean: np.ndarray, chosen: np.ndarray, transform: str, pivot: str | None
-) -> TableScores:
-    rows = [
-        BaselineModel(name, models.shift, float(x), float(y))
-        for name, x, y in zip(_those(models.names, chosen), clean[chosen], models.shifted[chosen], strict=True)
-    ]
-    at = None if pivot is None else float(clean[models.names.index(pivot)])
-    return score_table(rows, clean, models.shifted, transform, at)
-
-
-def as_json(result: Result) -> dict[str, Any]:
-    """The result as plain data: accuracies in percent, effective robustness in points.
+def as_json(result: PublishedScores) -> dict[str, Any]:
+    """Return the result as plain data: accuracies in percent, effective robustness in points.
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
     "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
@@ -121,8 +43,13 @@ def as_json(result: Result) -> dict[str, Any]:
     return {"fit": _fit(line), **extra, "models": of_models}
 
 
-def write_json(result: Result, path: Path) -> None:
-    """Write `as_json` to `path`, whole or not at all. Raises GenrobustError where the system refuses."""
+def write_json(result: PublishedScores, path: Path) -> None:
+    """Write `as_json` to `path`, whole or not at all.
+
+    Raises:
+        GenrobustError: The system refuses.
+        UserError: `path` is a folder.
+    """
     if path.is_dir():
         raise UserError(f"cannot write to {path}: it is a folder; name a file in it")
     make_folder(path.parent)
@@ -131,8 +58,14 @@ def write_json(result: Result, path: Path) -> None:
         file.write(f"{text}\n".encode())
 
 
-def describe(result: Result) -> Iterator[str]:
-    """Each line, or the plane, in words."""
+def left_out_notes(result: PublishedScores) -> Iterator[str]:
+    """Name the baselines that were left out of the line, by reason."""
+    for reason, names in result.left_out.items():
+        yield f"{listing(names, 'model')} left out of the line: {reason}"
+
+
+def describe(result: PublishedScores) -> Iterator[str]:
+    """Describe each line, or the plane, in words."""
     plane = result.scores.plane
     if plane:
         scale = plane.transform
@@ -151,8 +84,8 @@ def describe(result: Result) -> Iterator[str]:
         )
 
 
-def terminal_table(result: Result) -> Table:
-    """The models by effective robustness, highest first; of many, only those at either end."""
+def terminal_table(result: PublishedScores) -> Table:
+    """Return the models by effective robustness, highest first; of many, only those at either end."""
     count = len(result.models.names)
     order = np.argsort(-result.scores.er, kind="stable").tolist()
     shown = order if count <= TOP + BOTTOM else [*order[:TOP], *order[-BOTTOM:]]
@@ -183,7 +116,3 @@ def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
 def _fit(fit: Line | Plane) -> dict[str, Any]:
     slope = {"slope": fit.slope} if isinstance(fit, Line) else {"slopes": list(fit.slopes)}
     return {**slope, **{key: getattr(fit, key) for key in ("intercept", "r2", "n", "residual_sd")}}
-
-
-def _those(names: tuple[str, ...], mask: np.ndarray) -> list[str]:
-    return [name for name, keep in zip(names, mask, strict=True) if keep]

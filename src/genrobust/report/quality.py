@@ -1,11 +1,9 @@
-"""What the images of each source are like, and which claims hold, as rows of words and figures."""
+"""What the images of each source are like, as rows of words and figures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from genrobust.core import MEAN_OF_SHIFTS, Claim, Score, SourceQuality, StudyRecord
-from genrobust.report.wording import EN_DASH, difference, number, span
+from genrobust.core import Score, SourceQuality, StudyRecord
+from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 100", "precision, %", "recall, %", "distance",
@@ -14,7 +12,7 @@ QUALITY_HEADS = (
 
 
 def quality_rows(record: StudyRecord) -> list[list[str]]:
-    """One row of `QUALITY_HEADS` a source."""
+    """Return one row of `QUALITY_HEADS` a source."""
     return [_quality_row(record, quality) for quality in record.qualities]
 
 
@@ -37,16 +35,16 @@ def _quality_row(record: StudyRecord, quality: SourceQuality) -> list[str]:
 
 
 def accuracy_score_of(record: StudyRecord, source: str) -> Score | None:
-    """The classification accuracy score (Ravuri and Vinyals 2019): top-1 on the clean test set of the first arm that
-    trained on this source alone; None without such an arm.
+    """Return the classification accuracy score (Ravuri and Vinyals, 2019): the top-1 on the clean test set of the first
+    arm that trained on this source alone; None without such an arm.
     """
     summary = record.summary
     alone = (arm.name for arm in record.arms if list(arm.parts) == [source])
-    return next((summary.arm_top1[name, summary.clean] for name in alone), None)
+    return next((summary.score("top1", name, summary.clean) for name in alone), None)
 
 
 def quality_note(record: StudyRecord) -> str:
-    """How the figures of `quality_rows` were measured."""
+    """Say how the figures of `quality_rows` were measured."""
     first = record.qualities[0]
     return (
         "The accuracy score is top-1 on the clean test set of a classifier that trained on this source alone. The "
@@ -57,46 +55,6 @@ def quality_note(record: StudyRecord) -> str:
         "how many different images they amount to. The CLIP score is the mean cosine of image and class times 100, "
         "label agreement how often the CLIP takes an image for its class."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What became of a claim: `score` is the difference, None where there is no such figure."""
-
-    claim: Claim
-    score: Score | None
-    word: str
-    figure: str
-
-
-def verdicts(record: StudyRecord) -> list[Verdict]:
-    """Every claim of the study: it holds or is contradicted where the interval of the difference excludes zero."""
-    found = []
-    for claim in record.claims:
-        score = difference(record.summary, claim.arm, claim.test_set, claim.figure, claim.than)
-        where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
-        figure = f"{'top-1' if claim.figure == 'top1' else 'effective robustness'}, {where}"
-        found.append(Verdict(claim, score, _word(score), figure))
-    return found
-
-
-def _word(score: Score | None) -> str:
-    if score is None:
-        return "not measured"
-    if score.lo > 0:
-        return "holds"
-    return "contradicted" if score.hi < 0 else "undecided"
-
-
-def claim_row(verdict: Verdict) -> list[str]:
-    """A claim in words: who says what, about which figure, the difference measured, and the verdict."""
-    claim, score = verdict.claim, verdict.score
-    measured = EN_DASH if score is None else f"{number(score.value, True)} ({span(score, True)})"
-    says = f"{claim.says} ({claim.source})" if claim.source else claim.says
-    return [says, f"{claim.arm} minus {claim.than}", verdict.figure, measured, verdict.word]
-
-
-CLAIM_HEADS = ("claim", "difference of", "in", "points", "here")
 
 
 def _figure(value: float | None, digits: int, times: float = 1) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import EN_DASH, count, difference, is_sure, number, span
+from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, span
+from genrobust.robustness import Figure, list_figures
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's heading: `note` says its size ("412 images, 58 classes"), `kind` is clean, shift, mean or out.
+    """A column's heading: `note` says its size ("412 images, 58 classes"), `kind` is clean, shift, mean, out or gain.
 
-    "out" is a shift that was left out of the mean.
+    "out" is a shift that was left out of the mean, "gain" the mean minus that of the reference.
     """
 
     name: str
@@ -23,7 +24,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One figure as shown: `value` sorts it (None: there is none), `best` marks the column's highest.
+    """One score as shown: `value` sorts it (None: there is none), `best` marks the best of the column.
 
     `sure` says whether a difference's interval excludes zero (None: no difference); `extrapolated` marks an effective
     robustness beyond the fitted range.
@@ -40,108 +41,120 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` pairs an arm with one Entry a column."""
+    """`rows` pairs an arm with one Entry a column; `caption` names the figure with its unit."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    caption: str = ""
 
 
-def accuracy_table(summary: Summary) -> Table:
-    """Top-1 by arm and test set: the clean set, the shifts, their mean, and what is left out of it."""
-
-    def entry(arm: str, column: Column) -> Entry:
-        if column.kind == "mean":
-            return _figure(summary.mean_top1.get(arm))
-        return _figure(summary.arm_top1.get((arm, column.name)))
-
-    return _best_marked(_table(summary, summary.arms, entry), summary)
+def main_tables(summary: Summary) -> dict[str, Table]:
+    """Return the tables of the figures that have sections of their own, by name, top-1 accuracy first."""
+    return _tables(summary, figure_table, main=True)
 
 
-def robustness_table(summary: Summary) -> Table | None:
-    """Effective robustness in points by arm and shift, or None where no shift has a line."""
-    if not summary.lines:
+def main_differences(summary: Summary) -> dict[str, Table]:
+    """Return the tables of differences in these figures, by name; none where nothing is compared."""
+    return _tables(summary, difference_table, main=True)
+
+
+def further_tables(summary: Summary) -> dict[str, Table]:
+    """Return the tables of all other figures, by name: the same columns, with the gain beside the mean."""
+    return _tables(summary, _further_table, main=False)
+
+
+def figure_table(summary: Summary, figure: Figure) -> Table | None:
+    """Return `figure` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
+
+    None where it was not measured. The clean column is left out where the figure has no score there.
+    """
+    rows = _rows(summary, figure, columns := _columns(summary))
+    if all(entry.value is None for _, entries in rows for entry in entries):
         return None
-    beyond = {(c.arm, c.test_set) for c in summary.cells if c.extrapolated}
-
-    def entry(arm: str, column: Column) -> Entry:
-        if column.kind == "mean":
-            far = any((arm, shift) in beyond for shift in summary.shifts)
-            return replace(_figure(summary.mean_er.get(arm), signed=True), extrapolated=far)
-        far = (arm, column.name) in beyond
-        return replace(_figure(summary.arm_er.get((arm, column.name)), signed=True), extrapolated=far)
-
-    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"), summary)
+    return _without_empty_clean(Table(columns, rows, figure.caption(summary)))
 
 
-def multi_id_table(summary: Summary) -> Table | None:
-    """Effective robustness beyond two ID sets, in points by arm and shift; None where the study names no second one."""
-    multi = summary.multi_id
-    if multi is None or not multi.planes:
+def difference_table(summary: Summary, figure: Figure) -> Table | None:
+    """Return each arm minus its reference in `figure`; None where nothing is compared."""
+    columns = _columns(summary)
+    rows = [
+        (arm, tuple(_difference(gain(summary, figure.name, arm, column.name), figure) for column in columns))
+        for arm in summary.arms
+        if summary.reference_of(arm) != arm
+    ]
+    if all(entry.value is None for _, entries in rows for entry in entries):
         return None
-
-    def entry(arm: str, column: Column) -> Entry:
-        if column.kind == "mean":
-            far = any((arm, shift) in multi.beyond for shift in summary.shifts)
-            return replace(_figure(multi.mean_er.get(arm), signed=True), extrapolated=far)
-        score = multi.arm_er.get((arm, column.name))
-        return replace(_figure(score, signed=True), extrapolated=(arm, column.name) in multi.beyond)
-
-    return _best_marked(_without(_table(summary, summary.arms, entry), "clean"), summary)
+    caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
+    return _without_empty_clean(Table(columns, tuple(rows), caption))
 
 
-def difference_table(summary: Summary, figure: str) -> Table | None:
-    """Each arm minus its reference in points, for `figure` "top1" or "er"; None where nothing is compared."""
-    arms = [arm for arm in summary.arms if summary.reference_of(arm) != arm]
-    pairs = {(arm, summary.reference_of(arm)) for arm in arms}
-    if not any(d.figure == figure and (d.arm, d.reference) in pairs for d in summary.differences):
-        return None
-
-    def entry(arm: str, column: Column) -> Entry:
-        score = difference(summary, arm, MEAN_OF_SHIFTS if column.kind == "mean" else column.name, figure)
-        return replace(_figure(score, signed=True), sure=None if score is None else is_sure(score))
-
-    table = _table(summary, arms, entry)
-    return _without(table, "clean") if figure == "er" else table
+def _further_table(summary: Summary, figure: Figure) -> Table | None:
+    table = figure_table(summary, figure) if figure.informs(summary) else None
+    if table is None or not summary.shifts:
+        return table
+    columns, head = _columns(summary), Column(f"minus {compared_with(summary)}", "mean of shifts", "gain")
+    at = 1 + [column.kind for column in columns].index("mean")
+    rows = [
+        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:]))
+        for arm, row in _rows(summary, figure, columns)
+    ]
+    return replace(table, columns=(*columns[:at], head, *columns[at:]), rows=tuple(rows))
 
 
-def _table(summary: Summary, arms: Sequence[str], entry: Callable[[str, Column], Entry]) -> Table:
+def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:
+    figures = (figure for figure in list_figures() if (figure.section is not None) is main)
+    return {figure.name: found for figure in figures if (found := table(summary, figure))}
+
+
+def _columns(summary: Summary) -> tuple[Column, ...]:
     columns = [Column(summary.clean, _size(summary, summary.clean), "clean")]
     columns += [Column(shift, _size(summary, shift), "shift") for shift in summary.shifts]
     if summary.shifts:
         columns.append(Column(MEAN_OF_SHIFTS, count(len(summary.shifts), "set"), "mean"))
-    columns += [Column(name, _size(summary, name), "out") for name in summary.left_out]
-    return Table(tuple(columns), tuple((arm, tuple(entry(arm, c) for c in columns)) for arm in arms))
+    return (*columns, *(Column(name, _size(summary, name), "out") for name in summary.left_out))
 
 
 def _size(summary: Summary, test_set: str) -> str:
-    score = next(c.top1 for c in summary.cells if c.test_set == test_set)
-    return f"{count(score.n, 'image')}, {score.classes} classes"
+    score = summary.score("top1", summary.arms[0], test_set)
+    return f"{count(score.n, 'image')}, {count(score.classes, 'class')}"
 
 
-def _figure(score: Score | None, signed: bool = False) -> Entry:
-    if score is None:
-        return Entry(None)
-    return Entry(score.value, number(score.value, signed), span(score, signed), score.method)
-
-
-def _best_marked(table: Table, summary: Summary) -> Table:
-    """The highest of each column marked, and with it all that reads the same; not where there is one arm alone.
+def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
+    """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
 
     What was trained elsewhere does not compete.
     """
-    rows = [list(entries) for _, entries in table.rows]
-    own = [r for r, (arm, _) in enumerate(table.rows) if arm not in summary.trained_elsewhere]
-    for i in range(len(table.columns) if len(own) > 1 else 0):
-        shown = {r: rows[r][i].value for r in own}
-        values = [value for value in shown.values() if value is not None]
-        for r, value in shown.items():
-            if value is not None and number(value) == number(max(values)):
-                rows[r][i] = replace(rows[r][i], best=True)
-    return Table(table.columns, tuple((arm, tuple(row)) for (arm, _), row in zip(table.rows, rows, strict=True)))
+    rows = {
+        arm: [_entry(summary.find(figure.name, arm, column.name), figure, figure.signed) for column in columns]
+        for arm in summary.arms
+    }
+    own = [row for arm, row in rows.items() if arm not in summary.trained_elsewhere]
+    for i in range(len(columns) if len(own) > 1 else 0):
+        values = [value for row in own if (value := row[i].value) is not None]
+        if values:
+            best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
+            for row in own:
+                row[i] = replace(row[i], best=row[i].text == best)
+    return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 
-def _without(table: Table, kind: str) -> Table:
-    kept = [i for i, c in enumerate(table.columns) if c.kind != kind]
-    return Table(
-        tuple(table.columns[i] for i in kept), tuple((arm, tuple(row[i] for i in kept)) for arm, row in table.rows)
+def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
+    if score is None:
+        return Entry(None)
+    return Entry(
+        value=score.value,
+        text=number(score.value, signed, figure.digits),
+        interval=span(score, signed, figure.digits),
+        method=score.method,
+        extrapolated=score.extrapolated,
     )
+
+
+def _difference(score: Score | None, figure: Figure) -> Entry:
+    return replace(_entry(score, figure, signed=True), sure=None if score is None else is_sure(score))
+
+
+def _without_empty_clean(table: Table) -> Table:
+    if any(entries[0].value is not None for _, entries in table.rows):
+        return table
+    return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in table.rows))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
-from genrobust.report.tables import accuracy_table
-from genrobust.report.wording import ELSEWHERE, caveat, compared_with, difference, is_sure, number, row_name, span
+from genrobust.report.tables import main_tables
+from genrobust.report.wording import ELSEWHERE, caveat, compared_with, gain, is_sure, number, row_name, span
+from genrobust.robustness import list_figures
 
 COLUMNS = 6  # arms that stand beside each other within some 100 columns
 
 
 def final_table(summary: Summary) -> RichTable:
-    """Top-1 by test set (rows) and arm (columns), then the mean's difference and effective robustness.
+    """Return top-1 by test set (rows) and arm (columns), then the means of the other figures and the mean's gain.
 
     Test sets are rows because there are usually more of them than arms: so it fits 80 columns. Of more arms than
     `COLUMNS`, each is a row with its means. Groups stand in the place of their arms, with their effective robustness on
@@ -22,48 +25,58 @@ def final_table(summary: Summary) -> RichTable:
     """
     groups = summary.groups
     summary = averaged(summary, others=True) if groups else summary
-    accuracy = accuracy_table(summary)
     marks = f" {ELSEWHERE} trained on other data." if summary.trained_elsewhere else ""
     marks += " A group's figures are means over its arms." if groups else ""
     if len(summary.arms) > COLUMNS:
         return _by_arm(summary, caveat(summary) + marks)
     marks = (" † left out of the mean." if summary.left_out else "") + marks
+    marks += " The lower part shows means of shifts." if summary.shifts else ""
     table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + marks, title_justify="left")
     table.add_column("test set")
     for arm in summary.arms:
         table.add_column(Text(row_name(summary, arm)), justify="right")
+    accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
         entries = [row[i] for _, row in accuracy.rows]
         cells = [Text(entry.text, style="bold" if entry.best else "") for entry in entries]
         name = Text(f"{column.name} †" if column.kind == "out" else column.name)
         table.add_row(name, *cells, style="dim" if column.kind == "out" else "", end_section=column.kind == "mean")
-    if summary.mean_top1:
-        gains = [difference(summary, arm, MEAN_OF_SHIFTS) for arm in summary.arms]
-        table.add_section()
-        table.add_row(Text(f"mean minus {compared_with(summary)}"), *(_gain(score) for score in gains))
-    if summary.mean_er:
-        ers = [summary.mean_er[arm] for arm in summary.arms]
-        table.add_row("effective robustness", *(Text(f"{number(s.value, True)}\n{span(s, True)}") for s in ers))
+    table.add_section()
+    for title, figures in _mean_columns(summary):
+        table.add_row(Text(title), *figures)
     for shift in summary.lines if groups else ():
-        of_shift = [summary.arm_er[arm, shift] for arm in summary.arms]
-        table.add_row(Text(f"  on {shift}"), *(Text(number(score.value, True)) for score in of_shift))
+        of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
+        table.add_row(Text(f"  effective robustness on {shift}"), *(Text(number(s.value, True)) for s in of_shift))
     return table
 
 
+def _mean_columns(summary: Summary) -> Iterator[tuple[str, list[Text]]]:
+    """The means over shifts of every arm, by their title: the gain in top-1, then all other figures."""
+    if summary.shifts:
+        title = f"mean minus {compared_with(summary)}"
+        yield title, [_gain(gain(summary, "top1", arm)) for arm in summary.arms]
+    for figure in list_figures():
+        found = [summary.find(figure.name, arm) for arm in summary.arms]
+        if figure.name == "top1" or not figure.informs(summary):
+            continue
+        scores = [score for score in found if score is not None]
+        if scores and figure.signed:
+            yield figure.heading(summary), [_gain(score) for score in scores]
+        elif scores:
+            values = [Text(number(score.value, digits=figure.digits)) for score in scores]
+            yield f"{figure.heading(summary)}, {figure.unit}", values
+
+
 def _by_arm(summary: Summary, caption: str) -> RichTable:
+    means = dict(_mean_columns(summary))
     table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
     table.add_column("arm")
-    shown = [summary.clean, *([MEAN_OF_SHIFTS, f"minus {compared_with(summary)}"] if summary.mean_top1 else [])]
-    for name in (*shown, *(["effective robustness"] if summary.mean_er else [])):
-        table.add_column(Text(name), justify="right")
-    for arm in summary.arms:
-        cells = [Text(number(summary.arm_top1[arm, summary.clean].value))]
-        if summary.mean_top1:
-            gain = _gain(difference(summary, arm, MEAN_OF_SHIFTS))
-            cells += [Text(number(summary.mean_top1[arm].value)), _on_one_line(gain)]
-        if summary.mean_er:
-            cells.append(_on_one_line(_gain(summary.mean_er[arm])))
-        table.add_row(Text(row_name(summary, arm)), *cells)
+    tests = [summary.clean, *([MEAN_OF_SHIFTS] if summary.shifts else [])]
+    for name in (*tests, *means):
+        table.add_column(Text(name if name in tests else name.removeprefix("mean ")), justify="right")
+    for i, arm in enumerate(summary.arms):
+        top1 = [Text(number(summary.score("top1", arm, test).value)) for test in tests]
+        table.add_row(Text(row_name(summary, arm)), *top1, *(_on_one_line(of_arms[i]) for of_arms in means.values()))
     return table
 
 

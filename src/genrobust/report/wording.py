@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Difference, Score, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
+from genrobust.robustness import list_figures
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 
 
-def number(value: float, signed: bool = False) -> str:
-    """One decimal with a true minus sign: "57.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
-    rounded = round(value, 1) + 0.0  # + 0.0 turns -0.0 into 0.0
-    return (f"{rounded:+.1f}" if signed and rounded else f"{rounded:.1f}").replace("-", MINUS)
+def number(value: float, signed: bool = False, digits: int = 1) -> str:
+    """Write a number with a true minus sign: "57.6", "−0.3", or "+12.5" where `signed`. No "−0.0"."""
+    rounded = round(value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", MINUS)
 
 
-def span(score: Score, signed: bool = False) -> str:
-    """The interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`."""
+def span(score: Score, signed: bool = False, digits: int = 1) -> str:
+    """Write the interval of a Score: "55.1–60.2", or "+11.0 to +14.1" where `signed`."""
     between = " to " if signed else EN_DASH
-    return f"{number(score.lo, signed)}{between}{number(score.hi, signed)}"
+    return f"{number(score.lo, signed, digits)}{between}{number(score.hi, signed, digits)}"
 
 
 def is_sure(score: Score) -> bool:
-    """Whether the interval of a difference excludes nothing at all."""
+    """Return whether the interval of a difference excludes zero."""
     return score.lo > 0 or score.hi < 0
 
 
 def duration(seconds: float) -> str:
-    """ "0.4 s", "42 s", "3 min 12 s", "1 h 05 min"."""
+    """Write a time: "0.4 s", "42 s", "3 min 12 s", "1 h 05 min"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 60:
@@ -41,27 +43,14 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """ "1 seed", "3 classes", "1,300 images"."""
-    plural = f"{noun}es" if noun.endswith("s") else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
+    """Write how many: "1 seed", "3 classes", "1,300 images"."""
+    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
-def difference(
-    summary: Summary, arm: str, test_set: str, figure: str = "top1", other: str | None = None
-) -> Score | None:
-    """`arm` minus `other` (None: its reference) on `test_set` (MEAN_OF_SHIFTS for the mean); None without a figure.
-
-    `arm` may be a group, and `other` then what that is compared with.
-    """
-    for group in summary.groups:
-        if (group.name, group.reference) == (arm, other):
-            return {"top1": group.top1_gain, "er": group.er_gain}[figure].get(test_set)
-    pair = arm, summary.reference_of(arm) if other is None else other
-
-    def wanted(d: Difference) -> bool:
-        return (d.arm, d.reference, d.test_set, d.figure) == (*pair, test_set, figure)
-
-    return next((d.score for d in summary.differences if wanted(d)), None)
+def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
+    """Return `arm`, or a group, minus its reference; None where there is none, or the figure was not measured."""
+    return summary.find(figure, arm, test_set, minus=summary.reference_of(arm))
 
 
 def row_name(summary: Summary, arm: str) -> str:
@@ -86,7 +75,7 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
         alone = f"The study has one arm, {summary.reference}, so nothing is compared."
         if not summary.shifts:
             return (alone,)
-        score = summary.mean_top1[summary.reference]
+        score = summary.score("top1", summary.reference)
         over = count(len(summary.shifts), "shifted test set")
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
     return _accuracy_sentence(summary, arm), _robustness_sentence(record, arm)
@@ -122,59 +111,81 @@ def caveat(summary: Summary) -> str:
 
 
 def limits(record: StudyRecord) -> tuple[str, ...]:
-    """What a reader must know to read the figures right; the record's own notes come last."""
+    """Return what a reader must know to read the figures right; the record's own notes come last."""
     summary = record.summary
-    notes = [caveat(summary)]
+    return (
+        caveat(summary),
+        *_limits_of_comparing(record),
+        *_limits_of_sets(summary),
+        *_limits_of_figures(summary),
+        *_limits_of_training(record),
+        *record.notes,
+    )
+
+
+def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
+    summary = record.summary
     if len(summary.arms) > 2:
-        notes.append(
-            "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by chance."
-        )
-    notes += [
-        f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained here. "
-        "Its answers are the same for every seed."
-        for name in summary.trained_elsewhere
-    ]
-    subsets = [c.test_set for c in summary.cells if c.top1.classes < c.top1_all.classes and c.test_set != summary.clean]
-    if subsets:
-        names = ", ".join(dict.fromkeys(subsets))
-        notes.append(
-            f"Sets over part of the classes ({names}) are scored with logits restricted to their classes and paired "
-            "with the clean set restricted to the same."
-        )
-    notes += [f"{name} is scored but left out of every mean: {why}." for name, why in summary.left_out.items()]
-    shared = summary.protocols[summary.clean]
-    notes.append(f"Test images are prepared alike. {shared}.")
-    notes += [f"{name} differs. {words}." for name, words in summary.protocols.items() if words != shared]
-    if summary.lines:
-        notes.append(
-            "Effective robustness is shifted accuracy minus what the line of the baseline models predicts from clean "
-            "accuracy, in points. ° marks figures that extrapolate: some clean accuracy in them lies outside those the "
-            "line was fitted on."
-        )
-    else:
-        notes.append("No baseline models were scored on these test sets, so there is no effective robustness.")
-    if summary.multi_id:
-        notes.append(
-            f"Effective robustness beyond {summary.clean} and {summary.multi_id.second} is shifted accuracy minus what "
-            "the plane of the baseline models predicts from the accuracies on both (Shi et al., 2023): it is fairer to "
-            f"arms with training data like {summary.multi_id.second}, which one line over {summary.clean} flatters."
+        yield "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by chance."
+    for name in summary.trained_elsewhere:
+        yield (
+            f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained "
+            "here. Its answers are the same for every seed."
         )
     if summary.groups:
-        notes.append(
+        yield (
             f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
             "resamples the arms too where a group has three or more, and is that of just these arms where it has fewer."
         )
+
+
+def _limits_of_sets(summary: Summary) -> Iterator[str]:
+    subsets = [name for name in summary.tests if summary.paired[name] != summary.clean]
+    if subsets:
+        yield (
+            f"Sets over part of the classes ({', '.join(subsets)}) are scored with logits restricted to their classes "
+            "and paired with the clean set restricted to the same."
+        )
+    for name, why in summary.left_out.items():
+        yield f"{name} is scored but left out of every mean: {why}."
+    shared = summary.protocols[summary.clean]
+    yield f"Test images are prepared alike. {shared}."
+    for name, words in summary.protocols.items():
+        if words != shared:
+            yield f"{name} differs. {words}."
+
+
+def _limits_of_figures(summary: Summary) -> Iterator[str]:
+    measured = {key.figure for key in summary.scores}
+    for figure in list_figures():
+        title = figure.heading(summary)
+        if figure.name in measured and figure.informs(summary):
+            yield f"{title} is {figure.note}."
+        tests_of: dict[str, list[str]] = {}
+        for test, reason in summary.gaps.get(figure.name, {}).items():
+            tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
+        for reason, tests in tests_of.items():
+            if tests:
+                yield f"{title} is not shown on {', '.join(tests)}: {reason}."
+    if summary.lines:
+        yield (
+            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on."
+        )
+    else:
+        yield "No baseline models were scored on these test sets, so there is no effective robustness."
+
+
+def _limits_of_training(record: StudyRecord) -> Iterator[str]:
     steps = {arm.steps for arm in record.arms}
     if len(steps) == 1:
-        notes.append(f"Every arm trained for the same {count(steps.pop(), 'step')}.")
+        yield f"Every arm trained for the same {count(steps.pop(), 'step')}."
     elif steps:
-        notes.append("Arms trained for different numbers of steps, so part of a difference may be longer training.")
-    return (*notes, *record.notes)
+        yield "Arms trained for different numbers of steps, so part of a difference may be longer training."
 
 
 def _members(record: StudyRecord) -> str:
     """How many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
-    noun, sizes = averaged_over(record), {len(group.arms) for group in record.summary.groups}
+    noun, sizes = averaged_over(record), {len(arms) for arms in record.summary.groups.values()}
     return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
 
 
@@ -184,41 +195,40 @@ def _focus(record: StudyRecord) -> str | None:
     others = [arm for arm in compared if arm not in summary.trained_elsewhere]
     generated = [a.name for a in record.arms if a.parts.keys() - set(record.not_generated) and a.name in others]
 
-    def figure(arm: str) -> float:
-        score = summary.mean_top1.get(arm) or summary.arm_top1[arm, summary.clean]
-        return score.value
+    def top1(arm: str) -> float:
+        return summary.score("top1", arm, MEAN_OF_SHIFTS if summary.shifts else summary.clean).value
 
-    return max(generated or others, key=figure, default=None)
+    return max(generated or others, key=top1, default=None)
 
 
 def _accuracy_sentence(summary: Summary, arm: str) -> str:
-    reference, clean = summary.reference_of(arm), difference(summary, arm, summary.clean)
+    reference, clean = summary.reference_of(arm), gain(summary, "top1", arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
     if not summary.shifts:
         why = "No shifted test set is large enough to average over"
         return f"{why}; on {summary.clean}, {arm} {_against(clean, reference)}."
-    gained = difference(summary, arm, MEAN_OF_SHIFTS)
+    gained = gain(summary, "top1", arm)
     assert gained is not None  # a mean over shifts exists for all arms or none
     over = (
         "On the one shifted test set" if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
     )
+    ours, theirs = (summary.score("top1", name).value for name in (arm, reference))
     averaged = "reached" if len(summary.shifts) == 1 else "averaged"
     return (
-        f"{over}, {arm} {averaged} {number(summary.mean_top1[arm].value)} % top-1 and {reference} "
-        f"{number(summary.mean_top1[reference].value)} %, {_change(gained)}; on the clean set {arm} "
-        f"{_against(clean, reference)}."
+        f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on "
+        f"the clean set {arm} {_against(clean, reference)}."
     )
 
 
 def _robustness_sentence(record: StudyRecord, arm: str) -> str:
     summary = record.summary
     parts = []
-    gained = difference(summary, arm, MEAN_OF_SHIFTS, "er")
+    gained = gain(summary, "er", arm)
     if gained is None:
         parts.append("Effective robustness has no baseline line to be measured from")
     else:
         reference = summary.reference_of(arm)
-        ours, theirs = summary.mean_er[arm].value, summary.mean_er[reference].value
+        ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
         parts.append(
             f"Its effective robustness was {number(ours, True)} points and that of {reference} "
             f"{number(theirs, True)}, {_change(gained)}"
@@ -228,7 +238,7 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
         "over the shifts"
         for control in record.arms
         if RETRIEVED in control.parts and control.name != arm
-        if (score := difference(summary, control.name, MEAN_OF_SHIFTS)) is not None
+        if (score := gain(summary, "top1", control.name)) is not None
     ]
     return "; ".join(parts) + "."
 

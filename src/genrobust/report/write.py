@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
 from genrobust import __version__
 from genrobust.core import Picture, StudyRecord, UserError, templates, verbatim, write_files
 from genrobust.report.averages import averages
-from genrobust.report.figures import FRAME, dot_plot, looks, scatter
+from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
-from genrobust.report.quality import CLAIM_HEADS, QUALITY_HEADS, claim_row, quality_note, quality_rows, verdicts
+from genrobust.report.plots import FRAME, dot_plot, looks, scatter
+from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
-from genrobust.report.tables import accuracy_table, difference_table, multi_id_table, robustness_table
+from genrobust.report.tables import further_tables, main_differences, main_tables
 from genrobust.report.wording import (
     answer,
     compared_with,
@@ -40,8 +42,11 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
     """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
 
     Each replaces its predecessor whole or not at all. Everything that came from outside is escaped: a class may be
-    called ``<script>``. Raises UserError for a picture that is no PNG or a folder that cannot be written,
-    GenrobustError where the disk fails.
+    called ``<script>``.
+
+    Raises:
+        GenrobustError: The disk fails.
+        UserError: A picture is no PNG, or the folder cannot be written.
     """
     contents = {
         "report.html": html(record),
@@ -53,51 +58,65 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
 
 
 def html(record: StudyRecord) -> str:
-    """The report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
+    """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
     environment = templates("report", autoescape=True)
-    environment.filters |= {
-        "number": number,
-        "duration": duration,
-        "unbroken": lambda text: text.replace(" %", "\u00a0%"),
-    }
+    environment.filters |= {"number": number, "duration": duration, "unbroken": _unbroken}
     environment.globals |= {"count": count, "named": partial(row_name, record.summary)}
     script = verbatim(environment, "report.js")
-    sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     summary = record.summary
-    heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
-    classes = gallery(record.pictures)
     return environment.get_template("report.html.j2").render(
         record=record,
         summary=summary,
         version=__version__,
+        **_tables(record),
         looks=looks(summary),
         answer=answer(record),
         limits=limits(record),
-        accuracy=accuracy_table(summary),
-        robustness=robustness_table(summary),
-        multi_id=multi_id_table(summary),
-        averages=averages(record),
-        heads=heads,
-        references=references(heads),
-        against=compared_with(summary),
-        subtracted=subtracted(summary),
-        differences={figure: difference_table(summary, figure) for figure in ("top1", "er")},
-        claims=[claim_row(verdict) for verdict in verdicts(record)],
+        claims=claim_rows(record),
         claim_heads=CLAIM_HEADS,
         qualities=quality_rows(record),
         quality_heads=QUALITY_HEADS,
         quality_note=quality_note(record) if record.qualities else "",
-        dots=dot_plot(summary),
         scatter=scatter(record),
         frame=FRAME,
-        gallery=(classes[:OPEN_CLASSES], classes[OPEN_CLASSES:]),
-        origins=list(dict.fromkeys(p.origin for p in record.pictures)),
-        styles=list(dict.fromkeys(p.style for p in record.pictures if p.style)),
+        **_pictures(record.pictures),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
         style=Markup(verbatim(environment, "report.css")),  # ours, so not escaped
         script=Markup(script),
-        script_sha256=sha256,
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" %", "\u00a0%")
+
+
+def _tables(record: StudyRecord) -> dict[str, Any]:
+    summary = record.summary
+    heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
+    main = main_tables(summary)
+    accuracy = main.pop("top1")
+    return {
+        "accuracy": accuracy,
+        "dots": dot_plot(summary, accuracy),
+        "robustness": list(main.values()),
+        "differences": list(main_differences(summary).values()),
+        "further": list(further_tables(summary).values()),
+        "averages": averages(record),
+        "heads": heads,
+        "references": references(heads),
+        "against": compared_with(summary),
+        "subtracted": subtracted(summary),
+    }
+
+
+def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
+    classes = gallery(pictures)
+    return {
+        "gallery": (classes[:OPEN_CLASSES], classes[OPEN_CLASSES:]),
+        "origins": list(dict.fromkeys(p.origin for p in pictures)),
+        "styles": list(dict.fromkeys(p.style for p in pictures if p.style)),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +138,11 @@ class GalleryClass:
 
 
 def gallery(pictures: Sequence[Picture]) -> list[GalleryClass]:
-    """The pictures by class and origin, all in the order they were given. Raises UserError for what is no PNG."""
+    """Return the pictures by class and origin, all in the order they were given.
+
+    Raises:
+        UserError: A picture is no PNG.
+    """
     found: dict[str, dict[str, list[Thumbnail]]] = {}
     for p in pictures:
         if not p.png.startswith(b"\x89PNG\r\n\x1a\n"):

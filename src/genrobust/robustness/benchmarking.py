@@ -9,18 +9,18 @@ import numpy as np
 from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score, UserError
-from genrobust.robustness.accuracy import accuracy_score, correct
-from genrobust.robustness.compare import Measured, interval, measure_accuracy, seed_weights
+from genrobust.robustness.accuracy import correct
+from genrobust.robustness.resampling import ANY, Measured, interval, measure_accuracy, seed_weights
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
 
 # By name, one or more checkpoints of a model, such as seeds of an arm: predictions on the generated and the real set.
-Answers = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
+ModelPredictions = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class OnBothSets:
     """Accuracy in percent on both sets over the same classes, and the `drop`: real minus generated, in points."""
 
     generated: Score
@@ -37,8 +37,8 @@ class ModelScores:
     """
 
     name: str
-    scores: Pair
-    each: tuple[Pair, ...]
+    scores: OnBothSets
+    each: tuple[OnBothSets, ...]
     beyond: Score | None
     classes: tuple[tuple[float, float], ...]
     styles: dict[str, Score]
@@ -82,77 +82,77 @@ class _Side:
     doubt: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class _Accuracy:
-    """What all checkpoints got right, bool [T, N], with its replicates, [B, 1, T]."""
+def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000) -> Benchmark:
+    """Score models on a generated and a real set of images, over the same K classes.
 
-    right: np.ndarray
-    measured: Measured
+    Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
+    Each replicate resamples the images of either set, the same for all models, and the checkpoints of each model, where
+    there are several: models are paired by image, and checkpoints are not paired.
 
-    def of(self, its: slice, weights: np.ndarray) -> Score:
-        """The accuracy of the checkpoints `its`, whose weights in each replicate are `weights` [B, S]."""
-        own = self.right[its]
-        # Exact where it can be: the accuracy of one checkpoint is a binomial proportion. So is that of several which
-        # are all right, or all wrong, everywhere: resampling them would give an interval of no width.
-        if len(own) == 1 or (own == own[0, 0]).all():
-            return self.one(its.start)
-        return _part(self.measured, its).arm(0, weights)
+    Args:
+        answers: Predictions, each with images in both sets.
+        styles: Those of the generated images, "" where unknown.
+        bootstrap: Replicates of each interval.
 
-    def one(self, checkpoint: int) -> Score:
-        return accuracy_score(self.right[checkpoint], self.measured.classes, self.measured.over)
-
-
-def benchmark(answers: Answers, styles: Sequence[str], bootstrap: int = 1000) -> Benchmark:
-    """Score `answers`, whose predictions are all over the same K classes, each with images in both sets.
-
-    `styles` are those of the generated images ("" where unknown). Intervals are 95 %: Clopper-Pearson for the accuracy
-    of one checkpoint, else percentile bootstraps (deterministic). Each replicate resamples the images of either set,
-    the same for all models, and the checkpoints of each model, where there are several: models are paired by image, and
-    checkpoints are not paired.
-
-    Raises UserError where predictions are not of the same images or classes, GenrobustError for NaN logits.
+    Raises:
+        GenrobustError: A logit is NaN.
+        UserError: Predictions are not of the same images or classes.
     """
     sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
     count = len(next(iter(answers.values()))[0][0].classes)
-    rng = np.random.default_rng(0)
-
-    def accuracy(right: np.ndarray) -> _Accuracy:
-        return _Accuracy(right, measure_accuracy(right[None], count, bootstrap, rng))
-
-    generated, real = (accuracy(side.right) for side in sides)
-    names = np.asarray(styles)
-    by_style = {s: accuracy(generated.right[:, names == s]) for s in dict.fromkeys(sorted(styles)) if s}
-    drops = replace(
-        real.measured,
-        point=real.measured.point - generated.measured.point,
-        draws=real.measured.draws - generated.measured.draws,
-        n=real.measured.n + generated.measured.n,
-        over=BOTH,
-        bounds=(-np.inf, np.inf),
-    )
+    rng, names = np.random.default_rng(0), np.asarray(styles)
+    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng) for side in sides)
+    by_style = {
+        style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
+        for style in sorted({*styles} - {""})
+    }
+    all_three = generated, real, (drops := _drops(generated, real))
     models: list[ModelScores] = []
     first: tuple[float, np.ndarray] | None = None
     stop = 0
     for name, of_model in answers.items():
         its = slice(stop, stop := stop + len(of_model))
         weights = seed_weights(len(of_model), bootstrap, rng)
-        own = _part(drops, its)
-        drop = own.arm(0, weights) if len(of_model) > 1 else own.cell(0, 0)
-        drawn = (own.draws[:, 0] * weights).sum(axis=1)
-        beyond = None if first is None else _beyond(drop, drawn, *first)
-        first = first or (drop.value, drawn)
+        scores = OnBothSets(*(_mean(measured, its, weights) for measured in all_three))
+        drawn = (drops.draws[:, 0, its] * weights).sum(axis=1)
         models.append(
             ModelScores(
                 name=name,
-                scores=Pair(generated.of(its, weights), real.of(its, weights), drop),
-                each=tuple(Pair(generated.one(t), real.one(t), drops.cell(0, t)) for t in range(its.start, its.stop)),
-                beyond=beyond,
+                scores=scores,
+                each=tuple(OnBothSets(*(m.one(0, t) for m in all_three)) for t in range(its.start, its.stop)),
+                beyond=None if first is None else _beyond(scores.drop, drawn, *first),
                 classes=tuple(zip(*(_by_class(side, its, count) for side in sides), strict=True)),
-                styles={style: found.of(its, weights) for style, found in by_style.items()},
+                styles={style: _mean(measured, its, weights) for style, measured in by_style.items()},
             )
         )
+        first = first or (scores.drop.value, drawn)
     sizes = zip(*(np.bincount(side.labels, minlength=count).tolist() for side in sides), strict=True)
     return Benchmark(tuple(models), tuple(sizes), _hardest(sides[0], [len(of_model) for of_model in answers.values()]))
+
+
+def _drops(generated: Measured, real: Measured) -> Measured:
+    return replace(
+        real,
+        point=real.point - generated.point,
+        draws=real.draws - generated.draws,
+        n=real.n + generated.n,
+        over=BOTH,
+        bounds=ANY,
+        right=None,
+    )
+
+
+def _mean(measured: Measured, its: slice, weights: np.ndarray) -> Score:
+    """The mean over the checkpoints `its`, whose weights in each replicate are `weights` [B, S].
+
+    Exact where it can be: the accuracy of one checkpoint is a binomial proportion. So is that of several which are all
+    right, or all wrong, everywhere: resampling them would give an interval of no width.
+    """
+    own = None if measured.right is None else measured.right[0, its]
+    if its.stop - its.start == 1 or (own is not None and np.isin(own[0], (0, measured.n)) and np.ptp(own) == 0):
+        return measured.one(0, its.start)
+    part = replace(measured, point=measured.point[:, its], draws=measured.draws[:, :, its], right=None)
+    return part.arm(0, weights)
 
 
 def _side(found: Sequence[Predictions]) -> _Side:
@@ -170,10 +170,6 @@ def _side(found: Sequence[Predictions]) -> _Side:
         right=np.array([correct(p, every) for p in found]),
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in found]),
     )
-
-
-def _part(of: Measured, its: slice) -> Measured:
-    return replace(of, point=of.point[:, its], draws=of.draws[:, :, its])
 
 
 def _beyond(drop: Score, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:

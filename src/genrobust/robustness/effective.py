@@ -70,11 +70,6 @@ def effective_robustness(line: Line, clean: np.ndarray | float, shifted: np.ndar
     return np.asarray(shifted) - expected(line, clean)
 
 
-def extrapolated(line: Line, clean: float) -> bool:
-    """Whether the clean accuracy (percent) lies outside those that the line was fitted on."""
-    return not line.lo <= clean <= line.hi
-
-
 def predict(
     slope: np.ndarray | float, intercept: np.ndarray | float, transform: str, clean: np.ndarray | float
 ) -> np.ndarray:

@@ -91,11 +91,6 @@ def plane_expected(plane: Plane, ids: np.ndarray) -> np.ndarray:
     return plane_predict(np.array([plane.intercept, *plane.slopes]), plane.transform, ids)
 
 
-def plane_robustness(plane: Plane, ids: np.ndarray, shifted: np.ndarray | float) -> np.ndarray:
-    """`shifted` minus `plane_expected(plane, ids)`: multi-ID effective robustness, in points."""
-    return np.asarray(shifted) - plane_expected(plane, ids)
-
-
 def beyond_plane(plane: Plane, ids: np.ndarray) -> np.ndarray:
     """Whether any of the ID accuracies `ids`, percents [..., D], lies outside those that the plane was fitted on."""
     outside = (ids < np.array(plane.lo)) | (ids > np.array(plane.hi))

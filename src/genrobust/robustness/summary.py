@@ -1,145 +1,171 @@
-"""From the predictions of a whole study to its Summary: accuracy, effective robustness, means and differences."""
+"""From the predictions of a whole study to its Summary: every figure, with means and differences."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from genrobust.core import (
-    MEAN_OF_SHIFTS,
-    BaselineModel,
-    Cell,
-    Difference,
-    Line,
-    MultiID,
-    Plane,
-    Score,
-    Summary,
-    UserError,
-)
-from genrobust.robustness.accuracy import accuracy_score
-from genrobust.robustness.compare import Measured, mean_of, seed_weights
-from genrobust.robustness.effective import extrapolated, fit_lines
-from genrobust.robustness.groups import average_groups
-from genrobust.robustness.measure import ScoredSet, StudyPredictions, arms_and_seeds, measure, score_sets
-from genrobust.robustness.multi_id import beyond_plane, fit_planes
+from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary, UserError
+from genrobust.robustness.effective import fit_lines
+from genrobust.robustness.figure import Figure, ImageFigure, list_figures
+from genrobust.robustness.multi_id import fit_planes
+from genrobust.robustness.resampling import Measured, mean_of, seed_weights
+from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
+
+Table = dict[tuple[str, str], Measured]  # by figure and test set
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a study compares, and how.
+
+    Attributes:
+        clean: The clean test set.
+        shifts: The shifted test sets.
+        reference: The arm that the others are compared with, where `references` maps an arm to no other (itself: none).
+        groups: Arms that are averaged over, by the name of the group.
+        pairs: Further differences: an arm, and what is subtracted.
+        transform: The scale of baseline lines: "logit", "probit" or "linear".
+        min_images: A shift with fewer images is left out of the means; so is one in `beside`.
+        bootstrap: Replicates of each interval.
+        second_id: One of `shifts` that is in the distribution of some arm's training data: it is left out of the means,
+            and the others are measured against the accuracies on both ID sets as well (see `multi_id`).
+        published: Lines of shifts that no baseline model was scored on.
+    """
+
+    clean: str
+    shifts: Sequence[str]
+    reference: str
+    references: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    pairs: Sequence[tuple[str, str]] = ()
+    transform: str = "logit"
+    min_images: int = 150
+    beside: Collection[str] = ()
+    bootstrap: int = 1000
+    second_id: str | None = None
+    published: Mapping[str, Line] = field(default_factory=dict)
 
 
 def summarize(
     predictions: StudyPredictions,
     baselines: Sequence[BaselineModel],
-    clean: str,
-    shifts: Sequence[str],
-    reference: str,
-    transform: str = "logit",
-    min_images: int = 150,
-    bootstrap: int = 1000,
-    pairs: Sequence[tuple[str, str]] = (),
-    references: Mapping[str, str] | None = None,
-    groups: Mapping[str, Sequence[str]] | None = None,
-    second_id: str | None = None,
-    published: Mapping[str, Line] | None = None,
-    beside: Collection[str] = (),
+    comparison: Comparison,
+    figures: Sequence[Figure] | None = None,
 ) -> Summary:
-    """Everything a study measured, from the predictions of each (arm, seed, test set).
+    """Measure `figures` (None: all) of each arm, seed and test set, with their means and differences.
 
-    A shifted set is scored over its own classes, logits restricted to them, and paired with the `clean` set restricted
-    to the same classes. A shift with fewer than `min_images` images, or in `beside`, is scored and left out of the
-    means. A shift that no baseline was scored on has the line in `published`; without one, it has no effective
-    robustness: `mean_er` is over the shifts that have, and its method says over how many. Differences are those of
-    every arm from `reference`, or from what `references` maps it to (itself: from none), and those of `pairs`: arm and
-    what is subtracted. `groups` maps a name to arms that are averaged over as well.
+    A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
+    the same classes. Means over shifts are over those that have the figure, and say over how many.
 
-    `second_id` names one of `shifts` that is in the distribution of some arm's training data: it is left out of the
-    means, and the others are scored against the accuracies on both ID sets as well (see `multi_id`).
+    Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
+    of images, the same for all arms; baseline models, the same for all shifts; seeds, the same for all arms and sets,
+    where there are several; and the arms of a group of three or more.
 
-    Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic)
-    in which each replicate resamples images, the same for all arms; baseline models, the same for all shifts (a
-    published line is drawn by its own error); seeds, the same for all arms and sets, where there are several;
-    and the arms of a group of three or more. One seed is named as such in every method.
-
-    Raises UserError where a prediction is missing, checkpoints were not scored on the same images with the same
-    protocol, or a line or plane cannot be fitted; GenrobustError for NaN logits.
+    Raises:
+        GenrobustError: A logit is NaN.
+        UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
     """
-    tests = (clean, *shifts)
-    arms, seeds = arms_and_seeds(predictions, tests)
-    if reference not in arms:
-        raise UserError(f"reference: {reference!r} is no arm with predictions; the arms are {', '.join(arms)}")
-    own = dict.fromkeys(arms, reference) | dict(references or {})
-    _require_arms([*pairs, *own.items()], arms)
-    lines = {**(published or {}), **fit_lines(baselines, shifts, transform)}
-    planes = {} if second_id is None else fit_planes(baselines, shifts, clean, second_id, transform)
-    rng = np.random.default_rng(0)
-    weights = seed_weights(len(seeds), bootstrap, rng)
-    scored = score_sets(predictions, arms, seeds, clean, tests)
-    measured = measure(scored, lines, baselines, bootstrap, rng, planes, second_id or "")
-    sizes = {shift: scored[shift].right.shape[2] for shift in shifts}
-    left_out = {shift: f"{n} images, fewer than {min_images}" for shift, n in sizes.items() if n < min_images}
-    left_out |= {shift: "named under evaluate.beside" for shift in shifts if shift in beside}
-    if second_id is not None:
-        left_out[second_id] = "the study takes it for a second in-distribution set"
-    in_mean = tuple(shift for shift in shifts if shift not in left_out)
-    cells = tuple(
-        _cell((arm, a), (seed, s), test, scored[test], measured.get(("er", test)), lines.get(test))
-        for a, arm in enumerate(arms)
-        for s, seed in enumerate(seeds)
-        for test in tests
-    )
-    arm_top1 = _by_arm(measured, "top1", arms, weights)
-    if len(seeds) == 1:  # exact where it can be: the accuracy of one checkpoint is a binomial proportion
-        arm_top1 = {(c.arm, c.test_set): replace(c.top1, method=f"{c.top1.method}; one seed") for c in cells}
-    means = _means(measured, in_mean)
+    arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
+    references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
+    _require_arms(comparison, references, arms)
+    weights = seed_weights(len(seeds), comparison.bootstrap, rng := np.random.default_rng(0))
+    study = _measured(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
+    left_out = _left_out(study, comparison)
+    in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
+    references |= {group: _reference_of(group, comparison.groups, references) for group in comparison.groups}
+    rows = _Rows(arms, seeds, references, comparison.groups, comparison.pairs, weights)
+    table = study.measured | _means(study.measured, in_mean)
     return Summary(
         arms=arms,
-        reference=reference,
+        reference=comparison.reference,
         seeds=seeds,
-        clean=clean,
+        clean=comparison.clean,
         shifts=in_mean,
         left_out=left_out,
-        cells=cells,
-        lines=lines,
-        arm_top1=arm_top1,
-        arm_er=_by_arm(measured, "er", arms, weights),
-        mean_top1={arm: score for (arm, _), score in _by_arm(means, "top1", arms, weights).items()},
-        mean_er={arm: score for (arm, _), score in _by_arm(means, "er", arms, weights).items()},
-        differences=_differences({**measured, **means}, arms, _pairs(own, pairs), weights),
-        protocols={test: predictions[arms[0], seeds[0], test].protocol for test in tests},
-        references=own,
-        groups=average_groups({**measured, **means}, arms, own, groups or {}, weights),
-        multi_id=None if second_id is None else _multi_id(second_id, planes, measured, means, arms, cells, weights),
+        scores={key: score for place, measured in table.items() for key, score in rows.of(*place, measured)},
+        paired=study.paired,
+        lines=dict(study.lines),
+        protocols={test: predictions[arms[0], seeds[0], test].protocol for test in study.paired},
+        gaps=study.gaps,
+        planes=dict(study.planes),
+        second_id=study.second,
+        references=references,
+        groups={group: tuple(members) for group, members in comparison.groups.items()},
     )
 
 
-def _multi_id(
-    second: str,
-    planes: dict[str, Plane],
-    measured: Mapping[tuple[str, str], Measured],
-    means: Mapping[tuple[str, str], Measured],
-    arms: Sequence[str],
-    cells: Sequence[Cell],
-    weights: np.ndarray,
-) -> MultiID:
-    on_second = {(c.arm, c.seed): c.top1.value for c in cells if c.test_set == second}
-    beyond = [
-        (c.arm, c.test_set)
-        for c in cells
-        if c.test_set in planes
-        and beyond_plane(planes[c.test_set], np.array([c.clean.value, on_second[c.arm, c.seed]]))
+def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[str]) -> list[BaselineModel]:
+    """Return each model of `predictions` as a baseline model on each of `shifts`: the mean accuracies over its seeds.
+
+    Raises:
+        GenrobustError: A logit is NaN.
+        UserError: A prediction is missing, or the models were not scored on the same images with the same protocol.
+    """
+    tests = (clean, *shifts)
+    models, seeds = arms_and_seeds(predictions, tests)
+    sets, paired = answer_sets(predictions, tests, {"top1": lambda answers: answers.correct}, {})
+
+    def top1(name: str, model: int) -> float:
+        right = sets[name].values["top1"][model]
+        return float((100 * right.sum(axis=1) / right.shape[1]).sum() / len(seeds))
+
+    return [
+        BaselineModel(model, shift, top1(paired[shift], m), top1(shift, m))
+        for m, model in enumerate(models)
+        for shift in shifts
     ]
-    return MultiID(
-        second=second,
-        planes=planes,
-        arm_er=_by_arm(measured, "multi_er", arms, weights),
-        mean_er={arm: score for (arm, _), score in _by_arm(means, "multi_er", arms, weights).items()},
-        beyond=tuple(dict.fromkeys(beyond)),
-    )
 
 
-def _means(measured: Mapping[tuple[str, str], Measured], shifts: Sequence[str]) -> dict[tuple[str, str], Measured]:
+def _require_arms(comparison: Comparison, references: Mapping[str, str], arms: Sequence[str]) -> None:
+    compared = [name for pair in (*comparison.pairs, *references.items()) for name in pair]
+    for what, names in (
+        ("reference", [comparison.reference]),
+        ("a difference", compared),
+        *((f"group {group!r}", members) for group, members in comparison.groups.items()),
+    ):
+        for name in names:
+            if name not in arms:
+                raise UserError(f"{what}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
+
+
+def _measured(
+    predictions: StudyPredictions,
+    baselines: Sequence[BaselineModel],
+    comparison: Comparison,
+    figures: Sequence[Figure],
+    rng: np.random.Generator,
+) -> StudyAnswers:
+    """The answers, with every figure that can be measured of them."""
+    clean, shifts, second = comparison.clean, comparison.shifts, comparison.second_id
+    lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
+    planes = {} if second is None else fit_planes(baselines, shifts, clean, second, comparison.transform)
+    of_images = [f for f in figures if isinstance(f, ImageFigure)]
+    own, every = ({f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True))
+    sets, paired = answer_sets(predictions, (clean, *shifts), own, every)
+    study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
+    for figure in figures:
+        if not figure.needs or getattr(study, figure.needs):
+            study.measured.update({(figure.name, test): m for test, m in figure.measure(study).items()})
+    return study
+
+
+def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
+    """Why shifts are left out of the means."""
+    sizes = {shift: len(study.sets[shift].labels) for shift in comparison.shifts}
+    few = comparison.min_images
+    reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
+    reasons |= {shift: "named under evaluate.beside" for shift in comparison.shifts if shift in comparison.beside}
+    if comparison.second_id is not None:
+        reasons[comparison.second_id] = "the study takes it for a second in-distribution set"
+    return reasons
+
+
+def _means(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
-    for figure in ("top1", "er", "multi_er"):
+    for figure in dict.fromkeys(figure for figure, _ in measured):
         parts = [measured[figure, shift] for shift in shifts if (figure, shift) in measured]
         if parts:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
@@ -147,51 +173,43 @@ def _means(measured: Mapping[tuple[str, str], Measured], shifts: Sequence[str]) 
     return means
 
 
-def _by_arm(
-    measured: Mapping[tuple[str, str], Measured], figure: str, arms: Sequence[str], weights: np.ndarray
-) -> dict[tuple[str, str], Score]:
-    return {
-        (arm, test): m.arm(a, weights) for (f, test), m in measured.items() if f == figure for a, arm in enumerate(arms)
-    }
+def _reference_of(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
+    """What the arms of `group` are compared with: a group or an arm outside it; itself where that has no one name."""
+    theirs = {references[arm] for arm in groups[group]}
+    if theirs & set(groups[group]):
+        return group
+    same = (name for name, members in groups.items() if theirs == set(members))
+    return next(same, next(iter(theirs)) if len(theirs) == 1 else group)
 
 
-def _require_arms(pairs: Sequence[tuple[str, str]], arms: Sequence[str]) -> None:
-    for name in (name for pair in pairs for name in pair):
-        if name not in arms:
-            raise UserError(f"a difference with {name!r}: no arm with predictions; the arms are {', '.join(arms)}")
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of the table: `weights` [B, S] are those of the seeds, `references` has the groups too."""
 
+    arms: Sequence[str]
+    seeds: Sequence[int]
+    references: Mapping[str, str]
+    groups: Mapping[str, Sequence[str]]
+    pairs: Sequence[tuple[str, str]]
+    weights: np.ndarray
 
-def _pairs(references: Mapping[str, str], further: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Each once, those with the arms' references first."""
-    return list(dict.fromkeys([*((arm, other) for arm, other in references.items() if arm != other), *further]))
+    def of(self, figure: str, test: str, measured: Measured) -> Iterator[tuple[ScoreKey, Score]]:
+        """The scores of one figure on one test set: of each checkpoint, arm, difference and group."""
+        for a, arm in enumerate(self.arms):
+            yield ScoreKey(figure, arm, test), measured.arm(a, self.weights)
+            for s, seed in enumerate(self.seeds if test != MEAN_OF_SHIFTS else ()):
+                yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
+        compared = ((arm, self.references[arm]) for arm in self.arms)
+        for arm, other in dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *self.pairs]):
+            score = measured.difference(self._index(arm), self._index(other), self.weights)
+            yield ScoreKey(figure, arm, test, minus=other), score
+        for group, members in self.groups.items():
+            own = [self._index(arm) for arm in members]
+            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, self.weights)
+            if (reference := self.references[group]) != group:
+                minus = [self._index(self.references[arm]) for arm in members]
+                score = measured.over_arms(own, minus).arm(0, self.weights)
+                yield ScoreKey(figure, group, test, minus=reference), score
 
-
-def _differences(
-    measured: Mapping[tuple[str, str], Measured],
-    arms: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    weights: np.ndarray,
-) -> tuple[Difference, ...]:
-    return tuple(
-        Difference(arm, other, test, figure, m.difference(arms.index(arm), arms.index(other), weights))
-        for arm, other in pairs
-        for (figure, test), m in measured.items()
-    )
-
-
-def _cell(
-    arm: tuple[str, int], seed: tuple[int, int], test: str, scored: ScoredSet, er: Measured | None, line: Line | None
-) -> Cell:
-    """`arm` and `seed` are each the name and its index in `scored`."""
-    a, s = arm[1], seed[1]
-    clean = accuracy_score(scored.clean_right[a, s, scored.clean_members], len(scored.classes), test)
-    return Cell(
-        arm=arm[0],
-        seed=seed[0],
-        test_set=test,
-        top1=accuracy_score(scored.right[a, s], len(scored.classes), test),
-        top1_all=accuracy_score(scored.right_all[a, s], scored.all_classes, test),
-        clean=clean,
-        er=er.cell(a, s) if er else None,
-        extrapolated=line is not None and extrapolated(line, clean.value),
-    )
+    def _index(self, arm: str) -> int:
+        return list(self.arms).index(arm)

@@ -1,4 +1,4 @@
-"""Effective robustness of a whole table of models at once, and what makes one doubt it."""
+"""Effective robustness of a whole table of published accuracies at once, and what makes one doubt it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,39 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, Plane, UserError
-from genrobust.robustness.compare import TAILS
-from genrobust.robustness.effective import effective_robustness, er_interval, extrapolated, finite, fit_line
-from genrobust.robustness.multi_id import beyond_plane, fit_plane, plane_predict, plane_robustness, refit_planes
+from genrobust.robustness.effective import effective_robustness, er_interval, finite, fit_line
+from genrobust.robustness.multi_id import (
+    beyond_plane,
+    finite_rows,
+    fit_plane,
+    plane_expected,
+    plane_predict,
+    refit_planes,
+)
+from genrobust.robustness.resampling import TAILS
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
 STEEPEST = 4.0
 WEAKEST_R2 = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The M models of a published table that have all the accuracies.
+
+    Attributes:
+        ids: Percents [M, D], from the D ID columns `id_columns`.
+        shifted: Percents [M], from the column `shift`.
+        notes: What was left out.
+    """
+
+    names: tuple[str, ...]
+    ids: np.ndarray
+    shifted: np.ndarray
+    id_columns: tuple[str, ...]
+    shift: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,67 +59,108 @@ class TableScores:
     plane: Plane | None = None
 
 
-def score_table(
-    baselines: Sequence[BaselineModel],
-    clean: np.ndarray,
-    shifted: np.ndarray,
+@dataclass(frozen=True, slots=True)
+class PublishedScores:
+    """The scores of `models`, against one line or, with a `pivot`, the two that this model parts.
+
+    Attributes:
+        by_id: Over several ID sets, where `scores` are against a plane, those against the line over each one alone.
+        left_out: The baselines that no line was fitted on, by reason.
+        doubts: What suggests that the columns were swapped or have nothing to do with each other, as sentences.
+    """
+
+    models: Published
+    scores: TableScores
+    by_id: tuple[TableScores, ...]
+    pivot: str | None
+    left_out: dict[str, tuple[str, ...]]
+    doubts: tuple[str, ...]
+
+
+def score_published(
+    models: Published,
+    baselines: np.ndarray,
     transform: str = "logit",
-    pivot: float | None = None,
+    min_id: float = 0,
+    pivot: str | None = None,
+) -> PublishedScores:
+    """Score every model of a table against the line, or the plane, of its baselines.
+
+    Args:
+        models: With one ID set, or several for models that learned from different data (see `multi_id`).
+        baselines: Which models are baselines, bool [M]. Those below `min_id` percent, at 0 % or 100 % where these have
+            no finite transform, and the pivot itself are scored and left out of the line.
+        transform: The scale of the line: "logit", "probit" or "linear".
+        min_id: The least ID accuracy of a baseline, in percent.
+        pivot: The model that the set was filtered against (see `_against_lines`).
+
+    Raises:
+        UserError: A pivot with several ID sets, or too few baselines: three to a line, four to a plane over two sets.
+    """
+    names, ids, shifted = models.names, models.ids, models.shifted
+    if pivot is not None and ids.shape[1] > 1:
+        raise UserError("--pivot parts the models by one ID accuracy: give one --id, or leave --pivot out")
+    chosen, left_out = baselines, {}
+    for reason, out in (
+        ("the pivot", np.array([name == pivot for name in names])),
+        (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
+        (f"0 % or 100 % has no finite {transform}", ~finite_rows(ids, shifted, transform)),
+    ):
+        if (chosen & out).any():
+            left_out[reason] = tuple(np.array(names)[chosen & out].tolist())
+        chosen = chosen & ~out
+    at = None if pivot is None else float(ids[names.index(pivot), 0])
+    by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
+    doubts = (doubt for of, clean in zip(by_id, ids.T, strict=True) for doubt in doubts_of(of, clean, shifted))
+    found = dict.fromkeys(doubts)
+    if len(by_id) == 1:
+        return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(found))
+    scores = _against_plane(models, chosen, transform)
+    return PublishedScores(models, scores, by_id, pivot, left_out, tuple(found))
+
+
+def _against_lines(
+    models: Published, clean: np.ndarray, baselines: np.ndarray, transform: str, pivot: float | None
 ) -> TableScores:
-    """Fit the line on `baselines`, of one shift, and score the models with `clean` and `shifted` (percents [M]).
+    """The scores over one ID set, `clean` percents [M].
 
     `pivot` is for a set that was filtered against one model, as ImageNet-A was against a ResNet-50: accuracies bend at
     that model's clean accuracy (percent), so Taori et al. (2020) fit one line to the baselines below it and another to
     those above; those at it, the model itself first of all, are in neither. A model up to it is scored by the first.
-
-    Raises UserError where a line has fewer than three baselines of different clean accuracy.
     """
-    parts = [("", list(baselines), np.ones(len(clean), dtype=bool))]
+    parts = [("", baselines, np.ones(len(clean), dtype=bool))]
     if pivot is not None:
         parts = [
-            (f" below the pivot, {pivot:.2f} %", [b for b in baselines if b.clean < pivot], clean <= pivot),
-            (f" above the pivot, {pivot:.2f} %", [b for b in baselines if b.clean > pivot], clean > pivot),
+            (f" below the pivot, {pivot:.2f} %", baselines & (clean < pivot), clean <= pivot),
+            (f" above the pivot, {pivot:.2f} %", baselines & (clean > pivot), clean > pivot),
         ]
     er, lo, hi = (np.empty(len(clean)) for _ in range(3))
     outside = np.empty(len(clean), dtype=bool)
     lines = []
-    for place, rows, own in parts:
-        line = _line(rows, transform, place)
-        er[own] = effective_robustness(line, clean[own], shifted[own])
-        lo[own], hi[own] = er_interval(rows, clean[own], shifted[own], transform)
-        outside[own] = [extrapolated(line, value) for value in clean[own]]
+    for where, used, own in parts:
+        rows = [BaselineModel(models.names[i], models.shift, clean[i], models.shifted[i]) for i in np.flatnonzero(used)]
+        line = _line(rows, transform, where)
+        er[own] = effective_robustness(line, clean[own], models.shifted[own])
+        lo[own], hi[own] = er_interval(rows, clean[own], models.shifted[own], transform)
+        outside[own] = (clean[own] < line.lo) | (clean[own] > line.hi)
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
 
 
-def score_table_over(
-    ids: np.ndarray,
-    shifted: np.ndarray,
-    baselines: np.ndarray,
-    test_set: str,
-    id_sets: Sequence[str],
-    transform: str = "logit",
-    bootstrap: int = 1000,
-) -> TableScores:
-    """Multi-ID effective robustness: fit the plane on the models in `baselines`, bool [M], and score all of them.
-
-    `ids` are percents [M, D] on `id_sets`, `shifted` percents [M] on `test_set`. The interval is as in `er_interval`.
-    Raises what `fit_plane` raises.
-    """
-    plane = fit_plane(ids[baselines], shifted[baselines], test_set, id_sets, transform)
+def _against_plane(models: Published, baselines: np.ndarray, transform: str, bootstrap: int = 1000) -> TableScores:
+    """The scores over several ID sets; intervals are as in `er_interval`."""
+    ids, shifted = models.ids, models.shifted
+    plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
     count = int(baselines.sum())
     weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=bootstrap)
     fits = refit_planes(ids[baselines], shifted[baselines], weights, transform)
     drawn = plane_predict(fits[~np.isnan(fits).any(axis=1), None], transform, ids)  # [B, models]
     lo, hi = np.percentile(shifted - drawn, TAILS, axis=0)
-    return TableScores((), plane_robustness(plane, ids, shifted), lo, hi, beyond_plane(plane, ids), plane)
+    return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
 
 
-def doubts(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:
-    """What suggests that the columns were swapped or have nothing to do with each other, as sentences; often none.
-
-    `clean` and `shifted` are the percents [M] that `scores` are of.
-    """
+def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[str]:
+    """Say what suggests that the columns, percents [M], were swapped or have nothing to do with each other."""
     found = []
     above = int((shifted > clean).sum())
     if 2 * above > len(clean):
@@ -116,12 +182,12 @@ def doubts(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> list[
     return found
 
 
-def _line(rows: Sequence[BaselineModel], transform: str, place: str) -> Line:
+def _line(rows: Sequence[BaselineModel], transform: str, where: str) -> Line:
     clean, shifted = np.array([b.clean for b in rows]), np.array([b.shifted for b in rows])
     different = len(np.unique(clean[finite(clean, shifted, transform)]))
     if different < 3:
         raise UserError(
-            f"too few baselines{place}: a line takes three or more of different ID accuracy, and there are "
+            f"too few baselines{where}: a line takes three or more of different ID accuracy, and there are "
             f"{different}; name more of them, or lower the ID accuracy that they must have"
         )
     return fit_line(clean, shifted, rows[0].test_set, transform)

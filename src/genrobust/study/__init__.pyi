@@ -6,21 +6,23 @@ from .auditing import (
 )
 from .benchmarking import run_benchmark as run_benchmark
 from .calibrating import calibrate as calibrate
-from .cost import (
+from .elsewhere import predictions_of as predictions_of
+from .estimate import (
     disk as disk,
+    explain_disk_full as explain_disk_full,
     free as free,
-    published as published,
-    room_told as room_told,
+    generation_time as generation_time,
+    published_time as published_time,
+    requests_of as requests_of,
+    row_seconds as row_seconds,
     seconds_left as seconds_left,
 )
-from .elsewhere import predictions_of as predictions_of
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
-from .finetuning import finetuned as finetuned
-from .init import read_folders as read_folders, write_recipe as write_recipe
+from .init import write_recipe as write_recipe
 from .named_models import arm_called as arm_called, names_recipe as names_recipe, trained as trained
 from .origins import origin_of as origin_of
-from .rates import measured_rate as measured_rate
+from .own_folders import read_folders as read_folders
+from .stage import Row as Row
 from .study import Study as Study
 from .training_runs import TrainingRun as TrainingRun
-from .work import Step as Step, planned as planned, steps as steps

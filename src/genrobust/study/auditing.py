@@ -13,13 +13,10 @@ import torch
 from genrobust.audit import Models, confidence, measure
 from genrobust.classifiers import (
     OpenClassifier,
-    Prepared,
     clip_embeddings,
-    columns_of,
     embed_classes,
     load_clip,
     open_classifier,
-    predict_logits,
 )
 from genrobust.core import (
     Audit,
@@ -45,7 +42,7 @@ from genrobust.data import (
     load_data,
     lowest_of_each_class,
     open_images,
-    open_place,
+    open_stored,
     read_classes,
     read_manifest,
     write_filter,
@@ -172,11 +169,10 @@ def by_classifier(opens: Opens, batch_size: int = BATCH_SIZE) -> Judge:
 
     def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
         model = opens()
-        columns = columns_of(model.place, model.classes, sets.labels)
-        images, network = Prepared(sets.dataset, model), model.load(where)
-        with progress_bar("classifier", len(images)) as bar:
-            logits = predict_logits(network, images, model.image_size, batch_size, where, bar.advance)
-        return "classifier's confidence", confidence(logits[:, columns], images.labels)
+        columns = model.columns(sets.labels)
+        with progress_bar("classifier", len(sets.dataset)) as bar:
+            logits = model.logits(sets.dataset, batch_size, where, bar.advance)
+        return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
 
@@ -215,14 +211,14 @@ def open_sets(
     if against and real_data:
         real, test_sets = real_data.train, dict(real_data.tests)
     elif against:
-        real = open_images("real", open_place(Path(against)), classes)
+        real = open_images("real", open_stored(Path(against)), classes)
     for word in tests:
         name, equals, place = word.partition("=")
         if not (name and equals and place):
             raise UserError(f"--test {word}: write NAME=DIR")
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
-        test_sets[name] = open_images(name, open_place(Path(place)), classes)
+        test_sets[name] = open_images(name, open_stored(Path(place)), classes)
     return AuditSets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
 
 
@@ -242,7 +238,7 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
     folder = Path(word)
     if not (folder / MANIFEST).exists():
         data = _recipe(word)
-        images = data.train if data else open_images("generated", open_place(folder), classes, by_name=True)
+        images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
     if shards.class_ids != classes.labels.ids:
@@ -262,7 +258,7 @@ def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
         return None
     data = _recipe(word)
     if data is None:
-        return open_images("the generator's training images", open_place(Path(word)), classes)
+        return open_images("the generator's training images", open_stored(Path(word)), classes)
     if data.retrieval is None:
         raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
     return data.retrieval

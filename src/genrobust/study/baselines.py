@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from genrobust.core import BaselineModel, Line, Predictions, Summary, UserError
+from genrobust.core import BaselineModel, Line, Predictions, UserError
+from genrobust.data import LINE_CLASSES, published_line
 from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
-from genrobust.robustness import CLASSES, fit_lines, published_line, summarize
+from genrobust.robustness import fit_lines, score_baselines
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
@@ -34,11 +35,14 @@ class GridModel:
 
 
 def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
-    """`count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
+    """Return `count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
     real data, of which there are so many `images`; none sees generated data or more than standard augmentation. A
     longer grid begins with the shorter one.
+
+    Raises:
+        UserError: The grid does not hold so many models.
     """
     deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
     networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
@@ -67,38 +71,38 @@ def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
 def published_lines(
     settings: RobustnessConfig, data: DataConfig, shifts: Sequence[str], classes: int
 ) -> tuple[dict[str, Line], list[str]]:
-    """The lines of those of `shifts` that are known without their models, and notes on why others have none.
+    """Return the lines of those of `shifts` that are known without their models, with notes on why others have none.
 
-    They are over ImageNet's 1,000 `classes`, and those that the study has must be as many.
+    They are over ImageNet's 1,000 classes, and the `classes` of the study must be as many.
     """
     if settings.grid or data.source != "imagenet" or settings.baselines not in ("shipped", "imagenet"):
         return {}, []
-    if classes < CLASSES:
-        why = f"The published baseline lines are over {CLASSES:,} classes and this study has {classes}"
+    if classes < LINE_CLASSES:
+        why = f"The published baseline lines are over {LINE_CLASSES:,} classes and this study has {classes}"
         return {}, [f"{why}: for a line, train baseline models with robustness.grid."]
     of = {name: published_line(name, data.shifts[name]) if name in data.shifts else None for name in shifts}
     missing = [f"No baseline line for {name}: none is published for such a set." for name in shifts if of[name] is None]
     return {name: line for name, line in of.items() if line is not None}, missing
 
 
-def rows_with_lines(
-    predictions: Mapping[tuple[str, int, str], Predictions],
-    clean: str,
-    shifts: Sequence[str],
-    settings: RobustnessConfig,
+def grid_rows(
+    predictions: Mapping[tuple[str, int, str], Predictions], clean: str, shifts: Sequence[str], transform: str
 ) -> tuple[list[BaselineModel], list[str]]:
-    """What the models of a grid score on those of `shifts` that a line can be fitted to, and notes on the others.
+    """Return the models of a grid as baselines on those of `shifts` that a line can be fitted to, with notes on others.
 
-    `predictions` are by model, seed and test set, those on `clean` among them. A study is not lost because its grid is
-    too alike for a line.
+    A study is not lost because its grid is too alike for a line.
+
+    Args:
+        predictions: By model, seed and test set, `clean` among these.
+        clean: The clean test set.
+        shifts: The shifted test sets.
+        transform: The scale of the line.
     """
-    first = next(iter(predictions))[0]
-    summary = summarize(predictions, [], clean, shifts, first, settings.transform, bootstrap=10)
-    rows, kept, notes = rows_of(summary), [], []
+    rows, kept, notes = score_baselines(predictions, clean, shifts), [], []
     for shift in shifts:
         of_shift = [row for row in rows if row.test_set == shift]
         try:
-            fit_lines(of_shift, [shift], settings.transform)
+            fit_lines(of_shift, [shift], transform)
         except UserError as error:
             notes.append(f"No baseline line for {shift}: {error}.")
         else:
@@ -106,31 +110,11 @@ def rows_with_lines(
     return kept, notes
 
 
-def rows_of(summary: Summary) -> list[BaselineModel]:
-    """Each arm of `summary` as a baseline model on each shifted set: the mean over seeds of what its cells measured."""
-    rows = []
-    for arm in summary.arms:
-        for test in dict.fromkeys(cell.test_set for cell in summary.cells if cell.test_set != summary.clean):
-            cells = [c for c in summary.cells if (c.arm, c.test_set) == (arm, test)]
-            clean = sum(c.clean.value for c in cells) / len(cells)
-            shifted = sum(c.top1.value for c in cells) / len(cells)
-            rows.append(BaselineModel(arm, test, clean, shifted))
-    return rows
-
-
-def format_table(rows: Iterable[BaselineModel]) -> str:
-    """CSV with the header model,test_set,clean,shifted; accuracies in percent."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in rows)
-    return text.getvalue()
-
-
 def read_table(name: str) -> list[BaselineModel]:
-    """The table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns of `format_table`.
+    """Read the table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns `COLUMNS`.
 
-    Raises UserError that names the file and line: no such file, a missing column, an accuracy that is no percent.
+    Raises:
+        UserError: No such file, a missing column, or an accuracy that is no percent; names the file and line.
     """
     if name == "pictograms":
         file = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"

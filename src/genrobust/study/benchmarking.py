@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import columns_of, predict_existing
+from genrobust.classifiers import predict_sets
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Subset, UserError, digest, slug
-from genrobust.data import MANIFEST, ShardDataset, open_images, open_place, read_classes, readable_names
+from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig, is_recipe, load_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
@@ -20,6 +20,7 @@ from genrobust.study.named_models import named_models, open_all
 from genrobust.study.study import Study
 
 Say = Callable[[str], None]
+BATCH_SIZE = 128  # where no recipe says it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,14 @@ def run_benchmark(
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
     for model in [model for of_name in opened.values() for model in of_name]:
-        columns_of(model.place, model.classes, classes)
+        model.columns(classes)
     answers, kept = {}, folder / "predictions"
+    recipes = [of.study.recipe for of in (generated, beside) if of.study]
+    batch_size = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
-        found = [
-            predict_existing(model, sets, classes, kept / digest([model.weights, model.prepared]), device)
-            for model in of_name
-        ]
+        folders = {kept / digest([model.weights, model.prepared]): model for model in of_name}
+        found = predict_sets(folders, sets, classes, batch_size, device).values()
         answers[name] = [(predictions["generated"], predictions["real"]) for predictions in found]
     result = score(answers, sets["generated"].styles)
     notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
@@ -104,7 +105,7 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
-        seen = made.brought or made.generate.split != "val"
+        seen = made.user_provided or made.generate.split != "val"
         return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
     if is_recipe(word):
         raise UserError(f"--on {word}: name one of the recipe's datasets, such as {word}:generated-val")
@@ -129,7 +130,7 @@ def _real(word: str | None, generated: Images, study_of: Callable[[str], Study])
 def _folder(word: str) -> Images:
     """Images in class folders, or in whatever else holds images by class."""
     path = Path(word)
-    place = open_place(path)
+    place = open_stored(path)
     classes = read_classes(DataConfig(source="folders", train=path, test=path), place)
     names = readable_names(classes.folders)
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]

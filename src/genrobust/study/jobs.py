@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from genrobust.recipe import Recipe
@@ -15,16 +16,27 @@ DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in orde
 class Job:
     """A job of work that waits for no other; done again, or after a kill, it comes to the same.
 
-    Whoever does it is handed `key`, the user is told `name`, and `size` is how much it is, in the unit of its work.
-    `of` is what its rate depends on (see `rates`). With more than one of `workers`, as many processes do it together,
-    each of them handed the key.
+    Attributes:
+        key: What is handed to the function that does it.
+        name: What the user is told.
+        size: How much is left of it, in the unit of its work; 0 where it is done.
+        rate_key: What its rate depends on (see `rates`).
+        workers: How many processes do it together, each of them handed the key.
+        row: What it is listed under, together with others; "" for its own name.
+        folder: Where its result lies, or will lie; named after its inputs.
+        total: How much it is in all, in `unit`, of which each is `each` in the unit of the work.
     """
 
     key: Any
     name: str
     size: int
-    of: str = ""
+    rate_key: str = ""
     workers: int = 1
+    row: str = ""
+    folder: Path | None = None
+    total: int = 0
+    unit: str = "images"
+    each: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,20 @@
-"""What --models name: a recipe's arms, checkpoints, folders of checkpoints, any other classifier."""
+"""The classifiers that --models names: a recipe's arms, checkpoints, folders of checkpoints, and any other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import (
     CheckpointInfo,
-    Existing,
+    OpenClassifier,
     is_checkpoint,
     is_timm_folder,
     open_checkpoint,
-    open_existing,
+    open_classifier,
     read_checkpoint_info,
 )
 from genrobust.core import REAL, UserError, digest
@@ -24,29 +24,33 @@ from genrobust.study.study import Study
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A model by its name: those of the same name are checkpoints of one. `open` may train it first.
+    """A model by its name; those of the same name are checkpoints of one.
 
-    `takes_labels` says that it is no checkpoint, which knows its classes: a file may name them.
+    `open` may train it first. `takes_labels` says that a file may name its classes: checkpoints know theirs.
     """
 
     name: str
-    open: Callable[[], Existing]
+    open: Callable[[], OpenClassifier]
     takes_labels: bool = False
 
 
-def named_models(words: Sequence[str], study_of: Callable[[str], Study], labels: Sequence[str] = ()) -> list[Named]:
-    """The models that `words` name, each ``PLACE`` or ``NAME=PLACE``, in their order; a recipe's are not trained yet.
+def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels: Sequence[str] = ()) -> list[Named]:
+    """Return the models that `specs` name, in their order; a recipe's are not trained yet.
 
-    A place is a recipe (each arm a model of so many seeds, the reference first), ``RECIPE:ARM``, a checkpoint's folder,
-    a folder of such (a model for each way in which they were trained), or what else `open_classifier` opens, such as a
-    name of timm's. `labels` are files of class names as that takes them, each ``NAME=FILE`` for the models of that
-    name, or ``FILE`` for all that take some. Raises UserError for anything else, and for two checkpoints in a folder
-    that nothing tells apart.
+    Args:
+        specs: Each ``MODEL`` or ``NAME=MODEL``. A model is a recipe (each arm a model of so many seeds, the reference
+            first), ``RECIPE:ARM``, a checkpoint's folder, a folder of such (a model for each way in which they were
+            trained), or what else `open_classifier` opens, such as a name of timm's.
+        labels: Files of class names as `open_classifier` takes them, each ``NAME=FILE`` for the models of that name,
+            or ``FILE`` for all that take some.
+
+    Raises:
+        UserError: Anything else, or two checkpoints in a folder that nothing tells apart.
     """
-    if not words:
+    if not specs:
         raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
     files = _label_files(labels)
-    models = [model for word in words for model in _named(word, study_of, files)]
+    models = [model for spec in specs for model in _named(spec, study_of, files)]
     takers = {model.name for model in models if model.takes_labels}
     for name, file in files.items():
         if name not in takers and (name or not takers):
@@ -57,105 +61,106 @@ def named_models(words: Sequence[str], study_of: Callable[[str], Study], labels:
     return models
 
 
-def open_all(models: Sequence[Named]) -> dict[str, list[Existing]]:
-    """The checkpoints of each model by its name; raises UserError where one comes twice under the same name."""
-    found: dict[str, list[Existing]] = {}
+def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
+    """Open the checkpoints of each model, by its name; raises UserError for one that comes twice under a name."""
+    found: dict[str, list[OpenClassifier]] = {}
     for model in models:
         opened = model.open()
         of_name = found.setdefault(model.name, [])
         twice = next((o for o in of_name if (o.weights, o.prepared) == (opened.weights, opened.prepared)), None)
         if twice is not None:
-            raise UserError(f"--models: {twice.place} and {opened.place} are the same checkpoint of {model.name!r}")
+            raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
         of_name.append(opened)
     return found
 
 
-def _label_files(words: Sequence[str]) -> dict[str, Path]:
+def _label_files(specs: Sequence[str]) -> dict[str, Path]:
     """The files of class names by the model that they are for, "" for all."""
-    found: dict[str, Path] = {}
-    for name, file in map(_name_and_rest, words):
-        if name in found:
-            raise UserError(f"--labels {file}: {found[name]} is given for {name or 'every model'} already")
-        found[name] = Path(file)
-    return found
+    files: dict[str, Path] = {}
+    for name, file in map(_name_and_rest, specs):
+        if name in files:
+            raise UserError(f"--labels {file}: {files[name]} is given for {name or 'every model'} already")
+        files[name] = Path(file)
+    return files
 
 
-def _name_and_rest(word: str) -> tuple[str, str]:
-    """``NAME=PLACE`` as both; "" and the place for a place alone."""
-    name, equals, place = word.partition("=")
-    return (name, place) if equals and not Path(word).exists() else ("", word)
+def _name_and_rest(spec: str) -> tuple[str, str]:
+    """``NAME=MODEL`` as both; "" and the model for a model alone."""
+    name, equals, rest = spec.partition("=")
+    return (name, rest) if equals and not Path(spec).exists() else ("", spec)
 
 
-def _named(word: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
-    name, place = _name_and_rest(word)
-    folder = Path(place)
-    recipe, of_recipe = _recipe_and_arm(place)
+def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
+    name, model = _name_and_rest(spec)
+    folder = Path(model)
+    recipe, arm_name = _recipe_and_arm(model)
     if recipe:
         if name:
-            raise UserError(f"--models {word}: a recipe's models are called as its arms are: leave out {name}=")
+            raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
         study = study_of(recipe)
-        arms = [arm_called(study.recipe, of_recipe)] if of_recipe else study.recipe.arms
+        arms = [arm_called(study.recipe, arm_name)] if arm_name else study.recipe.arms
         for arm in sorted(arms, key=lambda arm: arm.name != study.recipe.reference):
-            yield from (Named(arm.name, partial(_of_arm, study, arm, seed)) for seed in study.recipe.seeds)
+            yield from (Named(arm.name, partial(_open_arm, study, arm, seed)) for seed in study.recipe.seeds)
     elif is_checkpoint(folder):
-        yield _opened(name or _trained_on(read_checkpoint_info(folder)) or folder.name, open_checkpoint(folder))
+        yield _checkpoint(name or _trained_on(read_checkpoint_info(folder)) or folder.name, folder)
     elif folder.is_dir() and not is_timm_folder(folder):
         names = _told_apart(folder)
-        yield from (_opened(name or names[sub], open_checkpoint(sub)) for sub in names)
+        yield from (_checkpoint(name or names[sub], sub) for sub in names)
     else:
-        called = name or (folder.resolve().name if folder.exists() else place)
-        model = open_existing(place, labels.get(called, labels.get("")))
-        yield replace(_opened(called, model), takes_labels=True)
+        called = name or (folder.resolve().name if folder.exists() else model)
+        opened = open_classifier(model, labels.get(called, labels.get("")))
+        yield Named(called, lambda: opened, takes_labels=True)
 
 
-def trained(word: str, study_of: Callable[[str], Study]) -> Path | None:
-    """The checkpoint that ``RECIPE:ARM`` names, of the recipe's first seed: trained now where it is not there yet.
+def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
+    """Return the checkpoint that ``RECIPE:ARM`` names, of the recipe's first seed, trained now where it is missing.
 
-    None for a word that names no recipe; raises UserError for one without an arm, or with one that it has not.
+    None for what names no recipe; raises UserError for a recipe without an arm, or with an unknown one.
     """
-    recipe, arm = _recipe_and_arm(word)
+    recipe, arm = _recipe_and_arm(spec)
     if not recipe:
         return None
     study = study_of(recipe)
     if not arm:
         names = ", ".join(one.name for one in study.recipe.arms)
-        raise UserError(f"{word} is a recipe of several classifiers: write {word}:ARM, one of {names}")
+        raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
     return study.checkpoint(arm_called(study.recipe, arm), study.recipe.seeds[0])
 
 
-def names_recipe(word: str) -> bool:
-    """Whether `word` is ``RECIPE`` or ``RECIPE:ARM``."""
-    return _recipe_and_arm(word)[0] != ""
+def names_recipe(spec: str) -> bool:
+    """Return whether `spec` is ``RECIPE`` or ``RECIPE:ARM``."""
+    return _recipe_and_arm(spec)[0] != ""
 
 
 def arm_called(recipe: Recipe, name: str) -> ArmConfig:
-    """The arm of that name; raises UserError where the recipe has none."""
+    """Return the arm of that name; raises UserError where the recipe has none."""
     names = [arm.name for arm in recipe.arms]
     if name not in names:
         raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
     return recipe.arm(name)
 
 
-def _recipe_and_arm(word: str) -> tuple[str, str]:
+def _recipe_and_arm(spec: str) -> tuple[str, str]:
     """The recipe in ``RECIPE`` or ``RECIPE:ARM``, and the arm; "" for what is not there."""
-    if is_recipe(word):
-        return word, ""
-    recipe, colon, arm = word.rpartition(":")
+    if is_recipe(spec):
+        return spec, ""
+    recipe, colon, arm = spec.rpartition(":")
     return (recipe, arm) if colon and is_recipe(recipe) else ("", "")
 
 
-def _opened(name: str, model: Existing) -> Named:
-    return Named(name, lambda: model)
+def _checkpoint(name: str, folder: Path) -> Named:
+    opened = open_checkpoint(folder)
+    return Named(name, lambda: opened)
 
 
-def _of_arm(study: Study, arm: ArmConfig, seed: int) -> Existing:
+def _open_arm(study: Study, arm: ArmConfig, seed: int) -> OpenClassifier:
     return open_checkpoint(study.checkpoint(arm, seed), study.recipe.evaluate)
 
 
 def _told_apart(folder: Path) -> dict[Path, str]:
     """The checkpoints in `folder` with the names of their models, those trained on real images alone first.
 
-    A model is called by what its checkpoints trained on, and by what else its training had otherwise than others.
+    A model is called by what its checkpoints trained on, and by how else their training differed from that of others.
     """
     infos = {sub: read_checkpoint_info(sub) for sub in sorted(folder.iterdir()) if is_checkpoint(sub)}
     if not infos:

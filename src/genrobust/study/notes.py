@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from genrobust.core import BaselineModel, Line
+from genrobust.data import LINE_SOURCE as PUBLISHED
 from genrobust.recipe import Recipe
-from genrobust.robustness import SOURCE as PUBLISHED
 
 
 def notes(
     recipe: Recipe, baselines: Collection[BaselineModel], lines: Collection[Line], retrieval: tuple[int, int] | None
 ) -> Iterator[str]:
-    """What a study of few seeds, without `baselines`, or with too few images to retrieve cannot say.
+    """Yield what a study of few seeds, without `baselines`, or with too few images to retrieve cannot say.
 
-    `lines` are those that were fitted or known, `retrieval` the images retrieved and generated, None without such.
+    Args:
+        recipe: The study's.
+        baselines: The baseline models.
+        lines: The baseline lines, fitted or published.
+        retrieval: The numbers of images retrieved and generated; None where none were retrieved.
     """
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"

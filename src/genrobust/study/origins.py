@@ -12,7 +12,7 @@ from genrobust.data import read_manifest
 from genrobust.generate import sampling
 from genrobust.recipe import GENERATED, load_recipe, recipe_yaml
 from genrobust.release import Origin
-from genrobust.study.stages.generating import GeneratedSet
+from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.study import Study
 
 
@@ -28,7 +28,7 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
     rows = []
     for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:
         made = study.dataset(name)
-        if made.brought:
+        if made.user_provided:
             continue
         differing = _differing(made, manifest)
         if not differing:
@@ -39,13 +39,13 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
     raise UserError("\n".join([what, *(rows or ["  it generates none"]), hint]))
 
 
-def _differing(made: GeneratedSet, manifest: Mapping[str, Any]) -> list[str]:
+def _differing(made: GeneratedDataset, manifest: Mapping[str, Any]) -> list[str]:
     """The keys in which a dataset of a recipe is not what `manifest` says.
 
     Of weights the name alone is compared: they need not be at hand. One that the study trains itself has a name that
     says all that it depends on.
     """
-    generator = made.generator if made.learned is None else made.learned.generator
+    generator = made.drawn_with
     asked = {"plan": made.plan.fingerprint, **sampling(generator)}
     asked |= made.generate.model_dump(include={"shard_size", "max_redraws"})
     if generator.lora is not None:

@@ -26,6 +26,8 @@ from genrobust.core import (
 )
 from genrobust.recipe import QualityConfig
 
+CLASS_NAMES = "the class names"
+
 
 class Qualities:
     """The CLIP embeddings of `sources`, which include the real training images, and of `texts`, each class's in order.
@@ -54,20 +56,25 @@ class Qualities:
         self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npy" for n, first in self._first.items()}
         self._of_texts = folder / f"{digest([weights, texts])}.npy"
 
-    def missing(self) -> dict[str | None, int]:
-        """Count the images of each source that have no embedding yet; under None, the classes whose texts have none."""
+    def totals(self) -> dict[str, int]:
+        """Count the images of each source that are embedded, and under CLASS_NAMES the classes."""
+        return {**{name: len(first) for name, first in self._first.items()}, CLASS_NAMES: len(self._texts)}
+
+    def missing(self) -> dict[str, int]:
+        """Return those of `totals` that have no embeddings yet."""
         self._fetch()
-        unseen: dict[str | None, int] = {n: len(f) for n, f in self._first.items() if not _is_kept(self._file[n], f)}
-        return unseen if _is_kept(self._of_texts, self._texts) else {**unseen, None: len(self._texts)}
+        kept = {name: _is_kept(self._file[name], first) for name, first in self._first.items()}
+        kept[CLASS_NAMES] = _is_kept(self._of_texts, self._texts)
+        return {name: count for name, count in self.totals().items() if not kept[name]}
 
     def _fetch(self) -> None:
         fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
-    def embed(self, sources: Sequence[str | None]) -> None:
-        """Embed these sources, and the classes' texts for None; raises UserError as `load_clip`, and for images."""
+    def embed(self, sources: Sequence[str]) -> None:
+        """Embed these sources, and the classes for CLASS_NAMES; raises UserError as `load_clip`, and for images."""
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
-            if name is None:
+            if name == CLASS_NAMES:
                 _keep(self._of_texts, embed_ensembles(clip, self._texts))
                 continue
             with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:

@@ -37,7 +37,7 @@ class StageTimes:
         self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
 
     def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
-        """Have `executor` do `work`, which knows how long it should take, and note its time under `stage`."""
-        seconds = estimate(self._out, stage, [(p.size, p.of) for p in work.jobs], executor.workers())
+        """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
+        jobs = [(job.size, job.rate_key) for job in work.jobs]
         with self.timed(stage, unit, work.size):
-            executor.run(replace(work, seconds=seconds))
+            executor.run(replace(work, seconds=estimate(self._out, stage, jobs, executor.workers())))

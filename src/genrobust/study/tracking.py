@@ -1,7 +1,7 @@
 """A study's curves, scores and pictures in TensorBoard or Weights & Biases, where its recipe asks for them.
 
-Under the folder `track` each tracker has one of its own, with the list of the steps that it was told: a training that
-goes on after a kill, or is found done, tells nothing twice.
+Under the folder `track` each tracker has one of its own, with the list of the steps that are logged: a training that is
+resumed after a kill, or is found done, logs nothing twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
-    MEAN_OF_SHIFTS,
     GenrobustError,
     MissingPackage,
     Picture,
@@ -34,11 +33,11 @@ if TYPE_CHECKING:
     from genrobust.train import Watch
 
 EXTRAS = {"tensorboard": "track", "wandb": "wandb"}  # of genrobust, that bring the package of this name
-TOLD = "told.jsonl"
+LOGGED = "logged.jsonl"
 CELL = 128  # pixels: a picture's side on a sheet
 
 
-class Run(Protocol):
+class TrackerRun(Protocol):
     """What a tracker shows as one thing: a training, or the outcome of a study."""
 
     def scalars(self, step: int, figures: Mapping[str, float]) -> None: ...
@@ -50,7 +49,7 @@ class Run(Protocol):
 
 
 class Tracking:
-    """Tells the `trackers` that a recipe names; all that they write here lies in `folder`.
+    """The `trackers` that a recipe names; all that they write here lies in `folder`.
 
     `recipe` is the recipe as YAML, which is shown beside every run, and `study` its name. Raises MissingPackage where a
     tracker is not installed.
@@ -65,17 +64,17 @@ class Tracking:
 
     @contextmanager
     def training(self, what: str, checkpoint: Path) -> Iterator[Watch]:
-        """What is told the figures of the training that makes `checkpoint`, by its step; `what` says which it is.
+        """Yield what logs the figures of the training of `checkpoint`, by its step; `what` names the training.
 
-        Where that was done without a tracker, its validations are told now.
+        Of a training that ran without a tracker the validations are logged now.
         """
         for tracker in self._trackers:
-            tracker.look()
-        runs = [_Told(tracker, f"{slug(what)}-{checkpoint.name[:6]}") for tracker in self._trackers]
+            tracker.read()
+        runs = [_Run(tracker, f"{slug(what)}-{checkpoint.name[:6]}") for tracker in self._trackers]
 
         def watch(step: int, figures: Mapping[str, float]) -> None:
             for run in runs:
-                run.tell(step, figures)
+                run.log(step, figures)
 
         try:
             yield watch
@@ -87,56 +86,56 @@ class Tracking:
                 run.close()
 
     def outcome(self, record: StudyRecord) -> None:
-        """Tell the scores of a finished study, and show some of its images; nothing where both were told before."""
+        """Log the scores of a finished study and some of its images; nothing where both were logged before."""
         if not self._trackers:
             return
         figures, sheets = _scores(record.summary), _sheets(record.pictures)
         known = digest([figures, self._recipe, [picture.png.hex() for picture in record.pictures]], 6)
         for tracker in self._trackers:
-            run = _Told(tracker, f"study-{known}")
-            run.tell(0, figures, sheets)
+            run = _Run(tracker, f"study-{known}")
+            run.log(0, figures, sheets)
             run.close()
 
 
 class _Tracker:
-    """One of the trackers: opens its runs, and knows the last step that each of them was told."""
+    """One of the trackers: opens its runs, and knows the last step that each of them logged."""
 
     def __init__(self, name: str, folder: Path, study: str, recipe: str) -> None:
         self._name, self._folder, self._study, self._recipe = name, folder, study, recipe
         self.last: dict[str, int] = {}
-        self.look()
+        self.read()
 
-    def look(self) -> None:
-        """Read what was told so far, by whatever process."""
-        told = self._folder / TOLD
+    def read(self) -> None:
+        """Read which steps are logged so far, by whatever process."""
+        logged = self._folder / LOGGED
         try:
-            lines = told.read_text(encoding="utf-8").splitlines()
+            lines = logged.read_text(encoding="utf-8").splitlines()
             self.last = {run: int(step) for run, step in map(json.loads, lines)}
         except FileNotFoundError:
             pass
         except (OSError, ValueError, TypeError) as error:
-            raise GenrobustError(f"cannot read {told}: {error}; delete {self._folder} to track anew") from error
+            raise GenrobustError(f"cannot read {logged}: {error}; delete {self._folder} to track anew") from error
 
-    def open(self, run: str) -> Run:
+    def open(self, run: str) -> TrackerRun:
         make_folder(self._folder)
         if self._name == "wandb":
             return _Wandb(self._folder, self._study, run, self._recipe)
         return _TensorBoard(self._folder / run, self._recipe, first=self.last.get(run, -1) + 1)
 
-    def told(self, run: str, step: int) -> None:
+    def note(self, run: str, step: int) -> None:
         self.last[run] = step
-        with (self._folder / TOLD).open("a", encoding="utf-8") as file:
+        with (self._folder / LOGGED).open("a", encoding="utf-8") as file:
             file.write(json.dumps([run, step]) + "\n")
 
 
-class _Told:
-    """A run of a tracker that is opened when there is something new to tell, and told no step twice."""
+class _Run:
+    """A run of a tracker that is opened when there is something new to log, and logs no step twice."""
 
     def __init__(self, tracker: _Tracker, name: str) -> None:
         self._tracker, self._name = tracker, name
-        self._run: Run | None = None
+        self._run: TrackerRun | None = None
 
-    def tell(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
+    def log(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
         if step <= self._tracker.last.get(self._name, -1):
             return
         if self._run is None:
@@ -144,7 +143,7 @@ class _Told:
         for name, pixels in (pictures or {}).items():
             self._run.picture(name, pixels)
         self._run.scalars(step, figures)
-        self._tracker.told(self._name, step)
+        self._tracker.note(self._name, step)
 
     def close(self) -> None:
         if self._run is not None:
@@ -157,7 +156,7 @@ class _Told:
 class _TensorBoard:
     """A file of events in the run's folder, for steps from `first` on; TensorBoard overlooks earlier files' from there.
 
-    Those are what a process had told when it was killed, before it could note that in the list.
+    Those are what a process had logged when it was killed, before it could note that in the list.
     """
 
     def __init__(self, folder: Path, recipe: str, first: int) -> None:
@@ -219,11 +218,12 @@ class _Wandb:
 
 
 def _scores(summary: Summary) -> dict[str, float]:
-    """Top-1 in percent and effective robustness in points, by figure, test set and arm."""
-    found = {f"top1/{test}/{arm}": score.value for (arm, test), score in summary.arm_top1.items()}
-    found |= {f"top1/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_top1.items()}
-    found |= {f"er/{test}/{arm}": score.value for (arm, test), score in summary.arm_er.items()}
-    return found | {f"er/{MEAN_OF_SHIFTS}/{arm}": score.value for arm, score in summary.mean_er.items()}
+    """The means over seeds by figure, test set and arm, in each figure's unit."""
+    return {
+        f"{key.figure}/{key.test_set}/{key.arm}": score.value
+        for key, score in summary.scores.items()
+        if key.seed is None and not key.minus
+    }
 
 
 def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""The cells of a study: the classifiers that it trains, each by itself, for its arms and for its baseline line."""
+"""The runs of a study: the classifiers that it trains, each by itself, for its arms and for its baseline line."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ class TrainingRun:
     seed: int
     baseline: bool = False
 
+    def __hash__(self) -> int:
+        return hash((self.of, self.seed, self.baseline))  # settings hold dictionaries
+
     @property
     def name(self) -> str:
         """What the user knows it by."""
@@ -25,16 +28,16 @@ class TrainingRun:
 
 
 def run_of(recipe: Recipe, arm: ArmConfig, seed: int) -> TrainingRun:
-    """The cell of one arm and seed."""
+    """Return the run of one arm and seed."""
     return TrainingRun(arm.name, arm.mixture, recipe.train_of(arm), seed)
 
 
 def arm_runs(recipe: Recipe) -> list[TrainingRun]:
-    """Arms x seeds: all seeds of an arm before the next one."""
+    """Return arms x seeds: all seeds of an arm before the next one."""
     return [run_of(recipe, arm, seed) for arm in recipe.arms for seed in recipe.seeds]
 
 
 def baseline_runs(recipe: Recipe, images: int) -> list[TrainingRun]:
-    """The models of the recipe's own baseline line, where it trains them on so many real `images`."""
+    """Return the models of the recipe's own baseline line, where it trains them on so many real `images`."""
     models = grid(recipe.train, recipe.robustness.grid, images)
     return [TrainingRun(model.name, model.parts, model.train, 0, baseline=True) for model in models]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from genrobust.recipe import TrainConfig
+from genrobust.recipe import AUGMENTATIONS, Colour, TrainConfig
 
 Augment = Callable[[Tensor], Tensor]
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -17,34 +17,37 @@ CROP_AREA = (0.6, 1.0)  # mild: the drawing or object stays mostly in sight
 CROP_ASPECT = (3 / 4, 4 / 3)
 
 
-def make_augment(config: TrainConfig, fill: tuple[int, int, int] = (128, 128, 128)) -> Augment:
-    """A function from uint8 [B, 3, H, W] to float [0, 1] of the same shape, each image drawn for itself.
+def make_augment(config: TrainConfig, fill: Colour = (128, 128, 128)) -> Augment:
+    """Return a function from uint8 [B, 3, H, W] to float [0, 1] of that shape, which draws for each image by itself.
 
-    First the policy: `standard` crops and mirrors; `autoaugment` (ImageNet's), `randaugment`, `trivialaugment` and
-    `augmix` do that after torchvision's policy of the name with its published defaults; `none` only scales. Then, in
-    timm's order and with its ranges, colour jitter, greyscale and random erasing. `fill` is the colour beyond a turned
-    or moved image's edge, and of what is erased. Random resized crops come cut and mirrored, and are not cut again.
+    First comes the policy, then crops and mirroring, which `none` leaves out and random resized crops bring along, then
+    colour jitter, greyscale and random erasing, in timm's order and with its ranges. `fill` is the colour beyond a
+    moved image's edge, and of what is erased. Raises UserError where the policy's package cannot be loaded.
     """
-    cut = _unchanged if config.crop == "random-resized" else crop_and_flip
-    policy, strength = _make_policy(config.augmentation, fill, cut), config.color_jitter
-    after: list[v2.Transform] = []
-    if strength:
-        after.append(v2.ColorJitter(strength, strength, strength))
-    if config.grayscale:
-        after.append(v2.RandomGrayscale(config.grayscale))
-    if config.random_erasing:
-        after.append(v2.RandomErasing(config.random_erasing, value=[channel / 255 for channel in fill]))
-    if not after:
-        return policy
-    more = v2.Compose(after)
-    return lambda images: torch.stack([more(image) for image in policy(images)])
+    policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
+    cuts = config.augmentation != "none" and config.crop != "random-resized"
+    after = [
+        *([v2.ColorJitter(strength, strength, strength)] if strength else []),
+        *([v2.RandomGrayscale(config.grayscale)] if config.grayscale else []),
+        *([v2.RandomErasing(config.random_erasing, value=[c / 255 for c in fill])] if config.random_erasing else []),
+    ]
+    more = v2.Compose(after) if after else None
+
+    def augment(images: Tensor) -> Tensor:
+        if policy is not None:
+            images = torch.stack([policy(image) for image in images])
+        images = images.float().div_(255)  # its own copy: bytes are no floats
+        if cuts:
+            images = crop_and_flip(images)
+        return images if more is None else torch.stack([more(image) for image in images])
+
+    return augment
 
 
 def make_mix(config: TrainConfig, classes: int) -> Mix | None:
-    """A function that mixes the images of a batch, float [B, 3, H, W], and their labels, int64 [B], in pairs.
+    """Return a function that mixes the images of a batch, float [B, 3, H, W], and their labels, int64 [B], in pairs.
 
-    It gives the images and targets [B, classes], each a distribution. None where `config` asks for neither mixup nor
-    CutMix.
+    It returns the images and targets [B, classes], each a distribution. None where neither mixup nor CutMix is set.
     """
     alphas = ((v2.MixUp, config.mixup), (v2.CutMix, config.cutmix))
     kinds = [kind(alpha=alpha, num_classes=classes) for kind, alpha in alphas if alpha]
@@ -60,26 +63,11 @@ def make_mix(config: TrainConfig, classes: int) -> Mix | None:
     return mix
 
 
-def _make_policy(name: str, fill: tuple[int, int, int], cut: Augment) -> Augment:
-    if name == "none":
-        return _to_float
-    if name == "standard":
-        return lambda images: cut(_to_float(images))
-    colour = list(fill)
-    policy: v2.Transform = {
-        "autoaugment": lambda: v2.AutoAugment(fill=colour),
-        "randaugment": lambda: v2.RandAugment(fill=colour),
-        "trivialaugment": lambda: v2.TrivialAugmentWide(fill=colour),
-        "augmix": lambda: v2.AugMix(fill=colour),
-    }[name]()
-    return lambda images: cut(_to_float(torch.stack([policy(image) for image in images])))
-
-
 def crop_and_flip(images: Tensor) -> Tensor:
-    """Random resized crops and mirror images of float [B, C, H, W], a whole batch in one bilinear resampling.
+    """Crop and mirror images at random, float [B, C, H, W], a whole batch in one bilinear resampling.
 
-    The boxes are those of torchvision's RandomResizedCrop; that one would take the same box for all of a batch, and
-    image by image it costs more than the training step of a small network.
+    The boxes are those of torchvision's RandomResizedCrop, which takes the same box for all of a batch, and image by
+    image costs more than the training step of a small network.
     """
     n, _, rows, columns = images.shape
     area = torch.empty(n).uniform_(*CROP_AREA)
@@ -100,16 +88,8 @@ def crop_and_flip(images: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def border_colour(images: Tensor) -> tuple[int, int, int]:
-    """The median colour of the outermost pixels of uint8 [B, 3, H, W]: white for drawings on white."""
+def border_colour(images: Tensor) -> Colour:
+    """Return the median colour of the outermost pixels of uint8 [B, 3, H, W]: white for drawings on white."""
     edges = torch.cat([images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=-1)
     red, green, blue = edges.permute(1, 0, 2).reshape(3, -1).median(dim=1).values.tolist()
     return int(red), int(green), int(blue)
-
-
-def _unchanged(images: Tensor) -> Tensor:
-    return images
-
-
-def _to_float(images: Tensor) -> Tensor:
-    return images.float().div_(255)  # its own copy: bytes are no floats

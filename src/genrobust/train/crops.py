@@ -1,4 +1,4 @@
-"""Random resized crops of images in their own size: how classifiers of photographs are trained."""
+"""Random resized crops of images in their own size, as classifiers of photographs are trained on."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ TRIES = 10  # boxes that are drawn until one fits into the image
 
 @dataclass(frozen=True, slots=True)
 class RandomCrop:
-    """What was drawn for one image, of any size: it fits a box to the image that it is given.
+    """The random draws for one image, of any size.
 
     `areas` and `aspects`, float [TRIES], are the boxes' share of the image's area and their width over height; `left`
-    and `top`, from 0 to below 1, where the box lies in the room that it leaves.
+    and `top`, in [0, 1), are where the box lies in the space that it leaves.
     """
 
     areas: np.ndarray
@@ -35,27 +35,24 @@ class RandomCrop:
     mirror: bool
 
     def of(self, image: Image.Image, size: int) -> np.ndarray:
-        """The crop of `image`, resized and perhaps mirrored: uint8 [size, size, 3]."""
+        """Return the crop of `image`, resized and perhaps mirrored: uint8 [size, size, 3]."""
         from torchvision.transforms.functional import pil_to_tensor
 
         return self.finish(pil_to_tensor(image.crop(self.box(*image.size))), size)
 
     def finish(self, pixels: Tensor, size: int) -> np.ndarray:
-        """What lies in the box, uint8 [3, H, W], resized and perhaps mirrored: uint8 [size, size, 3].
-
-        Bicubic and antialiased: torch's way for bytes is four times as fast as Pillow's, and its pixels are the same
-        but for rounding (a PSNR of 50 dB or more). It is called in many threads at once, so the rest is numpy's: torch
-        would mirror and copy with several threads for each of them.
-        """
+        """Resize the pixels in the box, uint8 [3, H, W], and perhaps mirror them: uint8 [size, size, 3]."""
         from torch.nn import functional as F
 
+        # For bytes torch is four times as fast as Pillow, with the same pixels but for rounding (a PSNR of 50 dB).
+        # Many threads come here at once, so numpy does the rest: torch would use several threads for each of them.
         resized = F.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0]
         return resized.permute(1, 2, 0).numpy()[:, :: -1 if self.mirror else 1]
 
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom, in pixels, of the first box that fits into an image of that size.
+        """Return the first box that fits into an image of that size: left, top, right and bottom, in pixels.
 
-        Where none does, the largest at the centre whose aspect is allowed.
+        Where none fits, it is the largest at the centre whose aspect is allowed.
         """
         area = self.areas * width * height
         w, h = np.rint(np.sqrt(area * self.aspects)), np.rint(np.sqrt(area / self.aspects))
@@ -71,7 +68,7 @@ class RandomCrop:
 
 
 def draw_crops(seed: int, step: int, count: int) -> list[RandomCrop]:
-    """The crops of the `count` images of batch `step`: a pure function of the arguments."""
+    """Return the crops of the `count` images of batch `step`, a pure function of the arguments."""
     rng = np.random.default_rng(hashed_seed(seed, "crops", step))
     areas = rng.uniform(*AREA, (count, TRIES))
     aspects = np.exp(rng.uniform(math.log(ASPECT[0]), math.log(ASPECT[1]), (count, TRIES)))

@@ -1,37 +1,32 @@
-"""The one training loop: any timm classifier on any mixture, resumable at any moment to the same weights."""
+"""The one training loop: any timm classifier on any mixture, resumable at any step to the same weights."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
     CheckpointInfo,
     LossScaler,
-    create_classifier,
+    TrainingState,
+    claim_training,
     fetch_checkpoint,
-    has_fixed_size,
-    is_checkpoint,
-    place,
     predict_logits,
     read_checkpoint_info,
+    require_same_job,
     resolved_here,
     save_checkpoint,
-    save_tensors,
 )
 from genrobust.core import (
     GenrobustError,
@@ -39,26 +34,22 @@ from genrobust.core import (
     LabelSpace,
     UserError,
     digest,
-    fetch,
     hashed_seed,
-    lock,
-    make_folder,
+    keep_freed_memory,
     progress_bar,
-    remove,
-    remove_leftovers,
     resolve_device,
     set_threads,
 )
 from genrobust.recipe import TrainConfig
-from genrobust.train import split_norm
-from genrobust.train.augment import border_colour, make_augment, make_mix
-from genrobust.train.learner import Learner
+from genrobust.train.augment import border_colour, make_augment
+from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.team import ALONE, Team
 
 Watch = Callable[[int, Mapping[str, float]], None]
 
-STATE = "state.safetensors"
+NOUN = "classifier"
+RUN = "hash of settings, images, classes and threads"
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
@@ -74,23 +65,46 @@ def train(
     watch: Watch = lambda step, figures: None,
     team: Team = ALONE,
 ) -> Path:
-    """Train a classifier and return `out`, then a checkpoint folder (see `models.load_checkpoint`).
+    """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
-    The averaged weights are validated every `validate_every` steps and after the last; the best by top-1 on `val` are
-    kept, the later of equals. A killed run goes on from its last state and ends in the same weights bit for bit on the
-    same machine; a finished one returns at once. `watch` is told the figures of every tenth step or so (`loss`,
-    `learning_rate`, and `val_top1` in percent where it was validated), and before a state is saved those of its step.
-    Where a `team` trains together, each process learns from its rows of every batch, with augmentations of its own and
-    batch norms over those rows, as in plain DDP; the leader alone validates, writes and is watched. A killed run of as
-    many goes on from the same state. Raises UserError where `out` holds another run or `val` no images, GenrobustError
-    where the loss is no number.
+    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
+
+    Args:
+        val: The images that the best of the averaged weights are chosen on, by top-1; the later of equals are kept.
+        watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
+            `learning_rate` and, after a validation, `val_top1` in percent.
+        team: The processes that train this classifier together, each from its rows of every batch, with augmentations
+            and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
+
+    Raises:
+        UserError: `val` is empty, or `out` holds another training.
+        GenrobustError: The loss diverges, or a saved state cannot be read.
     """
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
     set_threads(threads)
+    keep_freed_memory()
     where = resolve_device(device)
     config = resolved_here(config, where.type)
-    job = {
+    job = _job(mixture, val, labels, config, seed, threads)
+    is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
+    with claim_training(out, is_finished, team.is_main, broadcast) as finished:
+        if not finished:
+            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job)
+            run.resume()
+            run.work()
+            if team.is_main:
+                run.finish()
+        elif team.is_main:
+            _require_same(out, job)
+    return out
+
+
+def _job(
+    mixture: Mixture, val: ImageSet, labels: LabelSpace, config: TrainConfig, seed: int, threads: int
+) -> dict[str, Any]:
+    """What decides the weights: the settings, for messages, and a hash of them and of all else."""
+    inputs = {
         "config": config.model_dump(exclude={"save_every"}),
         "seed": seed,
         "classes": labels.ids,
@@ -98,99 +112,62 @@ def train(
         "val": val.fingerprint,
         "threads": threads,
     }
-    run_id = digest(job)
-    make_folder(out)
-    fetch_checkpoint(out)
-    # what is finished may be taken by many at once
-    with lock(out, shared=is_checkpoint(out)) if team.leads else nullcontext():
-        fetch_checkpoint(out)  # of another machine that held it until now
-        if team.of_leader(is_checkpoint(out), where):
-            if team.leads:
-                _require_same(read_checkpoint_info(out).training.get("run"), run_id, out)
-                remove(out / STATE)  # of a run that was killed between its last two lines
-            return out
-        if team.leads:
-            remove_leftovers(out)
-        fetch(out, STATE)
-        run = _Run(mixture, val, labels, config, seed, out, where, run_id, watch, team)
-        run.resume()
-        run.work()
-        if team.leads:
-            run.finish()
-    return out
+    return {**config.model_dump(mode="json", exclude={"save_every"}), "seed": seed, RUN: digest(inputs)}
+
+
+def _require_same(out: Path, job: Mapping[str, Any]) -> None:
+    training = read_checkpoint_info(out).training
+    found = {**training.get("config", {}), "seed": training.get("seed"), RUN: training.get("run")}
+    require_same_job(found, job, out, NOUN)
 
 
 @dataclass
 class _Progress:
-    """What a state file carries beside tensors. `history` holds one entry a validation: step, loss, top-1 percent."""
+    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation."""
 
-    run: str
     step: int = 0
     best_step: int = 0
     best_top1: float = -1.0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
 class _Run:
-    """One training run: model, average, optimizer, the best weights so far, and where it stands.
+    """One training run: model, average, optimizer, the best weights so far, and where it stands."""
 
-    Where the batch norms are split, `twin` learns beside `model`, from what is not real (see `split_norm`).
-    """
+    mixture: Mixture
+    val: ImageSet
+    labels: LabelSpace
+    config: TrainConfig
+    seed: int
+    out: Path
+    device: torch.device
+    watch: Watch
+    team: Team
+    job: Mapping[str, Any]
 
-    def __init__(
-        self,
-        mixture: Mixture,
-        val: ImageSet,
-        labels: LabelSpace,
-        config: TrainConfig,
-        seed: int,
-        out: Path,
-        device: torch.device,
-        run_id: str,
-        watch: Watch,
-        team: Team,
-    ) -> None:
-        self.mixture, self.val, self.labels, self.config = mixture, val, labels, config
-        self.seed, self.device, self.steps = seed, device, config.steps_for(len(mixture))
-        self.state_file, self.watch, self.team = out / STATE, watch, team
+    def __post_init__(self) -> None:
+        config, mixture = self.config, self.mixture
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
-        if config.start_size is not None and has_fixed_size(config.architecture):
-            raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
-        torch.manual_seed(hashed_seed(seed, "weights"))
-        model = create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs)
-        self.model = place(model, device)
+        self.steps = config.steps_for(len(mixture))
+        learner = make_learner(mixture, len(self.labels), config, self.seed, self.device, self.team.rows)
+        self.model, self.twin = learner.model, learner.twin
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
-        self.twin = split_norm.twin_of(self.model) if config.split_batchnorm else None
-        shares: list[tuple[nn.Module, slice | Tensor]] = [(self.model, slice(None))]  # who learns from which rows
-        if self.twin is not None:
-            real = split_norm.real_rows(mixture, config, team.rows)
-            of_either = (mask.nonzero()[:, 0].to(device) for mask in (real, ~real))  # a mask would make a GPU wait
-            shares = list(zip((self.model, self.twin), of_either, strict=True))
-        learner = Learner(shares, make_mix(config, len(labels)), config.precision)
-        self.optimizer = create_optimizer_v2(
-            learner.networks,
-            opt=config.optimizer,
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            momentum=config.momentum,
-            fused=True,  # a quarter of the time of torch's default on a CPU
-        )
-        self.learner = team.spread(learner)
-        self.scaler = LossScaler(device, config.precision)
-        if self.scaler.is_enabled() and config.optimizer == "sgd":
-            # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
-            for parameter in learner.parameters():
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.scaler = LossScaler(self.device, config.precision)
+        self.optimizer = make_optimizer(learner, config, self.scaler)
+        self.learner = self.team.wrap_ddp(learner)
+        self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
-        self.progress = _Progress(run_id)
-        self.augment = make_augment(config, border_colour(mixture.batch(seed, 0)[0]))
+        self.progress = _Progress()
+        self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
 
     # ------------------------------------------------------------------------------------------- steps
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
-        total, start, value = self.steps, self.progress.step, math.nan
+        total, start = self.steps, self.progress.step
         bar = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
+        note = None
         with bar as shown, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
             ahead = reader.submit(self._read, start)
             for step in range(start, total):
@@ -198,27 +175,21 @@ class _Run:
                 if step + 1 < total:
                     ahead = reader.submit(self._read, step + 1)
                 loss = self._step(step, images, targets)
-                done = step + 1
-                self.progress.step = done
-                validates = done % self.config.validate_every == 0 or done == total
+                self.progress.step = done = step + 1
                 saves = done % self.config.save_every == 0 and done != total
+                validates = done % self.config.validate_every == 0 or done == total
                 if validates or saves or done % LOOK_EVERY == 0:
-                    value = self._look(loss, done)
-                    if self.team.leads:
-                        figures = {"loss": value, "learning_rate": learning_rate(self.config, step, total)}
-                        if validates:
-                            figures["val_top1"] = self._validate(value)
-                        self.watch(done, figures)
-                shown.advance(note=self._note(value))
-                if saves and self.team.leads:
+                    note = self._look(loss, validates)
+                shown.advance(note=note)
+                if saves and self.team.is_main:
                     self.save()
 
     def _read(self, step: int) -> tuple[Tensor, Tensor]:
         return self.mixture.batch(self.seed, step, self.config.size_at(step, self.steps), self.team.rows)
 
     def _step(self, step: int, images: Tensor, targets: Tensor) -> Tensor:
-        # augmentation, dropout: a function of the step alone, and of who draws them
-        torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.draws))
+        # augmentation and dropout depend on the step alone, and on the process of a team
+        torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, step, self.steps)
@@ -228,36 +199,29 @@ class _Run:
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.team.leads:
+        if self.team.is_main:
             self.ema.update(self.model, step=step + 1)
         return loss.detach()
 
-    def _look(self, loss: Tensor, done: int) -> float:
-        value = float(self.team.mean(loss))
+    def _look(self, loss: Tensor, validates: bool) -> str:
+        """Check the loss, validate, and call `watch`; returns the loss and accuracy in words."""
+        value, done = float(self.team.mean(loss)), self.progress.step
         if not math.isfinite(value):
-            raise GenrobustError(
-                f"the loss is {value} at step {done} of {self.state_file.parent.name}: lower train.learning_rate "
-                f"(now {self.config.learning_rate:g}), lengthen train.warmup_steps (now {self.config.warmup_steps}), "
-                "or set train.precision to float32. The last saved state is untouched"
-            )
+            raise self.state.diverged(f"the loss is {value}", done, self.config)
         if self.scaler.is_hopeless:
-            raise GenrobustError(
-                f"the gradients are no numbers at step {done} of {self.state_file.parent.name}, at any scale of the "
-                "loss: set train.precision to float32. The last saved state is untouched"
-            )
-        return value
-
-    def _note(self, loss: float) -> str:
+            raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
+        if self.team.is_main:
+            figures = {"loss": value, "learning_rate": learning_rate(self.config, done - 1, self.steps)}
+            if validates:
+                figures["val_top1"] = self._validate(value)
+            self.watch(done, figures)
         history = self.progress.history
-        words = [] if math.isnan(loss) else [f"loss {loss:.3f}"]
-        return "  ".join([*words, f"val {history[-1]['val_top1']:.1f} %"] if history else words)
+        return f"loss {value:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 
     def _validate(self, loss: float) -> float:
-        logits = predict_logits(
-            self.ema.module, self.val, self.config.image_size, 2 * self.config.batch_size, self.device
-        )
+        config, progress = self.config, self.progress
+        logits = predict_logits(self.ema.module, self.val, config.image_size, 2 * config.batch_size, self.device)
         top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
-        progress = self.progress
         progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
         if top1 >= progress.best_top1:
             progress.best_top1, progress.best_step = top1, progress.step
@@ -267,99 +231,49 @@ class _Run:
     # ------------------------------------------------------------------------------------------- state
 
     def save(self) -> None:
-        """Write everything that the next step depends on, as one file that appears whole or not at all."""
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"ema.{k}": v for k, v in self.ema.module.state_dict().items()}
-        tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        if self.twin is not None:
-            tensors |= {f"twin.{k}": v for k, v in split_norm.norm_state(self.twin).items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{k}": v for k, v in moments.items() if v is not None}
-        about = {"progress": json.dumps(vars(self.progress)), "scaler": json.dumps(self.scaler.state)}
-        save_tensors(self.state_file, tensors, about)
+        """Save everything that the next step depends on."""
+        twin = {} if self.twin is None else norm_state(self.twin)
+        ema = self.ema.module.state_dict()
+        self.state.save(vars(self.progress), model=self.model.state_dict(), twin=twin, ema=ema, best=self.best)
 
     def resume(self) -> None:
-        """Load the state where there is one; raises UserError where it belongs to another run.
-
-        Raises GenrobustError where the leader of a team finds another state.
-        """
-        if self.state_file.exists():
-            self._load()
-        leaders = self.team.of_leader(self.progress.step, self.device)
-        if leaders != self.progress.step:
+        """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
+        if (saved := self.state.load(self.team.is_main)) is not None:
+            progress, groups = saved
+            self.progress = _Progress(**progress)
+            self.model.load_state_dict(groups["model"])
+            self.ema.module.load_state_dict(groups["ema"])
+            if self.twin is not None:
+                self.twin.load_state_dict({**self.model.state_dict(), **groups["twin"]})
+            self.best = groups.get("best", {})
+        step = self.team.broadcast(self.progress.step, self.device)
+        if step != self.progress.step:
             raise GenrobustError(
-                f"{self.state_file} is of step {self.progress.step} on one node and of step {leaders} on another: "
+                f"{self.state.path} is of step {self.progress.step} on one node and of step {step} on another: "
                 "choose an --out on a disk that all nodes share"
             )
 
-    def _load(self) -> None:
-        try:
-            with safe_open(self.state_file, "pt") as file:
-                about = file.metadata()
-                progress = _Progress(**json.loads(about["progress"]))
-                _require_same(progress.run, self.progress.run, self.state_file.parent)
-                self.scaler.restore(json.loads(about.get("scaler", "{}")))
-                tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (no mapping)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise GenrobustError(
-                f"cannot read {self.state_file}: {error}; delete it to train from the start"
-            ) from error
-        self.model.load_state_dict(_under(tensors, "model."))
-        if self.twin is not None:
-            self.twin.load_state_dict({**self.model.state_dict(), **_under(tensors, "twin.")})
-        self.ema.module.load_state_dict(_under(tensors, "ema."))
-        self.best = _under(tensors, "best.")
-        self._restore_moments(_under(tensors, "optimizer."))
-        self.progress = progress
-
-    def _restore_moments(self, saved: dict[str, Tensor]) -> None:
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        for name, value in saved.items():
-            index, _, key = name.partition(".")
-            parameter = parameters[int(index)]
-            # moments take their parameter's memory layout: in another one sums could round differently
-            moment = torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-            self.optimizer.state[parameter][key] = moment.to(parameter.device)
-
     def finish(self) -> None:
-        """Write the best weights as a checkpoint, and let go of the state."""
+        """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
         config, progress = self.config, self.progress
-        info = CheckpointInfo(
-            architecture=config.architecture,
-            model_kwargs=config.model_kwargs,
-            classes=self.labels.ids,
-            image_size=config.image_size,
-            training={
-                "run": progress.run,
-                "seed": self.seed,
-                "steps": self.steps,
-                "config": config.model_dump(),
-                "counts": self.mixture.counts,
-                "best_step": progress.best_step,
-                "best_val_top1": progress.best_top1,
-                "history": progress.history,
-            },
-        )
-        save_checkpoint(self.state_file.parent, self.ema.module, info)
-        remove(self.state_file)
+        training = {
+            "run": self.job[RUN],
+            "seed": self.seed,
+            "steps": self.steps,
+            "config": config.model_dump(),
+            "counts": self.mixture.counts,
+            "best_step": progress.best_step,
+            "best_val_top1": progress.best_top1,
+            "history": progress.history,
+        }
+        info = CheckpointInfo(config.architecture, config.model_kwargs, self.labels.ids, config.image_size, training)
+        save_checkpoint(self.out, self.ema.module, info)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """The rate at `step` (from 0) of `steps`: linear warm-up, then half a cosine to zero after the last step."""
+    """Return the rate at `step` (from 0) of `steps`: linear warm-up, then half a cosine to zero after the last step."""
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     left = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * left))
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _require_same(found: Any, wanted: str, folder: Path) -> None:
-    if found != wanted:
-        raise UserError(
-            f"{folder} holds another training run (other settings, images or seed): "
-            "choose another output folder, or delete this one"
-        )

@@ -27,12 +27,12 @@ CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a t
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One source of a mixture: `images`, and how much of it.
+class Source:
+    """One source of a mixture: `images`, and how many of them.
 
     `per_class` takes the first so many of each class, `fraction` the first share of each class (at least one image), in
-    the set's own order. `weight` is its share of every batch relative to the other parts'; None, for all parts or none,
-    means in proportion to the number of images.
+    the set's own order. `weight` is its share of every batch relative to the other sources'; None, for all of them or
+    none, means in proportion to the number of images.
     """
 
     name: str
@@ -52,33 +52,42 @@ class _Stream:
 
 
 class Mixture:
-    """The training images of one arm, indexed as one list, and the batches that are drawn from it.
+    """The training images of one arm, indexed as one list, and the batches drawn from it.
 
-    `labels` is int64 [N]; `counts` maps the name of one of `parts` to its number of images. Random crops are read from
-    packed copies of the images in the folder `packed` (see `PackedImages`), made by `pack` or when the first batch is
-    asked for, or from the images themselves where it is None. Raises UserError for a part without images, for weights
-    on some parts alone, and for a weight too small to have a place in a batch.
+    Attributes:
+        labels: int64 [N].
+        counts: The number of images of each source, by its name.
+        fingerprint: A hash of all that batches depend on beside the seed.
     """
 
     def __init__(
         self,
-        parts: Sequence[Part],
+        sources: Sequence[Source],
         batch_size: int,
         image_size: int,
         crop: str = "square",
         packed: Path | None = None,
     ) -> None:
-        if not parts:
-            raise UserError("a mixture needs one part or more")
-        self.batch_size = batch_size
-        self.image_size = image_size
-        self.parts = tuple(parts)
-        self._chosen = [_taken(part) for part in parts]
-        self.counts = {part.name: len(chosen) for part, chosen in zip(parts, self._chosen, strict=True)}
-        self.labels = np.concatenate([p.images.labels[c] for p, c in zip(parts, self._chosen, strict=True)])
-        self._part_of = np.repeat(np.arange(len(parts)), list(self.counts.values()))
+        """A mixture of `sources`; reads no image.
+
+        Args:
+            crop: As in a recipe: "square" or "random-resized".
+            packed: The folder of packed copies that random crops are read from (see `PackedImages`); they are made by
+                `pack`, or for the first batch. None reads the images themselves.
+
+        Raises:
+            UserError: A source has no images, some sources alone have weights, or a weight is too small for a batch.
+        """
+        if not sources:
+            raise UserError("a mixture needs one source or more")
+        self.batch_size, self.image_size, self.sources = batch_size, image_size, tuple(sources)
+        self._chosen = [_taken(source) for source in sources]
+        self.counts = {source.name: len(chosen) for source, chosen in zip(sources, self._chosen, strict=True)}
+        sizes = list(self.counts.values())
+        self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
+        self._source_of = np.repeat(np.arange(len(sources)), sizes)
         self._index_in = np.concatenate(self._chosen)
-        self._streams = _streams(parts, list(self.counts.values()), batch_size)
+        self._streams = _streams(sources, sizes, batch_size)
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         self.fingerprint = self._digest()
@@ -92,14 +101,13 @@ class Mixture:
         return len(self._index_in)
 
     def _digest(self) -> str:
-        """Of all that batches depend on beside the seed: the images, and how random crops are made of them."""
-        images = [[p.images.fingerprint, c.tolist(), p.weight] for p, c in zip(self.parts, self._chosen, strict=True)]
+        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(self.sources, self._chosen, strict=True)]
         if not self._crops:
             return digest(images)
         return digest([images, RESIZING] if self._packing is None else [images, RESIZING, PACKING])
 
     def indices(self, seed: int, step: int) -> np.ndarray:
-        """Which images batch `step` holds: int64 [batch_size]. Every image of a stream comes once before any again."""
+        """Return which images batch `step` holds, int64 [B]; each of a stream comes once before any comes again."""
         drawn = []
         for number, stream in enumerate(self._streams):
             first = step * stream.share
@@ -109,36 +117,43 @@ class Mixture:
         return np.concatenate(drawn)
 
     def unpacked(self) -> dict[str, int]:
-        """How many images of each part have no packed copy yet; empty where crops are read from the images."""
+        """Return how many images of each source have no packed copy yet; empty where no packed copies are read."""
         if self._packing is None:
             return {}
-        return {part.name: to_pack(part.images, self._packing) for part in self.parts}
+        return {source.name: to_pack(source.images, self._packing) for source in self.sources}
 
     def pack(self, name: str) -> None:
-        """Make the packed copies of the images of the part `name` that are not there yet."""
+        """Make the missing packed copies of the source `name`."""
         assert self._packing is not None  # else nothing is unpacked
-        for part in self.parts:
-            if part.name == name:
-                PackedImages(part.images, self._packing, self._pool)
+        for source in self.sources:
+            if source.name == name:
+                PackedImages(source.images, self._packing, self._pool)
 
     def rows(self, name: str) -> Tensor:
-        """Which rows of every batch hold images of the part `name`: bool [batch_size].
+        """Return which rows of every batch hold images of the source `name`, bool [B].
 
-        Raises UserError where the parts have no weights: then it differs from batch to batch.
+        Raises:
+            UserError: The sources have no weights: then it differs from batch to batch.
         """
-        if any(part.weight is None for part in self.parts):
-            raise UserError(f"batches hold no fixed number of images of {name}: give each part of the mixture a weight")
+        if any(source.weight is None for source in self.sources):
+            raise UserError(f"batches hold no fixed number of images of {name}: weigh each source of the mixture")
         import torch
 
-        part_of = np.repeat([part.name for part in self.parts], [stream.share for stream in self._streams])
-        return torch.from_numpy(part_of == name)
+        names = np.repeat([source.name for source in self.sources], [stream.share for stream in self._streams])
+        return torch.from_numpy(names == name)
 
     def batch(self, seed: int, step: int, size: int | None = None, rows: slice = slice(None)) -> tuple[Tensor, Tensor]:
-        """Batch `step`: images uint8 [B, 3, S, S] and labels int64 [B]; of random crops, S is `size` where it is given.
+        """Return batch `step`, a pure function of `seed` and `step`.
 
-        Of its images `rows` alone are read, where B is their number; each is what it is in the whole batch.
-        Squares are not augmented: an image is decoded at its first use and kept, where all of them fit into memory (2
-        GiB). Random resized crops are cut and mirrored already, from images that are decoded at every use.
+        Squares are decoded at their first use and kept, where all of them fit into 2 GiB. Random resized crops are cut
+        and mirrored, from images that are decoded at every use.
+
+        Args:
+            size: The side of random resized crops in pixels; None means the mixture's.
+            rows: The rows of the batch to read, [B]; each is what it is in the whole batch.
+
+        Returns:
+            Images uint8 [B, 3, S, S] and labels int64 [B].
         """
         import torch
 
@@ -146,8 +161,8 @@ class Mixture:
         indices = whole[rows]
         labels = torch.from_numpy(self.labels[indices])
         if self._crops:
-            return self._cut(indices, draw_crops(seed, step, len(whole))[rows], size or self.image_size), labels
-        if self._pixels is None:
+            pixels = self._cut(indices, draw_crops(seed, step, len(whole))[rows], size or self.image_size)
+        elif self._pixels is None:
             pixels = np.stack(list(self._pool.map(self._decode, indices)))
         else:
             missing = np.unique(indices[~self._ready[indices]])
@@ -157,9 +172,7 @@ class Mixture:
             pixels = self._pixels[indices]
         return torch.from_numpy(pixels).permute(0, 3, 1, 2), labels
 
-    def _cut(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> Tensor:
-        import torch
-
+    def _cut(self, indices: np.ndarray, crops: Sequence[RandomCrop], size: int) -> np.ndarray:
         cut = np.empty((len(indices), size, size, 3), np.uint8)
         packed = self._packed
 
@@ -169,33 +182,32 @@ class Mixture:
                 if packed is None:
                     cut[place] = crop.of(self._image(index), size)
                 else:
-                    images, inside = packed[self._part_of[index]], int(self._index_in[index])
+                    images, inside = packed[self._source_of[index]], int(self._index_in[index])
                     cut[place] = crop.finish(images.crop(inside, crop, size), size)
 
         several = range(0, len(indices), CROPS_A_TASK)
         list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
-        return torch.from_numpy(cut).permute(0, 3, 1, 2)
+        return cut
 
     @cached_property
     def _packed(self) -> list[PackedImages] | None:
-        """The packed images of each part, which are made now where they are not there yet."""
+        """The packed images of each source, made now where they are missing."""
         if self._packing is None:
             return None
-        return [PackedImages(part.images, self._packing, self._pool) for part in self.parts]
+        return [PackedImages(source.images, self._packing, self._pool) for source in self.sources]
 
     def _decode(self, index: int) -> np.ndarray:
         return prepare(self._image(index), self.image_size)
 
     def _image(self, index: int) -> Image.Image:
-        images = self.parts[self._part_of[index]].images
-        return images.image(int(self._index_in[index]))
+        return self.sources[self._source_of[index]].images.image(int(self._index_in[index]))
 
     def _shuffle(self, seed: int, stream: int, epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, stream, epoch]).permutation(self._streams[stream].size)
 
 
 def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) -> np.ndarray:
-    """Which of the images with these labels, int64 [N], a part takes (see `Part`): int64, ascending."""
+    """Return which of the images with these labels, int64 [N], a source takes (see `Source`), int64, ascending."""
     if per_class is None and fraction is None:
         return np.arange(len(labels))
     kept = []
@@ -206,26 +218,24 @@ def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) ->
     return np.sort(np.concatenate(kept))
 
 
-def _taken(part: Part) -> np.ndarray:
-    labels = np.asarray(part.images.labels)
+def _taken(source: Source) -> np.ndarray:
+    labels = np.asarray(source.images.labels)
     if len(labels) == 0:
-        raise UserError(f"the part {part.name} of the mixture has no images")
-    return prefix(labels, part.per_class, part.fraction)
+        raise UserError(f"the source {source.name} of the mixture has no images")
+    return prefix(labels, source.per_class, source.fraction)
 
 
-def _streams(parts: Sequence[Part], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
-    weights = [part.weight for part in parts]
-    if all(w is None for w in weights):
+def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
+    weights = [source.weight for source in sources if source.weight is not None]
+    if not weights:
         return [_Stream(0, sum(sizes), batch_size)]
-    given = [w for w in weights if w is not None]
-    if len(given) < len(parts):
-        without = next(p.name for p in parts if p.weight is None)
-        raise UserError(f"the part {without} of the mixture has no weight, but others have: weigh every part, or none")
-    quotas = np.array(given) / sum(given) * batch_size
-    shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier part
+    if without := [source.name for source in sources if source.weight is None]:
+        raise UserError(f"the source {without[0]} of the mixture has no weight, but others have: weigh all, or none")
+    quotas = np.array(weights) / sum(weights) * batch_size
+    shares = np.floor(quotas).astype(int)  # largest remainder, ties to the earlier source
     shares[np.argsort(-(quotas - shares), kind="stable")[: batch_size - shares.sum()]] += 1
     if (shares == 0).any():
-        name = parts[int(np.argmin(shares))].name
+        name = sources[int(np.argmin(shares))].name
         raise UserError(f"the weight of {name} is too small for one place in a batch of {batch_size}: raise it")
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     return [_Stream(int(a), n, int(s)) for a, n, s in zip(starts, sizes, shares, strict=True)]

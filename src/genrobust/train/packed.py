@@ -1,6 +1,6 @@
 """Copies of images from which a crop is decoded without the rest: JPEGs whose tiles can be read one by one.
 
-A JPEG is one stream of Huffman codes, so that a crop at its bottom costs the decoding of nearly all. With a restart
+A JPEG is one stream of Huffman codes, so a crop at its bottom costs the decoding of nearly all of it. With a restart
 marker after every `TILE` blocks the decoder can begin anywhere: the bytes of the tiles under a crop, behind a header of
 their size, are a JPEG of their own, which any decoder reads to the same pixels as the whole. (A decoder of regions such
 as libjpeg-turbo's has to read all codes before the crop, and comes in no Python package that needs no compiler.)
@@ -51,42 +51,43 @@ _START_OF_FRAME, _START_OF_SCAN, _END = b"\xff\xc0", b"\xff\xda", 0xD9
 _RESTART = 0xD0  # and the seven after it, in turn
 _LENGTH = np.dtype("<u2")  # of a tile: 512 pixels come to 3,072 bytes at the very most
 
-_COLUMNS = ("level", "offset", "length", "width", "height")  # of the index: bytes, and pixels
+INDEX = ".npy"  # beside each shard, with the _COLUMNS of each level of each of its images
+_COLUMNS = ("level", "offset", "length", "width", "height")  # bytes, and pixels
 
 Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels
 
 
 class PackedImages:
-    """The images of an ImageSet, packed in `folder` as far as they are not yet there; `pool` decodes and encodes them.
-
-    A killed packing goes on where it was. Raises UserError, naming it, for an image that cannot be read, and
-    GenrobustError where there is no room, or where a file has been changed since.
-    """
+    """The images of an ImageSet, packed in a folder."""
 
     def __init__(self, images: ImageSet, folder: Path, pool: Executor) -> None:
+        """Pack those of `images` that are missing in `folder`, in the threads of `pool`; a killed packing resumes.
+
+        Raises:
+            UserError: An image cannot be read.
+            GenrobustError: The disk is full, or a packed file has been changed.
+        """
         self._folder = _folder_of(images, folder)
         make_folder(self._folder)
         with lock(self._folder, wait=True, mirrored=False):  # each machine packs its own
             remove_leftovers(self._folder)
-            missing = _missing_shards(images, self._folder)
-            if missing:
-                left = _count(images, missing)
-                packing = progress_bar(f"packing {images.name}", len(images), "packed images", len(images) - left)
-                with packing as bar:
-                    for first in missing:
-                        self._write(images, first, pool)
-                        bar.advance(len(_numbers(images, first)))
-        indices = [self._read_index(first) for first in range(0, len(images), SHARD)]
+            if missing := _missing(images, self._folder):
+                done = len(images) - sum(map(len, missing))
+                with progress_bar(f"packing {images.name}", len(images), "packed images", done) as bar:
+                    for shard in missing:
+                        self._write(images, shard, pool)
+                        bar.advance(len(shard))
+        indices = [self._read_index(shard) for shard in _shards(images)]
         self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
-        self._bytes = lru_cache(MAPPED)(self._map)
+        self._bytes = lru_cache(MAPPED)(lambda path: np.memmap(path, np.uint8, "r").data)
         self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
-        """Width and height of image `index` in the sizes that there are of it, in pixels: its own first."""
+        """Return the widths and heights of image `index` in pixels: its own size first, then smaller ones."""
         return [(width, height) for _, _, _, width, height in self._rows(index)]
 
     def crop(self, index: int, drawn: RandomCrop, size: int) -> Tensor:
-        """What `drawn` cuts of image `index`, to be resized to `size` pixels: uint8 [3, H, W], channels last in memory.
+        """Return what `drawn` cuts of image `index`, to be resized to `size` pixels: uint8 [3, H, W], channels last.
 
         It is cut from the smallest level where it has `size` pixels or more each way, or from the image's own size.
         """
@@ -94,95 +95,80 @@ class PackedImages:
         return self.pixels(index, level, box)
 
     def pixels(self, index: int, level: int, box: Box) -> Tensor:
-        """The pixels in `box` of a level of image `index`: uint8 [3, H, W], the channels of a pixel side by side."""
+        """Return the pixels in `box` of a level of image `index`: uint8 [3, H, W], channels last in memory."""
         import torch
         from torchvision.io import ImageReadMode, decode_jpeg
 
         _, offset, length, width, height = self._rows(index)[level]
-        first = index // SHARD * SHARD
+        file = _file(self._folder, index)
         try:
-            jpeg, left, top = tiles_under(box, self._bytes(first)[offset : offset + length], width, height)
+            jpeg, left, top = tiles_under(box, self._bytes(file)[offset : offset + length], width, height)
             pixels = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
         except OSError as error:
-            raise GenrobustError(f"cannot read {self._bytes_file(first)}: {error.strerror}") from error
+            raise GenrobustError(f"cannot read {file}: {error.strerror}") from error
         except (ValueError, IndexError, RuntimeError) as error:
-            where = self._bytes_file(first)
-            raise GenrobustError(f"cannot read a packed image in {where}: {error}: {self._remedy()}") from error
+            raise GenrobustError(f"cannot read a packed image in {file}: {error}: {self._remedy()}") from error
         x, y = box[0] - left, box[1] - top
         return pixels[:, y : y + box[3] - box[1], x : x + box[2] - box[0]]
 
     def _rows(self, index: int) -> list[list[int]]:
-        """What the index says of each level of an image: `_COLUMNS`."""
+        """The `_COLUMNS` of each level of an image."""
         rows: list[list[int]] = self._where[self._starts[index] : self._starts[index + 1]].tolist()
         return rows
 
-    def _map(self, first: int) -> memoryview:
-        """A shard's file, of which the system reads what is looked at."""
-        return np.memmap(self._bytes_file(first), np.uint8, "r").data
-
-    def _bytes_file(self, first: int) -> Path:
-        return self._folder / f"{first // SHARD:06d}.jpegs"
-
-    def _index_file(self, first: int) -> Path:
-        """`_COLUMNS` of each level of each image of a shard: written last, so a shard with it is whole."""
-        return _index_file(self._folder, first)
-
-    def _write(self, images: ImageSet, first: int, pool: Executor) -> None:
-        rows, offset = [], 0
-        with replacing(self._bytes_file(first), mirrored=False) as file:
-            for levels in pool.map(lambda i: _packed(images.image(i)), _numbers(images, first)):
+    def _write(self, images: ImageSet, shard: range, pool: Executor) -> None:
+        rows, offset, path = [], 0, _file(self._folder, shard.start)
+        with replacing(path, mirrored=False) as file:
+            for levels in pool.map(lambda i: _packed(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
                     rows.append((level, offset, len(data), width, height))
                     offset += len(data)
-        with replacing(self._index_file(first), mirrored=False) as file:
+        with replacing(path.with_suffix(INDEX), mirrored=False) as file:  # last: with it, a shard is complete
             np.save(file, np.array(rows, np.int64), allow_pickle=False)
 
-    def _read_index(self, first: int) -> np.ndarray:
+    def _read_index(self, shard: range) -> np.ndarray:
+        path = _file(self._folder, shard.start)
+        index = path.with_suffix(INDEX)
         try:
-            rows = np.load(self._index_file(first), allow_pickle=False)
-            whole = self._bytes_file(first).stat().st_size == rows[-1, 1:3].sum()
+            rows = np.load(index, allow_pickle=False)
+            is_whole = path.stat().st_size == rows[-1, 1:3].sum()
         except (OSError, ValueError, IndexError) as error:
-            raise GenrobustError(f"cannot read {self._index_file(first)}: {error}: {self._remedy()}") from error
-        if not whole:
-            raise GenrobustError(f"{self._bytes_file(first)} has not the size that it was written in: {self._remedy()}")
+            raise GenrobustError(f"cannot read {index}: {error}: {self._remedy()}") from error
+        if not is_whole:
+            raise GenrobustError(f"{path} has another size than it was written in: {self._remedy()}")
         return rows
 
     def _remedy(self) -> str:
-        return f"delete {self._folder} and run again, and it is made anew"
+        return f"delete {self._folder} and rerun, and it is made again"
 
 
 def to_pack(images: ImageSet, folder: Path) -> int:
-    """How many of `images` have no packed copy in `folder` yet."""
-    return _count(images, _missing_shards(images, _folder_of(images, folder)))
+    """Return how many of `images` have no packed copy in `folder` yet."""
+    return sum(map(len, _missing(images, _folder_of(images, folder))))
 
 
 def _folder_of(images: ImageSet, folder: Path) -> Path:
     return folder / digest([images.fingerprint, PACKING])
 
 
-def _index_file(folder: Path, first: int) -> Path:
-    return folder / f"{first // SHARD:06d}.npy"
+def _file(folder: Path, index: int) -> Path:
+    """The file of the shard that image `index` is in."""
+    return folder / f"{index // SHARD:06d}.jpegs"
 
 
-def _missing_shards(images: ImageSet, folder: Path) -> list[int]:
-    """The first image of each shard that is not in `folder`."""
-    return [first for first in range(0, len(images), SHARD) if not _index_file(folder, first).exists()]
+def _shards(images: ImageSet) -> list[range]:
+    return [range(first, min(first + SHARD, len(images))) for first in range(0, len(images), SHARD)]
 
 
-def _count(images: ImageSet, shards: Sequence[int]) -> int:
-    return sum(len(_numbers(images, first)) for first in shards)
-
-
-def _numbers(images: ImageSet, first: int) -> range:
-    """The images of the shard that begins at image `first`."""
-    return range(first, min(first + SHARD, len(images)))
+def _missing(images: ImageSet, folder: Path) -> list[range]:
+    return [shard for shard in _shards(images) if not _file(folder, shard.start).with_suffix(INDEX).exists()]
 
 
 def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -> tuple[bytearray, int, int]:
-    """The JPEG of the tiles under `box` of a packed image, and the pixel of that image where it begins.
+    """Return the JPEG of the tiles under `box` of a packed image, and the pixel of that image where it begins.
 
-    `packed` is what `_jpeg` made of an image of `width` times `height` pixels.
+    `packed` is what `_jpeg` made of an image of `width` x `height` pixels.
     """
     columns, rows = _tiles(width, height)
     left, right = max(0, (box[0] - MARGIN) // (TILE * BLOCK)), min(columns, -(-(box[2] + MARGIN) // (TILE * BLOCK)))
@@ -208,7 +194,7 @@ def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -
 
 
 def chosen(drawn: RandomCrop, levels: Sequence[tuple[int, int]], size: int) -> tuple[int, Box]:
-    """Which of the `levels` (widths and heights) a crop to `size` pixels is read from, and its box there."""
+    """Return which of the `levels` (widths and heights) a crop to `size` pixels is read from, and its box there."""
     for level in range(len(levels) - 1, 0, -1):
         left, top, right, bottom = box = drawn.box(*levels[level])
         if min(right - left, bottom - top) >= size:

@@ -1,8 +1,9 @@
-"""Who trains one classifier: a process alone, or several that each learn from a share of every batch (DDP)."""
+"""Who trains one classifier: one process, or several that each learn from a share of every batch (DDP)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed as dist, nn
@@ -10,76 +11,75 @@ from torch.nn.parallel import DistributedDataParallel
 
 from genrobust.core import UserError
 
+Number = TypeVar("Number", bound=int)
+
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """This process as number `rank` of `size` that train together; the first leads: it validates, averages and saves.
+    """This process as number `rank` of `size` processes that train one classifier together.
 
-    All of them call every method at the same place of their work.
+    All of them call every method at the same point of their work.
     """
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
+        """Whether this is the process that validates, averages the weights and saves."""
         return self.rank == 0
 
     @property
     def rows(self) -> slice:
-        """Its share of a batch: every `size`-th image.
-
-        A weighted mixture's batch holds source after source. A block of it would be of one source, and so would the
-        batch norms' statistics that are saved, which are the leader's.
-        """
+        """This process's share of a batch: every `size`-th image, since a block could be of one source alone."""
         return slice(self.rank, None, self.size)
 
     @property
-    def draws(self) -> tuple[int, ...]:
-        """What its random draws depend on beside the seed and the step."""
+    def seed_suffix(self) -> tuple[int, ...]:
+        """What the random draws of this process depend on beside the seed and the step."""
         return () if self.size == 1 else (self.rank,)
 
-    def spread(self, network: nn.Module) -> nn.Module:
-        """`network` so that a backward pass leaves the gradients' mean over the team, and the leader's buffers count.
-
-        DDP is told to look for unused parameters, though there may be none: else it arranges the gradients anew after
-        its first step. Sums of three or more would then round otherwise in a training that goes on than in one that
-        was never stopped.
-        """
+    def wrap_ddp(self, network: nn.Module) -> nn.Module:
+        """Return `network` so that a backward pass averages the gradients, and the main process's buffers count."""
         if self.size == 1:
             return network
-        at = next(network.parameters()).device
-        devices = [torch.cuda.current_device()] if at.type == "cuda" else None
+        devices = [torch.cuda.current_device()] if next(network.parameters()).is_cuda else None
+        # There are no unused parameters. If not told to find them, DDP orders the gradients anew after its first step,
+        # and sums of three or more would round differently in a resumed training.
         return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=True)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean of everybody's `value`, a scalar."""
+        """Return the mean of every process's `value`, a scalar."""
         if self.size == 1:
             return value
         total = value.clone()
         dist.all_reduce(total)
         return total / self.size
 
-    def of_leader(self, number: int, device: torch.device) -> int:
-        """The leader's `number`."""
+    def broadcast(self, value: Number, device: torch.device) -> Number:
+        """Return the main process's `value`."""
         if self.size == 1:
-            return number
-        told = torch.tensor(number, device=device)
-        dist.broadcast(told, 0)
-        return int(told)
+            return value
+        sent = torch.tensor(int(value), device=device)
+        dist.broadcast(sent, 0)
+        return type(value)(int(sent))
 
 
 ALONE = Team()
 
 
 def team_of(workers: int) -> Team:
-    """This process in the team of `workers` that it was started in; raises UserError where it was started in none."""
+    """Return this process's place in the team of `workers` processes that it was started in.
+
+    Raises:
+        UserError: It was started in no such team.
+    """
     if workers == 1:
         return ALONE
-    there = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-    if there != workers:
+    size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if size != workers:
         raise UserError(
-            f"train.workers: {workers} processes train this classifier together, and here is {there}: give --executor "
+            f"train.workers: {workers} processes train this classifier together, and here is {size}: give --executor "
             "ray, which starts them"
         )
     return Team(dist.get_rank(), workers)

@@ -109,7 +109,7 @@ def test_what_fails_by_itself_ends_the_work_and_is_not_tried_again(
     with pytest.raises(kind) as error:
         executor.run(work(tmp_path, "write:a", key))
     assert str(error.value) == message
-    assert "scribe.py" in str(error.value.__cause__)  # the traceback of the other process
+    assert "scribe.py" in error.value.__notes__[0]  # the traceback of the other process
     assert count_of(tmp_path, "try-*-b") == 1
     assert all(gone(pid) for pid in writers(tmp_path))
 
@@ -195,7 +195,7 @@ sys.path[:0] = {path!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
 from scribe import work
 from small import recipe_of
-from genrobust.execute.processes import Processes
+from genrobust.study.executors.processes import Processes
 if __name__ == "__main__":
     Processes(recipe_of(device="cpu"), 2).run(work(Path(sys.argv[1]), "hang:a", "hang:b"))
 """

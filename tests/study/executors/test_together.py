@@ -17,14 +17,14 @@ from safetensors.torch import load_file
 from small import CLASSES, actors, contents, count_of, recipe_of, written
 from typer.testing import CliRunner, Result
 
+from genrobust.classifiers.training_state import STATE
 from genrobust.cli import app
 from genrobust.core.errors import DiskFull, UserError
 from genrobust.recipe.load import Recipe
-from genrobust.study.executors.ledger import Outcome
+from genrobust.study.executors.pool import failure_of
 from genrobust.study.executors.ray import Ray
-from genrobust.study.executors.ray_workers import GroupFailure, told_best
+from genrobust.study.executors.ray_workers import GroupFailure, root_cause
 from genrobust.study.study import Study
-from genrobust.train.loop import STATE
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
-        running = beside.submit(study.train, study.training_runs())
+        running = beside.submit(study.train, study.runs())
         while not (workers := actors(cluster, "RayTrainWorker")) or not saved(tmp_path / "killed"):
             assert not running.done()
             time.sleep(0.03)
@@ -102,13 +102,14 @@ def test_what_cannot_be_trained_so_is_told_before_anything_is_made(
     assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
 
 
-def test_of_what_workers_of_a_group_say_the_cause_is_told() -> None:
+def test_of_the_failures_of_a_group_the_cause_is_reported() -> None:
     """When one dies or fails, the connections of the others break."""
-    broken = GroupFailure(Outcome("unexpected RuntimeError: connection reset"), known=False)
-    full = GroupFailure(Outcome("no room", DiskFull), known=True)
+    broken, full, wrong = (
+        GroupFailure(failure_of(error))
+        for error in (RuntimeError("connection reset"), DiskFull("no room"), UserError("no such image"))
+    )
     died = RuntimeError("The actor is dead because its worker process has died. Worker exit type ...")
-    wrong = GroupFailure(Outcome("no such image", UserError), known=True)
-    assert told_best([broken, full]) == full.outcome
-    assert told_best([broken, died, full]).error == "its worker died"
-    assert told_best([broken, died, wrong, full]) == wrong.outcome
-    assert told_best([broken]) == broken.outcome
+    assert root_cause([broken, full]) is full.failure
+    assert str(root_cause([broken, died, full])) == "its worker died"
+    assert root_cause([broken, died, wrong, full]) is wrong.failure
+    assert root_cause([broken]) is broken.failure

@@ -1,7 +1,8 @@
-"""Trains a class-conditional diffusion transformer from scratch on real images: a generator that saw nothing else."""
+"""The training of a class-conditional diffusion transformer from scratch: a generator that saw real images alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,116 +12,69 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.embeddings import LabelEmbedding, TimestepEmbedding
 from diffusers.models.normalization import AdaLayerNormZero
 from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DModel
-from torch import nn
+from torch import Tensor, nn
 
-from genrobust.classifiers import resolved_here
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed, resolve_device, set_threads
-from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
-from genrobust.generate.train.loop import Training, prepared, train_once
-from genrobust.generate.train.objective import ClassCondition, Examples, Model, noise_schedule
+from genrobust.core import ImageSet, UserError, digest, hashed_seed
+from genrobust.generate.generator import Generator
+from genrobust.generate.loading import locate
+from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_class_model
-from genrobust.recipe import ClassModelConfig, GeneratorConfig
+from genrobust.recipe import ClassModelConfig
 
 # The number that DiTPipeline's own guidance takes for "no class": a smaller transformer gets so many numbers, the last
 # of them unused, so that the folder is drawn from without genrobust too.
 NULL = 1000
 
 
-def train_class_model(
-    base: GeneratorConfig,
-    images: ImageSet,
-    labels: LabelSpace,
-    config: ClassModelConfig,
-    seed: int,
-    out: Path,
-    device: str = "auto",
-    threads: int = 2,
-) -> Path:
-    """Train a transformer on `images` and their labels, and return the folder `out`: a DiTPipeline.
+@dataclass
+class ClassModel(Objective):
+    """A transformer that learns the velocity of the base's latents by class, under the base's noise schedule."""
 
-    It works on the latents of the autoencoder of `base`, which is copied, and answers with the velocity, under the
-    noise schedule of `base`. The images are fitted to the size of its own: scaled, and cropped around the centre. The
-    saved weights are the averaged ones. `class_model.json` says beside them what they were made from.
-
-    A killed run goes on from its last state and ends in the same weights, on a CPU bit for bit; a finished one returns
-    at once. Raises UserError for a class without images, an image that cannot be read, a base without a fitting
-    autoencoder or noise schedule, images that are not square, latents that the patches do not cover, and a folder that
-    holds something else; GenrobustError where the loss is no number, memory runs out, or the disk is full.
-    """
-    chosen = resolve_device(device)
-    set_threads(threads)
-    config = resolved_here(config, chosen.type)
-    job = class_model_job(base, images, labels, config, seed, chosen.type, threads)
-
-    def begin() -> _ClassTraining:
-        return _ClassTraining(_load(base, config, chosen), images, len(labels), config, seed, out, job)
-
-    def save(training: _ClassTraining) -> None:
-        names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in labels.classes]
-        save_class_model(out, locate(base)[1] / "vae", base.variant, training.model, training.scheduler, names)
-
-    return train_once(out, job, config, chosen, begin, save)
-
-
-def class_model_job(
-    base: GeneratorConfig,
-    images: ImageSet,
-    labels: LabelSpace,
-    config: ClassModelConfig,
-    seed: int,
-    device: str,
-    threads: int,
-) -> dict[str, Any]:
-    """What decides the folder that `train_class_model` makes, as flat JSON; `device` is "cuda", "mps" or "cpu".
-
-    Loads no weights. Raises UserError as `train_class_model` does for images and base.
-    """
-    here = set(images.labels.tolist())
-    for label, wanted in enumerate(labels.classes):
-        if label not in here:
+    def __post_init__(self) -> None:
+        present = set(self.images.labels.tolist())
+        if lacking := [c.name for label, c in enumerate(self.labels.classes) if label not in present]:
+            name = self.images.name
             raise UserError(
-                f"{images.name} holds no image of the class {wanted.name!r} to learn from: add some, or leave it out"
+                f"{name} holds no image of the class {lacking[0]!r} to learn from: add some, or leave it out"
             )
-    id, _ = locate(base)
-    return {
-        "base": id,
-        "base_sha256": weights_hash(base),
-        "base_width": base.width,
-        "base_height": base.height,
-        "images": len(images),
-        "images_fingerprint": images.fingerprint,
-        "classes": len(labels),
-        "classes_fingerprint": digest(labels),
-        **config.model_dump(mode="json", exclude={"save_every"}),
-        "seed": seed,
-        "device": device,
-        "threads": threads,
-    }
 
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "base_width": self.base.width,
+            "base_height": self.base.height,
+            "classes": len(self.labels),
+            "classes_fingerprint": digest(self.labels),
+        }
 
-class _ClassTraining(Training):
-    """One training of a transformer for `classes` classes; `scheduler` is what it is then sampled with."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        images: ImageSet,
-        classes: int,
-        config: ClassModelConfig,
-        seed: int,
-        out: Path,
-        job: dict[str, Any],
-    ) -> None:
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+        generator = self.load(device)
+        _check(generator, self.config)
         learned = {**generator.pipeline.scheduler.config, "prediction_type": "v_prediction"}
         # Its default clips at 1, which is for pixels, not for latents.
         self.scheduler = DDIMScheduler.from_config(learned, clip_sample=False)
-        numbers = max(classes, NULL)
-        torch.manual_seed(hashed_seed(seed, "class model"))
-        model: Model = _transformer(generator, numbers, config)
-        model.to(generator.device)
-        prepared(model, config)
-        examples = Examples(generator, images, ClassCondition(images, numbers, config.class_dropout), config)
-        super().__init__(model, noise_schedule(learned), examples, config, seed, out, job)
+        numbers = max(len(self.labels), NULL)
+        torch.manual_seed(hashed_seed(self.seed, "class model"))
+        model: Model = _transformer(generator, numbers, self.config)
+        condition = ClassCondition(self.images, numbers, self.config.class_dropout)
+        return model.to(device), noise_schedule(learned), Examples(generator, self.images, condition, self.config)
+
+    def save(self, out: Path, model: Model) -> None:
+        names = [", ".join(dict.fromkeys((c.name, c.prompt, c.id))) for c in self.labels.classes]
+        vae = locate(self.base)[1] / "vae"
+        save_class_model(out, vae, self.base.variant, model, self.scheduler, names)
+
+
+class ClassCondition:
+    """The number of each image's class; `dropout` of them are `null`, which stands for none."""
+
+    def __init__(self, images: ImageSet, null: int, dropout: float) -> None:
+        self._numbers = torch.tensor(images.labels.tolist())
+        self._null, self._dropout = null, dropout
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """Return class numbers, int64 [B]."""
+        dropped = torch.rand(images.shape, generator=source) < self._dropout
+        return self._numbers[images].masked_fill(dropped, self._null)
 
 
 def _transformer(generator: Generator, numbers: int, config: ClassModelConfig) -> DiTTransformer2DModel:
@@ -154,10 +108,8 @@ def _transformer(generator: Generator, numbers: int, config: ClassModelConfig) -
     return transformer.eval()
 
 
-def _load(base: GeneratorConfig, config: ClassModelConfig, device: torch.device) -> Generator:
-    """The base in float32; raises UserError where no transformer of `config` can be trained on its latents."""
-    plain = {"scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False, "lora": None}
-    generator = load_generator(base.model_copy(update=plain), device)
+def _check(generator: Generator, config: ClassModelConfig) -> None:
+    """Raise UserError where no transformer of `config` can be trained on the latents of `generator`."""
     pipeline, id = generator.pipeline, generator.id
     vae = getattr(pipeline, "vae", None)
     if not isinstance(vae, AutoencoderKL) or vae.config.shift_factor:
@@ -183,7 +135,6 @@ def _load(base: GeneratorConfig, config: ClassModelConfig, device: torch.device)
             f"class_model.patch_size is {config.patch_size}, and the latents of {id} are {side} x {side}: take a "
             "divisor of that"
         )
-    return generator
 
 
 def _latent_side(generator: Generator) -> int:

@@ -1,108 +1,100 @@
-"""Fine-tunes a text-to-image generator's UNet on real images: all of it or a LoRA, resumable to the same weights."""
+"""The fine-tuning of a text-to-image generator's UNet, all of it or a LoRA, on images and captions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from peft import LoraConfig
+from torch import Tensor
 
-from genrobust.classifiers import resolved_here
-from genrobust.core import ImageSet, UserError, digest, resolve_device, set_threads
-from genrobust.generate.pipeline import Generator, load_generator, locate, weights_hash
-from genrobust.generate.train.loop import Training, train_once
-from genrobust.generate.train.objective import Captions, told_captions
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
+from genrobust.generate.generator import Generator
+from genrobust.generate.loading import locate
+from genrobust.generate.plan import class_templates
+from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
-from genrobust.generate.train.tuning import Tuning
-from genrobust.recipe import FinetuneConfig, GeneratorConfig
+from genrobust.recipe import PromptConfig
+
+Captions = Mapping[tuple[int, str], tuple[str, ...]]  # of each label and style that occurs: what may be said of it
+
+LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0"]  # the attention's, as in diffusers' own training scripts
+ENCODED_TEXTS = 64  # go through the text encoder at once
 
 
-def finetune(
-    base: GeneratorConfig,
-    images: ImageSet,
-    captions: Captions,
-    config: FinetuneConfig,
-    seed: int,
-    out: Path,
-    device: str = "auto",
-    threads: int = 2,
-) -> Path:
-    """Fine-tune the UNet of `base` on `images`, and return the folder `out`.
+@dataclass
+class Finetune(Objective):
+    """A UNet, or a LoRA for it, that learns the images with one of their captions, drawn anew at each step.
 
-    For the method full, `out` is then a diffusers folder for `generator.model`; for lora it holds a safetensors file,
-    and is for `generator.lora`. Each image comes with one of the ``captions(label, style)``, drawn anew at each step.
-    The images are fitted to the size of the generator's: scaled, and cropped around the centre. The saved weights are
-    the averaged ones. `finetune.json` says beside them what they were made from.
-
-    A killed run goes on from its last state and ends in the same weights, on a CPU bit for bit; a finished one returns
-    at once. Raises UserError for an empty image set, an image that cannot be read, an image without captions, a base
-    that is no Stable Diffusion pipeline or that is drawn without text or with a LoRA, and a folder that holds something
-    else; GenrobustError where the loss is no number, memory runs out, or the disk is full.
+    Attributes:
+        prompts: The section that captions are made from.
     """
-    chosen = resolve_device(device)
-    set_threads(threads)
-    config = resolved_here(config, chosen.type)
-    job = finetune_job(base, images, captions, config, seed, chosen.type, threads)
 
-    def begin() -> Tuning:
-        return Tuning(_load(base, chosen), images, told_captions(images, captions), config, seed, out, job)
+    prompts: PromptConfig
 
-    def save(tuning: Training) -> None:
-        if config.method == "lora":
-            save_lora(out, tuning.model)
+    def __post_init__(self) -> None:
+        if not self.base.reads_text:
+            mode = self.base.mode
+            raise UserError(
+                f"generator.mode is {mode}, which draws without text: only generators of text are fine-tuned"
+            )
+        if self.base.lora is not None:
+            raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
+        if len(self.images) == 0:
+            raise UserError(
+                f"the image set {self.images.name} is empty: there is nothing to fine-tune the generator on"
+            )
+        self.captions = captions_of(self.prompts, self.images, self.labels)
+
+    def inputs(self) -> dict[str, Any]:
+        return {
+            "width": self.base.width,
+            "height": self.base.height,
+            "captions": len({text for texts in self.captions.values() for text in texts}),
+            "captions_fingerprint": digest([[*pair, texts] for pair, texts in self.captions.items()]),
+        }
+
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+        generator = self.load(device, mode="labels")
+        _check(generator)
+        unet: UNet2DConditionModel = generator.pipeline.unet
+        unet.requires_grad_(self.config.method == "full")
+        if self.config.method == "lora":
+            torch.manual_seed(hashed_seed(self.seed, "lora"))
+            rank: dict[str, Any] = {"r": self.config.lora_rank, "lora_alpha": self.config.lora_rank}
+            unet.add_adapter(LoraConfig(**rank, init_lora_weights="gaussian", target_modules=LORA_LAYERS))
+        condition = CaptionCondition(generator, self.images, self.captions, self.config.caption_dropout)
+        schedule = noise_schedule(generator.pipeline.scheduler.config)
+        return unet.train(), schedule, Examples(generator, self.images, condition, self.config)
+
+    def save(self, out: Path, model: Model) -> None:
+        if self.config.method == "lora":
+            save_lora(out, model)
         else:
-            save_full(out, locate(base)[1], base.variant, tuning.model)
-
-    return train_once(out, job, config, chosen, begin, save)
+            save_full(out, locate(self.base)[1], self.base.variant, model)
 
 
-def finetune_job(
-    base: GeneratorConfig,
-    images: ImageSet,
-    captions: Captions,
-    config: FinetuneConfig,
-    seed: int,
-    device: str,
-    threads: int,
-) -> dict[str, Any]:
-    """What decides the weights that `finetune` makes, as flat JSON; `device` is "cuda", "mps" or "cpu".
+def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> dict[tuple[int, str], tuple[str, ...]]:
+    """Return the captions of every label and style in `images`, sorted by these: the prompts of the class.
 
-    Loads no weights. Raises UserError as `finetune` does for images, captions and base.
+    Of prompts that name styles, those of the image's own style; where none does, those that name no style, and else
+    the class's name alone. Raises UserError where the prompts are not usable.
     """
-    _check(base)
-    told = told_captions(images, captions)
-    id, _ = locate(base)
-    return {
-        "base": id,
-        "base_sha256": weights_hash(base),
-        "width": base.width,
-        "height": base.height,
-        "images": len(images),
-        "images_fingerprint": images.fingerprint,
-        "captions": len({text for texts in told.values() for text in texts}),
-        "captions_fingerprint": digest([[*pair, texts] for pair, texts in told.items()]),
-        **config.model_dump(mode="json", exclude={"save_every"}),
-        "seed": seed,
-        "device": device,
-        "threads": threads,
-    }
+    templates = class_templates(prompts, labels)
+    found = {}
+    for label, style in sorted(set(zip(images.labels.tolist(), images.styles, strict=True))):
+        chosen = [t for t in templates[label] if t.style == style] or [t for t in templates[label] if not t.style]
+        name = labels.classes[label].prompt
+        found[label, style] = tuple(template.fill(name) for template in chosen) or (f"a {name}",)
+    return found
 
 
-def _check(base: GeneratorConfig) -> None:
-    if not base.reads_text:
-        raise UserError(
-            f"generator.mode is {base.mode}, which draws without text: only generators of text are fine-tuned"
-        )
-    if base.lora is not None:
-        raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
-
-
-def _load(base: GeneratorConfig, device: torch.device) -> Generator:
-    """The generator in float32, with its own scheduler; raises UserError where it is none that is fine-tuned here."""
-    plain = {"mode": "labels", "scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False}
-    generator = load_generator(base.model_copy(update=plain), device)
+def _check(generator: Generator) -> None:
     pipeline = generator.pipeline
     if not isinstance(pipeline, StableDiffusionPipeline):
         raise UserError(f"{generator.id} is a {type(pipeline).__name__}; only a StableDiffusionPipeline is fine-tuned")
@@ -113,4 +105,33 @@ def _load(base: GeneratorConfig, device: torch.device) -> Generator:
         raise UserError(
             f"{generator.id} draws from more than text (an inpainting model?): name a plain text-to-image one"
         )
-    return generator
+
+
+class CaptionCondition:
+    """One of the captions of each image, encoded; a share `dropout` of them are empty."""
+
+    def __init__(self, generator: Generator, images: ImageSet, captions: Captions, dropout: float) -> None:
+        self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, dropout
+        self._texts = list(dict.fromkeys(["", *(text for texts in captions.values() for text in texts)]))
+        places = {text: place for place, text in enumerate(self._texts)}
+        pairs = zip(images.labels.tolist(), images.styles, strict=True)
+        self._choices = [[places[text] for text in captions[pair]] for pair in pairs]
+        self._contexts = Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
+
+    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
+        """Return the text encoder's states [B, T, D]."""
+        turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
+        silent = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
+        texts = []
+        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
+            choices = self._choices[image]
+            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
+        return self._contexts[torch.tensor(texts)]
+
+    @torch.inference_mode()
+    def _encode_texts(self, places: Sequence[int]) -> Tensor:
+        texts = [self._texts[place] for place in places]
+        found, _ = self._pipeline.encode_prompt(
+            texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        return found.float().cpu()

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from diffusers.models.attention_processor import Attention, AttnProcessor
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
-from genrobust.classifiers import LossScaler, autocast, save_tensors
-from genrobust.core import GenrobustError, fetch, hashed_seed, lock, make_folder, progress_bar, remove, remove_leftovers
+from genrobust.classifiers import LossScaler, TrainingState, autocast, claim_training
+from genrobust.core import GenrobustError, hashed_seed, progress_bar
+from genrobust.generate.memory import is_out_of_memory
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
-from genrobust.generate.train.tuned import STATE, is_finished, is_trained, require_same, save_record
+from genrobust.generate.train.tuned import check_folder, is_trained, save_record
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
 
 FORMAT = 1  # of the record beside the weights
@@ -32,7 +30,7 @@ BETAS = (0.9, 0.99)  # a shorter memory of squared gradients than torch's 0.999:
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
-class Training:
+class DiffusionTrainer:
     """One training: the model, whose parameters with gradients learn, their average, the optimizer, where it stands."""
 
     def __init__(
@@ -47,13 +45,14 @@ class Training:
     ) -> None:
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
-        self.device, self.state, self.job = model.device, out / STATE, job
+        self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.average = EMAModel(self.parameters, decay=config.ema_decay, foreach=True) if config.ema_decay else None
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True
         )
         self.scaler = LossScaler(self.device, config.precision)
+        self.state = TrainingState(out, job, config.noun, self.optimizer, self.scaler)
         self.step = 0
 
     # ------------------------------------------------------------------------------------------- steps
@@ -117,65 +116,33 @@ class Training:
             finite = finite[:, :1]
         if not finite.all():
             first = int((~finite.all(1)).nonzero()[0])
-            config, step = self.config, self.step + 2 - len(seen) + first  # counted from 1
-            kept = f"The state of step {saved} is kept" if (saved := self._saved_step()) else "No state was saved yet"
-            key = config.section
-            raise GenrobustError(
-                f"the loss is {float(seen[first, 0])}, its gradient {float(seen[first, 1])}, at step {step} in "
-                f"{self.state.parent}: lower {key}.learning_rate (now {config.learning_rate:g}), lengthen "
-                f"{key}.warmup_steps (now {config.warmup_steps}), or set {key}.precision to float32. {kept}"
-            )
+            what = f"the loss is {float(seen[first, 0])}, its gradient {float(seen[first, 1])}"
+            raise self.state.diverged(what, self.step + 2 - len(seen) + first, self.config)  # counted from 1
         return float(seen[:, 0].mean())
 
     # ------------------------------------------------------------------------------------------- state
 
     def save(self) -> None:
-        """Write everything that the next step depends on, as one file that appears whole or not at all."""
-        tensors: dict[str, Tensor] = {}
-        for index, parameter in enumerate(self.parameters):
-            kept = {"weight": parameter, **self._of(index)}
-            tensors |= {f"{index}.{name}": value for name, value in kept.items()}
-        # Not accelerate's save_state: it pickles.
-        about = {"job": json.dumps(self.job), "step": str(self.step), "scaler": json.dumps(self.scaler.state)}
-        save_tensors(self.state, tensors, about)
-
-    def resume(self) -> None:
-        """Load the state where there is one; raises UserError where it belongs to another training."""
-        if not self.state.exists():
-            return
-        try:
-            with safe_open(self.state, framework="pt") as file:
-                about = file.metadata()
-                require_same(json.loads(about["job"]), self.job, self.state.parent, self.config)
-                self.step = int(about["step"])
-                self.scaler.restore(json.loads(about.get("scaler", "{}")))
-                self._restore(file)
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise GenrobustError(f"cannot read {self.state}: {error}; delete it to train from the start") from error
+        """Save everything that the next step depends on."""
+        self.state.save({"step": self.step}, model=_numbered(self.parameters), average=_numbered(self._averages))
 
     @torch.no_grad()
-    def _restore(self, file: Any) -> None:
-        for index, parameter in enumerate(self.parameters):
-            parameter.copy_(file.get_tensor(f"{index}.weight"))
-            moments = {name: torch.empty_like(parameter) for name in ("exp_avg", "exp_avg_sq")}
-            # in their parameter's memory layout: in another one sums could round differently
-            self.optimizer.state[parameter] = {"step": torch.tensor(0.0, device=self.device), **moments}
-            for name, value in self._of(index).items():
-                value.copy_(file.get_tensor(f"{index}.{name}"))
+    def resume(self) -> None:
+        """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
+        if (saved := self.state.load()) is None:
+            return
+        progress, groups = saved
+        self.step = progress["step"]
         self.optimizer.param_groups[0]["initial_lr"] = self.config.learning_rate  # which get_scheduler asks for
+        for name, own in (("model", self.parameters), ("average", self._averages)):
+            for index, tensor in enumerate(own):
+                tensor.copy_(groups[name][str(index)])
         if self.average is not None:
             self.average.optimization_step = self.step
 
-    def _of(self, index: int) -> dict[str, Tensor]:
-        """What belongs to parameter `index`: the optimizer's moments and step, and the average."""
-        average = {} if self.average is None else {"average": self.average.shadow_params[index]}
-        return {**self.optimizer.state[self.parameters[index]], **average}
-
-    def _saved_step(self) -> int:
-        if not self.state.exists():
-            return 0
-        with safe_open(self.state, framework="pt") as file:
-            return int(file.metadata()["step"])
+    @property
+    def _averages(self) -> list[Tensor]:
+        return [] if self.average is None else self.average.shadow_params
 
     @torch.no_grad()
     def averaged(self) -> Model:
@@ -185,7 +152,7 @@ class Training:
         return self.model
 
 
-Begun = TypeVar("Begun", bound=Training)
+Begun = TypeVar("Begun", bound=DiffusionTrainer)
 
 
 def prepared(model: Model, config: DiffusionTraining) -> None:
@@ -211,23 +178,22 @@ def train_once(
     A killed run goes on from its last state. The record of the job and of the versions is written last. Raises
     UserError where `out` holds something else, GenrobustError where the loss is no number, memory or the disk is full.
     """
-    make_folder(out)
-    with lock(out, shared=is_trained(out, config)):  # what is finished may be taken by many at once
-        if is_finished(out, job, config):
-            remove(out / STATE)  # of a run that was killed between its last two lines
-            return out
-        remove_leftovers(out, below=True)
-        fetch(out, STATE)
-        with _memory_explained(config, device):
-            training = begin()
-            training.resume()
-            training.work()
-            training.averaged()
-        save(training)
-        versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
-        save_record(out, {"format": FORMAT, **job, **versions}, config)
-        remove(out / STATE)
+    with claim_training(out, lambda: is_trained(out, config)) as finished:
+        check_folder(out, job, config)
+        if not finished:
+            with _memory_explained(config, device):
+                training = begin()
+                training.resume()
+                training.work()
+                training.averaged()
+            save(training)
+            versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
+            save_record(out, {"format": FORMAT, **job, **versions}, config)
     return out
+
+
+def _numbered(tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {str(index): tensor for index, tensor in enumerate(tensors)}
 
 
 @contextmanager
@@ -236,7 +202,7 @@ def _memory_explained(config: DiffusionTraining, device: torch.device) -> Iterat
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not should_reduce_batch_size(error):
+        if not is_out_of_memory(error):
             raise
         key, each = config.section, math.ceil(config.batch_size / config.accumulate)
         checkpointing = "" if config.gradient_checkpointing else f"turn {key}.gradient_checkpointing on, "

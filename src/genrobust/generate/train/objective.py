@@ -1,10 +1,12 @@
-"""What one step of training a diffusion model learns from, and how wrong the model is about it."""
+"""What a diffusion model is trained on, what each step sees of it, and how wrong the model is about that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,18 +17,56 @@ from diffusers.training_utils import compute_snr
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from genrobust.core import ImageSet, UserError, hashed_seed, progress_bar
-from genrobust.generate.pipeline import Generator
-from genrobust.recipe import DiffusionTraining, FinetuneConfig
+from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar
+from genrobust.generate.generator import Generator
+from genrobust.generate.loading import load_generator
+from genrobust.recipe import DiffusionTraining, GeneratorConfig
 
-Captions = Callable[[int, str], Sequence[str]]  # of an image's label and style: what may be said of it
-Told = Mapping[tuple[int, str], tuple[str, ...]]  # the captions of each label and style that occurs
 Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context
 Schedule = Any  # a DDPMScheduler, which gets its attributes at run time
 
 KEPT_BYTES = 3 << 30  # of latents, and of captions: 24,000 images and 13,000 captions of Stable Diffusion at 512 px
 ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
-ENCODED_TEXTS = 64  # go through the text encoder at once
+
+
+@dataclass
+class Objective(ABC):
+    """What a diffusion model learns from which images: the one difference between the kinds of training.
+
+    To make one loads no weights; it raises UserError where the base or the images do not fit.
+
+    Attributes:
+        base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
+        config: A FinetuneConfig or a ClassModelConfig.
+        images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the centre.
+        labels: Their classes.
+    """
+
+    base: GeneratorConfig
+    config: Any
+    images: ImageSet
+    labels: LabelSpace
+    seed: int
+
+    @abstractmethod
+    def inputs(self) -> dict[str, Any]:
+        """Return what decides the weights beside the images, the base's weights and the section, as flat JSON."""
+
+    @abstractmethod
+    def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
+        """Return the model, on `device`, whose parameters with gradients are trained, and what it is trained on.
+
+        Raises UserError where the base does not fit.
+        """
+
+    @abstractmethod
+    def save(self, out: Path, model: Model) -> None:
+        """Write the trained model into the folder `out`."""
+
+    def load(self, device: torch.device, **changes: Any) -> Generator:
+        """Load the base in float32, with its own scheduler."""
+        plain = {"scheduler": None, "steps": 1, "dtype": "float32", "safety_checker": False, "lora": None}
+        return load_generator(self.base.model_copy(update={**plain, **changes}), device)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,33 +88,18 @@ class Batch:
             yield Batch(*(t.to(device) for t in part))
 
 
-def told_captions(images: ImageSet, captions: Captions) -> dict[tuple[int, str], tuple[str, ...]]:
-    """The captions of every label and style in `images`, sorted by these.
-
-    Raises UserError for an empty image set, and where `captions` has none for an image.
-    """
-    if len(images) == 0:
-        raise UserError(f"the image set {images.name} is empty: there is nothing to fine-tune the generator on")
-    pairs = sorted(set(zip(images.labels.tolist(), images.styles, strict=True)))
-    told = {pair: tuple(captions(*pair)) for pair in pairs}
-    for (label, style), texts in told.items():
-        if not texts:
-            raise UserError(f"no caption for images of label {label} in the style {style!r}: give one or more")
-    return told
-
-
 class Condition(Protocol):
     """What a model draws each of the images by."""
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
-        """The context of the images of these numbers, int64 [B]; what is random about it comes from `source`."""
+        """Return the context of the images of these indices, int64 [B]; its random part comes from `source`."""
         ...
 
 
 class Examples:
     """The real images as a model learns them: their latents, and what it draws each by.
 
-    Both are encoded once and kept in memory where they fit, each on its own, and else whenever a batch asks for them.
+    Both are encoded once and kept in memory where they fit, and else whenever a batch asks for them.
     """
 
     def __init__(self, generator: Generator, images: ImageSet, condition: Condition, config: DiffusionTraining) -> None:
@@ -84,10 +109,10 @@ class Examples:
         self._steps = generator.pipeline.scheduler.config.num_train_timesteps
         views = 2 * len(images) if config.flip else len(images)
         chunk = max(1, ENCODED_PIXELS // (generator.width * generator.height))
-        self._posteriors = _Encoded("encoding images", "encoded images", views, self._encode_views, chunk)
+        self._posteriors = Encoded("encoding images", "encoded images", views, self._encode_views, chunk)
 
     def batch(self, seed: int, step: int) -> Batch:
-        """Batch `step`, a pure function of (`seed`, `step`): images with replacement, context, flip, time and noise.
+        """Return batch `step`: images with replacement, context, flip, time and noise, by (`seed`, `step`) alone.
 
         Drawn on the CPU, where it lies, so that every device sees the same.
         """
@@ -121,50 +146,7 @@ class Examples:
         return np.asarray(ImageOps.mirror(image) if flipped else image)
 
 
-class CaptionCondition:
-    """One of the captions that may be said of each image, encoded; `caption_dropout` of them are empty."""
-
-    def __init__(self, generator: Generator, images: ImageSet, told: Told, config: FinetuneConfig) -> None:
-        self._pipeline, self._device, self._dropout = generator.pipeline, generator.device, config.caption_dropout
-        self._texts = list(dict.fromkeys(["", *(text for texts in told.values() for text in texts)]))
-        places = {text: place for place, text in enumerate(self._texts)}
-        pairs = zip(images.labels.tolist(), images.styles, strict=True)
-        self._choices = [[places[text] for text in told[pair]] for pair in pairs]
-        self._contexts = _Encoded("encoding captions", "captions", len(self._texts), self._encode_texts, ENCODED_TEXTS)
-
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
-        """The text encoder's states [B, T, D]."""
-        turns = torch.randint(1 << 31, images.shape, generator=source).tolist()
-        silent = (torch.rand(images.shape, generator=source) < self._dropout).tolist()
-        texts = []
-        for image, turn, is_silent in zip(images.tolist(), turns, silent, strict=True):
-            choices = self._choices[image]
-            texts.append(0 if is_silent else choices[turn % len(choices)])  # text 0 is empty
-        return self._contexts[torch.tensor(texts)]
-
-    @torch.inference_mode()
-    def _encode_texts(self, places: Sequence[int]) -> Tensor:
-        texts = [self._texts[place] for place in places]
-        found, _ = self._pipeline.encode_prompt(
-            texts, self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
-        return found.float().cpu()
-
-
-class ClassCondition:
-    """The number of each image's class; `dropout` of them are `null`, which stands for none."""
-
-    def __init__(self, images: ImageSet, null: int, dropout: float) -> None:
-        self._numbers = torch.tensor(images.labels.tolist())
-        self._null, self._dropout = null, dropout
-
-    def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
-        """Class numbers, int64 [B]."""
-        dropped = torch.rand(images.shape, generator=source) < self._dropout
-        return self._numbers[images].masked_fill(dropped, self._null)
-
-
-class _Encoded:
+class Encoded:
     """`count` items as float32 tensors, by number, encoded `chunk` at once.
 
     Encoded now and kept where all fit into KEPT_BYTES; which of the two it is depends on no earlier batch, so a resumed
@@ -187,9 +169,6 @@ class _Encoded:
             parts.append(self._encode(numbers[start : start + self._chunk]))
             done(len(parts[-1]))
         return torch.cat(parts)
-
-
-# ------------------------------------------------------------------------------------------------ the loss
 
 
 def noise_schedule(scheduler_config: Any) -> Schedule:

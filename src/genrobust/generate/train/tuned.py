@@ -19,12 +19,11 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 from torch import Tensor
 
-from genrobust.classifiers import save_tensors
+from genrobust.classifiers import STATE, require_same_job, save_tensors
 from genrobust.core import GenrobustError, UserError, fetch, make_folder, replacing
-from genrobust.generate.pipeline import INDEX
+from genrobust.generate.loading import INDEX
 from genrobust.recipe import DiffusionTraining
 
-STATE = "state.safetensors"
 UNET = "unet"
 
 
@@ -43,33 +42,25 @@ def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -
     return True
 
 
-def is_finished(out: Path, job: dict[str, Any], config: DiffusionTraining) -> bool:
-    """Whether the folder `out` holds what `job` describes, finished.
+def check_folder(out: Path, job: dict[str, Any], config: DiffusionTraining) -> None:
+    """Check that the folder `out` holds what `job` describes, finished or not begun, or its saved state.
 
-    Raises UserError, naming what differs, where it holds another, and where it holds other files.
+    Raises:
+        UserError: It holds another training, whose first keys that differ are named, or other files.
+        GenrobustError: The record of a finished training cannot be read.
     """
     record = record_of(out, config)
-    if is_trained(out, config):
+    if record.exists():
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise GenrobustError(f"cannot read {record}: {error}; delete {out} to train again") from error
-        require_same(found, job, out, config)
-        return True
+        require_same_job(found, job, out, config.noun)
+        return
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
     if strangers and STATE not in strangers:
         some = ", ".join(strangers[:3])
         raise UserError(f"{out} holds other files ({some}) and no {record.name}: choose another folder")
-    return False
-
-
-def require_same(found: Any, job: dict[str, Any], out: Path, config: DiffusionTraining) -> None:
-    """Raise UserError that says in what the training `found` in the folder `out` differs from `job`."""
-    there = found if isinstance(found, dict) else {}
-    rows = [f"  {k}: there {there.get(k)}, asked for {wanted}" for k, wanted in job.items() if there.get(k) != wanted]
-    if rows:
-        what = f"{out} holds another {config.noun}: choose another folder, or delete that one"
-        raise UserError("\n".join([what, *rows]))
 
 
 def save_record(out: Path, record: dict[str, Any], config: DiffusionTraining) -> None:

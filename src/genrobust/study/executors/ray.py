@@ -1,4 +1,4 @@
-"""Work on a Ray cluster: actors that load once, and jobs that are tried again elsewhere when one of them dies."""
+"""Work on a Ray cluster: actors that load once and do one job after another."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 from ray import cloudpickle
@@ -21,13 +23,21 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genrobust.classifiers import settle
-from genrobust.core import Bar, Hardware, MissingPackage, UserError, device_kind, in_common, mirrors, progress_bar
+from genrobust.core import (
+    GenrobustError,
+    Hardware,
+    MissingPackage,
+    UserError,
+    device_kind,
+    in_common,
+    mirrors,
+    progress_bar,
+)
 from genrobust.recipe import Recipe
-from genrobust.study.executors.ledger import Ledger, Outcome, Task
-from genrobust.study.executors.ray_workers import Doer, Group, Leader, Worker, hardware_here, why_died
+from genrobust.study.executors.pool import WorkerPool
+from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardware_here, why_died
 from genrobust.study.jobs import Work
 
-LOOK_EVERY_S = 1.0  # at the workers' progress, and for nodes that came or went
 LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
@@ -103,11 +113,6 @@ class Ray:
         """How many jobs are done at the same time, if nobody else uses the cluster."""
         return max(1, self.capacity())
 
-    def hire(self, doer: Doer) -> Any:
-        """A new actor, which comes up as soon as a node has room for it."""
-        takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"asked": 1}}
-        return ray.remote(**takes)(Worker).remote(doer, self._threads)
-
     def require(self, workers: int) -> None:
         """Raise UserError where the cluster has no room for so many `workers` that do a job together."""
         if workers == 1:
@@ -126,61 +131,91 @@ class Ray:
                 f"{each}: lower train.workers, execute.num_cpus or execute.num_gpus, or start more nodes first"
             )
 
-    def group(self, workers: int, store: str) -> Group:
-        """So many workers that do jobs together; `store` is a folder on this machine."""
-        return Group(workers, {"CPU": self._cpus, "GPU": self._gpus}, self._threads, store)
-
     def run(self, work: Work) -> None:
         """Do all of `work`; what fails or dies is tried again, and reported job by job when the rest is done.
 
-        Pieces of several workers come last, one after another. Raises the first UserError of a worker at once, and else
-        as `Ledger` does.
+        Jobs of several workers come last, one after another. Raises the first UserError of a worker at once, and else
+        as `WorkerPool` does.
         """
         if not work.jobs:
             return
         sizes = sorted({job.workers for job in work.jobs})
         for workers in sizes:
             self.require(workers)
-        ledger = Ledger(work.what, [], self.capacity())
-        doer = Doer(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
-        # Ray tells of each dead node and worker on standard output, at length; the ledger does in a line.
+        self._had_room = time.monotonic()
+        task = Task(cloudpickle.dumps(work.load), work.unit, str(Path.cwd()), mirrors())
+        # Ray reports each dead node and worker on standard output, at length; the pool does in a line.
         with (
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as store,
             progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar,
             redirect_stdout(io.StringIO()),
         ):
+            pool = WorkerPool(work.what, bar, on_cluster=True)
             for workers in sizes:
-                ledger.add([job for job in work.jobs if job.workers == workers])
-                hires = self if workers == 1 else _Groups(self, self.group(workers, store))
-                crew = _Crew(hires, doer, ledger, bar)
-                try:
-                    crew.work()
-                finally:
-                    crew.dismiss()
-            ledger.close()
+                jobs = [job for job in work.jobs if job.workers == workers]
+                start = self._worker(task) if workers == 1 else self._leader(task, workers, store)
+                pool.run(jobs, partial(_RayWorker, start), partial(self._room_for, workers))
+                pool.stop()
+            pool.report()
 
+    def _worker(self, task: Task) -> Callable[[], Any]:
+        takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
+        return partial(ray.remote(**takes)(Worker).remote, task, self._threads)
 
-class _Hires(Protocol):
-    """Who does jobs: how many at a time, and a new one of them."""
-
-    def capacity(self) -> int: ...
-
-    def hire(self, doer: Doer) -> Any: ...
-
-
-class _Groups:
-    """One group at a time, on all the workers that it wants."""
-
-    def __init__(self, cluster: Ray, group: Group) -> None:
-        self._cluster, self._group = cluster, group
-
-    def capacity(self) -> int:
-        return int(self._cluster.capacity() >= self._group.workers)
-
-    def hire(self, doer: Doer) -> Any:
+    def _leader(self, task: Task, workers: int, store: str) -> Callable[[], Any]:
+        """Return what starts the leader of a group, on this machine, where Ray Train's folder `store` lies."""
+        each = {"CPU": self._cpus, "GPU": self._gpus}
+        group = partial(group_of, workers, task, self._threads, each, store)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        how: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"asked": 1}, "scheduling_strategy": here}
-        return ray.remote(**how, runtime_env={"env_vars": RAY_TRAIN})(Leader).remote(doer, self._group)
+        takes: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"progress": 1}, "scheduling_strategy": here}
+        led = replace(task, load=cloudpickle.dumps(group))
+        return partial(ray.remote(**takes, runtime_env={"env_vars": RAY_TRAIN})(Worker).remote, led, self._threads)
+
+    def _room_for(self, workers: int) -> int:
+        """Return how many jobs of so many workers are done at a time: one of several.
+
+        Raises GenrobustError where the last node is gone and none came for long.
+        """
+        capacity, now = self.capacity(), time.monotonic()
+        if capacity:
+            self._had_room = now
+        elif now - self._had_room > WAIT_S:
+            raise GenrobustError(
+                f"the cluster has no node for a worker left, and none came in {WAIT_S / 60:.0f} minutes: completed "
+                "jobs are kept; start a node and rerun"
+            )
+        return capacity if workers == 1 else int(capacity >= workers)
+
+
+class _RayWorker:
+    """A worker of a `WorkerPool` that is an actor, which `make` starts."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._actor: Any = None
+        self._number, self._count = 0, 0
+        self._asked: Future[int] | None = None
+
+    def submit(self, key: Any) -> Future[GenrobustError | None]:
+        self._actor = self._actor or self._make()
+        self._number, self._count, self._asked = self._number + 1, 0, None
+        done: Future[GenrobustError | None] = self._actor.do.remote(self._number, key).future()
+        return done
+
+    def count(self) -> int:
+        if self._asked is None or self._asked.done():
+            if self._asked and not self._asked.exception():
+                self._count = self._asked.result()
+            self._asked = self._actor.count.remote(self._number).future()
+        return self._count
+
+    def why_died(self, error: Exception) -> str:
+        return why_died(error)
+
+    def stop(self) -> None:
+        if self._actor is not None:
+            ray.kill(self._actor)
+            self._actor = None
 
 
 def _connect(address: str | None) -> None:
@@ -203,108 +238,3 @@ def _connect(address: str | None) -> None:
 def _nodes() -> list[dict[str, float]]:
     """What each living node has, whether it is free or not."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-@dataclass
-class _Hand:
-    """A worker that is up: it has begun so many jobs, and the bar has `counted` so much of the last.
-
-    `asked` is the answer to how far it is, where that is still to come.
-    """
-
-    actor: Any
-    node: str
-    begun: int = 0
-    counted: int = 0
-    asked: Any = None
-
-
-class _Crew:
-    """The workers of one Work, and who does what waits in its ledger."""
-
-    def __init__(self, hires: _Hires, doer: Doer, ledger: Ledger, bar: Bar) -> None:
-        self._hires, self._doer, self._ledger, self._bar = hires, doer, ledger, bar
-        self._coming: dict[Any, Any] = {}  # actors, by the answer that says where they came up
-        self._idle: list[_Hand] = []
-        self._busy: dict[Any, tuple[_Hand, Task]] = {}  # by the answer that says how it ended
-        self._had_room = time.monotonic()
-
-    def work(self) -> None:
-        """Until every job that waits is done, or has failed for good."""
-        while self._ledger.waiting or self._busy:
-            self._hire()
-            self._assign()
-            answers = [*self._coming, *self._busy]
-            ready = ray.wait(answers, timeout=LOOK_EVERY_S)[0] if answers else []
-            if not answers:
-                time.sleep(LOOK_EVERY_S)
-            for answer in ready:
-                if answer in self._coming:
-                    self._came(answer)
-                else:
-                    self._ended(answer)
-            self._ask()
-
-    def dismiss(self) -> None:
-        """Let everybody go, in the middle of what they do: all of it survives that."""
-        hands = [*self._idle, *(hand for hand, _ in self._busy.values())]
-        for actor in [*self._coming.values(), *(hand.actor for hand in hands)]:
-            ray.kill(actor)
-
-    def _hire(self) -> None:
-        capacity = self._hires.capacity()
-        if capacity:
-            self._had_room = time.monotonic()
-        elif time.monotonic() - self._had_room > WAIT_S:
-            self._ledger.close(f"the cluster has no node for a worker left, and none came in {WAIT_S / 60:.0f} minutes")
-        wanted = min(capacity, len(self._ledger.waiting) + len(self._busy))
-        for _ in range(wanted - len(self._coming) - len(self._idle) - len(self._busy)):
-            actor = self._hires.hire(self._doer)
-            self._coming[actor.node.remote()] = actor
-
-    def _came(self, answer: Any) -> None:
-        actor = self._coming.pop(answer)
-        try:
-            self._idle.append(_Hand(actor, ray.get(answer)))
-        except RayError as error:  # on a node that died just now, or that has no genrobust
-            self._ledger.failure(why_died(error))
-
-    def _assign(self) -> None:
-        nodes = {hand.node for hand in (*self._idle, *(hand for hand, _ in self._busy.values()))}
-        for hand in tuple(self._idle):
-            task = self._ledger.next_for(hand.node, nodes)
-            if task is not None:
-                self._idle.remove(hand)
-                hand.begun, hand.counted = hand.begun + 1, 0
-                self._busy[hand.actor.do.remote(task.job.key)] = hand, task
-
-    def _ended(self, answer: Any) -> None:
-        hand, task = self._busy.pop(answer)
-        try:
-            outcome: Outcome = ray.get(answer)
-        except RayError as error:
-            outcome = Outcome(why_died(error), trace=str(error))
-        if outcome.error:
-            ray.kill(hand.actor)  # the process itself may be at fault, such as by memory that it does not give back
-        else:
-            self._idle.append(hand)
-        self._show(hand, 0 if outcome.error else task.job.size)
-        self._ledger.tried(task, hand.node, outcome)
-
-    def _ask(self) -> None:
-        """Move the bar by what the workers have made since."""
-        for hand, task in self._busy.values():
-            if hand.asked is not None and ray.wait([hand.asked], timeout=0)[0]:
-                try:
-                    begun, count = ray.get(hand.asked)
-                except RayError:
-                    continue  # it died, and its job will tell
-                hand.asked = None
-                if begun == hand.begun:
-                    self._show(hand, min(count, task.job.size))
-            if hand.asked is None:
-                hand.asked = hand.actor.counted.remote()
-
-    def _show(self, hand: _Hand, count: int) -> None:
-        self._bar.advance(count - hand.counted)
-        hand.counted = count

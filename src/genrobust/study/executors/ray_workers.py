@@ -1,30 +1,21 @@
-"""What runs on the nodes of a Ray cluster: workers that do jobs, and leaders of groups that do a job together."""
+"""What runs on the nodes of a Ray cluster: workers, and groups of them that do a job together."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray import cloudpickle
 
-from genrobust.core import (
-    Count,
-    GenrobustError,
-    Hardware,
-    UserError,
-    counting,
-    hardware,
-    outlast_the_dead,
-    worker_environment,
-)
-from genrobust.study.executors.ledger import Outcome, found_no_memory, outcome_of
+from genrobust.core import Count, GenrobustError, Hardware, UserError, counting, hardware, worker_environment
+from genrobust.study.executors.pool import BadLuck, Unexpected, failure_of
 from genrobust.study.jobs import DoJobs
 
-TELL_EVERY_S = 1.0  # how far a group is
+REPORT_EVERY_S = 1.0  # how far a group is
 PATIENCE_S = 7 * 24 * 3600  # of a group's workers for each other: one validates for long. Ray finds out who died
 SIGNS = {
     "memory usage threshold": "its worker was killed, since its node had run out of memory",
@@ -34,34 +25,17 @@ SIGNS = {
 }
 
 
-@dataclass
-class Doer:
-    """What `load` loads, at the first job, in the working directory `folder`; jobs are counted in `unit`.
+@dataclass(frozen=True)
+class Task:
+    """What workers load, in the working directory `folder`, and the `unit` of what they make.
 
-    `anywhere` says that nodes need not have that folder: what is made goes to an URL.
+    With `at_url`, what is made goes to a URL, and nodes need not have that folder.
     """
 
     load: bytes
     unit: str
     folder: str
-    anywhere: bool
-    _do: DoJobs | None = field(default=None, repr=False)
-
-    def do(self, key: Any, tell: Count) -> None:
-        """Do the job `key`, and `tell` how much is made as it goes."""
-        if self.anywhere:
-            outlast_the_dead()
-        try:
-            os.chdir(self.folder)  # what paths are relative to
-        except OSError as error:
-            if not self.anywhere:  # else a path of data that does not lie here is told when it is read
-                why = f"a node cannot enter {self.folder} ({error.strerror})"
-                raise GenrobustError(f"{why}: run it in a folder that all nodes share, under the same path") from error
-        if self._do is None:
-            # No file is unpickled: these bytes are the command's own, which Ray carries as it does every argument.
-            self._do = cloudpickle.loads(self.load)()
-        with counting(self.unit, tell):
-            self._do([key])
+    at_url: bool
 
 
 def hardware_here(kind: str) -> Hardware:
@@ -70,130 +44,129 @@ def hardware_here(kind: str) -> Hardware:
 
 
 class Worker:
-    """An actor that does one job after another, and counts as they go."""
+    """An actor that does one job after another."""
 
-    def __init__(self, doer: Doer, threads: int) -> None:
+    def __init__(self, task: Task, threads: int) -> None:
         os.environ.update(worker_environment(threads))  # Ray would have OpenMP take the CPUs that an actor takes
-        self._doer = doer
-        self._begun = self._count = 0
+        self._task = task
+        self._do: DoJobs | None = None
+        self._number = self._count = 0
 
-    def node(self) -> str:
-        """Where it is."""
-        return str(ray.get_runtime_context().get_node_id())
-
-    def do(self, key: Any) -> Outcome:
-        """Do the job `key`, the next of those that `counted` tells of."""
-        self._begun, self._count = self._begun + 1, 0
+    def do(self, number: int, key: Any) -> GenrobustError | None:
+        """Do the job of `key`, and return how it failed. `number` is what `count` knows it by."""
+        self._number, self._count = number, 0
         try:
-            self._doer.do(key, self._add)
+            self.work(key, self._add)
         except Exception as error:
-            return outcome_of(error)
-        return Outcome()
+            return failure_of(error)
+        return None
 
-    @ray.method(concurrency_group="asked")
-    def counted(self) -> tuple[int, int]:
-        """How many jobs were begun, and how far the last of them is."""
-        return self._begun, self._count
+    def work(self, key: Any, count: Count) -> None:
+        """Do the job of `key`, and let `count` count what is made; raises what the job raises."""
+        task = self._task
+        try:
+            os.chdir(task.folder)  # what paths are relative to
+        except OSError as error:
+            if not task.at_url:  # else the paths of missing data are reported when they are read
+                raise GenrobustError(
+                    f"a node cannot enter {task.folder} ({error.strerror}): run it in a folder that all nodes share, "
+                    "under the same path"
+                ) from error
+        if self._do is None:
+            # No file is unpickled: these bytes are the command's own, which Ray carries as it does every argument.
+            self._do = cloudpickle.loads(task.load)()
+        with counting(task.unit, count):
+            self._do([key])
+
+    @ray.method(concurrency_group="progress")
+    def count(self, number: int) -> int:
+        """Return how much of a job is done."""
+        return self._count if number == self._number else 0
+
+    @ray.method(concurrency_group="progress")
+    def add(self, count: int) -> None:
+        """Count what a worker of a group made of the job."""
+        self._count += count
 
     def _add(self, count: int, note: str | None = None) -> None:
         self._count += count
 
 
-@dataclass(frozen=True)
-class Group:
-    """So many workers of Ray Train's, each of which `takes` so much of its node, with `threads` for torch.
+def group_of(workers: int, task: Task, threads: int, takes: dict[str, float], store: str) -> DoJobs:
+    """Return what has each job done by so many new workers of Ray Train's; it is the load of a leader's task.
 
-    Ray Train wants a folder for what nobody writes here, `store`: it lies on the machine that gave the command.
+    Args:
+        takes: What each of them takes of its node.
+        store: A folder of the leader's machine, which Ray Train needs and nobody writes to.
     """
+    from ray.train import RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchConfig, TorchTrainer
 
-    workers: int
-    takes: dict[str, float]
-    threads: int
-    store: str
+    on_gpus, leader = takes["GPU"] > 0, ray.get_runtime_context().current_actor
+    # mypy takes both configurations for those of an older Ray Train
+    scaling: dict[str, Any] = {"num_workers": workers, "resources_per_worker": takes, "use_gpu": on_gpus}
+    runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(threads)}}
 
-
-class Leader(Worker):
-    """An actor that takes nothing: it has each job done by a new `group`, and counts what the first of it tells."""
-
-    def __init__(self, doer: Doer, group: Group) -> None:
-        self._doer, self._group = doer, group
-        self._begun = self._count = 0
-
-    def do(self, key: Any) -> Outcome:
-        """Have the job `key` done by all of a group; what went wrong is that of the worker who knows best."""
-        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
-
-        self._begun, self._count = self._begun + 1, 0
-        doer, home, group = self._doer, ray.get_runtime_context().current_actor, self._group
-
-        def take_part() -> None:
-            _take_part(doer, key, home)
-
-        on_gpus = group.takes["GPU"] > 0
-        # mypy takes both configurations for those of an older Ray Train
-        takes: dict[str, Any] = {"num_workers": group.workers, "resources_per_worker": group.takes}
-        runs: dict[str, Any] = {"worker_runtime_env": {"env_vars": worker_environment(group.threads)}}
+    def do(keys: Sequence[Any]) -> None:
         try:
             TorchTrainer(
-                take_part,
+                _take_part,
+                train_loop_config={"task": task, "threads": threads, "key": keys[0], "leader": leader},
                 torch_config=TorchConfig("nccl" if on_gpus else "gloo", timeout_s=PATIENCE_S),
-                scaling_config=ScalingConfig(**takes, use_gpu=on_gpus),
-                run_config=RunConfig(name="genrobust", storage_path=group.store, **runs),
+                scaling_config=ScalingConfig(**scaling),
+                run_config=RunConfig(name="genrobust", storage_path=store, **runs),
             ).fit()
         except TrainingFailedError as error:
-            failures = getattr(error, "worker_failures", None) or {0: error}
-            return told_best(list(failures.values()))
-        except Exception as error:
-            return outcome_of(error)
-        return Outcome()
+            raise root_cause(list((getattr(error, "worker_failures", None) or {0: error}).values())) from None
 
-    @ray.method(concurrency_group="asked")
-    def add(self, count: int) -> None:
-        """Count what a worker has made."""
-        self._count += count
+    return do
 
 
-def _take_part(doer: Doer, key: Any, leader: Any) -> None:
-    """Do the job `key` as one of a group, whose first tells its `leader` how far it is."""
+def _take_part(job: dict[str, Any]) -> None:
+    """Do a job as one worker of a group, the first of which reports to the leader how much is done."""
     from torch import distributed
 
-    untold, told_at = 0, time.monotonic()
+    unreported, reported_at = 0, time.monotonic()
 
-    def tell(count: int, note: str | None = None) -> None:
-        nonlocal untold, told_at
-        untold += count
-        if time.monotonic() - told_at > TELL_EVERY_S:
-            leader.add.remote(untold)
-            untold, told_at = 0, time.monotonic()
+    def count(more: int, note: str | None = None) -> None:
+        nonlocal unreported, reported_at
+        unreported += more
+        if distributed.get_rank() == 0 and time.monotonic() - reported_at > REPORT_EVERY_S:
+            job["leader"].add.remote(unreported)
+            unreported, reported_at = 0, time.monotonic()
 
     try:
-        doer.do(key, tell if distributed.get_rank() == 0 else lambda count, note: None)
+        Worker(job["task"], job["threads"]).work(job["key"], count)
     except Exception as error:
-        raise GroupFailure(outcome_of(error), isinstance(error, GenrobustError) or found_no_memory(error)) from None
+        raise GroupFailure(failure_of(error)) from None
 
 
 class GroupFailure(Exception):
-    """How a worker of a group failed, and whether it knows why: when one dies, the others find a broken connection."""
+    """How a worker of a group failed."""
 
-    def __init__(self, outcome: Outcome, known: bool) -> None:
-        super().__init__(outcome, known)
-        self.outcome, self.known = outcome, known
+    def __init__(self, failure: GenrobustError) -> None:
+        super().__init__(failure)
+        self.failure = failure
 
 
-def told_best(failures: Sequence[BaseException]) -> Outcome:
-    """Of how the workers of a group failed, what says why: a mistake, a death, what a worker knows, or anything."""
+def root_cause(errors: Sequence[BaseException]) -> GenrobustError:
+    """Return the failure that explains those of a group: when a worker dies, the others find a broken connection.
 
-    def rank(failure: BaseException) -> int:
-        if not isinstance(failure, GroupFailure):
+    A user's mistake comes first, then a death, then what a worker knows, then anything.
+    """
+
+    def rank(error: BaseException) -> int:
+        if not isinstance(error, GroupFailure):
             return 1
-        return 0 if failure.outcome.kind is UserError else 2 if failure.known else 3
+        if isinstance(error.failure, UserError):
+            return 0
+        return 3 if isinstance(error.failure, Unexpected) else 2
 
-    best = min(failures, key=rank)
-    return best.outcome if isinstance(best, GroupFailure) else Outcome(why_died(best), trace=str(best))
+    best = min(errors, key=rank)
+    return best.failure if isinstance(best, GroupFailure) else BadLuck(why_died(best))
 
 
 def why_died(error: BaseException) -> str:
-    """What became of a worker, in a few words: Ray says it in many."""
+    """Return in a few words what became of a worker: Ray says it in many."""
     text = " ".join(str(error).split())
     return next((words for sign, words in SIGNS.items() if sign in text), f"its worker died: {text[:300]}")

@@ -1,0 +1,130 @@
+"""Images to logits and features: read and prepared ahead by a few threads, the same for every network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from genrobust.classifiers.models import Classifier
+from genrobust.classifiers.preprocess import prepare as prepare_centre
+from genrobust.core import ImageSet, UserError
+
+T = TypeVar("T")
+Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
+
+
+def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterator[list[T]]:
+    """Yield what `read` returns for 0 to `count` - 1 in lists of `batch_size`, one list read ahead by a few threads."""
+    starts = range(0, count, batch_size)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+
+        def submit(start: int) -> list[Future[T]]:
+            return [pool.submit(read, i) for i in range(start, min(start + batch_size, count))]
+
+        ahead = submit(0)
+        for start in starts:
+            ready, ahead = ahead, submit(start + batch_size)
+            yield [f.result() for f in ready]
+
+
+def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
+    """Yield the prepared images in order as uint8 [B, 3, H, W]. Raises UserError for an empty set."""
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
+    for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
+        yield stacked(ready)
+
+
+def stacked(images: Sequence[np.ndarray]) -> Tensor:
+    """Return prepared images, uint8 [H, W, 3] each, as one batch [B, 3, H, W]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+
+
+def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
+    return batch.to(device, memory_format=torch.channels_last)
+
+
+@torch.inference_mode()
+def answer(networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool) -> list[Tensor]:
+    """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
+
+    With `flip`, they are averaged over each image and its mirror.
+    """
+    views = [on_device(view, device) for view in ([batch, batch.flip(3)] if flip else [batch])]
+    return [torch.stack([network(view).float() for view in views]).mean(dim=0).cpu() for network in networks]
+
+
+def predict_together(
+    networks: Sequence[nn.Module],
+    images: ImageSet,
+    prepare: Prepare,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+    flip: bool = False,
+) -> list[np.ndarray]:
+    """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
+
+    Networks compute in float32, so `batch_size` changes rounding alone. They are put into evaluation mode and left in
+    it.
+
+    Args:
+        seen: Called with the number of images of each batch, once a network.
+
+    Raises:
+        UserError: An empty set, or an image that cannot be read.
+    """
+    logits: list[list[Tensor]] = [[] for _ in networks]
+    for network in networks:
+        network.eval()
+    for batch in batches(images, prepare, batch_size):
+        for of_network, found in zip(logits, answer(networks, batch, device, flip), strict=True):
+            of_network.append(found)
+            seen(len(batch))
+    return [torch.cat(of_network).numpy() for of_network in logits]
+
+
+def predict_logits(
+    network: nn.Module,
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+) -> np.ndarray:
+    """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
+
+    Raises as `predict_together` does.
+    """
+    return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device, seen)[0]
+
+
+@torch.inference_mode()
+def embed_images(
+    model: Classifier,
+    images: ImageSet,
+    prepare: Prepare,
+    batch_size: int,
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
+
+    `seen` and what is raised are as for `predict_together`.
+    """
+    model.eval()
+    features, logits = [], []
+    for batch in batches(images, prepare, batch_size):
+        hidden, found = model.embed(on_device(batch, device))
+        features.append(hidden.float().cpu())
+        logits.append(found.float().cpu())
+        seen(len(batch))
+    return torch.cat(features).numpy(), torch.cat(logits).numpy()

@@ -1,0 +1,140 @@
+"""An opened classifier, wherever it comes from: its classes, how it wants images prepared, and its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from genrobust.classifiers.checkpoints import WEIGHTS, read_checkpoint_info
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_file, hash_folder
+from genrobust.recipe import EvaluateConfig
+
+if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
+    import torch
+    from torch import nn
+
+NAMED = 5  # classes that an error names one by one
+SINGLE_CROP = EvaluateConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClassifier:
+    """A trained classifier from anywhere, not loaded yet.
+
+    Attributes:
+        name: The words that named it.
+        classes: K ids, in the order of its logits.
+        weights: A hash of all that its logits depend on beside the images.
+        prepare: Turns an RGB image of any size into uint8 [H, W, 3].
+        prepared: How, in words. Classifiers with the same words see the same pixels.
+        load: Returns the network on a device: uint8 images [B, 3, H, W] to logits [B, K].
+        flip: Whether logits are averaged over an image and its mirror.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    weights: str
+    prepare: Callable[[Image.Image], np.ndarray]
+    prepared: str
+    load: Callable[[torch.device], nn.Module]
+    flip: bool = False
+
+    def columns(self, labels: LabelSpace) -> list[int]:
+        """Return which logits are those of `labels`, in their order. Raises UserError for a class without one."""
+        column_of = {id: column for column, id in enumerate(self.classes)}
+        unknown = [id for id in labels.ids if id not in column_of]
+        if unknown:
+            some = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
+            own = ", ".join(self.classes[:NAMED]) + (" ..." if len(self.classes) > NAMED else "")
+            raise UserError(
+                f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}."
+                f" Its own are {own}; leave the model out, or take data of its classes"
+            )
+        return [column_of[id] for id in labels.ids]
+
+    def logits(
+        self,
+        images: ImageSet,
+        batch_size: int,
+        device: torch.device,
+        seen: Callable[[int], None] = lambda count: None,
+    ) -> np.ndarray:
+        """Load the network and return its logits, float32 [N, K], for `images`, as `predict_together` does."""
+        from genrobust.classifiers.logits import predict_together
+
+        return predict_together([self.load(device)], images, self.prepare, batch_size, device, seen, self.flip)[0]
+
+
+def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
+    """Open the genrobust checkpoint in `folder`, for images that are prepared as `settings` say.
+
+    Raises:
+        UserError: There is no finished checkpoint. When it is loaded: its network takes no images of that size.
+    """
+    info = read_checkpoint_info(folder)
+    size = settings.image_size or info.image_size
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.architectures import has_fixed_size
+        from genrobust.classifiers.models import load_checkpoint
+
+        if size != info.image_size and has_fixed_size(info.architecture):
+            raise UserError(
+                f"evaluate.image_size: {info.architecture} takes images of the {info.image_size} px that it was "
+                f"trained on alone, not of {size}: leave the key out"
+            )
+        return load_checkpoint(folder, device)[0]
+
+    return OpenClassifier(
+        name=str(folder),
+        classes=info.classes,
+        weights=hash_file(folder / WEIGHTS),
+        prepare=partial(prepare, size=size, crop_pct=settings.crop_pct),
+        prepared=protocol(size, settings.crop_pct, settings.flip),
+        load=load,
+        flip=settings.flip,
+    )
+
+
+def open_zero_shot(
+    clip: Path, texts: Sequence[Sequence[str]], classes: Sequence[str], settings: EvaluateConfig, image_size: int
+) -> OpenClassifier:
+    """Open the CLIP in the folder `clip` as the zero-shot classifier of Radford et al. 2021.
+
+    Args:
+        texts: One or more for each of `classes`, whose ids these are.
+        settings: How images are prepared, as for the study's classifiers.
+        image_size: The size at which those train, in pixels.
+
+    Raises:
+        UserError: When it is loaded: the CLIP takes images of another size than the classifiers are evaluated at.
+    """
+    size = settings.image_size or image_size
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.clip import ZeroShot, load_clip
+
+        model = load_clip(clip, device)
+        if model.image_size != size:
+            raise UserError(
+                f"the CLIP in {clip} sees images of {model.image_size} px and the classifiers of {size} px, so their "
+                "accuracies do not compare: name another under zero_shot.clip, or change evaluate.image_size"
+            )
+        return ZeroShot(model, texts)
+
+    return OpenClassifier(
+        name=f"the CLIP in {clip}",
+        classes=tuple(classes),
+        weights=digest([hash_folder(clip), texts]),
+        prepare=partial(prepare, size=size, crop_pct=settings.crop_pct),
+        prepared=protocol(size, settings.crop_pct, settings.flip),
+        load=load,
+        flip=settings.flip,
+    )

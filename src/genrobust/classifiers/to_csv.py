@@ -1,0 +1,100 @@
+"""A classifier's answers for the images of a folder, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from torch import nn
+
+from genrobust.classifiers.logits import answer, read_ahead, stacked
+from genrobust.classifiers.opened import OpenClassifier
+from genrobust.core import UserError, progress_bar, resolve_device
+from genrobust.data import image_files, read_image, readable_names
+
+TOP, BATCH_SIZE = 5, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The number of images, and of those that could not be read."""
+
+    images: int
+    unreadable: int
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images below `folder`, sorted by path; raises UserError where there are none."""
+    paths = sorted(image_files(folder))
+    if not paths:
+        raise UserError(f"{folder} holds no images")
+    return paths
+
+
+def predict_images(
+    model: OpenClassifier,
+    folder: Path,
+    paths: Sequence[Path],
+    write: Callable[[bytes], object],
+    top: int = TOP,
+    batch_size: int = BATCH_SIZE,
+    device: str = "auto",
+) -> Counts:
+    """Classify images and call `write` with the lines of a CSV file (UTF-8), one an image.
+
+    Each of `paths`, which lie below `folder`, has its path there, and the `top` classes with their ids, readable names
+    and probabilities; where it cannot be read, these are empty and the last column says why.
+    """
+    top = min(top, len(model.classes))
+    where = resolve_device(device)
+    network = model.load(where)
+    columns = [f"{what}_{rank}" for rank in range(1, top + 1) for what in ("class", "name", "probability")]
+    write(_line(["path", *columns, "error"]))
+    names, unreadable = readable_names(model.classes), 0
+
+    def read(index: int) -> np.ndarray | str:
+        try:
+            return model.prepare(read_image(paths[index]))
+        except UserError as error:
+            return str(error)
+
+    with progress_bar("predicting", len(paths)) as bar:
+        rest = iter(paths)
+        for batch in read_ahead(read, len(paths), batch_size):
+            answers = _probabilities(model, network, [image for image in batch if not isinstance(image, str)], where)
+            for image, path in zip(batch, rest, strict=False):  # the batch first: the last of zip's pair is not lost
+                if isinstance(image, str):
+                    unreadable += 1
+                    cells = [*[""] * len(columns), image]
+                else:
+                    cells = [*_cells(next(answers), model.classes, names, top), ""]
+                write(_line([path.relative_to(folder).as_posix(), *cells]))
+            bar.advance(len(batch))
+    return Counts(len(paths), unreadable)
+
+
+def _probabilities(
+    model: OpenClassifier, network: nn.Module, images: list[np.ndarray], device: torch.device
+) -> Iterator[np.ndarray]:
+    """The probabilities of the classes, float64 [K], of each image."""
+    if not images:
+        return iter(())
+    (logits,) = answer([network], stacked(images), device, model.flip)
+    return iter(softmax(logits.numpy().astype(np.float64), axis=1))
+
+
+def _cells(answer: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
+    best = np.argsort(-answer, kind="stable")[:top]
+    return [cell for k in best for cell in (classes[k], names[classes[k]], f"{answer[k]:.6f}")]
+
+
+def _line(cells: list[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8

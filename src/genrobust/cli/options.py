@@ -1,0 +1,71 @@
+"""The options that several commands share, each with its help text."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RUNS = Path("runs")
+OUT = str(RUNS)
+
+
+def option(usage: str, help: str, **settings: Any) -> Any:
+    """An option from its usage, such as ``--seed N``: its names, then what its value is called; a flag has none."""
+    words = usage.split()
+    names = [word for word in words if word.startswith("-")]
+    return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
+
+
+def argument(name: str, help: str) -> Any:
+    """A positional argument, such as ``DATASET``."""
+    return typer.Argument(metavar=name, help=help)
+
+
+CLASSIFIER = "RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file"
+MODELS = option(
+    "--models [NAME=]MODEL",
+    "A recipe, RECIPE:ARM, a checkpoint, a folder of checkpoints, a timm name or folder, hf-hub:NAME, "
+    "ARCHITECTURE@FILE, or an .onnx file; repeatable.",
+)
+
+RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
+Sets = Annotated[list[str] | None, option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.")]
+Out = Annotated[str, option("--out DIR|URL", "Output folder, or a URL such as s3://bucket/runs.")]
+OutFolder = Annotated[Path, option("--out DIR", "Output folder.")]
+Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
+Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
+DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datasets.")]
+ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.")]
+ModelLabels = Annotated[
+    list[str] | None,
+    option("--labels [NAME=]FILE", "Class names, one a line, of the models that store none; repeatable."),
+]
+ClassifierLabels = Annotated[
+    Path | None, option("--labels FILE", "Class names of the classifier, one a line, if it stores none.")
+]
+Classifier = Annotated[str | None, option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.")]
+Clip = Annotated[
+    str | None, option("--clip FOLDER", "A CLIP in the format of transformers; pictograms is the embedded one.")
+]
+Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
+Runs = Annotated[Path, option("--runs DIR", "Output folder of recipes: their datasets and checkpoints.")]
+Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
+License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
+ExecutorName = Annotated[str, option("--executor NAME", "Where jobs run: processes or ray.")]
+Workers = Annotated[
+    int | None,
+    option(
+        "--workers N",
+        "Number of worker processes; default: as many as cores and memory allow, or one for each GPU.",
+        min=1,
+    ),
+]
+Address = Annotated[str | None, option("--address HOST:PORT", "A Ray cluster; default: start Ray on this machine.")]
+Estimate = Annotated[
+    bool,
+    option(
+        "--estimate/--no-estimate",
+        "Measure this machine for some seconds, once for each output folder, to estimate the time left.",
+        envvar="GENROBUST_ESTIMATE",
+    ),
+]

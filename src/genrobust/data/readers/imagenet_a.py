@@ -1,0 +1,16 @@
+"""ImageNet-A (Hendrycks et al., 2021): photographs of 200 classes that a ResNet-50 got wrong.
+
+It has no line: it was filtered against that ResNet-50, so that accuracies bend at its own.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from genrobust.data.imagenet_classes import listed_by_timm
+from genrobust.data.imagenet_sets import ImageNetSet
+from genrobust.data.reader import READERS
+
+READERS.register("imagenet-a")(
+    ImageNetSet(kind="imagenet-a", wnids=partial(listed_by_timm, "imagenet_a"), images=7_500)
+)

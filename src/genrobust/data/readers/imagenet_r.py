@@ -1,0 +1,22 @@
+"""ImageNet-R (Hendrycks et al., 2021): renditions, such as paintings, toys and tattoos, of 200 classes.
+
+Its line: ID column val-on-imagenet-r-classes; imagenet-r. Both with logits restricted to its 200 classes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from genrobust.core import Line
+from genrobust.data.imagenet_classes import listed_by_timm
+from genrobust.data.imagenet_sets import ImageNetSet
+from genrobust.data.reader import READERS
+
+READERS.register("imagenet-r")(
+    ImageNetSet(
+        kind="imagenet-r",
+        wnids=partial(listed_by_timm, "imagenet_r"),
+        images=30_000,
+        baseline=Line("", "logit", 0.63684, -2.10772, 0.88940, 80, 0.09996, 76.91, 96.50, 2.50159),
+    )
+)

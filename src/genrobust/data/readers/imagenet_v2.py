@@ -1,0 +1,29 @@
+"""ImageNet-V2 (Recht et al., 2019): new images of all 1,000 classes, in any of its three versions.
+
+Its line: ID column val; imagenetv2-matched-frequency-format-val, -threshold-0.7-format-val, -top-images-format-val.
+"""
+
+from __future__ import annotations
+
+from genrobust.core import Line
+from genrobust.data.imagenet_sets import ImageNetSet
+from genrobust.data.reader import READERS
+from genrobust.recipe import ShiftConfig
+
+LINES = {
+    "threshold": Line("", "logit", 1.00197, -0.18097, 0.99438, 85, 0.02411, 56.52, 84.73, 1.17087),
+    "top": Line("", "logit", 0.98158, 0.12213, 0.99290, 85, 0.02655, 56.52, 84.73, 1.17087),
+}
+
+
+class ImageNetV2(ImageNetSet):
+    """Reads any of the three versions, which hold ten images of each class."""
+
+    def line(self, shift: ShiftConfig) -> Line | None:
+        """Return the line of the version that the folder's name hints at, by default that with matched frequency."""
+        hints = [word for word in LINES if word in shift.path.name.lower()]
+        return LINES[hints[0]] if hints else self.baseline
+
+
+MATCHED = Line("", "logit", 0.92323, -0.49769, 0.99605, 85, 0.01862, 56.52, 84.73, 1.17087)
+READERS.register("imagenet-v2")(ImageNetV2(kind="imagenet-v2", each=10, baseline=MATCHED))

@@ -1,0 +1,129 @@
+"""ObjectNet (Barbu et al., 2019): 313 kinds of household things, of which 113 are labels that mean ImageNet classes.
+
+Nine of these labels mean several classes. ``map: one-to-many`` takes any of a label's classes for right, and ``map:
+paper`` its first alone (Bansal and Grover, 2023): the choice moves accuracy a lot.
+
+Its line: ID column val-on-objectnet-classes; objectnet-1.0-beta. Both with logits restricted to the 125 ImageNet
+classes that the labels mean, where any class of a label is right. The paper's map has none.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from genrobust.core import LabelSpace, Line, UserError
+from genrobust.data.file_list import ListedImages, list_folder
+from genrobust.data.folders import FolderClasses
+from genrobust.data.imagenet_classes import descriptions, wnids
+from genrobust.data.imagenet_sets import ImageNetSet
+from genrobust.data.reader import READERS
+from genrobust.data.stored import class_folders
+from genrobust.recipe import ShiftConfig
+
+log = logging.getLogger(__name__)
+
+LABELS = "folder_to_objectnet_label.json"
+CLASSES = "objectnet_to_imagenet_1k.json"
+OFFICIAL = (313, 50_273)  # folders and images of objectnet-1.0
+BORDER = 2  # px: a red frame marks every image, so that it is not trained on by accident; the official loader cuts 2
+PROTOCOLS = {
+    "one-to-many": f"{BORDER} px border cut off; any of a label's ImageNet classes is right",
+    "paper": f"{BORDER} px border cut off; only a label's first ImageNet class is right (Bansal and Grover, 2023)",
+}
+
+
+class ObjectNet(ImageNetSet):
+    """Reads the folder of objectnet-1.0.zip: ``images/`` and ``mappings/``, or that images folder."""
+
+    def open(
+        self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
+    ) -> dict[str, ListedImages]:
+        """Open the images whose label means a class of the study, with the border cut off.
+
+        Raises UserError for missing or damaged mappings and for missing folders.
+        """
+        self.require_imagenet(name, classes)
+        return {name: read_set(name, shift.path, classes.labels, shift.map or "one-to-many")}
+
+    def line(self, shift: ShiftConfig) -> Line | None:
+        """Return the line of standard models; None for the paper's map."""
+        return None if shift.map == "paper" else self.baseline
+
+
+LINE = Line("", "logit", 0.98091, -1.92829, 0.95251, 85, 0.08622, 56.61, 88.30, 1.33368)
+READERS.register("objectnet")(ObjectNet(kind="objectnet", baseline=LINE))
+
+
+def read_set(name: str, path: Path, labels: LabelSpace, mapping: str) -> ListedImages:
+    """Read the images of ObjectNet at `path` whose label means a class of `labels`, by `mapping`."""
+    images, mappings = _parts(path)
+    accepted = {
+        folder: [labels.index(wnid) for wnid in (ids if mapping == "one-to-many" else ids[:1]) if wnid in labels.ids]
+        for folder, ids in classes_of_folders(mappings).items()
+    }
+    wanted = {folder: rights for folder, rights in accepted.items() if rights}
+    if not wanted:
+        raise UserError(f"{path}: ObjectNet shares no class with the {len(labels)} of data.classes: leave it out")
+    folders = [sub.name for sub in class_folders(images)]
+    missing = sorted(wanted.keys() - set(folders))
+    if missing:
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise UserError(
+            f"{images} lacks {len(missing)} of the {len(wanted)} class folders that ObjectNet shares with these "
+            f"classes: {', '.join(missing[:5])}{more}. Unpack objectnet-1.0.zip again"
+        )
+    listing = list_folder(images, folders)
+    if (len(folders), len(listing.keys)) != OFFICIAL:
+        counts = f"{len(listing.keys):,} images in {len(folders)} folders instead of {OFFICIAL[1]:,} in {OFFICIAL[0]}"
+        log.warning("%s is not the official objectnet: %s; published accuracies are of that", images, counts)
+    opened = ListedImages(name, listing, wanted, border=BORDER, protocol=PROTOCOLS[mapping])
+    empty = sorted(wanted.keys() - {key.split("/")[0] for key in opened.keys})
+    if empty:
+        raise UserError(f"{images / empty[0]} holds no image: unpack objectnet-1.0.zip again")
+    return opened
+
+
+def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
+    """Return the WordNet ids that each ObjectNet folder's label means, in the order of the official mapping.
+
+    That mapping names ImageNet classes by their WordNet lemmas, joined by ``; ``. Only "crane" would be ambiguous, and
+    no ObjectNet label means it.
+    """
+    by_text = dict(zip(descriptions(), wnids(), strict=True))
+    folder_of = {label: folder for folder, label in _read(mappings / LABELS).items()}
+    ids: dict[str, list[str]] = {}
+    for label, texts in _read(mappings / CLASSES).items():
+        if label not in folder_of:
+            raise UserError(f"{mappings / LABELS} has no folder for the label {label!r}, which {CLASSES} maps")
+        for text in texts.split("; "):
+            if text not in by_text:
+                raise UserError(f"{mappings / CLASSES}: {label!r} means {text!r}, which is no ImageNet class")
+        ids[folder_of[label]] = [by_text[text] for text in texts.split("; ")]
+    return ids
+
+
+def _parts(path: Path) -> tuple[Path, Path]:
+    """The folders of images and of mappings."""
+    images = path / "images" if (path / "images").is_dir() else path
+    for mappings in (path / "mappings", path.parent / "mappings"):
+        if mappings.is_dir():
+            return images, mappings
+    raise UserError(
+        f"{path}: ObjectNet's folder mappings/ is neither in it nor beside it; objectnet-1.0.zip holds it, with "
+        f"{LABELS} and {CLASSES}: unpack it there"
+    )
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read ObjectNet's mapping {path}: {error}; unpack objectnet-1.0.zip again") from error
+    if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
+        raise UserError(f"{path} is no mapping of names to names: unpack objectnet-1.0.zip again")
+    return found

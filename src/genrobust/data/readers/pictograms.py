@@ -1,0 +1,78 @@
+"""The embedded benchmark: pictures of things, drawn by hundreds of designers in seven styles (64 px, on white)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace, StudyData
+from genrobust.data.folders import FolderClasses
+from genrobust.data.memory import MemoryImages
+from genrobust.data.reader import READERS, read_shift
+from genrobust.recipe import DataConfig, ShiftConfig
+
+SHIFTS = ("outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
+
+
+class Pictograms:
+    """Reads the packaged benchmark: a Source."""
+
+    def load(self, config: DataConfig) -> StudyData:
+        """Load the benchmark, and the further images that `config` names under `extra`."""
+        data = load()
+        classes = FolderClasses(data.labels, data.labels.ids)
+        shifts = {name: ShiftConfig(path=path) for name, path in config.extra.items()}
+        return replace(data, extra={n: read_shift(n, s, classes, config.same_class)[n] for n, s in shifts.items()})
+
+
+READERS.register("pictograms")(Pictograms())
+
+
+def load() -> StudyData:
+    """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
+
+    Images come in the order of a hash of their keys, so that the first n of a class mix its designers. Raises
+    GenrobustError where the installation lacks the files.
+    """
+    folder = resources.files("genrobust") / "assets" / "pictograms"
+    labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read(folder / "classes.json"))))
+    real, shift, wild = (_table(folder / f"{side}.parquet") for side in ("real", "shift", "wild"))
+    tests = {"test": _split(real, "test")} | {name: _split(shift, name) for name in SHIFTS}
+    return StudyData(
+        labels=labels,
+        train=_split(real, "train"),
+        val=_split(real, "val"),
+        tests={name: images for name, images in tests.items() if len(images)},
+        clean="test",
+        retrieval=_split(wild, "wild"),
+        choosing=_split(wild, "wild-val"),
+    )
+
+
+def _read(file: Traversable) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise GenrobustError(f"the installation is incomplete: cannot read {file}; install genrobust again") from error
+
+
+def _table(file: Traversable) -> pa.Table:
+    return pq.read_table(pa.BufferReader(_read(file)), columns=["key", "image", "class", "style", "split"])
+
+
+def _split(table: pa.Table, split: str) -> MemoryImages:
+    rows = table.filter(pc.equal(table["split"], split))
+    keys = rows["key"].to_pylist()
+    order = np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), dtype=np.int64)
+    rows = rows.take(order)
+    return MemoryImages(
+        split, rows["image"].to_pylist(), rows["class"].to_numpy(), rows["key"].to_pylist(), rows["style"].to_pylist()
+    )

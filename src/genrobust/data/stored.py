@@ -1,0 +1,115 @@
+"""Labelled images as they are stored: class folders, WebDataset tars, parquet files, or a saved dataset."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrobust.core import UserError
+from genrobust.data.file_list import Listing, list_folder
+from genrobust.data.reading import FORMATS
+from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
+from genrobust.data.tars import list_tars
+
+KINDS = (".parquet", ".tar")  # of files that hold many images
+SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImages:
+    """The labelled images at a path.
+
+    Attributes:
+        path: Where they lie.
+        groups: The words for classes there: names of folders, names of labels, or numbers as text.
+        label_names: The groups by label number where the labels are numbered, else ().
+        listed: The images; None for class folders, which are listed when it is known which are wanted.
+    """
+
+    path: Path
+    groups: tuple[str, ...]
+    label_names: tuple[str, ...] = ()
+    listed: Listing | None = None
+
+    def listing(self, groups: Collection[str]) -> Listing:
+        """List the images; of class folders those of `groups` alone."""
+        return list_folder(self.path, groups) if self.listed is None else self.listed
+
+
+def open_stored(path: Path) -> StoredImages:
+    """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part.
+
+    Raises UserError where nothing is there, or nothing of a kind that is read.
+    """
+    files = _files(path)
+    for extension in KINDS:
+        ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
+        if ours:
+            _refuse_splits(path, ours)
+            if extension == ".tar":
+                return _numbered(path, list_tars(path, ours))
+            return _numbered(path, *list_parquet(path, ours))
+    if (path / STATE).is_file():
+        return _numbered(path, *list_saved(path))
+    if (path / SPLITS).is_file():
+        splits = sorted(sub.name for sub in path.iterdir() if (sub / STATE).is_file())
+        raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
+    if files:
+        raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
+    return StoredImages(path, tuple(sub.name for sub in class_folders(path)))
+
+
+def class_folders(folder: Path) -> list[Path]:
+    """Return the subfolders of `folder` without hidden ones, sorted by name.
+
+    Raises UserError where it is missing, unreadable, without subfolders, or holds images that belong to no class.
+    """
+    try:
+        entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+    loose = [e.name for e in entries if e.suffix.lower() in FORMATS and e.is_file()]
+    if loose:
+        raise UserError(f"{folder} holds images of no class, such as {loose[0]}: put each class into a subfolder")
+    folders = [e for e in entries if e.is_dir()]
+    if not folders:
+        raise UserError(f"{folder} is empty: it needs one subfolder of images for each class")
+    return folders
+
+
+def _files(path: Path) -> list[Path]:
+    """The files that `path` is, matches or, where it has no subfolder, holds; sorted."""
+    if "*" in path.name:
+        matches = sorted(path.parent.glob(path.name))
+        if not matches:
+            raise UserError(f"no file matches {path}")
+        return matches
+    if path.is_dir():
+        try:
+            files = sorted(entry for entry in path.iterdir() if entry.suffix in KINDS)
+            return [] if files and any(entry.is_dir() for entry in path.iterdir()) else files
+        except OSError as error:
+            raise UserError(f"cannot read the folder {path}: {error.strerror or error}") from error
+    return [path] if path.suffix in KINDS and path.exists() else []
+
+
+def _is_sidecar(file: Path) -> bool:
+    """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
+    return file.suffix == ".parquet" and (file.with_suffix(".tar").exists() or file.stem.startswith("filter-"))
+
+
+def _refuse_splits(path: Path, files: list[Path]) -> None:
+    """Hub repositories keep train and test files side by side: reading both as one set would be a leak."""
+    splits = sorted({word for file in files for word in SPLIT.findall(file.stem)})
+    if len(splits) > 1:
+        file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
+        some = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
+        raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
+
+
+def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> StoredImages:
+    """The images of a `listing`; numbers are sorted as numbers, so that 10 comes after 9."""
+    groups = sorted(set(listing.groups), key=lambda g: (0, int(g), "") if g.isdecimal() else (1, 0, g))
+    return StoredImages(path, names or tuple(groups), names, listing)

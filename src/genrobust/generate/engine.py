@@ -1,0 +1,132 @@
+"""Engines: the libraries that turn requests into images, found by the name in a recipe."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from genrobust.core import ImageSet, LabelSpace, Registry, Request, UserError
+from genrobust.recipe import GeneratorConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+
+class Engine(ABC):
+    """A library, with a generator that it has loaded, that turns requests into images.
+
+    A recipe names it under ``generator.engine``. Another package adds one through the entry point group
+    ``genrobust.engines``.
+
+    """
+
+    modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
+
+    def __init__(
+        self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
+    ) -> None:
+        """Load the generator of `config` onto `device`.
+
+        Args:
+            config: The recipe's section. An engine reads the keys that it has a use for.
+            labels: The classes; a request's ``label`` is an index into them.
+            sources: The real images that requests name as their ``source``, for a mode that draws from images.
+            device: Where to compute.
+
+        Raises:
+            UserError: The generator cannot be loaded, or does not fit the mode, the classes or the images.
+        """
+        if config.reads_images and sources is None:
+            raise UserError(f"generator.mode {config.mode} draws from real images: pass the training images")
+        self.config, self.labels, self.device = config, labels, device
+        self._sources = sources
+        self._indices = {key: index for index, key in enumerate(sources.keys)} if sources is not None else {}
+
+    @classmethod
+    @abstractmethod
+    def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
+        """Which weights draw, as flat JSON: the key ``generator``, a name without a path, and a hash or a version.
+
+        Two generators of the same identity draw the same images. Called before anything is loaded.
+        """
+
+    @abstractmethod
+    def draw(self, requests: Sequence[Request]) -> Sequence[np.ndarray | None]:
+        """Draw one image a request, in order: RGB [H, W, 3], uint8, or float in [0, 1].
+
+        None stands for an image that the engine's own safety checker refused. An image depends on its request alone,
+        up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
+        """
+
+    @classmethod
+    def weights_bytes(cls, config: GeneratorConfig) -> int:
+        """The bytes of the weights that each process loads; 0 where they are on a server."""
+        return 0
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """How each image was made, in columns of the dataset's sidecar, such as ``steps`` and ``width``.
+
+        What else decides the images belongs into `identity`, which the dataset's manifest holds.
+        """
+        generator = self.identity(self.config)["generator"]
+        return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
+
+    def source_image(self, request: Request) -> Image.Image:
+        """Return the real image that `request` begins from, RGB. Raises UserError, naming its key, where it cannot."""
+        if request.source is None:
+            raise UserError(f"the request {request.key} names no source image: plan it with the training images")
+        what = f"the source image {request.source} of the request {request.key}"
+        if self._sources is None or request.source not in self._indices:
+            name = self._sources.name if self._sources is not None else "the study"
+            raise UserError(f"{what} is not among the images of {name}: put it back, or plan anew")
+        try:
+            return self._sources.image(self._indices[request.source])
+        except (UserError, OSError) as error:
+            raise UserError(f"{what} cannot be read: {error}") from error
+
+
+ENGINES: Registry[type[Engine]] = Registry("generator.engine", "genrobust.engines", "genrobust.generate.engines")
+
+
+def engine_of(config: GeneratorConfig) -> type[Engine]:
+    """Return the engine that `config` names.
+
+    Raises:
+        UserError: An unknown engine, one whose package is broken or clashes, and one that lacks the mode.
+    """
+    engine = ENGINES.get(config.engine)
+    if not (isinstance(engine, type) and issubclass(engine, Engine)):
+        raise UserError(f"generator.engine {config.engine!r}: {engine!r} is no subclass of genrobust.Engine")
+    if config.mode not in engine.modes:
+        raise UserError(f"generator.mode: the engine {config.engine} draws in {', '.join(engine.modes)}: set one")
+    return engine
+
+
+def identity(config: GeneratorConfig) -> dict[str, Any]:
+    """Return what decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
+
+    Raises:
+        UserError: As `engine_of`, and where the generator cannot be found.
+    """
+    return {**engine_of(config).identity(config), **sampling(config)}
+
+
+def sampling(config: GeneratorConfig) -> dict[str, Any]:
+    """Return how any generator is drawn from, as flat JSON, without what the mode does not use."""
+    # Keys that came later are left out at their defaults, so that older datasets stay what they are.
+    later = {key for key in ("engine", "guidance_until") if getattr(config, key) == _default(key)}
+    exclude = {"model", "alternatives", "revision", "variant", "lora", *config.unused, *later}
+    return config.model_dump(mode="json", exclude=exclude)
+
+
+def weights_bytes(config: GeneratorConfig) -> int:
+    """Return the bytes of weights that each process loads. Raises UserError as `identity` does."""
+    return engine_of(config).weights_bytes(config)
+
+
+def _default(key: str) -> Any:
+    return GeneratorConfig.model_fields[key].default

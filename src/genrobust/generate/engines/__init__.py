@@ -1,0 +1,1 @@
+"""The engines that come with genrobust, one a file: each registers itself."""

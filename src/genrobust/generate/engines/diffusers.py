@@ -1,0 +1,104 @@
+"""The diffusers engine: every pipeline that a mode knows, from a folder or the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, hash_file, hash_folder
+from genrobust.generate.engine import ENGINES, Engine
+from genrobust.generate.generator import Generator
+from genrobust.generate.guidance import guidance_arguments
+from genrobust.generate.loading import load_generator, locate
+from genrobust.generate.locate import find_generator, find_lora
+from genrobust.generate.logs import muted
+from genrobust.generate.memory import is_out_of_memory
+from genrobust.generate.mode import MODES
+from genrobust.recipe import GeneratorConfig
+
+# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
+EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
+
+
+@ENGINES.register("diffusers")
+class DiffusersEngine(Engine):
+    """Draws with a diffusers pipeline, whose mode says what it is passed of each request."""
+
+    modes = tuple(MODES.names())
+
+    def __init__(
+        self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
+    ) -> None:
+        super().__init__(config, labels, sources, device)
+        self.generator = load_generator(config, device)
+        self.config = self.generator.config
+        self.mode = MODES.get(config.mode)(self.generator, labels, self.source_image)
+
+    @classmethod
+    def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
+        id, folder = locate(config)
+        found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
+        if config.lora is not None:
+            lora, file = find_lora(config.lora)
+            found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
+        return found
+
+    @classmethod
+    def weights_bytes(cls, config: GeneratorConfig) -> int:
+        return sum(path.stat().st_size for path in find_generator(config)[1].rglob("*.safetensors"))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        own, found = self.config, self.identity(self.config)
+        return {
+            **super().record,
+            "weights_sha256": found["weights_sha256"],
+            **{key: found.get(key) for key in ("lora", "lora_sha256", "lora_scale")},
+            "strength": None if "strength" in own.unused else own.strength,
+            "scheduler": type(self.generator.pipeline.scheduler).__name__,
+            "steps": own.steps,
+            "guidance_scale": own.guidance_scale,
+            **({"guidance_until": own.guidance_until} if own.guidance_until < 1 else {}),  # as in `sampling`
+            "width": self.generator.width,
+            "height": self.generator.height,
+            "dtype": own.dtype,
+            **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
+        }
+
+    @torch.inference_mode()
+    def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
+        # draws more noise goes on with the same sources.
+        noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+        with _explain_out_of_memory(self.generator, len(requests)), muted(*EMPTY_WARNING):
+            output = self.generator.pipeline(
+                **self.mode.arguments(requests, noise),
+                **guidance_arguments(self.generator.pipeline, self.config),
+                generator=noise,
+                num_inference_steps=self.config.steps,
+                guidance_scale=self.config.guidance_scale,
+                output_type="pt",
+            )
+            images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
+        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
+        return [None if bad else image for image, bad in zip(images, unsafe, strict=True)]
+
+
+@contextmanager
+def _explain_out_of_memory(generator: Generator, images: int) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        size = "" if "width" in generator.config.unused else ", or generator.width and generator.height"
+        half = ", or set generator.dtype to float16 or bfloat16" if generator.config.dtype == "float32" else ""
+        raise GenrobustError(
+            f"out of memory on {generator.device} while drawing {images} images of {generator.width} x "
+            f"{generator.height} pixels at once: lower generate.batch_size{size}{half}"
+        ) from error

@@ -1,0 +1,194 @@
+"""Loads diffusers generators, checked against the recipe's mode."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from safetensors import SafetensorError
+from torch import nn
+
+from genrobust.classifiers import resolved_here
+from genrobust.core import GenrobustError, UserError
+from genrobust.generate.generator import Generator
+from genrobust.generate.guidance import check_guidance
+from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
+from genrobust.generate.lora import add_lora
+from genrobust.generate.mode import MODES
+from genrobust.recipe import GeneratorConfig
+
+INDEX = "model_index.json"
+
+# The recipe's scheduler names: the diffusers class, and what it is told beyond the folder's own configuration.
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpmsolver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False}),  # its default clips at 1, which is for pixels, not for latents
+    "euler": ("EulerDiscreteScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+# What the schedulers above can stand in for: they read its noise schedule. Flow matching has another.
+_REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMScheduler"}
+
+
+def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
+    """Load the generator of `config` onto `device`, with its LoRA, and with the recipe's scheduler.
+
+    Raises:
+        UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
+            LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with, a
+            scheduler that it cannot take, a guidance that cannot end before the last step.
+        GenrobustError: Weights are NaN or infinite.
+    """
+    config = resolved_here(config, device.type)
+    id, folder = locate(config)
+    index = _index(folder)
+    pipeline = _load(folder, config, index)
+    lora = None if config.lora is None else find_lora(config.lora)[1]
+    if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
+        raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
+    pipeline.set_progress_bar_config(disable=True)
+    _set_scheduler(pipeline, config)
+    _check_call(pipeline, config)
+    check_guidance(pipeline, config)
+    width, height = _size(config, pipeline)
+    if config.lora is not None and lora is not None:
+        add_lora(pipeline, lora, config.lora.scale)
+    pipeline.to(device)
+    _check_finite(pipeline, folder, config)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index))
+
+
+def locate(config: GeneratorConfig) -> tuple[str, Path]:
+    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
+
+    Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
+    place would surprise.
+    """
+    id, folder = find_generator(config)
+    index = _index(folder)
+    kind, mode = index.get("_class_name"), MODES.get(config.mode)
+    if kind not in mode.kinds:
+        others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
+        remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
+        raise UserError(
+            f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
+            "generator"
+        )
+    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
+        refuse_pickles(part)
+    return id, folder
+
+
+def _index(folder: Path) -> dict[str, Any]:
+    """The folder's model_index.json; raises UserError where it is no diffusers folder."""
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file; a generator is a diffusers folder: convert it with "
+            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
+        )
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {folder / INDEX}: {error}: get the generator again") from error
+    return index if isinstance(index, dict) else {}
+
+
+def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
+    """The names that a class-conditional generator gives its classes, by number, where it does."""
+    names = index.get("id2label")
+    try:
+        return {int(number): str(name) for number, name in names.items()} if names else None
+    except (AttributeError, ValueError):
+        raise UserError(f"{INDEX}: id2label must map numbers to names, got {str(names)[:60]}") from None
+
+
+def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
+    """The folder's pipeline, all of it in the recipe's dtype whatever the files are in; raises UserError."""
+    # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
+    extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
+    if "safety_checker" in index and not config.safety_checker:
+        extra |= {"safety_checker": None, "requires_safety_checker": False}
+    if "XL" in index["_class_name"]:
+        extra["add_watermarker"] = False  # else it depends on what else is installed
+    if _id2label(index):
+        extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
+            return MODES.get(config.mode).loader.from_pretrained(
+                folder,
+                torch_dtype=getattr(torch, config.dtype),
+                variant=config.variant,
+                use_safetensors=True,
+                local_files_only=True,
+                **extra,
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
+
+
+def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
+    """Give `pipeline` the recipe's scheduler; raises UserError where the pipeline cannot be sampled with it."""
+    kind, own = type(pipeline).__name__, type(pipeline.scheduler).__name__
+    name, extra = SCHEDULERS[config.scheduler] if config.scheduler else (own, {})
+    if kind.startswith("LatentConsistency") and name != "LCMScheduler":
+        raise UserError(f"generator.scheduler: a {kind} is sampled with lcm: set that, or null to keep its own")
+    if config.scheduler is not None:
+        if own not in _REPLACEABLE:
+            raise UserError(
+                f"generator.scheduler: {config.scheduler} cannot replace the {own} of a {kind}: set it to null"
+            )
+        pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **extra)
+    trained = pipeline.scheduler.config.num_train_timesteps
+    if config.steps > trained:
+        raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
+
+
+def _check_call(pipeline: Any, config: GeneratorConfig) -> None:
+    """Raise UserError for a pipeline whose call does not take what every recipe says."""
+    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}
+    lacking = sorted(needed - inspect.signature(pipeline.__call__).parameters.keys())
+    if lacking:
+        kind = type(pipeline).__name__
+        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
+
+
+def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
+    for name, part in pipeline.components.items():
+        if isinstance(part, nn.Module) and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
+            lora = f", with the LoRA {config.lora.model} in it," if config.lora else ""
+            raise GenrobustError(
+                f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
+                f"{config.dtype}: set generator.dtype to float32, or, where it is that already, get the weights again"
+            )
+
+
+def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
+    """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
+    vae_scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if hasattr(pipeline, "vae") else 8
+    scale = getattr(pipeline, "vae_scale_factor", vae_scale)
+    trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
+    if sample is None and not (config.width and config.height):
+        raise UserError(
+            f"{config.model} does not say the size of its images: give generator.width and generator.height"
+        )
+    own_height, own_width = (sample, sample) if isinstance(sample, int) else sample or (0, 0)
+    width, height = config.width or own_width * scale, config.height or own_height * scale
+    unit = max(8, scale)  # 8 is what diffusers insists on
+    for name, value in (("width", width), ("height", height)):
+        if value % unit:
+            raise UserError(f"generator.{name} is {value} pixels; {config.model} draws multiples of {unit}")
+    return width, height

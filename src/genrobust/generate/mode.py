@@ -1,0 +1,53 @@
+"""Modes: what an image is made from, as the arguments of a diffusers pipeline's call."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from PIL import Image
+
+from genrobust.core import LabelSpace, Registry, Request
+from genrobust.generate.generator import Generator
+
+
+class Mode(ABC):
+    """One conditioning. Draws nothing: it turns requests into arguments of the pipeline's call.
+
+    What a request gets depends on it alone: no other request of the batch enters, beyond rounding.
+
+    Attributes:
+        loader: The diffusers class that loads a folder.
+        kinds: The pipelines that a folder's model_index.json may name.
+        needs: The same in words.
+    """
+
+    loader: ClassVar[Any]
+    kinds: ClassVar[frozenset[str]]
+    needs: ClassVar[str]
+
+    def __init__(self, generator: Generator, labels: LabelSpace, source_image: Callable[[Request], Image.Image]):
+        """Raises UserError where the generator or the classes do not fit the mode."""
+        self.generator, self.labels, self.source_image = generator, labels, source_image
+
+    @abstractmethod
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        """Return the keyword arguments of the call that belong to `requests`; `noise` holds a source for each."""
+
+    def latents(self, noise: Sequence[torch.Generator]) -> torch.Tensor:
+        """Return noise [B, C, h, w] in the UNet's dtype, drawn in float32 so that every dtype starts from the same."""
+        drawn = torch.stack([torch.randn(self.generator.latent_shape, generator=source) for source in noise])
+        return drawn.to(self.generator.device, self.generator.pipeline.unet.dtype)
+
+    @property
+    def size(self) -> dict[str, int]:
+        """Width and height in pixels, where the call takes them; elsewhere they are those of the source image."""
+        taken = inspect.signature(self.generator.pipeline.__call__).parameters
+        size = {"width": self.generator.width, "height": self.generator.height}
+        return {name: value for name, value in size.items() if name in taken}
+
+
+MODES: Registry[type[Mode]] = Registry("generator.mode", package="genrobust.generate.modes")

@@ -1,0 +1,1 @@
+"""The modes of generation, one a file: each registers itself."""

@@ -1,0 +1,110 @@
+"""The class's number alone, for a class-conditional diffusion transformer."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import DiTPipeline
+from torch import Tensor, nn
+
+from genrobust.core import ClassLabel, LabelSpace, Request, UserError
+from genrobust.generate.generator import Generator
+from genrobust.generate.mode import MODES, Mode
+
+# Schedulers that add no noise while they denoise: DiTPipeline would take it from torch's own source, not the image's.
+DETERMINISTIC = {"DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"}
+
+
+@MODES.register("class")
+class ClassNumber(Mode):
+    """Draws by the generator's number of the class."""
+
+    loader = DiTPipeline
+    kinds = frozenset({"DiTPipeline"})
+    needs = "a DiTPipeline"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.numbers = class_numbers(self.generator, self.labels)
+        if self.generator.config.guidance_scale > 1:
+            _use_own_null_class(self.generator.pipeline.transformer)
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        return {"class_labels": [self.numbers[request.label] for request in requests]}
+
+
+def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
+    """Return the generator's number of each class of `labels`.
+
+    By name where the folder names its classes (`id2label`: a number's names, with commas between): a class's id, name
+    or prompt name is one of them. Of several numbers that share the name it is the class's own label. Without names, a
+    generator of as many classes as the study is taken to have them in the study's order.
+
+    Raises:
+        UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler's noise would not
+            be an image's own.
+    """
+    scheduler = type(generator.pipeline.scheduler).__name__
+    if scheduler not in DETERMINISTIC:
+        raise UserError(
+            f"generator.scheduler: {scheduler} may add noise at every step, and a DiTPipeline takes no seed for it, so "
+            "no image could be made again: set ddim, dpmsolver++, euler or unipc"
+        )
+    count = generator.pipeline.transformer.config.num_embeds_ada_norm
+    if generator.id2label is None:
+        if count != len(labels):
+            raise UserError(
+                f"the generator {generator.id} has {count} classes and does not name them, and the study has "
+                f"{len(labels)}: write an id2label into its model_index.json, number to name"
+            )
+        return list(range(count))
+    names = {number: _names(text) for number, text in generator.id2label.items() if 0 <= number < count}
+    numbers = [_number(label, wanted, names, generator.id) for label, wanted in enumerate(labels.classes)]
+    for label, number in enumerate(numbers):
+        if numbers.index(number) != label:
+            one, other = labels.names[numbers.index(number)], labels.names[label]
+            raise UserError(
+                f"the classes {one!r} and {other!r} are one class of the generator {generator.id}: {number}"
+            )
+    return numbers
+
+
+def _number(label: int, wanted: ClassLabel, names: dict[int, set[str]], id: str) -> int:
+    own = {text.casefold() for text in (wanted.id, wanted.name, wanted.prompt)}
+    found = [number for number, known in names.items() if known & own]
+    if label in found:
+        return label
+    if len(found) == 1:
+        return found[0]
+    where = f"the generator {id} has"
+    if found:
+        raise UserError(
+            f"{where} several classes called {wanted.name!r} ({found}): give the class one of their full names"
+        )
+    near = difflib.get_close_matches(wanted.name.casefold(), sorted(set().union(*names.values())), n=3)
+    hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+    raise UserError(
+        f"{where} no class called {wanted.name!r} (id {wanted.id!r}){hint}: name the class as its id2label does"
+    )
+
+
+def _names(text: str) -> set[str]:
+    return {name.strip().casefold() for name in text.split(",")} | {text.strip().casefold()}
+
+
+def _use_own_null_class(transformer: Any) -> None:
+    """Let the guidance of DiTPipeline find the "no class" of a DiTTransformer2DModel of other than 1,000 classes.
+
+    The pipeline asks for number 1000, in the second half of the batch; a transformer's own is its number of classes.
+    """
+    null = transformer.config.num_embeds_ada_norm
+
+    def to_own(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        numbers: Tensor = kwargs["class_labels"]
+        real = numbers[: len(numbers) // 2]
+        return args, {**kwargs, "class_labels": torch.cat([real, torch.full_like(real, null)])}
+
+    transformer.register_forward_pre_hook(to_own, with_kwargs=True)

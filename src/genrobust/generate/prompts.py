@@ -1,0 +1,92 @@
+"""Prompts as a pipeline's call takes them, and the pipelines that take some."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import torch
+from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+from torch import Tensor
+
+from genrobust.core import Request, UserError
+from genrobust.generate.generator import Generator
+
+# Families that AutoPipeline knows; those steered by an edge map, a pose or an edit want more than a study has.
+_FAMILIES = {
+    f: text for f, text in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in f and "kontext" not in f
+}
+_FROM_IMAGE = {f: pipeline for f, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items() if f in _FAMILIES}
+FROM_TEXT = frozenset(pipeline.__name__ for pipeline in _FAMILIES.values())
+FROM_TEXT_AND_IMAGE = frozenset(c.__name__ for f, image in _FROM_IMAGE.items() for c in (image, _FAMILIES[f]))
+
+# The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
+# the names that the call takes. A pair is what it returns first and second.
+_PLAIN = (("prompt_embeds", "negative_prompt_embeds"),)
+_POOLED = (*_PLAIN, ("pooled_prompt_embeds", "negative_pooled_prompt_embeds"))
+ENCODED = {
+    "StableDiffusionPipeline": _PLAIN,
+    "StableDiffusionImg2ImgPipeline": _PLAIN,
+    "LatentConsistencyModelPipeline": _PLAIN,
+    "LatentConsistencyModelImg2ImgPipeline": _PLAIN,
+    "StableDiffusionXLPipeline": _POOLED,
+    "StableDiffusionXLImg2ImgPipeline": _POOLED,
+}
+
+
+class Prompts:
+    """Turns the prompts of requests into arguments: embeddings for Stable Diffusion and its kin, text for others.
+
+    The distinct prompts of a batch are encoded together, each once. Nothing of another batch enters, so that a run
+    that begins with a batch draws the same.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        self._pipeline, self._device = generator.pipeline, generator.device
+        self._names = ENCODED.get(type(generator.pipeline).__name__, ())
+        taken = inspect.signature(generator.pipeline.__call__).parameters
+        self._takes_negative = "negative_prompt" in taken
+        # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone.
+        self._negative = self._takes_negative and generator.config.guidance_scale > 1
+        self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
+
+    def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
+        """Return the prompt arguments of the pipeline's call for `requests`.
+
+        Raises UserError for a negative prompt where the pipeline takes none.
+        """
+        if not self._takes_negative and any(r.negative_prompt for r in requests):
+            kind = type(self._pipeline).__name__
+            raise UserError(f"generate.prompts.negative_prompt: a {kind} takes none: leave it out")
+        prompts, negatives = [r.prompt for r in requests], [r.negative_prompt for r in requests]
+        if not self._names:
+            return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {})}
+        found = dict(zip((name for name, _ in self._names), self._encode(prompts), strict=True))
+        if self._negative:
+            stacked = [torch.cat(tensors) for tensors in zip(*map(self._negatives, negatives), strict=True)]
+            found |= zip((name for _, name in self._names), stacked, strict=True)
+        return found
+
+    @torch.inference_mode()
+    def _encode(self, prompts: Sequence[str]) -> tuple[Tensor, ...]:
+        """The embeddings of `prompts`, [B, tokens, features] and pooled [B, features]."""
+        distinct = list(dict.fromkeys(prompts))
+        found = self._pipeline.encode_prompt(
+            prompt=distinct, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        places = torch.tensor([distinct.index(prompt) for prompt in prompts], device=self._device)
+        return tuple(tensor[places] for tensor in found[::2])
+
+    @torch.inference_mode()
+    def _encode_negative(self, prompt: str) -> tuple[Tensor, ...]:
+        """The embeddings of one negative prompt, [1, ...]. An empty one is none, which some pipelines make zeros."""
+        found = self._pipeline.encode_prompt(
+            prompt="",
+            device=self._device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=True,
+            negative_prompt=prompt or None,
+        )
+        return tuple(found[1::2])

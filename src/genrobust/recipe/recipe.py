@@ -1,0 +1,236 @@
+"""The recipe of a study: its sections, and the checks across them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from genrobust.core import NOT_GENERATED, ZERO_SHOT, UserError
+from genrobust.recipe.analysis import ClaimConfig, QualityConfig
+from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfig, TrainConfig, ZeroShotConfig
+from genrobust.recipe.data import DataConfig
+from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
+from genrobust.recipe.execute import ExecuteConfig
+from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
+from genrobust.recipe.section import Positive, Section, checked
+
+GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
+
+
+class Recipe(Section):
+    """A study: arms x seeds over one data source, one generator and one training setting.
+
+    A recipe file may hold two more keys. `quick` maps dotted keys to the values that ``--quick`` sets. `sweep`
+    describes further arms and datasets by templates; it is expanded after ``--quick`` and ``--set``.
+
+    `track` names the trackers that show training curves while a study runs, and its scores and images afterwards:
+    TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
+    set to offline.
+    """
+
+    file_keys = ("quick", "sweep")
+
+    name: str
+    title: str = ""
+    question: str = ""
+    data_seed: int = 0
+    seeds: tuple[int, ...] = (0,)
+    device: str = "auto"
+    threads: Positive = 2  # CPU threads; part of the recipe, because sums in another order round differently
+    data: DataConfig = DataConfig()
+    generator: GeneratorConfig | None = GeneratorConfig()
+    generate: GenerateConfig = GenerateConfig()
+    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    finetune: FinetuneConfig | None = None
+    class_model: ClassModelConfig | None = None
+    train: TrainConfig = TrainConfig()
+    arms: tuple[ArmConfig, ...]
+    reference: str = "real"
+    zero_shot: ZeroShotConfig | None = None
+    evaluate: EvaluateConfig = EvaluateConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
+    quality: QualityConfig | None = None
+    claims: tuple[ClaimConfig, ...] = ()
+    track: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    execute: ExecuteConfig = ExecuteConfig()
+
+    @model_validator(mode="after")
+    def _check_arms(self) -> Recipe:
+        names = self.arm_names
+        if not names:
+            raise ValueError("arms: a study needs one arm or more")
+        if len(set(names)) != len(names):
+            raise ValueError("arms: two arms share a name")
+        if ZERO_SHOT in names:
+            raise ValueError(f"arms: {ZERO_SHOT!r} is the name of the zero_shot classifier; rename this arm")
+        if self.reference not in names:
+            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {', '.join(names)}")
+        if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
+            raise ValueError("seeds: give one or more, each once")
+        for arm in self.arms:
+            weighted = all(part.weight is not None for part in arm.mixture)
+            if why := self.train_of(arm).unsplittable([part.source for part in arm.mixture], weighted):
+                raise ValueError(f"arm {arm.name!r}: {why}")
+        for i, claim in enumerate(self.claims):
+            self._check_claim(f"claims.{i}", claim)
+        return self
+
+    def _check_claim(self, where: str, claim: ClaimConfig) -> None:
+        """A claim compares two arms, or a group with the references of its arms."""
+        names, groups = self.arm_names, self.groups()
+        for key, name in (("arm", claim.arm), ("than", claim.than)):
+            if name not in names and name not in groups:
+                known = f"; the groups are {', '.join(groups)}" if groups else ""
+                raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {', '.join(names)}{known}")
+        if not {claim.arm, claim.than} & groups.keys():
+            return
+        compared = {self.references()[arm] for arm in groups.get(claim.arm, ())}
+        if compared != set(groups.get(claim.than, (claim.than,))):
+            raise ValueError(
+                f"{where}.than: a claim about a group compares it with the references of its arms, an arm or a group; "
+                f"those of {claim.arm!r} are {', '.join(sorted(compared)) or 'none'}"
+            )
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Recipe:
+        names = self.arm_names
+        if both := self.groups().keys() & names:
+            raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
+        for arm in self.arms:
+            if arm.reference is not None and arm.reference not in names:
+                known = f"the arms are {', '.join(names)}"
+                raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_datasets(self) -> Recipe:
+        reserved = {GENERATED, *NOT_GENERATED}
+        for section, names, taken in (
+            ("datasets", self.datasets.keys(), reserved),
+            ("data.extra", self.data.extra.keys(), reserved | self.datasets.keys()),
+        ):
+            if clash := names & taken:
+                raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
+        if self.datasets and self.generator is None:
+            raise ValueError("datasets: each changes the recipe's generator, and generator is null")
+        for name in self.datasets:
+            self.generation(name)
+        known = [GENERATED, *self.not_generated, *self.datasets]
+        for arm in self.arms:
+            for source in (part.source for part in arm.mixture):
+                if source not in known:
+                    raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {', '.join(known)}")
+                if source not in self.not_generated and self._is_validation(source):
+                    raise ValueError(
+                        f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
+                        "mix a dataset with split: train"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _check_filters(self) -> Recipe:
+        for name in self.datasets:
+            rule = self.filter_of(name)
+            if rule is None or rule.by != "classifier":
+                continue
+            where = f"datasets.{name}.filter.arm"
+            if rule.arm not in self.arm_names:
+                raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {', '.join(self.arm_names)}")
+            if any(self.filter_of(part.source) for part in self.arm(rule.arm).mixture):
+                raise ValueError(f"{where}: {rule.arm!r} trains on filtered images itself; name another arm")
+        return self
+
+    @model_validator(mode="after")
+    def _check_baselines(self) -> Recipe:
+        settings, source = self.robustness, self.data.source
+        if settings.baselines in ("pictograms", "imagenet") and settings.baselines != source:
+            raise ValueError(f"robustness.baselines: {settings.baselines} has no line for source: {source}")
+        published = source == "imagenet" and settings.baselines in ("shipped", "imagenet") and not settings.grid
+        if published and settings.transform != "logit":
+            raise ValueError(
+                f"robustness.transform: the published lines are fitted on logits, not on {settings.transform}: give "
+                "robustness.baselines a table, or train your own baselines with robustness.grid"
+            )
+        return self
+
+    def _is_validation(self, source: str) -> bool:
+        return self.generator is not None and self.generation(source)[1].split == "val"
+
+    @property
+    def arm_names(self) -> list[str]:
+        """The names of the arms, in order."""
+        return [arm.name for arm in self.arms]
+
+    def arm(self, name: str) -> ArmConfig:
+        """The arm called `name`, which must exist."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def filter_of(self, source: str) -> FilterConfig | None:
+        """The filter of the dataset `source`; None without one."""
+        return self.datasets[source].filter if source in self.datasets else None
+
+    def generation(self, dataset: str) -> tuple[GeneratorConfig, GenerateConfig]:
+        """The generator and generate sections of a dataset: the recipe's own, with the dataset's overrides.
+
+        For a class model or a fine-tuned generator, `model` is still that of the base generator.
+
+        Raises:
+            UserError: The recipe has no generator.
+            ValueError: The overrides of the dataset are wrong; the message names the key.
+        """
+        if self.generator is None:
+            raise UserError(f"{dataset} needs a generator, and the recipe has none: set generator.model")
+        if dataset == GENERATED:
+            return self.generator, self.generate
+        other = self.datasets[dataset]
+        where = f"datasets.{dataset}"
+        own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
+        unused = UNUSED_BY_MODE.get(str(own.get("mode", self.generator.mode)), ())
+        inherited = self.generator.model_dump(exclude=set(unused))
+        return (
+            checked(GeneratorConfig, _merged(inherited, own), f"{where}.generator"),
+            checked(GenerateConfig, _merged(self.generate.model_dump(), other.generate), f"{where}.generate"),
+        )
+
+    def train_of(self, arm: ArmConfig) -> TrainConfig:
+        """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""
+        lengths = {"steps", "epochs"}
+        inherited = self.train.model_dump(exclude=lengths if lengths & arm.train.keys() else None)
+        return checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
+
+    @property
+    def not_generated(self) -> tuple[str, ...]:
+        """The sources that are no generated datasets, whether arms mix them or not."""
+        return (*NOT_GENERATED, *self.data.extra)
+
+    def groups(self) -> dict[str, list[str]]:
+        """The names of each group's arms, both in the recipe's order."""
+        found: dict[str, list[str]] = {}
+        for arm in self.arms:
+            if arm.group is not None:
+                found.setdefault(arm.group, []).append(arm.name)
+        return found
+
+    def references(self) -> dict[str, str]:
+        """The arm that each arm is compared with: its own reference, or the recipe's."""
+        return {arm.name: arm.reference or self.reference for arm in self.arms}
+
+    def sources(self) -> set[str]:
+        """The sources that the arms mix; see `MixturePart`."""
+        return {part.source for arm in self.arms for part in arm.mixture}
+
+    def generated_sets(self) -> list[str]:
+        """The generated datasets that arms mix, in the recipe's order."""
+        return [name for name in (GENERATED, *self.datasets) if name in self.sources()]
+
+    def unmixed_sets(self) -> list[str]:
+        """The datasets that could be generated and that no arm mixes."""
+        own = [] if self.generator is None or self.data.generated is not None else [GENERATED]
+        return [name for name in (*own, *self.datasets) if name not in self.sources()]
+
+
+def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `other`; mappings that both hold are merged in turn."""
+    both = {k: _merged(base[k], v) for k, v in other.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {**base, **other, **both}

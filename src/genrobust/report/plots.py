@@ -1,0 +1,296 @@
+"""The report's plots as geometry: where every mark, tick and line lies. The template draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from genrobust.core import BaselineModel, Line, Score, StudyRecord, Summary
+from genrobust.report.tables import Column, Table
+from genrobust.report.wording import number, span
+from genrobust.robustness import to_scale
+
+# Shapes of radius 1 about the origin, of about one area, told apart without colour.
+SHAPES = (
+    "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",  # circle
+    "M-.9-.9H.9V.9H-.9z",  # square
+    "M0-1.3L1.3 0 0 1.3-1.3 0z",  # diamond
+    "M0-1.25L1.2.9H-1.2z",  # triangle
+    "M0 1.25L1.2-.9H-1.2z",  # triangle, upside down
+    "M-.45-1.2h.9v.75h.75v.9h-.75v.75h-.9v-.75h-.75v-.9h.75z",  # plus
+)
+COLOURS = 7  # so many --arm-N colours the style sheet has; with six shapes, 42 arms look different
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an arm is drawn, in every figure and table: a colour's index and a shape's path."""
+
+    colour: int
+    shape: str
+
+
+def looks(summary: Summary) -> dict[str, Look]:
+    """The look of each arm, by its place in the study."""
+    return {arm: Look(i % COLOURS, SHAPES[i % len(SHAPES)]) for i, arm in enumerate(summary.arms)}
+
+
+# ------------------------------------------------------------------------------------------------ dot plot
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One arm's accuracy on one set: positions in percent of the axis' length, and its label."""
+
+    arm: str
+    at: float
+    lo: float
+    hi: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class DotRow:
+    """One test set's dots, a lane an arm."""
+
+    column: Column
+    dots: tuple[Dot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DotPlot:
+    """Top-1 by test set and arm. `ticks` pairs a position (percent of the axis) with its accuracy (percent)."""
+
+    rows: tuple[DotRow, ...]
+    ticks: tuple[tuple[float, int], ...]
+
+
+def dot_plot(summary: Summary, accuracy: Table) -> DotPlot:
+    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens."""
+    tests = [column.name for column in accuracy.columns]
+    scores = {(arm, test): summary.score("top1", arm, test) for arm in summary.arms for test in tests}
+    place, ticks = axis(scores.values())
+    rows = []
+    for column in accuracy.columns:
+        dots = [
+            Dot(arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
+            for arm in summary.arms
+            for s in [scores[arm, column.name]]
+        ]
+        rows.append(DotRow(column, tuple(dots)))
+    rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
+    return DotPlot(tuple(rows), ticks)
+
+
+def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
+    """A linear axis over the intervals of `scores`, cut to tens: where a value lies on it, and its ticks with theirs.
+
+    Positions are in percent of its length.
+    """
+    least, most = min(s.lo for s in scores), max(s.hi for s in scores)
+    step = 10 if most - least <= 50 else 20
+    low = step * int(least // step)
+    high = max(step * -int(-most // step), low + step)
+
+    def place(value: float) -> float:
+        return round(100 * (value - low) / (high - low), 2)
+
+    return place, tuple((place(t), t) for t in range(low, high + 1, step))
+
+
+# ------------------------------------------------------------------------------------------------ scatter
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A panel's size and where its axes lie, in SVG units, which are about CSS pixels."""
+
+    width: int = 320
+    height: int = 292
+    left: int = 38
+    right: int = 312
+    top: int = 8
+    bottom: int = 252
+
+
+FRAME = Frame()
+TICK_GAP = 26  # SVG units between labels, so that they do not touch
+TICK_SETS = (
+    range(1, 100),
+    (1, 2, *range(4, 98, 2), 98, 99),
+    (1, 2, *range(5, 96, 5), 98, 99),
+    (1, 2, 5, *range(10, 91, 10), 95, 98, 99),
+    (1, 5, 10, 20, 35, 50, 65, 80, 90, 95, 99),
+    (1, 5, 20, 50, 80, 95, 99),
+    (1, 10, 50, 90, 99),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point: x, y in SVG units and its label. For an arm, `arm` names it and `mean` says whether it is over seeds."""
+
+    x: float
+    y: float
+    label: str
+    arm: str = ""
+    mean: bool = False
+    whisker: tuple[float, float] | None = None  # y of the interval's ends
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One shift's accuracy-on-accuracy plot. Paths are in SVG units; empty where there is no line."""
+
+    name: str
+    note: str
+    description: str
+    fitted: str
+    beyond: str
+    band: str
+    baselines: tuple[Mark, ...]
+    marks: tuple[Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Small multiples on common axes. Ticks pair a position in SVG units with percents; `diagonal` is y = x."""
+
+    panels: tuple[Panel, ...]
+    x_ticks: tuple[tuple[float, int], ...]
+    y_ticks: tuple[tuple[float, int], ...]
+    diagonal: str
+    scale: str
+
+
+class _Axis:
+    """Percents to SVG units on one scale, from `start` to `end` with a margin about all of `values`."""
+
+    def __init__(self, values: Iterable[float], scale: str, start: float, end: float) -> None:
+        self.scale = scale
+        all_values = list(values)
+        low, high = self.transformed(min(all_values)), self.transformed(max(all_values))
+        pad = 0.06 * (high - low) or 0.2
+        self.low, self.high = low - pad, high + pad
+        self.start, self.end = start, end
+
+    def transformed(self, percent: float) -> float:
+        """On the axis' scale; 0 % and 100 %, which have no finite place there, come to lie at its edge."""
+        return float(to_scale(self.scale, min(max(percent, 0.3), 99.7) / 100))
+
+    def place(self, percent: float) -> float:
+        return self.unit(self.transformed(percent))
+
+    def unit(self, transformed: float) -> float:
+        inside = min(max(transformed, self.low), self.high)
+        return round(self.start + (self.end - self.start) * (inside - self.low) / (self.high - self.low), 2)
+
+    def ticks(self) -> tuple[tuple[float, int], ...]:
+        """As many round percents as fit."""
+        for candidates in TICK_SETS:
+            shown = [(self.place(t), t) for t in candidates if self.low <= self.transformed(t) <= self.high]
+            gaps = [abs(b[0] - a[0]) for a, b in pairwise(shown)]
+            if not gaps or min(gaps) >= TICK_GAP:
+                break
+        return tuple(shown)
+
+
+def scatter(record: StudyRecord) -> Scatter | None:
+    """Shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
+
+    The band is the line plus and minus two residual standard deviations of the baselines.
+    """
+    summary = record.summary
+    shifts = [*summary.shifts, *summary.left_out]
+    if not shifts:
+        return None
+    points = {shift: _points(summary, shift) for shift in shifts}
+    models = [b for b in record.baselines if b.test_set in shifts]
+    scale = next((line.transform for line in summary.lines.values()), "logit")
+    pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
+    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, FRAME.left, FRAME.right)
+    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, FRAME.bottom, FRAME.top)
+    panels = tuple(
+        _panel(summary, shift, points[shift], [b for b in models if b.test_set == shift], (x, y)) for shift in shifts
+    )
+    low, high = max(x.low, y.low), min(x.high, y.high)
+    diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
+    return Scatter(panels, x.ticks(), y.ticks(), diagonal, scale)
+
+
+def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]]:
+    """The clean and shifted accuracies of each arm, by seed, over the same classes."""
+    return {
+        arm: [
+            (
+                summary.score("top1", arm, summary.paired[shift], seed).value,
+                summary.score("top1", arm, shift, seed).value,
+            )
+            for seed in summary.seeds
+        ]
+        for arm in summary.arms
+    }
+
+
+def _panel(
+    summary: Summary,
+    shift: str,
+    points: dict[str, list[tuple[float, float]]],
+    models: Sequence[BaselineModel],
+    axes: tuple[_Axis, _Axis],
+) -> Panel:
+    x, y = axes
+    line = summary.lines.get(shift)
+    marks = []
+    for arm, of_arm in points.items():
+        for seed, (clean, shifted) in zip(summary.seeds if len(of_arm) > 1 else (), of_arm, strict=False):
+            label = f"{arm}, seed {seed}: clean {number(clean)} %, {shift} {number(shifted)} %"
+            marks.append(Mark(x.place(clean), y.place(shifted), label, arm))
+        marks.append(_mean_mark(summary, arm, shift, sum(clean for clean, _ in of_arm) / len(of_arm), axes))
+    described = "; ".join(mark.label for mark in marks if mark.mean)
+    fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
+    return Panel(
+        name=shift,
+        note=f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
+        description=f"Accuracy on {shift} against clean accuracy. {described}.",
+        fitted=fitted,
+        beyond=beyond,
+        band=band,
+        baselines=tuple(
+            Mark(x.place(b.clean), y.place(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
+            for b in models
+        ),
+        marks=tuple(marks),
+    )
+
+
+def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple[_Axis, _Axis]) -> Mark:
+    x, y = axes
+    score, er = summary.score("top1", arm, shift), summary.find("er", arm, shift)
+    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({span(score)})"
+    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
+    return Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(score.lo), y.place(score.hi)))
+
+
+def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:
+    """The line where it was fitted, the line beyond that, and the band, cut to the plot: SVG paths.
+
+    The line is straight in the axes' scale, which is its own.
+    """
+
+    def at(t: float, off: float = 0.0) -> float:
+        return line.intercept + line.slope * t + off * line.residual_sd
+
+    def path(low: float, high: float) -> str:
+        ts = np.linspace(low, high, 60)  # points, so that a line that leaves the plot is cut and not bent
+        inside = [t for t in ts if y.low <= at(t) <= y.high]
+        return "M" + "L".join(f"{x.unit(t)} {y.unit(at(t))}" for t in (inside[0], inside[-1])) if inside else ""
+
+    low, high = (min(max(x.transformed(percent), x.low), x.high) for percent in (line.lo, line.hi))
+    ts = np.linspace(low, high, 60)
+    upper = [f"{x.unit(t)} {y.unit(at(t, 2))}" for t in ts]
+    lower = [f"{x.unit(t)} {y.unit(at(t, -2))}" for t in reversed(ts)]
+    return path(low, high), path(x.low, low) + path(high, x.high), "M" + "L".join([*upper, *lower]) + "z"

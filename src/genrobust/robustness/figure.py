@@ -1,0 +1,160 @@
+"""Figures: what can be measured of a study's predictions. Each is a class in a file of its own in `figures`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from genrobust.core import Registry, Summary, hashed_seed
+from genrobust.robustness.answers import Answers
+from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy
+from genrobust.robustness.sets import AnsweredSet, StudyAnswers
+
+
+class Figure(ABC):
+    """A figure: how it is measured, and how it is shown.
+
+    Attributes:
+        title: Its name in tables ("Top-1 accuracy").
+        note: How it is computed, in a sentence, with the paper where there is one.
+        unit: "%", "points" or another, shown beside the title.
+        higher_is_better: Whether the highest value of a column is the best, or the lowest.
+        signed: Whether values have a sign, as differences do.
+        digits: Decimals that are shown.
+        needs: What of a study it needs: "lines" or "planes" (see `StudyAnswers`), "" for the answers alone.
+        section: The place of a main figure, which has sections of its own in the report; None for the others, which
+            share a table. Main figures are measured first, in this order.
+    """
+
+    title: ClassVar[str]
+    note: ClassVar[str]
+    unit: ClassVar[str] = "%"
+    higher_is_better: ClassVar[bool] = True
+    signed: ClassVar[bool] = False
+    digits: ClassVar[int] = 1
+    needs: ClassVar[str] = ""
+    section: ClassVar[int | None] = None
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def difference_unit(self) -> str:
+        """The unit of a difference: percents differ by points."""
+        return "points" if self.unit == "%" else self.unit
+
+    def heading(self, summary: Summary) -> str:
+        """Return what it is called in a report of `summary`."""
+        return self.title
+
+    def caption(self, summary: Summary) -> str:
+        """Return its heading with its unit."""
+        return f"{self.heading(summary)}, {'percent' if self.unit == '%' else self.unit}"
+
+    def informs(self, summary: Summary) -> bool:
+        """Return whether it says anything that another figure of `summary` does not."""
+        return True
+
+    @abstractmethod
+    def measure(self, study: StudyAnswers) -> dict[str, Measured]:
+        """Measure the figure, by test set, on those that have what it needs."""
+
+
+class ImageFigure(Figure):
+    """A figure of the answers to the images of a test set, with a bootstrap over the images.
+
+    Attributes:
+        all_classes: Whether the logits are left over all classes, in place of being restricted to the test set's own.
+        bounds: The least and the highest value.
+    """
+
+    all_classes: ClassVar[bool] = False
+    bounds: ClassVar[tuple[float, float]] = ANY
+
+    @abstractmethod
+    def of_images(self, answers: Answers) -> np.ndarray:
+        """Compute what `combine` needs of each image: [N], or [N, P] for P values."""
+
+    def combine(self, values: np.ndarray, images: AnsweredSet, weights: np.ndarray) -> np.ndarray:
+        """Combine the values of images into the figure, by default as their mean.
+
+        Args:
+            values: What `of_images` computed for T checkpoints: [T, N] or [T, N, P].
+            images: The test set, with the label of each image.
+            weights: How often each image counts in each of B resamples: float32 [B, N].
+
+        Returns:
+            The figure of each resample and checkpoint: [B, T].
+        """
+        return weights @ values.T / weights.sum(axis=1, keepdims=True)
+
+    def gap(self, images: AnsweredSet) -> str:
+        """Say why the figure means nothing on a test set; "" where it does."""
+        return ""
+
+    def measure(self, study: StudyAnswers) -> dict[str, Measured]:
+        found = {}
+        for name, images in study.sets.items():
+            if self.name not in images.values:
+                continue
+            reason = self.gap(images)
+            if not reason:
+                main = self.section is not None and name in study.paired
+                rng = study.rng if main else np.random.default_rng(hashed_seed("images", name))
+                found[name] = self.resample(images.values[self.name], images, study.bootstrap, rng)
+                if not np.isfinite(found[name].point).all():
+                    del found[name]
+                    reason = "it is infinite: some classifier gives no probability at all to the label of an image"
+            if reason:
+                study.gaps.setdefault(self.name, {})[name] = reason
+        return found
+
+    def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
+        """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images.
+
+        Replicates are centred on the value itself: resampling adds to the bias of a figure that is no mean, such as the
+        lowest of several accuracies.
+        """
+        arms, seeds, n = values.shape[:3]
+        by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])
+        point = self.combine(by_checkpoint, images, np.ones((1, n), dtype=np.float32))[0].astype(float)
+        if not np.isfinite(point).all():
+            draws = np.zeros((bootstrap, len(point)))
+        else:
+            drawn = [self.combine(by_checkpoint, images, weights) for weights in image_counts(n, bootstrap, rng)]
+            draws = np.concatenate(drawn).astype(float)
+            draws += point - draws.mean(axis=0)
+        return Measured(
+            point=point.reshape(arms, seeds),
+            draws=draws.reshape(bootstrap, arms, seeds),
+            n=n,
+            classes=images.all_classes if self.all_classes else len(images.classes),
+            over="images",
+            bounds=self.bounds,
+        )
+
+
+class Proportion(ImageFigure):
+    """The share of images for which `of_images`, bool [N], holds, in percent; exact intervals for one checkpoint."""
+
+    bounds = (0, 100)
+
+    def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
+        classes = images.all_classes if self.all_classes else len(images.classes)
+        return measure_accuracy(values, classes, bootstrap, rng)
+
+
+FIGURES: Registry[type[Figure]] = Registry("figure", "genrobust.figures", "genrobust.robustness.figures")
+
+
+def list_figures() -> list[Figure]:
+    """Return every figure: the main ones in their order, then the others, those where higher is better first."""
+    found = [FIGURES.get(name)(name) for name in FIGURES.names()]
+    return sorted(found, key=lambda f: (f.section is None, f.section or 0, not f.higher_is_better))
+
+
+def figure_called(name: str) -> Figure:
+    """Return the figure `name`. Raises UserError for an unknown one, with those that are known."""
+    return FIGURES.get(name)(name)

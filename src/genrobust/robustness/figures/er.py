@@ -1,0 +1,42 @@
+"""Effective robustness: shifted accuracy beyond what the baseline line predicts."""
+
+from __future__ import annotations
+
+from genrobust.robustness.effective import drawn_lines, moved_in, predict, refit
+from genrobust.robustness.figure import FIGURES, Figure
+from genrobust.robustness.resampling import Measured
+from genrobust.robustness.sets import StudyAnswers
+
+
+@FIGURES.register("er")
+class EffectiveRobustness(Figure):
+    title = "Effective robustness"
+    note = (
+        "shifted accuracy minus what the line of the baseline models predicts from clean accuracy (Taori et al., 2020)"
+    )
+    unit = "points"
+    signed = True
+    needs = "lines"
+    section = 1
+
+    def measure(self, study: StudyAnswers) -> dict[str, Measured]:
+        """Measure it on every shift with a line.
+
+        Replicates also resample the baseline models by name, the same for all shifts. A line without baselines is a
+        published one: it is drawn by its own error, as if the lines of different shifts erred independently.
+        """
+        found, draws = {}, study.baseline_draws
+        for shift, clean in draws.clean.items():
+            line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
+            if rows:
+                over = "images and baselines"
+                slope, intercept = refit(rows, draws.picks_of([b.model for b in rows]), line.transform)
+            else:
+                over = "images and the line's error"
+                slope, intercept = drawn_lines(line, study.bootstrap, study.rng)
+            point, drawn = (moved_in(p, draws.images[shift], line.transform) for p in (clean, draws.drawn[shift]))
+            expected = predict(line.slope, line.intercept, line.transform, point)
+            drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
+            outside = (clean < line.lo) | (clean > line.hi)
+            found[shift] = study.measured["top1", shift].beyond(expected, drawn, over, outside)
+        return found

@@ -1,0 +1,217 @@
+"""The answers of a whole study: what figures need to know of each image, by arm and seed, for every test set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
+from genrobust.robustness.accuracy import require_images
+from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
+from genrobust.robustness.resampling import Measured, resampled_means
+
+StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredSet:
+    """What figures need to know of the M images of a test set that have a right label among its C classes.
+
+    Attributes:
+        classes: int64 [C], of `all_classes` in the study.
+        labels: int64 [M], and `members` bool [N] says which images of the test set these are.
+        values: What each figure computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+    """
+
+    name: str
+    classes: np.ndarray
+    all_classes: int
+    labels: np.ndarray
+    members: np.ndarray
+    values: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineDraws:
+    """What the replicates of baseline lines and planes share.
+
+    Attributes:
+        clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
+        drawn: Its replicates, [B, A, S]. They resample the images of the clean set, the same for all shifts.
+        picks: How often each of `models` comes in each resample of the baseline models, [B, models].
+    """
+
+    clean: dict[str, np.ndarray]
+    drawn: dict[str, np.ndarray]
+    images: dict[str, int]
+    models: tuple[str, ...]
+    picks: np.ndarray
+
+    def picks_of(self, models: Sequence[str]) -> np.ndarray:
+        """Return how often each of `models` comes in each resample: [B, M]."""
+        return self.picks[:, [self.models.index(model) for model in models]]
+
+
+@dataclass(frozen=True)
+class StudyAnswers:
+    """All that figures are measured from. `measured` and `gaps` hold, by figure and test set, what is known so far.
+
+    Attributes:
+        sets: By name, the clean set, the shifts, and the clean set restricted to the classes of shifts.
+        paired: Maps each test set to the clean set over the same classes.
+        lines: The baseline line of each shift that has one; `planes` likewise, over `clean` and `second`.
+        rng: What main figures draw from in turn; others have generators of their own.
+    """
+
+    sets: dict[str, AnsweredSet]
+    paired: dict[str, str]
+    lines: Mapping[str, Line]
+    planes: Mapping[str, Plane]
+    baselines: Sequence[BaselineModel]
+    second: str
+    bootstrap: int
+    rng: np.random.Generator
+    measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
+    gaps: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def baseline_draws(self) -> BaselineDraws:
+        """The draws that all lines and planes share; there is at least one line."""
+        shifts = [test for test in self.paired if test in self.lines]
+        clean = {shift: self.sets[self.paired[shift]] for shift in shifts}
+        arms, seeds = next(iter(clean.values())).values["top1"].shape[:2]
+        members = np.stack([of.members for of in clean.values()], axis=1)
+        right = np.zeros((len(shifts), arms, seeds, len(members)), dtype=bool)
+        for to, of in zip(right, clean.values(), strict=True):
+            to[:, :, of.members] = of.values["top1"]
+        # One resample of the clean images serves all shifts: a column for each shift, arm and seed.
+        columns = right.reshape(-1, len(members)).T
+        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng)
+        models = sorted({b.model for b in self.baselines if b.test_set in self.lines})
+        picks = np.empty((self.bootstrap, 0), dtype=int)
+        if models:
+            picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
+        drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
+        images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))
+        return BaselineDraws(
+            clean={shift: 100 * of.sum(axis=2) / images[shift] for shift, of in zip(shifts, right, strict=True)},
+            drawn={shift: drawn[:, i] for i, shift in enumerate(shifts)},
+            images=images,
+            models=tuple(models),
+            picks=picks,
+        )
+
+
+def arms_and_seeds(predictions: StudyPredictions, tests: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the arms in their order and the seeds, sorted.
+
+    Raises:
+        UserError: An arm has no predictions for one of the seeds on one of `tests`; names the first.
+    """
+    arms = tuple(dict.fromkeys(arm for arm, _, _ in predictions))
+    seeds = tuple(sorted({seed for _, seed, _ in predictions}))
+    for key in product(arms, seeds, tests):
+        if key not in predictions:
+            raise UserError(f"no predictions for {_where(*key)}: evaluate it, or leave out the set or the arm")
+    return arms, seeds
+
+
+def answer_sets(
+    predictions: StudyPredictions, tests: Sequence[str], own: Mapping[str, OfImages], every: Mapping[str, OfImages]
+) -> tuple[dict[str, AnsweredSet], dict[str, str]]:
+    """Compute what figures need of every test set, and of the clean set over the classes of each shift.
+
+    Predictions are asked for one at a time and their logits read once, so `predictions` may read them from a disk.
+
+    Args:
+        predictions: By arm, seed and test set.
+        tests: The test sets, the clean one first.
+        own: What is computed with logits restricted to a set's own classes, by figure.
+        every: What is computed over all classes, by figure.
+
+    Returns:
+        The sets by name, and the name of the clean set that each is paired with.
+
+    Raises:
+        GenrobustError: A logit is NaN.
+        UserError: A set shares no class with the clean set; predictions are of another set than their key says, or of
+            other images, labels, order or protocol than those of another checkpoint.
+    """
+    arms, seeds = arms_and_seeds(predictions, tests)
+    clean = tests[0]
+    images = {test: _without_logits(predictions[arms[0], seeds[0], test]) for test in tests}
+    classes = {test: own_classes(of) for test, of in images.items()}
+    for test, of in images.items():
+        if of.classes != images[clean].classes:
+            raise UserError(f"{test!r} and {clean!r} are predicted over different classes: evaluate both again")
+        require_images(len(of.labels), len(classes[test]), test)
+        if not inside(images[clean], classes[test]).any():
+            raise UserError(f"no image of the clean set {clean!r} has a class of {test!r}: nothing to compare with")
+    name_of: dict[bytes, str] = {}  # of the clean set over these classes
+    for test in tests:
+        name_of.setdefault(classes[test].tobytes(), clean if test == clean else f"{clean} on the classes of {test}")
+    paired = {test: name_of[classes[test].tobytes()] for test in tests}
+    restricted = {name: np.frombuffer(key, dtype=np.int64) for key, name in name_of.items()}
+    sets: dict[str, AnsweredSet] = {}
+    for test in tests:
+        over = restricted if test == clean else {test: classes[test]}
+        found = _answers(predictions, arms, seeds, images[test], over, own, every)
+        sets |= {name: found[name] for name in sorted(found, key=lambda name: name != test)}
+    return dict(sorted(sets.items(), key=lambda item: item[0] not in tests)), paired
+
+
+def _answers(
+    predictions: StudyPredictions,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    images: Predictions,
+    over: Mapping[str, np.ndarray],
+    own: Mapping[str, OfImages],
+    every: Mapping[str, OfImages],
+) -> dict[str, AnsweredSet]:
+    """The answers on one test set, over each of the classes in `over`, and over all under the test set's own name."""
+    test, all_classes = images.test_set, len(images.classes)
+    wanted = [*((classes, own) for classes in over.values()), (np.arange(all_classes), every)]
+    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
+    for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
+        one = predictions[arm, seed, test]
+        _require_pair(one, images, _where(arm, seed, test), test)
+        for name, found in zip([*over, test], read_answers(one, wanted), strict=True):
+            for figure, computed in found.items():
+                to = values[name].setdefault(figure, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
+                to[a, s] = computed
+    sets = {}
+    for name, classes in over.items():
+        members = inside(images, classes)
+        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name])
+    return sets
+
+
+def _where(arm: str, seed: int, test: str) -> str:
+    return f"arm {arm!r}, seed {seed}, test set {test!r}"
+
+
+def _without_logits(predictions: Predictions) -> Predictions:
+    """What is known of the images alone; keeps no file mapped."""
+    return replace(predictions, logits=np.empty((0, len(predictions.classes)), dtype=np.float32))
+
+
+def _require_pair(found: Predictions, first: Predictions, where: str, test: str) -> None:
+    if found.test_set != test:
+        raise UserError(f"{where}: these are predictions on {found.test_set!r}; were two files swapped?")
+    if len(found.labels) != len(first.labels):
+        raise UserError(
+            f"{where}: {len(found.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
+            "on the same set"
+        )
+    if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
+        raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
+    if (found.protocol, found.classes) != (first.protocol, first.classes):
+        raise UserError(
+            f"{where}: prepared as {found.protocol!r} over {len(found.classes)} classes, others as "
+            f"{first.protocol!r} over {len(first.classes)}; accuracies compare under one protocol alone"
+        )

@@ -1,0 +1,84 @@
+"""What every stage of a study needs beside its own inputs: where it runs, where it writes, and whom it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genrobust.core import StudyData, address, device_kind, local_folder
+from genrobust.recipe import Recipe, recipe_yaml
+from genrobust.study.executors.local import Local
+from genrobust.study.jobs import Executor
+from genrobust.study.named_tests import check_named_tests
+from genrobust.study.timing import StageTimes
+from genrobust.study.tracking import Tracking
+
+
+def silent(line: str) -> None:
+    """Log nothing."""
+
+
+@dataclass
+class Context:
+    """The recipe, the folder `out`, the executor and the log of a study, shared by its stages.
+
+    Pickled, it is its recipe and the address of its folder: a worker process opens the rest anew, works by itself and
+    logs nothing.
+    """
+
+    recipe: Recipe
+    out: Path
+    executor: Executor = field(default_factory=Local)
+    log: Callable[[str], None] = silent
+
+    def __post_init__(self) -> None:
+        self.times = StageTimes(self.out)
+        track = self.out / self.recipe.name / "track"
+        self.tracking = Tracking(self.recipe.track, track, self.recipe.name, recipe_yaml(self.recipe))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_worker, (self.recipe, address(self.out))
+
+    @cached_property
+    def data(self) -> StudyData:
+        """The images of the study; raises UserError for test sets that the recipe names and the data lacks."""
+        from genrobust.data import load_data
+
+        data = load_data(self.recipe.data)
+        check_named_tests(self.recipe, data)
+        return data
+
+    @cached_property
+    def tests(self) -> list[str]:
+        """The names of the test sets that are scored, the clean one first."""
+        chosen = self.recipe.evaluate.tests
+        return [n for n in self.data.tests if chosen is None or n in chosen or n == self.data.clean]
+
+    @property
+    def test_images(self) -> int:
+        """The number of images of all test sets that are scored."""
+        return sum(len(self.data.tests[name]) for name in self.tests)
+
+    @cached_property
+    def device(self) -> str:
+        """The kind of device: "cuda", "mps" or "cpu"."""
+        return device_kind(self.recipe.device)
+
+    @property
+    def worker(self) -> str:
+        """What every rate depends on beside its job: "cpu, 1 thread", the device and the threads of a worker."""
+        threads = "1 thread" if self.recipe.threads == 1 else f"{self.recipe.threads} threads"
+        return f"{self.device}, {threads}"
+
+    def elsewhere(self, folder: Path, images: StudyData | None = None, **changes: object) -> Context:
+        """Return an untracked context for a trial in `folder`, with other images or recipe keys."""
+        other = Context(self.recipe.model_copy(update={"track": (), **changes}), folder)
+        other.data = self.data if images is None else images
+        return other
+
+
+def _in_worker(recipe: Recipe, out: Path | str) -> Context:
+    return Context(recipe, local_folder(out))

@@ -1,0 +1,97 @@
+"""What the work of a study takes on this machine: time from rates measured or published, and space on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from genrobust.core import DiskFull, UserError, about
+from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
+from genrobust.study.rates import estimate, measured_rate
+from genrobust.study.stage import Row
+from genrobust.study.stages.generate import Generate, generator_rate_key
+from genrobust.study.study import Study
+
+# Stable Diffusion 1.5 in diffusers with PyTorch's own attention, float16, one 512 px image at a time: 1.60 s an image.
+PUBLISHED_SECONDS, PUBLISHED_STEPS = 1.60, 50
+PUBLISHED_BY = "published for Stable Diffusion 1.5 on one A100, github.com/fal-ai/stable-diffusion-benchmarks"
+
+
+def generation_time(images: int, generator: GeneratorConfig, worker: str, out: Path) -> str:
+    """Return how long `images` images take, in words, with the rate and where it comes from."""
+    rate = measured_rate(out, Generate.name, generator_rate_key(generator, worker))
+    if rate is not None:
+        return f"{images:,} images take {about(images / rate)} at {rate:.3g} images/s, measured on this machine"
+    each = PUBLISHED_SECONDS * generator.steps / PUBLISHED_STEPS
+    return (
+        f"{images:,} images of {generator.steps} steps take {about(images * each)} at {each:.2g} s each on one A100 "
+        f"({PUBLISHED_SECONDS:.1f} s at {PUBLISHED_STEPS} steps: {PUBLISHED_BY}). A CPU takes minutes for each"
+    )
+
+
+def published_time(row: Row, out: Path) -> str | None:
+    """Return how long the images of a row take by the published rate, in words.
+
+    None where that is not the rate of their generator, or where this machine's own is known.
+    """
+    if not isinstance(row.stage, Generate) or not row.left:
+        return None
+    generator = row.stage.dataset.generator
+    known = measured_rate(out, row.stage.name, row.jobs[0].rate_key) is not None
+    if known or "stable-diffusion-v1" not in generator.model:
+        return None
+    return generation_time(sum(job.size for job in row.left), generator, "cuda", out)
+
+
+def row_seconds(row: Row, out: Path) -> float | None:
+    """Return the seconds that a row takes alone; None where a rate is not known, 0 where nothing is left."""
+    return estimate(out, row.stage.name, [(job.size, job.rate_key) for job in row.left], row.stage.workers)
+
+
+def seconds_left(rows: Sequence[Row], out: Path) -> tuple[float, bool]:
+    """Return the seconds that `rows` take, and whether there are more whose rate is not known yet."""
+    total, unknown = 0.0, False
+    for _, of_stage in groupby(rows, key=lambda row: row.stage):
+        together = list(of_stage)
+        jobs = [(job.size, job.rate_key) for row in together for job in row.left]
+        seconds = estimate(out, together[0].stage.name, jobs, together[0].stage.workers)
+        total, unknown = total + (seconds or 0.0), unknown or seconds is None
+    return total, unknown
+
+
+def disk(rows: Sequence[Row]) -> int:
+    """Return about how many bytes `rows` will take, with what lies beside them while they are made."""
+    return round(sum(row.stage.disk(row.left) for row in rows))
+
+
+def free(out: Path) -> int:
+    """Return the bytes that are free where `out` lies or will lie."""
+    return shutil.disk_usage(next(p for p in (out.absolute(), *out.absolute().parents) if p.exists())).free
+
+
+@contextmanager
+def explain_disk_full(study: Study) -> Iterator[None]:
+    """Add to a DiskFull of the block how much `study` still needs, and how much is free."""
+    try:
+        yield
+    except DiskFull as error:
+        need, room = disk(study.rows()) / 1e6, free(study.out) / 1e6
+        needs = f"this study still needs about {need:,.0f} MB" if need else "the study's arms need no more"
+        raise DiskFull(f"{error} ({needs}; {room:,.0f} MB are free)") from error
+
+
+def requests_of(recipe: Recipe) -> dict[str, int]:
+    """Return the number of images that a recipe of ImageNet generates, by dataset, without looking at any data.
+
+    Raises UserError where the classes are read from the data, or from a list that is wrong.
+    """
+    from genrobust.data import label_space
+
+    if recipe.data.source != "imagenet":
+        raise UserError("the classes of this study are known from its images alone")
+    classes = len(label_space(recipe.data))
+    names = [n for n in recipe.generated_sets() if n != GENERATED or recipe.data.generated is None]
+    return {name: classes * recipe.generation(name)[1].per_class for name in names}

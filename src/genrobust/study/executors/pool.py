@@ -1,0 +1,178 @@
+"""Jobs that other processes do: who does which, which are tried again, and what is reported of the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from genrobust.core import Bar, DiskFull, GenrobustError, UserError
+from genrobust.study.jobs import Job
+
+TRIES = 3  # of a job
+HOPELESS = 10  # failures in a row, or two a worker: not the jobs are at fault, but a full shared disk, for instance
+LISTED = 20  # failed jobs, in a message
+LOOK_EVERY_S = 0.5  # at the workers' progress
+NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
+log = logging.getLogger(__name__)
+
+
+class BadLuck(GenrobustError):
+    """A failure that another process may not have: this one died, or found no memory."""
+
+
+class Unexpected(GenrobustError):
+    """A failure that is none of genrobust's own."""
+
+
+def failure_of(error: Exception) -> GenrobustError:
+    """Return how a job that raised `error` failed, as an error that can be pickled, with the traceback as its note."""
+    if isinstance(error, GenrobustError):
+        kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
+        failure: GenrobustError = kind(str(error))
+    elif is_out_of_memory(error):
+        failure = BadLuck(
+            f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or let "
+            "fewer workers share it, by --workers or by a higher execute.num_cpus or num_gpus"
+        )
+    else:
+        failure = Unexpected(f"unexpected {type(error).__name__}: {error}")
+    failure.add_note("in another process:\n" + "".join(traceback.format_exception(error)))
+    return failure
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether `error` says that memory did not suffice."""
+    text = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY)
+
+
+class Worker(Protocol):
+    """A process elsewhere that does one job at a time. It starts with its first job, and anew after `stop`."""
+
+    def submit(self, key: Any) -> Future[GenrobustError | None]:
+        """Let it do the job of `key`; the future gives how that failed, None if it is done, or raises if it dies."""
+
+    def count(self) -> int:
+        """Return how much of the job is done."""
+
+    def why_died(self, error: Exception) -> str:
+        """Return, in a few words, why the future raised `error`."""
+
+    def stop(self) -> None:
+        """End the process, in the middle of what it does: all of that survives it."""
+
+
+@dataclass
+class Try:
+    """A job and how it failed until now."""
+
+    job: Job
+    failures: list[GenrobustError] = field(default_factory=list)
+    failed_on: set[Worker] = field(default_factory=set)
+
+
+class WorkerPool:
+    """Workers that do the jobs of the work called `what`.
+
+    On a cluster, all that fails is tried again, by another worker first, which may be on another node; what failed
+    `TRIES` times is reported when all else is done. On one machine what failed by bad luck alone is tried again, and
+    any other failure ends the work.
+    """
+
+    def __init__(self, what: str, bar: Bar, on_cluster: bool) -> None:
+        self._what, self._bar, self._on_cluster = what, bar, on_cluster
+        self._waiting, self._failed = deque[Try](), list[Try]()
+        self._idle, self._busy = list[Worker](), dict[Future[GenrobustError | None], tuple[Worker, Try]]()
+        self._room, self._in_a_row, self._done, self._shown = 0, 0, 0, 0
+
+    def run(self, jobs: Iterable[Job], new_worker: Callable[[], Worker], room: Callable[[], int]) -> None:
+        """Do jobs, as many at a time as `room` says; where that raises, the workers are stopped.
+
+        Raises:
+            UserError: A job failed by a mistake of the user's.
+            GenrobustError: As `report` does, after too many failures in a row; on one machine any failure.
+        """
+        self._waiting.extend(map(Try, jobs))
+        try:
+            while self._waiting or self._busy:
+                self._room = room()
+                while len(self._idle) + len(self._busy) < min(self._room, len(self._waiting) + len(self._busy)):
+                    self._idle.append(new_worker())
+                self._hand_out()
+                if not self._busy:
+                    time.sleep(LOOK_EVERY_S)
+                for future in wait(self._busy, LOOK_EVERY_S, FIRST_COMPLETED).done:
+                    self._ended(future)
+                made = self._done + sum(min(worker.count(), one.job.size) for worker, one in self._busy.values())
+                self._bar.advance(made - self._shown)
+                self._shown = made
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop all workers, in the middle of what they do."""
+        for worker in (*self._idle, *(worker for worker, _ in self._busy.values())):
+            worker.stop()
+        self._idle.clear()
+        self._busy.clear()
+
+    def report(self, stopped: str = "") -> None:
+        """Raise a GenrobustError that lists the failed jobs, if there are any; a DiskFull where all of them were."""
+        failed = [*self._failed, *(one for one in self._waiting if one.failures)]
+        if not (failed or stopped):
+            return
+        lines = [stopped] if stopped else []
+        if failed:
+            lines.append(f"{self._what}: {len(failed)} of the jobs failed:")
+            lines += [f"  {one.job.name}: {one.failures[-1]} (tries: {len(one.failures)})" for one in failed[:LISTED]]
+            lines += [f"  and {len(failed) - LISTED:,} more"] if len(failed) > LISTED else []
+        lines.append("completed jobs are kept: rerun, and the others are done")
+        all_full = failed and all(isinstance(one.failures[-1], DiskFull) for one in failed)
+        error = (DiskFull if all_full else GenrobustError)("\n".join(lines))
+        raise error from (failed[-1].failures[-1] if failed else None)
+
+    def _hand_out(self) -> None:
+        workers = {*self._idle, *(worker for worker, _ in self._busy.values())}
+        for worker in tuple(self._idle):
+            if len(self._busy) >= self._room:
+                return
+            fitting = (one for one in self._waiting if worker not in one.failed_on or workers <= one.failed_on)
+            if one := next(fitting, None):
+                self._waiting.remove(one)
+                self._idle.remove(worker)
+                self._busy[worker.submit(one.job.key)] = worker, one
+            elif self._on_cluster and not self._waiting:
+                worker.stop()  # another, which has a job, may wait for its place
+
+    def _ended(self, future: Future[GenrobustError | None]) -> None:
+        worker, one = self._busy.pop(future)
+        self._idle.append(worker)
+        try:
+            failure = future.result()
+        except Exception as error:
+            failure = BadLuck(worker.why_died(error))
+        if failure is None:
+            self._done += one.job.size
+            self._in_a_row = 0
+            return
+        worker.stop()  # the process itself may be at fault, such as by memory that it does not give back
+        if isinstance(failure, UserError) or not (self._on_cluster or isinstance(failure, BadLuck)):
+            raise failure
+        one.failures.append(failure)
+        if self._on_cluster:
+            one.failed_on.add(worker)
+        if len(one.failures) < TRIES:
+            log.warning("%s: %s; it is tried again", one.job.name, failure)
+            self._waiting.append(one)
+        else:
+            self._failed.append(one)
+        self._in_a_row += 1
+        if self._in_a_row >= max(HOPELESS, 2 * self._room):  # a node that dies takes all its workers with it
+            self.report(f"stopped after {self._in_a_row} failures in a row, the last of them: {failure}")

@@ -1,0 +1,100 @@
+"""The graph of a study, told once: its stages, what each needs, and what `run`, `show` and the estimates go through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+from genrobust.core import REAL, RETRIEVED, UserError
+from genrobust.recipe import FinetuneConfig, QualityConfig
+from genrobust.study.context import Context
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+from genrobust.study.stages.describe import Describe
+from genrobust.study.stages.evaluate import Evaluate
+from genrobust.study.stages.filter import Filter
+from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.pack import Pack
+from genrobust.study.stages.train import Train
+from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
+from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs
+
+
+class Graph:
+    """Makes the stages of a study, joined by what they need."""
+
+    def __init__(self, context: Context) -> None:
+        self.context, self.recipe = context, context.recipe
+        self.sources = Sources(context)
+        self._made: dict[str, Stage] = {}  # what makes a source, or draws a dataset
+
+    @cached_property
+    def runs(self) -> list[TrainingRun]:
+        """The classifiers that are trained: of all arms, then of the baseline line."""
+        return [*arm_runs(self.recipe), *baseline_runs(self.recipe, len(self.context.data.train))]
+
+    @cached_property
+    def pictured(self) -> list[str]:
+        """The sources that a report shows beside each other."""
+        others = self.recipe.sources() & {RETRIEVED, *self.context.data.extra}
+        return [REAL, *self.sources.datasets, *sorted(others)]
+
+    def finetune(self) -> TrainGenerator:
+        """Return the stage that fine-tunes the recipe's generator; raises UserError where it has none."""
+        if self.recipe.generator is None:
+            raise UserError(f"{self.recipe.name} has no generator to fine-tune: set generator.model")
+        config = self.recipe.finetune or FinetuneConfig()
+        return TrainGenerator(TrainedGenerator(self.context, self.recipe.generator, config))
+
+    def generate(self, name: str) -> Stage:
+        """Return the stage that draws a dataset."""
+        return self._made.setdefault(f"dataset {name}", Generate(self.sources.dataset(name)))
+
+    def make(self, source: str) -> list[Stage]:
+        """Return the stages that make a source: what draws it, and its filter with the classifier that judges."""
+        drawn = [self.generate(dataset.name) for dataset in self.sources.reads(source)]
+        rule = self.recipe.filter_of(source) if source in self.sources.datasets else None
+        if rule is None:
+            return drawn
+        if source not in self._made:
+            judge = self.sources.judge_run(rule)
+            needs = drawn if judge is None else [*drawn, self.train([judge])]
+            self._made[source] = Filter(self.sources, source, rule, needs)
+        return [self._made[source]]
+
+    def train(self, runs: Sequence[TrainingRun]) -> Train:
+        """Return the stage that trains `runs`."""
+        names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
+        needs = self._all(names)
+        if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
+            cropped = [run for run in runs if run.train.crop == "random-resized"]
+            wanted = [job.key for job in Train(self.sources, cropped).jobs() if job.size]
+            packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
+            needs = [*needs, Pack(self.sources, packed, needs)] if packed else needs
+        return Train(self.sources, runs, needs)
+
+    def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
+        """Return the stage that predicts with the classifiers of `runs`."""
+        return Evaluate(self.sources, runs, needs=[self.train(runs)])
+
+    def zero_shot(self) -> Evaluate:
+        """Return the stage that predicts with the recipe's zero-shot CLIP; without jobs where it names none."""
+        return Evaluate(self.sources, (), zero_shot=True)
+
+    def describe(self, config: QualityConfig) -> Describe:
+        """Return the stage that shows the pictured sources to a CLIP."""
+        return Describe(self.sources, self.pictured, config, self._all(self.pictured))
+
+    def stages(self) -> list[Stage]:
+        """Return all stages of the study, each after those that it needs.
+
+        The CLIP predicts and all datasets are drawn before the first training: what fails, fails early.
+        """
+        ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
+        ends += [*map(self.generate, self.sources.datasets), self.evaluate(self.runs)]
+        if self.recipe.quality is not None:
+            ends.append(self.describe(self.recipe.quality))
+        return list(dict.fromkeys(stage for end in ends for stage in end.order()))
+
+    def _all(self, names: Iterable[str]) -> list[Stage]:
+        return list(dict.fromkeys(stage for name in names for stage in self.make(name)))

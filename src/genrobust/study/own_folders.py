@@ -1,0 +1,228 @@
+"""Looks at the image folders that a user names: their classes, counts, unknown names and broken images."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import track
+
+from genrobust.core import UserError, slug
+from genrobust.data import (
+    FolderClasses,
+    check_images,
+    class_folders,
+    image_files,
+    read_classes,
+    read_image,
+    readable_names,
+)
+from genrobust.recipe import DataConfig, EvaluateConfig
+from genrobust.report import count
+
+SHIFT = "shift "  # begins the role of a shifted test set
+SAMPLED = 200  # training images whose size is read: their median is that of all to within a few percent
+BROKEN_SHOWN = 10
+NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders that the user named; `shifts` maps the name of a shifted test set to its folder."""
+
+    train: Path
+    test: Path
+    val: Path | None
+    shifts: Mapping[str, Path]
+    generated: Path | None
+    retrieved: Path | None
+
+    def by_role(self) -> dict[str, Path]:
+        """Every folder by its name in messages."""
+        others = {"val": self.val, "generated": self.generated, "retrieved": self.retrieved}
+        named = {"train": self.train, "test": self.test, **{f"{SHIFT}{name}": f for name, f in self.shifts.items()}}
+        return named | {role: folder for role, folder in others.items() if folder is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderContents:
+    """The images of one folder by class.
+
+    Attributes:
+        counts: Number of images by label.
+        renamed: Subfolders that spell a training folder differently, each with that training folder.
+        unknown: Subfolders that match no training folder, each with the nearest ones.
+        lacks: Training folders without an image here.
+    """
+
+    role: str
+    folder: Path
+    counts: Mapping[int, int]
+    renamed: Mapping[str, str]
+    unknown: Mapping[str, Sequence[str]]
+    lacks: Sequence[str]
+
+    @property
+    def images(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def words(self) -> str:
+        """ "480 images of 95 classes (1 to 9 of each); lacks camera, rocket", on one line for any names."""
+        if not self.counts:
+            return "no image of a known class"
+        least, most = min(self.counts.values()), max(self.counts.values())
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        classes = "1 class" if len(self.counts) == 1 else f"{len(self.counts):,} classes ({each} of each)"
+        text = f"{count(self.images, 'image')} of {classes}"
+        return f"{text}; lacks {some(self.lacks)}" if self.lacks else text
+
+
+def read_folders(
+    train: Path,
+    test: Path | None,
+    val: Path | None,
+    shifts: Sequence[str],
+    generated: Path | None,
+    retrieved: Path | None,
+    say: Callable[[str], None],
+) -> Folders:
+    """The folders that the options name; `shifts` are ``NAME=DIR``.
+
+    `val` without `test` becomes the test set, and `say` logs it: a study needs a test set, and must not choose
+    checkpoints by it.
+
+    Raises:
+        UserError: Neither `test` nor `val`, or a shift without a name or with the name of another test set.
+    """
+    if test is None:
+        if val is None:
+            raise UserError("add --test DIR, the unshifted test images; --val DIR without it becomes the test set")
+        say(f"no --test, so {val} is the unshifted test set")
+        test, val = val, None
+    named: dict[str, Path] = {}
+    for text in shifts:
+        name, sign, folder = text.partition("=")
+        if not (sign and name.strip() and folder):
+            raise UserError(f"--shift {text}: write NAME=DIR, such as --shift sketch=data/sketch")
+        if slug(name) in {"test", *map(slug, named)}:  # files of predictions are named by the slug
+            raise UserError(f"--shift {text}: another test set has that name; choose another name")
+        named[name] = Path(folder).expanduser()
+    return Folders(train, test, val, named, generated, retrieved)
+
+
+def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]]:
+    """The contents of every folder by role, and the readable name of each training folder.
+
+    Raises:
+        UserError: A folder that is missing, empty or named twice, or a training class without images.
+    """
+    seen: dict[Path, str] = {}
+    for role, folder in folders.by_role().items():
+        other = seen.setdefault(folder.resolve(), role)
+        if other != role:
+            raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")
+    names = readable_names([sub.name for sub in _subfolders(folders.train)])
+    classes = read_classes(DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names))
+    found = {}
+    for role, folder in folders.by_role().items():
+        found[role] = _look_at_one(role, folder, classes)
+        if role == "train" and (lacks := found[role].lacks):
+            raise UserError(f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them")
+    return found, names
+
+
+def median_side(folder: Path) -> int:
+    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over `folder`."""
+    files = sorted(image_files(folder))
+    sides = []
+    for path in files[:: math.ceil(len(files) / SAMPLED)]:
+        try:
+            sides.append(min(read_image(path).size))
+        except UserError:
+            continue  # say_broken reports it
+    if not sides:
+        raise UserError(f"{folder}: cannot read any of the sampled images, such as {files[0]}")
+    return round(statistics.median(sides))
+
+
+def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
+    """Log what each folder holds, and what follows from it."""
+    least = EvaluateConfig().min_images
+    for role, one in found.items():
+        say(f"{role}: {one.words}")
+        if one.renamed:
+            say(f"  other spellings: {some([f'{a} is {b}' for a, b in one.renamed.items()])}")
+        for name, near in one.unknown.items():
+            perhaps = f" (perhaps {' or '.join(near)}?)" if near else ""
+            say(f'  no training class for the folder {name!r}{perhaps}: write it, or "", under data.same_class')
+        if role.startswith(SHIFT) and one.images < least:
+            say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
+        if role == "retrieved" and one.lacks:
+            say("  the arm real+retrieved needs images of every class that is generated")
+    if "val" not in found:
+        say("val: none, so a tenth of train, by class, is held out to choose checkpoints")
+    if not any(role.startswith(SHIFT) for role in found):
+        say("no shifted test set, and so no robustness to measure: add --shift NAME=DIR")
+
+
+def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
+    """Decode every image, and log those that cannot be read."""
+    parts = [sub for one in found.values() for sub in class_folders(one.folder)]
+    console = Console(stderr=True)
+    bar = track(parts, "checking every image", console=console, transient=True, disable=not console.is_terminal)
+    broken = [bad for sub in bar for bad in check_images(sub)]
+    for _, reason in broken[:BROKEN_SHOWN]:
+        say(reason)
+    if len(broken) > BROKEN_SHOWN:
+        say(f"and {len(broken) - BROKEN_SHOWN:,} more images that cannot be read")
+    if broken:
+        say(f"{count(len(broken), 'broken image')}: fix or remove them before a run, which stops at the first")
+
+
+def some(names: Sequence[str]) -> str:
+    """Up to NAMES_SHOWN names, quoted if needed, and the number of the others."""
+    shown = ", ".join(quoted(name) for name in names[:NAMES_SHOWN])
+    return f"{shown} and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else shown
+
+
+def quoted(value: str) -> str:
+    """`value` as YAML on one line, safe as a key, in a list and in a comment, whatever it holds."""
+    style = None if value.isprintable() else '"'  # which escapes line breaks
+    listed = yaml.safe_dump([value], default_style=style, default_flow_style=True, allow_unicode=True, width=math.inf)
+    return listed.strip()[1:-1]
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    subs = class_folders(folder)
+    for sub in subs:
+        try:
+            sub.name.encode()
+        except UnicodeEncodeError:
+            raise UserError(f"the folder name {sub.name!a} in {folder} is not valid UTF-8: rename it") from None
+    return subs
+
+
+def _look_at_one(role: str, folder: Path, classes: FolderClasses) -> FolderContents:
+    counts: dict[int, int] = {}
+    renamed: dict[str, str] = {}
+    unknown: dict[str, list[str]] = {}
+    try:
+        for sub in _subfolders(folder):
+            label = classes.match(sub.name)
+            if label is None:
+                unknown[sub.name] = classes.near(sub.name)
+                continue
+            if sub.name != classes.folders[label]:
+                renamed[sub.name] = classes.folders[label]
+            if number := sum(1 for _ in image_files(sub)):
+                counts[label] = counts.get(label, 0) + number
+    except UserError as error:
+        raise UserError(f"{role}: {error}") from error
+    lacks = [name for label, name in enumerate(classes.folders) if label not in counts]
+    return FolderContents(role, folder, counts, renamed, unknown, lacks)

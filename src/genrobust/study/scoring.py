@@ -1,0 +1,82 @@
+"""Scoring a study: its baseline models and lines, and the summary of its arms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from genrobust.core import ZERO_SHOT, BaselineModel, StudyData, Summary
+from genrobust.recipe import Recipe
+from genrobust.study.baselines import grid_rows, published_lines, read_table
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import SavedPredictions
+
+
+@dataclass(frozen=True, slots=True)
+class StudyScores:
+    """What a study measured, the baseline models that its lines are fitted on, and notes on shifts without a line."""
+
+    summary: Summary
+    baselines: list[BaselineModel]
+    notes: tuple[str, ...]
+
+
+def score_study(
+    recipe: Recipe,
+    data: StudyData,
+    shifts: Sequence[str],
+    arms: SavedPredictions[tuple[str, int, str]],
+    zero_shot: SavedPredictions[str],
+    grid: SavedPredictions[tuple[str, int, str]] | None = None,
+) -> StudyScores:
+    """Score the predictions of a study.
+
+    Args:
+        recipe: What the study compares.
+        data: Its images, of which `shifts` names the shifted test sets that are scored.
+        arms: Predictions by arm, seed and test set.
+        zero_shot: Those of the recipe's zero-shot CLIP by test set; it stands beside the arms with each seed.
+        grid: Those of the recipe's own baseline models, by model, seed and test set; None without a grid.
+
+    Raises:
+        GenrobustError: A logit is NaN.
+        UserError: Predictions do not fit each other, the baseline table cannot be read, or no line can be fitted.
+    """
+    from genrobust.classifiers import SavedPredictions
+    from genrobust.robustness import Comparison, summarize
+
+    baselines, notes = find_baselines(recipe, data.clean, shifts, grid)
+    lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
+    beside = {(ZERO_SHOT, seed, test): file for seed in recipe.seeds for test, file in zero_shot.files.items()}
+    comparison = Comparison(
+        clean=data.clean,
+        shifts=shifts,
+        reference=recipe.reference,
+        references=recipe.references(),
+        groups=recipe.groups(),
+        pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
+        transform=recipe.robustness.transform,
+        min_images=recipe.evaluate.min_images,
+        beside=recipe.evaluate.beside,
+        bootstrap=recipe.robustness.bootstrap,
+        second_id=recipe.robustness.second_id,
+        published=lines,
+    )
+    summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
+    summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ())
+    return StudyScores(summary, baselines, (*notes, *without))
+
+
+def find_baselines(
+    recipe: Recipe, clean: str, shifts: Sequence[str], grid: SavedPredictions[tuple[str, int, str]] | None
+) -> tuple[list[BaselineModel], list[str]]:
+    """Return the baseline models of the recipe's table, or of its `grid`, with notes on the shifts without a line."""
+    settings = recipe.robustness
+    if grid is not None:
+        return grid_rows(grid, clean, shifts, settings.transform)
+    name = recipe.data.source if settings.baselines == "shipped" else settings.baselines
+    if name in (None, "imagenet") or name == recipe.data.source != "pictograms":
+        return [], []  # there are none, or lines alone
+    return [row for row in read_table(name) if row.test_set in shifts], []

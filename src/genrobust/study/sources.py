@@ -1,0 +1,168 @@
+"""The images that the arms of a study mix, by the name of their source, and what each is a function of."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.core import (
+    REAL,
+    RETRIEVED,
+    RETRIEVED_BY_CLASS,
+    ImageSet,
+    UserError,
+    digest,
+    fetch,
+    find_clip,
+    hash_folder,
+)
+from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
+from genrobust.study.context import Context
+from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.training_runs import TrainingRun, run_of
+
+
+class Sources:
+    """The sources of a study: real, generated, filtered and retrieved images, and those under data.extra.
+
+    `identity` and `labels` are known before anything is made, from the recipe and the real images; `images` opens what
+    is made.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._datasets: dict[str, GeneratedDataset] = {}
+        self._images: dict[str, ImageSet] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Sources, (self.context,)
+
+    def dataset(self, name: str) -> GeneratedDataset:
+        """Return the generated dataset called `name`; raises UserError where the recipe has none."""
+        if name not in self._datasets:
+            self._datasets[name] = GeneratedDataset(self.context, name)
+        return self._datasets[name]
+
+    @cached_property
+    def datasets(self) -> dict[str, GeneratedDataset]:
+        """The generated datasets that the arms mix, by name."""
+        return {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+
+    @property
+    def first(self) -> GeneratedDataset | None:
+        """The generated dataset that retrieved images are matched to; None where the arms mix none."""
+        return next(iter(self.datasets.values()), None)
+
+    @property
+    def pool(self) -> ImageSet:
+        """The images to retrieve from: the generator's training data. Raises UserError where there are none."""
+        if self.context.data.retrieval is None:
+            raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
+        return self.context.data.retrieval
+
+    def reads(self, name: str) -> list[GeneratedDataset]:
+        """Return the generated datasets that a source is made of."""
+        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            return [] if self.first is None else [self.first]
+        return [self.datasets[name]] if name in self.datasets else []
+
+    def identity(self, name: str) -> str:
+        """Return a hash of all that the images of a source depend on."""
+        rule = self.context.recipe.filter_of(name)
+        if name in self.datasets:
+            own = self.datasets[name].identity
+            return own if rule is None else self.filter_path(name, rule).stem
+        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            matched = None if self.first is None else self.first.identity
+            return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED])
+        return self._given(name).fingerprint
+
+    def labels(self, name: str) -> np.ndarray:
+        """Return the labels of a source, int [N], if no filter leaves any image out and retrieval finds all."""
+        if name not in self.datasets and name not in (RETRIEVED, RETRIEVED_BY_CLASS):
+            return np.asarray(self._given(name).labels)
+        dataset = self.datasets.get(name) or self.first
+        if dataset is None:
+            return np.asarray(self.pool.labels)
+        if dataset.user_provided:
+            return np.asarray(dataset.images.labels)
+        return np.tile(np.arange(len(dataset.plan.labels)), dataset.plan.per_class)
+
+    def known_labels(self, name: str) -> np.ndarray:
+        """Return the labels of a source that is made, and of any other those of `labels`."""
+        return np.asarray(self.images(name).labels) if self.is_made(name) else self.labels(name)
+
+    def is_made(self, name: str) -> bool:
+        """Return whether the images of a source are made, and its filter is."""
+        if name in self._images:
+            return True
+        rule = self.context.recipe.filter_of(name) if name in self.datasets else None
+        made = not any(dataset.missing_shards() for dataset in self.reads(name))
+        return made and (rule is None or self.filter_path(name, rule).exists())
+
+    def images(self, name: str) -> ImageSet:
+        """Return the images of a source, which is made already."""
+        if name not in self._images:
+            self._images[name] = self._open(name)
+        return self._images[name]
+
+    def _open(self, name: str) -> ImageSet:
+        from genrobust.data import kept, read_filter, retrieve
+
+        if name in self.datasets:
+            images, rule = self.datasets[name].images, self.context.recipe.filter_of(name)
+            return images if rule is None else kept(images, read_filter(self.filter_path(name, rule)))
+        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            pool, first = self.pool, self.first
+            return pool if first is None else retrieve(pool, first.images, match_styles=name == RETRIEVED)
+        return self._given(name)
+
+    def class_texts(self) -> list[list[str]]:
+        """Return the recipe's prompts of each class: what a CLIP knows it by."""
+        from genrobust.generate import class_templates
+
+        labels = self.context.data.labels
+        templates = class_templates(self.context.recipe.generate.prompts, labels)
+        return [[t.fill(c.prompt) for t in of_class] for of_class, c in zip(templates, labels.classes, strict=True)]
+
+    def _given(self, name: str) -> ImageSet:
+        data = self.context.data
+        return data.train if name == REAL else data.extra[name]
+
+    # ------------------------------------------------------------------------------------------- folders
+
+    def judge(self, rule: FilterConfig) -> Path:
+        """Return the folder of the CLIP or of the classifier that a filter judges by."""
+        run = self.judge_run(rule)
+        return find_clip(rule.clip or "") if run is None else self.checkpoint(run)
+
+    def judge_run(self, rule: FilterConfig) -> TrainingRun | None:
+        """Return the run whose classifier a filter judges by; None for a CLIP."""
+        recipe = self.context.recipe
+        return None if rule.clip is not None else run_of(recipe, recipe.arm(rule.arm), recipe.seeds[0])
+
+    def filter_path(self, name: str, rule: FilterConfig) -> Path:
+        """Return where the list of what is left out of a dataset lies, or will lie."""
+        judge = self.judge(rule)
+        known = hash_folder(judge) if rule.by == "clip" else judge.name
+        path = self.context.out / "filters" / f"{digest([self.dataset(name).identity, rule, known])}.parquet"
+        fetch(path.parent, path.name)
+        return path
+
+    def mixture_identity(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> str:
+        """Return a hash of all that the batches of a training depend on beside its settings and seed."""
+        from genrobust.train import PACKING, RESIZING
+
+        images = [[self.identity(p.source), p.weight, p.per_class, p.fraction] for p in parts]
+        if train.crop != "random-resized":
+            return digest(images)
+        return digest([images, RESIZING, *([PACKING] if self.context.recipe.data.packed else [])])
+
+    def checkpoint(self, run: TrainingRun) -> Path:
+        """Return the folder where the classifier of a run lies, or will lie."""
+        context = self.context
+        mixed, val = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint
+        what = [mixed, val, run.train, run.seed, context.recipe.threads, context.device]
+        return context.out / "checkpoints" / digest(what)

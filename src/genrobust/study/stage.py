@@ -1,0 +1,137 @@
+"""A stage of a study: it lists its jobs, done or not, loads what does them, and has them done in its turn."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from genrobust.core import GenrobustError
+from genrobust.study.context import Context
+from genrobust.study.jobs import DoJobs, Job, Work
+
+NOT_SHARED = "choose an --out on a disk that all nodes share, under the same path, or a URL"
+
+
+class Stage(ABC):
+    """Jobs of one kind that wait for those of the stages in `needs`, and not for each other.
+
+    Every job's folder is named after a hash of its inputs, so that `jobs` lists all of them, and which are done, before
+    anything is made.
+
+    Attributes:
+        name: What its rates and its time are kept under.
+        title: What its progress is called.
+        items: What it makes, in the report's table of times.
+        together: Whether many jobs in one go cost less than one by one.
+    """
+
+    name: str
+    title: str
+    items: ClassVar[str] = "images"
+    together: ClassVar[bool] = False
+
+    def __init__(self, context: Context, needs: Sequence[Stage] = ()) -> None:
+        self.context, self.needs = context, tuple(needs)
+
+    @abstractmethod
+    def jobs(self) -> list[Job]:
+        """Return all jobs, those that are done with a size of 0."""
+
+    @abstractmethod
+    def load(self) -> DoJobs:
+        """Load what does jobs; called once in each process that does some."""
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Do work like that of `job` in `folder`, which is deleted afterwards: it is cut short to measure a rate."""
+        del job, folder  # by default there is none, and the rate is known after the first run
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        """Return about how many bytes unfinished `jobs` will take, with what lies beside them while they run."""
+        del jobs
+        return 0
+
+    def announce(self, jobs: Sequence[Job]) -> None:
+        """Log what begins, before `jobs` are done."""
+        del jobs
+
+    def memory(self) -> int:
+        """Return the bytes that a worker takes for what it loads, where that is more than a small network; 0 else."""
+        return 0
+
+    @property
+    def workers(self) -> int:
+        """How many jobs run at the same time."""
+        return self.context.executor.workers()
+
+    def order(self) -> list[Stage]:
+        """Return the stages that this one needs, directly or not, each before those that need it, and itself last."""
+        found: list[Stage] = []
+        for stage in self.needs:
+            found += [s for s in stage.order() if s not in found]
+        return [*found, self]
+
+    def run(self) -> None:
+        """Do what is missing of this stage and of all that it needs."""
+        for stage in self.order():
+            stage.work()
+
+    def work(self) -> None:
+        """Do the missing jobs of this stage alone; raises GenrobustError where their results are not found after."""
+        todo = [job for job in self.jobs() if job.size]
+        if todo:
+            self.announce(todo)
+        self.do(todo)
+        if todo and (lost := [job for job in self.jobs() if job.size]):
+            raise GenrobustError(f"{lost[0].name} was made, but is not in {lost[0].folder}: {NOT_SHARED}")
+
+    def do(self, todo: Sequence[Job]) -> None:
+        """Let the executor do the jobs `todo`, and keep their time."""
+        context = self.context
+        memory = self.memory() if todo else 0
+        work = Work(self.title, todo, self.load, together=self.together, memory=memory)
+        context.times.run(context.executor, self.name, self.items, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Jobs of a stage that are listed together: how much of them is `done` of `total`, in `unit`."""
+
+    stage: Stage
+    name: str
+    jobs: tuple[Job, ...]
+
+    @property
+    def total(self) -> int:
+        """How much all jobs are, in `unit`."""
+        return sum(job.total for job in self.jobs)
+
+    @property
+    def done(self) -> int:
+        """How much of it is done."""
+        return self.total - sum(math.ceil(job.size / job.each) for job in self.jobs)
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return self.jobs[0].unit
+
+    @property
+    def left(self) -> list[Job]:
+        """The jobs that are not done."""
+        return [job for job in self.jobs if job.size]
+
+
+def rows(stages: Sequence[Stage]) -> Iterator[Row]:
+    """Yield what `stages` do, in their order; a job that two of them list comes once."""
+    seen: set[tuple[str, Path | None, object]] = set()
+    for stage in stages:
+        listed: dict[str, list[Job]] = {}
+        for job in stage.jobs():
+            if (stage.name, job.folder, job.key) not in seen:
+                seen.add((stage.name, job.folder, job.key))
+                listed.setdefault(job.row or job.name, []).append(job)
+        yield from (Row(stage, name, tuple(jobs)) for name, jobs in listed.items())

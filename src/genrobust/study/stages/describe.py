@@ -1,0 +1,78 @@
+"""The stage that shows the sources of a study to a CLIP, for the figures of what their images are like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.core import REAL, SourceQuality
+from genrobust.recipe import QualityConfig
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+
+if TYPE_CHECKING:
+    from genrobust.study.qualities import Qualities
+
+
+class Describe(Stage):
+    """Embeds the images of the sources `names`, and the names of the classes, with the CLIP of the section quality."""
+
+    name = "describe"
+    title = "CLIP"
+
+    def __init__(
+        self, sources: Sources, names: Sequence[str], config: QualityConfig, needs: Sequence[Stage] = ()
+    ) -> None:
+        super().__init__(sources.context, needs)
+        self.sources, self.names, self.config = sources, names, config
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Describe, (self.sources, self.names, self.config)
+
+    def jobs(self) -> list[Job]:
+        if not all(self.sources.is_made(name) for name in self.names):
+            count = self.config.per_class * len(self.context.data.labels)
+            return [self._job(name, min(count, len(self.sources.labels(name)))) for name in self.names]
+        totals = self.qualities.totals()
+        missing = self.qualities.missing()
+        return [self._job(key, total, missing.get(key, 0)) for key, total in totals.items()]
+
+    def _job(self, key: str, total: int, size: int | None = None) -> Job:
+        size = total if size is None else size
+        return Job(key, f"the CLIP's view of {key}", size, self._rate_key(), row=key, total=total)
+
+    @cached_property
+    def qualities(self) -> Qualities:
+        """The qualities of the sources, which are made."""
+        from genrobust.study.qualities import Qualities
+
+        images = {name: self.sources.images(name) for name in self.names}
+        recipe = self.context.recipe
+        how = recipe.device, recipe.evaluate.batch_size
+        return Qualities(self.config, images, self.sources.class_texts(), self.context.out, *how)
+
+    def load(self) -> DoJobs:
+        qualities = self.qualities
+
+        def embed(keys: Sequence[str]) -> None:
+            missing = qualities.missing()
+            with measured(self.context.out, self.name, self._rate_key(), sum(missing.get(key, 0) for key in keys)):
+                qualities.embed(keys)
+
+        return embed
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Show the CLIP real images: those that are still to be generated take as long."""
+        if job.key in self.names:
+            Describe(Sources(self.context.elsewhere(folder)), [REAL], self.config).load()([REAL])
+
+    def found(self) -> tuple[SourceQuality, ...]:
+        """Return the qualities of the sources, once all of them are embedded."""
+        return self.qualities.measured()
+
+    def _rate_key(self) -> str:
+        return f"CLIP {self.config.clip}, {self.context.worker}"

@@ -1,0 +1,56 @@
+"""The stage that decides which images of a generated dataset an arm mixes: a filter leaves the others out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from genrobust.recipe import FilterConfig
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+
+
+class Filter(Stage):
+    """Judges the images of the dataset `source` by `rule`, with a CLIP or a classifier of the study."""
+
+    name = "filter"
+    title = "filtering"
+
+    def __init__(self, sources: Sources, source: str, rule: FilterConfig, needs: Sequence[Stage] = ()) -> None:
+        super().__init__(sources.context, needs)
+        self.sources, self.source, self.rule = sources, source, rule
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Filter, (self.sources, self.source, self.rule)
+
+    def jobs(self) -> list[Job]:
+        path, count = self.sources.filter_path(self.source, self.rule), len(self.sources.labels(self.source))
+        size = 0 if path.exists() else count
+        name = f"the filter of {self.source}"
+        return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=path, total=count)]
+
+    def load(self) -> DoJobs:
+        from genrobust.study.auditing import filter_shards
+
+        def make(names: Sequence[str]) -> None:
+            for name in names:
+                dataset, path = self.sources.dataset(name), self.sources.filter_path(name, self.rule)
+                dataset.fetch_tars()
+                judge, recipe = self.sources.judge(self.rule), self.context.recipe
+                how = recipe.device, recipe.evaluate.batch_size
+                with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)):
+                    filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
+
+        return make
+
+    def do(self, todo: Sequence[Job]) -> None:
+        from genrobust.data import read_filter
+
+        super().do(todo)
+        if todo:
+            made = read_filter(self.sources.filter_path(self.source, self.rule))
+            self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
+
+    def _rate_key(self) -> str:
+        return f"{'CLIP' if self.rule.by == 'clip' else 'classifier'}, {self.context.worker}"

@@ -1,0 +1,251 @@
+"""The stage that draws generated datasets, each in a folder named after what its images depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrobust.core import GenrobustError, ImageSet, UserError, digest
+from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
+from genrobust.study.context import Context
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.stage import NOT_SHARED, Stage
+from genrobust.study.stages.train_generator import (
+    TrainedGenerator,
+    TrainGenerator,
+    class_model_size,
+    trained_generator,
+)
+
+if TYPE_CHECKING:
+    from genrobust.data import ShardDataset
+    from genrobust.generate import Generation, Plan
+
+TRIAL_BATCH = 8  # images drawn at once in a trial: large batches are a tenth faster, and take seconds each on a CPU
+LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws for minutes before it gives a rate
+PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
+STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+
+
+class GeneratedDataset:
+    """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
+
+    Images that the user has under data.generated stand in for the recipe's own. Raises UserError where there is neither
+    a generator nor such images, and for a name that the recipe has not.
+    """
+
+    def __init__(self, context: Context, name: str) -> None:
+        self.context, self.name, recipe = context, name, context.recipe
+        known = [GENERATED, *recipe.datasets]
+        if name not in known:
+            raise UserError(f"the recipe has no dataset {name!r}; there are {', '.join(known)}")
+        self.user_provided = name == GENERATED and recipe.data.generated is not None
+        self._own = recipe.datasets.get(name, DatasetConfig())
+        if not self.user_provided:
+            self.generator, self.generate = recipe.generation(name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GeneratedDataset, (self.context, self.name)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The requests."""
+        from genrobust.generate import plan_of
+
+        labels, seed = self.context.data.labels, self.context.recipe.data_seed
+        return plan_of(self.generator, self.generate, labels, self.sources, seed)
+
+    @property
+    def sources(self) -> ImageSet:
+        """The real images that a mode may begin from, of the split that is generated: a val part is held out whole."""
+        data = self.context.data
+        return data.train if self.generate.split == "train" else data.val
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the shards lie, or the user's own images."""
+        own = self.context.recipe.data.generated if self.user_provided else None
+        if own is not None:
+            return own
+        from genrobust.generate import identity, sampling
+
+        how = self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
+        # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
+        drawn = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
+        what = [self.plan.fingerprint, drawn, how, self.context.recipe.threads, self.context.device]
+        if self.trained is not None:
+            what.append(self.trained.folder.name)
+        return self.context.out / "generated" / digest(what)
+
+    @cached_property
+    def identity(self) -> str:
+        """What the images depend on, as a hash; of the user's own images that of their content."""
+        return self.images.fingerprint if self.user_provided else self.folder.name
+
+    @cached_property
+    def trained(self) -> TrainedGenerator | None:
+        """The generator that is trained for this dataset; None for one drawn with the base."""
+        return None if self.user_provided else trained_generator(self.context, self.generator, self._own)
+
+    @property
+    def drawn_with(self) -> GeneratorConfig:
+        """The generator that draws: the base, or the one that is trained."""
+        return self.generator if self.trained is None else self.trained.generator
+
+    @property
+    def rate_key(self) -> str:
+        """What the rate of generating depends on (see `rates`)."""
+        own = (self.context.recipe.class_model or ClassModelConfig()) if self._own.from_scratch else None
+        return generator_rate_key(self.generator, self.context.worker, own)
+
+    @property
+    def shards(self) -> list[range]:
+        """The requests of each shard, by index."""
+        return [] if self.user_provided else self.plan.shards(self.generate.shard_size)
+
+    def missing_shards(self) -> list[int]:
+        """Return the indices of the shards that are not made yet."""
+        from genrobust.data import missing_shards
+
+        return [] if self.user_provided else missing_shards(self.folder, len(self.shards))
+
+    @cached_property
+    def images(self) -> ImageSet:
+        """The images, generated now where they are missing."""
+        from genrobust.data import load_generated
+
+        own = load_generated(self.context.recipe.data) if self.user_provided else None
+        return self.make() if own is None else own
+
+    def fetch_tars(self) -> None:
+        """Fetch all images that are made, before many of them are read."""
+        from genrobust.data import ShardDataset
+
+        if isinstance(self.images, ShardDataset):
+            self.images.fetch_tars()
+
+    def make(self, part: slice | None = None) -> ShardDataset:
+        """Generate what is missing of all shards, or of a `part`, while other machines make other parts.
+
+        Raises:
+            UserError: The images are the user's own, or as `Generation` does.
+        """
+        if self.user_provided:
+            raise UserError(f"the images of {self.name} are your own, in {self.folder}: there is nothing to generate")
+        stage = Generate(self, part)
+        stage.run()
+        return stage.generation.opened(partial=part is not None)
+
+
+class Generate(Stage):
+    """Draws one dataset, a job a shard, or a `part` of its shards."""
+
+    name = "generate"
+    title = "generating"
+
+    def __init__(self, dataset: GeneratedDataset, part: slice | None = None) -> None:
+        trained = dataset.trained
+        needs = [] if trained is None else [TrainGenerator(trained)]
+        super().__init__(dataset.context, needs)
+        self.dataset, self.part = dataset, part
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Generate, (self.dataset, self.part)
+
+    def jobs(self) -> list[Job]:
+        dataset, missing = self.dataset, set(self.dataset.missing_shards())
+        jobs = [
+            Job(
+                key=i,
+                name=f"shard {i:06d} of {dataset.name}",
+                size=len(requests) if i in missing else 0,
+                rate_key=dataset.rate_key,
+                row=dataset.name,
+                folder=dataset.folder,
+                total=len(requests),
+            )
+            for i, requests in enumerate(dataset.shards)
+        ]
+        return jobs if self.part is None else jobs[self.part]
+
+    def work(self) -> None:
+        if not self.dataset.user_provided:
+            with self.generation.claimed(None if self.part is None else [job.key for job in self.jobs()]):
+                super().work()
+
+    def announce(self, jobs: Sequence[Job]) -> None:
+        count = sum(job.size for job in jobs)
+        self.context.log(f"generating {count:,} images ({self.dataset.name}) into {self.dataset.folder}")
+
+    def load(self) -> DoJobs:
+        context, dataset = self.context, self.dataset
+        draw, shards = self.generation.drawer(), dataset.shards
+
+        def measure(indices: Sequence[int]) -> None:
+            with measured(context.out, self.name, dataset.rate_key, sum(len(shards[i]) for i in indices)):
+                draw(indices)
+
+        return measure
+
+    @cached_property
+    def generation(self) -> Generation:
+        """The generation of the dataset, once its generator is there; raises GenrobustError where it is not."""
+        from genrobust.generate import Generation
+
+        context, dataset, trained = self.context, self.dataset, self.dataset.trained
+        if trained is not None and not trained.is_done:
+            raise GenrobustError(f"the {trained.config.noun} was trained, but is not in {trained.folder}: {NOT_SHARED}")
+        return Generation(
+            dataset.plan,
+            dataset.drawn_with,
+            dataset.generate,
+            context.data.labels,
+            dataset.folder,
+            device=context.recipe.device,
+            threads=context.recipe.threads,
+            sources=dataset.sources,
+        )
+
+    def memory(self) -> int:
+        """About the bytes of the generator's weights: files hold halves, of which a CPU makes floats."""
+        from genrobust.generate import weights_bytes
+
+        return weights_bytes(self.dataset.generator) * (2 if self.context.device == "cpu" else 1)
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Draw some images, with the base generator where one is still to be fine-tuned."""
+        del job
+        from genrobust.generate import weights_bytes
+
+        dataset = self.dataset
+        large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
+        if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
+            return
+        how = dataset.generate.model_copy(update={"batch_size": min(dataset.generate.batch_size, TRIAL_BATCH)})
+        other = self.context.elsewhere(folder, generator=dataset.generator, generate=how, datasets={})
+        GeneratedDataset(other, GENERATED).make(slice(0, 1))
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        generator = self.dataset.generator
+        own = 64 if generator.model == "pictograms" else STABLE_DIFFUSION_PIXELS
+        pixels = (generator.width or own) * (generator.height or own)
+        return sum(job.size for job in jobs) * pixels * 3 * PNG_SHARE
+
+
+def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: ClassModelConfig | None = None) -> str:
+    """Return what the rate of generating depends on; `worker` is `Context.worker`.
+
+    A `class_model` draws in the place of the generator whose autoencoder it has.
+    """
+    engine = "" if generator.engine == "diffusers" else f"{generator.engine}, "
+    model = generator.model if class_model is None else f"{generator.model}, {class_model_size(class_model)}"
+    steps = generator.steps
+    if generator.mode == "labels+images":
+        steps = int(steps * generator.strength)  # it begins at a noised image
+    mode = "" if generator.mode == "labels" else f"{generator.mode}, "
+    guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
+    size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
+    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"

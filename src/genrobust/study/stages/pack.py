@@ -1,0 +1,69 @@
+"""The stage that makes packed copies of images that trainings cut random crops from, with all cores at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+
+PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py
+
+
+class Pack(Stage):
+    """Packs the images of some of the `names` of sources, in this process; each machine keeps its own copies."""
+
+    name = "pack"
+    title = "packing"
+
+    def __init__(self, sources: Sources, names: Sequence[str], needs: Sequence[Stage] = ()) -> None:
+        super().__init__(sources.context, needs)
+        self.sources, self.names = sources, names
+        self.folder = self.context.out / "packed"
+
+    def jobs(self) -> list[Job]:
+        from genrobust.train import to_pack
+
+        jobs = []
+        for name in self.names:
+            total = len(self.sources.labels(name))
+            left = total
+            if self.sources.is_made(name):
+                total, left = len(self.sources.images(name)), to_pack(self.sources.images(name), self.folder)
+            # A PNG takes much longer to decode than a JPEG.
+            rate_key = "generated images" if self.sources.reads(name) else "real images"
+            jobs.append(Job(name, f"the copies of {name}", left, rate_key, row=name, folder=self.folder, total=total))
+        return jobs
+
+    def load(self) -> DoJobs:
+        from genrobust.train import PackedImages
+
+        left = {job.key: job for job in self.jobs()}
+
+        def pack(names: Sequence[str]) -> None:
+            for name in names:
+                job = left[name]
+                self.context.log(f"packing {job.size:,} images ({name})")
+                with (
+                    ThreadPoolExecutor(os.cpu_count()) as pool,
+                    measured(self.context.out, self.name, job.rate_key, job.size),
+                ):
+                    PackedImages(self.sources.images(name), self.folder, pool)
+
+        return pack
+
+    @property
+    def workers(self) -> int:
+        return 1
+
+    def do(self, todo: Sequence[Job]) -> None:
+        with self.context.times.timed(self.name, self.items, sum(job.size for job in todo)):
+            if todo:
+                self.load()([job.key for job in todo])
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        return PACKED_BYTES * sum(job.size for job in jobs)

@@ -1,0 +1,190 @@
+"""The stage that trains classifiers: each in a folder named after the hash of what it depends on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.core import REAL, ArmRecord, digest, fetch
+from genrobust.recipe import MixturePart, TrainConfig
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+from genrobust.study.training_runs import TrainingRun
+
+if TYPE_CHECKING:
+    from genrobust.train import Mixture, Watch
+
+STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
+
+
+class Train(Stage):
+    """Trains the classifiers of `runs`, whose images are made; those that ask for the same share a folder."""
+
+    name = "train"
+    title = "training"
+    items = "training images"
+
+    def __init__(self, sources: Sources, runs: Sequence[TrainingRun], needs: Sequence[Stage] = ()) -> None:
+        super().__init__(sources.context, needs)
+        self.sources, self.runs = sources, tuple(runs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Train, (self.sources, self.runs)
+
+    def jobs(self) -> list[Job]:
+        jobs: dict[Path, Job] = {}
+        for run in self.runs:
+            folder, train = self.sources.checkpoint(run), run.train
+            if folder in jobs:
+                continue
+            steps = train.steps_for(0 if train.epochs is None else self._mixed(run))
+            jobs[folder] = Job(
+                key=run,
+                name=run.name,
+                size=0 if _is_trained(folder) else steps * train.batch_size,
+                rate_key=self._rate_key(train),
+                workers=train.workers,
+                folder=folder,
+                total=steps,
+                unit="steps",
+                each=train.batch_size,
+            )
+        return sorted(jobs.values(), key=lambda job: -job.size)  # the longest first, or one worker ends long after all
+
+    def _mixed(self, run: TrainingRun) -> int:
+        """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
+        from genrobust.train import prefix
+
+        return sum(len(prefix(self.sources.known_labels(p.source), p.per_class, p.fraction)) for p in run.parts)
+
+    def announce(self, jobs: Sequence[Job]) -> None:
+        together = min(self.workers, len(jobs))
+        if together > 1:  # else each training says that it begins
+            self.context.log(f"training {len(jobs)} classifiers, {together} at a time")
+
+    def do(self, todo: Sequence[Job]) -> None:
+        super().do(todo)
+        trained = {job.key for job in todo}
+        for run in self.runs:
+            if run not in trained:  # trackers that came later are told what its training was
+                with self.context.tracking.training(run.name, self.sources.checkpoint(run)):
+                    pass
+
+    def load(self) -> DoJobs:
+        def train(runs: Sequence[TrainingRun]) -> None:
+            names = {part.source for run in runs for part in run.parts}
+            for dataset in {d.name: d for name in names for d in self.sources.reads(name)}.values():
+                dataset.fetch_tars()
+            for run in runs:
+                self._train(run)
+
+        return train
+
+    def _train(self, run: TrainingRun) -> None:
+        """Train one classifier; of several processes that train it together, the main one alone logs."""
+        from genrobust.train import team_of, train as train_classifier
+
+        context, mixture, team = self.context, self.mixture(run), team_of(run.train.workers)
+        folder = self.sources.checkpoint(run)
+        with self._watched(run, mixture, folder) if team.is_main else nullcontext(_unwatched) as watch:
+            train_classifier(
+                mixture,
+                context.data.val,
+                context.data.labels,
+                run.train,
+                run.seed,
+                folder,
+                device=context.recipe.device,
+                threads=context.recipe.threads,
+                watch=watch,
+                team=team,
+            )
+
+    @contextmanager
+    def _watched(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
+        """Log what begins, time the training of the block, and yield what is given its figures."""
+        from genrobust.classifiers import STATE
+
+        train, steps, context = run.train, run.train.steps_for(len(mixture)), self.context
+        for part in (name for name, left in mixture.unpacked().items() if left):
+            mixture.pack(part)  # on a node that has no copies yet
+        fetch(folder, STATE)
+        images = 0 if (folder / STATE).exists() else steps * train.batch_size  # the rest of one gives no rate
+        counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
+        context.log(f"training {run.name}: {steps} steps of {train.batch_size} on {counts}")
+        rate = measured(context.out, self.name, self._rate_key(train), images)
+        with rate, context.tracking.training(run.name, folder) as watch:
+            yield watch
+
+    def mixture(self, run: TrainingRun) -> Mixture:
+        """Return the images that a run trains on."""
+        from genrobust.train import Mixture, Source
+
+        train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
+        parts = [Source(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
+        return Mixture(parts, train.batch_size, train.image_size, train.crop, packed)
+
+    def record(self, run: TrainingRun) -> ArmRecord:
+        """Return what a run trains on, for the report."""
+        train, mixture = run.train, self.mixture(run)
+        network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
+        steps = train.steps_for(len(mixture))
+        return ArmRecord(run.of, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Train the network on real images: those that are still to be generated take as long."""
+        run: TrainingRun = job.key
+        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1})
+        unpacked = self.context.recipe.data.model_copy(update={"packed": False})
+        sources = Sources(self.context.elsewhere(folder, data=unpacked))
+        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        """Checkpoints, and the states of those that train at the same time."""
+        sizes = sorted((_weights_bytes(job.key.train, len(self.context.data.labels)) for job in jobs), reverse=True)
+        return sum(sizes) + STATE_COPIES * sum(sizes[: self.workers])
+
+    def _rate_key(self, train: TrainConfig) -> str:
+        together = "" if train.workers == 1 else f", {train.workers} workers"
+        split = ", split batch norm" if train.split_batchnorm else ""
+        how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
+        return f"{network_of(train)}{split}, {how}, {train.precision}, {self.context.worker}{together}"
+
+
+def network_of(train: TrainConfig) -> str:
+    """Return the network of a training in words, for the keys of rates."""
+    kwargs = f" {digest(train.model_kwargs)}" if train.model_kwargs else ""
+    return f"{train.architecture}{kwargs}"
+
+
+def _weights_bytes(train: TrainConfig, classes: int) -> int:
+    return _parameters(train.architecture, classes, train.image_size, json.dumps(train.model_kwargs)) * 4
+
+
+@cache
+def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: str) -> int:
+    import torch
+
+    from genrobust.classifiers import create_classifier
+
+    with torch.device("meta"):  # shapes alone: no memory, no time
+        network = create_classifier(architecture, classes, image_size, json.loads(model_kwargs))
+    return sum(p.numel() for p in network.parameters())
+
+
+def _is_trained(folder: Path) -> bool:
+    from genrobust.classifiers import fetch_checkpoint, is_checkpoint
+
+    fetch_checkpoint(folder)
+    return is_checkpoint(folder)
+
+
+def _unwatched(step: int, figures: Mapping[str, float]) -> None:
+    del step, figures

@@ -1,0 +1,167 @@
+"""The stage that trains a generator before it draws: the base fine-tuned, or a class model trained from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrobust.core import Subset, UserError, digest
+from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
+from genrobust.study.context import Context
+from genrobust.study.jobs import DoJobs, Job
+from genrobust.study.rates import measured
+from genrobust.study.stage import Stage
+
+if TYPE_CHECKING:
+    from genrobust.generate import ClassModel, Finetune
+
+FINETUNED_COPIES = 5  # of a generator's weights: the fine-tuned one, and the state's weights, average and two moments
+
+
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """A generator that a study trains on its real images, as `config` says, from the generator `base`."""
+
+    context: Context
+    base: GeneratorConfig
+    config: FinetuneConfig | ClassModelConfig
+
+    @property
+    def stage(self) -> str:
+        """What its rates and its time are kept under."""
+        return "class model" if isinstance(self.config, ClassModelConfig) else "finetune"
+
+    @property
+    def name(self) -> str:
+        """What the user knows it by."""
+        config = self.config
+        return f"{config.depth} x {config.width}" if isinstance(config, ClassModelConfig) else self.base.model
+
+    @cached_property
+    def objective(self) -> Finetune | ClassModel:
+        """What is trained, on which images; raises UserError where the recipe has no generator."""
+        from genrobust.generate import ClassModel, Finetune
+
+        recipe, data, config = self.context.recipe, self.context.data, self.config
+        if recipe.generator is None:
+            raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
+        if isinstance(config, ClassModelConfig):
+            return ClassModel(recipe.generator, config, data.train, data.labels, recipe.data_seed)
+        prompts = recipe.generate.prompts
+        return Finetune(recipe.generator, config, data.train, data.labels, recipe.data_seed, prompts)
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where it lies, or will lie."""
+        from genrobust.generate import training_inputs
+
+        below = "class-models" if isinstance(self.config, ClassModelConfig) else "finetuned"
+        inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
+        return self.context.out / below / digest(inputs)
+
+    @property
+    def generator(self) -> GeneratorConfig:
+        """What draws once it is trained: the base with other weights, or with a LoRA."""
+        if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
+            return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
+        own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
+        return self.base.model_copy(update=own)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is trained; fetches it where another machine trained it."""
+        from genrobust.generate import is_trained
+
+        return is_trained(self.folder, self.config)
+
+
+def trained_generator(context: Context, base: GeneratorConfig, dataset: DatasetConfig) -> TrainedGenerator | None:
+    """Return the generator that is trained for a dataset with the base generator `base`; None where the base draws."""
+    recipe = context.recipe
+    if dataset.from_scratch:
+        return TrainedGenerator(context, base, recipe.class_model or ClassModelConfig())
+    if dataset.finetuned:
+        return TrainedGenerator(context, base, recipe.finetune or FinetuneConfig())
+    return None
+
+
+class TrainGenerator(Stage):
+    """Trains one generator, in one job."""
+
+    items = "training images"
+
+    def __init__(self, trained: TrainedGenerator) -> None:
+        super().__init__(trained.context)
+        self.trained, self.name, self.title = trained, trained.stage, f"training the {trained.config.noun}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _in_worker, (self.context, self.trained.base, self.trained.config)
+
+    def jobs(self) -> list[Job]:
+        trained, config = self.trained, self.trained.config
+        return [
+            Job(
+                key=self.name,
+                name=f"{self.name} {trained.name}",
+                size=0 if trained.is_done else config.steps * config.batch_size,
+                rate_key=self._rate_key(),
+                row=trained.name,
+                folder=trained.folder,
+                total=config.steps,
+                unit="steps",
+                each=config.batch_size,
+            )
+        ]
+
+    def announce(self, jobs: Sequence[Job]) -> None:
+        data, config = self.context.data, self.trained.config
+        what = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
+        self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
+
+    def load(self) -> DoJobs:
+        from genrobust.generate import train_generator
+
+        context, trained = self.context, self.trained
+
+        def train(names: Sequence[str]) -> None:
+            del names
+            size = 0 if trained.folder.exists() else trained.config.steps * trained.config.batch_size
+            with measured(context.out, self.name, self._rate_key(), size):  # the rest of a training gives no rate
+                train_generator(trained.objective, trained.folder, context.recipe.device, context.recipe.threads)
+
+        return train
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Train on one image of each class: encoding all takes longer."""
+        del job
+        data = self.context.data
+        _, firsts = np.unique(data.train.labels, return_index=True)
+        context = self.context.elsewhere(folder, replace(data, train=Subset(data.train, firsts)))
+        TrainGenerator(TrainedGenerator(context, self.trained.base, self.trained.config)).load()([self.name])
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        """A fine-tune of all weights keeps copies of them; the additions of a LoRA take a few MB."""
+        from genrobust.generate import weights_bytes
+
+        config = self.trained.config
+        full = isinstance(config, FinetuneConfig) and config.method == "full"
+        return FINETUNED_COPIES * weights_bytes(self.trained.base) if jobs and full else 0
+
+    def _rate_key(self) -> str:
+        config = self.trained.config
+        how = class_model_size(config) if isinstance(config, ClassModelConfig) else getattr(config, "method", "")
+        return f"{self.trained.base.model}, {how}, {config.precision}, {self.context.worker}"
+
+
+def class_model_size(config: ClassModelConfig) -> str:
+    """Return the size of a class model in words, for the keys of rates."""
+    return f"DiT of {config.depth} x {config.width}, patches of {config.patch_size}"
+
+
+def _in_worker(context: Context, base: GeneratorConfig, config: FinetuneConfig | ClassModelConfig) -> TrainGenerator:
+    return TrainGenerator(TrainedGenerator(context, base, config))

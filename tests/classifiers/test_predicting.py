@@ -1,0 +1,185 @@
+"""Predictions are made once, kept without pickles, and made again when weights, images or their preparation change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genrobust.classifiers import logits, predicting
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.opened import open_checkpoint
+from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import load_predictions
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError
+from genrobust.data.memory import MemoryImages
+from genrobust.recipe import EvaluateConfig
+
+LABELS = LabelSpace(tuple(ClassLabel(i, i, i) for i in ("ant", "bee", "cat")))
+
+
+def images(seed: int = 0, n: int = 10) -> MemoryImages:
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)
+    return MemoryImages("test", list(pixels), [i % 3 for i in range(n)], [f"käse/{i}.png" for i in range(n)])
+
+
+def save(
+    folder: Path, size: int = 32, classes: tuple[str, ...] = LABELS.ids, architecture: str = "test_resnet"
+) -> Path:
+    model = create_classifier(architecture, len(classes), size)
+    save_checkpoint(folder, model, CheckpointInfo(architecture, {}, classes, size, {}))
+    return folder
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return save(tmp_path / "checkpoint")
+
+
+def predict(
+    checkpoint: Path, out: Path, sets: Mapping[str, ImageSet], labels: LabelSpace = LABELS, **settings: object
+) -> Mapping[str, Predictions]:
+    config = EvaluateConfig.model_validate(settings)
+    opened = {out: open_checkpoint(checkpoint, config)}
+    return predict_sets(opened, sets, labels, config.batch_size, "cpu", threads=1)[out]
+
+
+def test_predictions_of_every_set(checkpoint: Path, tmp_path: Path) -> None:
+    made = predict(checkpoint, tmp_path / "out", {"test": images(), "solid": images(1, 7)})
+    assert list(made) == ["test", "solid"]
+    assert made["solid"].logits.shape == (7, 3)
+    assert made["test"].keys[0] == "käse/0.png" and made["test"].labels.tolist() == [0, 1, 2] * 3 + [0]
+    assert made["test"].classes == ("ant", "bee", "cat") and made["test"].protocol.startswith("32 px")
+    predict(checkpoint, tmp_path / "again", {"test": images()})
+    assert (tmp_path / "again" / "test.npz").read_bytes() == (tmp_path / "out" / "test.npz").read_bytes()
+
+
+def test_what_is_saved_is_read(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
+    monkeypatch.setattr(logits, "predict_together", None)  # nothing may be predicted again
+    second = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
+    assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
+
+
+def test_changed_images_weights_and_damaged_files_are_predicted_again(checkpoint: Path, tmp_path: Path) -> None:
+    out, others = tmp_path / "out", {"test": images(1)}
+    first = predict(checkpoint, out, {"test": images()})["test"]
+    other = predict(checkpoint, out, others)["test"]
+    assert not np.array_equal(first.logits, other.logits)
+    save(checkpoint)
+    assert not np.array_equal(other.logits, predict(checkpoint, out, others)["test"].logits)
+    (out / "test.npz").write_bytes((out / "test.npz").read_bytes()[:100])
+    assert predict(checkpoint, out, others)["test"].logits.shape == (10, 3)
+
+
+class Counted(MemoryImages):
+    """Counts how often each image is decoded."""
+
+    def __init__(self, name: str, n: int) -> None:
+        pixels = np.random.default_rng(n).integers(0, 256, (n, 40, 32, 3), dtype=np.uint8)
+        super().__init__(name, list(pixels), [i % 3 for i in range(n)], [f"{name}/{i}" for i in range(n)])
+        self.decoded: Counter[str] = Counter()
+
+    def image(self, index: int) -> Image.Image:
+        self.decoded[self.keys[index]] += 1
+        return super().image(index)
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> dict[Path, Path]:
+    """Five checkpoints by folders for their predictions, the last of another size."""
+    sizes = (32, 32, 32, 32, 48)
+    return {tmp_path / f"together-{n}": save(tmp_path / f"model-{n}", size) for n, size in enumerate(sizes)}
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_many_classifiers_answer_as_each_alone(several: dict[Path, Path], tmp_path: Path, flip: bool) -> None:
+    sets, settings = {"test": images(), "solid": images(1, 7)}, EvaluateConfig(batch_size=4, flip=flip)
+    opened = {out: open_checkpoint(checkpoint, settings) for out, checkpoint in several.items()}
+    assert list(predict_sets(opened, sets, LABELS, 4, "cpu", threads=1)) == list(several)
+    for out, checkpoint in several.items():
+        alone = tmp_path / f"alone-{checkpoint.name}"
+        predict(checkpoint, alone, sets, batch_size=4, flip=flip)
+        for name in sets:
+            assert (out / f"{name}.npz").read_bytes() == (alone / f"{name}.npz").read_bytes()
+
+
+def test_each_image_is_decoded_once_for_those_that_want_it_alike(
+    several: dict[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sets = {"test": Counted("test", 9), "solid": Counted("solid", 5)}
+    opened = {out: open_checkpoint(checkpoint) for out, checkpoint in several.items()}
+    same = dict(list(opened.items())[:4])
+    predict_sets(same, sets, LABELS, 256, "cpu", threads=1)
+    assert all(set(s.decoded.values()) == {1} and len(s.decoded) == len(s) for s in sets.values())
+    predict_sets(opened, sets, LABELS, 256, "cpu", threads=1)  # the fifth alone is left
+    assert all(set(s.decoded.values()) == {2} for s in sets.values())
+    monkeypatch.setattr(predicting, "TOGETHER", 3)
+    for out in same:
+        (out / "solid.npz").unlink()
+    predict_sets(opened, sets, LABELS, 256, "cpu", threads=1)
+    assert set(sets["test"].decoded.values()) == {2}
+    assert set(sets["solid"].decoded.values()) == {4}
+
+
+def test_classes_are_matched_by_id(checkpoint: Path, tmp_path: Path) -> None:
+    some = LabelSpace((LABELS.classes[2], LABELS.classes[0]))
+    whole = predict(checkpoint, tmp_path / "whole", {"test": images()})["test"]
+    part = predict(checkpoint, tmp_path / "part", {"test": images()}, some)["test"]
+    assert part.classes == ("cat", "ant") and np.array_equal(part.logits, whole.logits[:, [2, 0]])
+
+
+def test_no_classifier_is_loaded_where_one_lacks_a_class(several: dict[Path, Path], tmp_path: Path) -> None:
+    stranger = save(tmp_path / "stranger", classes=("ant", "bee", "dog"))
+    opened = {out: open_checkpoint(checkpoint) for out, checkpoint in (several | {tmp_path / "x": stranger}).items()}
+    with pytest.raises(UserError, match="stranger does not know 1 of the 3 classes of this data: cat"):
+        predict_sets(opened, {"test": images()}, LABELS, 256, "cpu")
+    assert not any(list(out.glob("*.npz")) for out in several)
+
+
+def test_another_protocol_is_another_prediction(checkpoint: Path, tmp_path: Path) -> None:
+    out, made = tmp_path / "out", {}
+    for key, value in (("batch_size", 3), ("crop_pct", 0.875), ("flip", True), ("image_size", 48)):
+        made[key] = predict(checkpoint, out, {"test": images()}, **{key: value})["test"]
+        assert load_predictions(out / "test.npz").protocol == made[key].protocol
+    protocols = [p.protocol for p in made.values()]
+    assert len(set(protocols)) == 4 and protocols[3].startswith("48 px")
+    plain = predict(checkpoint, out, {"test": images()})["test"]
+    assert plain.protocol == protocols[0]  # the batch size is no part of it
+    for key in ("crop_pct", "flip", "image_size"):
+        assert not np.allclose(made[key].logits, plain.logits, atol=1e-4)
+
+
+def test_a_network_of_one_size_is_evaluated_at_it_alone(tmp_path: Path) -> None:
+    vit = save(tmp_path / "vit", architecture="test_vit")
+    with pytest.raises(UserError, match=r"evaluate\.image_size: test_vit takes images of the 32 px"):
+        predict(vit, tmp_path / "out", {"test": images()}, image_size=64)
+    assert predict(vit, tmp_path / "out", {"test": images()}, image_size=32)["test"].logits.shape == (10, 3)
+
+
+def test_what_a_set_says_of_its_labels_enters_its_predictions(checkpoint: Path, tmp_path: Path) -> None:
+    shift = images(1, 4)
+    shift.accepted = tuple((label, 2) for label in shift.labels.tolist())  # type: ignore[attr-defined]
+    shift.protocol = "any of two is right"  # type: ignore[attr-defined]
+    made = predict(checkpoint, tmp_path / "out", {"test": images(), "shift": shift})
+    assert made["shift"].accepted == ((0, 2), (1, 2), (2, 2), (0, 2))
+    assert made["shift"].protocol == f"{made['test'].protocol}; any of two is right"
+    assert made["test"].accepted is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [(Subset(images(), []), "is empty"), (MemoryImages("solid", [b"no image"], [0], ["bad.png"]), r"bad\.png")],
+    ids=["empty", "damaged"],
+)
+def test_a_bad_set_spoils_nothing_that_is_there(checkpoint: Path, tmp_path: Path, bad: ImageSet, said: str) -> None:
+    good = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
+    with pytest.raises(UserError, match=said):
+        predict(checkpoint, tmp_path / "out", {"test": images(), "solid": bad})
+    assert np.array_equal(load_predictions(tmp_path / "out" / "test.npz").logits, good.logits)
+    assert not (tmp_path / "out" / "solid.npz").exists()

@@ -1,0 +1,114 @@
+"""Mistakes on the command line: each ends with exit code 2 and a short error that names the wrong word."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and images are empty folders
+    ("run none.yaml", "none.yaml"),
+    ("run pictogram", "did you mean pictograms?"),
+    ("run small.yaml --set train.stepps=5", "train.stepps; did you mean steps?"),
+    ("run small.yaml --set train.steps=0", "train.steps"),
+    ("run small.yaml --set reference=none", "reference"),
+    ("show small.yaml --set nonsense", "--set nonsense"),
+    ("show small.yaml --set arms=[]", "arms"),
+    ("show small.yaml --quick", "--quick"),
+    ("show small.yaml --set generator=null", "generator"),
+    ("plan small.yaml --dataset nothing", "'nothing'"),
+    ("generate small.yaml --dataset nothing", "'nothing'"),
+    ("generate small.yaml --shards 0/4", "--shards 0/4"),
+    ("generate small.yaml --address head:6379", "--address"),
+    ("generate small.yaml --executor ray --workers 2", "--workers"),
+    ("generate small.yaml --set generator=null --set arms.1.mixture=real", "generator.model"),
+    ("finetune none.yaml", "none.yaml"),
+    ("train small.yaml --arm rael", "the arms are real, [odd]"),
+    ("train small.yaml --arm real --device abacus", "'abacus'"),
+    ("train small.yaml --executor slurm", "'slurm'"),
+    ("train small.yaml --cells 3", "--cells 3"),
+    ("evaluate small.yaml --labels names.txt", "--labels"),
+    ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
+    ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
+    ("report none.yaml", "none.yaml"),
+    ("init --train none --test none2", "cannot read the folder none"),
+    ("init --train images --test none --shift x", "--shift x"),
+    ("init --train images", "--test DIR"),
+    ("init --train images --test images --out s3://bucket/runs", "URL"),
+    ("er --id clean --shift shifted table.csv", "'shifted'"),
+    ("er --id clean --shift shifted none.csv", "none.csv"),
+    ("audit none", "none"),
+    ("audit made --labels names.txt", "--labels"),
+    ("filter made --by nobody", "--by nobody"),
+    ("filter made --by clip", "--clip"),
+    ("filter made --by classifier", "--classifier"),
+    ("filter made --by clip --clip pictograms", "--drop"),
+    ("filter made --by clip --clip pictograms --labels names.txt", "--labels"),
+    ("verify made", "manifest.json"),
+    ("doctor --out s3://bucket/runs", "URL"),
+    ("benchmark --models resnet18 --on none", "none"),
+    ("export made --to nothing", "--to nothing"),
+    ("export made --to parquet", "manifest.json"),
+    ("export-model none --to timm", "checkpoint.json"),
+    ("export-model none --to nothing", "--to nothing"),
+    ("predict resnet18 images", "images"),
+    ("predict resnet18 images --out answers.txt", "--out answers.txt"),
+    ("push none me/icons", "none"),
+    ("push made me/icons --dry-run", "README.md"),
+]
+USAGE = [  # found before the command starts
+    ("nope", "nope"),
+    ("run", "RECIPE"),
+    ("run pictograms --nope", "--nope"),
+    ("plan small.yaml --count 0", "--count"),
+    ("train small.yaml --workers 0", "--workers"),
+    ("er --id clean --shift clean table.csv --min-id 200", "--min-id"),
+]
+
+
+@pytest.fixture
+def folder(recipe: Path, tmp_path: Path) -> Path:
+    (tmp_path / "made").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "table.csv").write_text("model,clean\nresnet18,70.1\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("line", "named"), MISTAKES + USAGE)
+def test_a_mistake_is_named_in_three_lines_and_changes_nothing(
+    genrobust: Callable[..., Result], folder: Path, line: str, named: str
+) -> None:
+    def files() -> dict[str, bytes | None]:
+        return {str(p): p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+    before = files()
+    done = genrobust(*shlex.split(line))
+    assert done.exit_code == 2
+    assert named in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    if (line, named) in USAGE:
+        assert "Usage:" in done.stderr
+    else:
+        lines = [text for text in done.stderr.splitlines() if not text.startswith("· ")]
+        assert lines[0].startswith("error: ") and len(lines) <= 3
+    assert files() == before
+
+
+def test_debug_adds_the_traceback(genrobust: Callable[..., Result]) -> None:
+    done = genrobust("--debug", "show", "none.yaml")
+    assert done.exit_code == 2
+    assert "Traceback" in done.stderr and "UserError: " in done.stderr
+    assert "\nerror: " in done.stderr
+
+
+def test_a_failure_is_exit_code_1(genrobust: Callable[..., Result], recipe: Path) -> None:
+    hopeless = {"steps": 2, "batch_size": 2, "learning_rate": "1e30", "warmup_steps": 0, "ema_decay": 0}
+    hopeless |= {"optimizer": "sgd"}
+    sets = [word for key, value in hopeless.items() for word in ("--set", f"train.{key}={value}")]
+    done = genrobust("train", recipe, "--arm", "real", *sets)
+    assert done.exit_code == 1
+    assert "train.learning_rate" in done.stderr
+    assert "Traceback" not in done.stderr

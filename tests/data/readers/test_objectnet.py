@@ -1,0 +1,160 @@
+"""ObjectNet's labels mean one or several ImageNet classes, by its own mapping files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from genrobust.core import LabelSpace, Subset, UserError
+from genrobust.data.imagenet_classes import label_space
+from genrobust.data.readers.objectnet import classes_of_folders, read_set
+from genrobust.recipe import DataConfig
+
+CLASSMAPS = Path(__file__).parents[4] / "shared" / "data" / "classmaps"
+FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)", "air_freshener": "Air freshener"}
+CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
+CHAIRS = (423, 559, 765)  # ImageNet labels of the three chairs
+LOAFER = 630
+
+
+@pytest.fixture
+def objectnet(tmp_path: Path, save_jpeg: Callable[..., None]) -> Path:
+    root = tmp_path / "objectnet-1.0"
+    for folder in FOLDERS:
+        for number in range(3):
+            save_jpeg(root / "images" / folder / f"{number}.jpg", "red", (20, 16))
+    (root / "mappings").mkdir()
+    (root / "mappings" / "folder_to_objectnet_label.json").write_text(json.dumps(FOLDERS))
+    (root / "mappings" / "objectnet_to_imagenet_1k.json").write_text(json.dumps(CLASSES))
+    return root
+
+
+def labels(tmp_path: Path, *numbers: int) -> LabelSpace:
+    (tmp_path / "classes.txt").write_text("\n".join(map(str, numbers)))
+    chosen = str(tmp_path / "classes.txt") if numbers else "all"
+    return label_space(DataConfig(source="imagenet", root=tmp_path, classes=chosen))
+
+
+@pytest.mark.parametrize("below", ["", "images"])
+def test_any_class_of_a_label_is_right(objectnet: Path, tmp_path: Path, below: str) -> None:
+    images = read_set("objectnet", objectnet / below, labels(tmp_path), "one-to-many")
+    assert images.accepted is not None
+    found = {key: (int(k), rights) for key, k, rights in zip(images.keys, images.labels, images.accepted, strict=True)}
+    assert found == {f"chair/{n}.jpg": (423, CHAIRS) for n in range(3)} | {
+        f"dress_shoe_men/{n}.jpg": (LOAFER, (LOAFER,)) for n in range(3)
+    }
+    assert "any of a label's ImageNet classes" in images.protocol
+
+
+def test_the_paper_s_map_takes_the_first(objectnet: Path, tmp_path: Path) -> None:
+    images = read_set("objectnet", objectnet, labels(tmp_path), "paper")
+    assert images.accepted is None
+    assert set(images.labels.tolist()) == {423, LOAFER}
+    both = read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+    assert images.protocol != both.protocol and images.fingerprint != both.fingerprint
+
+
+def test_classes_outside_the_study_are_not_right(objectnet: Path, tmp_path: Path) -> None:
+    some = labels(tmp_path, 0, 559, 765)
+    images = read_set("objectnet", objectnet, some, "one-to-many")
+    assert images.accepted == ((1, 2),) * 3
+    with pytest.raises(UserError, match=r"shares no class with the 3 of data\.classes"):
+        read_set("objectnet", objectnet, some, "paper")
+
+
+def test_a_part_of_the_set_keeps_what_is_right(objectnet: Path, tmp_path: Path) -> None:
+    images = read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+    part = Subset(images, np.array([4, 0]))
+    assert images.accepted is not None
+    assert part.accepted == (images.accepted[4], images.accepted[0])
+    assert part.protocol == images.protocol
+
+
+def test_the_red_border_is_cut_off(objectnet: Path, tmp_path: Path) -> None:
+    framed = Image.new("RGB", (20, 16), (255, 0, 0))
+    framed.paste((0, 0, 255), (2, 2, 18, 14))
+    for number in range(3):
+        framed.save(objectnet / "images" / "chair" / f"{number}.png")
+        (objectnet / "images" / "chair" / f"{number}.jpg").unlink()
+    images = read_set("objectnet", objectnet, labels(tmp_path, 423, 559), "one-to-many")
+    assert images.image(0).size == (16, 12)
+    assert images.image(0).getcolors() == [(16 * 12, (0, 0, 255))]
+
+
+def test_another_number_of_images_is_logged(objectnet: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+    assert "9 images in 3 folders instead of 50,273 in 313" in caplog.text
+
+
+CHAIR = "images/chair"
+TO_IMAGENET, TO_LABEL = "mappings/objectnet_to_imagenet_1k.json", "mappings/folder_to_objectnet_label.json"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda o: shutil.rmtree(o / "mappings"),
+            r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds",
+        ),
+        (lambda o: (o / TO_IMAGENET).unlink(), r"objectnet_to_imagenet_1k\.json is missing"),
+        (lambda o: (o / TO_IMAGENET).write_text("{"), "cannot read ObjectNet's mapping"),
+        (lambda o: (o / TO_IMAGENET).write_text('["Chair"]'), "is no mapping of names to names"),
+        (
+            lambda o: (o / TO_IMAGENET).write_text('{"Chair": "iron throne"}'),
+            "'iron throne', which is no ImageNet class",
+        ),
+        (lambda o: (o / TO_LABEL).write_text('{"chair": "Seat"}'), "has no folder for the label 'Chair'"),
+        (lambda o: shutil.rmtree(o / CHAIR), r"lacks 1 of the 2 class folders .*: chair"),
+        (lambda o: [path.unlink() for path in (o / CHAIR).iterdir()], "chair holds no image"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_named(
+    objectnet: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    spoil(objectnet)
+    with pytest.raises(UserError, match=said):
+        read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
+
+
+# ------------------------------------------------------------------------------- against published maps
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> dict[str, list[str]]:
+    if not CLASSMAPS.is_dir():
+        pytest.skip(f"the published class maps are not at {CLASSMAPS}")
+    for name in ("folder_to_objectnet_label", "objectnet_to_imagenet_1k"):
+        shutil.copy(CLASSMAPS / f"testbed_{name}.json", tmp_path / f"{name}.json")
+    return classes_of_folders(tmp_path)
+
+
+def test_the_official_files_give_the_published_map(official: dict[str, list[str]]) -> None:
+    published = defaultdict(list)
+    with (CLASSMAPS / "objectnet_to_imagenet.tsv").open(newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            published[row["objectnet_folder"]].append(row["wnid"])
+    assert {folder: sorted(ids) for folder, ids in official.items()} == {f: sorted(i) for f, i in published.items()}
+    assert (len(official), sum(map(len, official.values()))) == (113, 125)
+    assert sum(len(ids) > 1 for ids in official.values()) == 9
+
+
+def test_the_first_class_is_the_paper_s(official: dict[str, list[str]]) -> None:
+    folder_of = {
+        v: k for k, v in json.loads((CLASSMAPS / "testbed_folder_to_objectnet_label.json").read_text()).items()
+    }
+    paper = json.loads((CLASSMAPS / "bansal_objectnet_im1k_folder.json").read_text())
+    assert {folder: ids[0] for folder, ids in official.items()} == {folder_of[label]: w for label, w in paper.items()}
+
+
+def test_imagenet100_shares_13_labels_with_objectnet(official: dict[str, list[str]], tmp_path: Path) -> None:
+    ids = set(label_space(DataConfig(source="imagenet", root=tmp_path, classes="imagenet100")).ids)
+    assert sum(not ids.isdisjoint(meant) for meant in official.values()) == 13

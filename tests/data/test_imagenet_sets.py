@@ -1,0 +1,82 @@
+"""Each set's baseline line is that of the testbed's standard models."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import logit
+from scipy.stats import linregress
+
+from genrobust.core import Line
+from genrobust.data.reader import published_line
+from genrobust.recipe import ShiftConfig
+from genrobust.robustness.effective import effective_robustness
+
+TESTBED = Path(__file__).parents[3] / "shared" / "data" / "imagenet-testbed"
+V2 = "imagenet-v2 imagenetv2-"
+COLUMNS = {  # by kind and folder
+    f"{V2}matched-frequency-format-val": ("val", "imagenetv2-matched-frequency-format-val"),
+    f"{V2}threshold0.7-format-val": ("val", "imagenetv2-threshold-0.7-format-val"),
+    f"{V2}top-images-format-val": ("val", "imagenetv2-top-images-format-val"),
+    "imagenet-sketch /data/sketch": ("val", "imagenet-sketch"),
+    "imagenet-r /data/r": ("val-on-imagenet-r-classes", "imagenet-r"),
+    "objectnet objectnet-1.0": ("val-on-objectnet-classes", "objectnet-1.0-beta"),
+}
+
+
+def line_of(name: str, **keys: str) -> Line | None:
+    kind, _, path = name.partition(" ")
+    return published_line("mine", ShiftConfig.model_validate({"kind": kind, "path": path or "/data/set", **keys}))
+
+
+def standard(clean: str, shifted: str) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracies, as fractions, of the standard models that have both."""
+    with (TESTBED / "model_types.csv").open(newline="") as file:
+        types = {row["model"]: row["model_type"] for row in csv.DictReader(file)}
+    with (TESTBED / "robustness_top1s.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row[clean] and row[shifted]]
+    rows = [r for r in rows if types.get(r["model"]) == "STANDARD"]
+    rows = [r for r in rows if "aws" not in r["model"] and "batch64" not in r["model"]]
+    x, y = (np.array([float(row[column]) for row in rows]) / 100 for column in (clean, shifted))
+    return x, y
+
+
+@pytest.mark.skipif(not TESTBED.is_dir(), reason=f"the published tables are not at {TESTBED}")
+@pytest.mark.parametrize("name", COLUMNS)
+def test_scipy_fits_the_same_line_to_the_published_table(name: str) -> None:
+    x, y = standard(*COLUMNS[name])
+    fit, line = linregress(logit(x), logit(y)), line_of(name)
+    assert line is not None
+    residuals = logit(y) - fit.intercept - fit.slope * logit(x)
+    assert line.n == len(x)
+    assert (line.slope, line.intercept) == pytest.approx((fit.slope, fit.intercept), abs=6e-6)
+    assert line.r2 == pytest.approx(fit.rvalue**2, abs=6e-6)
+    assert line.residual_sd == pytest.approx(np.sqrt((residuals**2).sum() / (len(x) - 2)), abs=6e-6)
+    assert (line.lo, line.hi) == pytest.approx((100 * x.min(), 100 * x.max()), abs=0.006)
+    assert line.centre == pytest.approx(logit(x).mean(), abs=6e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "clean", "shifted", "er"),
+    [  # the testbed's ResNet-50 with DeepAugment and AugMix
+        ("imagenet-v2", 75.822, 63.540, -0.05),
+        ("imagenet-sketch", 75.822, 32.618, 8.50),
+        ("imagenet-r", 91.960, 46.770, 10.32),
+        ("objectnet", 78.320, 35.157, 1.27),
+        # at half right the logit is 0, and the line predicts what makes its intercept
+        ("imagenet-v2", 50.0, 100 / (1 + np.exp(0.49769)), 0.0),
+        ("objectnet", 50.0, 100 / (1 + np.exp(1.92829)) + 3, 3.0),
+    ],
+)
+def test_known_effective_robustness(name: str, clean: float, shifted: float, er: float) -> None:
+    line = line_of(name)
+    assert line is not None and line.test_set == "mine"
+    assert float(effective_robustness(line, clean, shifted)) == pytest.approx(er, abs=0.006)
+
+
+@pytest.mark.parametrize(("name", "keys"), [("objectnet", {"map": "paper"}), ("imagenet-a", {}), ("folders", {})])
+def test_some_shifts_have_no_line(name: str, keys: dict[str, str]) -> None:
+    assert line_of(name, **keys) is None

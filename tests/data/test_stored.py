@@ -1,0 +1,230 @@
+"""Tars, parquet files and saved datasets are read like folders of the same images."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from genrobust.core import ImageSet, Sample, UserError
+from genrobust.data.folders import read_classes
+from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
+from genrobust.data.reader import load_data, read_shift
+from genrobust.data.readers.imagenet import VALIDATION
+from genrobust.data.shard_files import write_shard
+from genrobust.data.stored import open_stored
+from genrobust.recipe import DataConfig, ShiftConfig
+
+NAMES = ["cat", "dog", "eel"]
+
+
+def png(value: int) -> bytes:
+    """An image that tells its number by its grey."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz" if path.suffix == ".gz" else "w") as tar:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def write_labelled_tar(path: Path, labels: list[int]) -> None:
+    pairs = [(f"{i:04d}.png", png(i)) for i in range(len(labels))]
+    write_tar(path, dict(pairs) | {f"{i:04d}.cls": str(k).encode() for i, k in enumerate(labels)})
+
+
+def dataset(labels: list[int], names: list[str] | None = None) -> datasets.Dataset:
+    label = datasets.ClassLabel(names=names) if names else datasets.Value("int64")
+    features = datasets.Features({"image": datasets.Image(), "label": label})
+    rows = {"image": [{"bytes": png(i), "path": None} for i in range(len(labels))], "label": labels}
+    return datasets.Dataset.from_dict(rows, features)
+
+
+def greys(images: ImageSet) -> Iterator[int]:
+    with ThreadPoolExecutor(4) as pool:
+        yield from pool.map(lambda i: images.image(i).getpixel((0, 0))[0], range(len(images)))
+
+
+def folders(train: Path, test: Path, **keys: object) -> DataConfig:
+    return DataConfig.model_validate({"source": "folders", "train": train, "test": test, **keys})
+
+
+# --------------------------------------------------------------------------------------------- tars
+
+
+def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
+    write_labelled_tar(tmp_path / "train" / "000.tar", [0, 10, 9, 0])
+    write_labelled_tar(tmp_path / "train" / "001.tar", [9, 10])
+    data = load_data(folders(tmp_path / "train", tmp_path / "train" / "000.tar", class_names={"10": "eel"}))
+    assert data.labels.names == ("0", "9", "eel")  # numbers, so 10 comes after 9
+    test = data.tests["test"]
+    found = {key: (grey, label) for key, grey, label in zip(test.keys, greys(test), test.labels.tolist(), strict=True)}
+    assert found == {"000/0000": (0, 0), "000/0001": (1, 2), "000/0002": (2, 1), "000/0003": (3, 0)}
+    assert len(data.train) + len(data.val) == 6
+
+
+def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
+    samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
+    write_shard(tmp_path, 0, samples, rejected=[])
+    pq.write_table(pa.table({"key": ["a-000000"]}), tmp_path / "filter-0123.parquet")
+    stored = open_stored(tmp_path)
+    assert stored.groups == ("0", "1")
+    assert sorted(stored.listing(stored.groups).groups) == ["0", "0", "1", "1"]
+
+
+def test_a_label_can_lie_in_json(tmp_path: Path) -> None:
+    facts = {f"a{i}.json": json.dumps({"label": i}).encode() for i in range(2)}
+    write_tar(tmp_path / "a.tar", {"a0.png": png(0), "a1.PNG": png(1)} | facts)
+    assert open_stored(tmp_path / "a.tar").groups == ("0", "1")
+
+
+# --------------------------------------------------------------------------------------------- Hugging Face
+
+
+@pytest.mark.parametrize("kind", ["parquet", "saved"])
+def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> None:
+    train, test = dataset([2, 0, 1, 2, 0, 1], NAMES), dataset([1, 1, 0, 2, 2, 0, 1], NAMES)
+    if kind == "parquet":
+        train.to_parquet(tmp_path / "train-00000-of-00001.parquet")
+        test.to_parquet(tmp_path / "test.parquet", batch_size=2)  # several row groups
+        assert pq.ParquetFile(tmp_path / "test.parquet").num_row_groups == 4
+        data = load_data(folders(tmp_path / "train-*.parquet", tmp_path / "test.parquet"))
+    else:
+        train.save_to_disk(tmp_path / "train", num_shards=2)
+        test.save_to_disk(tmp_path / "test", num_shards=2)
+        data = load_data(folders(tmp_path / "train", tmp_path / "test"))
+    assert data.labels.ids == tuple(NAMES)
+    images = data.tests["test"]
+    found = sorted(zip(greys(images), images.labels.tolist(), strict=True))
+    assert found == list(enumerate([1, 1, 0, 2, 2, 0, 1]))
+    assert np.bincount(data.train.labels).tolist() == np.bincount(data.val.labels).tolist() == [1, 1, 1]
+
+
+def test_labels_without_names_are_numbers(tmp_path: Path) -> None:
+    dataset([3, 12, 3]).to_parquet(tmp_path / "a.parquet")
+    assert open_stored(tmp_path / "a.parquet").groups == ("3", "12")
+
+
+def test_splits_side_by_side_are_refused(tmp_path: Path) -> None:
+    for name in ("train-00000-of-00001", "validation-00000-of-00001"):
+        dataset([0, 1], NAMES).to_parquet(tmp_path / f"{name}.parquet")
+    with pytest.raises(UserError, match=r"holds several splits \(train, validation\): name one, .*train\*\.parquet"):
+        open_stored(tmp_path)
+    assert open_stored(tmp_path / "validation*.parquet").groups == tuple(NAMES)
+    datasets.DatasetDict({"train": dataset([0], NAMES), "test": dataset([1], NAMES)}).save_to_disk(tmp_path / "both")
+    with pytest.raises(UserError, match=r"both holds several splits: name one of them, such as .*both/test"):
+        open_stored(tmp_path / "both")
+
+
+def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
+    config = folders(tmp_path / "a.parquet", tmp_path / "a.parquet")
+    dataset([0, 1, 0, 1], NAMES[:2]).to_parquet(tmp_path / "a.parquet")
+    before = load_data(config).tests["test"].fingerprint
+    assert load_data(config).tests["test"].fingerprint == before
+    dataset([0, 1, 0, 1, 1], NAMES[:2]).to_parquet(tmp_path / "a.parquet")
+    assert load_data(config).tests["test"].fingerprint != before
+
+
+# --------------------------------------------------------------------------------------------- mistakes
+
+
+def compressed(path: Path) -> None:
+    write_tar(path.with_suffix(".tar.gz"), {"a0.png": png(0)})
+    path.with_suffix(".tar.gz").rename(path)
+
+
+def without_bytes(path: Path) -> None:
+    image = pa.array([{"bytes": None, "path": "a.png"}], pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": image, "label": [0]}), path)
+
+
+def damaged_state(path: Path) -> None:
+    path.mkdir()
+    (path / "state.json").write_text("damaged")
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        (
+            "a.tar",
+            lambda p: write_tar(p, {"x/a0.png": png(0)}),
+            r"a\.tar: the image x/a0 has no class: it needs x/a0\.cls",
+        ),
+        ("a.tar", lambda p: p.write_bytes(b"x" * 2000), r"cannot read .*a\.tar as a WebDataset tar"),
+        ("a.tar", compressed, r"a\.tar as a WebDataset tar \(they are not compressed\)"),
+        ("a.tar", lambda p: write_tar(p, {"a0.png": b"x", "a0.cls": b"0"}), r"a/a0 of .*a\.tar: it is no image"),
+        ("train-*.parquet", lambda p: None, r"no file matches .*train-\*\.parquet"),
+        ("a.parquet", lambda p: dataset([-1], NAMES).to_parquet(p), "row 0: the label -1 is none of 0 to 2"),
+        (
+            "a.parquet",
+            lambda p: dataset([0]).rename_column("label", "target").to_parquet(p),
+            "no column 'label': it has image, target",
+        ),
+        ("a.parquet", without_bytes, r"a\.parquet, row 0: the file holds no bytes of this image"),
+        ("a.parquet", lambda p: p.write_text("damaged"), "cannot read .*a.parquet as parquet"),
+        ("saved", damaged_state, "cannot read the saved dataset"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, write: Callable[[Path], object], said: str) -> None:
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=said):
+        open_stored(tmp_path / name).listing(["0"]).read(0)
+
+
+# --------------------------------------------------------------------------------------------- ImageNet in these
+
+
+def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:
+    (tmp_path / "classes.txt").write_text("\n".join(map(str, numbers)))
+    return DataConfig(source="imagenet", root=tmp_path, classes=str(tmp_path / "classes.txt") if numbers else "all")
+
+
+def test_imagenet_s_repository_is_found_and_labels_taken_in_order(tmp_path: Path) -> None:
+    names = [text if label != 517 else "crane2" for label, text in enumerate(descriptions())]
+    (tmp_path / "data").mkdir()
+    train, val = [0, 134, 517] * 2 + [999], [517, 134, 0]
+    dataset(train, names).to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    dataset(val, names).to_parquet(tmp_path / "data" / "validation-00000-of-00001.parquet")
+    data = load_data(imagenet(tmp_path, 0, 134, 517))
+    assert data.tests["test"].labels.tolist() == [2, 1, 0]
+    assert data.labels.names == ("tench", "crane bird", "construction crane")
+    assert len(data.train) + len(data.val) == 6
+
+
+def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> None:
+    classes = read_classes(imagenet(tmp_path, 0, 999))
+    turned = list(dict.fromkeys(f"{t}{i}" for i, t in enumerate(descriptions()[::-1])))
+    dataset([0, 999], turned).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"only \d+ of its 1,000 label names are ImageNet's at that label"):
+        VALIDATION.read("a", open_stored(tmp_path / "a.parquet"), classes, {})
+    dataset([0, 999], list(wnids()[::-1])).to_parquet(tmp_path / "a.parquet")
+    images = VALIDATION.read("a", open_stored(tmp_path / "a.parquet"), classes, {})
+    assert images.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("numbering", ["imagenet", "own"])
+def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbering: str) -> None:
+    r = listed_by_timm("imagenet_r")
+    labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
+    write_labelled_tar(tmp_path / "r.tar", labels)
+    shift = ShiftConfig(kind="imagenet-r", path=tmp_path / "r.tar")
+    images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
+    found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
+    assert found == dict(enumerate(r))

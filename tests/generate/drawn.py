@@ -1,0 +1,58 @@
+"""Draws with tiny generators as a study does: whole datasets, and single batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrobust.core.images import LabelSpace
+from genrobust.data.shards import ShardDataset
+from genrobust.generate.plan import Plan
+from genrobust.generate.run import Generation
+from genrobust.generate.sample import FLAT, Drawing
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+
+CPU = torch.device("cpu")
+
+
+def generate(
+    plan: Plan,
+    generator: GeneratorConfig,
+    config: GenerateConfig,
+    labels: LabelSpace,
+    out: Path,
+    shards: Iterable[int] | None = None,
+    **more: Any,
+) -> ShardDataset:
+    """Draw the missing shards in this process, on one thread of the CPU."""
+    job = Generation(plan, generator, config, labels, out, "cpu", 1, **more)
+    with job.claimed(shards) as missing:
+        if missing:
+            job.drawer()(missing)
+        return job.opened(partial=shards is not None)
+
+
+def pixels(drawn: Sequence[Drawing] | ShardDataset) -> np.ndarray:
+    """Images as int [N, H, W, 3], so that differences do not wrap."""
+    if isinstance(drawn, ShardDataset):
+        return np.stack([np.asarray(drawn.image(i), int) for i in range(len(drawn))])
+    return np.stack([d.image for d in drawn]).astype(int)
+
+
+def darkness_to_black(image: np.ndarray) -> float:
+    """How much darker an image in [0, 1] must be to count as black."""
+    lo, hi = 0.0, 1.0
+    for _ in range(20):
+        middle = (lo + hi) / 2
+        lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT else (middle, hi)
+    return hi
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but hidden ones."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith("."))
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}

@@ -1,0 +1,97 @@
+"""The generator's own number of each class, and what has none."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from diffusers import DDPMScheduler, DiTPipeline
+from drawn import CPU, pixels
+from tiny import dit, saved
+
+from genrobust.core.errors import UserError
+from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.generate.loading import load_generator
+from genrobust.generate.modes.class_number import class_numbers
+from genrobust.recipe.generate import GeneratorConfig
+
+NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}
+
+
+@pytest.fixture
+def config(folder_of):
+    def make(folder=None, **settings):
+        return GeneratorConfig(
+            mode="class", model=str(folder or folder_of("dit")), steps=2, dtype="float32", **settings
+        )
+
+    return make
+
+
+@pytest.fixture
+def named(config, tmp_path):
+    """A generator of six classes that it names."""
+
+    def make(id2label=NAMES):
+        folder = saved(dit(6), tmp_path / "named")
+        index = json.loads((folder / "model_index.json").read_text())
+        (folder / "model_index.json").write_text(json.dumps({**index, "id2label": id2label}))
+        return config(folder)
+
+    return make
+
+
+def numbers(config, labels):
+    return class_numbers(load_generator(config, CPU), labels)
+
+
+def space(*classes):
+    return LabelSpace(tuple(ClassLabel(id, name, prompt) for id, name, prompt in classes))
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_a_class_is_drawn_by_its_own_number(config, plan, sampler, scale):
+    draw = sampler(config(guidance_scale=scale)).draw
+    request = plan(config())[0]
+    drawn = pixels(draw([replace(request, label=label) for label in (0, 1, 2)]))
+    assert all(abs(drawn[a] - drawn[b]).max() > 1 for a, b in combinations(range(3), 2))
+
+
+def test_classes_are_found_by_the_names_that_the_generator_gives(named, labels):
+    config = named()
+    assert numbers(config, labels) == [5, 3, 2]
+    assert numbers(config, space(("n1", "Tinca Tinca", "fish"), ("n2", "crane", "crane bird"))) == [0, 1]
+    assert numbers(config, space(("a", "A", "guitar"), ("tench", "B", "b"))) == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "message"),
+    [
+        (NAMES, ("camra", "guitar"), r"no class called 'camra' \(id 'camra'\) \(perhaps camera "),
+        (NAMES, ("crane", "guitar"), r"several classes called 'crane' \(\[1, 4\]\)"),
+        (NAMES, ("tench", "Tinca tinca"), "'tench' and 'Tinca tinca' are one class .*: 0"),
+        (["camera"], ("camera", "guitar"), r"id2label must map numbers to names, got \['camera'\]"),
+        ({"0": "camera", "6": "rocket"}, ("camera", "rocket"), "no class called 'rocket'"),  # of numbers 0 to 5
+    ],
+)
+def test_classes_that_are_not_the_generators_are_named(named, names, classes, message):
+    with pytest.raises(UserError, match=message):
+        numbers(named(names), space(*((name, name, name) for name in classes)))
+
+
+def test_without_names_the_number_of_classes_must_agree(config, labels):
+    assert numbers(config(), labels) == [0, 1, 2]
+    with pytest.raises(UserError, match=r"has 3 classes and does not name them, and the study has 2: .*id2label"):
+        numbers(config(), LabelSpace(labels.classes[:2]))
+
+
+@pytest.mark.parametrize("scheduler", ["lcm", None])
+def test_noise_that_would_not_be_an_images_own_is_refused(tmp_path, folder_of, config, labels, scheduler):
+    folder = shutil.copytree(folder_of("dit"), tmp_path / "dit")
+    if scheduler is None:
+        pipeline = DiTPipeline.from_pretrained(folder)
+        pipeline.scheduler = DDPMScheduler()
+        pipeline.save_pretrained(folder)
+    with pytest.raises(UserError, match=r"generator.scheduler: \w+ may add noise"):
+        numbers(config(folder, scheduler=scheduler), labels)

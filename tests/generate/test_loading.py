@@ -1,0 +1,192 @@
+"""Generators are found, checked, and loaded as diffusers loads them."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from drawn import CPU
+
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.generate.engine import identity
+from genrobust.generate.loading import SCHEDULERS, load_generator, locate
+from genrobust.recipe.generate import GeneratorConfig
+
+
+@pytest.fixture
+def copy(generator_folder, tmp_path):
+    return shutil.copytree(generator_folder, tmp_path / "copy")
+
+
+def config(folder, **values):
+    return GeneratorConfig(model=str(folder), **{"dtype": "float32", **values})
+
+
+def test_a_folder_loads_as_diffusers_itself_loads_it(generator_folder):
+    generator = load_generator(config(generator_folder, scheduler=None), CPU)
+    assert (generator.width, generator.height, generator.latent_shape) == (64, 64, (12, 8, 8))
+    assert generator.id == generator_folder.name
+    plain = StableDiffusionPipeline.from_pretrained(generator_folder)
+    weights = generator.pipeline.unet.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in plain.unet.state_dict().items())
+    assert type(generator.pipeline.scheduler) is type(plain.scheduler)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_every_scheduler_name_keeps_the_folders_noise_schedule(generator_folder, name):
+    scheduler = load_generator(config(generator_folder, scheduler=name), CPU).pipeline.scheduler
+    assert type(scheduler).__name__ == SCHEDULERS[name][0]
+    assert scheduler.config.prediction_type == "v_prediction"
+    assert not scheduler.config.get("clip_sample", False), "latents are not clipped"
+
+
+def test_a_folder_of_mixed_dtypes_loads_in_the_recipes(changed_generator):
+    folder = changed_generator(lambda pipeline: (pipeline.unet.half(), pipeline.vae.half()))
+    for dtype in ("float32", "bfloat16"):
+        pipeline = load_generator(config(folder, dtype=dtype), CPU).pipeline
+        parts = (pipeline.unet, pipeline.vae, pipeline.text_encoder)
+        assert {p.dtype for part in parts for p in part.parameters()} == {getattr(torch, dtype)}
+
+
+def test_sizes_are_the_recipes_or_the_generators(generator_folder):
+    generator = load_generator(config(generator_folder, width=32, height=96), CPU)
+    assert (generator.width, generator.height, generator.latent_shape) == (32, 96, (12, 12, 4))
+    with pytest.raises(UserError, match=r"generator.height is 60 pixels; .* draws multiples of 8"):
+        load_generator(config(generator_folder, height=60), CPU)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("sd", {"steps": 1001}, r"generator.steps is 1001; .* trained with 1000"),
+        ("sd", {"safety_checker": True}, r"safety_checker is on, and .* has none"),
+        ("lcm", {}, "generator.scheduler: a LatentConsistencyModelPipeline is sampled with lcm"),
+        ("sd3", {}, r"generator.scheduler: dpmsolver\+\+ cannot replace the FlowMatchEulerDiscreteScheduler"),
+    ],
+)
+def test_what_the_pipeline_cannot_do_is_refused(folder_of, kind, values, message):
+    with pytest.raises(UserError, match=message):
+        load_generator(config(folder_of(kind), **values), CPU)
+
+
+@pytest.mark.parametrize(("kind", "scheduler"), [("lcm", "lcm"), ("lcm", None), ("sd3", None)])
+def test_its_own_scheduler_can_be_kept(folder_of, kind, scheduler):
+    own = {"lcm": "LCMScheduler", "sd3": "FlowMatchEulerDiscreteScheduler"}[kind]
+    pipeline = load_generator(config(folder_of(kind), scheduler=scheduler), CPU).pipeline
+    assert type(pipeline.scheduler).__name__ == own
+
+
+# ------------------------------------------------------------------------------------------ which one
+
+
+def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    missing = "./no/such/folder"
+    found = locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
+    assert found == (generator_folder.name, generator_folder)
+    said = caplog.text
+    assert f"generating with the alternative {generator_folder.name}, since these were not found" in said
+    assert f"{missing}: there is no such folder" in said
+    locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
+    assert caplog.text == said, "told once a run, however often it looks"
+    with pytest.raises(UserError) as error:
+        locate(GeneratorConfig(model=missing, alternatives=("/nor/this", "not a hub id")))
+    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == [
+        missing,
+        "/nor/this",
+        "not a hub id",
+    ]
+
+
+def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
+    monkeypatch.setattr("genrobust.generate.locate.embedded", lambda part: tmp_path / part)
+    for part, kind, modes in (("variation", "variation", ["images"]), ("generator", "sd", ["labels", "labels+images"])):
+        for mode in modes:
+            with pytest.raises(UserError, match=f"pictograms: the package comes without it: .*{part} is not there"):
+                locate(GeneratorConfig(mode=mode))
+        shutil.copytree(folder_of(kind), tmp_path / part)
+        assert [locate(GeneratorConfig(mode=mode)) for mode in modes] == [("pictograms", tmp_path / part)] * len(modes)
+    fallback = GeneratorConfig(mode="images", alternatives=(str(folder_of("variation")),))
+    assert locate(fallback) == ("pictograms", tmp_path / "variation")
+
+
+def test_identity_is_the_weights_and_the_settings_not_the_place(generator_folder, copy, tmp_path):
+    moved = shutil.move(copy, tmp_path / "elsewhere" / generator_folder.name)
+    one, other = identity(config(generator_folder)), identity(config(moved))
+    assert one == other
+    assert str(generator_folder.parent) not in json.dumps(one)
+    assert identity(config(generator_folder, steps=7)) != one
+
+
+@pytest.mark.parametrize(
+    "name", ["unet/diffusion_pytorch_model.safetensors", "scheduler/scheduler_config.json", "tokenizer/tokenizer.json"]
+)
+def test_the_identity_follows_every_file_that_matters_and_no_readme(copy, name):
+    before = identity(config(copy))["weights_sha256"]
+    (copy / "README.md").write_text("a card")
+    assert identity(config(copy))["weights_sha256"] == before
+    data = bytearray((copy / name).read_bytes())
+    data[-1] ^= 1
+    (copy / name).write_bytes(data)
+    os.utime(copy / name, ns=(1, 1))
+    assert identity(config(copy))["weights_sha256"] != before
+
+
+# ------------------------------------------------------------------------------------------ bad folders
+
+
+def pickle_unet(folder):
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x02cos\nsystem\n")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (pickle_unet, "unet holds its weights as a pickle"),
+        (lambda f: (f / "model_index.json").unlink(), "is no diffusers folder: it has no model_index.json"),
+        (lambda f: (f / "model_index.json").write_bytes(b"{"), "cannot read .*model_index.json"),
+        (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
+        (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
+        (lambda f: shutil.rmtree(f / "vae"), "cannot load the generator in"),
+        (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot load the generator in"),
+        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), "cannot load the generator"),
+        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), "cannot load the generator in"),
+        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), "cannot load the generator in"),
+    ],
+)
+def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
+    damage(copy)
+    with pytest.raises(UserError, match=message) as error:
+        load_generator(config(copy), CPU)
+    assert str(copy) in str(error.value)
+
+
+def test_a_single_file_is_told_how_to_become_a_folder(tmp_path):
+    (tmp_path / "v1-5.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="from_single_file"):
+        locate(config(tmp_path / "v1-5.safetensors"))
+
+
+# ------------------------------------------------------------------------------------------ what cannot be sampled
+
+
+@pytest.mark.parametrize(
+    ("part", "value"), [("unet", float("nan")), ("vae", float("-inf")), ("text_encoder", float("nan"))]
+)
+def test_weights_that_are_no_numbers_are_named_before_anything_is_drawn(changed_generator, part, value):
+    def change(pipeline):
+        next(reversed(list(getattr(pipeline, part).parameters()))).view(-1)[0] = value
+
+    folder = changed_generator(change)
+    with pytest.raises(GenrobustError, match=f"the {part} of the generator in {folder} holds weights"):
+        load_generator(config(folder), CPU)
+
+
+def test_weights_beyond_the_range_of_a_dtype_are_told(changed_generator):
+    folder = changed_generator(lambda pipeline: pipeline.unet.conv_out.bias.fill_(1e6))
+    load_generator(config(folder), CPU)
+    with pytest.raises(GenrobustError, match=r"in float16: set generator.dtype to float32"):
+        load_generator(config(folder, dtype="float16"), CPU)

@@ -1,0 +1,38 @@
+"""Prompts are encoded as diffusers does, each once."""
+
+import numpy as np
+import pytest
+from drawn import CPU, pixels
+
+from genrobust.core.errors import UserError
+from genrobust.generate.loading import load_generator
+from genrobust.generate.prompts import Prompts
+from genrobust.recipe.generate import GeneratorConfig
+
+
+@pytest.mark.parametrize("kind", ["sd", "sdxl"])
+def test_each_distinct_prompt_of_a_batch_is_encoded_once(folder_of, plan, kind):
+    config = GeneratorConfig(model=str(folder_of(kind)), dtype="float32")
+    generator, requests = load_generator(config, CPU), plan(config, negative_prompt="blurry")
+    counts = []
+    generator.pipeline.text_encoder.register_forward_pre_hook(lambda encoder, args: counts.append(len(args[0])))
+    mixed = [requests[i] for i in (0, 1, 2, 1, 0)]
+    together = Prompts(generator).arguments(mixed)
+    assert counts[0] == len({r.prompt for r in mixed}) == 3
+    for place, request in enumerate(mixed):
+        for name, alone in Prompts(generator).arguments([request]).items():
+            assert together[name][place] == pytest.approx(alone[0], abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_without_guidance_the_negative_prompt_is_not_used(sampler, plan, generator, scale):
+    config = generator.model_copy(update={"guidance_scale": scale})
+    one, other = (list(plan(config, negative_prompt=text))[:2] for text in ("blurry", ""))
+    draw = sampler(config).draw
+    assert np.array_equal(pixels(draw(one)), pixels(draw(other)))
+
+
+def test_a_negative_prompt_where_none_is_taken_is_refused(folder_of, plan):
+    config = GeneratorConfig(model=str(folder_of("lcm")), scheduler="lcm", dtype="float32")
+    with pytest.raises(UserError, match=r"generate\.prompts\.negative_prompt"):
+        Prompts(load_generator(config, CPU)).arguments(list(plan(config, negative_prompt="blurry")))

@@ -1,0 +1,66 @@
+"""Small trainings of diffusion models on twelve real pictograms, for tests and for the process that they kill."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrobust.classifiers import training_state
+from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.data.readers import pictograms
+from genrobust.generate.train.class_model import ClassModel
+from genrobust.generate.train.finetune import Finetune
+from genrobust.generate.train.loop import DiffusionTrainer, prepared
+from genrobust.generate.train.objective import Objective
+from genrobust.generate.train.trainer import train_generator
+from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
+from genrobust.recipe.generate import GeneratorConfig, PromptConfig
+
+CPU = torch.device("cpu")
+SMALL = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-2, "save_every": 2, "precision": "float32"}
+PROMPTS = PromptConfig(templates=("outline of a {}", "a {} in outline"))
+KINDS = ("full", "lora", "class")  # what is trained: a whole UNet, a LoRA, a class model
+
+
+@cache
+def images() -> ImageSet:
+    """Four real images of each of three classes."""
+    train = pictograms.load().train
+    return Subset(train, np.concatenate([np.flatnonzero(train.labels == label)[:4] for label in range(3)]))
+
+
+def labels() -> LabelSpace:
+    return LabelSpace(pictograms.load().labels.classes[:3])
+
+
+def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = None, **changes: Any) -> Objective:
+    """What a training of a kind in KINDS learns, from the images `on` or the twelve."""
+    generator = base if isinstance(base, GeneratorConfig) else GeneratorConfig(model=str(base))
+    learned, names = images() if on is None else on, labels()
+    if kind == "class":
+        config = ClassModelConfig.model_validate({**SMALL, "depth": 2, "width": 16, "heads": 2, **changes})
+        return ClassModel(generator, config, learned, names, 0)
+    return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
+
+
+def run(base: Path | GeneratorConfig, out: Path, kind: str = "full", **changes: Any) -> Path:
+    return train_generator(objective(base, kind, **changes), out, "cpu", threads=1)
+
+
+def run_in_process(base: str, out: str, kind: str, changes: dict[str, Any], first_scale: float | None = None) -> None:
+    """What `run` does, in a process that a test kills."""
+    if first_scale is not None:
+        training_state.FIRST_SCALE = first_scale
+    run(Path(base), Path(out), kind, **changes)
+
+
+def started(base: Path, out: Path, kind: str = "full", **changes: Any) -> DiffusionTrainer:
+    """A training before its first step."""
+    wanted = objective(base, kind, **changes)
+    model, schedule, examples = wanted.start(CPU)
+    prepared(model, wanted.config)
+    return DiffusionTrainer(model, schedule, examples, wanted.config, 0, out, {})

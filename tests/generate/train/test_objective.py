@@ -1,0 +1,183 @@
+"""What a step of a training sees, and how wrong the model is about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, PNDMScheduler
+from small_training import CPU, images, labels, objective
+from tiny import saved, stable_diffusion
+
+from genrobust.core.errors import UserError
+from genrobust.generate.generator import Generator
+from genrobust.generate.loading import load_generator
+from genrobust.generate.train.finetune import CaptionCondition
+from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
+from genrobust.recipe.generate import GeneratorConfig
+
+
+def loaded(folder: Path) -> Generator:
+    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32"), CPU)
+
+
+# ---------------------------------------------------------------------------------------------- the loss
+
+# Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
+KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("v_prediction", 0.8 * 2 - 0.6 * 3), ("epsilon", 2.0)])
+def test_the_target_on_known_numbers(kind: str, wanted: float) -> None:
+    schedule = DDPMScheduler(**KNOWN, prediction_type=kind)
+    shape = (1, 1, 1, 1)
+    batch = Batch(torch.full(shape, 3.0), torch.full(shape, 2.0), torch.tensor([0]), torch.zeros(1, 1, 1))
+    assert target(schedule, batch).item() == pytest.approx(wanted, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "min_snr", "wanted"),
+    [
+        ("v_prediction", 5.0, [(16 / 9) / (25 / 9), (8 / 17) / (25 / 17)]),
+        ("v_prediction", 1.0, [1 / (25 / 9), (8 / 17) / (25 / 17)]),
+        ("epsilon", 5.0, [1, 1]),
+        ("epsilon", 1.0, [9 / 16, 1]),
+        ("epsilon", None, [1, 1]),
+    ],
+)
+def test_min_snr_weights_are_those_of_the_formula(kind: str, min_snr: float | None, wanted: list[float]) -> None:
+    schedule = DDPMScheduler(**KNOWN, prediction_type=kind)
+    assert snr_weights(schedule, torch.tensor([0, 1]), min_snr).tolist() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_loss_is_the_weighted_error_of_the_velocity(base: Path) -> None:
+    pipeline = loaded(base).pipeline
+    schedule = noise_schedule(pipeline.scheduler.config)
+    source = torch.Generator().manual_seed(0)
+    x, noise = (torch.randn(2, 12, 8, 8, generator=source) for _ in range(2))
+    context = torch.randn(2, 77, 16, generator=source)
+    time = torch.tensor([100, 900])
+    with torch.no_grad():
+        found = losses(pipeline.unet, schedule, Batch(x, noise, time, context), 5.0)
+        # The squared-cosine schedule of Nichol and Dhariwal (2021), written down anew.
+        level = np.cos((np.arange(1001) / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2
+        share = np.cumprod(1 - np.minimum(1 - level[1:] / level[:-1], 0.999))[time.numpy()]
+        a, s = (torch.tensor(np.sqrt(v), dtype=torch.float32).view(2, 1, 1, 1) for v in (share, 1 - share))
+        answer = pipeline.unet(a * x + s * noise, time, context).sample
+    snr = share / (1 - share)
+    wanted = ((answer - (a * noise - s * x)) ** 2).mean((1, 2, 3)).numpy() * np.minimum(snr, 5) / (snr + 1)
+    assert found.numpy() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_stable_diffusion_15_has_the_schedule_that_it_was_trained_with() -> None:
+    own = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True)
+    schedule = noise_schedule(own.config)
+    assert schedule.config.prediction_type == "epsilon"
+    betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+    assert schedule.alphas_cumprod.numpy() == pytest.approx(np.cumprod(1 - betas), rel=1e-4)
+
+
+def test_another_kind_of_answer_is_refused() -> None:
+    with pytest.raises(UserError, match="prediction_type 'sample' cannot be fine-tuned"):
+        noise_schedule(DDPMScheduler(prediction_type="sample").config)
+
+
+# --------------------------------------------------------------------------------------------- a batch
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    """The tiny generator with an autoencoder that is sure of itself, so that latents tell which image they are of."""
+    pipeline = stable_diffusion()
+    with torch.no_grad():
+        pipeline.vae.quant_conv.weight[12:] = 0
+        pipeline.vae.quant_conv.bias[12:] = -30  # log variance
+    return loaded(saved(pipeline, tmp_path_factory.mktemp("exact")))
+
+
+def examples(generator: Generator, **changes: Any) -> Examples:
+    wanted = objective(Path(), "full", batch_size=32, **changes)
+    condition = CaptionCondition(generator, images(), wanted.captions, wanted.config.caption_dropout)
+    return Examples(generator, images(), condition, wanted.config)
+
+
+def means(generator: Generator, mirrored: bool = False) -> torch.Tensor:
+    pixels = np.stack([np.asarray(images().image(i))[:, :: -1 if mirrored else 1] for i in range(12)])
+    with torch.no_grad():
+        inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+        return generator.pipeline.vae.encode(inputs).latent_dist.mean * generator.pipeline.vae.config.scaling_factor
+
+
+def nearest(latents: torch.Tensor, all_means: torch.Tensor) -> list[int]:
+    distances = torch.cdist(latents.flatten(1), all_means.flatten(1))
+    assert distances.min(1).values.max() < 1e-3
+    return distances.argmin(1).tolist()
+
+
+def context_of(generator: Generator, text: str) -> torch.Tensor:
+    with torch.no_grad():
+        return generator.pipeline.encode_prompt(text, CPU, 1, False)[0][0]
+
+
+def test_an_image_comes_with_a_caption_of_its_own(exact: Generator) -> None:
+    batch = examples(exact, caption_dropout=0).batch(0, 0)
+    shown = nearest(batch.latents, means(exact))
+    assert len(set(shown)) > 6
+    told = set()
+    for image, context in zip(shown, batch.context, strict=True):
+        name = labels().classes[images().labels[image]].prompt
+        own = [f"outline of a {name}", f"a {name} in outline"]
+        matching = [text for text in own if torch.allclose(context, context_of(exact, text), atol=1e-5)]
+        assert len(matching) == 1
+        told.add(matching[0])
+    assert len(told) == 6  # three classes, two captions each
+
+
+def test_dropped_captions_are_empty_and_as_many_as_asked_for(exact: Generator) -> None:
+    empty = context_of(exact, "")
+
+    def dropped(share: float) -> int:
+        contexts = torch.cat([examples(exact, caption_dropout=share).batch(0, k).context for k in range(4)])
+        return sum(torch.allclose(context, empty, atol=1e-5) for context in contexts)
+
+    assert dropped(0) == 0
+    assert dropped(1) == 128
+    assert 15 <= dropped(0.25) <= 49  # 32 of 128 in the mean, plus or minus 3.5 standard deviations
+
+
+def test_a_flip_mirrors_about_half_of_the_images(exact: Generator) -> None:
+    views = torch.cat([means(exact), means(exact, mirrored=True)])
+    shown = nearest(examples(exact, flip=True).batch(0, 0).latents, views)
+    assert 6 <= sum(view >= 12 for view in shown) <= 26
+    plain = nearest(examples(exact).batch(0, 0).latents, views)
+    assert max(plain) < 12
+
+
+def test_a_batch_is_a_function_of_seed_and_step_alone(exact: Generator) -> None:
+    some = examples(exact)
+    first = some.batch(0, 7)
+    some.batch(0, 8)
+    again = examples(exact).batch(0, 7)
+    for name in ("latents", "noise", "timesteps", "context"):
+        assert torch.equal(getattr(first, name), getattr(again, name)), name
+    assert not torch.equal(first.noise, some.batch(0, 8).noise)
+    assert not torch.equal(first.noise, some.batch(1, 7).noise)
+
+
+def test_what_does_not_fit_into_memory_is_encoded_when_asked_for(
+    exact: Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = examples(exact).batch(0, 0)
+    for limit, value in (
+        ("objective.KEPT_BYTES", 0),
+        ("objective.ENCODED_PIXELS", 5 * 64 * 64),
+        ("finetune.ENCODED_TEXTS", 5),
+    ):
+        monkeypatch.setattr(f"genrobust.generate.train.{limit}", value)
+    fresh = examples(exact).batch(0, 0)
+    assert torch.allclose(kept.latents, fresh.latents, atol=1e-4)
+    assert torch.allclose(kept.context, fresh.context, atol=1e-5)
+    assert torch.equal(kept.noise, fresh.noise)

@@ -1,0 +1,226 @@
+"""A training ends in the same weights whatever stops it, saves what it learned, and says what is in its way."""
+
+from __future__ import annotations
+
+import json
+import resource
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawn import contents
+from kill_and_resume import Call, Starter, kill_and_resume
+from safetensors.torch import load_file
+from small_training import KINDS, images, objective, run, started
+
+from genrobust.classifiers import training_state
+from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.images import Subset
+from genrobust.generate.engine import identity
+from genrobust.generate.train.loop import DiffusionTrainer
+from genrobust.generate.train.objective import losses
+from genrobust.generate.train.trainer import training_inputs
+from genrobust.recipe.generate import GeneratorConfig
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+STATE = "state.safetensors"
+HALF: dict[str, Any] = {"precision": "float16", "steps": 12}
+HOT = 2.0**26  # no float16 holds a gradient times so much
+each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+# ------------------------------------------------------------------------------------- killed and resumed
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "first_scale"),
+    [*((kind, {}, None) for kind in KINDS), *((kind, HALF, HOT) for kind in ("full", "lora"))],
+)
+def test_it_survives_kills(
+    start: Starter, base: Path, tmp_path: Path, kind: str, changes: dict[str, Any], first_scale: float | None
+) -> None:
+    arguments = {"base": str(base), "out": str(tmp_path / "out"), "kind": kind, "changes": changes}
+    call = Call("generate/train/small_training.py", "run_in_process", {**arguments, "first_scale": first_scale})
+    made = kill_and_resume(start, call, tmp_path / "out", kills=2)
+    assert {"class_model.json" if kind == "class" else "finetune.json"} <= made.keys() and STATE not in made
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(training_state, "FIRST_SCALE", HOT)
+    update, scales = DiffusionTrainer._update, []
+
+    def look(self: DiffusionTrainer) -> None:
+        update(self)
+        scales.append(self.scaler.get_scale())
+
+    monkeypatch.setattr(DiffusionTrainer, "_update", look)
+    run(base, tmp_path / "out", kind, **HALF)
+    assert scales[0] == HOT / 2 and scales[-1] == scales[-2], "skipped at first, and not in the end"
+    monkeypatch.setattr(training_state, "LEAST_SCALE", 2 * HOT)
+    with pytest.raises(GenrobustError, match=r"finetune\.precision"):
+        run(base, tmp_path / "hopeless", kind, **HALF)
+
+
+def test_a_full_disk_is_reported_and_the_run_resumes_when_there_is_room(
+    base: Path, trained: dict[str, Path], tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(GenrobustError, match=r"cannot write to .*free some space"):
+            run(base, tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    run(base, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(trained["full"])
+
+
+@each_kind
+def test_a_finished_run_is_left_alone(
+    base: Path, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(DiffusionTrainer, "__init__", None)  # a second run would need it
+    before = contents(trained[kind])
+    (trained[kind] / STATE).write_bytes(b"left")  # as if killed right after the record was written
+    assert run(base, trained[kind], kind, save_every=5) == trained[kind]
+    assert contents(trained[kind]) == before
+
+
+# ----------------------------------------------------------------------------------------- what is learned
+
+
+@pytest.mark.parametrize(("kind", "share"), [("full", 0.8), ("lora", 0.97), ("class", 0.9)])
+def test_it_learns_what_it_is_shown(base: Path, tmp_path: Path, kind: str, share: float) -> None:
+    training = started(base, tmp_path, kind, steps=60, batch_size=8)
+
+    def unseen_loss() -> float:
+        with torch.no_grad():
+            batches = [training.examples.batch(1, step) for step in range(4)]
+            return float(torch.cat([losses(training.model, training.schedule, b, 5.0) for b in batches]).mean())
+
+    before = unseen_loss()
+    training.work()
+    training.averaged()
+    assert unseen_loss() < share * before
+
+
+@pytest.mark.parametrize("changes", [{"accumulate": 3}, {"gradient_checkpointing": True}])
+def test_what_saves_memory_leaves_the_gradient_alone(base: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    plain, thrifty = started(base, tmp_path), started(base, tmp_path, **changes)
+    assert plain._gradient(0).tolist() == pytest.approx(thrifty._gradient(0).tolist(), rel=1e-4)
+    for one, other in zip(plain.parameters, thrifty.parameters, strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("ema_decay", [0.5, 0.999, 0.0])
+def test_the_averaged_weights_are_those_saved(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema_decay: float
+) -> None:
+    after: list[dict[str, torch.Tensor]] = []
+    update = DiffusionTrainer._update
+
+    def keep(self: DiffusionTrainer) -> None:
+        update(self)
+        after.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
+
+    monkeypatch.setattr(DiffusionTrainer, "_update", keep)
+    out = run(base, tmp_path / "out", ema_decay=ema_decay)
+    average = after[0]
+    for number, weights in enumerate(after[1:], start=1):
+        decay = min(ema_decay, (1 + number) / (10 + number))
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in weights.items()}
+    for name, saved in load_file(out / UNET).items():
+        assert torch.allclose(saved, average[name].half(), rtol=2e-3, atol=1e-6), name
+
+
+@each_kind
+def test_the_record_says_what_it_was_made_from(base: Path, trained: dict[str, Path], kind: str) -> None:
+    text = (trained[kind] / ("class_model.json" if kind == "class" else "finetune.json")).read_text()
+    record = json.loads(text)
+    job = training_inputs(objective(base, kind), "cpu", 1)
+    assert {name: record[name] for name in job} == job
+    weights = identity(GeneratorConfig(model=str(base)))["weights_sha256"]
+    assert (record["base"], record["base_sha256"], record["steps"]) == (base.name, weights, 8)
+    assert (record["images"], record["images_fingerprint"]) == (12, images().fingerprint)
+    assert record["classes" if kind == "class" else "captions"] == (3 if kind == "class" else 6)
+    assert record["torch_version"] == torch.__version__
+    assert "/" not in text
+
+
+# ------------------------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("full", {"learning_rate": 1e-3}, "fine-tune.*\n  learning_rate: there 0.01, asked for 0.001$"),
+        ("full", {"on": Subset(images(), [0, 4, 8])}, "fine-tune.*\n  images: there 12, asked for 3\n"),
+        ("class", {"depth": 3}, "class model.*\n  depth: there 2, asked for 3$"),
+    ],
+)
+def test_a_folder_of_another_training_is_refused_and_kept(
+    base: Path, trained: dict[str, Path], kind: str, changes: dict[str, Any], says: str
+) -> None:
+    before = contents(trained[kind])
+    with pytest.raises(UserError, match=f"holds another {says}"):
+        run(base, trained[kind], kind, **changes)
+    assert contents(trained[kind]) == before
+
+
+def test_the_state_of_another_training_is_refused_and_kept(base: Path, tmp_path: Path) -> None:
+    def stop(self: DiffusionTrainer) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DiffusionTrainer, "averaged", stop)  # when the last state was saved
+        run(base, tmp_path, steps=9)
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=r"holds another fine-tune.*\n  steps: there 9, asked for 8$"):
+        run(base, tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_a_damaged_state_is_named_and_kept(base: Path, tmp_path: Path) -> None:
+    (tmp_path / STATE).write_bytes(b"not safetensors")
+    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
+        run(base, tmp_path)
+    assert (tmp_path / STATE).read_bytes() == b"not safetensors"
+
+
+def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base: Path, tmp_path: Path) -> None:
+    before = contents(base)
+    with pytest.raises(UserError, match=r"holds other files \(model_index.json.*choose another folder"):
+        run(base, base)
+    assert contents(base) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"cannot write to .*file"):
+        run(base, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize(("save_every", "kept"), [(1, "The state of step 1 is kept"), (100, "No state was saved yet")])
+def test_a_loss_that_is_no_number_names_the_step_and_keeps_a_good_state(
+    base: Path, tmp_path: Path, save_every: int, kept: str
+) -> None:
+    # The rate is 0 at the first step, so the second is the first to change a weight, and the third the first to fail.
+    with pytest.raises(GenrobustError, match=rf"at step 3 in .*finetune\.learning_rate \(now 1e\+30\).*{kept}"):
+        run(base, tmp_path / "out", learning_rate=1e30, save_every=save_every)
+    assert not (tmp_path / "out" / "finetune.json").exists()
+    if save_every == 1:
+        state, old = load_file(tmp_path / "out" / STATE), load_file(base / UNET)
+        saved = sum(float(value.abs().sum()) for name, value in state.items() if name.startswith("model."))
+        assert saved == pytest.approx(sum(float(value.float().abs().sum()) for value in old.values()), rel=1e-5)
+
+
+def test_out_of_memory_says_what_to_lower(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(GenrobustError, match=r"out of memory on cpu.*accumulate.*checkpointing.*lora.*batch_size"):
+        run(base, tmp_path / "out", batch_size=10**15)  # beyond any address space
+
+
+def test_a_generator_of_another_engine_is_refused(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"generator\.engine is other"):
+        run(GeneratorConfig(model=str(base), engine="other"), tmp_path / "out")

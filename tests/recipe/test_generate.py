@@ -1,0 +1,97 @@
+"""The sections of a recipe about generating: what does not go together is refused by name."""
+
+import pytest
+import yaml
+
+from genrobust.core.errors import UserError
+from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe.load import parse_recipe
+
+
+def parse(**sections):
+    return parse_recipe({"name": "x", "arms": [{"name": "real", "mixture": "real"}], **sections})
+
+
+def section(**generator):
+    return parse(generator=generator).generator
+
+
+@pytest.mark.parametrize(
+    ("mode", "key", "value"),
+    [
+        ("labels", "strength", 0.5),
+        ("images", "strength", 0.5),
+        ("images", "lora", "x.safetensors"),
+        ("images", "guidance_until", 0.5),
+        ("class", "strength", 0.5),
+        ("class", "lora", "x.safetensors"),
+        ("class", "guidance_until", 0.5),
+        ("class", "width", 64),
+        ("class", "height", 64),
+        ("class", "safety_checker", True),
+    ],
+)
+def test_what_a_mode_does_not_use_is_refused_by_name(mode, key, value):
+    with pytest.raises(UserError, match=f"recipe: generator: mode {mode} does not use the key {key}: "):
+        section(mode=mode, **{key: value})
+
+
+@pytest.mark.parametrize("mode", ["labels", "images", "labels+images", "class"])
+def test_a_section_written_out_with_its_defaults_is_read_back(mode):
+    config = section(mode=mode)
+    assert GeneratorConfig(**yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
+
+
+def test_modes_say_what_they_read():
+    read = {mode: (section(mode=mode).reads_text, section(mode=mode).reads_images) for mode in ("labels", "images")}
+    assert read == {"labels": (True, False), "images": (False, True)}
+    assert section(mode="labels+images").reads_text
+    assert section(mode="labels+images").reads_images
+    assert not section(mode="class").reads_text
+    assert not section(mode="class").reads_images
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mode": "text"}, "generator.mode: input should be 'labels', 'images', 'labels.images' or 'class'"),
+        ({"mode": "labels+images", "strength": 0}, "generator.strength: input should be greater than 0"),
+        ({"mode": "labels+images", "strength": 1.5}, "generator.strength: input should be less than or equal to 1"),
+        ({"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
+        ({"guidance_until": 0}, "generator.guidance_until: input should be greater than 0"),
+        ({"guidance_until": 1.1}, "generator.guidance_until: input should be less than or equal to 1"),
+        ({"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
+        ({"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, scale"),
+    ],
+)
+def test_values_out_of_range_are_told(values, message):
+    with pytest.raises(UserError, match=message):
+        section(**values)
+
+
+def test_a_lora_is_a_text_or_a_section():
+    assert section(lora="a/b").lora == section(lora={"model": "a/b", "scale": 1.0}).lora
+    assert section(lora={"model": "a/b", "scale": 0.5}).lora.scale == 0.5
+
+
+LISTED = {"strategy": "list", "file": "x.txt", "templates": "openai"}
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
+        ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
+        ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
+        ("finetune", {"steps": 0}, "finetune.steps: input should be greater than 0"),
+        ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
+        ("finetune", {"min_snr": 0}, "finetune.min_snr: input should be greater than 0"),
+        ("class_model", {"width": 100, "heads": 3}, r"class_model: width is 100: it must be a multiple of heads"),
+        ("class_model", {"width": 18, "heads": 3}, "class_model: .*and of 4"),
+        ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
+        ("class_model", {"depth": 0}, "class_model.depth: input should be greater than 0"),
+    ],
+)
+def test_other_sections_that_cannot_be_are_refused(section, values, message):
+    with pytest.raises(UserError, match=message):
+        parse(**{section: values})

@@ -1,0 +1,201 @@
+"""Recipes: mistakes are named by their keys, and arms and datasets inherit the settings of the study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genrobust.core import UserError, digest
+from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe
+
+REAL: dict[str, Any] = {"name": "real", "mixture": "real"}
+SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
+
+
+def arm(**changes: Any) -> dict[str, Any]:
+    return {"arms": [REAL | changes]}
+
+
+def dataset(**section: Any) -> dict[str, Any]:
+    return {"datasets": {"few": section}}
+
+
+MISTAKES = [  # change to SMALL, what the error names
+    ({"trian": {}}, "unknown key trian; did you mean train?"),
+    ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
+    ({"train": {"step": 5}}, "unknown key train.step; did you mean steps?"),
+    ({"data": {"sauce": "folders"}}, "unknown key data.sauce; did you mean source?"),
+    ({"generate": {"prompts": {"xyzzy": 1}}}, "unknown key generate.prompts.xyzzy; known here: strategy"),
+    ({"class_model": {"deep": 3}}, "unknown key class_model.deep; did you mean depth?"),
+    ({"finetune": {"step": 3}}, "unknown key finetune.step; did you mean steps?"),
+    (arm(train={"stpes": 5}), "stpes; did you mean steps?"),
+    (dataset(generate={"prompts": {"strategi": "single"}}), "strategi; did you mean strategy?"),
+    ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
+    ({"train": {"steps": 0}}, "train.steps: input should be greater than 0 (got 0)"),
+    ({"train": {"momentum": 1.5}}, "train.momentum: input should be less than or equal to 1 (got 1.5)"),
+    ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
+    ({"train": {"steps": "many"}}, "train.steps: input should be a valid integer"),
+    ({"train": {"epochs": 0}}, "train.epochs: "),
+    ({"train": {"random_erasing": 2}}, "train.random_erasing: "),
+    ({"train": {"mixup": -0.1}}, "train.mixup: "),
+    ({"train": {"steps": 5, "epochs": 2}}, "train: give either steps or epochs"),
+    ({"train": {"steps": None}}, "train: give either steps or epochs"),
+    ({"train": {"workers": 3}}, "train: workers: 3 cannot share a batch_size of 128 equally"),
+    ({"train": {"split_batchnorm": True}}, "arm 'real': split_batchnorm"),
+    ({"train": {"split_batchnorm": True}, **arm(mixture=["generated", "retrieved"])}, "add real"),
+    ({"train": {"split_batchnorm": True}, **arm(mixture=["real", "generated"])}, "give each source a weight"),
+    ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
+    ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
+    ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
+    ({"arms": []}, "arms: "),
+    ({"arms": [REAL, REAL]}, "arms: two arms share a name"),
+    (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
+    (arm(mixture=["generated", {"source": "real", "weight": 2}]), "arm 'real': mixture: "),
+    (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
+    (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
+    (arm(group="real"), "'real' is the name of an arm and of a group"),
+    ({"reference": "none"}, "reference: 'none' is no arm; the arms are real"),
+    ({"generate": {"split": "test"}}, "generate.split: input should be 'train' or 'val' (got 'test')"),
+    (
+        {"generate": {"split": "val"}, **arm(mixture="generated")},
+        "arm 'real' trains on 'generated', which has split: val",
+    ),
+    ({**dataset(generate={"split": "val"}), **arm(mixture=["real", "few"])}, "arm 'real' trains on 'few'"),
+    ({"datasets": {"real": {}}}, "datasets: the name real"),
+    (dataset(generator={"steps": 0}), "datasets.few.generator: steps: "),
+    (dataset(filter={}), "datasets.few.filter: give either drop"),
+    (dataset(filter={"drop": 0.1, "by": "clip"}), "datasets.few.filter: give the key clip"),
+    (dataset(filter={"drop": 0.1, "arm": "x"}), "datasets.few.filter.arm: no arm 'x'"),
+    (dataset() | {"generator": None}, "datasets: "),
+    (dataset(from_scratch=True) | {"generator": None}, "datasets: "),
+    (dataset(from_scratch=True, finetuned=True), "datasets.few: finetuned and from_scratch"),
+    (dataset(from_scratch=True, generator={"model": "x"}), "datasets.few: generator.model: "),
+    (dataset(from_scratch=True, generator={"mode": "images"}), "datasets.few: generator.mode: "),
+    (dataset(from_scratch=True, generator={"width": 64}), "mode class does not use the key width"),
+    ({"class_model": {"width": 100, "heads": 3}}, "class_model: width is 100: it must be a multiple of heads (3)"),
+    ({"class_model": {"steps": 9, "warmup_steps": 9}}, "class_model: warmup_steps is 9 of 9 steps"),
+    ({"seeds": [1, 1]}, "seeds: "),
+    ({"seeds": []}, "seeds: "),
+    ({"claims": [{"says": "it helps", "arm": "real", "than": "reel"}]}, "claims.0.than: 'reel' is no arm"),
+    ({"claims": [{"says": "it helps", "arm": "real", "than": "real"}]}, "claims.0: than: "),
+]
+
+
+@pytest.mark.parametrize(("change", "named"), MISTAKES)
+def test_a_mistake_is_named_by_its_file_and_key(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | change, where="mine.yaml")
+    assert named in str(caught.value)
+    assert str(caught.value).startswith("mine.yaml: ")
+
+
+def test_all_mistakes_are_reported_at_once() -> None:
+    with pytest.raises(UserError) as caught:
+        parse_recipe(SMALL | {"trian": {}, "train": {"steps": -1}})
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_an_arm_overrides_the_training_of_the_study() -> None:
+    arms = [{"name": "both", "mixture": ["real", "generated"], "train": {"augmentation": "randaugment"}}]
+    recipe = parse_recipe({"name": "small", "reference": "both", "train": {"batch_size": 64}, "arms": [*arms, REAL]})
+    own = recipe.train_of(recipe.arms[0])
+    assert (own.augmentation, own.steps, own.batch_size) == ("randaugment", 600, 64)
+    assert recipe.train_of(recipe.arm("real")) == recipe.train
+    assert recipe.sources() == {"real", "generated"}
+
+
+def test_a_training_s_length_is_steps_or_epochs() -> None:
+    long, short = REAL | {"name": "long", "train": {"epochs": 4}}, REAL | {"name": "short", "train": {"steps": 7}}
+    arms = [REAL, long, short]
+    recipe = parse_recipe(SMALL | {"train": {"epochs": 2, "batch_size": 64}, "arms": arms})
+    assert [recipe.train_of(arm).steps_for(100) for arm in recipe.arms] == [4, 7, 7]  # 200 / 64, 400 / 64
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+    plain = parse_recipe(SMALL | {"arms": arms})
+    assert [plain.train_of(arm).steps_for(1000) for arm in plain.arms] == [600, 32, 7]  # 4,000 / 128
+    assert TrainConfig(epochs=90, batch_size=256).steps_for(1_281_167) == 450_411  # rounded up
+
+
+def test_all_augmentations_are_named() -> None:
+    assert TrainConfig().augmented == "standard"
+    several = TrainConfig(augmentation="randaugment", cutmix=1, mixup=0.2, random_erasing=0.25, color_jitter=0.4)
+    assert several.augmented == "randaugment, mixup 0.2, cutmix 1, random erasing 0.25, color jitter 0.4"
+
+
+def test_a_further_folder_is_a_source() -> None:
+    recipe = parse_recipe(SMALL | {"data": {"extra": {"deepaugment": "x"}}} | arm(mixture=["real", "deepaugment"]))
+    assert recipe.data.extra == {"deepaugment": Path("x")}
+    assert recipe.generated_sets() == []
+
+
+def test_a_dataset_inherits_what_its_mode_uses() -> None:
+    generator = {"steps": 9, "guidance_scale": 2.5, "width": 64, "height": 64, "lora": "some.safetensors"}
+    redrawing = {"mode": "labels+images", "strength": 0.4}
+    datasets = {
+        "scratch": {"from_scratch": True},
+        "more": {"from_scratch": True, "generator": {"guidance_scale": 4.0}},
+        "redrawn": {"generator": redrawing},
+    }
+    recipe = parse_recipe(SMALL | {"generator": generator, "datasets": datasets})
+    own = recipe.generation("scratch")[0]
+    assert (own.mode, own.steps, own.guidance_scale, own.width, own.lora) == ("class", 9, 2.5, None, None)
+    assert recipe.generation("more")[0].guidance_scale == 4.0
+    redrawn = recipe.generation("redrawn")[0]
+    assert (redrawn.width, redrawn.strength, redrawn.lora) == (64, 0.4, recipe.generation("generated")[0].lora)
+    other = parse_recipe(SMALL | {"generator": redrawing, "datasets": {"plain": {"generator": {"mode": "labels"}}}})
+    assert other.generation("plain")[0] == GeneratorConfig()
+
+
+@pytest.mark.parametrize(
+    ("arm", "than", "named"),
+    [
+        ("two", "one", None),
+        ("two", "a", None),
+        ("two", "c", "claims.0.than: .* 'two' are a"),
+        ("c", "one", "claims.0.than: .* 'c' are none"),
+        ("three", "one", "claims.0.arm: 'three' is no arm; the arms are a, b, c; the groups are one, two"),
+    ],
+)
+def test_a_claim_compares_a_group_with_the_references_of_its_arms(arm: str, than: str, named: str | None) -> None:
+    a, b = {"name": "a", "mixture": "real", "group": "one"}, {"name": "b", "mixture": "real", "group": "two"}
+    raw = {"name": "groups", "reference": "a", "arms": [a, b | {"reference": "a"}, {"name": "c", "mixture": "real"}]}
+    raw["claims"] = [{"says": "it helps", "arm": arm, "than": than}]
+    if named is None:
+        assert parse_recipe(raw).claims[0].than == than
+    else:
+        with pytest.raises(UserError, match=named):
+            parse_recipe(raw)
+
+
+def test_the_main_recipes_compare_generated_with_retrieved_images() -> None:
+    main, full = load_recipe("pictograms"), load_recipe("pictograms-full")
+    assert main.sources() == {"real", "generated", "retrieved"}
+    assert full.sources() == main.sources() | {"retrieved-by-class"}
+    assert (len(main.seeds), len(full.seeds)) == (1, 3)
+    assert main.arms == full.arms[: len(main.arms)]
+    assert load_recipe("pictograms", quick=True).train.steps < main.train.steps
+
+
+def test_the_headline_is_three_mixtures_over_three_architectures_beside_the_full_study() -> None:
+    headline, full, augmented = (load_recipe(name) for name in ("headline", "pictograms-full", "augmentations"))
+    groups = headline.groups()
+    assert list(groups) == ["real", "generated", "real+generated"]
+    for group, arms in groups.items():
+        networks = [headline.train_of(headline.arm(arm)).architecture for arm in arms]
+        assert len(set(networks)) == 3
+        assert [headline.references()[arm] for arm in arms] == groups["real"]
+        assert {headline.arm(arm).mixture for arm in arms} == {full.arm(group).mixture}
+        small = headline.arm(arms[networks.index("resnet10t")])
+        if group != "generated":  # which is no arm of that study; the two share the others' checkpoints
+            assert headline.train_of(small) == augmented.train_of(augmented.arm(group))
+    assert headline.generation("generated") == full.generation("generated")  # and the images
+    assert (headline.data, headline.data_seed, headline.seeds) == (full.data, full.data_seed, full.seeds)
+
+
+def test_the_folder_of_a_training_by_one_worker_has_its_digest_from_before_there_were_workers() -> None:
+    """The digest changes with the defaults of the section, and with nothing else."""
+    assert digest(["mixture", "val", TrainConfig(precision="bfloat16"), 0, 2, "cpu"]) == "35a7b6cfba95"
+    assert digest(TrainConfig(workers=1)) == digest(TrainConfig()) != digest(TrainConfig(workers=4))
+    recipe = parse_recipe({**SMALL, "train": {"workers": 4}})
+    assert recipe.train_of(recipe.arms[0]).workers == 4

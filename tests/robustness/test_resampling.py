@@ -1,0 +1,127 @@
+"""Paired differences and resampling: against plain bootstraps, known variances, and their own symmetries."""
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from genrobust.core.results import Score
+from genrobust.robustness import resampling
+from genrobust.robustness.resampling import Measured, image_counts, measure_accuracy, resampled_means, seed_weights
+
+
+def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, bootstrap: int = 1000) -> Score:
+    """Accuracy of `arm` minus that of `reference`, both bool [seeds, images]."""
+    rng = np.random.default_rng(0)
+    weights = seed_weights(len(arm), bootstrap, rng)
+    return measure_accuracy(np.stack([arm, reference]), classes, bootstrap, rng).difference(0, 1, weights)
+
+
+@pytest.fixture
+def arms() -> tuple[np.ndarray, np.ndarray]:
+    """Two arms, three seeds, 600 images; the first is right on 60 %, the second on 50 %, on much the same images."""
+    rng = np.random.default_rng(3)
+    hard = rng.random(600)
+    own = rng.random((2, 3, 600))
+    right = 0.8 * hard + 0.2 * own < np.array([0.6, 0.5])[:, None, None]
+    return right[0], right[1]
+
+
+def test_the_difference_of_an_arm_with_itself_is_exactly_nothing(arms):
+    score = paired_difference(arms[0], arms[0], classes=6)
+    assert (score.value, score.lo, score.hi) == (0, 0, 0)
+
+
+def test_swapping_the_arms_flips_the_interval(arms):
+    ours, swapped = paired_difference(*arms, classes=6), paired_difference(*arms[::-1], classes=6)
+    assert ours.value == pytest.approx(-swapped.value)
+    assert (ours.lo, ours.hi) == pytest.approx((-swapped.hi, -swapped.lo), abs=0.4)  # other draws
+    assert ours.value == pytest.approx(100 * (arms[0].mean() - arms[1].mean()))
+    assert 0 < ours.lo < ours.value < ours.hi
+
+
+def test_pairing_by_image_narrows_the_interval(arms):
+    shuffled = arms[1][:, np.random.default_rng(0).permutation(600)]
+    paired = paired_difference(arms[0][:1], arms[1][:1], classes=6)
+    unpaired = paired_difference(arms[0][:1], shuffled[:1], classes=6)
+    assert paired.value == pytest.approx(unpaired.value)
+    assert unpaired.hi - unpaired.lo > 1.8 * (paired.hi - paired.lo)
+
+
+def test_with_one_seed_the_interval_is_that_of_the_paired_proportions_and_says_so(arms):
+    score = paired_difference(arms[0][:1], arms[1][:1], classes=6, bootstrap=20_000)
+    delta = 100 * (arms[0][0].astype(float) - arms[1][0])
+    half = norm.ppf(0.975) * delta.std() / np.sqrt(600)
+    assert (score.lo, score.hi) == pytest.approx((score.value - half, score.value + half), abs=0.25)
+    assert score.method == "bootstrap 95 % over images; one seed"
+    assert (score.n, score.classes) == (600, 6)
+
+
+def test_several_seeds_are_resampled_too(arms):
+    better = arms[0].copy()
+    better[1] = True  # one seed is far better, so which seeds were run matters
+    score = paired_difference(better, arms[1], classes=6)
+    assert score.method == "bootstrap 95 % over images and 3 seeds"
+    assert score.hi - score.lo > 3 * (lambda s: s.hi - s.lo)(paired_difference(*arms, classes=6))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seed_weights_carry_the_unbiased_variance_of_a_mean(seeds):
+    values = np.random.default_rng(1).normal(size=seeds)
+    weights = seed_weights(seeds, 200_000, np.random.default_rng(0))
+    assert weights.sum(axis=1) == pytest.approx(np.ones(len(weights)))
+    assert (weights @ values).var() == pytest.approx(values.var(ddof=1) / seeds, rel=0.02)
+
+
+def test_resampled_means_are_those_of_drawing_images_one_by_one():
+    rng = np.random.default_rng(0)
+    columns = rng.random((80, 3)) < [0.2, 0.5, 0.9]
+    members = np.column_stack([np.ones(80, bool), rng.random(80) < 0.5, np.ones(80, bool)])
+    ours = resampled_means(columns, members, 20_000, np.random.default_rng(1))
+    picks = rng.integers(0, 80, size=(20_000, 80))
+    kept = members[picks]
+    plain = (columns[picks] & kept).sum(axis=1) / kept.sum(axis=1)
+    assert ours.mean(axis=0) == pytest.approx(plain.mean(axis=0), abs=0.002)
+    assert ours.std(axis=0) == pytest.approx(plain.std(axis=0), rel=0.03)
+    assert np.corrcoef(ours.T) == pytest.approx(np.corrcoef(plain.T), abs=0.03)
+
+
+def test_many_distinct_rows_are_drawn_image_by_image_to_the_same_end(monkeypatch):
+    columns = np.random.default_rng(0).random((400, 6)) < 0.6
+    one = np.ones((400, 1), dtype=bool)
+    few = resampled_means(columns, one, 4000, np.random.default_rng(1))
+    monkeypatch.setattr(resampling, "FEW", 0)
+    many = resampled_means(columns, one, 4000, np.random.default_rng(1))
+    assert not np.array_equal(few, many)
+    for draws in (few, many):
+        assert draws.mean(axis=0) == pytest.approx(columns.mean(axis=0), abs=0.002)
+        assert np.cov(draws.T) == pytest.approx(np.cov(columns.T, ddof=0) / 400, abs=3e-5)
+
+
+def test_groups_of_columns_count_their_own_members():
+    columns = np.random.default_rng(0).random((50, 4)) < 0.5
+    members = np.column_stack([np.ones(50, bool), np.arange(50) < 20])
+    grouped = resampled_means(columns, members, 100, np.random.default_rng(1))
+    alone = resampled_means(columns, np.repeat(members, 2, axis=1), 100, np.random.default_rng(1))
+    assert np.array_equal(grouped, alone)
+
+
+def test_image_counts_draw_as_many_images_as_there_are():
+    counts = np.concatenate(list(image_counts(50, 250, np.random.default_rng(0))))
+    assert counts.shape == (250, 50) and set(counts.sum(axis=1)) == {50}
+    assert counts.mean(axis=0) == pytest.approx(np.ones(50), abs=0.3)
+
+
+def test_two_arms_are_averaged_and_not_resampled():
+    rng = np.random.default_rng(0)
+    point = np.array([[50.0], [70.0], [90.0]])  # arms far apart, each known exactly
+    measured = Measured(point, np.repeat(point[None], 400, axis=0), 100, 6, "images", bounds=(0, 100))
+    weights = np.ones((400, 1))
+    two = measured.over_arms([0, 1]).arm(0, weights)
+    assert (two.value, two.lo, two.hi) == (60, 60, 60)
+    three = measured.over_arms([0, 1, 2]).arm(0, weights)
+    assert three.value == 70
+    assert (three.hi - three.lo) / 2 == pytest.approx(1.96 * 20 / np.sqrt(3), rel=0.15)  # of a mean of three
+    same = measured.over_arms([2, 0, 1], minus=[2, 0, 1]).arm(0, weights)
+    assert (same.value, same.lo, same.hi) == (0, 0, 0)
+    wide = Measured(point + 30, rng.normal(90, 30, (400, 3, 1)), 100, 6, "images", bounds=(0, 100))
+    assert wide.over_arms([0, 1]).arm(0, weights).hi == 100

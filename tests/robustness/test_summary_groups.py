@@ -1,0 +1,196 @@
+"""Means over the arms of a group: against a plain computation image by image, and what is resampled."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from genrobust.core.errors import UserError
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
+from genrobust.robustness.figure import figure_called
+from genrobust.robustness.summary import Comparison, summarize
+
+NETWORKS, SEEDS, SHIFTS = ("a", "b", "c"), (0, 1, 2), ("solid", "emoji")
+N = {"test": 300, "solid": 250, "emoji": 200}
+ONLY = {"emoji": [1, 3, 4]}
+RISE = {"real": 0, "generated": 0.12, "mixed": 0.2}  # of the shifted accuracy, over that of real
+ACCURACY = {
+    f"{group}, {network}": {"test": 0.7 + 0.03 * i, "solid": 0.45 + 0.03 * i + rise, "emoji": 0.35 - 0.02 * i + rise}
+    for i, network in enumerate(NETWORKS)
+    for group, rise in RISE.items()
+}
+GROUPS = {group: [f"{group}, {network}" for network in NETWORKS] for group in RISE}
+REFERENCES = {arm: f"real, {arm[-1]}" for arm in ACCURACY}
+BASELINES = tuple(
+    BaselineModel(f"m{i}", shift, 50 + 4 * i, 25 + 4 * i + (i * 7 % 5)) for shift in SHIFTS for i in range(10)
+)
+
+
+@pytest.fixture(scope="module")
+def right() -> dict[tuple[str, str], np.ndarray]:
+    """Right or wrong by arm and test set: bool [seeds, images], and of "clean for emoji" the emoji classes alone."""
+    found = {}
+    for t, (test, n) in enumerate(N.items()):
+        hard = np.random.default_rng(t).random(n)
+        for a, (arm, of_sets) in enumerate(ACCURACY.items()):
+            own = np.random.default_rng([t, a]).random((len(SEEDS), n))
+            shift = np.random.default_rng([a]).uniform(-0.03, 0.03, (len(SEEDS), 1))
+            found[arm, test] = 0.7 * hard + 0.3 * own < of_sets[test] + shift
+    return found
+
+
+LABELS = {
+    test: np.random.default_rng(9 + t).choice(ONLY.get(test, list(range(6))), n)
+    for t, (test, n) in enumerate(N.items())
+}
+
+
+@pytest.fixture
+def study(right, predictions_of):
+    return {
+        (arm, seed, test): predictions_of(
+            # a wrong guess is of a class that every set has, so that a restriction to classes changes no answer
+            np.where(right[arm, test][s], LABELS[test], np.where(LABELS[test] == 1, 3, 1)),
+            LABELS[test],
+            classes=6,
+            test_set=test,
+        )
+        for arm, test in right
+        for s, seed in enumerate(SEEDS)
+    }
+
+
+FIGURES = [figure_called("top1"), figure_called("er")]
+
+
+def summed(study, baselines=(), reference="real, a", **comparison):
+    return summarize(study, baselines, Comparison("test", SHIFTS, reference, **comparison), FIGURES)
+
+
+@pytest.fixture
+def summary(study):
+    return summed(study, BASELINES, bootstrap=1500, references=REFERENCES, groups=GROUPS)
+
+
+def plainly(right, images, models, seeds, arms, group, test):
+    """Effective robustness and top-1 of a group, as plainly as can be: loops, index lists and weights given."""
+    members = np.isin(LABELS["test"], ONLY.get(test, range(6)))
+    rows = [b for b in BASELINES if b.test_set == test]
+    x, y = (logit(np.array([getattr(b, key) for b in rows]) / 100)[models] for key in ("clean", "shifted"))
+    slope, intercept = np.polyfit(x, y, 1)
+    top1 = er = 0.0
+    for (g, arm), (s, _) in product(enumerate(GROUPS[group]), enumerate(SEEDS)):
+        weight = arms[g] * seeds[s]
+        clean_images = images["test"][members[images["test"]]]
+        clean, shifted = right[arm, "test"][s][clean_images].mean(), right[arm, test][s][images[test]].mean()
+        top1 += weight * 100 * shifted
+        er += weight * 100 * (shifted - expit(intercept + slope * logit(clean)))
+    return top1, er
+
+
+def even(count):
+    return np.full(count, 1 / count)
+
+
+def close_to(ends):
+    """Within what two bootstraps of 1,500 replicates differ by."""
+    return pytest.approx(tuple(ends), abs=0.1 * (ends[1] - ends[0]))
+
+
+def test_the_values_are_those_of_a_plain_computation(right, summary):
+    everything = {test: np.arange(n) for test, n in N.items()}
+    assert list(summary.groups) == list(GROUPS)
+    for group, arms in summary.groups.items():
+        found = []
+        for shift in SHIFTS:
+            values = plainly(right, everything, np.arange(10), even(3), even(3), group, shift)
+            found.append([summary.score(figure, group, shift).value for figure in ("top1", "er")])
+            assert found[-1] == pytest.approx(values)
+        means = [summary.score(figure, group).value for figure in ("top1", "er")]
+        assert means == pytest.approx(np.mean(found, axis=0))
+        clean = np.mean([right[arm, "test"] for arm in arms])
+        assert summary.score("top1", group, "test").value == pytest.approx(100 * clean)
+        assert summary.find("er", group, "test") is None
+
+
+def test_gains_are_means_of_each_arm_minus_its_own_reference(summary):
+    gains = {key: score for key, score in summary.scores.items() if key.arm in GROUPS and key.minus}
+    assert {(key.arm, key.minus) for key in gains} == {("generated", "real"), ("mixed", "real")}
+    for key, score in gains.items():
+        arms = GROUPS[key.arm]
+        each = [summary.score(key.figure, arm, key.test_set, minus=REFERENCES[arm]).value for arm in arms]
+        assert score.value == pytest.approx(np.mean(each))
+    assert {k.test_set for k in gains if k.figure == "er"} == {*SHIFTS, MEAN_OF_SHIFTS}
+    assert {k.test_set for k in gains if k.figure == "top1"} == {
+        "test",
+        *SHIFTS,
+        MEAN_OF_SHIFTS,
+        *summary.paired.values(),
+    }
+
+
+def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seeds_and_arms(right, summary):
+    rng, drawn = np.random.default_rng(5), []
+    places = list(product(SHIFTS, ("real", "mixed")))
+    for _ in range(1500):
+        images = {test: rng.integers(0, n, n) for test, n in N.items()}
+        models = rng.integers(0, 10, 10)
+        # three that are drawn with replacement, with the spread of a sample: see `seed_weights`
+        seeds, arms = (1 / 3 + (rng.multinomial(3, even(3)) / 3 - 1 / 3) * np.sqrt(1.5) for _ in range(2))
+        drawn.append([plainly(right, images, models, seeds, arms, group, test) for test, group in places])
+    draws = np.array(drawn)  # [replicates, set and group, figure]
+
+    def ends(values):
+        lo, hi = np.percentile(values, (2.5, 97.5))
+        return pytest.approx((lo, hi), abs=0.1 * (hi - lo))  # within what two bootstraps of 1,500 differ by
+
+    for f, figure in enumerate(("top1", "er")):
+        for i, (test, group) in enumerate(places):
+            score = summary.score(figure, group, test)
+            assert (score.lo, score.hi) == ends(draws[:, i, f])
+        for i, test in enumerate(SHIFTS):
+            score = summary.score(figure, "mixed", test, minus="real")
+            assert (score.lo, score.hi) == ends(draws[:, 2 * i + 1, f] - draws[:, 2 * i, f])
+    mean = summary.score("er", "mixed")
+    assert (mean.lo, mean.hi) == ends(draws[:, [1, 3], 1].mean(axis=1))
+
+
+def test_the_method_says_what_was_resampled(study, summary):
+    three = "3 arms; bootstrap 95 % over images"
+    assert summary.score("top1", "mixed", "solid").method == f"mean of {three}, 3 arms and 3 seeds"
+    assert summary.score("er", "mixed", minus="real").method == (
+        f"mean of 2 shifts and {three}, baselines, 3 arms and 3 seeds"
+    )
+    one = {key: found for key, found in study.items() if key[1] == 0}
+    few = summed(one, BASELINES, bootstrap=50, groups={"two": GROUPS["real"][:2], "one": GROUPS["mixed"][:1]})
+    words = "bootstrap 95 % over images"
+    assert few.score("er", "two", "solid").method == f"mean of 2 arms; {words} and baselines; one seed"
+    assert few.score("top1", "one", "solid").method == f"mean of 1 arm; {words}; one seed"
+
+
+def test_the_reference_of_a_group_is_a_group_or_an_arm_outside_it_or_none(study):
+    groups = {"generated": GROUPS["generated"], "real": GROUPS["real"]}
+    two = {arm: "mixed, b" if arm.endswith("c") else "mixed, a" for arm in ACCURACY}
+    for reference, references, expected in (
+        ("mixed, a", {}, ("mixed, a", "mixed, a")),
+        ("real, a", two, ("generated", "real")),  # no mean of arms that the study has
+        ("real, a", {}, ("real, a", "real")),
+        ("real, a", REFERENCES, ("real", "real")),
+    ):
+        found = summed(study, (), reference, bootstrap=20, groups=groups, references=references)
+        assert tuple(map(found.reference_of, groups)) == expected
+
+
+def test_groups_change_nothing_else(study):
+    bare = summed(study, BASELINES, bootstrap=100)
+    grouped = summed(study, BASELINES, bootstrap=100, groups=GROUPS)
+    assert bare.groups == {}
+    assert bare.scores == {key: score for key, score in grouped.scores.items() if key.arm not in GROUPS}
+    assert {bare.reference_of(arm) for arm in bare.arms} == {"real, a"}
+
+
+@pytest.mark.parametrize("change", [{"groups": {"more": ["real, d"]}}, {"references": {"real, b": "real, d"}}])
+def test_arms_that_are_not_there_are_named(study, change):
+    with pytest.raises(UserError, match="'real, d' is no arm with predictions; the arms are real, a"):
+        summed(study, **change)

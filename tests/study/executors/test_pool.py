@@ -1,0 +1,149 @@
+"""What becomes of jobs that fail, with threads in place of processes."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError
+from genrobust.core.progress import progress_bar
+from genrobust.study.executors import pool
+from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, WorkerPool, failure_of
+from genrobust.study.jobs import Job
+
+NO_GOOD = GenrobustError("no good")
+Fails = Callable[[int], GenrobustError | None]
+
+
+class Thread:
+    """A worker that says of the job n how `fails(n)` tells, and in `done` who did what."""
+
+    def __init__(self, fails: Fails, done: list[tuple[int, int]], number: int) -> None:
+        self._fails, self._done, self._number = fails, done, number
+        self._pool = ThreadPoolExecutor(1)
+
+    def submit(self, key: Any) -> Future[GenrobustError | None]:
+        def do() -> GenrobustError | None:
+            self._done.append((self._number, key))
+            return self._fails(key)
+
+        return self._pool.submit(do)
+
+    def count(self) -> int:
+        return 0
+
+    def why_died(self, error: Exception) -> str:
+        return f"it died of {error}"
+
+    def stop(self) -> None:
+        return
+
+
+def run(fails: Fails, jobs: int, workers: int = 1, on_cluster: bool = True) -> list[tuple[int, int]]:
+    """Have jobs done, and reported; returns which worker tried which of them, in turn."""
+    done: list[tuple[int, int]] = []
+    numbers = iter(range(workers))
+    with progress_bar("drawing", 10 * jobs) as bar:
+        made = WorkerPool("drawing", bar, on_cluster)
+        try:
+            made.run(
+                [Job(n, f"shard {n}", 10) for n in range(jobs)],
+                lambda: Thread(fails, done, next(numbers)),
+                lambda: workers,
+            )
+            made.report()
+        except GenrobustError as error:
+            error.add_note(str(done))
+            raise
+    return done
+
+
+def in_turn(outcomes: Iterable[GenrobustError | None]) -> Fails:
+    rest = iter(outcomes)
+    return lambda key: next(rest)
+
+
+def test_jobs_are_done_in_their_order_and_each_once() -> None:
+    assert run(lambda key: None, 3) == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_what_failed_is_tried_by_another_worker_first(caplog: pytest.LogCaptureFixture) -> None:
+    failed: set[int] = set()
+
+    def once(key: int) -> GenrobustError | None:
+        return None if key in failed else failed.add(key) or NO_GOOD
+
+    with caplog.at_level(logging.WARNING):
+        done = run(once, 2, workers=2)
+    assert sorted(done) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sorted(caplog.messages) == [f"shard {n}: no good; it is tried again" for n in (0, 1)]
+
+
+def test_what_fails_for_good_is_listed_with_its_reason_when_all_else_is_done() -> None:
+    with pytest.raises(GenrobustError, match="drawing: 2 of the jobs failed") as error:
+        run(lambda key: NO_GOOD if key else None, 3)
+    lines = str(error.value).splitlines()
+    assert lines[1:3] == [f"  shard {n}: no good (tries: {TRIES})" for n in (1, 2)]
+    assert "completed jobs are kept: rerun" in lines[3]
+    assert type(error.value) is GenrobustError
+    assert error.value.__cause__ is NO_GOOD
+
+
+@pytest.mark.parametrize(
+    ("failure", "on_cluster", "tries", "kind"),
+    [
+        (DiskFull("no room"), True, TRIES, DiskFull),
+        (DiskFull("no room"), False, 1, DiskFull),
+        (UserError("no such folder"), True, 1, UserError),
+        (UserError("no such folder"), False, 1, UserError),
+        (NO_GOOD, False, 1, GenrobustError),
+        (BadLuck("it died"), False, TRIES, GenrobustError),
+    ],
+)
+def test_what_ends_the_work_and_what_is_tried_again(
+    failure: GenrobustError, on_cluster: bool, tries: int, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=str(failure)) as error:
+        run(lambda key: failure, 1, on_cluster=on_cluster)
+    assert type(error.value) is kind
+    assert error.value.__notes__[-1] == str([(0, 0)] * tries)
+
+
+def test_failures_in_a_row_end_the_work_and_one_success_starts_the_count_again() -> None:
+    outcomes = [NO_GOOD] * (HOPELESS - 1) + [None] + [NO_GOOD] * HOPELESS
+    with pytest.raises(GenrobustError, match=rf"stopped after {HOPELESS} failures in a row, .*: no good") as error:
+        run(in_turn(outcomes), 5 * HOPELESS)
+    assert error.value.__notes__[-1].count("(0, ") == len(outcomes)
+
+
+def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "HOPELESS", 10**6)
+    with pytest.raises(GenrobustError, match=rf"{LISTED + 5} of the jobs failed(?s:.*)\n  and 5 more\n"):
+        run(lambda key: NO_GOOD, LISTED + 5)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "message"),
+    [
+        (UserError("wrong"), UserError, "wrong"),
+        (MissingPackage("ray", "ray", "--executor ray"), UserError, "--executor ray needs"),
+        (DiskFull("full"), DiskFull, "full"),
+        (
+            RuntimeError("[enforce fail] . DefaultCPUAllocator: can't allocate memory: you tried"),
+            BadLuck,
+            "no memory left",
+        ),
+        (MemoryError(), BadLuck, "no memory left"),
+        (KeyError("b"), GenrobustError, "unexpected KeyError: 'b'"),
+    ],
+)
+def test_failures_travel_as_what_the_user_is_told(error: Exception, kind: type[Exception], message: str) -> None:
+    arrived = pickle.loads(pickle.dumps(failure_of(error)))
+    assert isinstance(arrived, kind)
+    assert str(arrived).startswith(message)
+    assert type(error).__name__ in arrived.__notes__[0], "with where it came from"

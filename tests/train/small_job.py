@@ -1,0 +1,91 @@
+"""A small training job on a slice of the pictograms, for tests and for the processes that they kill."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.multiprocessing as mp
+from torch import distributed
+
+from genrobust.classifiers import training_state
+from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.data.readers import pictograms
+from genrobust.recipe.classify import TrainConfig
+from genrobust.train.loop import Watch, train
+from genrobust.train.mixture import Mixture, Source
+from genrobust.train.team import team_of
+
+CONFIG = TrainConfig(
+    architecture="test_resnet",
+    image_size=32,
+    steps=12,
+    batch_size=16,
+    warmup_steps=2,
+    validate_every=4,
+    save_every=3,
+    precision="float32",
+)
+
+
+class Job:
+    """Eight classes at 32 px: `real` has 130 images or so, `wild` 500, `val` about 20."""
+
+    def __init__(self) -> None:
+        data = pictograms.load()
+        assert data.retrieval is not None
+        self.labels = LabelSpace(data.labels.classes[:8])
+        self.real, self.wild, self.val = (_first(s, 8) for s in (data.train, data.retrieval, data.val))
+        self.config = CONFIG
+
+    def sources(self, real: float | None = 1, generated: float | None = 2) -> list[Source]:
+        return [Source("real", self.real, real), Source("generated", self.wild, generated)]
+
+    def mixture(self, config: TrainConfig = CONFIG, sources: list[Source] | None = None) -> Mixture:
+        sources = sources or [Source("real", self.real)]
+        return Mixture(sources, config.batch_size, config.image_size, config.crop)
+
+    def run(
+        self,
+        out: Path,
+        seed: int = 0,
+        sources: list[Source] | None = None,
+        workers: int = 1,
+        watch: Watch = lambda step, figures: None,
+        **changes: Any,
+    ) -> Path:
+        config = self.config.model_copy(update={**changes, "workers": workers})
+        mixture, team = self.mixture(config, sources), team_of(workers)
+        return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team)
+
+
+def _first(images: ImageSet, classes: int) -> ImageSet:
+    return Subset(images, np.flatnonzero(images.labels < classes))
+
+
+small_job = cache(Job)
+
+
+def run(out: str, changes: dict[str, Any], workers: int = 1, first_scale: float | None = None) -> None:
+    """Train on two sources by so many processes, of which this one is the first."""
+    small_job()  # before the fork
+    if first_scale is not None:
+        training_state.FIRST_SCALE = first_scale
+    with tempfile.TemporaryDirectory() as meeting:
+        others = mp.start_processes(
+            _take_part, (meeting, out, changes, workers), workers - 1, False, start_method="fork"
+        )
+        _take_part(-1, meeting, out, changes, workers)
+        while others and not others.join():
+            pass
+
+
+def _take_part(number: int, meeting: str, out: str, changes: dict[str, Any], workers: int) -> None:
+    if workers > 1:
+        at = f"file://{meeting}/meeting"
+        distributed.init_process_group("gloo", init_method=at, rank=number + 1, world_size=workers)
+    job = small_job()
+    job.run(Path(out), sources=job.sources(), workers=workers, **changes)
