@@ -13,7 +13,6 @@ from PIL import Image
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.core.images import LabelSpace, Sample, StudyData
-from genrobust.data.readers import pictograms
 from genrobust.data.shard_files import write_shard
 from genrobust.data.shards import create_dataset
 
@@ -21,8 +20,8 @@ TEMPLATES = ("an emoji of a {}", "a line icon of a {}")
 
 
 @pytest.fixture(scope="session")
-def icons() -> StudyData:
-    return pictograms.load()
+def icons(pictogram_data: StudyData) -> StudyData:
+    return pictogram_data
 
 
 @pytest.fixture(scope="session")

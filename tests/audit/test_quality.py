@@ -1,17 +1,12 @@
-"""The qualities of a study's sources: at equal numbers, against independent computations, and kept once seen."""
+"""The qualities of sources: at equal numbers, against independent computations."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
 from genrobust.audit.quality import Seen, qualities
-from genrobust.core.images import Subset
-from genrobust.recipe.analysis import QualityConfig
-from genrobust.study.qualities import Qualities
 
 CLASSES = np.eye(3, 8)
 
@@ -78,23 +73,3 @@ def test_real_images_alone_have_no_fidelity_and_single_images_no_diversity() -> 
     assert real.clip_score > 0
     (alone,) = qualities({"real": seen((3, 3), 0.3, 0)}, CLASSES[:2])
     assert alone.n == 6 and alone.vendi is not None
-
-
-def test_a_source_is_shown_to_the_clip_once(icons, clip_folder: Path, tmp_path: Path) -> None:
-    config = QualityConfig(clip=str(clip_folder), per_class=3)
-    few = np.flatnonzero(icons.train.labels < 4)
-    sources = {"real": Subset(icons.train, few, "real"), "wild": Subset(icons.retrieval, np.arange(200), "wild")}
-    texts = [["an icon", f"a {c.prompt}"] for c in icons.labels.classes]
-    made = Qualities(config, sources, texts, tmp_path, "cpu")
-    three_each = int(np.minimum(np.bincount(sources["wild"].labels), 3).sum())
-    assert made.missing() == {"real": 12, "wild": three_each, None: len(texts)}
-    made.embed(list(made.missing()))
-    first = made.measured()
-    files = sorted((tmp_path / "embeddings").glob("*.npy"))
-    assert len(files) == 3 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
-    again = Qualities(config, sources, texts, tmp_path, "cpu")
-    assert again.missing() == {} and again.measured() == first
-    files[0].write_bytes(b"damaged")
-    assert len(again.missing()) == 1
-    again.embed(list(again.missing()))
-    assert again.measured() == first

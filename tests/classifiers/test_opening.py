@@ -18,6 +18,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from huggingface_hub import ModelCard
 from onnx import TensorProto, helper
 from PIL import Image
 from safetensors.torch import save_file
@@ -207,6 +208,7 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
     raw = json.loads(results.read_text(encoding="utf-8"))
     table = {line.split("|")[1].strip(): line for line in card.splitlines() if line.startswith("|")}
     figures = {figure.name: figure for figure in list_figures()}
+    scores = {r.dataset_name: r.metric_value for r in ModelCard(card).data.eval_results or ()}
     own = [row for row in raw["summary"]["scores"] if (row["arm"], row["seed"]) == ("mine", SEED)]
     assert {row["figure"] for row in own} > {"top1", "er", "nll"}
     for row in own:
@@ -215,8 +217,9 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
         value, lo = (number(row[key], figure.signed, figure.digits) for key in ("value", "lo"))
         assert f"{value} ({lo}" in line
         if figure.name == "top1":
+            assert scores.pop(row["test_set"]) == round(row["value"], 2)
             assert line.split("|")[2:4] == [f" {row['n']} ", f" {row['classes']} "]
-    assert {"emoji", "test (clean)"} <= table.keys()
+    assert {"emoji", "test (clean)"} <= table.keys() and not scores
     assert "| 5 |" in table["emoji"] and "| 8 |" in table["test (clean)"]
     keys = {"figure": "top1", "arm": "mine", "test_set": "mean of shifts", "seed": None, "minus": ""}
     mean = next(row for row in raw["summary"]["scores"] if keys.items() <= row.items())

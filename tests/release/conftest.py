@@ -1,4 +1,4 @@
-"""The dataset of `made`, and the command line."""
+"""The dataset of `made`, and the command export."""
 
 from __future__ import annotations
 
@@ -25,10 +25,23 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, samples: list[Sample]) -> 
 
 
 @pytest.fixture
-def export(dataset: Path, tmp_path: Path) -> Callable[..., Result]:
+def run(dataset: Path, tmp_path: Path) -> Callable[..., Result]:
     """Runs genrobust export on the dataset, into ``tmp_path / "out"``."""
 
     def run(*words: object, source: Path = dataset) -> Result:
         return CliRunner().invoke(app, ["export", str(source), "--out", str(tmp_path / "out"), *map(str, words)])
 
     return run
+
+
+@pytest.fixture
+def export(run: Callable[..., Result], tmp_path: Path) -> Callable[..., Path]:
+    """Exports as `run` does; the folder, beside which nothing is left."""
+
+    def export(*words: object, **source: Path) -> Path:
+        done = run(*words, **source)
+        assert done.exit_code == 0, done.output
+        assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == [".lock"]
+        return tmp_path / "out"
+
+    return export

@@ -61,11 +61,14 @@ def write_dataset(folder: Path, samples: list[Sample], **manifest: Any) -> Path:
     return folder
 
 
-def exported(done: Result, folder: Path) -> Path:
-    """The folder of an export that went well."""
-    assert done.exit_code == 0, done.output
-    assert sorted(p.name for p in folder.parent.iterdir() if p.name.startswith(".")) == [".lock"]
-    return folder
+def refused(done: Result, *said: str, code: int = 2) -> None:
+    assert done.exit_code == code, done.output
+    words = " ".join(done.stderr.split())
+    assert all(text in words for text in said), words
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def read_json(path: Path) -> Any:

@@ -12,18 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from made import exported
-from typer.testing import CliRunner, Result
+from made import refused
+from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.core.errors import UserError
 from genrobust.release import pushing
-from genrobust.release.pushing import File
 
 
 @pytest.fixture
-def folder(export: Callable[..., Result], tmp_path: Path) -> Path:
-    return exported(export("--to", "webdataset", "--val", 0.25), tmp_path / "out")
+def folder(export: Callable[..., Path]) -> Path:
+    return export("--to", "webdataset", "--val", 0.25)
 
 
 def push(folder: Path, tmp_path: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -48,20 +47,6 @@ def test_a_dry_run_lists_every_file_with_its_size(folder: Path, tmp_path: Path) 
     lines = [line.split() for line in done.stdout.splitlines()]
     assert {line[0]: int(line[1].replace(",", "")) for line in lines if line[0] in sizes} == sizes
     assert lines[-1] == [str(len(sizes)), "files,", f"{sum(sizes.values()):,}", "bytes,", "to", "datasets/me/icons"]
-
-
-def test_without_a_token_it_says_how_to_get_one(folder: Path, tmp_path: Path) -> None:
-    done = push(folder, tmp_path)
-    assert done.returncode == 2
-    assert "there is no token for the hub: run hf auth login" in done.stderr
-
-
-def test_without_a_network_nothing_is_pushed(folder: Path, tmp_path: Path) -> None:
-    done = push(folder, tmp_path, HF_TOKEN="hf_invalid")
-    assert done.returncode == 1
-    assert "cannot reach the hub at http://127.0.0.1" in done.stderr
-    assert "nothing was pushed" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 class _Refusing(http.server.BaseHTTPRequestHandler):
@@ -95,44 +80,51 @@ def refusing() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_a_wrong_token_is_told_before_anything_is_made(
-    folder: Path, tmp_path: Path, refusing: tuple[str, list[str]]
-) -> None:
-    done = push(folder, tmp_path, HF_TOKEN="hf_invalid", HF_ENDPOINT=refusing[0])
-    assert done.returncode == 2
-    assert "the hub refuses the token (401)" in done.stderr
-    assert "GET /api/whoami-v2" in refusing[1]
-    assert not [line for line in refusing[1] if not line.startswith("GET ")]
+READ_ONLY = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
 
 
-def test_a_token_that_may_not_write_is_told_and_nothing_is_half_pushed(
-    folder: Path, tmp_path: Path, refusing: tuple[str, list[str]]
+@pytest.mark.parametrize(
+    ("answers", "token", "code", "said", "changed"),
+    [
+        (None, None, 2, "hf auth login", []),
+        (None, "hf_invalid", 1, "cannot reach the hub at http://127.0.0.1", []),
+        ({}, "hf_invalid", 2, "(401)", []),
+        (READ_ONLY, "hf_readonly", 2, "me/icons (403)", ["POST /api/repos/create"]),
+    ],
+    ids=["no token", "no network", "wrong token", "token that may not write"],
+)
+def test_a_failure_is_named_and_nothing_is_half_pushed(
+    folder: Path,
+    tmp_path: Path,
+    refusing: tuple[str, list[str]],
+    answers: dict[str, int] | None,
+    token: str | None,
+    code: int,
+    said: str,
+    changed: list[str],
 ) -> None:
-    _Refusing.answers = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
-    done = push(folder, tmp_path, HF_TOKEN="hf_readonly", HF_ENDPOINT=refusing[0])
-    assert done.returncode == 2
-    assert "the token may not write to me/icons (403)" in done.stderr
-    assert [line for line in refusing[1] if not line.startswith("GET ")] == ["POST /api/repos/create"]
+    address, asked = refusing
+    _Refusing.answers = answers or {}
+    variables = {**({"HF_TOKEN": token} if token else {}), **({} if answers is None else {"HF_ENDPOINT": address})}
+    done = push(folder, tmp_path, **variables)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in " ".join(done.stderr.split())
+    assert [line for line in asked if not line.startswith("GET ")] == changed
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path, dataset: Path) -> None:
-    for place, said in ((tmp_path / "none", "there is no folder"), (dataset, "holds no export")):
-        done = CliRunner().invoke(app, ["push", str(place), "me/icons", "--dry-run"])
-        assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True)
+    for place in (tmp_path / "none", dataset):
+        refused(CliRunner().invoke(app, ["push", str(place), "me/icons", "--dry-run"]), place.name, "genrobust export")
 
 
-def test_a_name_that_is_none_is_refused(folder: Path) -> None:
-    with pytest.raises(UserError, match="is no name of a repository"):
+def test_an_impossible_name_and_too_many_files_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="me/icons/again"):
         pushing.push(folder, "me/icons/again")
-
-
-def test_more_files_than_one_commit_takes_are_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pushing, "FILES", 3)
-    with pytest.raises(UserError, match="which are few files"):
+    with pytest.raises(UserError, match="parquet"):
         pushing.files_of(folder)
 
 
-def test_what_an_earlier_export_left_goes_in_the_same_commit(tmp_path: Path) -> None:
-    files = [File("README.md", tmp_path, 1), File("data/train-00000-of-00001.tar", tmp_path, 1)]
+def test_what_an_earlier_export_left_goes_in_the_same_commit() -> None:
     there = [".gitattributes", "README.md", "notes.md", "data/train-00000-of-00002.tar", "train/a/b.png", "_info.json"]
-    assert pushing._outdated(there, files) == there[3:]
+    assert pushing._outdated(there, {"README.md", "data/train-00000-of-00001.tar"}) == there[3:]

@@ -1,43 +1,20 @@
-"""Whether an image shows what its label says, in the eyes of a classifier or of a zero-shot CLIP."""
+"""Label agreement: how often a classifier or a zero-shot CLIP takes an image for its label."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
 
-TAKEN_FOR = 3  # wrong classes told of each class
+from genrobust.core import Agreement, ClassAgreement
 
-
-@dataclass(frozen=True, slots=True)
-class ClassAgreement:
-    """Of the `n` images of class `label`, `agreeing` are taken for it; `taken_for` counts the commonest others."""
-
-    label: int
-    n: int
-    agreeing: int
-    taken_for: tuple[tuple[int, int], ...]
-
-    @property
-    def share(self) -> float:
-        return self.agreeing / self.n
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Label agreement over all images, as a fraction, by class (worst first) and by style (as they come)."""
-
-    share: float
-    n: int
-    classes: tuple[ClassAgreement, ...]
-    styles: dict[str, float]
+TAKEN_FOR = 3  # wrong classes counted for each class
 
 
 def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> Agreement:
-    """How often the largest of `logits`, float [N, K], is that of the label, int [N] (N at least 1)."""
+    """Compare the largest of `logits`, float [N, K], with the label, int [N] (N at least 1)."""
     taken = logits.argmax(axis=1)
     right = taken == labels
     classes = []
@@ -53,12 +30,12 @@ def agreement(logits: np.ndarray, labels: np.ndarray, styles: Sequence[str]) -> 
 
 
 def confidence(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The probability, float64 [N] in [0, 1], that the softmax of `logits` [N, K] gives to each image's label."""
+    """Return the softmax probability of each image's label, float64 [N], from `logits` [N, K]."""
     return softmax(logits.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
 
 
 def least_agreeing(logits: np.ndarray, labels: np.ndarray, count: int) -> list[int]:
-    """The indices of up to `count` images that are not taken for their label, the surest mistakes first."""
+    """Find the indices of up to `count` images that are not taken for their label, the surest mistakes first."""
     odds = confidence(logits, labels)
     wrong = np.flatnonzero(logits.argmax(axis=1) != labels)
     return wrong[np.argsort(odds[wrong], kind="stable")][:count].tolist()

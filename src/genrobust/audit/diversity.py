@@ -1,4 +1,4 @@
-"""How much the images of a class differ from each other."""
+"""Diversity: how much the images of a class differ from each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def pairwise_distance(features: np.ndarray) -> float:
-    """Mean Euclidean distance between two different rows of `features`, float [N, D]; NaN for fewer than two rows."""
+    """Return the mean Euclidean distance of two different rows of `features`, float [N, D]; NaN for fewer than two."""
     count = len(features)
     if count < 2:
         return float("nan")
@@ -20,7 +20,7 @@ def pairwise_distance(features: np.ndarray) -> float:
 
 
 def vendi_score(features: np.ndarray) -> float:
-    """The effective number of different images among the rows of `features`, float [N, D]: from 1 to N.
+    """Return the effective number of different images among the rows of `features`, float [N, D]: from 1 to N.
 
     exp of the von Neumann entropy of K / N, where K holds the cosines of the rows (Friedman and Dieng 2023). NaN
     without rows.
@@ -37,13 +37,13 @@ def vendi_score(features: np.ndarray) -> float:
 
 
 def first_of_each_class(labels: np.ndarray, counts: dict[int, int]) -> np.ndarray:
-    """The indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
+    """Find the indices, ascending, of the first `counts[k]` images of each class k: a matched sample."""
     found: list[np.ndarray] = [np.flatnonzero(labels == label)[:count] for label, count in counts.items()]
     return np.sort(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
 
 
 def common_counts(*labels: np.ndarray) -> dict[int, int]:
-    """The number of images of each class that all of `labels` have; classes that one lacks are left out.
+    """Count the images of each class that all of `labels` have; classes that one lacks are left out.
 
     Diversity grows with the number of images, so sets are compared at the same.
     """
@@ -52,6 +52,6 @@ def common_counts(*labels: np.ndarray) -> dict[int, int]:
 
 
 def by_class(features: np.ndarray, labels: np.ndarray, classes: Iterable[int]) -> dict[int, tuple[float, float]]:
-    """`pairwise_distance` and `vendi_score` of each of `classes`."""
+    """Return `pairwise_distance` and `vendi_score` of each of `classes`."""
     of = {label: features[labels == label] for label in classes}
     return {label: (pairwise_distance(rows), vendi_score(rows)) for label, rows in of.items()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import binomtest
 
 from genrobust.audit.fingerprint import NEAR, Neighbours, nearest
+from genrobust.core import Duplicates, Memorization, NearPair
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
 # Of fresh images of the same kind as the training data, this share lies as near to it as the nearest 5 % of those
@@ -16,63 +17,6 @@ SHOWN = 24  # nearest pairs that are kept, to be looked at
 # from memory. Copies are set aside because one hand's variants of a design would make any copy look usual.
 EXPECTED = 0.05
 SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbours set the measure
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Image `index` of the dataset and image `other` of another set, or of its own; `exact` copies are 0 apart."""
-
-    index: int
-    other: int
-    distance: float
-    exact: bool
-    mirrored: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Duplicates:
-    """Copies that the dataset shares with one set of `size` images ("itself" for those inside it).
-
-    `exact` and `near` count images of the dataset, near ones without the exact; `pairs` are the nearest found, nearest
-    first, also where they are no copies; `median` is the median distance to the nearest other image. `flagged` are the
-    indices of the images counted.
-    """
-
-    against: str
-    size: int
-    exact: int
-    near: int
-    median: float
-    pairs: tuple[Pair, ...]
-    flagged: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Memorization:
-    """Generated images (`n`) whose nearest neighbour among the generator's training images is nearer than `threshold`.
-
-    `threshold` is the distance below which a share `expected` of training images have their own nearest neighbour, over
-    the `unique` of those looked at that have no near copy; it is never less than that of a near copy. `share` is a
-    fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether that lies above `expected`.
-    """
-
-    n: int
-    count: int
-    share: float
-    lo: float
-    hi: float
-    threshold: float
-    expected: float
-    unique: int
-    above_expected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What `compare` found: the copies, and the nearest neighbour of every image."""
-
-    duplicates: Duplicates
-    neighbours: Neighbours
 
 
 def compare(
@@ -84,17 +28,17 @@ def compare(
     *,
     itself: bool = False,
     advance: Callable[[int], None] = lambda count: None,
-) -> Compared:
-    """Find which of N images, frames uint8 [N, 64, 64], have copies among the M images called `name`.
+) -> tuple[Duplicates, Neighbours]:
+    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbours.
 
-    `itself` says that both are the same set: an image is no copy of itself, and both of a pair are counted.
+    With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted.
     """
     found = nearest(frames, other_frames, itself=itself, advance=advance)
     exact = _exact(sha256, other_sha256, itself)
     near = [i for i in np.flatnonzero(found.distance < NEAR).tolist() if i not in exact]
-    pairs = [Pair(i, other, 0.0, True, False) for i, other in exact.items()]
+    pairs = [NearPair(i, other, 0.0, True, False) for i, other in exact.items()]
     pairs += [
-        Pair(i, int(found.index[i]), float(found.distance[i]), False, bool(found.mirrored[i]))
+        NearPair(i, int(found.index[i]), float(found.distance[i]), False, bool(found.mirrored[i]))
         for i in np.argsort(found.distance, kind="stable").tolist()
         if i not in exact
     ]
@@ -107,13 +51,13 @@ def compare(
         tuple(_once(pairs) if itself else pairs[:SHOWN]),
         tuple(sorted([*exact, *near])),
     )
-    return Compared(duplicates, found)
+    return duplicates, found
 
 
 def memorization(
     generated: Neighbours, training_frames: np.ndarray, advance: Callable[[int], None] = lambda count: None
 ) -> Memorization:
-    """Whether generated images lie nearer to the generator's training images than those lie to each other.
+    """Test whether generated images lie nearer to the generator's training images than those lie to each other.
 
     `generated` are the nearest training images of every generated one.
     """
@@ -148,9 +92,9 @@ def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[i
     return found
 
 
-def _once(pairs: Sequence[Pair]) -> list[Pair]:
+def _once(pairs: Sequence[NearPair]) -> list[NearPair]:
     """The first SHOWN pairs of a set with itself, each two images once."""
-    seen: dict[tuple[int, int], Pair] = {}
+    seen: dict[tuple[int, int], NearPair] = {}
     for pair in pairs:
         first, second = sorted((pair.index, pair.other))
         seen.setdefault((first, second), replace(pair, index=first, other=second))

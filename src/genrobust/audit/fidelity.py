@@ -1,4 +1,4 @@
-"""How near the distribution of generated images is to that of real ones, over features of both.
+"""Fidelity: the distance of the distribution of generated images from that of real ones, over features of both.
 
 The arithmetic is torch-fidelity's (FID: Heusel et al. 2017; KID: Binkowski et al. 2018; precision and recall:
 Kynkaanniemi et al. 2019), on features of the caller's choice and in float64.
@@ -6,43 +6,25 @@ Kynkaanniemi et al. 2019), on features of the caller's choice and in float64.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
+from genrobust.core import Fidelity
+
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # images, but at most half of the smaller set: whole ones would hardly vary
 NEIGHBOURS = 3  # the ball round an image reaches to its third neighbour, as in the paper
-_ROWS = 1000  # images whose distances to all others are in memory at once
-
-
-@dataclass(frozen=True, slots=True)
-class Fidelity:
-    """`n_generated` and `n_real` images of `dimensions` features, compared.
-
-    `fid` and `kid` are 0 for equal distributions; `kid` is the mean over seeded subsets and `kid_sd` their standard
-    deviation. `precision` is the share of generated images among the real ones, `recall` the share of real images among
-    the generated ones.
-    """
-
-    n_generated: int
-    n_real: int
-    dimensions: int
-    fid: float
-    kid: float
-    kid_sd: float
-    precision: float
-    recall: float
+_ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in memory at once, and 1 GiB of distances
 
 
 def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity:
     """Compare features float [N, D] of generated images with features float [M, D] of real ones.
 
-    Raises ValueError for fewer than NEIGHBOURS + 1 images on a side, which have no third neighbour.
+    Raises:
+        ValueError: Fewer than NEIGHBOURS + 1 images on a side, which have no third neighbour.
     """
     if min(len(generated), len(real)) <= NEIGHBOURS:
         raise ValueError(f"fidelity needs more than {NEIGHBOURS} images on each side")
@@ -56,9 +38,10 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
         rng_seed=seed,
         verbose=False,
     )
+    rows = max(1, min(_ROWS, _DISTANCES // max(len(ours), len(theirs))))
     # torch-fidelity takes the generated images first since 0.4; before, it called precision what is recall
     among = prc_features_to_metric(
-        ours, theirs, prc_neighborhood=NEIGHBOURS, prc_batch_size=_ROWS, save_cpu_ram=True, verbose=False
+        ours, theirs, prc_neighborhood=NEIGHBOURS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
     )
     return Fidelity(
         len(ours),
@@ -73,8 +56,9 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
 
 
 def halves(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two halves of a set, indices int64 each, that share the images of each class evenly: what one half scores against
-    the other is what even real images would.
+    """Divide a set into two halves, indices int64 each, that share the images of each class evenly.
+
+    The score of one half against the other is what real images would reach.
     """
     order = np.argsort(labels, kind="stable")
     return np.sort(order[0::2]), np.sort(order[1::2])

@@ -39,8 +39,9 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """The nearest other image of each of N: its `index` (int64 [N]), `distance` (float64 [N], 0 for a copy to 1 where
-    nothing is alike), and whether it had to be `mirrored` (bool [N]).
+    """The nearest other image of each of N, mirrored or not.
+
+    `index` is int64 [N], `distance` float64 [N] (0 for a copy to 1 for nothing alike), `mirrored` bool [N].
     """
 
     index: np.ndarray
@@ -49,8 +50,9 @@ class Neighbours:
 
 
 def frame(image: Image.Image) -> np.ndarray:
-    """What is kept of `image`, 4.5 KiB: uint8 [ROWS, SIDE], luma [SIDE, SIDE] of the squashed picture and, packed below
-    it, Cb and Cr at [CHROMA, CHROMA].
+    """Shrink `image` to 4.5 KiB: uint8 [ROWS, SIDE].
+
+    Luma [SIDE, SIDE] of the squashed picture and, packed below it, Cb and Cr at [CHROMA, CHROMA].
     """
     small = image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=3.0)
     luma, *chroma = small.convert("YCbCr").split()
@@ -59,7 +61,7 @@ def frame(image: Image.Image) -> np.ndarray:
 
 
 def planes(frame: np.ndarray) -> np.ndarray:
-    """Y, Cb and Cr of a frame, chroma enlarged to the luma's size: float32 [3, SIDE, SIDE]."""
+    """Return Y, Cb and Cr of a frame, chroma enlarged to the luma's size: float32 [3, SIDE, SIDE]."""
     chroma = frame[SIDE:].reshape(2, CHROMA, CHROMA).repeat(SIDE // CHROMA, axis=1).repeat(SIDE // CHROMA, axis=2)
     return np.concatenate([frame[None, :SIDE], chroma]).astype(np.float32)
 
@@ -67,11 +69,13 @@ def planes(frame: np.ndarray) -> np.ndarray:
 def nearest(
     queries: np.ndarray, references: np.ndarray, *, itself: bool = False, advance: Advance = lambda count: None
 ) -> Neighbours:
-    """The nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, frames uint8 [N, ROWS, SIDE].
+    """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
-    `itself` says that the two are one set, whose images are not their own neighbours. A flat frame is near nothing:
-    its distance to all is 1. `advance` is told of queries as they are done. Raises ValueError where there is nothing to
-    compare with.
+    With `itself` the two are one set, whose images are not their own neighbours. A flat frame is near nothing: its
+    distance to all is 1. `advance` is called with the number of finished queries.
+
+    Raises:
+        ValueError: There is nothing to compare with.
     """
     if len(references) < (2 if itself else 1):
         raise ValueError("there is no other image to compare with")
@@ -105,7 +109,7 @@ def _descriptors(frames: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def cut_out(picture: np.ndarray, side: int) -> np.ndarray:
-    """What stands out from the border's colour, cut to its own extent: float32 [C, side, side], 0 on the background.
+    """Cut what differs from the border's colour to its own extent: float32 [C, side, side], 0 on the background.
 
     `picture` is [C, SIDE, SIDE], luma first. The window lies round the centre of the luma's contrast and reaches to
     twice its root mean square radius: unlike a bounding box, neither moves when a few pixels change.
@@ -174,10 +178,10 @@ def _soft(pictures: np.ndarray) -> np.ndarray:
 
 
 def aligned_distance(one: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Share of squared contrast by which `others` [M, C, SIDE, SIDE] differ from `one` [C, SIDE, SIDE] where they
-    overlap, moved by up to REACH pixels so that their first planes fit best.
+    """Return the share of squared contrast by which `others` [M, C, SIDE, SIDE] differ from `one` [C, SIDE, SIDE].
 
-    Float64 [M]: 0 for the same picture, 1 for unrelated ones, up to 2 for a negative.
+    It is over the overlap, moved by up to REACH pixels so that the first planes fit best: float64 [M], 0 for the same
+    picture, 1 for unrelated ones, up to 2 for a negative.
     """
     spectra = _spectrum(others[:, 0]) * np.conj(_spectrum(one[0]))
     correlation = scipy.fft.irfft2(spectra, s=(_PADDED, _PADDED))

@@ -1,4 +1,4 @@
-"""The audit of a dataset: every measure that the sets and models at hand allow."""
+"""The audit of a dataset: every measure that the given sets and models allow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrobust.audit.agreement import Agreement, agreement, least_agreeing
+from genrobust.audit.agreement import agreement, least_agreeing
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
-from genrobust.audit.duplicates import SAMPLE, Compared, Duplicates, Memorization, compare, memorization
-from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity, halves
-from genrobust.audit.pixels import PixelStatistics
+from genrobust.audit.duplicates import SAMPLE, compare, memorization
+from genrobust.audit.fidelity import NEIGHBOURS, fidelity, halves
+from genrobust.audit.fingerprint import NEAR, Neighbours
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
 from genrobust.classifiers import (
     Classifier,
@@ -25,131 +25,45 @@ from genrobust.classifiers import (
     embed_texts,
     load_clip,
 )
-from genrobust.core import ImageSet, LabelSpace, progress_bar
-from genrobust.data import USED, Filter, Making, ShardDataset, filters_of, making
+from genrobust.core import (
+    Audit,
+    AuditSets,
+    ClassDiversity,
+    ClipScore,
+    Duplicates,
+    FeatureSpace,
+    ImageSet,
+    Judgement,
+    Memorization,
+    progress_bar,
+)
+from genrobust.data import USED, ShardDataset, filters_of, making
 
 WORST = 24  # images that disagree most with their label, kept to be looked at
-PLAIN_TEMPLATE = "a photo of a {}"  # what CLIP is told of an image whose prompt is not known
-
-
-@dataclass(frozen=True, slots=True)
-class Sets:
-    """What is audited, against what: `real` training images, `tests` by name, and the generator's own training images
-    (`wild`). `prompts` are the images' own, [N], empty where they are not known; `templates` are those they came from.
-    """
-
-    dataset: ImageSet
-    labels: LabelSpace
-    real: ImageSet | None
-    tests: dict[str, ImageSet]
-    wild: ImageSet | None
-    prompts: tuple[str, ...] = ()
-    templates: tuple[str, ...] = (PLAIN_TEMPLATE,)
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What images are shown to: a classifier trained on real images and the folder of a CLIP, or None."""
+    """The judges of an audit: a classifier trained on real images and the folder of a CLIP, or None."""
 
     classifier: OpenClassifier | None
     clip: Path | None
     device: torch.device
-    batch_size: int = 256
+    batch_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ClassDiversity:
-    """Mean pairwise distance and Vendi score of `n` generated images of a class and of as many real ones (or None)."""
-
-    label: int
-    n: int
-    distance: float
-    vendi: float
-    real_distance: float | None
-    real_vendi: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """Measures over the features called `name`.
-
-    `fidelity` compares generated with real images, `floor` two halves of the real ones: what real images would score.
-    Both are None without real images. `note` says why a figure is missing, or what limits it.
-    """
-
-    name: str
-    dimensions: int
-    fidelity: Fidelity | None
-    floor: Fidelity | None
-    diversity: tuple[ClassDiversity, ...]
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """How often the model called `judge` takes an image for its label; `worst` are (image, class taken for), surest
-    mistakes first. `real` is the same share for the real images, where the model has not been trained on them.
-    """
-
-    judge: str
-    agreement: Agreement
-    real: float | None
-    worst: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ClipScore:
-    """Mean cosine of image and prompt, times 100. `own` is over the prompts that the images were made from, or None.
-
-    `classes` maps a label to the mean over its images of the cosine with its class (the mean of all templates), `named`
-    is the mean over all images, and `real` that of the real images, or None.
-    """
-
-    own: float | None
-    named: float
-    real: float | None
-    classes: dict[int, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """Everything that was measured; None, or a lack in a tuple, where `left_out` says why and what to give."""
-
-    n: int
-    per_class: dict[int, int]
-    making: Making | None
-    filters: tuple[Filter, ...]
-    pixels: PixelStatistics
-    real_pixels: PixelStatistics | None
-    inside: Duplicates | None
-    of_real: Duplicates | None
-    of_tests: tuple[Duplicates, ...]
-    of_wild: Duplicates | None
-    memorization: Memorization | None
-    spaces: tuple[Space, ...]
-    judgements: tuple[Judgement, ...]
-    clip_score: ClipScore | None
-    left_out: tuple[str, ...]
-
-    @property
-    def leaks(self) -> dict[str, int]:
-        """Test sets of which the dataset holds copies, with the number of its images that are such."""
-        return {found.against: found.exact + found.near for found in self.of_tests if found.exact + found.near}
-
-
-def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line: None) -> Audit:
+def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda line: None) -> Audit:
     """Audit `sets.dataset`. Each image is read once, of the dataset and the real images once more for each model.
 
-    Raises UserError for an empty set, an image that cannot be read, and a classifier that lacks one of the classes.
+    Raises:
+        UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
     """
-    judge, columns = models.classifier, []
-    if judge is not None:
-        columns = judge.columns(sets.labels)
+    judge = models.classifier
+    columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
     scans = [_scanned(images, size) for images in shown]
-    mine = scans[0]
-    real = scans[1] if sets.real is not None else None
+    mine, real = scans[0], scans[1] if sets.real is not None else None
     wild, remembered = _memory(sets.wild, mine, size)
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgements, score, featureless = [], None, False
@@ -167,14 +81,15 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     shards = sets.dataset if isinstance(sets.dataset, ShardDataset) else None
     return Audit(
         n=len(sets.dataset),
-        per_class={label: int((sets.dataset.labels == label).sum()) for label in range(len(sets.labels))},
+        near=NEAR,
+        per_class=dict(enumerate(np.bincount(sets.dataset.labels, minlength=len(sets.labels)).tolist())),
         making=making(shards.metadata(USED)) if shards else None,
         filters=filters_of(shards.folder) if shards else (),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
-        inside=_compared("itself", mine, mine, itself=True).duplicates if len(sets.dataset) > 1 else None,
-        of_real=_compared("the real images", mine, real).duplicates if real else None,
-        of_tests=tuple(_compared(n, mine, _scanned(images, size, n)).duplicates for n, images in sets.tests.items()),
+        inside=_compared("itself", mine, mine)[0] if len(sets.dataset) > 1 else None,
+        of_real=_compared("the real images", mine, real)[0] if real else None,
+        of_tests=tuple(_compared(n, mine, _scanned(images, size, n))[0] for n, images in sets.tests.items()),
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
@@ -184,27 +99,22 @@ def measure(sets: Sets, models: Models, say: Callable[[str], None] = lambda line
     )
 
 
-def _left_out(sets: Sets, models: Models, featureless: bool) -> Sequence[str]:
-    """What was not measured, each with how to have it."""
-    lacking = [
-        (sets.real is None, "Nothing was compared with real images: give them with --against DIR or RECIPE."),
-        (not sets.tests, "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE."),
-        (
-            sets.wild is None,
-            "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.",
+def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[str]:
+    """A sentence for each missing measure, with the option that adds it."""
+    lacking = {
+        "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None,
+        "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE.": not sets.tests,
+        "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.": (
+            sets.wild is None
         ),
-        (
-            models.classifier is None,
-            "No classifier looked at the images: give one that was trained on real images with --classifier MODEL.",
+        "No classifier looked at the images: give one that was trained on real images with --classifier MODEL.": (
+            models.classifier is None
         ),
-        (
-            featureless,
-            "The classifier gives answers and no features, so nothing was measured among its features: for that, give "
-            "a checkpoint or a model of timm's.",
-        ),
-        (models.clip is None, "No CLIP score and no zero-shot labels: give a CLIP with --clip FOLDER."),
-    ]
-    return [sentence for lacks, sentence in lacking if lacks]
+        "The classifier gives answers and no features, so nothing was measured among its features: for that, give "
+        "a checkpoint or a model of timm's.": featureless,
+        "No CLIP score and no zero-shot labels: give a CLIP with --clip FOLDER.": models.clip is None,
+    }
+    return [sentence for sentence, lacks in lacking.items() if lacks]
 
 
 # ------------------------------------------------------------------------------------------ one set or two
@@ -215,21 +125,21 @@ def _scanned(images: ImageSet, size: int, name: str = "") -> Scan:
         return scan(images, size, bar.advance)
 
 
-def _compared(name: str, mine: Scan, other: Scan, itself: bool = False) -> Compared:
+def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbours]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
         found = (mine.frames, mine.sha256, other.frames, other.sha256)
-        return compare(name, *found, itself=itself, advance=bar.advance)
+        return compare(name, *found, itself=other is mine, advance=bar.advance)
 
 
 def _memory(wild: ImageSet | None, mine: Scan, size: int) -> tuple[Duplicates | None, Memorization | None]:
     if wild is None:
         return None, None
     other = _scanned(wild, size)
-    found = _compared(wild.name, mine, other)
+    duplicates, neighbours = _compared(wild.name, mine, other)
     if len(wild) < 2:
-        return found.duplicates, None
+        return duplicates, None
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
-        return found.duplicates, memorization(found.neighbours, other.frames, bar.advance)
+        return duplicates, memorization(neighbours, other.frames, bar.advance)
 
 
 # ------------------------------------------------------------------------------------------ models
@@ -239,19 +149,19 @@ def _by_classifier(
     judge: OpenClassifier, shown: Sequence[ImageSet], models: Models
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
-    network = judge.load(models.device)
-    if not (isinstance(network, Classifier) and network.has_features):
-        with progress_bar(f"classifier, {shown[0].name}", len(shown[0])) as bar:
-            return [], judge.logits(shown[0], models.batch_size, models.device, bar.advance)
-    found = []
+    network, found = judge.load(models.device), []
     for images in shown:
         with progress_bar(f"classifier, {images.name}", len(images)) as bar:
-            how = (judge.prepare, models.batch_size, models.device, bar.advance)
-            found.append(embed_images(network, images, *how))
+            how = (models.batch_size, models.device, bar.advance)
+            if not (isinstance(network, Classifier) and network.has_features):
+                return [], judge.logits(images, *how)
+            found.append(embed_images(network, images, judge.prepare, *how))
     return [features for features, _ in found], found[0][1]
 
 
-def _by_clip(folder: Path, sets: Sets, shown: Sequence[ImageSet], models: Models) -> tuple[Space, Judgement, ClipScore]:
+def _by_clip(
+    folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models
+) -> tuple[FeatureSpace, Judgement, ClipScore]:
     clip = load_clip(folder, models.device)
     features = []
     for images in shown:
@@ -265,62 +175,60 @@ def _by_clip(folder: Path, sets: Sets, shown: Sequence[ImageSet], models: Models
     return _space("CLIP embeddings", sets, features), judgement, _clip_score(clip, sets, features, classes)
 
 
-def _space(name: str, sets: Sets, features: Sequence[np.ndarray]) -> Space:
-    """Measures over `features` of the dataset and, where there are real images, of those."""
-    mine = features[0]
-    if sets.real is None:
-        counts = common_counts(sets.dataset.labels)
-        return Space(name, mine.shape[1], None, None, _diversity(sets, counts, features), "")
-    counts = common_counts(sets.dataset.labels, sets.real.labels)
-    one, other = (features[1][half] for half in halves(sets.real.labels))
-    compared = floor = None
-    note = ""
-    if min(len(mine), len(one), len(other)) <= NEIGHBOURS:
-        note = f"Fewer than {2 * NEIGHBOURS + 2} images on a side are too few to compare distributions."
-    else:
-        compared, floor = fidelity(mine, features[1]), fidelity(one, other)
-        least = min(len(mine), len(one))
-        if least < 2 * mine.shape[1]:
-            note = (
-                f"FID is too high where images are few: {least:,} for {mine.shape[1]:,} features. "
-                "Compare it at equal numbers alone; KID has no such bias."
-            )
-    return Space(name, mine.shape[1], compared, floor, _diversity(sets, counts, features), note)
-
-
-def _diversity(sets: Sets, counts: dict[int, int], features: Sequence[np.ndarray]) -> tuple[ClassDiversity, ...]:
-    """By class, over as many generated as real images."""
-    counts = {label: n for label, n in counts.items() if n > 1}
-    found = []
-    for images, of in zip((sets.dataset, sets.real), features, strict=False):
-        assert images is not None  # there are features of it
-        chosen = first_of_each_class(images.labels, counts)
-        found.append(by_class(of[chosen], images.labels[chosen], counts))
-    return tuple(
-        ClassDiversity(label, n, *found[0][label], *(found[1][label] if len(found) > 1 else (None, None)))
-        for label, n in counts.items()
-    )
-
-
-# ------------------------------------------------------------------------------------------ labels
-
-
 def _judgement(judge: str, logits: np.ndarray, images: ImageSet, real: float | None) -> Judgement:
     worst = least_agreeing(logits, images.labels, WORST)
     found = agreement(logits, images.labels, images.styles)
     return Judgement(judge, found, real, tuple((i, int(logits[i].argmax())) for i in worst))
 
 
-def _clip_score(clip: Clip, sets: Sets, features: Sequence[np.ndarray], classes: np.ndarray) -> ClipScore:
+def _clip_score(clip: Clip, sets: AuditSets, features: Sequence[np.ndarray], classes: np.ndarray) -> ClipScore:
     own = None
     if sets.prompts:
-        unique = list(dict.fromkeys(sets.prompts))
-        texts = embed_texts(clip, unique)
-        place = {text: i for i, text in enumerate(unique)}
-        own = 100 * float((features[0] * texts[[place[p] for p in sets.prompts]]).sum(axis=1).mean())
-    named = (features[0] * classes[sets.dataset.labels]).sum(axis=1)
-    real = None
-    if sets.real is not None:
-        real = 100 * float((features[1] * classes[sets.real.labels]).sum(axis=1).mean())
-    of_class = {int(k): 100 * float(named[sets.dataset.labels == k].mean()) for k in np.unique(sets.dataset.labels)}
-    return ClipScore(own, 100 * float(named.mean()), real, of_class)
+        place = {prompt: i for i, prompt in enumerate(dict.fromkeys(sets.prompts))}
+        own = _mean_cosine(features[0], embed_texts(clip, list(place))[[place[p] for p in sets.prompts]])
+    labels = sets.dataset.labels
+    of_class = {k: _mean_cosine(features[0][labels == k], classes[[k]]) for k in np.unique(labels).tolist()}
+    real = None if sets.real is None else _mean_cosine(features[1], classes[sets.real.labels])
+    return ClipScore(own, _mean_cosine(features[0], classes[labels]), real, of_class)
+
+
+def _mean_cosine(images: np.ndarray, texts: np.ndarray) -> float:
+    """Times 100; rows of unit length."""
+    return 100 * float((images * texts).sum(axis=1).mean())
+
+
+# ------------------------------------------------------------------------------------------ features
+
+
+def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> FeatureSpace:
+    """Measures over `features` of the dataset and, where there are real images, of those."""
+    mine = features[0]
+    if sets.real is None:
+        diversity = _diversity(common_counts(sets.dataset.labels), (sets.dataset.labels,), features)
+        return FeatureSpace(name, mine.shape[1], None, None, diversity, "")
+    labels = sets.dataset.labels, sets.real.labels
+    diversity = _diversity(common_counts(*labels), labels, features)
+    one, other = (features[1][half] for half in halves(sets.real.labels))
+    if min(len(mine), len(one), len(other)) <= NEIGHBOURS:
+        note = f"Fewer than {2 * NEIGHBOURS + 2} images on a side are too few to compare distributions."
+        return FeatureSpace(name, mine.shape[1], None, None, diversity, note)
+    least, note = min(len(mine), len(one)), ""
+    if least < 2 * mine.shape[1]:
+        note = (
+            f"FID is too high where images are few: {least:,} for {mine.shape[1]:,} features. "
+            "Compare it at equal numbers alone; KID has no such bias."
+        )
+    return FeatureSpace(name, mine.shape[1], fidelity(mine, features[1]), fidelity(one, other), diversity, note)
+
+
+def _diversity(
+    counts: dict[int, int], labels: Sequence[np.ndarray], features: Sequence[np.ndarray]
+) -> tuple[ClassDiversity, ...]:
+    """By class, over as many generated as real images."""
+    counts = {label: n for label, n in counts.items() if n > 1}
+    found = []
+    for own, rows in zip(labels, features, strict=True):
+        chosen = first_of_each_class(own, counts)
+        found.append(by_class(rows[chosen], own[chosen], counts))
+    mine, real = found[0], found[1] if len(found) > 1 else dict.fromkeys(counts, (None, None))
+    return tuple(ClassDiversity(label, n, *mine[label], *real[label]) for label, n in counts.items())

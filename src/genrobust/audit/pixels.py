@@ -1,31 +1,13 @@
-"""What images are like as signals: colour, chroma and how much detail there is at each fineness."""
+"""Images as signals: colour, chroma and the power at each frequency."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-FLAT = 0.01  # of [0, 1]: what the generator's own check takes for black, or for one flat colour
+from genrobust.core import PixelStatistics
+
+FLAT = 0.01  # of [0, 1]: below it the generator's own check finds an image black, or of one flat colour
 CHANNELS = ("red", "green", "blue", "chroma")
-
-
-@dataclass(frozen=True, slots=True)
-class PixelStatistics:
-    """Of `n` images at `size` pixels: mean and standard deviation over all pixels, in [0, 1], of CHANNELS.
-
-    Chroma is the length of the opponent colours (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is grey.
-    `spectrum[f]` is the mean power of the grey image's contrast at f + 1 cycles a picture, up to size / 2; in white
-    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat colour.
-    """
-
-    n: int
-    size: int
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-    spectrum: tuple[float, ...]
-    black: int
-    blank: int
 
 
 class PixelCounter:
@@ -52,7 +34,7 @@ class PixelCounter:
         self._blank += int((~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum())
 
     def result(self) -> PixelStatistics:
-        """The statistics of all that was added. Raises ValueError where that is nothing."""
+        """Return the statistics of all added images. Raises ValueError where there is none."""
         if not self._images:
             raise ValueError("no image was added")
         pixels = self._images * self._size**2
@@ -70,7 +52,7 @@ class PixelCounter:
 
 
 def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """The power of each picture in `grey`, float [B, S, S], averaged over each of `rings`: float64 [B, S // 2]."""
+    """Average the power of each picture in `grey`, float [B, S, S], over each of `rings`: float64 [B, S // 2]."""
     side = grey.shape[-1]
     centred = grey - grey.mean(axis=(1, 2), keepdims=True)
     power = np.abs(np.fft.fft2(centred)).reshape(len(grey), -1) ** 2 / side**2

@@ -1,4 +1,4 @@
-"""What the sources of a study are like beside each other: their CLIP embeddings compared at equal numbers."""
+"""The qualities of a study's sources: their CLIP embeddings, compared at equal numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from genrobust.audit.agreement import agreement
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
-from genrobust.audit.fidelity import NEIGHBOURS, Fidelity, fidelity
+from genrobust.audit.fidelity import NEIGHBOURS, fidelity
 from genrobust.core import REAL, SourceQuality
 
 
@@ -23,8 +23,9 @@ class Seen:
 
 
 def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQuality, ...]:
-    """Each of `sources`, which include the real training images under the name REAL; `classes` float [K, D] are the
-    embeddings of the classes' names.
+    """Compare `sources`, which include the real training images under the name REAL.
+
+    `classes`, float [K, D], are the embeddings of the classes' names.
 
     FID, KID, precision and recall compare as many images of each class for every source but the real ones, which enter
     whole: as many as all the others have. Diversity is over as many images of each class of all sources, real ones too.
@@ -36,7 +37,10 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
     for name, seen in sources.items():
         whole = name == REAL or not compared
         chosen = np.arange(len(seen.labels)) if whole else first_of_each_class(seen.labels, compared)
-        near = None if name == REAL else _fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
+        sizes = len(chosen), len(sources[REAL].labels)
+        near = None
+        if name != REAL and min(sizes) > NEIGHBOURS:
+            near = fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
         distance, vendi = _diversity(seen, alike)
         embeddings, labels = seen.embeddings[chosen], seen.labels[chosen]
         found.append(
@@ -44,10 +48,7 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
                 source=name,
                 made=seen.made,
                 n=len(chosen),
-                fid=near.fid if near else None,
-                kid=near.kid if near else None,
-                precision=near.precision if near else None,
-                recall=near.recall if near else None,
+                **{figure: getattr(near, figure, None) for figure in ("fid", "kid", "precision", "recall")},
                 per_class=sum(alike.values()) / len(alike) if alike else 0.0,
                 distance=distance,
                 vendi=vendi,
@@ -56,10 +57,6 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
             )
         )
     return tuple(found)
-
-
-def _fidelity(images: np.ndarray, real: np.ndarray) -> Fidelity | None:
-    return fidelity(images, real) if min(len(images), len(real)) > NEIGHBOURS else None
 
 
 def _diversity(seen: Seen, counts: dict[int, int]) -> tuple[float | None, float | None]:

@@ -1,4 +1,4 @@
-"""One pass over an image set: what the measures that need no model keep of each image."""
+"""One pass over an image set, for the measures that need no model."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from genrobust.audit.fingerprint import frame
-from genrobust.audit.pixels import PixelCounter, PixelStatistics
+from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
-from genrobust.core import ImageSet, UserError
+from genrobust.core import ImageSet, PixelStatistics, UserError
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of colour and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
@@ -24,8 +24,10 @@ _BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What is kept of N images: `frames` uint8 [N, 64, 64] for near duplicates, `sha256` of their size and decoded
-    pixels for exact ones, `thumbnails` float32 [N, 192] as features (1 minus colour: paper is 0), and statistics.
+    """The data that is kept of N images.
+
+    `frames`, uint8 [N, 72, 64], find near duplicates, `sha256` of their size and decoded pixels exact ones;
+    `thumbnails`, float32 [N, 192], are features (1 minus colour: paper is 0).
     """
 
     frames: np.ndarray
@@ -35,7 +37,7 @@ class Scan:
 
 
 def common_size(*sets: ImageSet) -> int:
-    """The pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at the most."""
+    """Choose the pixels a side at which `sets` are compared: the smallest median shorter side, LARGEST at most."""
 
     def median(images: ImageSet) -> int:
         places = np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(int)
@@ -45,10 +47,10 @@ def common_size(*sets: ImageSet) -> int:
 
 
 def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count: None) -> Scan:
-    """Read every image once; statistics are over images prepared to `size` pixels.
+    """Read every image once, with a few threads; statistics are over images prepared to `size` pixels.
 
-    Images are decoded by a few threads and none is kept. Raises UserError for an empty set and for an image that cannot
-    be read.
+    Raises:
+        UserError: An empty set, or an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
@@ -72,7 +74,7 @@ def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count
 
 
 def pixel_sha256(image: Image.Image) -> str:
-    """Hex SHA-256 of the width, the height and the decoded RGB pixels: the same however the file was encoded."""
+    """Return the hex SHA-256 of width, height and decoded RGB pixels: the same for every encoding of the file."""
     hashed = hashlib.sha256(f"{image.width} {image.height} ".encode())
     hashed.update(image.convert("RGB").tobytes())
     return hashed.hexdigest()

@@ -12,7 +12,7 @@ from pathlib import Path
 from genrobust.core import device_kind, hardware
 
 PACKAGES = (
-    "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "webdataset", "pyarrow",
+    "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "pyarrow",
     "open_clip_torch", "datasets", "ray",
 )  # fmt: skip
 GIGABYTE = 1e9

@@ -12,7 +12,7 @@ from genrobust.cli.app import command, err_console, out_console
 from genrobust.cli.options import License, Overwrite, argument, option
 
 Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
-Form = Annotated[str, option("--to FORM", "imagefolder, webdataset or parquet.")]
+Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
 Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
 ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
@@ -48,24 +48,24 @@ def export(
     accept_license: AcceptLicense = False,
 ) -> None:
     """Export a generated dataset to the format of another program, with a card."""
-    from genrobust.release import Wanted, export as run_export
+    from genrobust.release import ExportOptions, export as run_export
     from genrobust.study import origin_of
 
-    wanted = Wanted(
+    options = ExportOptions(
         dataset,
         to,
         out=out,
         val=val,
         val_dataset=val_dataset,
         overwrite=overwrite,
-        licence=license,
+        license=license,
         audit=audit,
         filter=filter_,
         generator=generator,
         origin=None if recipe is None else origin_of(dataset, recipe),
-        accept_licence=accept_license,
+        accept_license=accept_license,
     )
-    done = run_export(wanted)
+    done = run_export(options)
     for name in done.unknown:
         err_console.print(
             f"[bold yellow]warning:[/] unknown license of the generator {escape(name)}, as the card says: "
@@ -83,9 +83,9 @@ def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: Dry
     if not dry_run:
         out_console.print(escape(run_push(folder, repo_id, private)))
         return
-    files = files_of(folder)
+    sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
     table = Table("file", "bytes", box=None)
-    for file in files:
-        table.add_row(escape(file.name), f"{file.size:,}")
+    for name, size in sizes.items():
+        table.add_row(escape(name), f"{size:,}")
     out_console.print(table)
-    out_console.print(f"{len(files):,} files, {sum(f.size for f in files):,} bytes, to datasets/{escape(repo_id)}")
+    out_console.print(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{escape(repo_id)}")

@@ -65,6 +65,7 @@ GeneratorImages = Annotated[
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
 ]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
 By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
@@ -143,6 +144,7 @@ def audit(
     out: AuditOut = None,
     runs: Runs = RUNS,
     device: Device = None,
+    batch_size: BatchSize = 256,
 ) -> None:
     """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
     from genrobust.report import audit_verdict
@@ -151,7 +153,8 @@ def audit(
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     opens = None if classifier is None else partial(open_named, classifier, labels, runs, device=device)
-    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], out, device or "auto", say)
+    how = out, device or "auto", say, batch_size
+    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], *how)
     for line in (*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
         out_console.print(escape(line))
     for path in done.files.values():
@@ -176,6 +179,7 @@ def filter_(
     against: Against = None,
     runs: Runs = RUNS,
     device: Device = None,
+    batch_size: BatchSize = 256,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards do not change."""
     from genrobust.study import by_classifier, by_clip, filter_dataset
@@ -185,11 +189,11 @@ def filter_(
             raise UserError("--by clip: add --clip FOLDER")
         if labels is not None:
             raise UserError(f"--labels {labels} names the classes of a classifier: use --by classifier")
-        judge = by_clip(clip)
+        judge = by_clip(clip, batch_size)
     elif by == "classifier":
         if classifier is None:
             raise UserError("--by classifier: add --classifier MODEL")
-        judge = by_classifier(partial(open_named, classifier, labels, runs, device=device))
+        judge = by_classifier(partial(open_named, classifier, labels, runs, device=device), batch_size)
     else:
         raise UserError(f"--by {by}: use clip or classifier")
     done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")

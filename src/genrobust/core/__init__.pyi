@@ -1,4 +1,21 @@
 from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded, find_clip as find_clip
+from .audit_results import (
+    Agreement as Agreement,
+    Audit as Audit,
+    AuditSets as AuditSets,
+    ClassAgreement as ClassAgreement,
+    ClassDiversity as ClassDiversity,
+    ClipScore as ClipScore,
+    Duplicates as Duplicates,
+    FeatureSpace as FeatureSpace,
+    Fidelity as Fidelity,
+    Filter as Filter,
+    Judgement as Judgement,
+    Making as Making,
+    Memorization as Memorization,
+    NearPair as NearPair,
+    PixelStatistics as PixelStatistics,
+)
 from .devices import (
     available_devices as available_devices,
     device_kind as device_kind,

@@ -1,9 +1,7 @@
 from .filters import (
     PATTERN as PATTERN,
-    Filter as Filter,
     below as below,
     check_share as check_share,
-    describe_filters as describe_filters,
     filters_of as filters_of,
     kept as kept,
     kept_indices as kept_indices,
@@ -17,7 +15,7 @@ from .folders import (
     open_images as open_images,
     read_classes as read_classes,
 )
-from .generation_log import USED as USED, Making as Making, making as making
+from .generation_log import USED as USED, making as making
 from .imagenet_classes import label_space as label_space
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
@@ -36,4 +34,5 @@ from .shards import (
     read_manifest as read_manifest,
 )
 from .stored import class_folders as class_folders, open_stored as open_stored
+from .tar_writer import TarWriter as TarWriter
 from .verifying import describe_verdict as describe_verdict, verify as verify

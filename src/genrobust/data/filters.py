@@ -1,15 +1,13 @@
-"""A filter: which images of a dataset are left out, why, and how many were made for how many kept.
+"""Filters: lists of the images of a dataset that are left out, with reasons.
 
-The shards stay as they are. Beside them lies ``filter-<digest>.parquet`` with a row a rejected image; its metadata say
-what was asked for. The digest is of the dataset and the rule, so the same filter is the same file.
+The shards stay as they are. Beside them lies ``filter-<digest>.parquet`` with a row a rejected image; its metadata hold
+the rule. The digest is of the dataset and the rule, so the same filter is the same file.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust.core import (
+    Filter,
     GenrobustError,
     ImageSet,
     Subset,
@@ -33,26 +32,13 @@ _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.f
 _FACTS = b"genrobust.filter"
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What a filter file says: of `made` images, `kept` are kept. `rejected` maps a key to its reason.
-
-    `by` names what the score is; `fingerprint` is that of the dataset it was made for.
-    """
-
-    path: Path
-    by: str
-    made: int
-    kept: int
-    fingerprint: str
-    rejected: dict[str, str]
-
-
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
-    """Which images, bool [N], are among the lowest `share` (a fraction) of `scores` [N] of their class.
+    """Find the images, bool [N], among the lowest `share` (a fraction) of `scores` [N] of their class.
 
-    Rounded down, so that a class is never emptied; of equal scores the later image goes first. Raises UserError for a
-    share outside (0, 1).
+    Rounded down, so that a class is never emptied; of equal scores the later image goes first.
+
+    Raises:
+        UserError: A share outside (0, 1).
     """
     check_share(share)
     out = np.zeros(len(scores), dtype=bool)
@@ -70,7 +56,7 @@ def check_share(share: float) -> None:
 
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Which images, bool [N], score below `threshold`. Raises UserError where that is all of them."""
+    """Find the images, bool [N], that score below `threshold`. Raises UserError where all of them do."""
     out = scores < threshold
     if out.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
@@ -88,7 +74,7 @@ def write_filter(
 ) -> Filter:
     """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
 
-    `rule` says in words what a rejected image falls short of. The file appears whole or not at all.
+    `rule` says in words why an image is rejected. The file appears complete or not at all.
     """
     out = np.flatnonzero(rejected)
     rows = [
@@ -114,7 +100,7 @@ def write_filter(
 
 
 def read_filter(path: Path) -> Filter:
-    """Read what `write_filter` wrote. Raises UserError where there is none, GenrobustError for a damaged one."""
+    """Read a filter. Raises UserError where there is none, GenrobustError for a damaged one."""
     try:
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])
@@ -127,22 +113,17 @@ def read_filter(path: Path) -> Filter:
 
 
 def filters_of(folder: Path) -> tuple[Filter, ...]:
-    """The filters beside the shards in `folder`, by name."""
+    """Read the filters beside the shards in `folder`, by name."""
     return tuple(read_filter(path) for path in sorted(folder.glob(PATTERN)))
 
 
 def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
-    """The indices, int64 and ascending, of what `filter` keeps. Raises UserError where it is of other images."""
+    """Find the indices, int64 and ascending, that `filter` keeps. Raises UserError where it is of other images."""
     if images.fingerprint != filter.fingerprint:
         raise UserError(f"{filter.path} was made for other images than those of {images.name}: filter them again")
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
 
 
 def kept(images: ImageSet, filter: Filter) -> Subset:
-    """The images that `filter` keeps, as an ImageSet. Raises as `kept_indices`."""
+    """Return the images that `filter` keeps. Raises as `kept_indices`."""
     return Subset(images, kept_indices(images, filter))
-
-
-def describe_filters(filters: Sequence[Filter]) -> list[str]:
-    """One sentence a filter: how many were made for how many kept."""
-    return [f"{f.path.name}: {f.kept:,} of {f.made:,} images kept, by {f.by}." for f in filters]

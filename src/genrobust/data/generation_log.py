@@ -1,34 +1,20 @@
-"""What the generator's own records say of a dataset: how many requests gave an image, and at what cost."""
+"""The making of a dataset, counted from its own metadata: requests, redraws and failures."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import pyarrow as pa
 
+from genrobust.core import Making
 from genrobust.data.shard_files import GIVEN_UP
 
 FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *FAULTS)  # the columns that are counted
 
 
-@dataclass(frozen=True, slots=True)
-class Making:
-    """Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once.
-
-    `faults` counts the requests with a draw that was black, blank (one flat colour), not a number, or unsafe.
-    """
-
-    requests: int
-    given_up: int
-    redrawn: int
-    faults: dict[str, int]
-    reasons: dict[str, int]
-
-
 def making(metadata: pa.Table) -> Making:
-    """Count over a dataset's metadata, one row a request, as `store.ShardDataset.metadata` gives it."""
+    """Count over a dataset's metadata, one row a request, as `ShardDataset.metadata` returns it."""
     columns = {name: metadata[name].to_pylist() for name in USED}
     reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
     return Making(

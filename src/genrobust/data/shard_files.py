@@ -11,7 +11,6 @@ import io
 import json
 import re
 import shlex
-import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from genrobust.core import GenrobustError, Sample, hash_file, remove, replacing, size_of
+from genrobust.data.tar_writer import TarWriter
 
 OK, GIVEN_UP = "ok", "given-up"
 
@@ -64,7 +64,7 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
     rows: list[dict[str, Any]] = []
     tar_path, sums_path, parquet_path = shard_paths(folder, index)
     with replacing(tar_path) as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        with TarWriter(file) as tar:
             for sample in samples:
                 rows.append(_add(tar, sample))
         file.flush()
@@ -87,7 +87,7 @@ def _sidecar(rows: list[dict[str, Any]], facts: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def _add(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:
+def _add(tar: TarWriter, sample: Sample) -> dict[str, Any]:
     """Append a sample's three files to `tar`; return its row, with where the image lies."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", sample.key):  # readers split names at the first dot
         raise ValueError(f"the key {sample.key!r} has characters beyond letters, digits, - and _")
@@ -95,19 +95,11 @@ def _add(tar: tarfile.TarFile, sample: Sample) -> dict[str, Any]:
     buffer = io.BytesIO()
     Image.fromarray(sample.image).save(buffer, format="PNG")
     image = buffer.getvalue()
-    offset = _append(tar, f"{sample.key}.png", image)
-    _append(tar, f"{sample.key}.cls", str(sample.label).encode())
-    _append(tar, f"{sample.key}.json", json.dumps(meta, sort_keys=True, ensure_ascii=False).encode())
+    offset = tar.add(f"{sample.key}.png", image)
+    tar.add(f"{sample.key}.cls", str(sample.label).encode())
+    tar.add(f"{sample.key}.json", json.dumps(meta, sort_keys=True, ensure_ascii=False).encode())
     where = {"file": f"{sample.key}.png", "offset": offset, "size": len(image)}
     return {**meta, **where, "image_sha256": hashlib.sha256(image).hexdigest(), "status": OK}
-
-
-def _append(tar: tarfile.TarFile, name: str, payload: bytes) -> int:
-    """Append a file to `tar`; return the offset of its first byte."""
-    entry = tarfile.TarInfo(name)  # its defaults: mtime 0, no owner, mode 0644
-    entry.size = len(payload)
-    tar.addfile(entry, io.BytesIO(payload))
-    return tar.offset - -(-len(payload) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def hash_list(hashes: Mapping[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-from .exporting import Wanted as Wanted, export as export
+from .exporting import ExportOptions as ExportOptions, export as export
 from .model_export import check_target as check_target, export_model as export_model
-from .origin import Origin as Origin
+from .parts import Origin as Origin
 from .pushing import files_of as files_of, push as push

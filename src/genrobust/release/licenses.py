@@ -1,4 +1,4 @@
-"""What the card of a generator says of its licence: whether what it drew may be given away."""
+"""The licenses of generators, as their cards name them: whether what they drew may be given away."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ import yaml
 
 from genrobust.core import EMBEDDED, UserError, embedded, hash_folder
 
+OTHER = "other"  # the hub's word for a license that is none of its list
 _CARD = "README.md"
-# In the names and links of licences: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license.
+# In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license.
 _FORBIDS = re.compile(
     r"(?<![a-z])(nc|nd)(?![a-z])|non[-_ ]?commercial|non?[-_ ]?deriv|research[-_ a-z]*only|only[-_ a-z]*research", re.I
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Licence:
-    """The licence of `generator` as its card names it, "" where that is not known; `forbids` is what restricts it."""
+class License:
+    """The license of `generator` as its card names it, "" where that is not known; `forbids` is what restricts it."""
 
     generator: str
     name: str
     forbids: str
 
 
-def licences_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[Licence, ...]:
-    """The licences of the generators that `manifests` name, each once, from their cards.
+def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
+    """Read the licenses of the generators that `manifests` name, each once, from their cards.
 
-    `folder` is that of one of them. Else the card of the embedded generator is known, and that of a hub id in the cache
-    of its downloads. Raises UserError where `folder` holds none of them.
+    `folder` is that of one of them. Otherwise the card of the embedded generator is known, and that of a hub id in the
+    cache of its downloads.
+
+    Raises:
+        UserError: `folder` holds none of the generators.
     """
     weights = None
     if folder is not None:
@@ -43,19 +47,24 @@ def licences_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
     for manifest in manifests:
         here = folder if folder is not None and manifest.get("weights_sha256") == weights else None
         generator = str(manifest.get("generator") or "of an unknown name")
-        found.append(_licence(generator, _card_of(generator, str(manifest.get("mode")), here)))
+        found.append(_license(generator, _card_of(generator, str(manifest.get("mode")), here)))
     return tuple(dict.fromkeys(found))
 
 
-def _licence(generator: str, card: Path | None) -> Licence:
-    found = _header(card) if card is not None and card.is_file() else {}
+def _license(generator: str, card: Path | None) -> License:
+    from huggingface_hub import metadata_load
+
+    try:
+        found = (metadata_load(card) if card is not None else None) or {}
+    except (OSError, ValueError, yaml.YAMLError):  # no card that can be read
+        found = {}
     names = found.get("license")
     names = [str(name) for name in names] if isinstance(names, list) else [str(names)] if names else []
     more = [str(found[key]) for key in ("license_name", "license_link") if found.get(key)]
     forbids = next((text for text in (*names, *more) if _FORBIDS.search(text)), "")
-    if names in ([], ["other"]) and found.get("license_name"):
+    if names in ([], [OTHER]) and found.get("license_name"):
         names = [str(found["license_name"])]
-    return Licence(generator, ", ".join(names) or forbids, forbids)
+    return License(generator, ", ".join(names) or forbids, forbids)
 
 
 def _card_of(generator: str, mode: str, folder: Path | None) -> Path | None:
@@ -69,13 +78,3 @@ def _card_of(generator: str, mode: str, folder: Path | None) -> Path | None:
 
     cached = try_to_load_from_cache(generator, _CARD)
     return Path(cached) if isinstance(cached, str) else None
-
-
-def _header(card: Path) -> dict[str, Any]:
-    """The YAML between the first two lines of dashes; nothing where there is none that can be read."""
-    try:
-        parts = re.split(r"^---\s*$", card.read_text(encoding="utf-8"), maxsplit=2, flags=re.M)
-        found = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}

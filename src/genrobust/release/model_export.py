@@ -1,4 +1,4 @@
-"""The command export-model: a checkpoint in the forms that the field uses, checked against it before it is written."""
+"""The command export-model: writes a checkpoint for timm or ONNX, once its copy gives the same logits."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from genrobust.classifiers import (
 )
 from genrobust.core import LOCK, GenrobustError, MissingPackage, UserError, write_files
 from genrobust.data import readable_names
+from genrobust.release.licenses import OTHER
 from genrobust.release.model_card import measured, model_card
 
 README, ONNX_FILE = "README.md", "model.onnx"
@@ -45,20 +46,25 @@ def export_model(
     out: Path,
     report: Path | None = None,
     arm: str | None = None,
-    licence: str = "other",
+    license: str = OTHER,
     overwrite: bool = False,
 ) -> dict[str, Path]:
-    """Write the classifier in `checkpoint` into `out`, with a model card; returns the files by name.
+    """Write the classifier in `checkpoint` into `out`, with a model card; what is written must give the same logits.
 
-    `to` is "timm", a folder that ``timm.create_model("local-dir:OUT", pretrained=True)`` loads, or "onnx", a file that
-    takes bytes and normalizes them itself. `report` is the results.json of the study that it was trained in, whose
-    figures the card then gives; `arm` says which of the study's it is where the checkpoint does not. `licence` is that
-    of the weights, an id of the hub's.
+    Args:
+        to: "timm", a folder that ``timm.create_model("local-dir:OUT", pretrained=True)`` loads, or "onnx", a file that
+            takes bytes and normalizes them itself.
+        report: The results.json of the study that it was trained in, whose figures the card then gives.
+        arm: Its arm in the study, where the checkpoint is like several.
+        license: That of the weights, an id of the hub's.
+        overwrite: Replace an export in `out`.
 
-    What is written is loaded first and must give the checkpoint's logits. A folder that is not empty is refused, unless
-    it holds nothing but an export and `overwrite` is set.
+    Returns:
+        The written files, by name.
 
-    Raises UserError for what cannot be exported or matched, and GenrobustError where the logits differ.
+    Raises:
+        UserError: What cannot be exported or matched, or a folder that holds other files.
+        GenrobustError: The logits differ.
     """
     check_target(to, out, overwrite)
     info = read_checkpoint_info(checkpoint)
@@ -68,14 +74,14 @@ def export_model(
     model, _ = load_checkpoint(checkpoint)
     contents = _FORMATS[to](model, info)
     _check(contents, model, info)
-    card = model_card(out.resolve().name, to, info, figures, licence)
+    card = model_card(out.resolve().name, to, info, figures, license)
     for name in _OURS - contents.keys():
         (out / name).unlink(missing_ok=True)  # of an export to another form, which would not be this classifier
     return write_files({**contents, README: card}, out)
 
 
 def check_target(to: str, out: Path, overwrite: bool) -> None:
-    """Raise UserError for a form `to` that is none, and for what lies in `out` and must not go."""
+    """Raise UserError for an unknown form `to`, and for files in `out` that must not be replaced."""
     if to not in _FORMATS:
         raise UserError(f"--to {to}: a classifier is exported to {' or '.join(_FORMATS)}")
     if out.exists() and not out.is_dir():
@@ -114,7 +120,7 @@ def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
 
 
 def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
-    """What makes timm prepare an image as `prepare` does, in its own words."""
+    """The keys that make timm prepare an image as `prepare` does."""
     mean, std = ([float(str(v)) for v in of.flatten().numpy()] for of in (model.mean, model.std))  # as they were set
     size = [3, info.image_size, info.image_size]
     how = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}

@@ -1,4 +1,4 @@
-"""The parts of an export: which images train, which validate, and what is told of each."""
+"""The content of an export: the images that train, those that validate, and the columns of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from genrobust.data import OK, SCHEMA, ShardDataset, shard_rows
 
 TRAIN, VALIDATION = "train", "validation"  # as Hugging Face calls them
 DATA = "data"  # the folder of tars and of parquet files
-CARD, CROISSANT, SHEET, TIMM = "README.md", "croissant.json", "contact_sheet.png", "_info.json"
+CARD, CROISSANT, SHEET, RECIPE = "README.md", "croissant.json", "contact_sheet.png", "recipe.yaml"
+TIMM = "_info.json"  # of the tars
 
-# What is told of an image beside its pixels: the shards' own columns, and two that are added to them.
+# The columns of an image beside its pixels: those of the shards, and two that are added.
 ALWAYS = ("key", "label", "class_id", "class_name")
 _NAMES = (
     *(*ALWAYS, "prompt", "template", "negative_prompt", "style", "seed", "source"),
@@ -31,8 +32,16 @@ OWN = tuple(name for name in _NAMES if name not in _ADDED)
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The recipe of a dataset, with all its values, and the name that it gives to the dataset."""
+
+    recipe: str
+    dataset: str
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """The images of `shards` at `indices`, int64 and ascending. `flagged` says what is wrong with some, by key."""
+    """The images of `shards` at `indices`, int64 and ascending. `flagged` maps the keys of faulty ones to the fault."""
 
     name: str
     shards: ShardDataset
@@ -44,13 +53,12 @@ class Part:
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels of its images, int64 [N]."""
         return self.shards.labels[self.indices]
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """What is exported: `parts` of the classes `labels`, with these `columns` told of every image."""
+class Content:
+    """The content of an export: `parts` of the classes `labels`, with `columns` for every image."""
 
     parts: tuple[Part, ...]
     labels: LabelSpace
@@ -61,14 +69,15 @@ class Described:
 
     @property
     def schema(self) -> pa.Schema:
-        """`columns` with their types."""
         return pa.schema([COLUMNS.field(name) for name in self.columns])
 
     def samples(self, part: Part) -> Iterator[tuple[dict[str, Any], bytes]]:
-        """What is told of each image of `part`, and the bytes of its PNG, in the order of the shards.
+        """Yield the columns and the PNG of each image of `part`, in the order of the shards; an unknown text is "".
 
-        A text that is not known is "". Holds the rows of one shard in memory and one image. Raises GenrobustError for
-        an image that has changed since it was written.
+        Holds the rows of one shard in memory, and one image.
+
+        Raises:
+            GenrobustError: An image has changed since it was written.
         """
         own = [name for name in self.columns if name in OWN]
         texts = {field.name for field in self.schema if field.type == pa.string()}
@@ -80,7 +89,7 @@ class Described:
 
 
 def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The index in its shards and `columns` of each image of `part`, one shard in memory at a time."""
+    """Yield the index in its shards and `columns` of each image of `part`, one shard in memory at a time."""
     first = 0
     for shard in range(part.shards.manifest["shards"]):
         found = shard_rows(part.shards.folder, shard, tuple(dict.fromkeys((*columns, "status"))))
@@ -92,11 +101,13 @@ def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, An
 
 
 def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """`indices` divided into those that train and those that validate: of every class, `fraction` of its images.
+    """Divide `indices` into those that train and those that validate: of every class, `fraction` of its images.
 
-    Drawn by a hash of the keys, so the same each time, and whether an image validates does not depend on the other
-    classes. Images that were made from one real image stay together. Raises UserError for a fraction outside (0, 1),
-    and where it leaves a class without images in a part.
+    They are drawn by a hash of the keys: the same each time, and independent of other classes. Images that were made
+    from one real image stay together.
+
+    Raises:
+        UserError: A fraction outside (0, 1), or one that leaves a class without images in a part.
     """
     if not 0 < fraction < 1:
         raise UserError(
@@ -124,10 +135,7 @@ def split(shards: ShardDataset, indices: np.ndarray, fraction: float) -> tuple[n
 
 
 def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
-    """A folder's name for each class: its id where that is plain, else what is left of it, made unique by a hash.
-
-    They differ from each other in more than case.
-    """
+    """Name a folder for each class: its id where that is plain, else what is left of it, made unique by a hash."""
     found: list[str] = []
     for id in ids:
         name = slug(id)
@@ -135,13 +143,14 @@ def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def ranges(count: int, size: int, limit: int) -> list[range]:
-    """`count` images of `size` bytes together, divided evenly into files of about `limit` bytes at the most."""
-    files = min(max(1, -(-size // limit)), max(1, count))
-    bounds = [count * n // files for n in range(files + 1)]
-    return [range(a, b) for a, b in pairwise(bounds)]
+def divided(part: Part, size: int, limit: int, folder: Path, kind: str) -> list[tuple[Path, int]]:
+    """Divide the images of `part`, `size` bytes together, evenly into files of about `limit` bytes at the most.
 
-
-def file_name(part: str, index: int, of: int, kind: str) -> Path:
-    """Where file `index` of `of` lies in an export, as Hugging Face calls it."""
-    return Path(DATA) / f"{part}-{index:05d}-of-{of:05d}.{kind}"
+    Returns:
+        The path in `folder` of each file, as Hugging Face calls it, and its number of images.
+    """
+    (folder / DATA).mkdir(exist_ok=True)
+    files = min(max(1, -(-size // limit)), max(1, len(part)))
+    bounds = [len(part) * n // files for n in range(files + 1)]
+    names = [f"{part.name}-{n:05d}-of-{files:05d}.{kind}" for n in range(files)]
+    return [(folder / DATA / name, b - a) for name, (a, b) in zip(names, pairwise(bounds), strict=True)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +14,37 @@ FILES = 10_000
 _OURS = (f"{DATA}/", f"{TRAIN}/", f"{VALIDATION}/")
 
 
-@dataclass(frozen=True, slots=True)
-class File:
-    """A file that goes to the repository, by its name there, with its size in bytes."""
-
-    name: str
-    path: Path
-    size: int
-
-
-def files_of(folder: Path) -> tuple[File, ...]:
-    """What of the export in `folder` goes to the hub, by name. Raises UserError where there is none that can go."""
+def files_of(folder: Path) -> dict[str, Path]:
+    """Find the files of the export in `folder`, by their names in a repository; UserError for none or too many."""
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder}: make one with genrobust export")
     lacking = [name for name in (CARD, CROISSANT) if not (folder / name).is_file()]
     if lacking:
         raise UserError(f"{folder} holds no export ({lacking[0]} is missing): make one with genrobust export")
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    found = [File(path.relative_to(folder).as_posix(), path, path.stat().st_size) for path in paths]
-    found = [file for file in found if not file.name.startswith(".") and "/." not in file.name]
+    found = {path.relative_to(folder).as_posix(): path for path in paths}
+    found = {name: path for name, path in found.items() if not name.startswith(".") and "/." not in name}
     if len(found) > FILES:
         raise UserError(
             f"{folder} holds {len(found):,} files, and one commit takes at most {FILES:,}: export the dataset --to "
             "parquet or --to webdataset, which are few files, and push that"
         )
-    return tuple(found)
+    return found
 
 
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
-    """Push the export in `folder` to the dataset repository `repo_id`, made where there is none; returns its address.
+    """Push the export in `folder` to the dataset repository `repo_id`, a new one where there is none.
 
-    All goes in one commit, so that the repository holds all of the export or is as it was; files of an earlier export
-    that this one lacks go with the same commit. (`upload_large_folder`, and `upload_folder` too, commit in several
-    batches.) A new repository is empty where the commit fails. Raises UserError for a missing or refused token, an
-    impossible name, and for `private` where the repository is a public one; GenrobustError where the hub cannot be
-    reached or refuses.
+    It is one commit, so that the repository holds all of the export or is as it was; the same commit deletes files of
+    an earlier export that this one lacks. (`upload_large_folder`, and `upload_folder` too, commit in several batches.)
+    A new repository is empty where the commit fails.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        UserError: A missing or refused token, an impossible name, or `private` for a public repository.
+        GenrobustError: The hub cannot be reached, or refuses.
     """
     files = files_of(folder)
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
@@ -69,7 +64,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         if private and not api.repo_info(repo_id, repo_type="dataset").private:
             raise UserError(f"{repo_id} is there and is public: make it private on the hub first, or name another")
         there = api.list_repo_files(repo_id, repo_type="dataset")
-        operations: list[Any] = [CommitOperationAdd(file.name, str(file.path)) for file in files]
+        operations: list[Any] = [CommitOperationAdd(name, str(path)) for name, path in files.items()]
         operations += [CommitOperationDelete(name) for name in _outdated(there, files)]
         api.create_commit(
             repo_id, operations, commit_message=f"Dataset {folder.resolve().name}, by genrobust", repo_type="dataset"
@@ -78,16 +73,15 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         raise _refusal(repo_id, error) from error
     except (HTTPError, OSError, RuntimeError) as error:  # RuntimeError: of the library that uploads large files
         raise GenrobustError(
-            f"cannot reach the hub at {api.endpoint}: {error}: nothing was pushed; look at the network, HF_ENDPOINT "
-            "and HF_HUB_OFFLINE, and run the same command again"
+            f"cannot reach the hub at {api.endpoint}: {error}: nothing was pushed; check the network, HF_ENDPOINT "
+            "and HF_HUB_OFFLINE, and rerun"
         ) from error
     return f"{api.endpoint}/datasets/{repo_id}"
 
 
-def _outdated(there: Sequence[str], files: Sequence[File]) -> list[str]:
-    """What of an earlier export lies in the repository and is not in this one."""
-    names = {file.name for file in files}
-    return [name for name in there if name not in names and (name.startswith(_OURS) or name in (TIMM, SHEET))]
+def _outdated(there: Iterable[str], files: Container[str]) -> list[str]:
+    """The files of an earlier export in the repository that this one lacks."""
+    return [name for name in there if name not in files and (name.startswith(_OURS) or name in (TIMM, SHEET))]
 
 
 def _refusal(repo_id: str, error: Any) -> GenrobustError:

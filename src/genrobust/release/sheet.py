@@ -7,6 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from genrobust.core import LabelSpace, hashed_seed
 from genrobust.release.parts import Part
+from genrobust.report import thumbnail
 
 CLASSES, PER_CLASS = 12, 8  # shown: evenly through the label space, and of each class
 SIDE, GAP, NAMES = 128, 4, 150  # pixels: a cell's side, between cells, the column of names
@@ -14,15 +15,14 @@ _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
 def shown_classes(labels: LabelSpace) -> list[int]:
-    """The labels whose images are on the sheet, from the top."""
+    """List the labels whose images are on the sheet, from the top."""
     return list(range(0, len(labels), -(-len(labels) // CLASSES)))
 
 
 def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
-    """A row of images for each of `shown_classes`, drawn by a hash of their keys: no choice of anyone's.
+    """Draw a row of images for each of `shown_classes`, chosen by a hash of their keys: nobody's choice.
 
-    A small image is enlarged by a whole number, without smoothing. In place of a name that the font cannot write stands
-    the class's number.
+    The number of a class replaces a name that the font cannot write.
     """
     shown = shown_classes(labels)
     size = (NAMES + PER_CLASS * (SIDE + GAP) + GAP, len(shown) * (SIDE + GAP) + GAP)
@@ -38,7 +38,7 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
         pen.text((GAP, top + SIDE // 2), readable, _INK, font, anchor="lm")
         of_class = part.indices[all_labels == label]
         for column, index in enumerate(_drawn(of_class, [keys[i] for i in of_class])):
-            cell = _cell(part.shards.image(index))
+            cell = thumbnail(part.shards.image(index), SIDE, enlarge=True)
             place = NAMES + column * (SIDE + GAP) + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2
             paper.paste(cell, place)
     return paper
@@ -47,11 +47,3 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
 def _drawn(indices: np.ndarray, keys: list[str]) -> list[int]:
     order = sorted(range(len(keys)), key=lambda i: hashed_seed("sheet", keys[i]))
     return sorted(indices[order[:PER_CLASS]].tolist())
-
-
-def _cell(image: Image.Image) -> Image.Image:
-    times = SIDE // max(image.size)
-    if times > 1:
-        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    return image

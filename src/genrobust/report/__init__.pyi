@@ -4,8 +4,8 @@ from .benchmark import (
     benchmark_verdict as benchmark_verdict,
     write_benchmark_page as write_benchmark_page,
 )
-from .frame import figure as figure, percent as percent, plain as plain
-from .markdown import escaped as escaped, fenced as fenced, markdown_table as markdown_table
+from .frame import figure as figure, percent as percent, thumbnail as thumbnail
+from .markdown import escaped as escaped, fenced as fenced
 from .published import (
     describe as describe,
     left_out_notes as left_out_notes,

@@ -5,52 +5,45 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from genrobust.audit import NEAR, Audit, Duplicates, Judgement, Sets
-from genrobust.core import ImageSet, write_files
-from genrobust.data import describe_filters
-from genrobust.report.frame import Shown, contact_sheet, figure, percent, render, thumbnail
+from genrobust import __version__
+from genrobust.core import Audit, AuditSets, ClassDiversity, Duplicates, ImageSet, Judgement, NearPair, write_files
+from genrobust.report.frame import Shown, contact_sheet, figure, percent, plain, render, shown
 from genrobust.report.wording import count
 
 PER_CLASS = 6  # images of each class on the contact sheet
 OPEN_CLASSES = 16  # that are shown before one asks for more
 ROWS = 12  # of a table by class, likewise
+PAIRS = 6  # nearest pairs shown of each set
 PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom margins
 
 
-@dataclass(frozen=True, slots=True)
-class PairShown:
-    """An image of the dataset beside its nearest in another set; `near` marks a copy."""
+def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
+    """Write audit.html and audit.json into `folder`; each replaces its predecessor whole or not at all.
 
-    mine: Shown
-    other: Shown
-    words: str
-    near: bool
+    Args:
+        name: The dataset's, as the page calls it.
+        leaks: The test sets whose leaks were not allowed.
 
+    Returns:
+        The paths of the files by name.
 
-def write_audit_page(
-    audit: Audit, sets: Sets, name: str, facts: dict[str, Any], leaks: tuple[str, ...], folder: Path
-) -> dict[str, Path]:
-    """Write audit.html and audit.json (`facts`) into `folder`; returns their paths by name.
-
-    `leaks` are the test sets whose leaks were not allowed. Each file replaces its predecessor whole or not at all.
-    Raises UserError for a folder that cannot be written.
+    Raises:
+        UserError: The folder cannot be written.
     """
-    contents = {
-        "audit.html": html(audit, sets, name, leaks),
-        "audit.json": json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
-    }
-    return write_files(contents, folder)
+    facts = json.dumps(_facts(audit, sets, name), indent=1, ensure_ascii=False, allow_nan=False)
+    return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts + "\n"}, folder)
 
 
-def html(audit: Audit, sets: Sets, name: str, leaks: tuple[str, ...]) -> str:
-    """The audit as one HTML page."""
+def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
+    """Render the audit as one HTML page."""
     classes = contact_sheet(sets.dataset, sets.labels, PER_CLASS)
+    sizes = sorted(audit.per_class.values())
     return render(
         "audit.html.j2",
         audit=audit,
@@ -58,26 +51,39 @@ def html(audit: Audit, sets: Sets, name: str, leaks: tuple[str, ...]) -> str:
         names=sets.labels.names,
         name=name,
         leaks=leaks,
-        near=NEAR,
         verdict=audit_verdict(audit, leaks),
-        tiles=tiles(audit),
-        copies=copies(audit),
-        pairs=pair_sheets(audit, sets),
-        judgements=[(j, mistakes(j, sets)) for j in audit.judgements],
+        class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
+        pairs=_pair_sheets(audit, sets),
+        judgements=[(j, _mistakes(j, sets)) for j in audit.judgements],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
-        spectrum=spectrum(audit),
-        filters=describe_filters(audit.filters),
+        spectrum=_spectrum(audit),
         open_classes=classes[:OPEN_CLASSES],
         more_classes=classes[OPEN_CLASSES:],
         rows=ROWS,
     )
 
 
+def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
+    """Every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
+    real = sets.real
+    facts = {
+        "genrobust": __version__,
+        "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
+        "against": None if real is None else {"images": len(real), "fingerprint": real.fingerprint},
+        "classes": list(sets.labels.ids),
+        "near": audit.near,
+        "leaks": audit.leaks,
+        **asdict(audit),
+    }
+    found: dict[str, Any] = plain(facts)
+    return found
+
+
 # ------------------------------------------------------------------------------------------ words
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
-    """What the audit found, in a few sentences."""
+    """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
     return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _label_sentence(audit)) if s]
 
 
@@ -95,60 +101,30 @@ def _copy_sentence(audit: Audit) -> str:
     parts = []
     for found, of in ((audit.inside, "each other"), (audit.of_real, "real training images")):
         if found is not None:
-            n = found.exact + found.near
-            parts.append(f"{percent(n / audit.n)} of the images are copies of {of}" if n else f"none copies {of}")
+            some = f"{percent(found.copies / audit.n)} of the images are copies of {of}"
+            parts.append(some if found.copies else f"none copies {of}")
     known = audit.memorization
     if known is not None:
         share = percent(known.share) if known.count else "none"
         against = f"where {percent(known.expected, 0)} would be expected of fresh ones"
         parts.append(f"{share} lie unusually near to the generator's training images, {against}")
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:] + "." if text else ""
+    return _sentence(parts)
 
 
 def _label_sentence(audit: Audit) -> str:
-    parts = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgements]
+    judged = [(j.judge, percent(j.agreement.share)) for j in audit.judgements]
+    return _sentence([f"{judge} takes {share} of the images for their label" for judge, share in judged])
+
+
+def _sentence(parts: Sequence[str]) -> str:
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""
-
-
-def tiles(audit: Audit) -> list[tuple[str, str, str, str]]:
-    """The figures at the top: name, figure, unit, and a line below."""
-    found: list[tuple[str, str, str, str]] = [("Images", f"{audit.n:,}", "", _class_sizes(audit))]
-    if audit.of_tests:
-        n = sum(audit.leaks.values())
-        found.append(("Leaks", f"{n:,}", "", f"in {count(len(audit.of_tests), 'test set')}"))
-    if audit.memorization is not None:
-        known = audit.memorization
-        found.append(("Memorized", figure(100 * known.share, 1), "%", f"{percent(known.expected, 0)} expected"))
-    for judgement in audit.judgements:
-        over = f"over {count(judgement.agreement.n, 'image')}"
-        found.append((f"Labels, {judgement.judge}", figure(100 * judgement.agreement.share, 1), "%", over))
-    space = audit.spaces[-1]
-    if space.fidelity is not None and space.floor is not None:
-        floor = f"real: {figure(100 * space.floor.recall, 0)}\u00a0%"
-        found.append(("Recall", figure(100 * space.fidelity.recall, 0), "%", f"{floor}; {space.name}"))
-    return found
-
-
-def _class_sizes(audit: Audit) -> str:
-    sizes = sorted(audit.per_class.values())
-    each = f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
-    return f"{count(len(sizes), 'class').replace('classs', 'classes')}, {each} each"
-
-
-def copies(audit: Audit) -> list[tuple[str, str, Duplicates]]:
-    """The rows of the table of copies: whose, what kind of set, and what was found."""
-    rows = [("each other", "", audit.inside), ("real training images", "", audit.of_real)]
-    rows += [(found.against, "test set", found) for found in audit.of_tests]
-    rows += [("the generator's training images", "", audit.of_wild)]
-    return [(name, kind, found) for name, kind, found in rows if found is not None]
 
 
 # ------------------------------------------------------------------------------------------ pictures
 
 
-def pair_sheets(audit: Audit, sets: Sets) -> list[tuple[str, list[PairShown]]]:
+def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
     """For each set that was searched, the nearest pairs side by side."""
     places: list[tuple[str, Duplicates | None, ImageSet | None]] = [
         *((f"Test set {found.against}", found, sets.tests[found.against]) for found in audit.of_tests),
@@ -157,43 +133,36 @@ def pair_sheets(audit: Audit, sets: Sets) -> list[tuple[str, list[PairShown]]]:
         ("Each other", audit.inside, sets.dataset),
     ]
     return [
-        (title, [_pair(sets, found, images, i) for i in range(min(6, len(found.pairs)))])
+        (title, [_pair(sets, images, pair, audit.near) for pair in found.pairs[:PAIRS]])
         for title, found, images in places
         if found is not None and images is not None and found.pairs
     ]
 
 
-def _pair(sets: Sets, found: Duplicates, images: ImageSet, place: int) -> PairShown:
-    pair = found.pairs[place]
-    names = sets.labels.names
-    sides = [
-        thumbnail(of, i, f"{names[of.labels[i]]}, {of.keys[i]}", names[of.labels[i]])
-        for of, i in ((sets.dataset, pair.index), (images, pair.other))
-    ]
-    words = "same pixels" if pair.exact else f"distance {figure(pair.distance)}"
-    return PairShown(
-        sides[0], sides[1], words + (", mirrored" if pair.mirrored else ""), pair.exact or pair.distance < NEAR
-    )
+def _pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tuple[Shown, Shown, str, bool]:
+    """The two images, their distance in words, and whether one is a copy of the other."""
+    sides = []
+    for of, i in ((sets.dataset, pair.index), (images, pair.other)):
+        name = sets.labels.names[of.labels[i]]
+        sides.append(shown(of, i, f"{name}, {of.keys[i]}", name))
+    words = ("same pixels" if pair.exact else f"distance {figure(pair.distance)}") + ", mirrored" * pair.mirrored
+    return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
-def mistakes(judgement: Judgement, sets: Sets) -> list[Shown]:
+def _mistakes(judgement: Judgement, sets: AuditSets) -> list[Shown]:
     """The images that are surest to be taken for another class."""
-    names = sets.labels.names
-    return [
-        thumbnail(
-            sets.dataset,
-            index,
-            f"{names[sets.dataset.labels[index]]}, taken for {names[taken]}",
-            f"{names[sets.dataset.labels[index]]} → {names[taken]}",
-        )
-        for index, taken in judgement.worst
-    ]
+    names, found = sets.labels.names, []
+    for index, taken in judgement.worst:
+        name = names[sets.dataset.labels[index]]
+        alt, caption = f"{name}, taken for {names[taken]}", f"{name} → {names[taken]}"
+        found.append(shown(sets.dataset, index, alt, caption))
+    return found
 
 
 # ------------------------------------------------------------------------------------------ figures
 
 
-def _means(diversity: Sequence[Any]) -> tuple[dict[str, float | None], list[Any]]:
+def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:
     """The means over classes, and the classes, least diverse first."""
     if not diversity:
         return {}, []
@@ -203,7 +172,7 @@ def _means(diversity: Sequence[Any]) -> tuple[dict[str, float | None], list[Any]
     return means, sorted(diversity, key=lambda row: (row.vendi / row.n, row.label))
 
 
-def spectrum(audit: Audit) -> dict[str, Any]:
+def _spectrum(audit: Audit) -> dict[str, Any]:
     """The radial power spectra as SVG paths on log axes, with their ticks."""
     width, height, left, bottom = PLOT
     curves = {"generated": audit.pixels.spectrum}
@@ -220,16 +189,14 @@ def spectrum(audit: Audit) -> dict[str, Any]:
     def y(power: float) -> float:
         return round(8 + (height - bottom - 8) * (hi - power) / (hi - lo), 1)
 
-    paths = {
-        name: "M" + "L".join(f"{x(f + 1)} {y(float(v))}" for f, v in enumerate(values)) for name, values in logs.items()
-    }
+    points = {name: [f"{x(f + 1)} {y(float(v))}" for f, v in enumerate(values)] for name, values in logs.items()}
     ticks = [2**k for k in range(int(math.log2(len(audit.pixels.spectrum))) + 1)]
     return {
         "width": width,
         "height": height,
         "left": left,
         "bottom": height - bottom,
-        "paths": paths,
+        "paths": {name: "M" + "L".join(of) for name, of in points.items()},
         "x": [(x(t), t) for t in ticks],
         "y": [(y(p), p) for p in range(lo, hi + 1)],
     }

@@ -13,7 +13,7 @@ from typing import Any
 
 from genrobust import __version__
 from genrobust.core import ImageSet, LabelSpace, Score, write_files
-from genrobust.report.frame import Shown, contact_sheet, plain, render, thumbnail
+from genrobust.report.frame import Shown, contact_sheet, plain, render, shown
 from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
 from genrobust.robustness import Benchmark, HardImage, ModelScores, OnBothSets
@@ -167,7 +167,7 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
         f"{model.name}: {', '.join(names[label] for label in said)}"
         for model, said in zip(made.result.models, hard.said, strict=True)
     )
-    return thumbnail(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
+    return shown(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
 
 
 def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:

@@ -1,4 +1,4 @@
-"""What the pages of an audit and of a benchmark share: the template's frame, thumbnails, figures in words."""
+"""The parts that pages share: their frame, thumbnails and figures in words."""
 
 from __future__ import annotations
 
@@ -31,48 +31,49 @@ class Shown:
     caption: str
 
 
-def thumbnail(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
-    """Image `index` at SIDE pixels at the most, as WebP: lossless where it is small as it is."""
-    image = images.image(index)
-    small = max(image.size) <= SIDE
-    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-    data = io.BytesIO()
-    image.save(data, "WEBP", lossless=small, quality=80, method=4)
+def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:
+    """Shrink `image` to `side` pixels at the most.
+
+    With `enlarge`, a smaller one grows by the largest whole number that fits, without smoothing.
+    """
+    times = side // max(image.size)
+    if enlarge and times > 1:
+        return image.resize((times * image.width, times * image.height), Image.Resampling.NEAREST)
+    small = image.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return small
+
+
+def shown(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
+    """Show image `index` at SIDE pixels at the most, as WebP: lossless where it is no larger."""
+    image, data = images.image(index), io.BytesIO()
+    thumbnail(image, SIDE).save(data, "WEBP", lossless=max(image.size) <= SIDE, quality=80, method=4)
     return Shown(f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}", alt, caption)
 
 
 def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Shown]]]:
-    """A few images of each class, drawn by a hash of their keys: the same ones each time, and no choice of anyone's."""
+    """Show a few images of each class, drawn by a hash of their keys: the same ones each time, and nobody's choice."""
     keys, stride = images.keys, -(-len(labels) // CLASSES)
     found = []
     for label in range(0, len(labels), stride):
         here = sorted(np.flatnonzero(images.labels == label).tolist(), key=lambda i: hashed_seed("audit", keys[i]))
         name = labels.names[label]
-        shown = [thumbnail(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in sorted(here[:per_class])]
-        found.append((name, shown))
+        drawn = sorted(here[:per_class])
+        found.append((name, [shown(images, i, f"{name}, {keys[i]}", images.styles[i]) for i in drawn]))
     return found
 
 
 def render(template: str, **values: Any) -> str:
-    """The page `template`, which extends page.html.j2. Its policy lets nothing load from anywhere, and no script run.
-
-    Everything from outside is escaped.
-    """
+    """Render the page `template`, which extends page.html.j2: it loads nothing, runs no script, escapes every value."""
     environment = templates("report", autoescape=True)
-    environment.filters |= {
-        "figure": figure,
-        "percent": percent,
-        "significant": significant,
-        "number": number,
-        "span": span,
-    }
+    environment.filters |= {f.__name__: f for f in (figure, percent, significant, number, span)}
     environment.globals |= {"count": count}
     style = Markup(verbatim(environment, _STYLE))  # ours, so not escaped
     return environment.get_template(template).render(version=__version__, style=style, **values)
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON holds it: tuples as lists, paths by their last name, and a NaN or an infinity as null."""
+    """Return `value` as JSON holds it: tuples as lists, paths by their last name, a NaN or an infinity as null."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

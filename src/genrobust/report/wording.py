@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Score, StudyRecord, Summary
@@ -43,7 +44,7 @@ def duration(seconds: float) -> str:
 
 def count(number: int, noun: str) -> str:
     """Write how many: "1 seed", "3 classes", "1,300 images"."""
-    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith(("s", "x", "ch", "sh")) else re.sub(r"(?<![aeiou])y$", "ie", noun) + "s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

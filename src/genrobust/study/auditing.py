@@ -1,21 +1,28 @@
-"""The commands audit and filter: opens the sets that they name, has them measured, and says where the results lie."""
+"""The commands audit and filter: opens the sets that they name, measures them, and writes the results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from genrobust import __version__
-from genrobust.audit import NEAR, PLAIN_TEMPLATE, Audit, Models, Sets, confidence, measure
-from genrobust.classifiers import OpenClassifier, open_classifier
+from genrobust.audit import Models, confidence, measure
+from genrobust.classifiers import (
+    OpenClassifier,
+    clip_embeddings,
+    embed_classes,
+    load_clip,
+    open_classifier,
+)
 from genrobust.core import (
+    Audit,
+    AuditSets,
     ClassLabel,
+    Filter,
     ImageSet,
     LabelSpace,
     StudyData,
@@ -28,7 +35,6 @@ from genrobust.core import (
 from genrobust.data import (
     MANIFEST,
     OK,
-    Filter,
     FolderClasses,
     ShardDataset,
     below,
@@ -42,18 +48,19 @@ from genrobust.data import (
     write_filter,
 )
 from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
-from genrobust.report import plain, write_audit_page
+from genrobust.report import write_audit_page
 
-Say = Callable[[str], None]
+BATCH_SIZE = 256  # images shown to a model at once, where no recipe and no option says otherwise
+PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
-# Of the images of sets, on a device: what the score is called, and the score of each image, the lower the worse.
-Judge = Callable[[Sets, torch.device], tuple[str, np.ndarray]]
+# Of the images of sets, on a device: the name of the score, and the score of each image, the lower the worse.
+Judge = Callable[[AuditSets, torch.device], tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """An audit, the files that tell of it by kind, and the test sets with leaks that were not allowed."""
+    """An audit, its files by name, and the test sets with leaks that were not allowed."""
 
     audit: Audit
     files: dict[str, Path]
@@ -70,15 +77,24 @@ def audit(
     allow_leaks: Sequence[str] = (),
     out: Path | None = None,
     device: str = "auto",
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
+    batch_size: int = BATCH_SIZE,
 ) -> Audited:
-    """Audit `dataset`: the folder of a generated dataset, a folder of class folders, or a recipe's real images.
+    """Audit `dataset` and write audit.html and audit.json into `out`, by default ``audit-<name>`` beside it.
 
-    `against` (real images) and `wild` (what the generator was trained on) are folders or recipes; a recipe brings its
-    test sets along. `tests` are ``NAME=DIR``. `classifier` opens one; `clip` is a folder, or "pictograms" for the
-    embedded one. Writes audit.html and audit.json into `out`, by default ``audit-<name>`` beside the dataset. Raises
-    UserError for what cannot be opened, for an `out` inside the dataset, for a classifier that does not know one of the
-    classes, and for a name in `allow_leaks` that is no test set.
+    Args:
+        dataset: The folder of a generated dataset, a folder of class folders, or a recipe (its real images).
+        against: The real images, a folder or a recipe; a recipe brings its test sets along.
+        tests: Test sets to search for leaks, as ``NAME=DIR``.
+        wild: The training images of the generator, a folder or a recipe.
+        classifier: Opens a classifier that was trained on real images.
+        clip: The folder of a CLIP, or "pictograms" for the embedded one.
+        allow_leaks: Names of test sets that may have leaked.
+        batch_size: Images shown to a model at once; it changes figures by rounding alone.
+
+    Raises:
+        UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks one of the classes, or a
+            name in `allow_leaks` that is no test set.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
@@ -87,11 +103,10 @@ def audit(
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    found = measure(sets, Models(classifier and classifier(), judge, where), say)
+    found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
-    files = write_audit_page(found, sets, name, _facts(found, sets, name), tuple(leaks), folder)
-    return Audited(found, files, leaks)
+    return Audited(found, write_audit_page(found, sets, name, tuple(leaks), folder), leaks)
 
 
 def filter_dataset(
@@ -104,9 +119,14 @@ def filter_dataset(
 ) -> Filter:
     """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
 
-    Either `drop`, the share of each class that goes, or `threshold`, the lowest score that stays. `against` gives the
-    class names, as for `audit`. Raises UserError for anything else, where there is no generated dataset, for a class
-    that a classifier does not know, and where all images would go.
+    Args:
+        drop: The share of each class that is left out; or
+        threshold: the lowest score that stays.
+        against: The real images, for the class names, as for `audit`.
+
+    Raises:
+        UserError: Not one of `drop` and `threshold`, no generated dataset, a class that a classifier does not know, or
+            no image left.
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
@@ -117,42 +137,41 @@ def filter_dataset(
 
 
 def filter_shards(
-    dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, path: Path
+    dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, batch_size: int, path: Path
 ) -> Filter:
-    """The filter of a study's generated dataset by `rule`, with the classifier or CLIP in `model`, written to `path`.
+    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the file `path`.
 
     Raises as `filter_dataset` does.
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
-    sets = Sets(opened, labels, None, {}, None, prompts, templates)
-    judge = by_clip(str(model)) if rule.by == "clip" else by_classifier(partial(open_classifier, str(model)))
+    sets = AuditSets(opened, labels, None, {}, None, prompts, templates)
+    opens = partial(open_classifier, str(model))
+    judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
     return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
 
 
-def by_clip(word: str) -> Judge:
-    """Judge by the cosine of image and class in the CLIP of the folder `word`; "pictograms" is the embedded one."""
-    folder = find_clip(word)
+def by_clip(clip: str, batch_size: int = BATCH_SIZE) -> Judge:
+    """Judge by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
+    folder = find_clip(clip)
 
-    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
-        from genrobust.classifiers import clip as clips
-
-        clip = clips.load_clip(folder, where)
-        classes = clips.embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
+    def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
+        model = load_clip(folder, where)
+        classes = embed_classes(model, sets.templates, [c.prompt for c in sets.labels.classes])
         with progress_bar("CLIP", len(sets.dataset)) as bar:
-            images = clips.clip_embeddings(clip, sets.dataset, 256, bar.advance)
+            images = clip_embeddings(model, sets.dataset, batch_size, bar.advance)
         return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
 
     return scores
 
 
-def by_classifier(opens: Opens) -> Judge:
+def by_classifier(opens: Opens, batch_size: int = BATCH_SIZE) -> Judge:
     """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
 
-    def scores(sets: Sets, where: torch.device) -> tuple[str, np.ndarray]:
+    def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
         model = opens()
         columns = model.columns(sets.labels)
         with progress_bar("classifier", len(sets.dataset)) as bar:
-            logits = model.logits(sets.dataset, 256, where, bar.advance)
+            logits = model.logits(sets.dataset, batch_size, where, bar.advance)
         return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
@@ -160,7 +179,7 @@ def by_classifier(opens: Opens) -> Judge:
 
 def _filter(
     dataset: Path,
-    sets: Sets,
+    sets: AuditSets,
     judge: Judge,
     drop: float | None,
     threshold: float | None,
@@ -180,15 +199,19 @@ def _filter(
 # ------------------------------------------------------------------------------------------ opening sets
 
 
-def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (), wild: str | None = None) -> Sets:
-    """Open what the words name; classes are those of `against`, or the dataset's own without it."""
-    real_data = _recipe(against) if against else _recipe(dataset)
+def open_sets(
+    dataset: str, against: str | None = None, tests: Sequence[str] = (), wild: str | None = None
+) -> AuditSets:
+    """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
+    real_data = _recipe(against or dataset)
     classes = _classes(dataset, against, real_data)
     opened, prompts, templates = _dataset(dataset, classes)
     real: ImageSet | None = None
-    if against:
-        real = real_data.train if real_data else open_images("real", open_stored(Path(against)), classes)
-    test_sets = dict(real_data.tests) if real_data and against else {}
+    test_sets: dict[str, ImageSet] = {}
+    if against and real_data:
+        real, test_sets = real_data.train, dict(real_data.tests)
+    elif against:
+        real = open_images("real", open_stored(Path(against)), classes)
     for word in tests:
         name, equals, place = word.partition("=")
         if not (name and equals and place):
@@ -196,7 +219,7 @@ def open_sets(dataset: str, against: str | None = None, tests: Sequence[str] = (
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
         test_sets[name] = open_images(name, open_stored(Path(place)), classes)
-    return Sets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
+    return AuditSets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
 
 
 def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
@@ -206,8 +229,8 @@ def _classes(dataset: str, against: str | None, data: StudyData | None) -> Folde
         place = Path(against or dataset)
         return read_classes(DataConfig(source="folders", train=place, test=place))
     ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
-    named = [(id, id.replace("-", " ").replace("_", " ")) for id in ids]
-    return FolderClasses(LabelSpace(tuple(ClassLabel(id, name, name) for id, name in named)), ids)
+    names = [id.replace("-", " ").replace("_", " ") for id in ids]
+    return FolderClasses(LabelSpace(tuple(map(ClassLabel, ids, names, names))), ids)
 
 
 def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
@@ -254,21 +277,3 @@ def _results_folder(dataset: str, out: Path | None) -> Path:
     if chosen.resolve().is_relative_to(source):
         raise UserError(f"--out {chosen} lies inside the dataset {dataset}: results go to a folder outside it")
     return chosen
-
-
-# ------------------------------------------------------------------------------------------ what is told
-
-
-def _facts(found: Audit, sets: Sets, name: str) -> dict[str, Any]:
-    """Everything that was measured as JSON; classes by their ids in the order of the labels, NaN as null."""
-    facts = {
-        "genrobust": __version__,
-        "dataset": {"name": name, "fingerprint": sets.dataset.fingerprint},
-        "against": None if sets.real is None else {"images": len(sets.real), "fingerprint": sets.real.fingerprint},
-        "classes": list(sets.labels.ids),
-        "near": NEAR,
-        "leaks": found.leaks,
-        **asdict(found),
-    }
-    known: dict[str, Any] = plain(facts)
-    return known

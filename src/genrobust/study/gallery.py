@@ -1,4 +1,4 @@
-"""What a report shows beside its scores: pictures of what the arms trained on, versions and the machine."""
+"""The gallery of a report, pictures of what the arms trained on, and its environment: versions and the machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import platform
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 
-from PIL import Image
-
 from genrobust.core import ImageSet, LabelSpace, Picture, cores, hardware
-from genrobust.report import count
+from genrobust.report import count, thumbnail
 
 CLASSES = 8  # shown, evenly through the label space
 PER_SOURCE = 7  # images of each class from each source: one a style, where there are seven
@@ -18,15 +16,13 @@ SIDE = 128  # pixels at the most: a report is one file
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
-    """Pictures of the same few classes from each of `sources`, one of each style first."""
+    """Yield pictures of the same few classes from each of `sources`, one of each style first."""
     stride = max(1, len(labels) // CLASSES)
     for label in range(0, len(labels), stride)[:CLASSES]:
         for origin, images in sources.items():
             for index in _one_of_each_style(images, label):
-                image = images.image(index)
-                image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
                 png = io.BytesIO()
-                image.save(png, "PNG")
+                thumbnail(images.image(index), SIDE).save(png, "PNG")
                 name = labels.classes[label].name
                 yield Picture(png.getvalue(), origin, name, images.styles[index], images.keys[index])
 
@@ -39,7 +35,7 @@ def _one_of_each_style(images: ImageSet, label: int) -> list[int]:
 
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:
-    """Versions and machine, by name: no host name, no path."""
+    """Describe versions and machine, by name: no host name, no path."""
     computes = f" ({hardware(device).why})" if device == "cpu" else ""
     packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
     return {name: metadata.version(name) for name in packages} | {

@@ -1,4 +1,4 @@
-"""Which of a recipe's datasets a generated one is."""
+"""The search for a generated dataset among those of a recipe."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from genrobust.study.study import Study
 
 
 def origin_of(folder: Path, name_or_path: str) -> Origin:
-    """The recipe called `name_or_path` as that of the generated dataset in `folder`.
+    """Find the generated dataset in `folder` among those of the recipe called `name_or_path`.
 
-    Raises UserError where none of its datasets is that one, naming what differs.
+    Raises:
+        UserError: None of them is that one; the message names the keys that differ.
     """
     manifest = read_manifest(folder)
     recipe = with_dtype(load_recipe(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made

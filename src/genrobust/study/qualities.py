@@ -1,4 +1,4 @@
-"""What the sources of a study are like: their images shown to a CLIP once, and the answers kept."""
+"""The qualities of a study's sources: embeddings of a CLIP, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ from genrobust.core import (
 from genrobust.recipe import QualityConfig
 
 CLASS_NAMES = "the class names"
-BATCH = 256  # images shown at once; no figure depends on it beyond rounding
 
 
 class Qualities:
-    """What a CLIP sees in `sources`, which include the real training images; `texts` are each class's, in order.
+    """The CLIP embeddings of `sources`, which include the real training images, and of `texts`, each class's in order.
 
-    Embeddings are kept under ``out/embeddings``, so a source is shown to a CLIP once. Raises UserError as `find_clip`
-    does.
+    They are kept under ``out/embeddings``, so a source is embedded once; `batch_size` images at once change figures by
+    rounding alone.
+
+    Raises:
+        UserError: There is no CLIP, as `find_clip` raises it.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Qualities:
         texts: Sequence[Sequence[str]],
         out: Path,
         device: str,
+        batch_size: int,
     ) -> None:
-        self._clip, self._texts, self._device, self._sources = find_clip(config.clip), texts, device, sources
+        self._clip, self._texts, self._sources = find_clip(config.clip), texts, sources
+        self._device, self._batch_size = device, batch_size
         counts = dict.fromkeys(range(len(texts)), config.per_class)
         self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
         weights, folder = hash_folder(self._clip), out / "embeddings"
@@ -53,31 +57,31 @@ class Qualities:
         self._of_texts = folder / f"{digest([weights, texts])}.npy"
 
     def totals(self) -> dict[str, int]:
-        """How many images of each source the CLIP is shown, and under CLASS_NAMES how many classes it reads."""
+        """Count the images of each source that are embedded, and under CLASS_NAMES the classes."""
         return {**{name: len(first) for name, first in self._first.items()}, CLASS_NAMES: len(self._texts)}
 
     def missing(self) -> dict[str, int]:
-        """Those of `totals` that it has not seen or read yet."""
+        """Return those of `totals` that have no embeddings yet."""
         self._fetch()
-        seen = {name: _kept(self._file[name], first) for name, first in self._first.items()}
-        seen[CLASS_NAMES] = _kept(self._of_texts, self._texts)
-        return {name: count for name, count in self.totals().items() if seen[name] is None}
+        kept = {name: _is_kept(self._file[name], first) for name, first in self._first.items()}
+        kept[CLASS_NAMES] = _is_kept(self._of_texts, self._texts)
+        return {name: count for name, count in self.totals().items() if not kept[name]}
 
     def _fetch(self) -> None:
         fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
     def embed(self, sources: Sequence[str]) -> None:
-        """Show the CLIP these sources, or the classes for CLASS_NAMES; raises UserError as `load_clip` does."""
+        """Embed these sources, and the classes for CLASS_NAMES; raises UserError as `load_clip`, and for images."""
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name == CLASS_NAMES:
                 _keep(self._of_texts, embed_ensembles(clip, self._texts))
-            else:
-                with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
-                    _keep(self._file[name], clip_embeddings(clip, self._first[name], BATCH, bar.advance))
+                continue
+            with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
+                _keep(self._file[name], clip_embeddings(clip, self._first[name], self._batch_size, bar.advance))
 
     def measured(self) -> tuple[SourceQuality, ...]:
-        """The qualities of the sources, once all of them are embedded."""
+        """Measure the sources, once all of them are embedded."""
         self._fetch()
         classes = np.load(self._of_texts, allow_pickle=False)
         seen = {
@@ -87,13 +91,12 @@ class Qualities:
         return qualities(seen, classes)
 
 
-def _kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> np.ndarray | None:
-    """The embeddings in `file`; None where it is not there, damaged, or not of as many."""
+def _is_kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> bool:
+    """Whether `file` holds an embedding for each of `of`; a damaged one does not."""
     try:
-        found: np.ndarray = np.load(file, mmap_mode="r", allow_pickle=False)
+        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == len(of)
     except (OSError, ValueError):
-        return None
-    return found if len(found) == len(of) else None
+        return False
 
 
 def _keep(file: Path, found: np.ndarray) -> None:

@@ -6,46 +6,54 @@ import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from genrobust.core import LabelSpace
-from genrobust.release.parts import Described, file_name, ranges
+from genrobust.release.croissant import TYPES, column, field, file_set
+from genrobust.release.format import FORMATS, Format, Json, columns
+from genrobust.release.parts import DATA, TRAIN, Content, Part, divided
 
 PARQUET_BYTES = 500_000_000  # of images in a file, as Hugging Face datasets writes them
 GROUP = 100  # rows a row group, likewise: what a reader or this writer holds in memory
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def write_parquet(described: Described, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-    """Write ``data/<part>-00000-of-000NN.parquet`` into `folder`; arguments as for `tars.write_tars`.
+@FORMATS.register("parquet")
+class Parquet(Format):
+    """``data/<part>-00000-of-000NN.parquet``: ``image`` holds the PNG of the shards, ``label`` is a ClassLabel."""
 
-    ``image`` holds the PNG as it is in the shards, ``label`` is a ClassLabel whose names are the class ids.
-    """
-    told = {"huggingface": json.dumps({"info": {"features": features(described.schema, described.labels)}})}
-    schema = pa.schema([("image", _IMAGE), *described.schema], metadata=told)
-    for part in described.parts:
-        samples = described.samples(part)
-        files = ranges(len(part), sizes[part.name], PARQUET_BYTES)
-        for index, wanted in enumerate(files):
-            of_file = islice(samples, len(wanted))
-            path = folder / file_name(part.name, index, len(files), "parquet")
-            path.parent.mkdir(exist_ok=True)
-            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-                while group := list(islice(of_file, GROUP)):
-                    rows = [{"image": {"bytes": png, "path": f"{row['key']}.png"}, **row} for row, png in group]
-                    writer.write_table(pa.Table.from_pylist(rows, schema))
-                    for _ in group:
-                        advance()
+    files = f"{DATA}/{{}}-*.parquet"
+    usage = f'from datasets import load_dataset\n\ntrain = load_dataset("FOLDER", split="{TRAIN}")'
+    note = "The label is a ClassLabel whose names are the class ids."
+
+    def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
+        info = {"huggingface": json.dumps({"info": {"features": _features(content)}})}
+        schema = pa.schema([("image", _IMAGE), *content.schema], metadata=info)
+        for part in content.parts:
+            samples = content.samples(part)
+            for path, count in divided(part, sizes[part.name], PARQUET_BYTES, folder, "parquet"):
+                of_file = islice(samples, count)
+                with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+                    while group := list(islice(of_file, GROUP)):
+                        rows = [{"image": {"bytes": png, "path": f"{row['key']}.png"}, **row} for row, png in group]
+                        writer.write_table(pa.Table.from_pylist(rows, schema))
+                        for _ in group:
+                            advance()
+
+    def features(self, content: Content) -> list[Json]:
+        names = {str(label): id for label, id in enumerate(content.labels.ids)}
+        return columns(content, {"class_label": {"names": names}})
+
+    def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
+        files = file_set(f"{part.name}-files", f"{DATA}/{part.name}-*.parquet", "application/x-parquet")
+        image = field(part, "image", "sc:ImageObject", files, {**column("image"), "transform": {"jsonPath": "bytes"}})
+        fields = [field(part, f.name, TYPES[f.type], files, column(f.name)) for f in content.schema]
+        return [files], [image, *fields]
 
 
-def features(schema: pa.Schema, labels: LabelSpace) -> dict[str, Any]:
-    """The columns, with ``image`` before them, as Hugging Face datasets keeps their types in a file."""
-    found: dict[str, Any] = {"image": {"_type": "Image"}}
-    for field in schema:
-        dtype = {"double": "float64"}.get(str(field.type), str(field.type))
-        found[field.name] = {"dtype": dtype, "_type": "Value"}
-    found["label"] = {"names": list(labels.ids), "_type": "ClassLabel"}
-    return found
+def _features(content: Content) -> Json:
+    """The columns as Hugging Face datasets keeps their types in a file."""
+    found = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
+    label = {"names": list(content.labels.ids), "_type": "ClassLabel"}
+    return {**found, "image": {"_type": "Image"}, "label": label}

@@ -52,7 +52,8 @@ class Describe(Stage):
 
         images = {name: self.sources.images(name) for name in self.names}
         recipe = self.context.recipe
-        return Qualities(self.config, images, self.sources.class_texts(), self.context.out, recipe.device)
+        how = recipe.device, recipe.evaluate.batch_size
+        return Qualities(self.config, images, self.sources.class_texts(), self.context.out, *how)
 
     def load(self) -> DoJobs:
         qualities = self.qualities

@@ -37,9 +37,10 @@ class Filter(Stage):
             for name in names:
                 dataset, path = self.sources.dataset(name), self.sources.filter_path(name, self.rule)
                 dataset.fetch_tars()
-                judge, device = self.sources.judge(self.rule), self.context.recipe.device
+                judge, recipe = self.sources.judge(self.rule), self.context.recipe
+                how = recipe.device, recipe.evaluate.batch_size
                 with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)):
-                    filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, device, path)
+                    filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
 
         return make
 

@@ -1,4 +1,4 @@
-"""What there is to tell of an export, counted before it is written."""
+"""Counts over an export, made before it is written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from genrobust.core import LabelSpace
-from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Described, Part, rows
+from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Content, Part, rows
 
 # How images were drawn: what differs between the images of few datasets, so that distinct values are few.
 DRAWN = (
@@ -22,7 +22,7 @@ EXAMPLES = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Counts:
     """Counts over the images of an export.
 
     `images` and `bytes` (of their PNGs) are by part, `per_class` maps a part to counts [classes]. `templates` and
@@ -40,8 +40,8 @@ class Facts:
     prompts: tuple[str, ...]
 
 
-def describe(parts: Sequence[Part], labels: LabelSpace) -> tuple[Described, Facts]:
-    """What is exported, and the counts over it; what no image has a value of is no column."""
+def count_images(parts: Sequence[Part], labels: LabelSpace) -> tuple[Content, Counts]:
+    """Count over the images of `parts`, and find the columns that have a value for any of them."""
     known = set(ALWAYS)
     templates: Counter[str] = Counter()
     styles: Counter[str] = Counter()
@@ -63,7 +63,7 @@ def describe(parts: Sequence[Part], labels: LabelSpace) -> tuple[Described, Fact
             for name in drawn.keys() & row.keys():
                 if len(drawn[name]) < DISTINCT:
                     drawn[name][f"{row[name]:g}" if isinstance(row[name], float) else str(row[name])] = None
-    facts = Facts(
+    counts = Counts(
         images={part.name: len(part) for part in parts},
         bytes=sizes,
         per_class={p.name: tuple(np.bincount(p.labels, minlength=len(labels)).tolist()) for p in parts},
@@ -73,7 +73,7 @@ def describe(parts: Sequence[Part], labels: LabelSpace) -> tuple[Described, Fact
         drawn={name: tuple(found) for name, found in drawn.items() if found},
         prompts=tuple(prompts),
     )
-    return Described(tuple(parts), labels, tuple(name for name in COLUMNS.names if name in known)), facts
+    return Content(tuple(parts), labels, tuple(name for name in COLUMNS.names if name in known)), counts
 
 
 _OTHER = "\0"  # no template holds it

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, beside what it replaces until then."""
+"""A folder that appears complete or not at all, beside the one that it replaces until then."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from genrobust.release.parts import CROISSANT
 
 @contextmanager
 def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
-    """An empty folder beside `out` that takes its name when the block ends well, and goes when it does not.
+    """Yield an empty folder that is renamed to `out` when the block ends well, and removed when it does not.
 
-    With `overwrite` an export that lies there goes once the new one is on the disk. A killed process leaves hidden
-    folders beside `out`, which the next one removes: no half of an export ever has its name. Raises UserError where
-    other files lie there or another process writes beside them, and GenrobustError where the system refuses.
+    With `overwrite` an export in `out` is removed once the new one is on the disk. A killed process leaves hidden
+    folders beside `out`, which the next one removes: half an export never has its name.
+
+    Raises:
+        UserError: `out` holds other files, or another process writes beside it.
+        GenrobustError: The system refuses.
     """
     out = out.resolve()
     refuse_others(out, overwrite)
@@ -46,7 +49,7 @@ def new_folder(out: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def refuse_others(out: Path, overwrite: bool) -> None:
-    """Raise UserError where something lies at `out` that an export may not replace."""
+    """Raise UserError where `out` is something that an export may not replace."""
     if not os.path.lexists(out):
         return
     if not out.is_dir():

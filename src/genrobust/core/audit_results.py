@@ -1,0 +1,257 @@
+"""The results of an audit, which audit/ measures and report/ shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genrobust.core.images import ImageSet, LabelSpace
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSets:
+    """The dataset of an audit and what it is compared with.
+
+    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on.
+    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them.
+    """
+
+    dataset: ImageSet
+    labels: LabelSpace
+    real: ImageSet | None
+    tests: dict[str, ImageSet]
+    wild: ImageSet | None
+    prompts: tuple[str, ...]
+    templates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """Counts over the requests of a dataset.
+
+    Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once. `faults`
+    counts the requests with a draw that was black, blank (one flat colour), not a number, or unsafe.
+    """
+
+    requests: int
+    given_up: int
+    redrawn: int
+    faults: dict[str, int]
+    reasons: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The images of a dataset that are left out: of `made` images, `kept` are kept.
+
+    `by` names the score that decides; `fingerprint` is the dataset's; `rejected` maps a key to its reason.
+    """
+
+    path: Path
+    by: str
+    made: int
+    kept: int
+    fingerprint: str
+    rejected: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NearPair:
+    """Image `index` of the dataset and image `other` of another set, or of its own; `exact` copies are 0 apart."""
+
+    index: int
+    other: int
+    distance: float
+    exact: bool
+    mirrored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicates:
+    """Copies that the dataset shares with one set of `size` images ("itself" for those inside it).
+
+    `exact` and `near` count images of the dataset, near ones without the exact; `flagged` are their indices. `pairs`
+    are the nearest found, nearest first, also where they are no copies; `median` is the median distance to the nearest
+    other image.
+    """
+
+    against: str
+    size: int
+    exact: int
+    near: int
+    median: float
+    pairs: tuple[NearPair, ...]
+    flagged: tuple[int, ...]
+
+    @property
+    def copies(self) -> int:
+        return self.exact + self.near
+
+
+@dataclass(frozen=True, slots=True)
+class Memorization:
+    """Generated images (`n`) whose nearest neighbour among the generator's training images is nearer than `threshold`.
+
+    `threshold` is the distance below which a share `expected` of training images have their own nearest neighbour, over
+    the `unique` of those looked at that have no near copy; it is never less than that of a near copy. `share` is a
+    fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether that lies above `expected`.
+    """
+
+    n: int
+    count: int
+    share: float
+    lo: float
+    hi: float
+    threshold: float
+    expected: float
+    unique: int
+    above_expected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAgreement:
+    """Of the `n` images of class `label`, `agreeing` are taken for it; `taken_for` counts the commonest others."""
+
+    label: int
+    n: int
+    agreeing: int
+    taken_for: tuple[tuple[int, int], ...]
+
+    @property
+    def share(self) -> float:
+        return self.agreeing / self.n
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Label agreement over all images, as a fraction, by class (worst first) and by style (in order of appearance)."""
+
+    share: float
+    n: int
+    classes: tuple[ClassAgreement, ...]
+    styles: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """How often the model called `judge` takes an image for its label.
+
+    `worst` are (image, class taken for), surest mistakes first. `real` is the same share for the real images, None
+    where the model was trained on them.
+    """
+
+    judge: str
+    agreement: Agreement
+    real: float | None
+    worst: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScore:
+    """Mean cosine of image and text, times 100.
+
+    `own` is over the prompts that the images were made from, or None. `classes` maps a label to the mean over its
+    images of the cosine with its class (the mean of all templates), `named` is the mean over all images, and `real`
+    that of the real images, or None.
+    """
+
+    own: float | None
+    named: float
+    real: float | None
+    classes: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """`n_generated` and `n_real` images of `dimensions` features, compared.
+
+    `fid` and `kid` are 0 for equal distributions; `kid` is the mean over seeded subsets and `kid_sd` their standard
+    deviation. `precision` is the share of generated images among the real ones, `recall` the share of real images among
+    the generated ones.
+    """
+
+    n_generated: int
+    n_real: int
+    dimensions: int
+    fid: float
+    kid: float
+    kid_sd: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClassDiversity:
+    """Mean pairwise distance and Vendi score of `n` generated images of a class and of as many real ones (or None)."""
+
+    label: int
+    n: int
+    distance: float
+    vendi: float
+    real_distance: float | None
+    real_vendi: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSpace:
+    """Measures over the features called `name`.
+
+    `fidelity` compares generated with real images, `floor` two halves of the real ones: what real images would score.
+    Both are None without real images. `note` gives the reason for a missing figure, or the limit of one.
+    """
+
+    name: str
+    dimensions: int
+    fidelity: Fidelity | None
+    floor: Fidelity | None
+    diversity: tuple[ClassDiversity, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PixelStatistics:
+    """Of `n` images at `size` pixels: mean and standard deviation, in [0, 1], of red, green, blue and chroma.
+
+    Chroma is the length of the opponent colours (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is grey.
+    `spectrum[f]` is the mean power of the grey image's contrast at f + 1 cycles a picture, up to size / 2; in white
+    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat colour.
+    """
+
+    n: int
+    size: int
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    spectrum: tuple[float, ...]
+    black: int
+    blank: int
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Everything that an audit measures of `n` images.
+
+    None, or a set that a tuple lacks, has its reason in `left_out`, with the option that adds it. Pairs nearer than
+    `near` are copies.
+    """
+
+    n: int
+    near: float
+    per_class: dict[int, int]
+    making: Making | None
+    filters: tuple[Filter, ...]
+    pixels: PixelStatistics
+    real_pixels: PixelStatistics | None
+    inside: Duplicates | None
+    of_real: Duplicates | None
+    of_tests: tuple[Duplicates, ...]
+    of_wild: Duplicates | None
+    memorization: Memorization | None
+    spaces: tuple[FeatureSpace, ...]
+    judgements: tuple[Judgement, ...]
+    clip_score: ClipScore | None
+    left_out: tuple[str, ...]
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        """The number of images that are copies, by test set, for the test sets that have any."""
+        return {found.against: found.copies for found in self.of_tests if found.copies}

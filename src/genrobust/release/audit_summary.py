@@ -1,0 +1,84 @@
+"""The figures of an audit.json that a dataset card quotes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genrobust.core import UserError
+from genrobust.data import ShardDataset
+from genrobust.report import figure, percent
+
+
+@dataclass(frozen=True, slots=True)
+class AuditSummary:
+    """An audit as a card quotes it: `rows` of a measure and its figure; `leaks` by test set.
+
+    `leaked` are the keys of the exported images that are copies of test images. `beyond` says how the audited images
+    differ from the exported ones, "" where they are the same.
+    """
+
+    rows: tuple[tuple[str, str], ...]
+    leaks: dict[str, int]
+    leaked: tuple[str, ...]
+    left_out: tuple[str, ...]
+    beyond: str
+
+
+def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSummary:
+    """Read the audit.json of `dataset`, whose images at the indices `chosen` are exported.
+
+    Raises:
+        UserError: No such file, no audit, or one of another dataset.
+    """
+    try:
+        facts = json.loads(path.read_bytes())
+        if facts["dataset"]["fingerprint"] != dataset.fingerprint:
+            raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
+        leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))
+        left = len(dataset) - len(chosen)
+        return AuditSummary(
+            rows=tuple(_rows(facts)),
+            leaks={str(name): int(n) for name, n in facts["leaks"].items()},
+            leaked=tuple(dataset.keys[i] for i in leaked),
+            left_out=tuple(map(str, facts["left_out"])),
+            beyond=f"Measured over all {len(dataset):,} images, {left:,} of which the filter left out." if left else "",
+        )
+    except FileNotFoundError:
+        raise UserError(f"--audit {path}: there is no such file; genrobust audit writes it") from None
+    except (OSError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise UserError(
+            f"--audit {path}: this is no audit.json of this version of genrobust ({error!r}): audit again"
+        ) from None
+
+
+def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "images audited", f"{facts['n']:,}"
+    copies = {
+        "images with a copy among the others": facts["inside"],
+        "copies of real training images": facts["of_real"],
+    }
+    copies |= {f"copies of test images of {found['against']}": found for found in facts["of_tests"]}
+    copies |= {"copies of the generator's training images": facts["of_wild"]}
+    for name, found in copies.items():
+        if found is not None:
+            yield name, f"{found['exact']:,} exact, {found['near']:,} near"
+    known = facts["memorization"]
+    if known is not None:
+        near = f"unusually near to the generator's training images ({percent(known['expected'], 0)} expected)"
+        yield near, f"{percent(known['share'])} ({figure(100 * known['lo'], 1)} to {percent(known['hi'])})"
+    for judged in facts["judgements"]:
+        yield f"taken for their label by {judged['judge']}", percent(judged["agreement"]["share"])
+    if facts["clip_score"] is not None:
+        yield "CLIP score with the class, 100 x mean cosine", figure(facts["clip_score"]["named"])
+    for name, found in ((space["name"], space["fidelity"]) for space in facts["spaces"]):
+        if found is not None:
+            yield f"FID, {name}", figure(found["fid"])
+            yield f"KID, {name}", figure(found["kid"], 4)
+            for measure in ("precision", "recall"):
+                yield f"{measure}, {name}", percent(found[measure])
