@@ -13,7 +13,7 @@ from genrobust.core import device_kind, hardware
 
 PACKAGES = (
     "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "pyarrow",
-    "open_clip_torch", "datasets", "ray",
+    "datasets", "ray",
 )  # fmt: skip
 GIGABYTE = 1e9
 
