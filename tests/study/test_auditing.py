@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from genrobust.classifiers.logits import embed_images, predict_logits
 from genrobust.classifiers.models import Classifier, load_checkpoint
+from genrobust.classifiers.preprocess import prepare
 from genrobust.cli import app
 from genrobust.core.images import LabelSpace, StudyData
 from genrobust.data.filters import filters_of
@@ -222,7 +224,7 @@ def test_torchvisions_networks_have_no_features() -> None:
 
 def test_a_classifiers_features_lead_to_its_logits(save_classifier: Callable[..., Path], icons: StudyData) -> None:
     model, info = load_checkpoint(save_classifier(icons.labels))
-    features, logits = embed_images(model, icons.val, np.asarray, 50, "cpu")
+    features, logits = embed_images(model, icons.val, partial(prepare, size=info.image_size), 50, "cpu")
     assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
     head = model.network.get_classifier()
     again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()
