@@ -1,11 +1,8 @@
 """A plan becomes a dataset: the same one however it is divided, stopped and resumed, and never a wrong one."""
 
+import itertools
 import resource
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +10,11 @@ from drawn import contents, generate, pixels
 
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.files import lock
-from genrobust.core.images import ClassLabel, LabelSpace
 from genrobust.data.shards import ShardDataset
 from genrobust.data.verifying import verify
 from genrobust.generate.plan import Plan
 from genrobust.generate.run import HOPELESS
-from genrobust.recipe.generate import GenerateConfig
+from genrobust.generate.sample import Sampler
 
 
 def run(out, labels, generator, config, shards=None, data_seed=0):
@@ -115,64 +111,30 @@ def test_workers_that_share_the_shards_make_the_same_bytes(tmp_path, labels, gen
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-STOPPED_TWICE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from test_run import CATS_AND_DOGS, LONG, run
-from genrobust.recipe.generate import GeneratorConfig
-generator = GeneratorConfig(model=sys.argv[3], steps=2, dtype="float32")
-again = lambda: run(Path(sys.argv[2]), CATS_AND_DOGS, generator, LONG)
-try:
-    again()
-except KeyboardInterrupt:
-    print("interrupted", flush=True)
-    sys.stdin.readline()
-    again()
-"""
-LONG = GenerateConfig(per_class=60, shard_size=8, batch_size=4)
-CATS_AND_DOGS = LabelSpace((ClassLabel("cat", "Cat", "cat"), ClassLabel("dog", "Dog", "dog")))
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+def test_an_interrupted_run_leaves_whole_shards_and_resumes_to_the_same_bytes(
+    tmp_path, labels, generator, config, monkeypatch, at
+):
+    """Within the first batch, and within and between shards; what is killed is tested with the study."""
+    small, out = config.model_copy(update={"shard_size": 4, "batch_size": 2}), tmp_path / "out"
+    draw, batches = Sampler.draw, itertools.count()
 
+    def interrupt(self, requests):
+        if next(batches) == at:
+            signal.raise_signal(signal.SIGINT)
+        return draw(self, requests)
 
-def test_a_run_interrupted_and_then_killed_goes_on_to_the_same_bytes(tmp_path, generator):
-    out = tmp_path / "out"
-    command = [sys.executable, "-c", STOPPED_TWICE, str(Path(__file__).parent), str(out), generator.model]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits that it ignores it
-    )
-
-    def wait_for_shards(count):
-        while len(list(out.glob("*.parquet"))) < count:
-            assert process.poll() is None, "the run ended before it could be stopped"
-            time.sleep(0.005)
-
-    wait_for_shards(1)
-    process.send_signal(signal.SIGINT)
-    assert process.stdout.readline() == "interrupted\n"
-    names = sorted(contents(out))
-    shards = (len(names) - 1) // 3
-    kinds = ("tar", "sha256", "parquet")
-    assert names == sorted(["manifest.json", *(f"{i:06d}.{kind}" for i in range(shards) for kind in kinds)])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it ignores it
+    monkeypatch.setattr(Sampler, "draw", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(out, labels, generator, small)
+    signal.signal(signal.SIGINT, before)
+    kinds = ("parquet", "sha256", "tar")
+    assert list(contents(out)) == [*(f"{i:06d}.{kind}" for i in range(at // 2) for kind in kinds), "manifest.json"]
     assert not leftovers(out)
-
-    process.stdin.write("\n")
-    process.stdin.flush()
-    wait_for_shards(shards + 2)
-    process.kill()
-    process.communicate()
-    left = contents(out)
-    assert "000014.parquet" not in left, "killed in the middle"
-
-    run(tmp_path / "undisturbed", CATS_AND_DOGS, generator, LONG)
-    undisturbed = contents(tmp_path / "undisturbed")
-    assert all(undisturbed[name] == content for name, content in left.items())
-    run(out, CATS_AND_DOGS, generator, LONG)
-    assert contents(out) == undisturbed
-    assert not leftovers(out)
+    run(out, labels, generator, small)
+    run(tmp_path / "undisturbed", labels, generator, small)
+    assert contents(out) == contents(tmp_path / "undisturbed")
 
 
 # ------------------------------------------------------------------------------------------ what goes wrong
