@@ -107,7 +107,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
     before = contents(out)
     done = start(words, limit=(folder / "000000.tar").stat().st_size - 1)  # no further shard fits
     assert done.codes == [1]
-    assert "File too large: free some space and run the same command again; what is there is whole" in done.said
+    assert "File too large: free some space and run the same command again; completed files are intact" in done.said
     assert "this study still needs about" in done.said
     assert contents(out) == before
     assert start(words).codes == [0]
