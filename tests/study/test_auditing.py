@@ -295,11 +295,11 @@ def test_a_filter_leaves_out_the_lowest_of_each_class(
         (["audit", "{}/made", "--classifier", "{}/real"], "holds no classifier: neither a finished checkpoint nor"),
         (["audit", "{}/made", "--classifier", "resnet18dd"], "no classifier 'resnet18dd'"),
         (["audit", "{}/made", "--classifier", "resnet18d"], "does not know 3 of the 3 classes of this data"),
-        (["audit", "{}/made", "--labels", "names.txt"], "give it with --classifier MODEL"),
+        (["audit", "{}/made", "--labels", "names.txt"], "--classifier MODEL"),
         (["audit", "{}/made", "--device", "abacus"], "no device 'abacus'"),
         (["filter", "{}/made", "--by", "clip", "--clip", "pictograms", "--drop", "0.1"], "holds no generated dataset"),
         (["filter", "{}/made", "--by", "clip", "--drop", "0.1"], "--clip FOLDER"),
-        (["filter", "{}/made", "--by", "eye", "--classifier", "x", "--drop", "0.1"], "filter by clip or by classifier"),
+        (["filter", "{}/made", "--by", "eye", "--classifier", "x", "--drop", "0.1"], "use clip or classifier"),
     ],
 )
 def test_a_mistake_is_said_in_a_line_with_exit_code_2(photos: Path, words: list[str], said: str) -> None:
