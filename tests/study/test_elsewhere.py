@@ -63,7 +63,7 @@ def test_any_classifier_is_scored_as_the_studys_own_are(
         (["--models", "own.yaml:rael"], "the recipe own has no arm 'rael'; the arms are real, real again"),
         (["--models", "other"], "does not know 1 of the 3 classes of this data: camera"),
         (["--models", "own.yaml", "--arm", "real"], "leave one out"),
-        (["--labels", "names.txt"], "name these with --models"),
+        (["--labels", "names.txt"], "--models"),
     ],
 )
 def test_what_cannot_be_scored_is_said(

@@ -209,7 +209,7 @@ def verify(dataset: Dataset, repair: Repair = False) -> None:
     found = run_verify(dataset, repair)
     for line in describe_verdict(found):
         out_console.print(escape(line))
-    again = "to generate the missing shards, run its recipe again: genrobust generate RECIPE"
+    again = "generate again with its recipe, which keeps completed shards: genrobust generate RECIPE"
     if found.aside is not None:
         out_console.print(again)
     elif found.damaged:
@@ -218,7 +218,7 @@ def verify(dataset: Dataset, repair: Repair = False) -> None:
     elif found.unfinished:
         raise GenrobustError(f"{dataset} is not complete: {again}")
     if found.manifest:
-        raise GenrobustError(f"{dataset} is not a dataset until its manifest is back in place")
+        raise GenrobustError(f"{dataset} is not a dataset until its manifest is put back")
 
 
 @command()

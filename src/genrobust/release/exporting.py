@@ -140,7 +140,7 @@ def _write_about(content: Content, counts: Counts, about: About, folder: Path) -
 def _place(options: ExportOptions) -> Path:
     """Check the options that need no dataset; returns the folder of the export."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", options.license):
-        raise UserError(f"--licence {options.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
+        raise UserError(f"--license {options.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
     if options.val is not None and options.val_dataset is not None:
         raise UserError("say either --val FRACTION or --val-dataset FOLDER")
     source = options.dataset.resolve()
@@ -246,4 +246,4 @@ def _command(options: ExportOptions) -> str:
         words += [option, path.resolve().name] if path is not None else []
     words += ["--filter", Path(options.filter).name] if options.filter is not None else []
     words += ["--recipe", RECIPE] if origin is not None else []
-    return f"{shlex.join(made)}\n{shlex.join([*words, '--licence', options.license])}"
+    return f"{shlex.join(made)}\n{shlex.join([*words, '--license', options.license])}"
