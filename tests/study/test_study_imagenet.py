@@ -184,7 +184,7 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path: Path, mon
 def test_all_of_imagenet_is_held_against_published_lines(
     made: Path, data: Path, stable_diffusion_15: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(baselines, "CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
+    monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
     done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet paper's map")])
