@@ -55,9 +55,9 @@ def test_a_license_that_forbids_must_be_accepted(
     folder = generator(tmp_path / "art", "license: cc-by-nc-4.0")
     source = write_dataset(tmp_path / "made", samples, generator="art", weights_sha256=hash_folder(folder))
     words = ("--to", "parquet", "--generator", folder)
-    refused(run(*words, source=source), "art", "cc-by-nc-4.0", "--accept-licence")
+    refused(run(*words, source=source), "art", "cc-by-nc-4.0", "--accept-license")
     assert not (tmp_path / "out").exists()
-    card = (export(*words, "--accept-licence", source=source) / "README.md").read_text(encoding="utf-8")
+    card = (export(*words, "--accept-license", source=source) / "README.md").read_text(encoding="utf-8")
     assert "The generator art is under cc-by-nc-4.0, which restricts" in card
 
 
@@ -66,4 +66,4 @@ def test_an_unknown_license_is_told(run: Callable[..., Result], tmp_path: Path, 
     refused(run("--to", "parquet", source=source), "warning", "generator art", code=0)
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "No card of the generator art was found" in text
-    assert "No licence was chosen for this dataset" in text
+    assert "No license was chosen for this dataset" in text

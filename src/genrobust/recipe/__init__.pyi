@@ -1,8 +1,8 @@
 from .analysis import QualityConfig as QualityConfig
 from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
 from .classify import (
-    COMBINED as COMBINED,
     ArmConfig as ArmConfig,
+    COMBINED as COMBINED,
     EvaluateConfig as EvaluateConfig,
     MixturePart as MixturePart,
     RobustnessConfig as RobustnessConfig,

@@ -171,7 +171,7 @@ def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple
         if license.forbids and not options.accept_license:
             raise UserError(
                 f"the generator {license.generator} is under {license.name}, which restricts what may be done with its "
-                f"images ({license.forbids}): read it, and export with --accept-licence if it allows what you plan"
+                f"images ({license.forbids}): read it, and export with --accept-license if it allows what you plan"
             )
     return found
 
