@@ -8,8 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 # test-lowest leaves these out: what trains or generates for long, and pages whose wording is that of newer versions.
-TRAINS := $(addprefix tests/,docs execute generate train $(patsubst %,test_%.py,baselines benchmarking calibrating cli elsewhere \
-  finetuning kill memory mirror rates report_again study sweep tracking))
+TRAINS := $(addprefix tests/,cli docs generate study train core/test_memory.py core/test_mirror.py recipe/test_sweep.py \
+  test_plugin.py)
 
 .PHONY: demo test test-slow test-lowest lint docs clean
 

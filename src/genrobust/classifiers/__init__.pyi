@@ -1,7 +1,7 @@
 from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
-    CheckpointInfo as CheckpointInfo,
     WEIGHTS as WEIGHTS,
+    CheckpointInfo as CheckpointInfo,
     fetch_checkpoint as fetch_checkpoint,
     is_checkpoint as is_checkpoint,
     read_checkpoint_info as read_checkpoint_info,
@@ -38,8 +38,8 @@ from .saved import SavedPredictions as SavedPredictions
 from .timm_models import FOLDER as FOLDER, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
 from .training_state import (
-    LossScaler as LossScaler,
     STATE as STATE,
+    LossScaler as LossScaler,
     TrainingState as TrainingState,
     claim_training as claim_training,
     require_same_job as require_same_job,

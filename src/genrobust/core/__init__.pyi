@@ -51,13 +51,13 @@ from .files import (
 )
 from .hashing import hash_file as hash_file, hash_folder as hash_folder
 from .images import (
-    ClassLabel as ClassLabel,
-    ImageSet as ImageSet,
-    LabelSpace as LabelSpace,
     NOT_GENERATED as NOT_GENERATED,
     REAL as REAL,
     RETRIEVED as RETRIEVED,
     RETRIEVED_BY_CLASS as RETRIEVED_BY_CLASS,
+    ClassLabel as ClassLabel,
+    ImageSet as ImageSet,
+    LabelSpace as LabelSpace,
     Request as Request,
     Sample as Sample,
     StudyData as StudyData,
@@ -68,8 +68,8 @@ from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .precision import (
     FLOAT32 as FLOAT32,
-    Hardware as Hardware,
     PREFERRED as PREFERRED,
+    Hardware as Hardware,
     hardware as hardware,
     in_common as in_common,
 )
@@ -84,14 +84,14 @@ from .record import (
 )
 from .registry import Registry as Registry
 from .results import (
+    MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
+    ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
     Line as Line,
-    MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     Plane as Plane,
     Predictions as Predictions,
     Score as Score,
     ScoreKey as ScoreKey,
     Summary as Summary,
-    ZERO_SHOT as ZERO_SHOT,
 )
 from .templating import templates as templates, verbatim as verbatim

@@ -1,8 +1,8 @@
 from .analysis import QualityConfig as QualityConfig
 from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
 from .classify import (
-    ArmConfig as ArmConfig,
     COMBINED as COMBINED,
+    ArmConfig as ArmConfig,
     EvaluateConfig as EvaluateConfig,
     MixturePart as MixturePart,
     RobustnessConfig as RobustnessConfig,
