@@ -50,7 +50,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("verify made", "manifest.json"),
     ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
-    ("export made --to nothing", "--to nothing"),
+    ("export made --to nothing", "--to"),
     ("export made --to parquet", "manifest.json"),
     ("export-model none --to timm", "checkpoint.json"),
     ("export-model none --to nothing", "--to nothing"),

@@ -36,7 +36,7 @@ def test_a_kind_that_is_named_may_be_that_of_another_machine(name):
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99", "", "cpu:0"])
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(name):
-    with pytest.raises(UserError, match=r"there is: auto, .*cpu"):
+    with pytest.raises(UserError, match=r"use one of: auto, .*cpu"):
         resolve_device(name)
 
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 PLANNING = """
-from genrobust.config import PromptConfig
-from genrobust.data import ClassLabel, LabelSpace
-from genrobust.prompts.plan import Plan
+from genrobust.recipe import PromptConfig
+from genrobust.core import ClassLabel, LabelSpace
+from genrobust.generate.plan import Plan
 
 labels = LabelSpace(tuple(ClassLabel(f"n{i:08d}", f"Thing {i}", f"thing {i}") for i in range(1000)))
 walk = lambda plan: sum(len([plan[n] for n in numbers]) for numbers in plan.shards(1000))

@@ -244,7 +244,8 @@ def test_depthwise_convolutions_are_found_in_the_network(architecture: str, foun
 
 def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks() -> None:
     code = (
-        "import sys\nfrom genrobust.core.precision import *\nfrom genrobust.recipe.load import *\n"
+        "import sys\nfrom genrobust.core import Hardware, hardware\nfrom genrobust.classifiers import settle\n"
+        "from genrobust.recipe import parse_recipe\n"
         "recipe = parse_recipe({'name': 'a', 'arms': [{'name': 'real', 'mixture': 'real'}]})\n"
         "old = Hardware('cpu', frozenset({'float32'}), '')\n"
         "assert settle(recipe, 'cpu', lambda: old).train.precision == 'float32'\n"
@@ -304,11 +305,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path: Path, monkeypat
     )
     for name in ("generated", *datasets):
         assert auto.dataset(name).folder == by_hand.dataset(name).folder != other.dataset(name).folder
-    folders = [
-        study.training.folder(study.training.mixture(cell.parts, cell.train), cell.train, cell.seed)
-        for study in (auto, by_hand)
-        for cell in study.training_runs()
-    ]
+    folders = [[study.graph.sources.checkpoint(run) for run in study.runs()] for study in (auto, by_hand)]
     assert folders[0] == folders[1]
     assert AUTO not in named_precisions(auto.recipe).values()
     assert auto.__reduce__()[1][0] is auto.recipe

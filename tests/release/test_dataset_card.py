@@ -50,7 +50,7 @@ def flagged(folder: Path) -> dict[str, str]:
 
 
 def test_counts_faults_and_names_are_those_of_the_shards(export: Export, dataset: Path, samples: list[Sample]) -> None:
-    folder = export("--to", "parquet", "--val", 0.25, "--licence", "cc-by-4.0")
+    folder = export("--to", "parquet", "--val", 0.25, "--license", "cc-by-4.0")
     header, body = card_of(folder)
     assert header["license"] == "cc-by-4.0"
     assert (header["size_categories"], header["task_categories"]) == (["n<1K"], ["image-classification"])

@@ -28,7 +28,7 @@ MISTAKES = {
     "--to parquet --val-dataset {dataset}": "names the dataset itself",
     "--to parquet --val-dataset {reversed}": "which are not the 5 of",
     "--to parquet --val-dataset {fewer}": "the validation part has no image of 1 class (ice-cream)",
-    "--to parquet --licence My-own!": "--license",
+    "--to parquet --license My-own!": "--license",
     "--to parquet --filter best": "--filter best",
     "--to parquet --generator nowhere": "--generator nowhere",
     "--to parquet --audit nowhere": "--audit nowhere",

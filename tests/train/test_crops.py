@@ -118,9 +118,9 @@ def test_a_training_grows_as_it_says(job: Job, tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none wants none"),
-        ({"start_size": 32}, "start_size is for crop: random-resized"),
-        ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "no larger than image_size"),
+        ({"augmentation": "none", "crop": "random-resized"}, "augmentation: none excludes"),
+        ({"start_size": 32}, "start_size needs crop: random-resized"),
+        ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "must not exceed image_size"),
     ],
 )
 def test_what_does_not_go_together_is_refused(keys: dict[str, Any], words: str) -> None:

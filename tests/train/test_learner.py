@@ -127,7 +127,7 @@ def test_mixup_stays_within_a_kind(job: Job, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("weights", "said"),
     [
-        ({"real": 1}, "real ones alone"),
+        ({"real": 1}, "only real ones"),
         ({"generated": 1}, "add real"),
         ({"real": None, "generated": None}, "give each source a weight"),
         ({"real": 1, "generated": 15}, "a batch of 16 holds 1 real images"),

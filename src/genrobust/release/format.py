@@ -47,7 +47,7 @@ class Format(ABC):
         """Describe the files of `part` in `folder` as Croissant: its distribution, and the fields of its records."""
 
 
-FORMATS: Registry[type[Format]] = Registry("export format", "genrobust.formats", "genrobust.release.formats")
+FORMATS: Registry[type[Format]] = Registry("format of --to", "genrobust.formats", "genrobust.release.formats")
 
 
 def columns(content: Content, label: Any) -> list[Json]:
