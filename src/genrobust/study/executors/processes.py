@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -123,10 +124,12 @@ class _Process:
         theirs = None
         if self._pool is None:
             # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
-            theirs, self._alive = self._spawning.Pipe(duplex=False)
+            theirs, alive = self._spawning.Pipe(duplex=False)
             self._counter = self._spawning.Value("q", 0, lock=False)
             begin = theirs, self._counter, self._variables
             self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
+            # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
+            self._end = weakref.finalize(self, _end, alive, self._pool)
         self._counter.value = 0
         try:
             future = self._pool.submit(_do, *self.task, keys)
@@ -145,9 +148,13 @@ class _Process:
 
     def stop(self) -> None:
         if self._pool is not None:
-            self._alive.close()
-            self._pool.shutdown(cancel_futures=True)
+            self._end()
             self._pool = None
+
+
+def _end(alive: Connection, pool: ProcessPoolExecutor) -> None:
+    alive.close()
+    pool.shutdown(cancel_futures=True)
 
 
 def _asked() -> int | None:
