@@ -42,5 +42,6 @@ from .training_state import (
     LossScaler as LossScaler,
     TrainingState as TrainingState,
     claim_training as claim_training,
+    remove_finished_state as remove_finished_state,
     require_same_job as require_same_job,
 )

@@ -78,6 +78,13 @@ def claim_training(
             remove(out / STATE)
 
 
+def remove_finished_state(out: Path, is_finished: Callable[[], bool]) -> None:
+    """Remove the state that a training left in `out` when it was killed right after it finished."""
+    if (out / STATE).exists():
+        with claim_training(out, is_finished):
+            pass
+
+
 def require_same_job(found: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:
     """Raise UserError where the job `found` in the folder `out` is not `job`, with the first keys that differ."""
     there = found if isinstance(found, dict) else {}

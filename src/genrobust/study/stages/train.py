@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,11 +70,14 @@ class Train(Stage):
             self.context.log(f"training {len(jobs)} classifiers, {together} at a time")
 
     def do(self, todo: Sequence[Job]) -> None:
+        from genrobust.classifiers import is_checkpoint, remove_finished_state
+
         super().do(todo)
         trained = {job.key for job in todo}
         for run in self.runs:
             if run not in trained:
                 folder = self.sources.checkpoint(run)
+                remove_finished_state(folder, partial(is_checkpoint, folder))
                 self._require_same_images(run, folder)
                 with self.context.tracking.training(run.name, folder):
                     pass  # a tracker that came later logs what its training was

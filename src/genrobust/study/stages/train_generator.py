@@ -123,6 +123,12 @@ class TrainGenerator(Stage):
         what = f"the {config.noun} on {len(data.train):,} images of {len(data.labels)} classes"
         self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
 
+    def do(self, todo: Sequence[Job]) -> None:
+        from genrobust.classifiers import remove_finished_state
+
+        super().do(todo)
+        remove_finished_state(self.trained.folder, lambda: self.trained.is_done)
+
     def load(self) -> DoJobs:
         from genrobust.generate import train_generator
 
