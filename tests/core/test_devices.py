@@ -75,7 +75,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator is set on Linux alone")
-def test_memory_that_was_freed_is_used_again() -> None:
+def test_memory_that_was_freed_is_used_again():
     pages = 5 * (64 << 20) // resource.getpagesize()  # as the system hands it out, unless it does so in larger ones
     ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < pages / 50

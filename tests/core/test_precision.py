@@ -1,12 +1,8 @@
 """What `auto` stands for, by instructions, cards and measurements, in every section that names a precision."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
@@ -36,7 +32,7 @@ from genrobust.core.precision import (
 from genrobust.recipe.classify import TrainConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
 from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import Recipe, parse_recipe, recipe_yaml
+from genrobust.recipe.load import parse_recipe, recipe_yaml
 from genrobust.study.baselines import grid
 from genrobust.study.study import Study
 
@@ -48,11 +44,11 @@ NEW_GPU = Hardware("cuda", F32 | {"float16", "bfloat16"}, "H100 has compute capa
 MOBILE = {"architecture": "mobilenetv3_small_100"}
 
 
-def recipe_of(**keys: Any) -> Recipe:
+def recipe_of(**keys):
     return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
 
 
-def everywhere(value: str) -> Recipe:
+def everywhere(value):
     """A recipe that names the precision in every place where it may."""
     return recipe_of(
         generator={"dtype": value},
@@ -73,7 +69,7 @@ X86 = "processor\t: {0}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 fma {1}\
 ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU implementer\t: 0x41\n\n"
 
 
-def cpuinfo(text: str, *cores: str) -> str:
+def cpuinfo(text, *cores):
     return "".join(text.format(number, flags) for number, flags in enumerate(cores))
 
 
@@ -109,20 +105,20 @@ def cpuinfo(text: str, *cores: str) -> str:
         (cpuinfo(ARM, "bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "bfloat16"),  # which names x86's
     ],
 )
-def test_a_cpu_is_known_by_its_flags_and_the_caps_on_them(text: str, environment: dict[str, str], best: str) -> None:
+def test_a_cpu_is_known_by_its_flags_and_the_caps_on_them(text, environment, best):
     found = cpu_hardware(cpuinfo_flags(text), environment)
     assert (found.kind, found.best) == ("cpu", best)
     assert "float32" in found.fast
 
 
 @pytest.mark.parametrize(("told", "best"), [("1\n", "bfloat16"), ("0\n", "float32"), ("", "float32")])
-def test_a_mac_says_what_its_cpu_has(monkeypatch: pytest.MonkeyPatch, told: str, best: str) -> None:
+def test_a_mac_says_what_its_cpu_has(monkeypatch, told, best):
     monkeypatch.setattr(precision.sys, "platform", "darwin")
     monkeypatch.setattr(precision.subprocess, "run", lambda words, **how: SimpleNamespace(stdout=told))
     assert cpu_hardware(precision._cpu_flags(), {}).best == best
 
 
-def test_elsewhere_torch_says_it_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_torch_says_it_where_it_can(monkeypatch):
     monkeypatch.setattr(precision.sys, "platform", "win32")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "l1": 3}, raising=False)
     assert cpu_hardware(precision._cpu_flags(), {}).best == "bfloat16"
@@ -134,16 +130,14 @@ def test_elsewhere_torch_says_it_where_it_can(monkeypatch: pytest.MonkeyPatch) -
     ("cards", "best"),
     [([(9, 0)], "bfloat16"), ([(8, 0), (8, 6)], "bfloat16"), ([(9, 0), (7, 5)], "float16"), ([], "float32")],
 )
-def test_gpus_take_what_all_of_them_have(
-    monkeypatch: pytest.MonkeyPatch, cards: list[tuple[int, int]], best: str
-) -> None:
+def test_gpus_take_what_all_of_them_have(monkeypatch, cards, best):
     made = [SimpleNamespace(name="card", major=major, minor=minor) for major, minor in cards]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(made))
     monkeypatch.setattr(torch.cuda, "get_device_properties", made.__getitem__)
     assert precision._cuda_hardware().best == best
 
 
-def test_nodes_take_what_all_of_them_have() -> None:
+def test_nodes_take_what_all_of_them_have():
     assert in_common([NEW_CPU, NEW_CPU]).best == "bfloat16"
     mixed = in_common([NEW_CPU, OLD_CPU, NEW_CPU])
     assert (mixed.kind, mixed.best) == ("cpu", "float32") and "1 of 3" in mixed.why
@@ -163,12 +157,12 @@ def test_nodes_take_what_all_of_them_have() -> None:
         ((1.0, None, None), "float32"),
     ],
 )
-def test_float32_is_left_for_a_clear_win_alone(seconds: tuple[float | None, ...], best: str) -> None:
+def test_float32_is_left_for_a_clear_win_alone(seconds, best):
     names = ("float32", "bfloat16", "float16")
     assert clear_winner({name: s for name, s in zip(names, seconds, strict=True) if s is not None}) == best
 
 
-def test_a_device_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert fastest_precision(torch.device("cpu"), size=4) in ("float32", "bfloat16", "float16")
     assert remembered("mps", lambda: "float16") == "float16"
@@ -188,7 +182,7 @@ def test_a_device_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [(OLD_CPU, "float32"), (NEW_CPU, "bfloat16"), (OLD_GPU, "float16"), (NEW_GPU, "bfloat16")],
     ids=["old CPU", "new CPU", "old GPU", "new GPU"],
 )
-def test_every_auto_becomes_what_is_named_by_hand(here: Hardware, best: str) -> None:
+def test_every_auto_becomes_what_is_named_by_hand(here, best):
     found = with_precision(everywhere(AUTO), here)
     assert found == everywhere(best)
     assert with_precision(found, here) is found
@@ -196,7 +190,7 @@ def test_every_auto_becomes_what_is_named_by_hand(here: Hardware, best: str) -> 
     assert parse_recipe(yaml.safe_load(recipe_yaml(found))) == found
 
 
-def test_sections_that_a_dataset_needs_are_filled_in() -> None:
+def test_sections_that_a_dataset_needs_are_filled_in():
     plain = with_precision(recipe_of(), NEW_CPU)
     assert (plain.finetune, plain.class_model) == (None, None)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
@@ -208,7 +202,7 @@ def test_sections_that_a_dataset_needs_are_filled_in() -> None:
     assert with_precision(recipe_of(generator=None), OLD_CPU).generator is None
 
 
-def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu() -> None:
+def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu():
     arms = [
         {"name": "real", "mixture": "real"},
         {"name": "mobile", "mixture": "real", "train": MOBILE},
@@ -216,7 +210,7 @@ def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu() -> Non
         {"name": "asked", "mixture": "real", "train": {**MOBILE, "precision": AUTO}},
     ]
 
-    def precisions(recipe: Recipe) -> list[str]:
+    def precisions(recipe):
         return [recipe.train_of(arm).precision for arm in recipe.arms]
 
     recipe = recipe_of(arms=arms)
@@ -238,11 +232,11 @@ def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu() -> Non
         *((name, True) for name in ("mobilenet_v2", "convnext_atto")),
     ],
 )
-def test_depthwise_convolutions_are_found_in_the_network(architecture: str, found: bool) -> None:
+def test_depthwise_convolutions_are_found_in_the_network(architecture, found):
     assert is_depthwise(TrainConfig(architecture=architecture)) == found
 
 
-def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks() -> None:
+def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks():
     code = (
         "import sys\nfrom genrobust.core import Hardware, hardware\nfrom genrobust.classifiers import settle\n"
         "from genrobust.recipe import parse_recipe\n"
@@ -270,8 +264,8 @@ def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks() -> No
         ("float16", Hardware("mps", F32, "measured"), False),
     ],
 )
-def test_what_is_named_is_obeyed_and_its_cost_told(value: str, here: Hardware, warns: bool) -> None:
-    said: list[str] = []
+def test_what_is_named_is_obeyed_and_its_cost_told(value, here, warns):
+    said = []
     recipe = everywhere(value)
     assert settle(recipe, here.kind, lambda: here, said.append) is recipe
     assert len(said) == warns
@@ -281,8 +275,8 @@ def test_what_is_named_is_obeyed_and_its_cost_told(value: str, here: Hardware, w
         assert slow_choices({key: value}, here)[0].startswith(f"{key}: ") if warns else True
 
 
-def test_one_line_says_what_auto_stands_for() -> None:
-    said: list[str] = []
+def test_one_line_says_what_auto_stands_for():
+    said = []
     settled = settle(recipe_of(), "cpu", lambda: OLD_CPU, said.append)
     assert len(said) == 1 and "float32" in said[0] and OLD_CPU.why in said[0]
     settle(settled, "cpu", lambda: pytest.fail("nothing to look up"), said.append)
@@ -292,13 +286,13 @@ def test_one_line_says_what_auto_stands_for() -> None:
     assert MOBILE["architecture"] in said[1]
 
 
-def test_auto_and_the_same_by_hand_share_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     monkeypatch.setattr("genrobust.study.executors.local.hardware", lambda kind: NEW_CPU)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
-    keys: dict[str, Any] = {"device": "cpu", "datasets": datasets}
-    named: dict[str, Any] = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
+    keys = {"device": "cpu", "datasets": datasets}
+    named = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
     named |= {"finetune": {"precision": "bfloat16"}, "class_model": {"precision": "bfloat16"}}
-    said: list[str] = []
+    said = []
     auto, by_hand, other = (
         Study(recipe_of(**keys, **more), tmp_path, say=said.append)
         for more in ({}, named, {"generator": {"dtype": "float32"}})
@@ -312,7 +306,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path: Path, monkeypat
     assert sum(line.startswith("precision: bfloat16") for line in said) == 2
 
 
-def test_sections_by_themselves() -> None:
+def test_sections_by_themselves():
     for config in (GeneratorConfig(), TrainConfig(), FinetuneConfig(), ClassModelConfig()):
         assert resolved(config, OLD_GPU) == resolved(resolved(config, OLD_GPU), NEW_CPU) != config
     assert hardware("cpu").kind == "cpu"

@@ -1,9 +1,6 @@
 """Registries: own members, those of installed packages, and what is said of a name that does not work."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -13,11 +10,11 @@ GROUP = "genrobust.tests"
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def install(tmp_path, monkeypatch):
     """Installs a package as pip does: a module, and a folder of metadata that names its entry points."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def install(package: str, code: str, **points: str) -> None:
+    def install(package, code, **points):
         (tmp_path / f"{package}.py").write_text(code)
         about = tmp_path / f"{package}-1.0.dist-info"
         about.mkdir()
@@ -30,14 +27,14 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         del sys.modules[name]
 
 
-def shapes() -> Registry[type]:
-    registry: Registry[type] = Registry("shape", GROUP)
+def shapes():
+    registry = Registry("shape", GROUP)
     registry.register("square")(int)
     registry.register("circle")(float)
     return registry
 
 
-def test_names_keep_their_order_and_packages_load_when_asked_for(install) -> None:
+def test_names_keep_their_order_and_packages_load_when_asked_for(install):
     install("star_maker", "class Star: ...", star="star_maker:Star")
     registry = shapes()
     assert registry.names() == ["square", "circle", "star"]
@@ -46,7 +43,7 @@ def test_names_keep_their_order_and_packages_load_when_asked_for(install) -> Non
     assert registry.get("star").__name__ == "Star"
 
 
-def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path: Path, install) -> None:
+def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path, install):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes" / "__init__.py").write_text("from genrobust.core import Registry\n")
     (tmp_path / "shape_list.py").write_text(
@@ -62,7 +59,7 @@ def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path: Pa
     assert SHAPES.names() == ["oval", "ring"]
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="square"):
         shapes().register("square")(str)
 
@@ -77,7 +74,7 @@ def test_a_name_is_registered_once() -> None:
         ("absent", ["second:Absent", "AttributeError"]),
     ],
 )
-def test_a_name_that_does_not_work_says_why(install, asked: str, said: list[str]) -> None:
+def test_a_name_that_does_not_work_says_why(install, asked, said):
     install("first", "class Moon: ...", square="first:Moon", moon="first:Moon")
     install("second", "class Moon: ...", moon="second:Moon", broken="missing_module:Moon", absent="second:Absent")
     with pytest.raises(UserError) as caught:

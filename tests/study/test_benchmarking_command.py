@@ -1,12 +1,8 @@
 """The command benchmark, from checkpoints and folders to its page: matching of classes, grouping, and bad input."""
 
-from __future__ import annotations
-
 import csv
 import json
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +10,7 @@ import timm
 import torch
 from PIL import Image
 from timm.models import save_for_hf
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
@@ -34,7 +30,7 @@ CLASSES = {name: name for name in ("bell", "camera", "tree")}
 
 
 @pytest.fixture
-def folders(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
+def folders(write_folder, tmp_path):
     """`real` (4 images a class) and `made` (3), folders of three classes."""
     write_folder("real", "test", 4, CLASSES)
     write_folder("made", "emoji", 3, CLASSES)
@@ -42,10 +38,10 @@ def folders(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[..., Path]:
+def save(tmp_path):
     """Saves a classifier of random weights for `classes`, as a training from `sources` with `seed` would."""
 
-    def made(name: str, classes: tuple[str, ...], seed: int = 0, steps: int = 5, **sources: int) -> Path:
+    def made(name, classes, seed=0, steps=5, **sources):
         torch.manual_seed(len(list(tmp_path.rglob("checkpoint.json"))))
         model = create_classifier("test_resnet", len(classes), 32)
         training = {"seed": seed, "counts": sources, "config": {"steps": steps}}
@@ -55,20 +51,18 @@ def save(tmp_path: Path) -> Callable[..., Path]:
     return made
 
 
-def run(folders: Path, *models: object, on: str = "made", real: str = "real", **more: object) -> dict:
+def run(folders, *models, on="made", real="real", **more):
     _, files = run_benchmark(
         [str(m) for m in models], str(folders / on), str(folders / real), folders / "runs", folders / "out", **more
     )
     return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
 
 
-def genrobust(*words: object) -> Result:
+def genrobust(*words):
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
-def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(
-    folders: Path, save: Callable[..., Path]
-) -> None:
+def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(folders, save):
     """The model knows more classes, in another order; they are matched by id, and its logits restricted to them."""
     folder = save("model", ("zebra", "tree", "bell", "anchor", "camera"), real=7)
     facts = run(folders, folder)
@@ -94,7 +88,7 @@ def test_accuracies_are_those_of_the_model_over_the_classes_of_the_data(
     assert float(rows[0]["value"]) == pytest.approx(only["scores"]["generated"]["value"], abs=1e-4)
 
 
-def test_classes_of_one_set_alone_are_left_out(folders: Path, save: Callable[..., Path]) -> None:
+def test_classes_of_one_set_alone_are_left_out(folders, save):
     (folders / "real" / "tree").rename(folders / "real" / "tooth")
     facts = run(folders, save("model", ("tree", "bell", "camera")))
     assert facts["classes"] == ["bell", "camera"]
@@ -103,7 +97,7 @@ def test_classes_of_one_set_alone_are_left_out(folders: Path, save: Callable[...
     assert facts["notes"][-1].endswith("left out (2): tooth, tree.")
 
 
-def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders: Path, save: Callable[..., Path]) -> None:
+def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders, save):
     known = tuple(CLASSES)
     for seed in (0, 1):
         save(f"all/r{seed}", known, seed, real=7)
@@ -119,7 +113,7 @@ def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders: P
     assert {p: p.stat().st_mtime_ns for p in (folders / "out" / "predictions").rglob("*.npz")} == kept
 
 
-def test_checkpoints_that_nothing_tells_apart_are_refused(folders: Path, save: Callable[..., Path]) -> None:
+def test_checkpoints_that_nothing_tells_apart_are_refused(folders, save):
     save("all/one", tuple(CLASSES), real=7)
     save("all/two", tuple(CLASSES), real=7)
     with pytest.raises(UserError, match=r"nothing tells one from two, both of 'real' with seed 0.*NAME="):
@@ -129,7 +123,7 @@ def test_checkpoints_that_nothing_tells_apart_are_refused(folders: Path, save: C
         run(folders, f"m={folders / 'all' / 'one'}", f"m={folders / 'copy'}")
 
 
-def test_a_model_of_timms_is_matched_by_wordnet_id(folders: Path, tmp_path: Path) -> None:
+def test_a_model_of_timms_is_matched_by_wordnet_id(folders, tmp_path):
     """Its images are prepared as timm's own validation prepares them."""
     chosen = {"bell": wnids()[5], "camera": wnids()[732], "tree": wnids()[3]}
     for name, wnid in chosen.items():
@@ -152,9 +146,7 @@ def test_a_model_of_timms_is_matched_by_wordnet_id(folders: Path, tmp_path: Path
     assert facts["models"][0]["name"] == "downloaded"
 
 
-def test_files_name_the_classes_of_models_that_name_none(
-    folders: Path, save: Callable[..., Path], nameless: Callable[[Path], Path]
-) -> None:
+def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless):
     """For all models that are no checkpoints, or for one by name; in another order, the answers are others."""
     known = save("known", ("tree", "bell", "camera"))
     model = nameless(known)
@@ -183,7 +175,7 @@ def test_files_name_the_classes_of_models_that_name_none(
         run(folders, known, labels=[right])
 
 
-def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_had_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     model = open_classifier("test_resnet.r160_in1k")
@@ -191,7 +183,7 @@ def test_weights_that_cannot_be_had_are_told(tmp_path: Path, monkeypatch: pytest
         model.load(torch.device("cpu"))
 
 
-def test_shards_know_whether_they_are_a_validation_part(folders: Path, save: Callable[..., Path]) -> None:
+def test_shards_know_whether_they_are_a_validation_part(folders, save):
     for name, middle in (("train", ""), ("val", "val-")):
         create_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
         samples = [
@@ -208,7 +200,7 @@ def test_shards_know_whether_they_are_a_validation_part(folders: Path, save: Cal
     assert list(run(folders, model, on="val")["models"][0]["styles"]) == ["solid"]
 
 
-def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders: Path, save: Callable[..., Path]) -> None:
+def test_the_page_loads_nothing_and_escapes_what_it_is_told(folders, save):
     model = save("model", ("bell", "camera", "tree"))
     done = genrobust(
         *("benchmark", "--models", f"<b>{{{{ 7 * 7 }}}}={model}", "--on", folders / "made", "--real", folders / "real"),
@@ -241,7 +233,7 @@ arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
 """
 
 
-def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path: Path) -> None:
+def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     """What is missing is made: the images, then the classifiers; the reference comes first."""
     (tmp_path / "small.yaml").write_text(RECIPE)
     recipe = str(tmp_path / "small.yaml")
@@ -254,7 +246,7 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "runs" / "benchmarks" / "small-generated-val" / "benchmark.html").is_file()
 
 
-def test_a_validation_part_begins_from_held_out_images_alone(tmp_path: Path) -> None:
+def test_a_validation_part_begins_from_held_out_images_alone(tmp_path):
     (tmp_path / "small.yaml").write_text(RECIPE)
     study = Study(load_recipe(str(tmp_path / "small.yaml")), tmp_path)
     made = study.dataset("from-images")
@@ -282,9 +274,7 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path: Path) -> 
         (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
     ],
 )
-def test_a_mistake_is_said_in_a_line_with_exit_code_2(
-    folders: Path, save: Callable[..., Path], models: list[str], change: dict[str, str | None], said: str
-) -> None:
+def test_a_mistake_is_said_in_a_line_with_exit_code_2(folders, save, models, change, said):
     save("model", tuple(CLASSES))
     save("other", ("bell", "cow"))
     (folders / "hollow").mkdir()

@@ -1,11 +1,6 @@
 """The speed of this machine, measured by a second of the real work: what is left, once, and nothing is kept of it."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -42,17 +37,17 @@ ARMS = {"name": "all", "mixture": ["real", "generated", "tuned", "scratch"]}
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Study]:
+def study(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrating, "SECONDS", 0.05)
 
-    def make(**how: Any) -> Study:
+    def make(**how):
         recipe = load_recipe("pictograms", [*SHORT, f"arms={json.dumps([{'name': 'real', 'mixture': 'real'}, ARMS])}"])
         return Study(recipe, tmp_path / "runs", **how)
 
     return make
 
 
-def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_every_kind_of_work_that_is_left_is_measured_once(study, tmp_path):
     made = study()
     rows = made.rows()
     calibrate(made.context, rows)
@@ -69,9 +64,7 @@ def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., S
     assert (tmp_path / "runs" / RATES).read_bytes() == before
 
 
-def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(study, tmp_path, monkeypatch):
     calibrate(study().context, [])
     elsewhere = Processes(study().recipe, 1)
     monkeypatch.setattr(Processes, "here", False)
@@ -80,9 +73,7 @@ def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
     assert not (tmp_path / "runs" / RATES).exists()
 
 
-def test_work_that_cannot_be_tried_leaves_its_rate_unknown(
-    study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_that_cannot_be_tried_leaves_its_rate_unknown(study, monkeypatch):
     monkeypatch.setattr(generate, "LARGEST_ON_CPU", 1)  # byte: as if the generator were Stable Diffusion
     made = study()
     (row,) = [row for row in made.rows() if (row.stage.name, row.name) == ("generate", "generated")]

@@ -1,13 +1,10 @@
 """Classifiers from elsewhere on a study's test sets, and a study's own classifiers by their arms."""
 
-from __future__ import annotations
-
 import csv
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from genrobust.cli import app
 
@@ -25,9 +22,7 @@ CLASSES = {name: name for name in ("airplane", "bell", "camera")}
 
 
 @pytest.fixture
-def genrobust(
-    write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+def genrobust(write_folder, tmp_path, monkeypatch):
     """Runs a command in a folder with images of three classes and a recipe for them; one set has two of the classes."""
     monkeypatch.chdir(tmp_path)
     write_folder("train", "train", 4, CLASSES)
@@ -37,15 +32,13 @@ def genrobust(
     return lambda *words: CliRunner().invoke(app, [str(w) for w in words])
 
 
-def table(done: Result) -> list[list[str]]:
+def table(done):
     """The cells of the rows of a table, without its head."""
     assert done.exit_code == 0, done.output
     return [[cell.strip() for cell in row.split("│")[1:-1]] for row in done.stdout.splitlines() if row[:1] == "│"]
 
 
-def test_any_classifier_is_scored_as_the_studys_own_are(
-    genrobust: Callable[..., Result], nameless: Callable[[Path], Path]
-) -> None:
+def test_any_classifier_is_scored_as_the_studys_own_are(genrobust, nameless):
     own = table(genrobust("evaluate", "own.yaml"))
     assert [row[:2] for row in own] == [["real", "0"], ["real again", "0"]]
     trained = genrobust("train", "own.yaml", "--arm", "real").stdout
@@ -66,9 +59,7 @@ def test_any_classifier_is_scored_as_the_studys_own_are(
         (["--labels", "names.txt"], "--models"),
     ],
 )
-def test_what_cannot_be_scored_is_said(
-    genrobust: Callable[..., Result], tmp_path: Path, words: list[str], said: str
-) -> None:
+def test_what_cannot_be_scored_is_said(genrobust, tmp_path, words, said):
     from genrobust.classifiers.checkpoints import CheckpointInfo
     from genrobust.classifiers.models import create_classifier, save_checkpoint
 
@@ -78,7 +69,7 @@ def test_what_cannot_be_scored_is_said(
     assert (done.exit_code, said in " ".join(done.stderr.split())) == (2, True), done.output
 
 
-def test_predict_asks_the_classifier_of_an_arm(genrobust: Callable[..., Result]) -> None:
+def test_predict_asks_the_classifier_of_an_arm(genrobust):
     """Trained first where it is missing, and found again; of the quick version, another one."""
     answers = [genrobust("predict", "own.yaml:real", "solid", *more) for more in ([], [], ["--quick"])]
     assert [done.exit_code for done in answers] == [0, 0, 0], answers[0].output

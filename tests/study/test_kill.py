@@ -4,37 +4,32 @@ pytest tests/study/test_kill.py            a few kills of one stage, two process
 pytest tests/study/test_kill.py -m slow    20 kills of each stage, about a minute each on a quiet machine
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-from kill_and_resume import Starter, contents, kill_and_resume
+from kill_and_resume import contents, kill_and_resume
 from typer.testing import CliRunner
 
 from genrobust.cli import app
 from genrobust.data.verifying import verify
 
 
-def test_generating_survives_kills(start: Starter, recipe: Path, tmp_path: Path) -> None:
+def test_generating_survives_kills(start, recipe, tmp_path):
     kill_and_resume(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["generate", "train", "finetune", "evaluate"])
-def test_every_stage_survives_kills(start: Starter, recipe: Path, tmp_path: Path, stage: str) -> None:
+def test_every_stage_survives_kills(start, recipe, tmp_path, stage):
     out = tmp_path / "runs"
     if stage == "evaluate":
         assert start(["train", str(recipe), "--out", str(out)]).codes == [0]
     kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
 
 
-def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared)]
     done = start(words, words)
@@ -46,9 +41,7 @@ def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
     assert start(words, words, words).codes == [0, 0, 0], "what is done may be opened by many at once"
 
 
-def test_parts_that_are_made_at_the_same_time_are_the_whole(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
     done = start(*([*words, f"{part}/4"] for part in (4, 1, 3)))
@@ -59,7 +52,7 @@ def test_parts_that_are_made_at_the_same_time_are_the_whole(
     assert contents(shared) == generated
 
 
-def test_cells_that_are_trained_apart_are_those_of_one_run(start: Starter, recipe: Path, tmp_path: Path) -> None:
+def test_cells_that_are_trained_apart_are_those_of_one_run(start, recipe, tmp_path):
     more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
     assert start(["train", str(recipe), *more, str(tmp_path / "alone")]).codes == [0]
     words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--cells"]
@@ -69,7 +62,7 @@ def test_cells_that_are_trained_apart_are_those_of_one_run(start: Starter, recip
     assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
 
 
-def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start: Starter, recipe: Path, tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, recipe, tmp_path):
     out = tmp_path / "runs"
     words = ["generate", str(recipe), "--out", str(out)]
     assert start(words).codes == [0]
@@ -93,9 +86,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start: Starter, r
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in others} == others
 
 
-def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
-    start: Starter, recipe: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, recipe, tmp_path):
     out = tmp_path / "runs"
     words = ["generate", str(recipe), "--out", str(out)]
     assert start(words).codes == [0]
@@ -114,9 +105,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
     assert contents(out) == whole
 
 
-def test_a_small_file_system_that_fills_up(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True)

@@ -1,7 +1,5 @@
 """Measured rates: kept by stage and kind, and no study fails for a file of them that is damaged."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +12,7 @@ from genrobust.study.study import Study
 from genrobust.study.timing import StageTimes
 
 
-def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
+def test_a_rate_is_that_of_its_own_kind(tmp_path):
     for rate_key, rate in (("64 px", 400.0), ("224 px", 30.0), ("64 px", 500.0)):
         remember_rate(tmp_path / "runs", "train", rate_key, rate)
     assert measured_rate(tmp_path / "runs", "train", "64 px") == 500.0
@@ -23,9 +21,9 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
     assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
 
 
-def rate_keys(stage: str, **change: object) -> set[str]:
+def rate_keys(stage, **change):
     """The rate keys of a stage in a small study whose recipe is changed."""
-    recipe: dict[str, object] = {
+    recipe = {
         "name": "rates",
         "reference": "all",
         "device": "cpu",
@@ -80,10 +78,8 @@ def rate_keys(stage: str, **change: object) -> set[str]:
         ),
     ],
 )
-def test_a_rate_knows_all_that_changes_it_and_nothing_else(
-    stage: str, slower: list[dict[str, object]], same: list[dict[str, object]]
-) -> None:
-    own: dict[str, object] = {}
+def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, slower, same):
+    own = {}
     if stage == "class model":
         own = {"datasets": {"generated2": {"from_scratch": True}}, "class_model": {"precision": "float32"}}
         own["arms"] = [{"name": "all", "mixture": "generated2"}]
@@ -94,7 +90,7 @@ def test_a_rate_knows_all_that_changes_it_and_nothing_else(
     assert all(rate_keys(stage, **own | change) == usual for change in same)
 
 
-def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
+def test_an_estimate_shares_the_jobs_out(tmp_path):
     remember_rate(tmp_path, "train", "small", 10.0)
     remember_rate(tmp_path, "train", "large", 2.0)
     jobs = [(100, "small")] * 3 + [(100, "large")]  # 10 s each, and 50 s
@@ -106,7 +102,7 @@ def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 5}', '{"train": {"x": "fast"}}', '{"train": {"x": null}}'])
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
     (tmp_path / RATES).write_text(text)
     assert measured_rate(tmp_path, "train", "x") is None
     remember_rate(tmp_path, "train", "x", 2.0)
@@ -122,14 +118,14 @@ for n in range(30):
 """
 
 
-def test_two_processes_lose_no_rate(tmp_path: Path) -> None:
+def test_two_processes_lose_no_rate(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", NOTING, str(tmp_path), name]) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
     known = [measured_rate(tmp_path, "train", f"{name} {n}") for name in ("one", "other") for n in range(30)]
     assert known == [1.0] * 60
 
 
-def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path: Path) -> None:
+def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path):
     left, below = tmp_path / ".rates.json.0a1b2c3d.part", tmp_path / "generated" / ".000000.tar.0a1b2c3d.part"
     below.parent.mkdir()
     for path in (left, below):

@@ -1,11 +1,8 @@
 """A report of saved predictions is written again without torch, and says the same."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -29,7 +26,7 @@ RECIPE = {
 }
 
 
-def test_a_report_of_saved_predictions_loads_no_torch(tmp_path: Path) -> None:
+def test_a_report_of_saved_predictions_loads_no_torch(tmp_path):
     out, recipe = tmp_path / "out", tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     study = Study(parse_recipe(RECIPE), out)
@@ -51,7 +48,7 @@ def test_a_report_of_saved_predictions_loads_no_torch(tmp_path: Path) -> None:
     assert summary.arms == ("real", "half")
 
 
-def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path: Path) -> None:
+def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
     change = {"robustness": {"bootstrap": 20, "second_id": "pixel"}}
     summary, files = Study(parse_recipe(RECIPE | change), tmp_path).run()
     assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
@@ -62,7 +59,7 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path: Path) -> Non
     assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
 
 
-def test_a_claim_about_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+def test_a_claim_about_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path):
     claim = {"says": "better", "arm": "half", "than": "real", "figure": "top6"}
     with pytest.raises(UserError, match=r"claims.0.figure: no figure 'top6'; there are top1, er"):
         Study(parse_recipe(RECIPE | {"claims": [claim]}), tmp_path).run()
@@ -70,7 +67,7 @@ def test_a_claim_about_an_unknown_figure_is_refused_before_anything_is_trained(t
 
 
 @pytest.mark.parametrize("name", ["test", "emoji", "nonsense"])
-def test_a_second_id_set_that_is_not_scored_is_refused_before_anything_is_trained(tmp_path: Path, name: str) -> None:
+def test_a_second_id_set_that_is_not_scored_is_refused_before_anything_is_trained(tmp_path, name):
     study = Study(parse_recipe(RECIPE | {"robustness": {"second_id": name}}), tmp_path)
     with pytest.raises(
         UserError, match=f"second_id: no shifted test set '{name}' is scored; there are hand-drawn, pix"

@@ -1,13 +1,9 @@
 """A study with two generated datasets, all the way: what is shared is made once, and a change redoes what it must."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -47,16 +43,16 @@ RECIPE = {
 
 
 @pytest.fixture
-def study(tiny_generator: Path, tmp_path: Path) -> Callable[..., Study]:
+def study(tiny_generator, tmp_path):
     tiny = {"generator": {"model": str(tiny_generator), "steps": 1}}
     return lambda **change: Study(parse_recipe(RECIPE | tiny | change), tmp_path)
 
 
-def files(folder: Path) -> dict[Path, int]:
+def files(folder):
     return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
-def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_path):
     first = study()
     datasets = first.graph.sources.datasets
     assert list(datasets) == ["generated", "plain", "redrawn", "sure"]
@@ -101,7 +97,7 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study: Callabl
     assert reports[0] == reports[1]  # whose notes are not doubled
 
 
-def test_a_classifier_of_other_images_is_refused(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_a_classifier_of_other_images_is_refused(study, tmp_path):
     made = study(arms=RECIPE["arms"][:2])
     runs = made.runs("styled")
     (folder,) = made.train(runs)
@@ -112,9 +108,7 @@ def test_a_classifier_of_other_images_is_refused(study: Callable[..., Study], tm
         study(arms=RECIPE["arms"][:2]).train(runs)
 
 
-def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
-    study: Callable[..., Study], write_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_epochs_split_norms_and_a_further_folder_go_through_a_study(study, write_folder, tmp_path):
     one = {"source": "real", "per_class": 1, "weight": 1}  # 100 images
     folder = write_folder("distorted", "solid", 3, {"camera": "camera", "wrench": "wrench"})
     made = study(
@@ -135,7 +129,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     real = len(made.data.train)
     wanted = [5, 10, 6, 15, max(20, math.ceil(real / 20))]  # a fifth of 100, 200, 106, 300, all real images, by fours
 
-    def trainings() -> list[tuple[int, int]]:
+    def trainings():
         return [(row.total, row.done) for row in made.rows() if row.stage.name == "train"]
 
     assert sorted(trainings()) == sorted((n, 0) for n in wanted)
@@ -152,7 +146,7 @@ def test_epochs_split_norms_and_a_further_folder_go_through_a_study(
     assert sorted(run["steps"] for run in runs) == sorted(run["history"][-1]["step"] for run in runs) == sorted(wanted)
 
 
-def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_packed_copies_are_a_stage_of_their_own(study, tmp_path):
     made = study(
         data={"packed": True},
         train=RECIPE["train"] | {"crop": "random-resized"},
@@ -160,7 +154,7 @@ def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp
     )
     real = len(made.data.train)
 
-    def packing() -> list[tuple[str, int, int]]:
+    def packing():
         return [(row.name, row.total, row.done) for row in made.rows() if row.stage.name == "pack"]
 
     assert packing() == [("real", real, 0), ("generated", 200, 0)]
@@ -173,8 +167,8 @@ def test_packed_copies_are_a_stage_of_their_own(study: Callable[..., Study], tmp
     assert measured_rate(tmp_path, "pack", "real images") and measured_rate(tmp_path, "pack", "generated images")
 
 
-def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) -> None:
-    def folders(study: Study) -> dict[str, Path]:
+def test_a_changed_dataset_redoes_only_its_own_arm(study):
+    def folders(study):
         return {name: study.dataset(name).folder for name in ("generated", "plain", "unused")}
 
     before = folders(study())
@@ -184,15 +178,15 @@ def test_a_changed_dataset_redoes_only_its_own_arm(study: Callable[..., Study]) 
     assert len(set(before.values())) == 3
 
 
-def test_what_workers_take_of_a_cluster_decides_no_folder(study: Callable[..., Study]) -> None:
-    def folders(study: Study) -> list[Path]:
+def test_what_workers_take_of_a_cluster_decides_no_folder(study):
+    def folders(study):
         generated = [study.dataset(name).folder for name in ("generated", "redrawn")]
         return [*generated, study.graph.sources.checkpoint(*study.runs("real"))]
 
     assert folders(study()) == folders(study(execute={"num_cpus": 7, "num_gpus": 0.5}))
 
 
-def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
     judge, made = tmp_path / "clip", study()
     judge.mkdir()
     (judge / "config.json").write_text("{}")
@@ -205,13 +199,13 @@ def test_another_clip_of_the_same_size_filters_anew(study: Callable[..., Study],
     assert found[0] != found[1]
 
 
-def test_an_unknown_dataset_is_named(study: Callable[..., Study]) -> None:
+def test_an_unknown_dataset_is_named(study):
     with pytest.raises(UserError, match="no dataset 'plane'; there are generated, plain, redrawn, sure, unused"):
         study().dataset("plane")
 
 
-def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
-    def study(**change: object) -> Study:
+def test_a_study_trains_its_own_class_model_once(tmp_path):
+    def study(**change):
         own = {
             "generator": {"steps": 2, "width": 64, "height": 64},  # which mode class does not use
             "class_model": {"depth": 1, "width": 16, "heads": 2, "steps": 3, "batch_size": 4, "warmup_steps": 1}
@@ -252,7 +246,7 @@ def test_a_study_trains_its_own_class_model_once(tmp_path: Path) -> None:
     assert other.dataset("scratch").folder != first.dataset("scratch").folder
 
 
-def test_a_claim_about_an_unknown_test_set_is_named(tmp_path: Path) -> None:
+def test_a_claim_about_an_unknown_test_set_is_named(tmp_path):
     claims = [{"says": "it helps", "arm": "styled", "than": "real", "test_set": "solidd"}]
     study = Study(parse_recipe({**RECIPE, "claims": claims}), tmp_path)
     with pytest.raises(UserError, match=r"claims\.0\.test_set: no test set 'solidd'; there are .*, and 'mean of"):

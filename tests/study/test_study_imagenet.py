@@ -1,10 +1,6 @@
 """`genrobust run imagenet100` all the way on a CPU: official layouts in miniature, and a tiny Stable Diffusion."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +31,7 @@ SHIFTS = ("v2", "sketch", "r", "objectnet", "objectnet one-to-many")
 ARMS = ("real", "generated", "real+generated", "real+generated at equal steps", "real+modern at equal steps")
 
 
-def save(path: Path, wnid: str, seed: int) -> None:
+def save(path, wnid, seed):
     """A grainy photograph of the class's colour, upright or across."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -45,7 +41,7 @@ def save(path: Path, wnid: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory):
     """ImageNet and the four shifted sets of the recipe, as they unpack, of five classes."""
     root = tmp_path_factory.mktemp("data")
     (root / "classes.txt").write_text("\n".join(COLOURS))
@@ -68,14 +64,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stable_diffusion_15(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stable_diffusion_15(tmp_path_factory):
     """A tiny one with the scheduler that its pipeline comes with."""
     pipeline = stable_diffusion()
     pipeline.register_modules(scheduler=PNDMScheduler(skip_prk_steps=True))
     return saved(pipeline, tmp_path_factory.mktemp("generator"))
 
 
-def words(data: Path, generator: Path, other_map: str) -> list[str]:
+def words(data, generator, other_map):
     """The options that shrink a recipe to seconds; what they leave alone is the study's."""
     small = {
         "data.root": data / "imagenet",
@@ -109,7 +105,7 @@ def words(data: Path, generator: Path, other_map: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(data: Path, stable_diffusion_15: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(data, stable_diffusion_15, tmp_path_factory):
     """The folder of the finished study."""
     out = tmp_path_factory.mktemp("runs")
     command = ["run", "imagenet100", "--device", "cpu", "--out", str(out), "--set", "robustness.grid=3"]
@@ -120,11 +116,11 @@ def made(data: Path, stable_diffusion_15: Path, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def results(made: Path) -> dict[str, Any]:
+def results(made):
     return json.loads((made / "imagenet100" / "results.json").read_text())
 
 
-def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[str, Any]) -> None:
+def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results):
     summary = results["summary"]
     assert tuple(summary["arms"]) == ARMS
     assert set(summary["protocols"]) == {"test", *SHIFTS}
@@ -136,7 +132,7 @@ def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[s
     assert tuple(summary["shifts"]) == SHIFTS[:4] and list(summary["left_out"]) == ["objectnet one-to-many"]
 
 
-def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> None:
+def test_a_subset_is_scored_over_its_own_classes(results):
     summary = results["summary"]
     top1 = {row["test_set"]: row for row in summary["scores"] if (row["figure"], row["arm"]) == ("top1", "real")}
     classes = {name: top1[name]["classes"] for name in summary["paired"]}
@@ -145,7 +141,7 @@ def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> Non
     assert [top1[summary["paired"][name]]["n"] for name in ("r", "objectnet one-to-many")] == [6, 9]
 
 
-def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, Any]) -> None:
+def test_arms_train_on_what_they_say_for_as_long_as_they_say(results):
     arms = {arm["name"]: arm for arm in results["arms"]}
     assert [arms[name]["parts"] for name in ARMS] == [
         {"real": 35},  # 8 of each class, of which one chooses checkpoints
@@ -157,7 +153,7 @@ def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, 
     assert [arms[name]["steps"] for name in ARMS] == [14, 6, 19, 6, 6]  # 3 x 35 / 8, 3 x 15 / 8, 3 x 50 / 8, rounded up
 
 
-def test_the_images_are_those_of_clips_templates_and_names(made: Path) -> None:
+def test_the_images_are_those_of_clips_templates_and_names(made):
     datasets = [ShardDataset(folder) for folder in sorted((made / "generated").iterdir())]
     assert len(datasets) == 2
     names = prompt_names("openai")
@@ -171,7 +167,7 @@ def test_the_images_are_those_of_clips_templates_and_names(made: Path) -> None:
         assert len({row["prompt"] for row in table}) == 15
 
 
-def test_without_the_data_show_tells_what_would_be_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["show", "imagenet100"])
     assert done.exit_code == 0
@@ -181,9 +177,7 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path: Path, mon
     assert "there is no folder imagenet" in CliRunner().invoke(app, ["run", "imagenet100"]).output
 
 
-def test_all_of_imagenet_is_held_against_published_lines(
-    made: Path, data: Path, stable_diffusion_15: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]

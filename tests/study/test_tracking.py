@@ -1,18 +1,12 @@
 """Trackers are told every figure once, change nothing that is made, and are asked for before anything long begins."""
 
-from __future__ import annotations
-
 import json
 import struct
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from kill_and_resume import Done
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from typer.testing import CliRunner
@@ -50,12 +44,12 @@ VALIDATED = [10, 20, 25]
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Callable[..., Study]:
+def study(tmp_path):
     """A study in the folder `runs`; tracked by tensorboard unless said otherwise."""
     return lambda **change: Study(parse_recipe(RECIPE | {"track": ["tensorboard"]} | change), tmp_path / "runs")
 
 
-def read(folder: Path) -> dict[str, EventAccumulator]:
+def read(folder):
     """What the event files below a tracker's folder hold, by run."""
     found = {run.name: EventAccumulator(str(run)) for run in sorted(folder.iterdir()) if run.is_dir()}
     for run in found.values():
@@ -63,11 +57,11 @@ def read(folder: Path) -> dict[str, EventAccumulator]:
     return found
 
 
-def curve(run: EventAccumulator, name: str) -> list[tuple[int, float]]:
+def curve(run, name):
     return [(point.step, point.value) for point in run.Scalars(name)]
 
 
-def test_a_study_is_told_once_and_makes_the_same_with_and_without(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, tmp_path):
     summary, _ = study().run()
     folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     runs = read(folder)
@@ -111,12 +105,10 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", [3, 12, 21])
-def test_a_resumed_training_tells_no_point_twice_and_loses_none(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_a_resumed_training_tells_no_point_twice_and_loses_none(study, tmp_path, monkeypatch, at):
     step = loop._Run._step
 
-    def stop(self: Any, number: int, *batch: Any) -> Any:
+    def stop(self, number, *batch):
         if number == at:
             raise Killed
         return step(self, number, *batch)
@@ -136,14 +128,14 @@ def test_a_resumed_training_tells_no_point_twice_and_loses_none(
     assert sorted(point for point in points if "recipe" not in point[0]) == sorted(wanted)
 
 
-def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_path: Path) -> None:
+def test_after_kill_9_every_point_is_there_once(start, tmp_path):
     one = {"seeds": [0], "train": RECIPE["train"] | {"steps": 200, "validate_every": 100}, "track": ["tensorboard"]}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | one))
     runs = tmp_path / "runs"
     folder = runs / "tracked" / "track" / "tensorboard"
     words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
 
-    def told_five() -> bool:
+    def told_five():
         return (folder / "logged.jsonl").exists() and len((folder / "logged.jsonl").read_text().splitlines()) >= 5
 
     assert start(words, kill_when=told_five).codes == [-9]
@@ -158,7 +150,7 @@ def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_
     assert [step for step, _ in curve(run, "loss")] == looks
 
 
-def test_what_was_trained_untracked_is_told_from_its_checkpoint(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_what_was_trained_untracked_is_told_from_its_checkpoint(study, tmp_path):
     made = study(seeds=[0], track=[]).checkpoint(study().recipe.arms[0], 0)
     for _ in range(2):
         study(seeds=[0]).checkpoint(study().recipe.arms[0], 0)
@@ -168,9 +160,7 @@ def test_what_was_trained_untracked_is_told_from_its_checkpoint(study: Callable[
 
 
 @pytest.mark.parametrize(("package", "extra"), [("tensorboard", "track"), ("wandb", "wandb")])
-def test_a_missing_package_is_named_before_anything_is_done(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
-) -> None:
+def test_a_missing_package_is_named_before_anything_is_done(study, tmp_path, monkeypatch, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackage, match=rf"track: \[{package}\] .*pip install 'genrobust\[{extra}\]'"):
         study(track=[package])
@@ -180,13 +170,13 @@ def test_a_missing_package_is_named_before_anything_is_done(
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_tracker_is_refused() -> None:
+def test_an_unknown_tracker_is_refused():
     done = CliRunner().invoke(app, ["show", "pictograms", "--set", "track=[tensorflow]"])
     assert done.exit_code == 2
     assert "track.0: input should be 'tensorboard' or 'wandb' (got 'tensorflow')" in " ".join(done.stderr.split())
 
 
-def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_a_damaged_list_of_what_was_told_is_named(study, tmp_path):
     folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     folder.mkdir(parents=True)
     (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
@@ -194,7 +184,7 @@ def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], t
         study()
 
 
-def logged(file: Path) -> list[dict[str, Any]]:
+def logged(file):
     """The history that an offline run of W&B holds: records of protobuf in a LevelDB log with blocks of 32 KiB."""
     from wandb.proto.wandb_internal_pb2 import Record
 
@@ -215,9 +205,7 @@ def logged(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_wandb_keeps_everything_here_where_it_is_offline(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_keeps_everything_here_where_it_is_offline(study, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="W&B is not installed: pip install 'genrobust[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     for _ in range(2):  # the second time all is found done

@@ -1,16 +1,9 @@
 """A Ray cluster whose nodes share the bucket alone: each has a copy of its own."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import yaml
-from kill_and_resume import Done, contents
-from object_store import Store
+from kill_and_resume import contents
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 from small import NODE
 from typer.testing import CliRunner
 
@@ -20,13 +13,8 @@ from genrobust.study.executors.ray_workers import Task, Worker
 
 @pytest.mark.slow  # pytest -m slow tests/study/executors
 def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
-    cluster: Cluster,
-    start: Callable[..., Done],
-    recipe: Path,
-    store: Store,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    cluster, start, recipe, store, tmp_path, monkeypatch
+):
     settings = yaml.safe_load(recipe.read_text())
     settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
     settings |= {"train": settings["train"] | {"steps": 5}, "execute": {"num_cpus": 2}}
@@ -51,9 +39,7 @@ def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     assert list((tmp_path / "home").rglob("*.tar")) == [], "who reads no images fetches none"
 
 
-def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load = cloudpickle.dumps(lambda: lambda keys: None)
     folder = str(tmp_path / "not here")

@@ -1,11 +1,7 @@
 """A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -18,7 +14,7 @@ from genrobust.study.study import Study
 
 
 @pytest.fixture
-def raw(write_folder: Callable[..., Path]) -> dict[str, Any]:
+def raw(write_folder):
     """A recipe on eight images of the user's own, that fine-tunes the embedded generator for two steps."""
     classes = {"camera": "camera", "anchor": "anchor"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 1, classes)
@@ -34,14 +30,14 @@ def raw(write_folder: Callable[..., Path]) -> dict[str, Any]:
     }
 
 
-def finetuned(raw: dict[str, Any], out: Path, log: Callable[[str], None] = print, **sections: Any) -> Path:
+def finetuned(raw, out, log=print, **sections):
     stage = Study(parse_recipe({**raw, **sections}), out, say=log).graph.finetune()
     stage.run()
     return stage.trained.folder
 
 
-def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_path: Path) -> None:
-    said: list[str] = []
+def test_the_same_work_has_one_folder_and_is_done_once(raw, tmp_path):
+    said = []
     first = finetuned(raw, tmp_path / "runs", said.append)
     assert len(said) == 1 and "on 8 images of 2 classes, 2 steps" in said[0]
     record = json.loads((first / "finetune.json").read_text())
@@ -57,12 +53,12 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_
     assert len(said) == 2
 
 
-def test_without_a_generator_there_is_nothing_to_fine_tune(raw: dict[str, Any], tmp_path: Path) -> None:
+def test_without_a_generator_there_is_nothing_to_fine_tune(raw, tmp_path):
     with pytest.raises(UserError, match="small has no generator to fine-tune"):
         finetuned(raw, tmp_path, generator=None)
 
 
-def test_the_command_prints_the_folder(raw: dict[str, Any], tmp_path: Path) -> None:
+def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))
     words = ["finetune", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
