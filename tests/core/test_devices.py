@@ -5,15 +5,8 @@ import sys
 import pytest
 import torch
 
-from genrobust.core.devices import (
-    WAITING,
-    available_devices,
-    device_kind,
-    resolve_device,
-    set_threads,
-    waiting_of_threads,
-)
-from genrobust.core.errors import UserError
+from genrobust.core import UserError, available_devices, device_kind, resolve_device, set_threads, waiting_of_threads
+from genrobust.core.devices import WAITING
 
 
 def test_auto_takes_the_best_device_and_every_name_resolves():

@@ -9,12 +9,16 @@ import threading
 
 import pytest
 
-from genrobust.core.errors import DiskFull, GenrobustError, UserError
-from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
+from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def refused(said, folder, shared=False):
+    with pytest.raises(UserError, match=said), lock(folder, shared):
+        pass
 
 
 def test_a_file_appears_whole(tmp_path):
@@ -128,8 +132,7 @@ def holder(tmp_path):
 def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path, holder):
     process = holder("alone")
     for shared in (False, True):
-        with pytest.raises(UserError, match=f"another process is writing to {tmp_path}"), lock(tmp_path, shared):
-            pass
+        refused(f"another process is writing to {tmp_path}", tmp_path, shared)
     threading.Timer(0.2, process.kill).start()
     with lock(tmp_path, wait=True):
         assert process.wait(10) == -9
@@ -141,8 +144,7 @@ def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):
     holder("shared")
     with lock(tmp_path, shared=True):
         pass
-    with pytest.raises(UserError, match="another process"), lock(tmp_path):
-        pass
+    refused("another process", tmp_path)
 
 
 def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkeypatch):
@@ -152,6 +154,5 @@ def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkey
     monkeypatch.setattr(fcntl, "flock", refuse)
     with lock(tmp_path):
         assert names(tmp_path) == [".lock", ".lock.held"]
-        with pytest.raises(UserError, match="another process"), lock(tmp_path):
-            pass
+        refused("another process", tmp_path)
     assert names(tmp_path) == [".lock"]

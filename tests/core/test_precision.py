@@ -7,34 +7,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from small_study import REAL, recipe_of
 
-from genrobust.classifiers.precision import (
-    AUTO,
-    is_depthwise,
-    named_precisions,
-    resolved,
-    settle,
-    slow_choices,
-    with_dtype,
-    with_precision,
-)
-from genrobust.core import precision
-from genrobust.core.precision import (
-    Hardware,
-    clear_winner,
-    cpu_hardware,
-    cpuinfo_flags,
-    fastest_precision,
-    hardware,
-    in_common,
-    remembered,
-)
-from genrobust.recipe.classify import TrainConfig
-from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import parse_recipe, recipe_yaml
+from genrobust.classifiers import AUTO, settle, with_dtype
+from genrobust.classifiers.precision import is_depthwise, named_precisions, resolved, slow_choices, with_precision
+from genrobust.core import Hardware, hardware, in_common, precision
+from genrobust.core.precision import clear_winner, cpu_hardware, cpuinfo_flags, fastest_precision, remembered
+from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
+from genrobust.study import Study
 from genrobust.study.baselines import grid
-from genrobust.study.study import Study
 
 F32 = frozenset({"float32"})
 OLD_CPU = Hardware("cpu", F32, "this CPU has no bfloat16 instructions")
@@ -42,10 +23,6 @@ NEW_CPU = Hardware("cpu", F32 | {"bfloat16"}, "this CPU has AVX512_BF16")
 OLD_GPU = Hardware("cuda", F32 | {"float16"}, "Tesla T4 has compute capability 7.5")
 NEW_GPU = Hardware("cuda", F32 | {"float16", "bfloat16"}, "H100 has compute capability 9.0")
 MOBILE = {"architecture": "mobilenetv3_small_100"}
-
-
-def recipe_of(**keys):
-    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
 
 
 def everywhere(value):
@@ -56,14 +33,9 @@ def everywhere(value):
         train={"precision": value},
         finetune={"precision": value},
         class_model={"precision": value},
-        arms=[
-            {"name": "real", "mixture": "real", "train": {"precision": value}},
-            {"name": "again", "mixture": "real"},
-        ],
+        arms=[REAL | {"train": {"precision": value}}, REAL | {"name": "again"}],
     )
 
-
-# ------------------------------------------------------------------------------------------- hardware
 
 X86 = "processor\t: {0}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 fma {1}\nbugs\t\t: spectre_v1\n\n"
 ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU implementer\t: 0x41\n\n"
@@ -71,6 +43,12 @@ ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU
 
 def cpuinfo(text, *cores):
     return "".join(text.format(number, flags) for number, flags in enumerate(cores))
+
+
+FAST = cpuinfo(X86, "avx512_bf16")
+CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+SLOW_CAPS = "SSE41 avx AVX2 avx2_vnni AVX2_VNNI_2 AVX512_CORE avx512_core_vnni"
+FAST_CAPS = "AVX512_CORE_BF16 avx512_core_fp16 AVX512_CORE_AMX AVX10_1_512 avx10_1_512_amx_fp16 DEFAULT all"
 
 
 @pytest.mark.parametrize(
@@ -86,22 +64,13 @@ def cpuinfo(text, *cores):
         (cpuinfo(ARM, "svebf16"), {}, "float32"),
         ("model name\t: with bf16 in its name\n", {}, "float32"),
         ("", {}, "float32"),
-        *(
-            (cpuinfo(X86, "avx512_bf16"), {name: cap}, best)
-            for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-            for cap, best in [
-                *((cap, "float32") for cap in ("SSE41", "avx", "AVX2", "avx2_vnni", "AVX2_VNNI_2")),
-                *((cap, "float32") for cap in ("AVX512_CORE", "avx512_core_vnni")),
-                *((cap, "bfloat16") for cap in ("AVX512_CORE_BF16", "avx512_core_fp16", "AVX512_CORE_AMX")),
-                *((cap, "bfloat16") for cap in ("AVX10_1_512", "avx10_1_512_amx_fp16", "DEFAULT", "all", "")),
-            ]
-        ),
+        *((FAST, {name: cap}, "float32") for name in CAPS for cap in SLOW_CAPS.split()),
+        *((FAST, {name: cap}, "bfloat16") for name in CAPS for cap in ("", *FAST_CAPS.split())),
         # oneDNN takes the first name
-        (cpuinfo(X86, "avx512_bf16"), {"ONEDNN_MAX_CPU_ISA": "all", "DNNL_MAX_CPU_ISA": "avx2"}, "bfloat16"),
-        (cpuinfo(X86, "avx512_bf16"), {"ONEDNN_MAX_CPU_ISA": "avx2", "DNNL_MAX_CPU_ISA": "all"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "avx2"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "avx512"}, "bfloat16"),
+        (FAST, {"ONEDNN_MAX_CPU_ISA": "all", "DNNL_MAX_CPU_ISA": "avx2"}, "bfloat16"),
+        (FAST, {"ONEDNN_MAX_CPU_ISA": "avx2", "DNNL_MAX_CPU_ISA": "all"}, "float32"),
+        *((FAST, {"ATEN_CPU_CAPABILITY": cap}, "float32") for cap in ("avx2", "default")),
+        (FAST, {"ATEN_CPU_CAPABILITY": "avx512"}, "bfloat16"),
         (cpuinfo(ARM, "bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "bfloat16"),  # which names x86's
     ],
 )
@@ -174,9 +143,6 @@ def test_a_device_is_measured_once(tmp_path, monkeypatch):
     assert remembered("mps", lambda: "float32") == "float32"
 
 
-# ------------------------------------------------------------------------------------------- recipes
-
-
 @pytest.mark.parametrize(
     ("here", "best"),
     [(OLD_CPU, "float32"), (NEW_CPU, "bfloat16"), (OLD_GPU, "float16"), (NEW_GPU, "bfloat16")],
@@ -203,37 +169,36 @@ def test_sections_that_a_dataset_needs_are_filled_in():
 
 
 def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu():
-    arms = [
-        {"name": "real", "mixture": "real"},
-        {"name": "mobile", "mixture": "real", "train": MOBILE},
-        {"name": "named", "mixture": "real", "train": {**MOBILE, "precision": "bfloat16"}},
-        {"name": "asked", "mixture": "real", "train": {**MOBILE, "precision": AUTO}},
-    ]
+    trains = {"real": {}, "mobile": MOBILE, "named": MOBILE | {"precision": "bfloat16"}}
+    trains["asked"] = MOBILE | {"precision": AUTO}
 
     def precisions(recipe):
         return [recipe.train_of(arm).precision for arm in recipe.arms]
 
-    recipe = recipe_of(arms=arms)
+    recipe = recipe_of(arms=[{"name": name, "mixture": "real", "train": train} for name, train in trains.items()])
     assert precisions(with_precision(recipe, NEW_CPU)) == ["bfloat16", "float32", "bfloat16", "float32"]
     assert precisions(with_precision(recipe, NEW_GPU)) == ["bfloat16"] * 4
     assert precisions(with_precision(recipe, OLD_CPU)) == ["float32", "float32", "bfloat16", "float32"]
-    back = [{"name": "real", "mixture": "real", "train": {"architecture": "resnet10t"}}]
-    other = with_precision(recipe_of(train=MOBILE, arms=back), NEW_CPU)
+    back = REAL | {"train": {"architecture": "resnet10t"}}
+    other = with_precision(recipe_of(train=MOBILE, arms=[back]), NEW_CPU)
     assert (other.train.precision, *precisions(other)) == ("float32", "bfloat16")
     for model in grid(other.train, 4, 100):
         assert not (model.train.precision == "bfloat16" and is_depthwise(model.train))
     assert {m.train.precision for m in grid(with_precision(recipe, NEW_CPU).train, 4, 100)} == {"bfloat16"}
 
 
-@pytest.mark.parametrize(
-    ("architecture", "found"),
-    [
-        *((name, False) for name in ("resnet10t", "resnext50", "alexnet", "vit_tiny_patch16_224", "no_such_network")),
-        *((name, True) for name in ("mobilenet_v2", "convnext_atto")),
-    ],
-)
-def test_depthwise_convolutions_are_found_in_the_network(architecture, found):
-    assert is_depthwise(TrainConfig(architecture=architecture)) == found
+def test_depthwise_convolutions_are_found_in_the_network():
+    names = (
+        "resnet10t",
+        "mobilenet_v2",
+        "resnext50",
+        "convnext_atto",
+        "alexnet",
+        "vit_tiny_patch16_224",
+        "no_such_one",
+    )
+    found = [name for name in names if is_depthwise(TrainConfig(architecture=name))]
+    assert found == ["mobilenet_v2", "convnext_atto"]
 
 
 def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks():
@@ -293,10 +258,8 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     named = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
     named |= {"finetune": {"precision": "bfloat16"}, "class_model": {"precision": "bfloat16"}}
     said = []
-    auto, by_hand, other = (
-        Study(recipe_of(**keys, **more), tmp_path, say=said.append)
-        for more in ({}, named, {"generator": {"dtype": "float32"}})
-    )
+    recipes = [recipe_of(**keys, **more) for more in ({}, named, {"generator": {"dtype": "float32"}})]
+    auto, by_hand, other = (Study(recipe, tmp_path, say=said.append) for recipe in recipes)
     for name in ("generated", *datasets):
         assert auto.dataset(name).folder == by_hand.dataset(name).folder != other.dataset(name).folder
     folders = [[study.graph.sources.checkpoint(run) for run in study.runs()] for study in (auto, by_hand)]

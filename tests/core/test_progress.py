@@ -6,9 +6,7 @@ import time
 
 import pytest
 
-from genrobust.core import progress
-from genrobust.core.durations import about
-from genrobust.core.progress import Bar, counting, progress_bar
+from genrobust.core import Bar, about, counting, progress, progress_bar
 
 
 @pytest.fixture

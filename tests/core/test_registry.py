@@ -9,24 +9,6 @@ from genrobust.core import Registry, UserError
 GROUP = "genrobust.tests"
 
 
-@pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Installs a package as pip does: a module, and a folder of metadata that names its entry points."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(package, code, **points):
-        (tmp_path / f"{package}.py").write_text(code)
-        about = tmp_path / f"{package}-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name} = {value}" for name, value in points.items()]
-        (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
-
-    yield install
-    for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))]:
-        del sys.modules[name]
-
-
 def shapes():
     registry = Registry("shape", GROUP)
     registry.register("square")(int)
@@ -35,7 +17,7 @@ def shapes():
 
 
 def test_names_keep_their_order_and_packages_load_when_asked_for(install):
-    install("star_maker", "class Star: ...", star="star_maker:Star")
+    install(GROUP, "star_maker", "class Star: ...", star="star_maker:Star")
     registry = shapes()
     assert registry.names() == ["square", "circle", "star"]
     assert registry.get("circle") is float
@@ -75,8 +57,9 @@ def test_a_name_is_registered_once():
     ],
 )
 def test_a_name_that_does_not_work_says_why(install, asked, said):
-    install("first", "class Moon: ...", square="first:Moon", moon="first:Moon")
-    install("second", "class Moon: ...", moon="second:Moon", broken="missing_module:Moon", absent="second:Absent")
+    install(GROUP, "first", "class Moon: ...", square="first:Moon", moon="first:Moon")
+    second = {"moon": "second:Moon", "broken": "missing_module:Moon", "absent": "second:Absent"}
+    install(GROUP, "second", "class Moon: ...", **second)
     with pytest.raises(UserError) as caught:
         shapes().get(asked)
     assert all(words in str(caught.value) for words in said), caught.value

@@ -9,15 +9,15 @@ import torch
 from diffusers import StableDiffusionPipeline
 from drawn import CPU
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.generate.engine import identity
+from genrobust.core import GenrobustError, UserError
+from genrobust.generate import identity
 from genrobust.generate.loading import SCHEDULERS, load_generator, locate
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 
 @pytest.fixture
 def copy(generator_folder, tmp_path):
-    return shutil.copytree(generator_folder, tmp_path / "copy")
+    return shutil.copytree(generator_folder, tmp_path / "copy.safetensors")
 
 
 def config(folder, **values):
@@ -78,26 +78,20 @@ def test_its_own_scheduler_can_be_kept(folder_of, kind, scheduler):
     assert type(pipeline.scheduler).__name__ == own
 
 
-# ------------------------------------------------------------------------------------------ which one
-
-
 def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     missing = "./no/such/folder"
-    found = locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
-    assert found == (generator_folder.name, generator_folder)
+    asked = GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing))
+    assert locate(asked) == (generator_folder.name, generator_folder)
     said = caplog.text
     assert f"generating with the alternative {generator_folder.name}, since these were not found" in said
     assert f"{missing}: there is no such folder" in said
-    locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
+    locate(asked)
     assert caplog.text == said, "told once a run, however often it looks"
+    names = [missing, "/nor/this", "not a hub id"]
     with pytest.raises(UserError) as error:
-        locate(GeneratorConfig(model=missing, alternatives=("/nor/this", "not a hub id")))
-    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == [
-        missing,
-        "/nor/this",
-        "not a hub id",
-    ]
+        locate(GeneratorConfig(model=missing, alternatives=names[1:]))
+    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == names
 
 
 def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
@@ -134,7 +128,7 @@ def test_the_identity_follows_every_file_that_matters_and_no_readme(copy, name):
     assert identity(config(copy))["weights_sha256"] != before
 
 
-# ------------------------------------------------------------------------------------------ bad folders
+LOAD = "cannot load the generator in"
 
 
 def pickle_unet(folder):
@@ -150,11 +144,12 @@ def pickle_unet(folder):
         (lambda f: (f / "model_index.json").write_bytes(b"{"), "cannot read .*model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
-        (lambda f: shutil.rmtree(f / "vae"), "cannot load the generator in"),
-        (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot load the generator in"),
-        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), "cannot load the generator"),
-        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), "cannot load the generator in"),
-        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), "cannot load the generator in"),
+        (lambda f: shutil.rmtree(f / "vae"), LOAD),
+        (lambda f: (f / "vae" / "config.json").write_bytes(b""), LOAD),
+        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), LOAD),
+        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), LOAD),
+        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), LOAD),
+        (lambda f: (shutil.rmtree(f), f.write_bytes(b"")), "from_single_file"),
     ],
 )
 def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
@@ -162,15 +157,6 @@ def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
     with pytest.raises(UserError, match=message) as error:
         load_generator(config(copy), CPU)
     assert str(copy) in str(error.value)
-
-
-def test_a_single_file_is_told_how_to_become_a_folder(tmp_path):
-    (tmp_path / "v1-5.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="from_single_file"):
-        locate(config(tmp_path / "v1-5.safetensors"))
-
-
-# ------------------------------------------------------------------------------------------ what cannot be sampled
 
 
 @pytest.mark.parametrize(

@@ -24,14 +24,11 @@ from PIL import Image
 from tiny import saved, stable_diffusion, vae, with_safety_checker
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.core.keys import hashed_seed
-from genrobust.data.memory import MemoryImages
-from genrobust.data.verifying import verify
-from genrobust.generate.engine import identity
+from genrobust.core import Subset, UserError, hashed_seed
+from genrobust.data import MemoryImages, verify
+from genrobust.generate import identity
 from genrobust.generate.loading import load_generator, locate
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 CASES = {
     "labels, SD": ("labels", "sd", {}),
@@ -55,14 +52,10 @@ def recipe(folder_of):
 
     def make(case, **more):
         mode, kind, settings = CASES[case]
-        return GeneratorConfig(
-            mode=mode, model=str(folder_of(kind)), **{"steps": 3, "dtype": "float32", **settings, **more}
-        )
+        settings = {"steps": 3, "dtype": "float32", **settings, **more}
+        return GeneratorConfig(mode=mode, model=str(folder_of(kind)), **settings)
 
     return make
-
-
-# ------------------------------------------------------------------------------------------ datasets
 
 
 @each_case
@@ -90,8 +83,6 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
         assert case not in WITH_IMAGES or label_of[row["source"]] == row["label"]
     assert one.manifest["mode"] == mode
 
-
-# ------------------------------------------------------------------------------------------ what diffusers draws itself
 
 OWN_PIPELINES = {
     "labels, SD": StableDiffusionPipeline,
@@ -142,16 +133,9 @@ def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sample
             told["image"] = real.image(list(real.keys).index(request.source))
         if config.mode == "labels+images":
             told["strength"] = config.strength
-        theirs = pipeline(
-            generator=torch.Generator().manual_seed(request.seed),
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance_scale,
-            **told,
-        ).images[0]
+        told |= {"num_inference_steps": config.steps, "guidance_scale": config.guidance_scale}
+        theirs = pipeline(generator=torch.Generator().manual_seed(request.seed), **told).images[0]
         assert abs(np.asarray(theirs, int) - drawing.image).max() <= 1
-
-
-# ------------------------------------------------------------------------------------------ what enters an image
 
 
 @pytest.mark.parametrize("case", WITH_IMAGES)
@@ -185,15 +169,9 @@ def test_strength_says_how_much_is_drawn_anew(recipe, plan, sampler):
     """From the same noise, more strength takes more of the steps; all of them leave nothing of the image."""
     config = recipe("labels+images, SD", steps=4)
     request = plan(config)[0]
-    drawn = [
-        pixels(sampler(config.model_copy(update={"strength": strength})).draw([request]))
-        for strength in (0.3, 0.74, 0.75, 1.0)
-    ]
-    same = [np.array_equal(a, b) for a, b in pairwise(drawn)]
-    assert same == [False, False, False], "1, 2, 3 and 4 steps of 4"
-
-
-# ------------------------------------------------------------------------------------------ redraws
+    strengths = [config.model_copy(update={"strength": strength}) for strength in (0.3, 0.74, 0.75, 1.0)]
+    drawn = [pixels(sampler(section).draw([request])) for section in strengths]
+    assert not any(np.array_equal(a, b) for a, b in pairwise(drawn)), "1, 2, 3 and 4 steps of 4"
 
 
 @each_case
@@ -214,12 +192,9 @@ def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case)
     drawings = draw(requests)
     assert [bool(d.faults) for d in drawings] == [threshold <= below for threshold in thresholds]
     assert {fault for d in drawings for fault in d.faults} == {"black"}
-    redrawn = [d for d in drawings if d.redraws and d.image is not None]
-    assert redrawn
-    for drawing in redrawn[:1]:
-        seed = hashed_seed(drawing.request.seed, drawing.redraws)
-        again = draw([replace(drawing.request, seed=seed)])
-        assert abs(pixels(again) - drawing.image).max() <= 1
+    redrawn = next(d for d in drawings if d.redraws and d.image is not None)
+    again = draw([replace(redrawn.request, seed=hashed_seed(redrawn.request.seed, redrawn.redraws))])
+    assert abs(pixels(again) - redrawn.image).max() <= 1
 
 
 def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
@@ -235,23 +210,12 @@ def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
     assert faults(-1.1) == [()] * 6, "off by default"
 
 
-# ------------------------------------------------------------------------------------------ what does not fit
-
-
 @pytest.mark.parametrize(
     ("mode", "kind", "message"),
     [
         ("labels", "variation", "holds a StableDiffusionImageVariationPipeline; generator.mode labels needs .*images"),
-        (
-            "labels",
-            "dit",
-            "holds a DiTPipeline; generator.mode labels needs a text-to-image .* generator.mode to class",
-        ),
-        (
-            "images",
-            "sd",
-            "needs a StableDiffusionImageVariationPipeline: set generator.mode to labels or labels.images",
-        ),
+        ("labels", "dit", "holds a DiTPipeline; .*mode labels needs a text-to-image .* generator.mode to class"),
+        ("images", "sd", "needs a StableDiffusionImageVar.*: set generator.mode to labels or labels.images"),
         ("images", "dit", "holds a DiTPipeline; .* set generator.mode to class"),
         ("labels+images", "variation", "from text and an image.* set generator.mode to images, or name another"),
         ("class", "sdxl", "holds a StableDiffusionXLPipeline; generator.mode class needs a DiTPipeline"),
@@ -297,14 +261,10 @@ def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, rec
     def run(sources):
         return generate(plan(config), config, asked, labels, tmp_path, sources=sources)
 
-    with pytest.raises(
-        UserError, match=f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
-    ):
+    said = f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
+    with pytest.raises(UserError, match=said):
         run(train)
     assert len(run(real)) == 6, "what was done before stays"
-
-
-# ------------------------------------------------------------------------------------------ at full size
 
 
 @pytest.mark.slow

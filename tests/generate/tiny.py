@@ -40,6 +40,8 @@ from transformers import (
 
 LETTERS = [*string.printable[:94], *(f"{c}</w>" for c in string.printable[:94])]
 TOKENS = ["<|startoftext|>", "<|endoftext|>", *LETTERS]
+SIZE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "projection_dim": 16}
+ATTENTION: dict[str, Any] = {"num_layers": 1, "num_attention_heads": 2, "attention_head_dim": 8}
 NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
 
 
@@ -53,29 +55,12 @@ def tokenizer() -> CLIPTokenizer:
 
 
 def text_config(layers: int = 1) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(TOKENS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        projection_dim=16,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
+    words = {"vocab_size": len(TOKENS), "max_position_embeddings": 77, "bos_token_id": 0, "eos_token_id": 1}
+    return CLIPTextConfig(num_hidden_layers=layers, **SIZE, **words)
 
 
 def vision_config() -> CLIPVisionConfig:
-    return CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=32,
-        patch_size=16,
-        projection_dim=16,
-    )
+    return CLIPVisionConfig(num_hidden_layers=1, image_size=32, patch_size=16, **SIZE)
 
 
 def feature_extractor() -> CLIPImageProcessor:
@@ -158,13 +143,11 @@ def stable_diffusion_3() -> StableDiffusion3Pipeline:
         patch_size=1,
         in_channels=4,
         out_channels=4,
-        num_layers=1,
-        num_attention_heads=2,
-        attention_head_dim=8,
         joint_attention_dim=32,
         caption_projection_dim=16,
         pooled_projection_dim=32,
         pos_embed_max_size=8,
+        **ATTENTION,
     )
     return StableDiffusion3Pipeline(
         transformer=transformer,
@@ -206,17 +189,8 @@ def image_variation() -> StableDiffusionImageVariationPipeline:
 
 def dit(classes: int = 3) -> DiTPipeline:
     torch.manual_seed(0)
-    transformer = DiTTransformer2DModel(
-        sample_size=8,
-        num_layers=1,
-        patch_size=2,
-        num_attention_heads=2,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=8,
-        norm_num_groups=4,
-        num_embeds_ada_norm=classes,
-    )
+    shape = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 8, "norm_num_groups": 4}
+    transformer = DiTTransformer2DModel(num_embeds_ada_norm=classes, **shape, **ATTENTION)
     for name, weight in transformer.named_parameters():
         if "embedding_table" in name:
             torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))

@@ -9,27 +9,16 @@ import pytest
 import timm
 import torchvision
 from PIL import Image, ImageOps
-from typer.testing import CliRunner
+from small_study import genrobust
 
-from genrobust.classifiers.logits import embed_images, predict_logits
-from genrobust.classifiers.models import Classifier, load_checkpoint
-from genrobust.classifiers.preprocess import prepare
-from genrobust.cli import app
-from genrobust.core.images import LabelSpace
-from genrobust.data.filters import filters_of
-from genrobust.data.shards import ShardDataset
-from genrobust.release.model_export import export_model
+from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
+from genrobust.core import LabelSpace
+from genrobust.data import ShardDataset, filters_of
+from genrobust.release import export_model
 from genrobust.study.auditing import open_sets
 
 HOSTILE = '<script>alert("1")& {{ 7 * 7 }}'  # a folder's name holds no slash
 FOLDERS = {"camera": "camera", HOSTILE: "envelope", "tree": "tree"}
-
-
-def genrobust(*words, code=0, said=""):
-    done = CliRunner().invoke(app, [str(word) for word in words])
-    assert done.exit_code == code, done.output
-    assert said in " ".join(done.stderr.split())
-    return done
 
 
 class Tags(HTMLParser):
@@ -47,15 +36,11 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture
-def photos(tmp_path, icons):
+def photos(tmp_path, write_folder):
     """`real` (8 images a class), `test` (2), `wild` (8) and `made` (6), folders of three classes without a copy."""
-    sources = {"real": icons.train, "test": icons.tests["emoji"], "wild": icons.retrieval, "made": icons.tests["solid"]}
-    for (name, images), each in zip(sources.items(), (8, 2, 8, 6), strict=True):
-        assert images is not None
-        for folder, id in FOLDERS.items():
-            (tmp_path / name / folder).mkdir(parents=True)
-            for i in np.flatnonzero(images.labels == icons.labels.index(id))[:each]:
-                images.image(int(i)).save(tmp_path / name / folder / f"{i}.png")
+    sources = {"real": "train", "test": "emoji", "wild": "retrieved", "made": "solid"}
+    for (name, source), each in zip(sources.items(), (8, 2, 8, 6), strict=True):
+        write_folder(name, source, each, FOLDERS)
     return tmp_path
 
 

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 
-from genrobust.classifiers.models import create_classifier
-from genrobust.core.errors import UserError
-from genrobust.core.results import BaselineModel, Predictions
-from genrobust.recipe.classify import RobustnessConfig, TrainConfig
-from genrobust.recipe.data import DataConfig
-from genrobust.recipe.load import load_recipe, parse_recipe
+from genrobust.classifiers import create_classifier
+from genrobust.core import BaselineModel, Predictions, UserError
+from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe, parse_recipe
 from genrobust.study.baselines import grid, grid_rows, published_lines, read_table
 
 

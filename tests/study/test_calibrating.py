@@ -3,35 +3,19 @@
 import json
 
 import pytest
+from small_study import REAL, SHORT
 
-from genrobust.recipe.load import load_recipe
-from genrobust.study import calibrating
-from genrobust.study.calibrating import calibrate
-from genrobust.study.executors.processes import Processes
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes, Study, calibrate, calibrating
 from genrobust.study.rates import RATES, measured_rate
 from genrobust.study.stages import generate
-from genrobust.study.study import Study
 
-SHORT = [
-    "device=cpu",
-    "generator.steps=1",
-    "generator.dtype=float32",
-    "generate.per_class=2",
-    "generate.shard_size=50",
-    "train.architecture=test_resnet",
-    "train.model_kwargs={}",
-    "train.image_size=32",
-    "train.batch_size=16",
-    "train.steps=30",
-    "train.warmup_steps=2",
-    "train.precision=float32",
-    "robustness.bootstrap=10",
-    "datasets.tuned.finetuned=true",
+TUNED = "datasets.tuned.finetuned=true datasets.scratch.from_scratch=true zero_shot.clip=pictograms "
+OPTIONS = [
+    *(SHORT + TUNED).split(),
+    *("generate.per_class=2", "generate.shard_size=50", "train.steps=30", "train.image_size=64"),
     "finetune={steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
-    "datasets.scratch.from_scratch=true",
     "class_model={depth: 1, width: 16, heads: 2, steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
-    "zero_shot.clip=pictograms",
-    "train.image_size=64",
 ]
 ARMS = {"name": "all", "mixture": ["real", "generated", "tuned", "scratch"]}
 
@@ -41,7 +25,7 @@ def study(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrating, "SECONDS", 0.05)
 
     def make(**how):
-        recipe = load_recipe("pictograms", [*SHORT, f"arms={json.dumps([{'name': 'real', 'mixture': 'real'}, ARMS])}"])
+        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}"])
         return Study(recipe, tmp_path / "runs", **how)
 
     return make

@@ -5,13 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from genrobust.core.devices import available_devices
-from genrobust.core.errors import UserError
-from genrobust.data.reader import load_data
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import load_recipe
-from genrobust.study import init
-from genrobust.study.init import propose, write_recipe
+from genrobust.core import UserError, available_devices
+from genrobust.data import load_data
+from genrobust.recipe import GeneratorConfig, load_recipe
+from genrobust.study import init, write_recipe
+from genrobust.study.init import propose
 from genrobust.study.own_folders import Folders
 from genrobust.study.rates import remember_rate
 from genrobust.study.stages.generate import generator_rate_key

@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
-
-from genrobust.cli import app
+from small_study import genrobust
 
 CLASSES = {name: name for name in ("airplane", "bell", "camera")}
 RECIPE = """
@@ -22,30 +20,21 @@ arms: [{name: real, mixture: real}]
 """
 
 
-@pytest.fixture
-def genrobust(write_folder, tmp_path, monkeypatch):
-    """Runs a command in a folder with images of three classes and a recipe for them."""
+@pytest.fixture(autouse=True)
+def folder(write_folder, tmp_path, monkeypatch):
+    """Where commands run, with images of three classes and a recipe for them."""
     monkeypatch.chdir(tmp_path)
     write_folder("train", "train", 4, CLASSES)
     write_folder("test", "test", 3, CLASSES)
     Path("own.yaml").write_text(RECIPE)
 
-    def run(*words, code=0, said=""):
-        done = CliRunner().invoke(app, [str(w) for w in words])
-        assert done.exit_code == code, done.output
-        assert said in " ".join(done.stderr.split())
-        return done
 
-    return run
-
-
-@pytest.fixture
-def generate(genrobust):
+def generate(*words):
     """Generates a dataset of the recipe; its folder, which the command names."""
-    return lambda *words: Path(genrobust("generate", *words).stdout.split(" images in ")[1].strip())
+    return Path(genrobust("generate", *words).stdout.split(" images in ")[1].strip())
 
 
-def test_the_recipe_of_an_export_makes_the_same_images(genrobust, generate):
+def test_the_recipe_of_an_export_makes_the_same_images():
     dataset = generate("own.yaml", "--dataset", "better")
     genrobust("export", dataset, "--to", "imagefolder", "--out", "given", "--recipe", "own.yaml")
     card = Path("given/README.md").read_text()
@@ -54,7 +43,7 @@ def test_the_recipe_of_an_export_makes_the_same_images(genrobust, generate):
     assert (again / "000000.tar").read_bytes() == (dataset / "000000.tar").read_bytes()
 
 
-def test_a_recipe_of_other_images_is_refused_and_none_is_claimed(genrobust, generate):
+def test_a_recipe_of_other_images_is_refused_and_none_is_claimed():
     words = ["export", generate("own.yaml"), "--to", "parquet", "--out", "given"]
     for text, said in (
         (RECIPE.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
@@ -69,7 +58,7 @@ def test_a_recipe_of_other_images_is_refused_and_none_is_claimed(genrobust, gene
     assert not Path("given/recipe.yaml").exists()
 
 
-def test_a_tuned_generators_images_are_told_from_the_bases(genrobust, generate):
+def test_a_tuned_generators_images_are_told_from_the_bases():
     tune = "finetune: {method: lora, steps: 1, warmup_steps: 0, batch_size: 2}\n"
     tuned = tune + RECIPE.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
     Path("own.yaml").write_text(tuned)
@@ -80,7 +69,7 @@ def test_a_tuned_generators_images_are_told_from_the_bases(genrobust, generate):
     genrobust(*words, "--overwrite", "--recipe", "other.yaml", code=2, said="tuned: differs in lora")
 
 
-def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust, generate):
+def test_an_arm_of_a_recipe_judges_and_is_exported():
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
     done = genrobust("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34, said="training real")
     assert "6 of 9 images kept" in done.stdout
@@ -93,7 +82,7 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust, generate):
     genrobust("export-model", "own.yaml:rael", "--to", "timm", code=2, said="'rael'")
 
 
-def test_a_mistake_is_named_before_an_arm_is_trained(genrobust, generate):
+def test_a_mistake_is_named_before_an_arm_is_trained():
     dataset = generate("own.yaml")
     Path("empty").mkdir()
     Path("taken").mkdir()

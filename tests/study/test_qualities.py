@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from genrobust.core.images import Subset
-from genrobust.recipe.analysis import QualityConfig
+from genrobust.core import Subset
+from genrobust.recipe import QualityConfig
 from genrobust.study.qualities import CLASS_NAMES, Qualities
 
 

@@ -5,10 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from genrobust.recipe.load import parse_recipe
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 from genrobust.study.rates import RATES, estimate, measured_rate, remember_rate
-from genrobust.study.study import Study
 from genrobust.study.timing import StageTimes
 
 
@@ -21,8 +22,14 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path):
     assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
 
 
-def rate_keys(stage, **change):
-    """The rate keys of a stage in a small study whose recipe is changed."""
+OWN_CLASS_MODEL = (
+    "datasets={generated2: {from_scratch: true}}; class_model={precision: float32}; "
+    "arms=[{name: all, mixture: generated2}]"
+)
+
+
+def rate_keys(stage, *changes):
+    """The rate keys of a stage in a small study whose recipe is changed, by "section.key=value; section=value"."""
     recipe = {
         "name": "rates",
         "reference": "all",
@@ -32,62 +39,53 @@ def rate_keys(stage, **change):
         "train": {"precision": "float32"},
         "arms": [{"name": "all", "mixture": "generated"}],
     }
-    for path, value in change.items():
-        section, _, key = path.partition("__")
-        recipe[section] = {**dict(recipe.get(section) or {}), key: value} if key else value
+    for path, _, value in (change.partition("=") for all in changes for change in all.split("; ") if change):
+        section, _, key = path.partition(".")
+        value = yaml.safe_load(value)
+        recipe[section] = {**recipe.get(section, {}), key: value} if key else value
     rows = Study(parse_recipe(recipe), Path("runs")).rows()
     return {job.rate_key for row in rows if row.stage.name == stage for job in row.jobs}
 
 
 @pytest.mark.parametrize(
-    ("stage", "slower", "same"),
+    ("stage", "own", "slower", "same"),
     [
         (
             "train",
+            "",
             [
-                {"train__architecture": "resnet18", "train__model_kwargs": {}},
-                {"train__model_kwargs": {"stem_width": 16}},
-                {"train__image_size": 96},
-                {"train__augmentation": "randaugment"},
-                {"train__mixup": 0.2},
-                {"train__batch_size": 32},
-                {"train__precision": "bfloat16"},
-                {"train__crop": "random-resized"},
-                {"threads": 2},
+                *("train.architecture=resnet18; train.model_kwargs={}", "train.model_kwargs={stem_width: 16}"),
+                *("train.image_size=96", "train.augmentation=randaugment", "train.mixup=0.2", "train.batch_size=32"),
+                *("train.precision=bfloat16", "train.crop=random-resized", "threads=2"),
             ],
-            [{"train__steps": 7}, {"train__learning_rate": 1.0}, {"train__validate_every": 3}],
+            ["train.steps=7", "train.learning_rate=1.0", "train.validate_every=3"],
         ),
         (
             "generate",
-            [
-                {"generator__dtype": "bfloat16"},
-                {"generator__steps": 3},
-                {"generator__width": 128, "generator__height": 128},
-            ],
-            [{"generate__per_class": 3}, {"generator__guidance_scale": 2.0}],
+            "",
+            ["generator.dtype=bfloat16", "generator.steps=3", "generator.width=128; generator.height=128"],
+            ["generate.per_class=3", "generator.guidance_scale=2.0"],
         ),
         (
             "evaluate",
-            [{"evaluate__flip": True}, {"evaluate__image_size": 96}, {"train__architecture": "resnet18"}],
-            [{"train__steps": 7}],
+            "",
+            ["evaluate.flip=true", "evaluate.image_size=96", "train.architecture=resnet18"],
+            ["train.steps=7"],
         ),
         (
             "class model",
-            [{"class_model": {"depth": 3, "precision": "float32"}}, {"class_model": {"precision": "bfloat16"}}],
-            [{"class_model": {"steps": 99, "learning_rate": 1.0, "precision": "float32"}}],
+            OWN_CLASS_MODEL,
+            ["class_model.depth=3", "class_model.precision=bfloat16"],
+            ["class_model.steps=99; class_model.learning_rate=1.0"],
         ),
     ],
 )
-def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, slower, same):
-    own = {}
-    if stage == "class model":
-        own = {"datasets": {"generated2": {"from_scratch": True}}, "class_model": {"precision": "float32"}}
-        own["arms"] = [{"name": "all", "mixture": "generated2"}]
-    usual = rate_keys(stage, **own)
+def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, own, slower, same):
+    usual = rate_keys(stage, own)
     assert len(usual) == 1
-    found = [rate_keys(stage, **own | change) for change in slower]
+    found = [rate_keys(stage, own, change) for change in slower]
     assert len(set.union(usual, *found)) == 1 + len(slower)
-    assert all(rate_keys(stage, **own | change) == usual for change in same)
+    assert all(rate_keys(stage, own, change) == usual for change in same)
 
 
 def test_an_estimate_shares_the_jobs_out(tmp_path):

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from diffusers import PNDMScheduler
 from PIL import Image
+from small_study import genrobust
 from tiny import saved, stable_diffusion
-from typer.testing import CliRunner
 
-from genrobust.cli import app
+from genrobust.data import ShardDataset
 from genrobust.data.imagenet_classes import prompt_names
-from genrobust.data.shards import ShardDataset
 from genrobust.generate.templates import templates_of
-from genrobust.recipe.load import load_recipe
+from genrobust.recipe import load_recipe
 from genrobust.study import baselines
 
 # Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
@@ -109,9 +108,7 @@ def made(data, stable_diffusion_15, tmp_path_factory):
     """The folder of the finished study."""
     out = tmp_path_factory.mktemp("runs")
     command = ["run", "imagenet100", "--device", "cpu", "--out", str(out), "--set", "robustness.grid=3"]
-    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet one-to-many")])
-    assert done.exit_code == 0, done.output
-    assert "imagenet100" in done.output
+    assert "imagenet100" in genrobust(*command, *words(data, stable_diffusion_15, "objectnet one-to-many")).output
     return out
 
 
@@ -169,20 +166,18 @@ def test_the_images_are_those_of_clips_templates_and_names(made):
 
 def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["show", "imagenet100"])
-    assert done.exit_code == 0
+    done = genrobust("show", "imagenet100")
     assert done.output.count("130,000 images") >= 2
     assert "of 50 steps take about 2 days" in done.output  # 130,000 x 1.6 s = 57.8 hours
     assert "there is no folder imagenet" in done.output
-    assert "there is no folder imagenet" in CliRunner().invoke(app, ["run", "imagenet100"]).output
+    genrobust("run", "imagenet100", code=2, said="there is no folder imagenet")
 
 
 def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
-    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet paper's map")])
-    assert done.exit_code == 0, done.output
+    genrobust(*command, *words(data, stable_diffusion_15, "objectnet paper's map"))
     assert sorted((made / "checkpoints").iterdir()) == trained  # the arms are those of imagenet100
     results = json.loads((made / "imagenet1k" / "results.json").read_text())
     lines = results["summary"]["lines"]

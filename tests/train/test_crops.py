@@ -8,13 +8,13 @@ from PIL import Image
 from pydantic import ValidationError
 from torchvision.transforms import RandomResizedCrop
 
-from genrobust.classifiers.models import read_checkpoint_info
-from genrobust.data.memory import MemoryImages
-from genrobust.recipe.classify import TrainConfig
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.data import MemoryImages
+from genrobust.recipe import TrainConfig
+from genrobust.train import Mixture, Source
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops
 from genrobust.train.loop import _Run
-from genrobust.train.mixture import Mixture, Source
 
 
 def ramps(n=12):
@@ -52,9 +52,11 @@ def test_boxes_have_the_area_and_aspect_of_torchvisions(size):
     assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), rel=0.1)
 
 
-def test_an_image_that_no_box_fits_is_cut_at_its_centre():
-    assert draw_crops(0, 0, 1)[0].box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
-    assert draw_crops(0, 0, 1)[0].box(10, 1000) == (0, 493, 10, 506)
+def test_an_image_that_no_box_fits_is_cut_at_its_centre_and_a_single_pixel_is_one():
+    (crop,) = draw_crops(0, 0, 1)
+    assert crop.box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
+    assert crop.box(10, 1000) == (0, 493, 10, 506)
+    assert crop.of(Image.new("RGB", (1, 1), "red"), 16).tolist() == [[[255, 0, 0]] * 16] * 16
 
 
 def test_crops_differ_by_seed_step_and_place_and_half_are_mirrored():
@@ -99,11 +101,13 @@ def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one():
 
 
 def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
-    seen = []
-    step = _Run._step
-    monkeypatch.setattr(
-        _Run, "_step", lambda self, n, images, y: seen.append(len(images[0, 0])) or step(self, n, images, y)
-    )
+    seen, step = [], _Run._step
+
+    def look(self, number, images, labels):
+        seen.append(len(images[0, 0]))
+        return step(self, number, images, labels)
+
+    monkeypatch.setattr(_Run, "_step", look)
     out = job.run(tmp_path, crop="random-resized", start_size=24, steps=8)
     assert seen == [24] * 6 + [32] * 2
     assert read_checkpoint_info(out).image_size == 32
@@ -120,11 +124,6 @@ def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
 def test_what_does_not_go_together_is_refused(keys, words):
     with pytest.raises(ValidationError, match=words):
         TrainConfig(**keys)
-
-
-def test_a_crop_of_a_single_pixel_is_an_image():
-    pixels = draw_crops(0, 0, 1)[0].of(Image.new("RGB", (1, 1), "red"), 16)
-    assert pixels.tolist() == [[[255, 0, 0]] * 16] * 16
 
 
 def test_crops_are_resized_as_pillow_does_it(photographs):

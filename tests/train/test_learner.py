@@ -8,14 +8,10 @@ from safetensors.torch import load_file
 from timm.layers import convert_splitbn_model
 from torch import nn
 
-from genrobust.classifiers.models import create_classifier, load_checkpoint, move_to
-from genrobust.classifiers.preprocess import prepare
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.core.keys import hashed_seed
-from genrobust.train import loop
+from genrobust.classifiers import create_classifier, load_checkpoint, move_to, prepare
+from genrobust.core import Subset, UserError, hashed_seed
+from genrobust.train import Mixture, Source, loop
 from genrobust.train.learner import norm_state, real_rows, twin_of
-from genrobust.train.mixture import Mixture, Source
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
@@ -52,7 +48,6 @@ def test_each_kind_of_image_makes_its_own_statistics(job, tmp_path):
         with torch.no_grad():
             alone["real"](images[real])
             alone["generated"](images[~real])
-    assert run.twin is not None
     for kind, model in (("real", run.model), ("generated", run.twin)):
         found, wanted = norms(model), norms(alone[kind])
         assert found.keys() == wanted.keys() and found
@@ -71,16 +66,13 @@ def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job, tmp_path):
     split.zero_grad()
     nn.functional.cross_entropy(split(images[order].float() / 255), labels[order]).backward()
     run._step(0, images, labels)
-    assert run.twin is not None
     mine = dict(run.model.named_parameters())
     auxiliary = {k: v for k, v in run.twin.named_parameters() if k in norm_state(run.twin)}
-    seen = 0
-    for name, parameter in split.named_parameters():
+    theirs = dict(split.named_parameters())
+    assert len(theirs) == len(mine) + len(auxiliary)
+    for name, parameter in theirs.items():
         own = auxiliary[name.replace("aux_bn.0.", "")] if "aux_bn" in name else mine[name]
-        assert parameter.grad is not None and own.grad is not None
         assert torch.allclose(own.grad, parameter.grad, rtol=1e-3, atol=1e-6), name
-        seen += 1
-    assert seen == len(mine) + len(auxiliary)
 
 
 def test_a_twin_shares_all_but_its_norms(job):

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.train import mixture as module
-from genrobust.train.mixture import Mixture, Source
+from genrobust.core import Subset, UserError
+from genrobust.train import Mixture, Source, mixture as module
 
 
 def both(job, real=None, wild=None, batch_size=16):

@@ -9,12 +9,11 @@ import torch
 from photographs import photograph, psnr
 from PIL import Image
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.data.memory import MemoryImages
-from genrobust.train import mixture, packed as module
+from genrobust.core import GenrobustError, UserError
+from genrobust.data import MemoryImages
+from genrobust.train import Mixture, PackedImages, Source, mixture, packed as module
 from genrobust.train.crops import draw_crops
-from genrobust.train.mixture import Mixture, Source
-from genrobust.train.packed import PackedImages, chosen, tiles_under
+from genrobust.train.packed import chosen, tiles_under
 
 
 def encoded(image, kind="JPEG", **options):

@@ -7,8 +7,8 @@ import torch
 from kill_and_resume import Call, kill_and_resume
 from safetensors.torch import load_file
 
-from genrobust.core.errors import UserError
-from genrobust.train.team import team_of
+from genrobust.core import UserError
+from genrobust.train import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
 EXACT = {"architecture": "test_vit", "augmentation": "none", "optimizer": "sgd", "learning_rate": 0.05}

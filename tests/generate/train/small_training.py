@@ -10,15 +10,12 @@ import numpy as np
 import torch
 
 from genrobust.classifiers import training_state
-from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
-from genrobust.generate.train.class_model import ClassModel
-from genrobust.generate.train.finetune import Finetune
+from genrobust.generate import ClassModel, Finetune, train_generator
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.trainer import train_generator
-from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import GeneratorConfig, PromptConfig
+from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
 SMALL = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-2, "save_every": 2, "precision": "float32"}

@@ -7,14 +7,13 @@ from diffusers import DiTPipeline
 from safetensors.torch import load_file
 from small_training import CPU, images, labels, objective, run, started
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import LabelSpace, Subset
+from genrobust.core import LabelSpace, Subset, UserError
+from genrobust.generate import plan_of
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.plan import plan_of
 from genrobust.generate.sample import Sampler
 from genrobust.generate.train.class_model import NULL, ClassCondition
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 

@@ -9,18 +9,16 @@ from diffusers import DDPMScheduler, PNDMScheduler
 from small_training import CPU, images, labels, objective
 from tiny import saved, stable_diffusion
 
-from genrobust.core.errors import UserError
+from genrobust.core import UserError
 from genrobust.generate.loading import load_generator
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 
 def loaded(folder):
     return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32"), CPU)
 
-
-# ---------------------------------------------------------------------------------------------- the loss
 
 # Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
@@ -79,9 +77,6 @@ def test_stable_diffusion_15_has_the_schedule_that_it_was_trained_with():
 def test_another_kind_of_answer_is_refused():
     with pytest.raises(UserError, match="prediction_type 'sample' cannot be fine-tuned"):
         noise_schedule(DDPMScheduler(prediction_type="sample").config)
-
-
-# --------------------------------------------------------------------------------------------- a batch
 
 
 @pytest.fixture(scope="module")

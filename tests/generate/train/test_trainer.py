@@ -5,28 +5,22 @@ import resource
 
 import pytest
 import torch
-from drawn import contents
-from kill_and_resume import Call, kill_and_resume
+from kill_and_resume import Call, contents, kill_and_resume
 from safetensors.torch import load_file
 from small_training import KINDS, images, objective, run, started
 
 from genrobust.classifiers import training_state
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.images import Subset
-from genrobust.generate.engine import identity
+from genrobust.core import GenrobustError, Subset, UserError
+from genrobust.generate import identity, training_inputs
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import losses
-from genrobust.generate.train.trainer import training_inputs
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 STATE = "state.safetensors"
 HALF = {"precision": "float16", "steps": 12}
 HOT = 2.0**26  # no float16 holds a gradient times so much
 each_kind = pytest.mark.parametrize("kind", KINDS)
-
-
-# ------------------------------------------------------------------------------------- killed and resumed
 
 
 @pytest.mark.parametrize(
@@ -76,9 +70,6 @@ def test_a_finished_run_is_left_alone(base, trained, monkeypatch, kind):
     (trained[kind] / STATE).write_bytes(b"left")  # as if killed right after the record was written
     assert run(base, trained[kind], kind, save_every=5) == trained[kind]
     assert contents(trained[kind]) == before
-
-
-# ----------------------------------------------------------------------------------------- what is learned
 
 
 @pytest.mark.parametrize(("kind", "share"), [("full", 0.8), ("lora", 0.97), ("class", 0.9)])
@@ -136,9 +127,6 @@ def test_the_record_says_what_it_was_made_from(base, trained, kind):
     assert record["classes" if kind == "class" else "captions"] == (3 if kind == "class" else 6)
     assert record["torch_version"] == torch.__version__
     assert "/" not in text
-
-
-# ------------------------------------------------------------------------------------------------ bad input
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,11 @@ from typing import Any
 
 import yaml
 from ray.cluster_utils import Cluster
+from small_study import recipe_of as recipe_of
 
-from genrobust.recipe.load import Recipe, parse_recipe
+from genrobust.recipe import Recipe
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
-
-
-def recipe_of(**keys: object) -> Recipe:
-    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
 
 
 def count_of(folder: Path, pattern: str) -> int:

@@ -6,10 +6,9 @@ import pytest
 from scribe import work
 from small import count_of, recipe_of
 
-from genrobust.core.errors import DiskFull, MissingPackage, UserError
+from genrobust.core import DiskFull, MissingPackage, UserError
+from genrobust.study import Processes, open_executor
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.open import open_executor
-from genrobust.study.executors.processes import Processes
 
 
 def test_jobs_are_done_in_their_order_with_one_load(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from scribe import work
 from small import actors, limit, watching
 
-from genrobust.core.errors import GenrobustError
+from genrobust.core import GenrobustError
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
 

@@ -10,30 +10,26 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from small import NODE, count_of, recipe_of, written
-from small_study import CLASSES, contents
-from typer.testing import CliRunner
+from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
-from genrobust.cli import app
 from genrobust.recipe.execute import ExecuteConfig
+from genrobust.study import Study
 from genrobust.study.executors.ray import Ray
-from genrobust.study.study import Study
 
 
 @pytest.fixture
 def recipe(write_folder, tiny_generator):
     """Three classes, a tiny generator and a small classifier, where a stage takes a second or so."""
-    sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test", "solid")}
+    sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test", "solid")}
     return recipe_of(
         threads=1,
         device="cpu",
-        data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]}
-        | {"shifts": {"solid": sets["solid"]}},
+        data=folders_section(sets),
         generator={"model": str(tiny_generator), "steps": 2},
         generate={"per_class": 40, "shard_size": 6, "batch_size": 6},
-        train={"architecture": "test_resnet", "image_size": 32, "batch_size": 8, "steps": 6, "warmup_steps": 2}
-        | {"precision": "float32"},
+        train=TRAIN | {"batch_size": 8, "steps": 6, "warmup_steps": 2},
         seeds=[0, 1],
-        arms=[{"name": "real", "mixture": "real"}, {"name": "same", "mixture": "real"}],
+        arms=[REAL, REAL | {"name": "same"}],
         robustness={"baselines": None},
         execute={"num_cpus": 1},
     )
@@ -76,9 +72,7 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, t
     file = written(recipe, tmp_path)
 
     def evaluated(out, *options):
-        done = CliRunner().invoke(app, ["evaluate", str(file), "--out", str(out), *options])
-        assert done.exit_code == 0, done.stderr
-        return done.stdout, contents(out)
+        return genrobust("evaluate", file, "--out", out, *options).stdout, contents(out)
 
     far = evaluated(tmp_path / "ray", "--executor", "ray", "--address", cluster.address)
     assert far == evaluated(tmp_path / "here")

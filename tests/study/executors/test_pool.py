@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError
-from genrobust.core.progress import progress_bar
+from genrobust.core import DiskFull, GenrobustError, MissingPackage, UserError, progress_bar
 from genrobust.study.executors import pool
 from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, WorkerPool, failure_of
 from genrobust.study.jobs import Job

@@ -12,17 +12,13 @@ from pathlib import Path
 import pytest
 from scribe import SIZE, work
 from small import count_of, recipe_of, watching
-from small_study import contents
+from small_study import SHORT, contents
 
-from genrobust.core import machine
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.progress import counting
-from genrobust.recipe.load import load_recipe
+from genrobust.core import GenrobustError, UserError, counting, machine
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes, Study, open_executor
 from genrobust.study.executors import processes
-from genrobust.study.executors.open import open_executor
-from genrobust.study.executors.processes import Processes
 from genrobust.study.jobs import Job
-from genrobust.study.study import Study
 
 
 @pytest.fixture
@@ -200,27 +196,10 @@ def test_workers_end_with_the_command(tmp_path, signal_):
     assert all(gone(pid) for pid in writers(out))
 
 
-# ------------------------------------------------------------------------------------------- a study
-
-STUDY = [
-    "device=cpu",
-    "generator.steps=1",
-    "generate.per_class=1",
-    "generate.shard_size=20",
-    "generate.batch_size=10",
-    "train.architecture=test_resnet",
-    "train.model_kwargs={}",
-    "train.image_size=32",
-    "train.steps=12",
-    "train.batch_size=16",
-    "train.warmup_steps=2",
-    "train.validate_every=6",
-    "train.save_every=2",
-    "train.precision=float32",
-    "generator.dtype=float32",
-    "evaluate.tests=[solid]",
-    "robustness.bootstrap=10",
-]
+STUDY = (
+    "generate.per_class=1 generate.shard_size=20 generate.batch_size=10 evaluate.tests=[solid] "
+    "train.steps=12 train.validate_every=6 train.save_every=2"
+)
 
 
 def children():
@@ -237,7 +216,7 @@ def children():
 
 
 def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
-    recipe = load_recipe("pictograms", STUDY)
+    recipe = load_recipe("pictograms", (SHORT + STUDY).split())
     here, there = tmp_path / "here", tmp_path / "there"
     Study(recipe, here).run()
     executor = Processes(recipe, 3)

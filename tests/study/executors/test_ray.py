@@ -8,8 +8,7 @@ import pytest
 from scribe import SIZE, work
 from small import NODE, count_of, recipe_of
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.progress import counting
+from genrobust.core import GenrobustError, UserError, counting
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
 from genrobust.study.executors.ray import Ray

@@ -5,9 +5,8 @@ import yaml
 from kill_and_resume import contents
 from ray import cloudpickle
 from small import NODE
-from typer.testing import CliRunner
+from small_study import genrobust
 
-from genrobust.cli import app
 from genrobust.study.executors.ray_workers import Task, Worker
 
 
@@ -19,20 +18,18 @@ def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
     settings |= {"train": settings["train"] | {"steps": 5}, "execute": {"num_cpus": 2}}
     recipe.write_text(yaml.safe_dump(settings))
-    alone = start(["evaluate", str(recipe), "--out", str(tmp_path / "alone")])
-    assert alone.codes == [0], alone.said
+    start.to_end(["evaluate", str(recipe), "--out", str(tmp_path / "alone")])
     for name, value in {**store.environment, "GENROBUST_COPIES": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
     of_nodes = [{**store.environment, "GENROBUST_COPIES": str(tmp_path / f"node {n}")} for n in (1, 2)]
     nodes = [cluster.add_node(num_cpus=2, env_vars=environment, **NODE) for environment in of_nodes]
     words = ["evaluate", str(recipe), "--out", "s3://bucket/runs", "--executor", "ray", "--address", cluster.address]
     try:
-        done = CliRunner().invoke(app, words)
+        genrobust(*words)
     finally:
         for node in nodes:
             cluster.remove_node(node)
         cluster.wait_for_nodes(timeout=60)
-    assert done.exit_code == 0, done.stderr
     assert store.contents() == contents(tmp_path / "alone")
     made = [{p.name for p in (tmp_path / f"node {n}").rglob("*.tar")} for n in (1, 2)]
     assert all(made), "both of them drew"

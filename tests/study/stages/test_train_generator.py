@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.cli import app
-from genrobust.core.errors import UserError
-from genrobust.recipe.load import parse_recipe
-from genrobust.study.study import Study
+from genrobust.core import UserError
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 
 
 @pytest.fixture
@@ -19,14 +18,12 @@ def raw(write_folder):
     classes = {"camera": "camera", "anchor": "anchor"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 1, classes)
     return {
-        "name": "small",
-        "threads": 1,
-        "device": "cpu",
-        "data": {"source": "folders", "train": str(train), "val": str(test), "test": str(test)},
+        **QUICK,
+        "data": folders_section({"train": train, "test": test}),
         "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
         "generator": {"dtype": "float32"},
         "train": {"precision": "float32"},
-        "arms": [{"name": "real", "mixture": "real"}],
+        "arms": [REAL],
     }
 
 
@@ -62,10 +59,7 @@ def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))
     words = ["finetune", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.stderr
-    folder = Path(done.stdout.strip())
+    folder = Path(genrobust(*words).stdout.strip())
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "finetune.json", "pytorch_lora_weights.safetensors"}
-    wrong = CliRunner().invoke(app, [*words, "--set", "finetune.step=3"])
-    assert wrong.exit_code == 2 and "unknown key finetune.step; did you mean steps?" in " ".join(wrong.stderr.split())
+    genrobust(*words, "--set", "finetune.step=3", code=2, said="unknown key finetune.step; did you mean steps?")
