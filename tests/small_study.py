@@ -46,6 +46,19 @@ SHORT = (  # options that make the recipe of Pictograms small
     "train.image_size=32 train.batch_size=16 train.warmup_steps=2 train.precision=float32 robustness.bootstrap=10 "
 )
 
+OWN = """
+name: own
+threads: 1
+device: cpu
+generator: {steps: 2}
+generate: {per_class: 3}
+datasets: {better: {generator: {steps: 3}}}
+data: {source: folders, train: train, val: train, test: test, shifts: {solid: {path: solid}}}
+train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
+arms: [{name: real, mixture: real}, {name: real again, mixture: real, train: {steps: 3}}]
+quick: {train.steps: 1}
+"""
+
 
 def recipe_of(**keys: Any) -> Recipe:
     return parse_recipe({"name": "small", "arms": [REAL], **keys})
@@ -64,6 +77,17 @@ def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
     sets = {name: str(path) for name, path in folders.items()}
     section = {"source": "folders", "train": sets.pop("train"), "test": sets["test"], "val": sets.pop("test")}
     return {**section, "shifts": sets, **more}
+
+
+@pytest.fixture
+def own(write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder with images of three classes and OWN, a recipe for them; solid has two of these."""
+    monkeypatch.chdir(tmp_path)
+    classes = {name: name for name in ("airplane", "bell", "camera")}
+    write_folder("train", "train", 4, classes)
+    write_folder("test", "test", 3, classes)
+    write_folder("solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
+    Path("own.yaml").write_text(OWN)
 
 
 @pytest.fixture(scope="session")

@@ -8,27 +8,7 @@ from small_study import genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 
-RECIPE = """
-name: own
-threads: 1
-device: cpu
-generator: null
-data: {source: folders, train: train, val: train, test: test, shifts: {solid: {path: solid}}}
-train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
-arms: [{name: real, mixture: real}, {name: real again, mixture: real, train: {steps: 3}}]
-quick: {train.steps: 1}
-"""
-CLASSES = {name: name for name in ("airplane", "bell", "camera")}
-
-
-@pytest.fixture(autouse=True)
-def folder(write_folder, tmp_path, monkeypatch):
-    """Where commands run, with images of three classes and a recipe for them; one set has two of the classes."""
-    monkeypatch.chdir(tmp_path)
-    write_folder("train", "train", 4, CLASSES)
-    write_folder("test", "test", 3, CLASSES)
-    write_folder("solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
-    Path("own.yaml").write_text(RECIPE)
+pytestmark = pytest.mark.usefixtures("own")
 
 
 def table(done):

@@ -4,29 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from small_study import genrobust
+from small_study import OWN, genrobust
 
-CLASSES = {name: name for name in ("airplane", "bell", "camera")}
-RECIPE = """
-name: own
-threads: 1
-device: cpu
-generator: {steps: 2}
-generate: {per_class: 3}
-datasets: {better: {generator: {steps: 3}}}
-data: {source: folders, train: train, val: train, test: test}
-train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
-arms: [{name: real, mixture: real}]
-"""
-
-
-@pytest.fixture(autouse=True)
-def folder(write_folder, tmp_path, monkeypatch):
-    """Where commands run, with images of three classes and a recipe for them."""
-    monkeypatch.chdir(tmp_path)
-    write_folder("train", "train", 4, CLASSES)
-    write_folder("test", "test", 3, CLASSES)
-    Path("own.yaml").write_text(RECIPE)
+pytestmark = pytest.mark.usefixtures("own")
 
 
 def generate(*words):
@@ -46,8 +26,8 @@ def test_the_recipe_of_an_export_makes_the_same_images():
 def test_a_recipe_of_other_images_is_refused_and_none_is_claimed():
     words = ["export", generate("own.yaml"), "--to", "parquet", "--out", "given"]
     for text, said in (
-        (RECIPE.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
-        (RECIPE.replace("{steps: 2}", "null").replace("datasets:", "#"), "it generates none"),
+        (OWN.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
+        (OWN.replace("{steps: 2}", "null").replace("datasets:", "#"), "it generates none"),
     ):
         Path("other.yaml").write_text(text)
         genrobust(*words, "--recipe", "other.yaml", code=2, said=said)
@@ -60,7 +40,7 @@ def test_a_recipe_of_other_images_is_refused_and_none_is_claimed():
 
 def test_a_tuned_generators_images_are_told_from_the_bases():
     tune = "finetune: {method: lora, steps: 1, warmup_steps: 0, batch_size: 2}\n"
-    tuned = tune + RECIPE.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
+    tuned = tune + OWN.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
     Path("own.yaml").write_text(tuned)
     words = ["export", generate("own.yaml", "--dataset", "tuned"), "--to", "parquet", "--out", "given"]
     genrobust(*words, "--recipe", "own.yaml")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from scribe import SIZE, work
-from small import count_of, recipe_of, watching
+from small import count_of, recipe_of, running, watching
 from small_study import SHORT, contents
 
 from genrobust.core import GenrobustError, UserError, counting, machine
@@ -40,17 +40,14 @@ def writers(folder):
     return {int(path.read_text()) for path in folder.glob("try-*")}
 
 
-def gone(pid, seconds=30):
-    """Whether a process has ended, or ends in that time."""
+def gone(pids, seconds=30):
+    """Whether these processes have ended, or end in that time."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-        except FileNotFoundError:
-            return True
+    while any(id in pids for id, _, _ in running()):
+        if time.monotonic() > until:
+            return False
         time.sleep(0.01)
-    return False
+    return True
 
 
 def test_several_processes_do_all_jobs_with_their_threads(workers, tmp_path):
@@ -92,7 +89,7 @@ def test_a_failure_ends_the_work_and_its_workers(workers, tmp_path):
     assert str(error.value) == "unexpected KeyError: 'b'"
     assert "scribe.py" in error.value.__notes__[0], "with the traceback of the other process"
     assert count_of(tmp_path, "try-*-b") == 1
-    assert all(gone(pid) for pid in writers(tmp_path))
+    assert gone(writers(tmp_path))
 
 
 def test_a_job_that_kills_every_worker_is_named_and_the_others_are_done(workers, tmp_path):
@@ -193,7 +190,7 @@ def test_workers_end_with_the_command(tmp_path, signal_):
         said = command.communicate()[1]
         assert command.returncode != 0
     assert signal_ == signal.SIGKILL or "leaked" not in said  # of a killed command semaphores are left
-    assert all(gone(pid) for pid in writers(out))
+    assert gone(writers(out))
 
 
 STUDY = (
@@ -204,15 +201,7 @@ STUDY = (
 
 def children():
     """The workers of this process."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and "spawn_main" in (process / "cmdline").read_text():
-                found.append(int(process.name))
-        except OSError:
-            continue  # it has just ended
-    return found
+    return [id for id, parent, title in running() if parent == os.getpid() and "spawn_main" in title]
 
 
 def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
