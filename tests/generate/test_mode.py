@@ -3,22 +3,10 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DiTPipeline,
-    DiTTransformer2DModel,
-    LatentConsistencyModelImg2ImgPipeline,
-    LatentConsistencyModelPipeline,
-    StableDiffusion3Pipeline,
-    StableDiffusionImageVariationPipeline,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLImg2ImgPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from drawn import CPU, darkness_to_black, generate, pixels
 from PIL import Image
 from tiny import saved, stable_diffusion, vae, with_safety_checker
@@ -85,21 +73,21 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
 
 
 OWN_PIPELINES = {
-    "labels, SD": StableDiffusionPipeline,
-    "labels, SDXL": StableDiffusionXLPipeline,
-    "labels, SD3": StableDiffusion3Pipeline,
-    "labels, LCM": LatentConsistencyModelPipeline,
-    "images": StableDiffusionImageVariationPipeline,
-    "labels+images, SD": StableDiffusionImg2ImgPipeline,
-    "labels+images, SDXL": StableDiffusionXLImg2ImgPipeline,
-    "labels+images, LCM": LatentConsistencyModelImg2ImgPipeline,
-    "class": DiTPipeline,
+    "labels, SD": diffusers.StableDiffusionPipeline,
+    "labels, SDXL": diffusers.StableDiffusionXLPipeline,
+    "labels, SD3": diffusers.StableDiffusion3Pipeline,
+    "labels, LCM": diffusers.LatentConsistencyModelPipeline,
+    "images": diffusers.StableDiffusionImageVariationPipeline,
+    "labels+images, SD": diffusers.StableDiffusionImg2ImgPipeline,
+    "labels+images, SDXL": diffusers.StableDiffusionXLImg2ImgPipeline,
+    "labels+images, LCM": diffusers.LatentConsistencyModelImg2ImgPipeline,
+    "class": diffusers.DiTPipeline,
 }
 
 
 def of_a_thousand_classes(transformer):
     """The same transformer with its "no class" at number 1000, the only one that DiTPipeline itself guides by."""
-    wide = DiTTransformer2DModel.from_config({**transformer.config, "num_embeds_ada_norm": 1000})
+    wide = diffusers.DiTTransformer2DModel.from_config({**transformer.config, "num_embeds_ada_norm": 1000})
     weights = transformer.state_dict()
     for name, table in weights.items():
         if "embedding_table" in name:
@@ -227,7 +215,7 @@ def test_a_pipeline_for_another_mode_is_refused_with_the_mode_that_takes_it(fold
 
 
 def test_text_pipelines_saved_for_image_to_image_are_taken_for_both(tmp_path, folder_of):
-    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(folder_of("sd"))
+    pipeline = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder_of("sd"))
     folder = saved(pipeline, tmp_path / "img2img")
     for mode in ("labels", "labels+images"):
         assert locate(GeneratorConfig(mode=mode, model=str(folder)))[1] == folder
@@ -274,7 +262,8 @@ def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, la
     torch.manual_seed(0)
     vae_size = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32}
     pipeline.register_modules(
-        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),  # diffusers' defaults are the rest of it
+        # diffusers' defaults are the rest of it
+        unet=diffusers.UNet2DConditionModel(sample_size=64, cross_attention_dim=768),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
         ),
