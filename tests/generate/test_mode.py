@@ -18,19 +18,20 @@ from genrobust.generate import identity
 from genrobust.generate.loading import load_generator, locate
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-CASES = {
-    "labels, SD": ("labels", "sd", {}),
-    "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}),
-    "labels, SD3": ("labels", "sd3", {"scheduler": None}),
-    "labels, LCM": ("labels", "lcm", {"scheduler": "lcm", "guidance_scale": 8.0}),
-    "images": ("images", "variation", {"scheduler": None}),
-    "labels+images, SD": ("labels+images", "sd", {"strength": 0.7}),
-    "labels+images, SDXL": ("labels+images", "sdxl", {"scheduler": "ddim", "strength": 0.7}),
-    "labels+images, LCM": ("labels+images", "lcm", {"scheduler": "lcm", "strength": 0.7}),
-    "class": ("class", "dit", {"scheduler": "ddim"}),
+AGAIN = {"strength": 0.7}
+CASES = {  # mode, kind of pipeline, settings, and what diffusers calls the pipeline that draws so
+    "labels, SD": ("labels", "sd", {}, "StableDiffusion"),
+    "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}, "StableDiffusionXL"),
+    "labels, SD3": ("labels", "sd3", {"scheduler": None}, "StableDiffusion3"),
+    "labels, LCM": ("labels", "lcm", {"scheduler": "lcm", "guidance_scale": 8.0}, "LatentConsistencyModel"),
+    "images": ("images", "variation", {"scheduler": None}, "StableDiffusionImageVariation"),
+    "labels+images, SD": ("labels+images", "sd", AGAIN, "StableDiffusionImg2Img"),
+    "labels+images, SDXL": ("labels+images", "sdxl", AGAIN | {"scheduler": "ddim"}, "StableDiffusionXLImg2Img"),
+    "labels+images, LCM": ("labels+images", "lcm", AGAIN | {"scheduler": "lcm"}, "LatentConsistencyModelImg2Img"),
+    "class": ("class", "dit", {"scheduler": "ddim"}, "DiT"),
 }
-WITH_IMAGES = [case for case, (mode, _, _) in CASES.items() if "images" in mode]
-WITH_TEXT = [case for case, (mode, _, _) in CASES.items() if "labels" in mode]
+WITH_IMAGES = [case for case, (mode, *_) in CASES.items() if "images" in mode]
+WITH_TEXT = [case for case, (mode, *_) in CASES.items() if "labels" in mode]
 each_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -39,7 +40,7 @@ def recipe(folder_of):
     """The generator section of a case."""
 
     def make(case, **more):
-        mode, kind, settings = CASES[case]
+        mode, kind, settings, _ = CASES[case]
         settings = {"steps": 3, "dtype": "float32", **settings, **more}
         return GeneratorConfig(mode=mode, model=str(folder_of(kind)), **settings)
 
@@ -62,7 +63,7 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
     assert pixels(one).shape == (6, 64, 64, 3)
     assert abs(pixels(one) - pixels(three)).max() <= 1
     assert len({image.tobytes() for image in pixels(one)}) == 6, "each from its own noise"
-    mode, _, settings = CASES[case]
+    mode, _, settings, _ = CASES[case]
     label_of = dict(zip(real.keys, real.labels.tolist(), strict=True))
     for row in one.metadata().to_pylist():
         assert (row["mode"], row["strength"], row["lora"]) == (mode, settings.get("strength"), None)
@@ -70,19 +71,6 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
         assert (row["source"] is not None) == (case in WITH_IMAGES)
         assert case not in WITH_IMAGES or label_of[row["source"]] == row["label"]
     assert one.manifest["mode"] == mode
-
-
-OWN_PIPELINES = {
-    "labels, SD": diffusers.StableDiffusionPipeline,
-    "labels, SDXL": diffusers.StableDiffusionXLPipeline,
-    "labels, SD3": diffusers.StableDiffusion3Pipeline,
-    "labels, LCM": diffusers.LatentConsistencyModelPipeline,
-    "images": diffusers.StableDiffusionImageVariationPipeline,
-    "labels+images, SD": diffusers.StableDiffusionImg2ImgPipeline,
-    "labels+images, SDXL": diffusers.StableDiffusionXLImg2ImgPipeline,
-    "labels+images, LCM": diffusers.LatentConsistencyModelImg2ImgPipeline,
-    "class": diffusers.DiTPipeline,
-}
 
 
 def of_a_thousand_classes(transformer):
@@ -98,14 +86,13 @@ def of_a_thousand_classes(transformer):
 
 
 @pytest.mark.parametrize(
-    ("case", "negative"),
-    [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case],
+    ("case", "negative"), [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case]
 )
 def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sampler, case, negative):
     """Unbatched, told in diffusers' own words: text and not embeddings, a seeded generator and not noise."""
     config = recipe(case)
     without = {"text_encoder_3": None, "tokenizer_3": None} if case == "labels, SD3" else {}
-    pipeline = OWN_PIPELINES[case].from_pretrained(config.model, **without)
+    pipeline = getattr(diffusers, f"{CASES[case][-1]}Pipeline").from_pretrained(config.model, **without)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = load_generator(config, CPU).pipeline.scheduler
     if case == "class":
@@ -222,7 +209,7 @@ def test_text_pipelines_saved_for_image_to_image_are_taken_for_both(tmp_path, fo
 
 
 def test_what_a_mode_does_not_use_decides_no_identity(recipe):
-    keys = {mode: set(identity(recipe(case))) for case, (mode, _, _) in CASES.items()}
+    keys = {mode: set(identity(recipe(case))) for case, (mode, *_) in CASES.items()}
     assert {mode for mode in keys if "strength" in keys[mode]} == {"labels+images"}
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_study import QUICK
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
@@ -30,15 +31,8 @@ OWN_CLASS_MODEL = (
 
 def rate_keys(stage, *changes):
     """The rate keys of a stage in a small study whose recipe is changed, by "section.key=value; section=value"."""
-    recipe = {
-        "name": "rates",
-        "reference": "all",
-        "device": "cpu",
-        "threads": 1,
-        "generator": {"dtype": "float32"},
-        "train": {"precision": "float32"},
-        "arms": [{"name": "all", "mixture": "generated"}],
-    }
+    recipe = QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}]}
+    recipe |= {"generator": {"dtype": "float32"}, "train": {"precision": "float32"}}
     for path, _, value in (change.partition("=") for all in changes for change in all.split("; ") if change):
         section, _, key = path.partition(".")
         value = yaml.safe_load(value)

@@ -62,10 +62,7 @@ NOT_SCORED = "second_id: no shifted test set '{}' is scored; there are hand-draw
     ("change", "said"),
     [
         ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: no figure 'top6'; there are top1, er"),
-        (
-            {"claims": [CLAIM | {"test_set": "solidd"}]},
-            "claims.0.test_set: no test set 'solidd'; .*'mean of",
-        ),
+        ({"claims": [CLAIM | {"test_set": "solidd"}]}, "claims.0.test_set: no test set 'solidd'; .*'mean of"),
         *(({"robustness": {"second_id": name}}, NOT_SCORED.format(name)) for name in ("test", "emoji", "nonsense")),
     ],
 )

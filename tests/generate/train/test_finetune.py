@@ -8,24 +8,17 @@ import torch
 from diffusers import StableDiffusionPipeline
 from kill_and_resume import contents
 from safetensors.torch import load_file
-from small_training import CPU, images, objective, run
+from small_training import UNET, images, loaded, objective, run
 from tiny import stable_diffusion
 
 from genrobust.core import ClassLabel, LabelSpace, Subset, UserError
 from genrobust.data import MemoryImages
-from genrobust.generate.loading import load_generator
 from genrobust.generate.locate import embedded_generator
 from genrobust.generate.train.finetune import captions_of
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.recipe import GeneratorConfig, PromptConfig
 
-UNET = "unet/diffusion_pytorch_model.safetensors"
 LORA = "pytorch_lora_weights.safetensors"
-
-
-def loaded(folder, **changes):
-    config = GeneratorConfig(model=str(folder), scheduler=None, dtype="float32", **changes)
-    return load_generator(config, CPU).pipeline
 
 
 def sample(pipeline):
@@ -79,16 +72,16 @@ def test_a_full_fine_tune_is_the_base_with_another_unet(base, trained):
 
 
 def test_it_loads_and_samples_as_any_generator(base, trained):
-    own = sample(loaded(trained["full"]))
+    own = sample(loaded(trained["full"]).pipeline)
     plain = sample(StableDiffusionPipeline.from_pretrained(trained["full"], torch_dtype=torch.float32))
     assert own.shape == (64, 64, 3)
     assert np.array_equal(own, plain)
-    assert np.abs(own - sample(loaded(base))).max() > 1e-3
+    assert np.abs(own - sample(loaded(base).pipeline)).max() > 1e-3
 
 
 def test_a_lora_changes_the_images_and_at_scale_0_does_not(base, trained):
-    without = sample(loaded(base))
-    with_lora = sample(loaded(base, lora={"model": str(trained["lora"])}))
+    without = sample(loaded(base).pipeline)
+    with_lora = sample(loaded(base, lora={"model": str(trained["lora"])}).pipeline)
     assert np.abs(with_lora - without).max() > 1e-3
     plain = StableDiffusionPipeline.from_pretrained(base, torch_dtype=torch.float32)
     plain.load_lora_weights(trained["lora"])
@@ -101,7 +94,7 @@ def test_a_loaded_lora_is_the_trained_one(base, tmp_path, monkeypatch):
     averaged = DiffusionTrainer.averaged
     monkeypatch.setattr(DiffusionTrainer, "averaged", lambda self: kept.append(averaged(self)) or kept[0])
     run(base, tmp_path / "out", "lora")
-    unet = loaded(base, lora={"model": str(tmp_path / "out")}).unet
+    unet = loaded(base, lora={"model": str(tmp_path / "out")}).pipeline.unet
     inputs = (torch.randn(1, 12, 8, 8), torch.tensor([500]), torch.randn(1, 77, 16))
     with torch.no_grad():
         assert torch.allclose(unet(*inputs).sample, kept[0](*inputs).sample, atol=1e-4)

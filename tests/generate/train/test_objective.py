@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, PNDMScheduler
-from small_training import CPU, images, labels, objective
+from small_training import CPU, images, labels, loaded, objective
 from tiny import saved, stable_diffusion
 
 from genrobust.core import UserError
-from genrobust.generate.loading import load_generator
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
-from genrobust.recipe import GeneratorConfig
-
-
-def loaded(folder):
-    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32"), CPU)
-
 
 # Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}

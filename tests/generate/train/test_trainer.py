@@ -6,7 +6,7 @@ import pytest
 import torch
 from kill_and_resume import Call, contents, kill_and_resume
 from safetensors.torch import load_file
-from small_training import KINDS, images, objective, run, started
+from small_training import KINDS, UNET, images, objective, run, started
 
 from genrobust.classifiers import training_state
 from genrobust.core import GenrobustError, Subset, UserError
@@ -15,7 +15,6 @@ from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import losses
 from genrobust.recipe import GeneratorConfig
 
-UNET = "unet/diffusion_pytorch_model.safetensors"
 STATE = "state.safetensors"
 HALF = {"precision": "float16", "steps": 12}
 HOT = 2.0**26  # no float16 holds a gradient times so much

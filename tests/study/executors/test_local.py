@@ -11,15 +11,12 @@ from genrobust.study import Processes, open_executor
 from genrobust.study.executors.local import Local
 
 
-def test_jobs_are_done_in_their_order_with_one_load(tmp_path):
+def test_jobs_are_done_in_their_order_with_one_load_and_none_for_no_job(tmp_path):
+    Local().run(work(tmp_path))
+    assert list(tmp_path.iterdir()) == []
     Local().run(work(tmp_path, "write:a", "write:b"))
     assert count_of(tmp_path, "loaded-*") == 1
     assert [count_of(tmp_path, f"done-{name}") for name in "ab"] == [1, 1]
-
-
-def test_nothing_is_loaded_for_no_job(tmp_path):
-    Local().run(work(tmp_path))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_first_failure_ends_it_as_it_is(tmp_path):

@@ -61,10 +61,7 @@ def test_without_room_on_one_node_a_job_is_made_on_the_other(what, on_ray, clust
 
 def test_what_finds_no_room_anywhere_is_reported_and_the_rest_is_made(on_ray, cluster, tmp_path):
     guard = Guard(cluster, tmp_path, nodes=(0, 1))
-    with (
-        watching(guard.look),
-        pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error,
-    ):
+    with watching(guard.look), pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error:
         on_ray().run(work(tmp_path, "large:b", "wide:d", "small:a", "narrow:c", "small:e"))
     assert error.value.exit_code == 1
     large, wide = sorted(str(error.value).splitlines()[1:3])
