@@ -59,12 +59,16 @@ def test_cells_that_are_trained_apart_are_those_of_one_run(start, recipe, tmp_pa
     assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
 
 
-def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, recipe, tmp_path):
-    out = tmp_path / "runs"
-    words = ["generate", str(recipe), "--out", str(out)]
+@pytest.fixture
+def words(start, recipe, tmp_path):
+    """The words that generate below the folder runs, when they have done so."""
+    words = ["generate", str(recipe), "--out", str(tmp_path / "runs")]
     start.to_end(words)
-    whole = contents(out)
-    (folder,) = (out / "generated").iterdir()
+    return words
+
+
+def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, generated, tmp_path):
+    (folder,) = (tmp_path / "runs" / "generated").iterdir()
     chance = random.Random(7)
     shard, kind = chance.randrange(15), chance.choice(["tar", "parquet"])
     damaged = folder / f"{shard:06d}.{kind}"
@@ -79,15 +83,12 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, recipe, tm
     genrobust("verify", folder, "--repair")
     start.to_end(words)
     shutil.rmtree(folder / ".damaged")
-    assert contents(out) == whole
+    assert contents(tmp_path / "runs") == generated
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in others} == others
 
 
-def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, recipe, tmp_path):
+def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, words, generated, tmp_path):
     out = tmp_path / "runs"
-    words = ["generate", str(recipe), "--out", str(out)]
-    start.to_end(words)
-    whole = contents(out)
     (folder,) = (out / "generated").iterdir()
     for shard in range(5, 15):
         (folder / f"{shard:06d}.parquet").unlink()
@@ -99,7 +100,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(s
     assert "this study still needs about" in done.said
     assert contents(out) == before
     start.to_end(words)
-    assert contents(out) == whole
+    assert contents(out) == generated
 
 
 def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):

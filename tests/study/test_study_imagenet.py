@@ -26,7 +26,8 @@ COLOURS = {
 IN_R = ("n01443537", "n01484850")
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)"}
 CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
-SHIFTS = ("v2", "sketch", "r", "objectnet", "objectnet one-to-many")
+FOLDER_OF = {"v2": "v2", "sketch": "sketch", "r": "imagenet-r", "objectnet": "objectnet-1.0"}
+SHIFTS = (*FOLDER_OF, "objectnet one-to-many")
 ARMS = ("real", "generated", "real+generated", "real+generated at equal steps", "real+modern at equal steps")
 
 
@@ -72,27 +73,18 @@ def stable_diffusion_15(tmp_path_factory):
 
 def words(data, generator, other_map):
     """The options that shrink a recipe to seconds; what they leave alone is the study's."""
+    train = {"architecture": "test_resnet", "image_size": 48, "start_size": 32, "epochs": 3, "batch_size": 8}
+    train |= {"warmup_steps": 2, "precision": "float32", "validate_every": 10, "save_every": 10}
     small = {
         "data.root": data / "imagenet",
         "data.classes": data / "classes.txt",
-        "data.shifts.v2.path": data / "v2",
-        "data.shifts.sketch.path": data / "sketch",
-        "data.shifts.r.path": data / "imagenet-r",
-        "data.shifts.objectnet.path": data / "objectnet-1.0",
+        **{f"data.shifts.{name}.path": data / folder for name, folder in FOLDER_OF.items()},
         f"data.shifts.{other_map}.path": data / "objectnet-1.0",
         "generator": f"{{model: {generator}, scheduler: null, steps: 4, guidance_scale: 7.5}}",
         "generate.per_class": 3,
         "generate.shard_size": 6,
         "datasets.modern.generator": f"{{steps: 2, guidance_scale: 0, model: {generator}}}",
-        "train.architecture": "test_resnet",
-        "train.image_size": 48,
-        "train.start_size": 32,
-        "train.epochs": 3,
-        "train.batch_size": 8,
-        "train.warmup_steps": 2,
-        "train.precision": "float32",
-        "train.validate_every": 10,
-        "train.save_every": 10,
+        **{f"train.{key}": value for key, value in train.items()},
         "arms.3.train.steps": 6,
         "arms.4.train.steps": 6,
         "evaluate.image_size": 64,
