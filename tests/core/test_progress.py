@@ -13,7 +13,6 @@ from genrobust.core import Bar, about, counting, progress, progress_bar
 def often(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     monkeypatch.setattr(progress, "SLOW_AFTER_S", 0.0)
-    yield
 
 
 def wait_for(capsys, word):

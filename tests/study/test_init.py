@@ -102,9 +102,8 @@ def test_given_generated_and_retrieved_images_become_arms(folders, write_folder,
     retrieved = write_folder("found", "duotone", 2, {"camera": "camera"})
     _, lines = written(replace(folders, generated=generated, retrieved=retrieved), tmp_path)
     recipe = loaded(tmp_path)
-    assert [arm.name for arm in recipe.arms] == [
-        "real", "real+randaugment", "generated", "real+generated", "real+retrieved",
-    ]  # fmt: skip
+    names = " ".join(arm.name for arm in recipe.arms)
+    assert names == "real real+randaugment generated real+generated real+retrieved"
     assert recipe.generator is None
     assert (recipe.data.generated, recipe.data.retrieved) == (generated, retrieved)
     assert any("real+retrieved needs images of every class" in line for line in lines)

@@ -14,18 +14,15 @@ from small_study import genrobust
 
 from genrobust.data import verify
 
-
-def test_generating_survives_kills(start, recipe, tmp_path):
-    kill_and_resume(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=4)
+OFTEN = [pytest.param(stage, 20, marks=pytest.mark.slow) for stage in ("generate", "train", "finetune", "evaluate")]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["generate", "train", "finetune", "evaluate"])
-def test_every_stage_survives_kills(start, recipe, tmp_path, stage):
+@pytest.mark.parametrize(("stage", "kills"), [("generate", 4), *OFTEN])
+def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     out = tmp_path / "runs"
     if stage == "evaluate":
         start.to_end(["train", str(recipe), "--out", str(out)])
-    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
+    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills)
 
 
 def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):

@@ -88,20 +88,6 @@ def test_a_class_without_images_is_named(base):
         objective(base, "class", on=few)
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "own", "says"),
-    [
-        ("sd3", {}, {}, "needs a plain AutoencoderKL, and .* has one with shifted latents"),
-        ("sd", {"width": 128}, {}, "square images; the generator's are 128 x 64 pixels"),
-        ("sd", {}, {"patch_size": 3}, "class_model.patch_size is 3, and the latents of .* are 8 x 8"),
-    ],
-)
-def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, changes, own, says):
-    generator = GeneratorConfig.model_validate({"model": str(folder_of(kind)), **changes})
-    with pytest.raises(UserError, match=says):
-        run(generator, tmp_path / "out", "class", **own)
-
-
 @pytest.mark.parametrize(("kind", "mode"), [("sdxl", "labels"), ("variation", "images"), ("dit", "class")])
 def test_other_bases_lend_their_autoencoder_too(folder_of, tmp_path, kind, mode):
     generator = GeneratorConfig.model_validate({"model": str(folder_of(kind)), "mode": mode, "dtype": "float32"})

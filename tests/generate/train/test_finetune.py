@@ -121,22 +121,6 @@ def test_the_embedded_generator_is_fine_tuned_and_draws(tmp_path):
     assert sample(StableDiffusionPipeline.from_pretrained(out)).shape == (64, 64, 3)
 
 
-@pytest.mark.parametrize(
-    ("kind", "changes", "says"),
-    [
-        ("sdxl", {}, "is a StableDiffusionXLPipeline; only a StableDiffusionPipeline is fine-tuned"),
-        ("variation", {"mode": "images"}, "generator.mode is images, which draws without text"),
-        ("dit", {"mode": "class"}, "generator.mode is class, which draws without text"),
-        ("dit", {}, "holds a DiTPipeline"),
-        ("sd", {"lora": {"model": "some.safetensors"}}, "generator.lora is set"),
-        ("sd", {"width": 63}, "generator.width is 63 pixels"),
-    ],
-)
-def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, changes, says):
-    with pytest.raises(UserError, match=says):
-        run(GeneratorConfig.model_validate({"model": str(folder_of(kind)), **changes}), tmp_path / "out")
-
-
 def test_without_images_there_is_nothing_to_learn(base):
     with pytest.raises(UserError, match=r"image set .* is empty"):
         objective(base, "full", on=Subset(images(), []))

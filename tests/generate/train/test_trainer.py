@@ -177,6 +177,22 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         run(base, tmp_path / "out", batch_size=10**15)  # beyond any address space
 
 
-def test_a_generator_of_another_engine_is_refused(base, tmp_path):
-    with pytest.raises(UserError, match=r"generator\.engine is other"):
-        run(GeneratorConfig(model=str(base), engine="other"), tmp_path / "out")
+@pytest.mark.parametrize(
+    ("kind", "base", "changes", "own", "says"),
+    [
+        ("full", "sdxl", {}, {}, "is a StableDiffusionXLPipeline; only a StableDiffusionPipeline is fine-tuned"),
+        ("full", "variation", {"mode": "images"}, {}, "generator.mode is images, which draws without text"),
+        ("full", "dit", {"mode": "class"}, {}, "generator.mode is class, which draws without text"),
+        ("full", "dit", {}, {}, "holds a DiTPipeline"),
+        ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
+        ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
+        ("full", "sd", {"engine": "other"}, {}, r"generator\.engine is other"),
+        ("class", "sd3", {}, {}, "needs a plain AutoencoderKL, and .* has one with shifted latents"),
+        ("class", "sd", {"width": 128}, {}, "square images; the generator's are 128 x 64 pixels"),
+        ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3, and the latents of .* are 8 x 8"),
+    ],
+)
+def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, base, changes, own, says):
+    generator = GeneratorConfig.model_validate({"model": str(folder_of(base)), **changes})
+    with pytest.raises(UserError, match=says):
+        run(generator, tmp_path / "out", kind, **own)
