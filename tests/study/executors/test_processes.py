@@ -180,7 +180,7 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_workers_end_with_the_command(tmp_path, signal_):
     script, out = tmp_path / "command.py", tmp_path / "out"
-    script.write_text(COMMAND.format(path=[str(Path(__file__).parent)]))
+    script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)]))
     out.mkdir()
     with subprocess.Popen([sys.executable, script, out], stderr=subprocess.PIPE, text=True) as command:
         while count_of(out, "hanging-*") < 2:
