@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the pro
 import numpy as np
 import pytest
 
-from genrobust.core.assets import embedded
-from genrobust.core.images import StudyData
+from genrobust.core import StudyData, embedded
 from genrobust.data.readers import pictograms
 
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
@@ -108,6 +107,24 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Installs a package as pip does: a module, and a folder of metadata that names its entry points in `group`."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def install(group: str, package: str, code: str, **points: str) -> None:
+        (tmp_path / f"{package}.py").write_text(code)
+        about = tmp_path / f"{package}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = [f"{name} = {value}" for name, value in points.items()]
+        (about / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
+
+    yield install
+    for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))]:
+        del sys.modules[name]
+
+
+@pytest.fixture
 def nameless(tmp_path: Path) -> Callable[[Path], Path]:
     """Writes a checkpoint as ``nameless.onnx``, a file that does not say what its classes are."""
 
@@ -126,13 +143,14 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
 
 @pytest.fixture
 def write_folder(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
-    """Writes `each` images of the test set `source` ("train" for the training images) for each of `classes`.
+    """Writes `each` images of the test set `source` (or of "train" or "retrieved") for each of `classes`.
 
     `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder, which is `tmp_path / name`.
     """
 
     def write(name: str, source: str, each: int, classes: dict[str, str]) -> Path:
-        images = pictogram_data.train if source == "train" else pictogram_data.tests[source]
+        others = {"train": pictogram_data.train, "retrieved": pictogram_data.retrieval}
+        images = others.get(source) or pictogram_data.tests[source]
         for sub, id in classes.items():
             (tmp_path / name / sub).mkdir(parents=True)
             of_class = np.flatnonzero(images.labels == pictogram_data.labels.index(id))[:each]

@@ -71,6 +71,12 @@ class Starter:
         )
         return self
 
+    def to_end(self, *works: Work) -> Done:
+        """Run `works`, and see that each ends with exit code 0."""
+        done = self(*works)
+        assert done.codes == [0] * len(works), done.said
+        return done
+
     def __exit__(self, *error: object) -> None:
         self._server.communicate()
 
@@ -105,8 +111,8 @@ class Starter:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Every file below `out` but those in UNLIKE, temporary ones too."""
-    files = (p for p in out.rglob("*") if p.is_file() and p.name not in UNLIKE)
+    """Every file below `out` but those in UNLIKE, temporary ones too, by its path."""
+    files = (p for p in sorted(out.rglob("*")) if p.is_file() and p.name not in UNLIKE)
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}
 
 

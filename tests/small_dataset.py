@@ -10,11 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import CheckpointInfo
-from genrobust.classifiers.models import create_classifier, save_checkpoint
-from genrobust.core.images import LabelSpace, Sample, StudyData
-from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import create_dataset
+from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
+from genrobust.core import LabelSpace, Sample, StudyData
+from genrobust.data import create_dataset, write_shard
 
 TEMPLATES = ("an emoji of a {}", "a line icon of a {}")
 

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 import yaml
 from kill_and_resume import Call, Starter, contents
+from typer.testing import CliRunner, Result
 
+from genrobust.cli import app
+from genrobust.recipe import Recipe, parse_recipe
+
+REAL = {"name": "real", "mixture": "real"}
 CLASSES = {"airplane": "airplane", "bell": "bell", "anchor": "anchor"}
 SETTINGS: dict[str, Any] = {
     "name": "small",
@@ -29,10 +34,60 @@ SETTINGS: dict[str, Any] = {
         "save_every": 1,
         "precision": "float32",
     },
-    "arms": [{"name": "real", "mixture": "real"}],
+    "arms": [REAL],
     "evaluate": {"batch_size": 4},
     "robustness": {"baselines": None},
 }
+QUICK = {"name": "small", "threads": 1, "device": "cpu"}
+TRAIN = {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
+TRAIN["precision"] = "float32"
+SHORT = (  # options that make the recipe of Pictograms small
+    "device=cpu generator.steps=1 generator.dtype=float32 train.architecture=test_resnet train.model_kwargs={} "
+    "train.image_size=32 train.batch_size=16 train.warmup_steps=2 train.precision=float32 robustness.bootstrap=10 "
+)
+
+OWN = """
+name: own
+threads: 1
+device: cpu
+generator: {steps: 2}
+generate: {per_class: 3}
+datasets: {better: {generator: {steps: 3}}}
+data: {source: folders, train: train, val: train, test: test, shifts: {solid: {path: solid}}}
+train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
+arms: [{name: real, mixture: real}, {name: real again, mixture: real, train: {steps: 3}}]
+quick: {train.steps: 1}
+"""
+
+
+def recipe_of(**keys: Any) -> Recipe:
+    return parse_recipe({"name": "small", "arms": [REAL], **keys})
+
+
+def genrobust(*words: object, code: int = 0, said: str = "") -> Result:
+    """Run a command here; its exit code is `code`, and what it says on standard error has the words `said`."""
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    assert said in " ".join(done.stderr.split()), done.stderr
+    return done
+
+
+def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
+    """The section data of a recipe on folders called train and test, and others that are shifts; test is val, too."""
+    sets = {name: str(path) for name, path in folders.items()}
+    section = {"source": "folders", "train": sets.pop("train"), "test": sets["test"], "val": sets.pop("test")}
+    return {**section, "shifts": sets, **more}
+
+
+@pytest.fixture
+def own(write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a folder with images of three classes and OWN, a recipe for them; solid has two of these."""
+    monkeypatch.chdir(tmp_path)
+    classes = {name: name for name in ("airplane", "bell", "camera")}
+    write_folder("train", "train", 4, classes)
+    write_folder("test", "test", 3, classes)
+    write_folder("solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
+    Path("own.yaml").write_text(OWN)
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +107,7 @@ def write_generator(folder: str) -> None:
 def generator(start: Starter, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny generator."""
     folder = tmp_path_factory.mktemp("generator")
-    done = start(Call("small_study.py", "write_generator", {"folder": str(folder)}))
-    assert done.codes == [0], done.said
+    start.to_end(Call("small_study.py", "write_generator", {"folder": str(folder)}))
     return folder
 
 
@@ -62,10 +116,8 @@ def recipe(write_folder: Callable[..., Path], generator: Path, tmp_path: Path) -
     """A recipe of three classes with a tiny generator, where every stage takes a second or so."""
     settings = json.loads(json.dumps(SETTINGS))
     settings["generator"]["model"] = str(generator)
-    sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test", "solid", "emoji", "pixel")}
-    settings["data"] = {"source": "folders", "train": str(sets.pop("train")), "test": str(sets.pop("test"))}
-    settings["data"]["val"] = settings["data"]["test"]
-    settings["data"]["shifts"] = {name: str(path) for name, path in sets.items()}
+    sets = ("train", "test", "solid", "emoji", "pixel")
+    settings["data"] = folders_section({name: write_folder(name, name, 6, CLASSES) for name in sets})
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
@@ -83,7 +135,6 @@ def generated(
     """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once."""
     if not known:
         out = tmp_path_factory.mktemp("alone")
-        done = start(["generate", str(recipe), "--out", str(out)])
-        assert done.codes == [0], done.said
+        start.to_end(["generate", str(recipe), "--out", str(out)])
         known.update(contents(out))
     return known

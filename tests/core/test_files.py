@@ -1,27 +1,27 @@
 """Files that appear whole or not at all, and one writer a folder, also when processes are killed."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from genrobust.core.errors import DiskFull, GenrobustError, UserError
-from genrobust.core.files import lock, make_folder, remove_leftovers, replacing
+from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
 
 
-def names(folder: Path) -> list[str]:
+def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_appears_whole(tmp_path: Path) -> None:
+def refused(said, folder, shared=False):
+    with pytest.raises(UserError, match=said), lock(folder, shared):
+        pass
+
+
+def test_a_file_appears_whole(tmp_path):
     path = tmp_path / "a.bin"
     with replacing(path) as file:
         file.write(b"new")
@@ -30,7 +30,7 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
+def test_a_failed_block_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError), replacing(path) as file:
@@ -53,7 +53,7 @@ except DiskFull as error:
 """
 
 
-def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path: Path) -> None:
+def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path):
     path = tmp_path / "a.bin"
     path.write_bytes(b"old")
     run = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=True)
@@ -72,7 +72,7 @@ def test_a_file_that_does_not_fit_leaves_nothing_and_says_where(tmp_path: Path) 
         (errno.EIO, GenrobustError, "fix this and rerun"),
     ],
 )
-def test_what_the_system_refuses_says_what_to_do(tmp_path: Path, code: int, kind: type[Exception], advice: str) -> None:
+def test_what_the_system_refuses_says_what_to_do(tmp_path, code, kind, advice):
     message = f"cannot write to {tmp_path}: .*{advice}"
     with pytest.raises(GenrobustError, match=message) as error, replacing(tmp_path / "a") as file:
         file.write(b"half")
@@ -81,7 +81,7 @@ def test_what_the_system_refuses_says_what_to_do(tmp_path: Path, code: int, kind
     assert names(tmp_path) == []
 
 
-def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path):
     (tmp_path / "file").touch()
     below = tmp_path / "file" / "below"
     for attempt in (lambda: make_folder(below), lambda: lock(below).__enter__(), lambda: replacing(below).__enter__()):
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_is_the_users_to_choose(tmp_path: Path) -> None:
             attempt()
 
 
-def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
     part = tmp_path / "unet" / ".weights.0a1b2c3d.part"
     part.parent.mkdir()
     part.write_bytes(b"x")
@@ -113,11 +113,11 @@ with lock(Path(sys.argv[1]), shared=sys.argv[2] == "shared"):
 
 
 @pytest.fixture
-def holder(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
+def holder(tmp_path):
     """Starts a process that holds the folder until it is killed."""
     held = []
 
-    def hold(how: str) -> subprocess.Popen[bytes]:
+    def hold(how):
         words = [sys.executable, "-c", HOLD, str(tmp_path), how]
         held.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         assert held[-1].stdout is not None and held[-1].stdout.readline() == b"held\n"
@@ -129,13 +129,10 @@ def holder(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]
         process.communicate()
 
 
-def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(
-    tmp_path: Path, holder: Callable[[str], subprocess.Popen[bytes]]
-) -> None:
+def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(tmp_path, holder):
     process = holder("alone")
     for shared in (False, True):
-        with pytest.raises(UserError, match=f"another process is writing to {tmp_path}"), lock(tmp_path, shared):
-            pass
+        refused(f"another process is writing to {tmp_path}", tmp_path, shared)
     threading.Timer(0.2, process.kill).start()
     with lock(tmp_path, wait=True):
         assert process.wait(10) == -9
@@ -143,25 +140,19 @@ def test_a_second_process_is_refused_and_a_killed_one_holds_nothing(
         assert names(tmp_path) == [".lock"]
 
 
-def test_workers_share_a_folder_and_keep_others_out(
-    tmp_path: Path, holder: Callable[[str], subprocess.Popen[bytes]]
-) -> None:
+def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):
     holder("shared")
     with lock(tmp_path, shared=True):
         pass
-    with pytest.raises(UserError, match="another process"), lock(tmp_path):
-        pass
+    refused("another process", tmp_path)
 
 
-def test_a_file_system_without_locks_gets_a_file_in_their_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*args: object) -> None:
+def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkeypatch):
+    def refuse(*args):
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with lock(tmp_path):
         assert names(tmp_path) == [".lock", ".lock.held"]
-        with pytest.raises(UserError, match="another process"), lock(tmp_path):
-            pass
+        refused("another process", tmp_path)
     assert names(tmp_path) == [".lock"]

@@ -3,11 +3,8 @@
 benchmarks/plan.py measures the same at 1.3 million.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 
 PLANNING = """
 from genrobust.recipe import PromptConfig
@@ -49,15 +46,15 @@ print(peak() - before)
 """
 
 
-def growth(code: str, *words: str) -> float:
+def growth(code, *words):
     """By how many MiB the peak memory of a process grows in the last lines of `code`."""
     command = [sys.executable, "-c", MEASURED.format(code), *words]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def test_requests_are_made_when_asked_for_and_not_kept() -> None:
+def test_requests_are_made_when_asked_for_and_not_kept():
     assert growth(PLANNING) < 50  # 200,000 requests that are kept take 69
 
 
-def test_opening_a_dataset_keeps_little_of_each_image(tmp_path: Path) -> None:
+def test_opening_a_dataset_keeps_little_of_each_image(tmp_path):
     assert growth(OPENING, str(tmp_path)) < 70  # all metadata of 200,000 images takes 110

@@ -1,44 +1,21 @@
 """What `auto` stands for, by instructions, cards and measurements, in every section that names a precision."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 import yaml
+from small_study import REAL, recipe_of
 
-from genrobust.classifiers.precision import (
-    AUTO,
-    is_depthwise,
-    named_precisions,
-    resolved,
-    settle,
-    slow_choices,
-    with_dtype,
-    with_precision,
-)
-from genrobust.core import precision
-from genrobust.core.precision import (
-    Hardware,
-    clear_winner,
-    cpu_hardware,
-    cpuinfo_flags,
-    fastest_precision,
-    hardware,
-    in_common,
-    remembered,
-)
-from genrobust.recipe.classify import TrainConfig
-from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import Recipe, parse_recipe, recipe_yaml
+from genrobust.classifiers import AUTO, settle, with_dtype
+from genrobust.classifiers.precision import is_depthwise, named_precisions, resolved, slow_choices, with_precision
+from genrobust.core import Hardware, hardware, in_common, precision
+from genrobust.core.precision import clear_winner, cpu_hardware, cpuinfo_flags, fastest_precision, remembered
+from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, TrainConfig, parse_recipe, recipe_yaml
+from genrobust.study import Study
 from genrobust.study.baselines import grid
-from genrobust.study.study import Study
 
 F32 = frozenset({"float32"})
 OLD_CPU = Hardware("cpu", F32, "this CPU has no bfloat16 instructions")
@@ -48,11 +25,7 @@ NEW_GPU = Hardware("cuda", F32 | {"float16", "bfloat16"}, "H100 has compute capa
 MOBILE = {"architecture": "mobilenetv3_small_100"}
 
 
-def recipe_of(**keys: Any) -> Recipe:
-    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
-
-
-def everywhere(value: str) -> Recipe:
+def everywhere(value):
     """A recipe that names the precision in every place where it may."""
     return recipe_of(
         generator={"dtype": value},
@@ -60,21 +33,22 @@ def everywhere(value: str) -> Recipe:
         train={"precision": value},
         finetune={"precision": value},
         class_model={"precision": value},
-        arms=[
-            {"name": "real", "mixture": "real", "train": {"precision": value}},
-            {"name": "again", "mixture": "real"},
-        ],
+        arms=[REAL | {"train": {"precision": value}}, REAL | {"name": "again"}],
     )
 
-
-# ------------------------------------------------------------------------------------------- hardware
 
 X86 = "processor\t: {0}\nvendor_id\t: GenuineIntel\nflags\t\t: fpu avx2 fma {1}\nbugs\t\t: spectre_v1\n\n"
 ARM = "processor\t: {0}\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd i8mm {1}\nCPU implementer\t: 0x41\n\n"
 
 
-def cpuinfo(text: str, *cores: str) -> str:
+def cpuinfo(text, *cores):
     return "".join(text.format(number, flags) for number, flags in enumerate(cores))
+
+
+FAST = cpuinfo(X86, "avx512_bf16")
+CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+SLOW_CAPS = "SSE41 avx AVX2 avx2_vnni AVX2_VNNI_2 AVX512_CORE avx512_core_vnni"
+FAST_CAPS = "AVX512_CORE_BF16 avx512_core_fp16 AVX512_CORE_AMX AVX10_1_512 avx10_1_512_amx_fp16 DEFAULT all"
 
 
 @pytest.mark.parametrize(
@@ -90,39 +64,30 @@ def cpuinfo(text: str, *cores: str) -> str:
         (cpuinfo(ARM, "svebf16"), {}, "float32"),
         ("model name\t: with bf16 in its name\n", {}, "float32"),
         ("", {}, "float32"),
-        *(
-            (cpuinfo(X86, "avx512_bf16"), {name: cap}, best)
-            for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-            for cap, best in [
-                *((cap, "float32") for cap in ("SSE41", "avx", "AVX2", "avx2_vnni", "AVX2_VNNI_2")),
-                *((cap, "float32") for cap in ("AVX512_CORE", "avx512_core_vnni")),
-                *((cap, "bfloat16") for cap in ("AVX512_CORE_BF16", "avx512_core_fp16", "AVX512_CORE_AMX")),
-                *((cap, "bfloat16") for cap in ("AVX10_1_512", "avx10_1_512_amx_fp16", "DEFAULT", "all", "")),
-            ]
-        ),
+        *((FAST, {name: cap}, "float32") for name in CAPS for cap in SLOW_CAPS.split()),
+        *((FAST, {name: cap}, "bfloat16") for name in CAPS for cap in ("", *FAST_CAPS.split())),
         # oneDNN takes the first name
-        (cpuinfo(X86, "avx512_bf16"), {"ONEDNN_MAX_CPU_ISA": "all", "DNNL_MAX_CPU_ISA": "avx2"}, "bfloat16"),
-        (cpuinfo(X86, "avx512_bf16"), {"ONEDNN_MAX_CPU_ISA": "avx2", "DNNL_MAX_CPU_ISA": "all"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "avx2"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "float32"),
-        (cpuinfo(X86, "avx512_bf16"), {"ATEN_CPU_CAPABILITY": "avx512"}, "bfloat16"),
+        (FAST, {"ONEDNN_MAX_CPU_ISA": "all", "DNNL_MAX_CPU_ISA": "avx2"}, "bfloat16"),
+        (FAST, {"ONEDNN_MAX_CPU_ISA": "avx2", "DNNL_MAX_CPU_ISA": "all"}, "float32"),
+        *((FAST, {"ATEN_CPU_CAPABILITY": cap}, "float32") for cap in ("avx2", "default")),
+        (FAST, {"ATEN_CPU_CAPABILITY": "avx512"}, "bfloat16"),
         (cpuinfo(ARM, "bf16"), {"ATEN_CPU_CAPABILITY": "default"}, "bfloat16"),  # which names x86's
     ],
 )
-def test_a_cpu_is_known_by_its_flags_and_the_caps_on_them(text: str, environment: dict[str, str], best: str) -> None:
+def test_a_cpu_is_known_by_its_flags_and_the_caps_on_them(text, environment, best):
     found = cpu_hardware(cpuinfo_flags(text), environment)
     assert (found.kind, found.best) == ("cpu", best)
     assert "float32" in found.fast
 
 
 @pytest.mark.parametrize(("told", "best"), [("1\n", "bfloat16"), ("0\n", "float32"), ("", "float32")])
-def test_a_mac_says_what_its_cpu_has(monkeypatch: pytest.MonkeyPatch, told: str, best: str) -> None:
+def test_a_mac_says_what_its_cpu_has(monkeypatch, told, best):
     monkeypatch.setattr(precision.sys, "platform", "darwin")
     monkeypatch.setattr(precision.subprocess, "run", lambda words, **how: SimpleNamespace(stdout=told))
     assert cpu_hardware(precision._cpu_flags(), {}).best == best
 
 
-def test_elsewhere_torch_says_it_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elsewhere_torch_says_it_where_it_can(monkeypatch):
     monkeypatch.setattr(precision.sys, "platform", "win32")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "l1": 3}, raising=False)
     assert cpu_hardware(precision._cpu_flags(), {}).best == "bfloat16"
@@ -134,16 +99,14 @@ def test_elsewhere_torch_says_it_where_it_can(monkeypatch: pytest.MonkeyPatch) -
     ("cards", "best"),
     [([(9, 0)], "bfloat16"), ([(8, 0), (8, 6)], "bfloat16"), ([(9, 0), (7, 5)], "float16"), ([], "float32")],
 )
-def test_gpus_take_what_all_of_them_have(
-    monkeypatch: pytest.MonkeyPatch, cards: list[tuple[int, int]], best: str
-) -> None:
+def test_gpus_take_what_all_of_them_have(monkeypatch, cards, best):
     made = [SimpleNamespace(name="card", major=major, minor=minor) for major, minor in cards]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(made))
     monkeypatch.setattr(torch.cuda, "get_device_properties", made.__getitem__)
     assert precision._cuda_hardware().best == best
 
 
-def test_nodes_take_what_all_of_them_have() -> None:
+def test_nodes_take_what_all_of_them_have():
     assert in_common([NEW_CPU, NEW_CPU]).best == "bfloat16"
     mixed = in_common([NEW_CPU, OLD_CPU, NEW_CPU])
     assert (mixed.kind, mixed.best) == ("cpu", "float32") and "1 of 3" in mixed.why
@@ -163,12 +126,12 @@ def test_nodes_take_what_all_of_them_have() -> None:
         ((1.0, None, None), "float32"),
     ],
 )
-def test_float32_is_left_for_a_clear_win_alone(seconds: tuple[float | None, ...], best: str) -> None:
+def test_float32_is_left_for_a_clear_win_alone(seconds, best):
     names = ("float32", "bfloat16", "float16")
     assert clear_winner({name: s for name, s in zip(names, seconds, strict=True) if s is not None}) == best
 
 
-def test_a_device_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_measured_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert fastest_precision(torch.device("cpu"), size=4) in ("float32", "bfloat16", "float16")
     assert remembered("mps", lambda: "float16") == "float16"
@@ -180,15 +143,12 @@ def test_a_device_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert remembered("mps", lambda: "float32") == "float32"
 
 
-# ------------------------------------------------------------------------------------------- recipes
-
-
 @pytest.mark.parametrize(
     ("here", "best"),
     [(OLD_CPU, "float32"), (NEW_CPU, "bfloat16"), (OLD_GPU, "float16"), (NEW_GPU, "bfloat16")],
     ids=["old CPU", "new CPU", "old GPU", "new GPU"],
 )
-def test_every_auto_becomes_what_is_named_by_hand(here: Hardware, best: str) -> None:
+def test_every_auto_becomes_what_is_named_by_hand(here, best):
     found = with_precision(everywhere(AUTO), here)
     assert found == everywhere(best)
     assert with_precision(found, here) is found
@@ -196,7 +156,7 @@ def test_every_auto_becomes_what_is_named_by_hand(here: Hardware, best: str) -> 
     assert parse_recipe(yaml.safe_load(recipe_yaml(found))) == found
 
 
-def test_sections_that_a_dataset_needs_are_filled_in() -> None:
+def test_sections_that_a_dataset_needs_are_filled_in():
     plain = with_precision(recipe_of(), NEW_CPU)
     assert (plain.finetune, plain.class_model) == (None, None)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
@@ -208,41 +168,40 @@ def test_sections_that_a_dataset_needs_are_filled_in() -> None:
     assert with_precision(recipe_of(generator=None), OLD_CPU).generator is None
 
 
-def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu() -> None:
-    arms = [
-        {"name": "real", "mixture": "real"},
-        {"name": "mobile", "mixture": "real", "train": MOBILE},
-        {"name": "named", "mixture": "real", "train": {**MOBILE, "precision": "bfloat16"}},
-        {"name": "asked", "mixture": "real", "train": {**MOBILE, "precision": AUTO}},
-    ]
+def test_networks_with_depthwise_convolutions_train_in_float32_on_a_cpu():
+    trains = {"real": {}, "mobile": MOBILE, "named": MOBILE | {"precision": "bfloat16"}}
+    trains["asked"] = MOBILE | {"precision": AUTO}
 
-    def precisions(recipe: Recipe) -> list[str]:
+    def precisions(recipe):
         return [recipe.train_of(arm).precision for arm in recipe.arms]
 
-    recipe = recipe_of(arms=arms)
+    recipe = recipe_of(arms=[{"name": name, "mixture": "real", "train": train} for name, train in trains.items()])
     assert precisions(with_precision(recipe, NEW_CPU)) == ["bfloat16", "float32", "bfloat16", "float32"]
     assert precisions(with_precision(recipe, NEW_GPU)) == ["bfloat16"] * 4
     assert precisions(with_precision(recipe, OLD_CPU)) == ["float32", "float32", "bfloat16", "float32"]
-    back = [{"name": "real", "mixture": "real", "train": {"architecture": "resnet10t"}}]
-    other = with_precision(recipe_of(train=MOBILE, arms=back), NEW_CPU)
+    back = REAL | {"train": {"architecture": "resnet10t"}}
+    other = with_precision(recipe_of(train=MOBILE, arms=[back]), NEW_CPU)
     assert (other.train.precision, *precisions(other)) == ("float32", "bfloat16")
     for model in grid(other.train, 4, 100):
         assert not (model.train.precision == "bfloat16" and is_depthwise(model.train))
     assert {m.train.precision for m in grid(with_precision(recipe, NEW_CPU).train, 4, 100)} == {"bfloat16"}
 
 
-@pytest.mark.parametrize(
-    ("architecture", "found"),
-    [
-        *((name, False) for name in ("resnet10t", "resnext50", "alexnet", "vit_tiny_patch16_224", "no_such_network")),
-        *((name, True) for name in ("mobilenet_v2", "convnext_atto")),
-    ],
-)
-def test_depthwise_convolutions_are_found_in_the_network(architecture: str, found: bool) -> None:
-    assert is_depthwise(TrainConfig(architecture=architecture)) == found
+def test_depthwise_convolutions_are_found_in_the_network():
+    names = (
+        "resnet10t",
+        "mobilenet_v2",
+        "resnext50",
+        "convnext_atto",
+        "alexnet",
+        "vit_tiny_patch16_224",
+        "no_such_one",
+    )
+    found = [name for name in names if is_depthwise(TrainConfig(architecture=name))]
+    assert found == ["mobilenet_v2", "convnext_atto"]
 
 
-def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks() -> None:
+def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks():
     code = (
         "import sys\nfrom genrobust.core import Hardware, hardware\nfrom genrobust.classifiers import settle\n"
         "from genrobust.recipe import parse_recipe\n"
@@ -270,8 +229,8 @@ def test_a_cpu_that_is_slow_in_all_but_float32_is_not_asked_for_networks() -> No
         ("float16", Hardware("mps", F32, "measured"), False),
     ],
 )
-def test_what_is_named_is_obeyed_and_its_cost_told(value: str, here: Hardware, warns: bool) -> None:
-    said: list[str] = []
+def test_what_is_named_is_obeyed_and_its_cost_told(value, here, warns):
+    said = []
     recipe = everywhere(value)
     assert settle(recipe, here.kind, lambda: here, said.append) is recipe
     assert len(said) == warns
@@ -281,8 +240,8 @@ def test_what_is_named_is_obeyed_and_its_cost_told(value: str, here: Hardware, w
         assert slow_choices({key: value}, here)[0].startswith(f"{key}: ") if warns else True
 
 
-def test_one_line_says_what_auto_stands_for() -> None:
-    said: list[str] = []
+def test_one_line_says_what_auto_stands_for():
+    said = []
     settled = settle(recipe_of(), "cpu", lambda: OLD_CPU, said.append)
     assert len(said) == 1 and "float32" in said[0] and OLD_CPU.why in said[0]
     settle(settled, "cpu", lambda: pytest.fail("nothing to look up"), said.append)
@@ -292,17 +251,15 @@ def test_one_line_says_what_auto_stands_for() -> None:
     assert MOBILE["architecture"] in said[1]
 
 
-def test_auto_and_the_same_by_hand_share_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_and_the_same_by_hand_share_their_folders(tmp_path, monkeypatch):
     monkeypatch.setattr("genrobust.study.executors.local.hardware", lambda kind: NEW_CPU)
     datasets = {"tuned": {"finetuned": True}, "own": {"from_scratch": True}}
-    keys: dict[str, Any] = {"device": "cpu", "datasets": datasets}
-    named: dict[str, Any] = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
+    keys = {"device": "cpu", "datasets": datasets}
+    named = {"generator": {"dtype": "bfloat16"}, "train": {"precision": "bfloat16"}}
     named |= {"finetune": {"precision": "bfloat16"}, "class_model": {"precision": "bfloat16"}}
-    said: list[str] = []
-    auto, by_hand, other = (
-        Study(recipe_of(**keys, **more), tmp_path, say=said.append)
-        for more in ({}, named, {"generator": {"dtype": "float32"}})
-    )
+    said = []
+    recipes = [recipe_of(**keys, **more) for more in ({}, named, {"generator": {"dtype": "float32"}})]
+    auto, by_hand, other = (Study(recipe, tmp_path, say=said.append) for recipe in recipes)
     for name in ("generated", *datasets):
         assert auto.dataset(name).folder == by_hand.dataset(name).folder != other.dataset(name).folder
     folders = [[study.graph.sources.checkpoint(run) for run in study.runs()] for study in (auto, by_hand)]
@@ -312,7 +269,7 @@ def test_auto_and_the_same_by_hand_share_their_folders(tmp_path: Path, monkeypat
     assert sum(line.startswith("precision: bfloat16") for line in said) == 2
 
 
-def test_sections_by_themselves() -> None:
+def test_sections_by_themselves():
     for config in (GeneratorConfig(), TrainConfig(), FinetuneConfig(), ClassModelConfig()):
         assert resolved(config, OLD_GPU) == resolved(resolved(config, OLD_GPU), NEW_CPU) != config
     assert hardware("cpu").kind == "cpu"

@@ -1,27 +1,21 @@
 """Progress: what is counted where, and what a log shows where there is no terminal."""
 
-from __future__ import annotations
-
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from genrobust.core import progress
-from genrobust.core.durations import about
-from genrobust.core.progress import Bar, counting, progress_bar
+from genrobust.core import Bar, about, counting, progress, progress_bar
 
 
 @pytest.fixture
-def often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def often(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     monkeypatch.setattr(progress, "SLOW_AFTER_S", 0.0)
-    yield
 
 
-def wait_for(capsys: pytest.CaptureFixture[str], word: str) -> str:
+def wait_for(capsys, word):
     """What standard error holds once `word` is in it; fails after a minute."""
     said, until = "", time.monotonic() + 60
     while word not in said:
@@ -31,7 +25,7 @@ def wait_for(capsys: pytest.CaptureFixture[str], word: str) -> str:
     return said
 
 
-def test_a_log_shows_how_far_how_fast_and_how_long_yet(often: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_log_shows_how_far_how_fast_and_how_long_yet(often, capsys):
     with progress_bar("drawing", 400) as bar:
         bar.advance(100, note="loss 0.5")
         said = wait_for(capsys, "left")
@@ -40,13 +34,13 @@ def test_a_log_shows_how_far_how_fast_and_how_long_yet(often: None, capsys: pyte
     assert " images/s, about " in line and line.endswith("loss 0.5")
 
 
-def test_short_work_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_writes_nothing(capsys):
     with progress_bar("drawing", 4, seconds=1e-9) as bar:
         bar.advance(4)
     assert capsys.readouterr().err == ""
 
 
-def test_steps_are_counted_and_images_are_rated() -> None:
+def test_steps_are_counted_and_images_are_rated():
     bar = Bar("training", 10, "images", 0, 128, None)
     bar._began -= 2
     bar._past[0] = (time.monotonic() - 2, 0)
@@ -56,9 +50,7 @@ def test_steps_are_counted_and_images_are_rated() -> None:
     assert 200 < float(words[1].split()[0]) <= 320  # 5 steps of 128 in 2 s, and what the test itself takes
 
 
-def test_what_takes_three_times_as_long_as_estimated_says_so_once(
-    often: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_takes_three_times_as_long_as_estimated_says_so_once(often, capsys, monkeypatch):
     monkeypatch.setattr(progress, "why_slow", lambda cores: "other programs use the CPU")
     with progress_bar("drawing", 1000, seconds=1e-6) as bar:
         bar.advance(10)
@@ -73,17 +65,15 @@ def test_what_takes_three_times_as_long_as_estimated_says_so_once(
 @pytest.mark.parametrize(
     ("done", "seconds", "slow"), [(50, 100, False), (0, 100, False), (0, 0.5, True), (50, None, False)]
 )
-def test_what_is_as_fast_as_estimated_says_nothing(
-    often: None, monkeypatch: pytest.MonkeyPatch, done: int, seconds: float | None, slow: bool
-) -> None:
+def test_what_is_as_fast_as_estimated_says_nothing(often, monkeypatch, done, seconds, slow):
     bar = Bar("drawing", 100, "images", 0, 1, seconds)
     bar._began -= 2  # s
     bar.advance(done)
     assert bool(bar.slower()) is slow
 
 
-def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
-    seen: list[tuple[int, str | None]] = []
+def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys):
+    seen = []
     with counting("images", lambda count, note: seen.append((count, note))):
         with progress_bar("training", 10, "images", done=2, each=4) as bar:
             bar.advance(3, "loss 1")
@@ -92,9 +82,9 @@ def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys: pytest
     assert seen == [(8, None), (12, "loss 1")]
 
 
-def test_counting_within_counting_goes_back_to_the_outer() -> None:
-    outer: list[int] = []
-    inner: list[int] = []
+def test_counting_within_counting_goes_back_to_the_outer():
+    outer = []
+    inner = []
     with counting("images", lambda count, note: outer.append(count)):
         with counting("images", lambda count, note: inner.append(count)), progress_bar("x", 2) as bar:
             bar.advance(2)
@@ -103,9 +93,7 @@ def test_counting_within_counting_goes_back_to_the_outer() -> None:
     assert (sum(outer), sum(inner)) == (3, 2)
 
 
-def test_bars_within_bars_share_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bars_within_bars_share_the_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress_bar("training", 10) as outer, progress_bar("packing", 5, "packed images") as inner:
         inner.advance(5)
@@ -118,5 +106,5 @@ def test_bars_within_bars_share_the_terminal(
     ("seconds", "words"),
     [(40, "about 40 s"), (720, "about 12 min"), (12_600, "about 3.5 h"), (4 * 86_400, "about 4 days")],
 )
-def test_durations_in_words(seconds: float, words: str) -> None:
+def test_durations_in_words(seconds, words):
     assert about(seconds) == words

@@ -1,9 +1,6 @@
 """Registries: own members, those of installed packages, and what is said of a name that does not work."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,33 +9,15 @@ from genrobust.core import Registry, UserError
 GROUP = "genrobust.tests"
 
 
-@pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Installs a package as pip does: a module, and a folder of metadata that names its entry points."""
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def install(package: str, code: str, **points: str) -> None:
-        (tmp_path / f"{package}.py").write_text(code)
-        about = tmp_path / f"{package}-1.0.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-        lines = [f"{name} = {value}" for name, value in points.items()]
-        (about / "entry_points.txt").write_text("\n".join([f"[{GROUP}]", *lines, ""]))
-
-    yield install
-    for name in [n for n, m in sys.modules.items() if str(tmp_path) in str(getattr(m, "__file__", ""))]:
-        del sys.modules[name]
-
-
-def shapes() -> Registry[type]:
-    registry: Registry[type] = Registry("shape", GROUP)
+def shapes():
+    registry = Registry("shape", GROUP)
     registry.register("square")(int)
     registry.register("circle")(float)
     return registry
 
 
-def test_names_keep_their_order_and_packages_load_when_asked_for(install) -> None:
-    install("star_maker", "class Star: ...", star="star_maker:Star")
+def test_names_keep_their_order_and_packages_load_when_asked_for(install):
+    install(GROUP, "star_maker", "class Star: ...", star="star_maker:Star")
     registry = shapes()
     assert registry.names() == ["square", "circle", "star"]
     assert registry.get("circle") is float
@@ -46,7 +25,7 @@ def test_names_keep_their_order_and_packages_load_when_asked_for(install) -> Non
     assert registry.get("star").__name__ == "Star"
 
 
-def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path: Path, install) -> None:
+def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path, install):
     (tmp_path / "shapes").mkdir()
     (tmp_path / "shapes" / "__init__.py").write_text("from genrobust.core import Registry\n")
     (tmp_path / "shape_list.py").write_text(
@@ -62,7 +41,7 @@ def test_a_registry_imports_the_modules_of_its_package_at_first_use(tmp_path: Pa
     assert SHAPES.names() == ["oval", "ring"]
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="square"):
         shapes().register("square")(str)
 
@@ -77,9 +56,10 @@ def test_a_name_is_registered_once() -> None:
         ("absent", ["second:Absent", "AttributeError"]),
     ],
 )
-def test_a_name_that_does_not_work_says_why(install, asked: str, said: list[str]) -> None:
-    install("first", "class Moon: ...", square="first:Moon", moon="first:Moon")
-    install("second", "class Moon: ...", moon="second:Moon", broken="missing_module:Moon", absent="second:Absent")
+def test_a_name_that_does_not_work_says_why(install, asked, said):
+    install(GROUP, "first", "class Moon: ...", square="first:Moon", moon="first:Moon")
+    second = {"moon": "second:Moon", "broken": "missing_module:Moon", "absent": "second:Absent"}
+    install(GROUP, "second", "class Moon: ...", **second)
     with pytest.raises(UserError) as caught:
         shapes().get(asked)
     assert all(words in str(caught.value) for words in said), caught.value

@@ -14,12 +14,12 @@ from diffusers import StableDiffusionPipeline
 from drawn import CPU
 from tiny import KINDS, saved, stable_diffusion
 
-from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, StudyData
-from genrobust.data.memory import MemoryImages
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData
+from genrobust.data import MemoryImages
+from genrobust.generate import Plan, plan_of
 from genrobust.generate.engines.diffusers import DiffusersEngine
-from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.sample import Sampler
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 
 @pytest.fixture(autouse=True)

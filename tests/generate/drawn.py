@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core.images import LabelSpace
-from genrobust.data.shards import ShardDataset
-from genrobust.generate.plan import Plan
-from genrobust.generate.run import Generation
+from genrobust.core import LabelSpace
+from genrobust.data import ShardDataset
+from genrobust.generate import Generation, Plan
 from genrobust.generate.sample import FLAT, Drawing
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 CPU = torch.device("cpu")
 
@@ -50,9 +49,3 @@ def darkness_to_black(image: np.ndarray) -> float:
         middle = (lo + hi) / 2
         lo, hi = (lo, middle) if np.clip(image - middle, 0, 1).mean() < FLAT else (middle, hi)
     return hi
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder but hidden ones."""
-    files = (p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith("."))
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}

@@ -1,44 +1,35 @@
 """Another package adds an engine, and what is said of one that does not fit."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 from drawn import CPU, generate, pixels
-from typer.testing import CliRunner
+from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.cli import app
-from genrobust.core.errors import UserError
-from genrobust.generate.engine import ENGINES, engine_of, identity, weights_bytes
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.core import UserError
+from genrobust.generate import identity, weights_bytes
+from genrobust.generate.engine import ENGINES, engine_of
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "generators.md").read_text(encoding="utf-8")
 (SQUARES,) = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.M | re.S)  # the page's own example
 POINTS = {"squares": "squares:Squares", "function": "squares:np", "absent": "squares:Absent"}
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """The package `squares`, as pip installs it."""
-    (tmp_path / "squares.py").write_text(SQUARES)
-    about = tmp_path / "squares-3.1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: squares\nVersion: 3.1\n")
-    lines = [f"{name} = {value}" for name, value in POINTS.items()]
-    (about / "entry_points.txt").write_text("\n".join(["[genrobust.engines]", *lines]))
-    monkeypatch.syspath_prepend(tmp_path)
+@pytest.fixture(autouse=True)
+def installed(install, monkeypatch):
+    """The package `squares`."""
+    install("genrobust.engines", "squares", SQUARES, **POINTS)
     monkeypatch.setattr(ENGINES, "_plugins", None)  # it was asked before the package was there
-    yield tmp_path
-    sys.modules.pop("squares", None)
 
 
 def section(engine="squares", **more):
     return GeneratorConfig(engine=engine, model="red", **more)
 
 
-def test_an_engine_of_another_package_draws_a_dataset(installed, tmp_path, plan, labels):
+def test_an_engine_of_another_package_draws_a_dataset(tmp_path, plan, labels):
     asked = GenerateConfig(per_class=4, shard_size=6)
     dataset = generate(plan(section(), 4), section(), asked, labels, tmp_path / "out")
     colors = pixels(dataset).min(axis=(1, 2)).argmax(axis=1)
@@ -49,22 +40,13 @@ def test_an_engine_of_another_package_draws_a_dataset(installed, tmp_path, plan,
     assert weights_bytes(section()) == 0
 
 
-def test_a_study_draws_with_it(installed, write_folder):
-    classes = {"airplane": "airplane", "bell": "bell"}
-    folders = {name: str(write_folder(name, name, 2, classes)) for name in ("train", "test")}
-    recipe = {
-        "name": "small",
-        "data": {"source": "folders", "val": folders["test"], **folders},
-        "generator": {"engine": "squares", "model": "blue"},
-        "generate": {"per_class": 3},
-        "arms": [{"name": "real", "mixture": "real"}],
-    }
-    path = installed / "small.yaml"
-    path.write_text(yaml.safe_dump(recipe))
-    command = ["generate", str(path), "--out", str(installed / "runs"), "--set", "threads=1", "--set", "device=cpu"]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert len(list(Path(installed / "runs").rglob("*.tar"))) == 1
+def test_a_study_draws_with_it(write_folder, tmp_path):
+    folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
+    generator = {"generator": {"engine": "squares", "model": "blue"}, "generate": {"per_class": 3}}
+    recipe = {**QUICK, "data": folders_section(folders), **generator, "arms": [REAL]}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs")
+    assert len(list((tmp_path / "runs").rglob("*.tar"))) == 1
 
 
 def test_the_default_engine_is_in_no_name(generator):
@@ -81,19 +63,17 @@ def test_the_default_engine_is_in_no_name(generator):
         (section(mode="class"), "generator.mode: the engine squares draws in labels"),
     ],
 )
-def test_an_engine_that_does_not_fit_is_refused(installed, config, message):
+def test_an_engine_that_does_not_fit_is_refused(config, message):
     with pytest.raises(UserError, match=message):
         engine_of(config)
 
 
-def test_an_engine_of_a_name_that_is_taken_is_refused(installed, monkeypatch):
-    monkeypatch.setattr(ENGINES, "_plugins", None)
-    with (installed / "squares-3.1.dist-info" / "entry_points.txt").open("a") as file:
-        file.write("\ndiffusers = squares:Squares\n")
-    with pytest.raises(UserError, match="'diffusers': genrobust and squares"):
+def test_an_engine_of_a_name_that_is_taken_is_refused(install):
+    install("genrobust.engines", "other", SQUARES, diffusers="other:Squares")
+    with pytest.raises(UserError, match="'diffusers': genrobust and other"):
         engine_of(GeneratorConfig())
 
 
-def test_an_engine_for_images_needs_some(installed, labels):
+def test_an_engine_for_images_needs_some(labels):
     with pytest.raises(UserError, match="pass the training images"):
         engine_of(section())(section(mode="images"), labels, None, CPU)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from drawn import CPU, generate, pixels
 
-from genrobust.core.errors import UserError
-from genrobust.generate.engine import identity
+from genrobust.core import UserError
+from genrobust.generate import identity
 from genrobust.generate.guidance import guided_steps
 from genrobust.generate.loading import load_generator
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 
 @pytest.fixture

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import ClassLabel, LabelSpace
-from genrobust.generate.plan import Plan
-from genrobust.recipe.generate import PromptConfig
+from genrobust.core import ClassLabel, LabelSpace, UserError
+from genrobust.generate import Plan
+from genrobust.recipe import PromptConfig
 
 LABELS = LabelSpace((ClassLabel("n01", "Crane", "crane bird"), ClassLabel("n02", 'the "{0}"', 'the "{}"')))
 

@@ -6,32 +6,21 @@ import shutil
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
 from drawn import CPU
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.generate.engine import identity
+from genrobust.core import GenrobustError, UserError
+from genrobust.generate import identity
 from genrobust.generate.loading import SCHEDULERS, load_generator, locate
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 
 @pytest.fixture
 def copy(generator_folder, tmp_path):
-    return shutil.copytree(generator_folder, tmp_path / "copy")
+    return shutil.copytree(generator_folder, tmp_path / "copy.safetensors")
 
 
 def config(folder, **values):
     return GeneratorConfig(model=str(folder), **{"dtype": "float32", **values})
-
-
-def test_a_folder_loads_as_diffusers_itself_loads_it(generator_folder):
-    generator = load_generator(config(generator_folder, scheduler=None), CPU)
-    assert (generator.width, generator.height, generator.latent_shape) == (64, 64, (12, 8, 8))
-    assert generator.id == generator_folder.name
-    plain = StableDiffusionPipeline.from_pretrained(generator_folder)
-    weights = generator.pipeline.unet.state_dict()
-    assert all(torch.equal(weights[name], value) for name, value in plain.unet.state_dict().items())
-    assert type(generator.pipeline.scheduler) is type(plain.scheduler)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -51,8 +40,10 @@ def test_a_folder_of_mixed_dtypes_loads_in_the_recipes(changed_generator):
 
 
 def test_sizes_are_the_recipes_or_the_generators(generator_folder):
-    generator = load_generator(config(generator_folder, width=32, height=96), CPU)
-    assert (generator.width, generator.height, generator.latent_shape) == (32, 96, (12, 12, 4))
+    for size, wanted in (({}, (64, 64, (12, 8, 8))), ({"width": 32, "height": 96}, (32, 96, (12, 12, 4)))):
+        generator = load_generator(config(generator_folder, **size), CPU)
+        assert (generator.width, generator.height, generator.latent_shape) == wanted
+        assert generator.id == generator_folder.name
     with pytest.raises(UserError, match=r"generator.height is 60 pixels; .* draws multiples of 8"):
         load_generator(config(generator_folder, height=60), CPU)
 
@@ -78,26 +69,20 @@ def test_its_own_scheduler_can_be_kept(folder_of, kind, scheduler):
     assert type(pipeline.scheduler).__name__ == own
 
 
-# ------------------------------------------------------------------------------------------ which one
-
-
 def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     missing = "./no/such/folder"
-    found = locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
-    assert found == (generator_folder.name, generator_folder)
+    asked = GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing))
+    assert locate(asked) == (generator_folder.name, generator_folder)
     said = caplog.text
     assert f"generating with the alternative {generator_folder.name}, since these were not found" in said
     assert f"{missing}: there is no such folder" in said
-    locate(GeneratorConfig(model=missing, alternatives=("/nor/this", str(generator_folder), missing)))
+    locate(asked)
     assert caplog.text == said, "told once a run, however often it looks"
+    names = [missing, "/nor/this", "not a hub id"]
     with pytest.raises(UserError) as error:
-        locate(GeneratorConfig(model=missing, alternatives=("/nor/this", "not a hub id")))
-    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == [
-        missing,
-        "/nor/this",
-        "not a hub id",
-    ]
+        locate(GeneratorConfig(model=missing, alternatives=names[1:]))
+    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == names
 
 
 def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
@@ -134,7 +119,7 @@ def test_the_identity_follows_every_file_that_matters_and_no_readme(copy, name):
     assert identity(config(copy))["weights_sha256"] != before
 
 
-# ------------------------------------------------------------------------------------------ bad folders
+LOAD = "cannot load the generator in"
 
 
 def pickle_unet(folder):
@@ -150,11 +135,12 @@ def pickle_unet(folder):
         (lambda f: (f / "model_index.json").write_bytes(b"{"), "cannot read .*model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
         (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
-        (lambda f: shutil.rmtree(f / "vae"), "cannot load the generator in"),
-        (lambda f: (f / "vae" / "config.json").write_bytes(b""), "cannot load the generator in"),
-        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), "cannot load the generator"),
-        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), "cannot load the generator in"),
-        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), "cannot load the generator in"),
+        (lambda f: shutil.rmtree(f / "vae"), LOAD),
+        (lambda f: (f / "vae" / "config.json").write_bytes(b""), LOAD),
+        (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), LOAD),
+        (lambda f: (f / "text_encoder" / "model.safetensors").unlink(), LOAD),
+        (lambda f: (f / "tokenizer" / "tokenizer.json").write_bytes(b"{}"), LOAD),
+        (lambda f: (shutil.rmtree(f), f.write_bytes(b"")), "from_single_file"),
     ],
 )
 def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
@@ -162,15 +148,6 @@ def test_damaged_folders_are_refused_with_their_name(copy, damage, message):
     with pytest.raises(UserError, match=message) as error:
         load_generator(config(copy), CPU)
     assert str(copy) in str(error.value)
-
-
-def test_a_single_file_is_told_how_to_become_a_folder(tmp_path):
-    (tmp_path / "v1-5.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="from_single_file"):
-        locate(config(tmp_path / "v1-5.safetensors"))
-
-
-# ------------------------------------------------------------------------------------------ what cannot be sampled
 
 
 @pytest.mark.parametrize(

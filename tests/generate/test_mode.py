@@ -3,49 +3,35 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DiTPipeline,
-    DiTTransformer2DModel,
-    LatentConsistencyModelImg2ImgPipeline,
-    LatentConsistencyModelPipeline,
-    StableDiffusion3Pipeline,
-    StableDiffusionImageVariationPipeline,
-    StableDiffusionImg2ImgPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLImg2ImgPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from drawn import CPU, darkness_to_black, generate, pixels
 from PIL import Image
 from tiny import saved, stable_diffusion, vae, with_safety_checker
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.core.keys import hashed_seed
-from genrobust.data.memory import MemoryImages
-from genrobust.data.verifying import verify
-from genrobust.generate.engine import identity
+from genrobust.core import Subset, UserError, hashed_seed
+from genrobust.data import MemoryImages, verify
+from genrobust.generate import identity
 from genrobust.generate.loading import load_generator, locate
-from genrobust.recipe.generate import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-CASES = {
-    "labels, SD": ("labels", "sd", {}),
-    "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}),
-    "labels, SD3": ("labels", "sd3", {"scheduler": None}),
-    "labels, LCM": ("labels", "lcm", {"scheduler": "lcm", "guidance_scale": 8.0}),
-    "images": ("images", "variation", {"scheduler": None}),
-    "labels+images, SD": ("labels+images", "sd", {"strength": 0.7}),
-    "labels+images, SDXL": ("labels+images", "sdxl", {"scheduler": "ddim", "strength": 0.7}),
-    "labels+images, LCM": ("labels+images", "lcm", {"scheduler": "lcm", "strength": 0.7}),
-    "class": ("class", "dit", {"scheduler": "ddim"}),
+AGAIN = {"strength": 0.7}
+CASES = {  # mode, kind of pipeline, settings, and what diffusers calls the pipeline that draws so
+    "labels, SD": ("labels", "sd", {}, "StableDiffusion"),
+    "labels, SDXL": ("labels", "sdxl", {"scheduler": "euler"}, "StableDiffusionXL"),
+    "labels, SD3": ("labels", "sd3", {"scheduler": None}, "StableDiffusion3"),
+    "labels, LCM": ("labels", "lcm", {"scheduler": "lcm", "guidance_scale": 8.0}, "LatentConsistencyModel"),
+    "images": ("images", "variation", {"scheduler": None}, "StableDiffusionImageVariation"),
+    "labels+images, SD": ("labels+images", "sd", AGAIN, "StableDiffusionImg2Img"),
+    "labels+images, SDXL": ("labels+images", "sdxl", AGAIN | {"scheduler": "ddim"}, "StableDiffusionXLImg2Img"),
+    "labels+images, LCM": ("labels+images", "lcm", AGAIN | {"scheduler": "lcm"}, "LatentConsistencyModelImg2Img"),
+    "class": ("class", "dit", {"scheduler": "ddim"}, "DiT"),
 }
-WITH_IMAGES = [case for case, (mode, _, _) in CASES.items() if "images" in mode]
-WITH_TEXT = [case for case, (mode, _, _) in CASES.items() if "labels" in mode]
+WITH_IMAGES = [case for case, (mode, *_) in CASES.items() if "images" in mode]
+WITH_TEXT = [case for case, (mode, *_) in CASES.items() if "labels" in mode]
 each_case = pytest.mark.parametrize("case", CASES)
 
 
@@ -54,15 +40,11 @@ def recipe(folder_of):
     """The generator section of a case."""
 
     def make(case, **more):
-        mode, kind, settings = CASES[case]
-        return GeneratorConfig(
-            mode=mode, model=str(folder_of(kind)), **{"steps": 3, "dtype": "float32", **settings, **more}
-        )
+        mode, kind, settings, _ = CASES[case]
+        settings = {"steps": 3, "dtype": "float32", **settings, **more}
+        return GeneratorConfig(mode=mode, model=str(folder_of(kind)), **settings)
 
     return make
-
-
-# ------------------------------------------------------------------------------------------ datasets
 
 
 @each_case
@@ -81,7 +63,7 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
     assert pixels(one).shape == (6, 64, 64, 3)
     assert abs(pixels(one) - pixels(three)).max() <= 1
     assert len({image.tobytes() for image in pixels(one)}) == 6, "each from its own noise"
-    mode, _, settings = CASES[case]
+    mode, _, settings, _ = CASES[case]
     label_of = dict(zip(real.keys, real.labels.tolist(), strict=True))
     for row in one.metadata().to_pylist():
         assert (row["mode"], row["strength"], row["lora"]) == (mode, settings.get("strength"), None)
@@ -91,24 +73,9 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
     assert one.manifest["mode"] == mode
 
 
-# ------------------------------------------------------------------------------------------ what diffusers draws itself
-
-OWN_PIPELINES = {
-    "labels, SD": StableDiffusionPipeline,
-    "labels, SDXL": StableDiffusionXLPipeline,
-    "labels, SD3": StableDiffusion3Pipeline,
-    "labels, LCM": LatentConsistencyModelPipeline,
-    "images": StableDiffusionImageVariationPipeline,
-    "labels+images, SD": StableDiffusionImg2ImgPipeline,
-    "labels+images, SDXL": StableDiffusionXLImg2ImgPipeline,
-    "labels+images, LCM": LatentConsistencyModelImg2ImgPipeline,
-    "class": DiTPipeline,
-}
-
-
 def of_a_thousand_classes(transformer):
     """The same transformer with its "no class" at number 1000, the only one that DiTPipeline itself guides by."""
-    wide = DiTTransformer2DModel.from_config({**transformer.config, "num_embeds_ada_norm": 1000})
+    wide = diffusers.DiTTransformer2DModel.from_config({**transformer.config, "num_embeds_ada_norm": 1000})
     weights = transformer.state_dict()
     for name, table in weights.items():
         if "embedding_table" in name:
@@ -119,14 +86,13 @@ def of_a_thousand_classes(transformer):
 
 
 @pytest.mark.parametrize(
-    ("case", "negative"),
-    [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case],
+    ("case", "negative"), [(case, "") for case in CASES] + [(case, "blurry") for case in WITH_TEXT if "LCM" not in case]
 )
 def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sampler, case, negative):
     """Unbatched, told in diffusers' own words: text and not embeddings, a seeded generator and not noise."""
     config = recipe(case)
     without = {"text_encoder_3": None, "tokenizer_3": None} if case == "labels, SD3" else {}
-    pipeline = OWN_PIPELINES[case].from_pretrained(config.model, **without)
+    pipeline = getattr(diffusers, f"{CASES[case][-1]}Pipeline").from_pretrained(config.model, **without)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = load_generator(config, CPU).pipeline.scheduler
     if case == "class":
@@ -142,16 +108,9 @@ def test_images_are_those_that_diffusers_draws_itself(real, recipe, plan, sample
             told["image"] = real.image(list(real.keys).index(request.source))
         if config.mode == "labels+images":
             told["strength"] = config.strength
-        theirs = pipeline(
-            generator=torch.Generator().manual_seed(request.seed),
-            num_inference_steps=config.steps,
-            guidance_scale=config.guidance_scale,
-            **told,
-        ).images[0]
+        told |= {"num_inference_steps": config.steps, "guidance_scale": config.guidance_scale}
+        theirs = pipeline(generator=torch.Generator().manual_seed(request.seed), **told).images[0]
         assert abs(np.asarray(theirs, int) - drawing.image).max() <= 1
-
-
-# ------------------------------------------------------------------------------------------ what enters an image
 
 
 @pytest.mark.parametrize("case", WITH_IMAGES)
@@ -185,15 +144,9 @@ def test_strength_says_how_much_is_drawn_anew(recipe, plan, sampler):
     """From the same noise, more strength takes more of the steps; all of them leave nothing of the image."""
     config = recipe("labels+images, SD", steps=4)
     request = plan(config)[0]
-    drawn = [
-        pixels(sampler(config.model_copy(update={"strength": strength})).draw([request]))
-        for strength in (0.3, 0.74, 0.75, 1.0)
-    ]
-    same = [np.array_equal(a, b) for a, b in pairwise(drawn)]
-    assert same == [False, False, False], "1, 2, 3 and 4 steps of 4"
-
-
-# ------------------------------------------------------------------------------------------ redraws
+    strengths = [config.model_copy(update={"strength": strength}) for strength in (0.3, 0.74, 0.75, 1.0)]
+    drawn = [pixels(sampler(section).draw([request])) for section in strengths]
+    assert not any(np.array_equal(a, b) for a, b in pairwise(drawn)), "1, 2, 3 and 4 steps of 4"
 
 
 @each_case
@@ -214,12 +167,9 @@ def test_black_images_are_drawn_again_in_every_mode(recipe, plan, sampler, case)
     drawings = draw(requests)
     assert [bool(d.faults) for d in drawings] == [threshold <= below for threshold in thresholds]
     assert {fault for d in drawings for fault in d.faults} == {"black"}
-    redrawn = [d for d in drawings if d.redraws and d.image is not None]
-    assert redrawn
-    for drawing in redrawn[:1]:
-        seed = hashed_seed(drawing.request.seed, drawing.redraws)
-        again = draw([replace(drawing.request, seed=seed)])
-        assert abs(pixels(again) - drawing.image).max() <= 1
+    redrawn = next(d for d in drawings if d.redraws and d.image is not None)
+    again = draw([replace(redrawn.request, seed=hashed_seed(redrawn.request.seed, redrawn.redraws))])
+    assert abs(pixels(again) - redrawn.image).max() <= 1
 
 
 def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
@@ -235,23 +185,12 @@ def test_unsafe_images_are_drawn_again(tmp_path, plan, sampler):
     assert faults(-1.1) == [()] * 6, "off by default"
 
 
-# ------------------------------------------------------------------------------------------ what does not fit
-
-
 @pytest.mark.parametrize(
     ("mode", "kind", "message"),
     [
         ("labels", "variation", "holds a StableDiffusionImageVariationPipeline; generator.mode labels needs .*images"),
-        (
-            "labels",
-            "dit",
-            "holds a DiTPipeline; generator.mode labels needs a text-to-image .* generator.mode to class",
-        ),
-        (
-            "images",
-            "sd",
-            "needs a StableDiffusionImageVariationPipeline: set generator.mode to labels or labels.images",
-        ),
+        ("labels", "dit", "holds a DiTPipeline; .*mode labels needs a text-to-image .* generator.mode to class"),
+        ("images", "sd", "needs a StableDiffusionImageVar.*: set generator.mode to labels or labels.images"),
         ("images", "dit", "holds a DiTPipeline; .* set generator.mode to class"),
         ("labels+images", "variation", "from text and an image.* set generator.mode to images, or name another"),
         ("class", "sdxl", "holds a StableDiffusionXLPipeline; generator.mode class needs a DiTPipeline"),
@@ -263,14 +202,14 @@ def test_a_pipeline_for_another_mode_is_refused_with_the_mode_that_takes_it(fold
 
 
 def test_text_pipelines_saved_for_image_to_image_are_taken_for_both(tmp_path, folder_of):
-    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(folder_of("sd"))
+    pipeline = diffusers.StableDiffusionImg2ImgPipeline.from_pretrained(folder_of("sd"))
     folder = saved(pipeline, tmp_path / "img2img")
     for mode in ("labels", "labels+images"):
         assert locate(GeneratorConfig(mode=mode, model=str(folder)))[1] == folder
 
 
 def test_what_a_mode_does_not_use_decides_no_identity(recipe):
-    keys = {mode: set(identity(recipe(case))) for case, (mode, _, _) in CASES.items()}
+    keys = {mode: set(identity(recipe(case))) for case, (mode, *_) in CASES.items()}
     assert {mode for mode in keys if "strength" in keys[mode]} == {"labels+images"}
     assert {mode for mode in keys if "width" not in keys[mode]} == {"class"}
 
@@ -297,14 +236,10 @@ def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, rec
     def run(sources):
         return generate(plan(config), config, asked, labels, tmp_path, sources=sources)
 
-    with pytest.raises(
-        UserError, match=f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
-    ):
+    said = f"source image {broken} of the request guitar-000001 cannot be read: .*no image"
+    with pytest.raises(UserError, match=said):
         run(train)
     assert len(run(real)) == 6, "what was done before stays"
-
-
-# ------------------------------------------------------------------------------------------ at full size
 
 
 @pytest.mark.slow
@@ -314,7 +249,8 @@ def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, la
     torch.manual_seed(0)
     vae_size = {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "norm_num_groups": 32}
     pipeline.register_modules(
-        unet=UNet2DConditionModel(sample_size=64, cross_attention_dim=768),  # diffusers' defaults are the rest of it
+        # diffusers' defaults are the rest of it
+        unet=diffusers.UNet2DConditionModel(sample_size=64, cross_attention_dim=768),
         text_encoder=CLIPTextModel(
             CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
         ),

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from drawn import CPU, pixels
 
-from genrobust.core.errors import UserError
+from genrobust.core import UserError
 from genrobust.generate.loading import load_generator
 from genrobust.generate.prompts import Prompts
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 
 @pytest.mark.parametrize("kind", ["sd", "sdxl"])

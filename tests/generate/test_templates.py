@@ -4,9 +4,9 @@ from collections import Counter
 
 import pytest
 
-from genrobust.core.errors import UserError
+from genrobust.core import UserError
 from genrobust.generate.templates import Template, template_set, templates_of
-from genrobust.recipe.generate import PromptConfig
+from genrobust.recipe import PromptConfig
 
 STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 

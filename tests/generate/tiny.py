@@ -8,82 +8,43 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDIMScheduler,
-    DiffusionPipeline,
-    DiTPipeline,
-    DiTTransformer2DModel,
-    DPMSolverMultistepScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    LatentConsistencyModelPipeline,
-    LCMScheduler,
-    SD3Transformer2DModel,
-    StableDiffusion3Pipeline,
-    StableDiffusionImageVariationPipeline,
-    StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
+import transformers
 from diffusers.pipelines.stable_diffusion import StableDiffusionSafetyChecker
-from transformers import (
-    CLIPConfig,
-    CLIPImageProcessor,
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-)
 
 LETTERS = [*string.printable[:94], *(f"{c}</w>" for c in string.printable[:94])]
 TOKENS = ["<|startoftext|>", "<|endoftext|>", *LETTERS]
+SIZE: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "projection_dim": 16}
+ATTENTION: dict[str, Any] = {"num_layers": 1, "num_attention_heads": 2, "attention_head_dim": 8}
+V_PREDICTION = {"beta_schedule": "squaredcos_cap_v2", "prediction_type": "v_prediction"}
 NO_CHECKER: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
 
 
-def tokenizer() -> CLIPTokenizer:
+def tokenizer() -> transformers.CLIPTokenizer:
     """A tokenizer of single letters."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(TOKENS)}))
         (folder / "merges.txt").write_text("#version: 0.2\n")
-        return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+        return transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
 
 
-def text_config(layers: int = 1) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(TOKENS),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=layers,
-        num_attention_heads=2,
-        max_position_embeddings=77,
-        projection_dim=16,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
+def text_config(layers: int = 1) -> transformers.CLIPTextConfig:
+    words = {"vocab_size": len(TOKENS), "max_position_embeddings": 77, "bos_token_id": 0, "eos_token_id": 1}
+    return transformers.CLIPTextConfig(num_hidden_layers=layers, **SIZE, **words)
 
 
-def vision_config() -> CLIPVisionConfig:
-    return CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        image_size=32,
-        patch_size=16,
-        projection_dim=16,
-    )
+def vision_config() -> transformers.CLIPVisionConfig:
+    return transformers.CLIPVisionConfig(num_hidden_layers=1, image_size=32, patch_size=16, **SIZE)
 
 
-def feature_extractor() -> CLIPImageProcessor:
-    return CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+def feature_extractor() -> transformers.CLIPImageProcessor:
+    return transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
 
 
-def unet(channels: int = 4, cross_attention: int = 16, **more: Any) -> UNet2DConditionModel:
-    return UNet2DConditionModel(
+def unet(channels: int = 4, cross_attention: int = 16, **more: Any) -> diffusers.UNet2DConditionModel:
+    return diffusers.UNet2DConditionModel(
         sample_size=8,
         in_channels=channels,
         out_channels=channels,
@@ -98,8 +59,8 @@ def unet(channels: int = 4, cross_attention: int = 16, **more: Any) -> UNet2DCon
     )
 
 
-def vae(channels: int = 4, **more: Any) -> AutoencoderKL:
-    return AutoencoderKL(
+def vae(channels: int = 4, **more: Any) -> diffusers.AutoencoderKL:
+    return diffusers.AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
         latent_channels=channels,
@@ -107,26 +68,26 @@ def vae(channels: int = 4, **more: Any) -> AutoencoderKL:
     )
 
 
-def stable_diffusion() -> StableDiffusionPipeline:
+def stable_diffusion() -> diffusers.StableDiffusionPipeline:
     """With 12 latent channels, as the embedded generator has."""
     torch.manual_seed(0)
-    return StableDiffusionPipeline(
-        text_encoder=CLIPTextModel(text_config()),
+    return diffusers.StableDiffusionPipeline(
+        text_encoder=transformers.CLIPTextModel(text_config()),
         unet=unet(12),
         vae=vae(12),
         tokenizer=tokenizer(),
-        scheduler=DPMSolverMultistepScheduler(beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"),
+        scheduler=diffusers.DPMSolverMultistepScheduler(**V_PREDICTION),
         feature_extractor=None,
         **NO_CHECKER,
     )
 
 
-def with_safety_checker(threshold: float) -> StableDiffusionPipeline:
+def with_safety_checker(threshold: float) -> diffusers.StableDiffusionPipeline:
     """Flags what is more alike to any of 17 random concepts than `threshold`, a cosine."""
     pipeline = stable_diffusion()
     torch.manual_seed(1)
-    config = CLIPConfig(text_config=text_config().to_dict(), vision_config=vision_config().to_dict(), projection_dim=16)
-    checker = StableDiffusionSafetyChecker(config)
+    configs = {"text_config": text_config().to_dict(), "vision_config": vision_config().to_dict()}
+    checker = StableDiffusionSafetyChecker(transformers.CLIPConfig(**configs, projection_dim=16))
     checker.concept_embeds.normal_()
     checker.concept_embeds_weights.fill_(threshold)
     checker.special_care_embeds_weights.fill_(2)  # beyond any cosine
@@ -135,92 +96,82 @@ def with_safety_checker(threshold: float) -> StableDiffusionPipeline:
     return pipeline
 
 
-def stable_diffusion_xl() -> StableDiffusionXLPipeline:
+def stable_diffusion_xl() -> diffusers.StableDiffusionXLPipeline:
     torch.manual_seed(0)
     extra = {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "use_linear_projection": True}
-    return StableDiffusionXLPipeline(
-        text_encoder=CLIPTextModel(text_config(layers=2)),
-        text_encoder_2=CLIPTextModelWithProjection(text_config(layers=2)),
+    return diffusers.StableDiffusionXLPipeline(
+        text_encoder=transformers.CLIPTextModel(text_config(layers=2)),
+        text_encoder_2=transformers.CLIPTextModelWithProjection(text_config(layers=2)),
         unet=unet(4, 32, **extra, projection_class_embeddings_input_dim=6 * 8 + 16),
         vae=vae(),
         tokenizer=tokenizer(),
         tokenizer_2=tokenizer(),
-        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        scheduler=diffusers.DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
         add_watermarker=False,
     )
 
 
-def stable_diffusion_3() -> StableDiffusion3Pipeline:
+def stable_diffusion_3() -> diffusers.StableDiffusion3Pipeline:
     """A transformer that follows a flow, as most newer pipelines are; without its third text encoder."""
     torch.manual_seed(0)
-    transformer = SD3Transformer2DModel(
+    transformer = diffusers.SD3Transformer2DModel(
         sample_size=8,
         patch_size=1,
         in_channels=4,
         out_channels=4,
-        num_layers=1,
-        num_attention_heads=2,
-        attention_head_dim=8,
         joint_attention_dim=32,
         caption_projection_dim=16,
         pooled_projection_dim=32,
         pos_embed_max_size=8,
+        **ATTENTION,
     )
-    return StableDiffusion3Pipeline(
+    return diffusers.StableDiffusion3Pipeline(
         transformer=transformer,
-        scheduler=FlowMatchEulerDiscreteScheduler(),
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
         vae=vae(shift_factor=0.1),
-        text_encoder=CLIPTextModelWithProjection(text_config(layers=2)),
+        text_encoder=transformers.CLIPTextModelWithProjection(text_config(layers=2)),
         tokenizer=tokenizer(),
-        text_encoder_2=CLIPTextModelWithProjection(text_config(layers=2)),
+        text_encoder_2=transformers.CLIPTextModelWithProjection(text_config(layers=2)),
         tokenizer_2=tokenizer(),
         text_encoder_3=None,
         tokenizer_3=None,
     )
 
 
-def latent_consistency() -> LatentConsistencyModelPipeline:
+def latent_consistency() -> diffusers.LatentConsistencyModelPipeline:
     torch.manual_seed(0)
-    return LatentConsistencyModelPipeline(
-        text_encoder=CLIPTextModel(text_config()),
+    return diffusers.LatentConsistencyModelPipeline(
+        text_encoder=transformers.CLIPTextModel(text_config()),
         unet=unet(time_cond_proj_dim=8),
         vae=vae(),
         tokenizer=tokenizer(),
-        scheduler=LCMScheduler(),
+        scheduler=diffusers.LCMScheduler(),
         feature_extractor=None,
         **NO_CHECKER,
     )
 
 
-def image_variation() -> StableDiffusionImageVariationPipeline:
+def image_variation() -> diffusers.StableDiffusionImageVariationPipeline:
     torch.manual_seed(0)
-    return StableDiffusionImageVariationPipeline(
-        image_encoder=CLIPVisionModelWithProjection(vision_config()),
+    return diffusers.StableDiffusionImageVariationPipeline(
+        image_encoder=transformers.CLIPVisionModelWithProjection(vision_config()),
         unet=unet(12),
         vae=vae(12),
-        scheduler=DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
+        scheduler=diffusers.DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False),
         feature_extractor=feature_extractor(),
         **NO_CHECKER,
     )
 
 
-def dit(classes: int = 3) -> DiTPipeline:
+def dit(classes: int = 3) -> diffusers.DiTPipeline:
     torch.manual_seed(0)
-    transformer = DiTTransformer2DModel(
-        sample_size=8,
-        num_layers=1,
-        patch_size=2,
-        num_attention_heads=2,
-        attention_head_dim=8,
-        in_channels=4,
-        out_channels=8,
-        norm_num_groups=4,
-        num_embeds_ada_norm=classes,
-    )
+    shape = {"sample_size": 8, "patch_size": 2, "in_channels": 4, "out_channels": 8, "norm_num_groups": 4}
+    transformer = diffusers.DiTTransformer2DModel(num_embeds_ada_norm=classes, **shape, **ATTENTION)
     for name, weight in transformer.named_parameters():
         if "embedding_table" in name:
             torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
-    return DiTPipeline(transformer=transformer, vae=vae(), scheduler=DDIMScheduler(clip_sample=False))
+    scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    return diffusers.DiTPipeline(transformer=transformer, vae=vae(), scheduler=scheduler)
 
 
 KINDS = {
@@ -233,6 +184,6 @@ KINDS = {
 }
 
 
-def saved(pipeline: DiffusionPipeline, folder: Path) -> Path:
+def saved(pipeline: diffusers.DiffusionPipeline, folder: Path) -> Path:
     pipeline.save_pretrained(folder)
     return folder

@@ -1,35 +1,28 @@
 """The grid of baseline models and its table."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from genrobust.classifiers.models import create_classifier
-from genrobust.core.errors import UserError
-from genrobust.core.results import BaselineModel, Predictions
-from genrobust.recipe.classify import RobustnessConfig, TrainConfig
-from genrobust.recipe.data import DataConfig
-from genrobust.recipe.load import load_recipe, parse_recipe
+from genrobust.classifiers import create_classifier
+from genrobust.core import BaselineModel, Predictions, UserError
+from genrobust.recipe import DataConfig, RobustnessConfig, TrainConfig, load_recipe, parse_recipe
 from genrobust.study.baselines import grid, grid_rows, published_lines, read_table
 
 
-def test_a_longer_grid_begins_with_the_shorter() -> None:
+def test_a_longer_grid_begins_with_the_shorter():
     whole = grid(TrainConfig(), 14, 1800)
     assert grid(TrainConfig(), 5, 1800) == whole[:5]
     assert len({model.name for model in whole}) == 14
     assert all(0 < m.fraction <= 1 and m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
 
 
-def test_standard_models_share_neither_epochs_nor_augmentations_with_the_study() -> None:
+def test_standard_models_share_neither_epochs_nor_augmentations_with_the_study():
     plain = TrainConfig(steps=150, batch_size=60)  # 5 epochs of 1,800 images
     study = {"epochs": 5, "augmentation": "augmix", "mixup": 0.2, "random_erasing": 0.5, "split_batchnorm": True}
     assert grid(TrainConfig(batch_size=60, **study), 14, 1800) == grid(plain, 14, 1800)
 
 
-def test_every_model_of_the_recipes_grid_can_be_made() -> None:
+def test_every_model_of_the_recipes_grid_can_be_made():
     for train in (load_recipe("pictograms").train, TrainConfig(architecture="mobilenetv3_small_050")):
         made = {(m.train.architecture, tuple(m.train.model_kwargs)) for m in grid(train, 14, 1800)}
         assert len(made) == 2
@@ -37,12 +30,12 @@ def test_every_model_of_the_recipes_grid_can_be_made() -> None:
             create_classifier(model.train.architecture, 100, 64, model.train.model_kwargs)
 
 
-def test_more_models_than_there_are_is_refused() -> None:
+def test_more_models_than_there_are_is_refused():
     with pytest.raises(UserError, match="more than the 14 models"):
         grid(TrainConfig(), 15, 1800)
 
 
-def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_a_table_is_read_as_it_was_written(tmp_path):
     text = 'model,test_set,clean,shifted\n"resnet, ""small""",solid,81.25,40.5\nb,emoji,60,7.125\n'
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     rows = [BaselineModel('resnet, "small"', "solid", 81.25, 40.5), BaselineModel("b", "emoji", 60.0, 7.125)]
@@ -52,7 +45,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
 SETS = ["solid", "flat"]
 
 
-def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note() -> None:
+def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note():
     classes, labels = ("a", "b"), np.arange(100) % 2
     found = {}
     for m, right in enumerate((50, 60, 70, 80)):
@@ -79,13 +72,13 @@ def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note() -> None:
         ("model,test_set,clean,shifted\na,b,50,20\na,c,50,9\na,b,51,20\n", "line 4: 'a' has a row of 'b' already"),
     ],
 )
-def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, words):
     (tmp_path / "t.csv").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=words):
         read_table(str(tmp_path / "t.csv"))
 
 
-def test_the_shipped_table_covers_every_shift() -> None:
+def test_the_shipped_table_covers_every_shift():
     rows = read_table("pictograms")
     shifts = {row.test_set for row in rows}
     assert shifts == {"outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel"}
@@ -106,13 +99,13 @@ IMAGENET = DataConfig.model_validate(
 )
 
 
-def test_imagenets_lines_are_known_without_models() -> None:
+def test_imagenets_lines_are_known_without_models():
     lines, notes = published_lines(RobustnessConfig(), IMAGENET, ["v2", "mine", "c-fog-3"], 1000)
     assert list(lines) == ["v2"] and (lines["v2"].test_set, lines["v2"].n) == ("v2", 85)
     assert [note.split(":")[0] for note in notes] == [f"No baseline line for {n}" for n in ("mine", "c-fog-3")]
 
 
-def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid() -> None:
+def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid():
     lines, notes = published_lines(RobustnessConfig(), IMAGENET, ["v2"], 100)
     assert lines == {} and "over 1,000 classes and this study has 100" in notes[0] and "robustness.grid" in notes[0]
     for settings in (RobustnessConfig(grid=3), RobustnessConfig(baselines=None), RobustnessConfig(baselines="t.csv")):
@@ -128,13 +121,13 @@ def test_published_lines_say_nothing_of_some_classes_nor_beside_a_grid() -> None
         ({"source": "imagenet", "root": "x"}, {"transform": "probit"}, "robustness.transform: .* not on probit"),
     ],
 )
-def test_baselines_that_do_not_fit_the_study_are_refused(data: object, robustness: object, words: str) -> None:
+def test_baselines_that_do_not_fit_the_study_are_refused(data, robustness, words):
     study = {"name": "s", "arms": [{"name": "real", "mixture": "real"}], "data": data, "robustness": robustness}
     with pytest.raises(UserError, match=words):
         parse_recipe(study)
 
 
-def test_imagenet_trains_a_grid_of_its_own_size() -> None:
+def test_imagenet_trains_a_grid_of_its_own_size():
     models = grid(load_recipe("imagenet100").train, 6, 117_000)
     assert {m.train.architecture for m in models} == {"resnet18", "resnet14t"}
     assert models[0].train.steps == 12_797  # 56 x 117,000 / 512, rounded up

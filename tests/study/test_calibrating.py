@@ -1,58 +1,37 @@
 """The speed of this machine, measured by a second of the real work: what is left, once, and nothing is kept of it."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
+from small_study import REAL, SHORT
 
-from genrobust.recipe.load import load_recipe
-from genrobust.study import calibrating
-from genrobust.study.calibrating import calibrate
-from genrobust.study.executors.processes import Processes
+from genrobust.recipe import load_recipe
+from genrobust.study import Processes, Study, calibrate, calibrating
 from genrobust.study.rates import RATES, measured_rate
 from genrobust.study.stages import generate
-from genrobust.study.study import Study
 
-SHORT = [
-    "device=cpu",
-    "generator.steps=1",
-    "generator.dtype=float32",
-    "generate.per_class=2",
-    "generate.shard_size=50",
-    "train.architecture=test_resnet",
-    "train.model_kwargs={}",
-    "train.image_size=32",
-    "train.batch_size=16",
-    "train.steps=30",
-    "train.warmup_steps=2",
-    "train.precision=float32",
-    "robustness.bootstrap=10",
-    "datasets.tuned.finetuned=true",
+TUNED = "datasets.tuned.finetuned=true datasets.scratch.from_scratch=true zero_shot.clip=pictograms "
+OPTIONS = [
+    *(SHORT + TUNED).split(),
+    *("generate.per_class=2", "generate.shard_size=50", "train.steps=30", "train.image_size=64"),
     "finetune={steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
-    "datasets.scratch.from_scratch=true",
     "class_model={depth: 1, width: 16, heads: 2, steps: 3, batch_size: 2, warmup_steps: 1, precision: float32}",
-    "zero_shot.clip=pictograms",
-    "train.image_size=64",
 ]
 ARMS = {"name": "all", "mixture": ["real", "generated", "tuned", "scratch"]}
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Study]:
+def study(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrating, "SECONDS", 0.05)
 
-    def make(**how: Any) -> Study:
-        recipe = load_recipe("pictograms", [*SHORT, f"arms={json.dumps([{'name': 'real', 'mixture': 'real'}, ARMS])}"])
+    def make(**how):
+        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}"])
         return Study(recipe, tmp_path / "runs", **how)
 
     return make
 
 
-def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_every_kind_of_work_that_is_left_is_measured_once(study, tmp_path):
     made = study()
     rows = made.rows()
     calibrate(made.context, rows)
@@ -69,9 +48,7 @@ def test_every_kind_of_work_that_is_left_is_measured_once(study: Callable[..., S
     assert (tmp_path / "runs" / RATES).read_bytes() == before
 
 
-def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(study, tmp_path, monkeypatch):
     calibrate(study().context, [])
     elsewhere = Processes(study().recipe, 1)
     monkeypatch.setattr(Processes, "here", False)
@@ -80,9 +57,7 @@ def test_nothing_is_measured_where_nothing_is_left_or_nodes_differ(
     assert not (tmp_path / "runs" / RATES).exists()
 
 
-def test_work_that_cannot_be_tried_leaves_its_rate_unknown(
-    study: Callable[..., Study], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_work_that_cannot_be_tried_leaves_its_rate_unknown(study, monkeypatch):
     monkeypatch.setattr(generate, "LARGEST_ON_CPU", 1)  # byte: as if the generator were Stable Diffusion
     made = study()
     (row,) = [row for row in made.rows() if (row.stage.name, row.name) == ("generate", "generated")]

@@ -1,21 +1,15 @@
 """init on real images: what it finds, what it refuses, and that the recipe it writes is accepted as it is."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from genrobust.core.devices import available_devices
-from genrobust.core.errors import UserError
-from genrobust.data.reader import load_data
-from genrobust.recipe.generate import GeneratorConfig
-from genrobust.recipe.load import Recipe, load_recipe
-from genrobust.study import init
-from genrobust.study.init import propose, write_recipe
+from genrobust.core import UserError, available_devices
+from genrobust.data import load_data
+from genrobust.recipe import GeneratorConfig, load_recipe
+from genrobust.study import init, write_recipe
+from genrobust.study.init import propose
 from genrobust.study.own_folders import Folders
 from genrobust.study.rates import remember_rate
 from genrobust.study.stages.generate import generator_rate_key
@@ -24,7 +18,7 @@ CLASSES = {"airplane": "airplane", "Alarm_Clock": "bell", "camera": "camera"}  #
 
 
 @pytest.fixture
-def folders(write_folder: Callable[..., Path]) -> Folders:
+def folders(write_folder):
     """Three training classes; a shift that spells one otherwise and lacks another."""
     train = write_folder("train", "train", 8, CLASSES)
     test = write_folder("test", "test", 3, CLASSES)
@@ -32,18 +26,18 @@ def folders(write_folder: Callable[..., Path]) -> Folders:
     return Folders(train, test, None, {"solid": solid}, None, None)
 
 
-def written(folders: Folders, tmp_path: Path, **options: bool) -> tuple[str, list[str]]:
+def written(folders, tmp_path, **options):
     """The recipe's text, and the lines that were said."""
-    lines: list[str] = []
+    lines = []
     write_recipe(folders, tmp_path / "study.yaml", tmp_path / "runs", lines.append, **options)
     return (tmp_path / "study.yaml").read_text(), lines
 
 
-def loaded(tmp_path: Path, overrides: Sequence[str] = (), quick: bool = False) -> Recipe:
+def loaded(tmp_path, overrides=(), quick=False):
     return load_recipe(str(tmp_path / "study.yaml"), overrides, quick)
 
 
-def test_the_recipe_is_accepted_and_reads_the_images(folders: Folders, tmp_path: Path) -> None:
+def test_the_recipe_is_accepted_and_reads_the_images(folders, tmp_path):
     written(folders, tmp_path)
     recipe = loaded(tmp_path)
     data = load_data(recipe.data)
@@ -56,7 +50,7 @@ def test_the_recipe_is_accepted_and_reads_the_images(folders: Folders, tmp_path:
     assert (quick.train.steps < recipe.train.steps, quick.seeds) == (True, (0,))
 
 
-def test_what_was_found_is_told(folders: Folders, tmp_path: Path) -> None:
+def test_what_was_found_is_told(folders, tmp_path):
     said = "\n".join(written(folders, tmp_path)[1])
     assert "train: 24 images of 3 classes (8 of each)" in said
     assert "shift solid: 8 images of 2 classes (4 of each); lacks camera" in said
@@ -66,9 +60,7 @@ def test_what_was_found_is_told(folders: Folders, tmp_path: Path) -> None:
     assert "no baseline line, and so no effective robustness: 9 clean test images are too few" in said
 
 
-def test_a_folder_that_means_no_class_is_left_to_the_user(
-    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_folder_that_means_no_class_is_left_to_the_user(folders, write_folder, tmp_path):
     odd = write_folder("odd", "solid", 2, {"camra": "camera", "x: [y] # 'z'\n": "bell", "airplane": "airplane"})
     text, lines = written(replace(folders, shifts={"odd": odd}), tmp_path)
     recipe = loaded(tmp_path)
@@ -85,9 +77,7 @@ ODD = ("a: b", "- x", "#tag", "{}", "yes", "null", "1.5", "ключ 鍵", "a\nb"
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_any_folder_name_makes_a_recipe_that_reads(
-    name: str, write_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_any_folder_name_makes_a_recipe_that_reads(name, write_folder, tmp_path):
     classes = {name: "airplane", "camera": "camera"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 2, classes)
     written(Folders(train, test, None, {name: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
@@ -96,7 +86,7 @@ def test_any_folder_name_makes_a_recipe_that_reads(
     assert len(data.labels) == 2
 
 
-def test_broken_images_are_named(folders: Folders, tmp_path: Path) -> None:
+def test_broken_images_are_named(folders, tmp_path):
     (folders.train / "camera" / "text.jpg").write_text("no image")
     (folders.test / "camera" / "empty.png").touch()
     _, lines = written(folders, tmp_path)
@@ -107,25 +97,20 @@ def test_broken_images_are_named(folders: Folders, tmp_path: Path) -> None:
     assert not any("cannot read" in line for line in unchecked)
 
 
-def test_given_generated_and_retrieved_images_become_arms(
-    folders: Folders, write_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_given_generated_and_retrieved_images_become_arms(folders, write_folder, tmp_path):
     generated = write_folder("made", "emoji", 2, CLASSES)
     retrieved = write_folder("found", "duotone", 2, {"camera": "camera"})
     _, lines = written(replace(folders, generated=generated, retrieved=retrieved), tmp_path)
     recipe = loaded(tmp_path)
-    assert [arm.name for arm in recipe.arms] == [
-        "real", "real+randaugment", "generated", "real+generated", "real+retrieved",
-    ]  # fmt: skip
+    names = " ".join(arm.name for arm in recipe.arms)
+    assert names == "real real+randaugment generated real+generated real+retrieved"
     assert recipe.generator is None
     assert (recipe.data.generated, recipe.data.retrieved) == (generated, retrieved)
     assert any("real+retrieved needs images of every class" in line for line in lines)
     assert not any("to generate" in line.lower() for line in lines)
 
 
-def test_without_a_gpu_the_cost_of_generating_is_told(
-    folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_gpu_the_cost_of_generating_is_told(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(init, "available_devices", lambda: ["cpu"])
     text, lines = written(folders, tmp_path)
     assert [arm.name for arm in loaded(tmp_path).arms] == ["real", "real+randaugment"]
@@ -137,7 +122,7 @@ def test_without_a_gpu_the_cost_of_generating_is_told(
     assert loaded(tmp_path).sources() == {"real", "generated"}  # the same recipe on a machine with a GPU
 
 
-def test_with_a_gpu_it_generates(folders: Folders, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_gpu_it_generates(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(init, "available_devices", lambda: ["cuda", "cuda:0", "cpu"])
     _, lines = written(folders, tmp_path)
     recipe = loaded(tmp_path)
@@ -147,7 +132,7 @@ def test_with_a_gpu_it_generates(folders: Folders, tmp_path: Path, monkeypatch: 
     assert any(line.startswith("to generate: 30 images") for line in lines)
 
 
-def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path: Path) -> None:
+def test_a_rate_measured_with_this_generator_is_used(folders, tmp_path):
     device = available_devices()[0]
     remember_rate(tmp_path / "runs", "generate", generator_rate_key(init.STABLE_DIFFUSION, device), 2.5)
     remember_rate(tmp_path / "runs", "generate", generator_rate_key(GeneratorConfig(), device), 100.0)
@@ -155,9 +140,7 @@ def test_a_rate_measured_with_this_generator_is_used(folders: Folders, tmp_path:
     assert "30 images take about 12 s at 2.5 images/s, measured on this machine" in said
 
 
-def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(
-    write_folder: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(write_folder, tmp_path):
     many = {f"{shape}_{i}": shape for shape in ("airplane", "bell", "camera") for i in range(12)}
     train, test, shift = (write_folder(f"of {name}", name, 3, many) for name in ("train", "test", "solid"))
     _, lines = written(Folders(train, test, None, {"solid": shift}, None, None), tmp_path)
@@ -166,7 +149,7 @@ def test_a_grid_of_baselines_is_proposed_where_a_line_can_be_fitted(
     assert (robustness.grid, robustness.baselines) == (6, None)
 
 
-def test_a_recipe_that_is_there_is_kept(folders: Folders, tmp_path: Path) -> None:
+def test_a_recipe_that_is_there_is_kept(folders, tmp_path):
     (tmp_path / "study.yaml").write_text("mine")
     with pytest.raises(UserError, match=r"study\.yaml exists: .*--overwrite"):
         written(folders, tmp_path)
@@ -174,7 +157,7 @@ def test_a_recipe_that_is_there_is_kept(folders: Folders, tmp_path: Path) -> Non
     assert written(folders, tmp_path, overwrite=True)[0].startswith("# Written by genrobust init")
 
 
-def test_unusable_folders_and_names_are_named(folders: Folders, tmp_path: Path) -> None:
+def test_unusable_folders_and_names_are_named(folders, tmp_path):
     missing = replace(folders, shifts={"none": tmp_path / "none"})
     with pytest.raises(UserError, match=r"shift none: cannot read the folder .*none"):
         written(missing, tmp_path)
@@ -199,8 +182,6 @@ def test_unusable_folders_and_names_are_named(folders: Folders, tmp_path: Path) 
         (1_281_167, 2_581_167, 400, False, 64, 128, 3_000, "resnet10t"),
     ],
 )
-def test_training_fits_the_images_and_the_machine(
-    real: int, largest: int, side: int, gpu: bool, size: int, batch: int, steps: int, architecture: str
-) -> None:
+def test_training_fits_the_images_and_the_machine(real, largest, side, gpu, size, batch, steps, architecture):
     found = propose(real, largest, side, gpu)
     assert (found.image_size, found.batch_size, found.steps, found.architecture) == (size, batch, steps, architecture)

@@ -4,37 +4,28 @@ pytest tests/study/test_kill.py            a few kills of one stage, two process
 pytest tests/study/test_kill.py -m slow    20 kills of each stage, about a minute each on a quiet machine
 """
 
-from __future__ import annotations
-
 import random
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-from kill_and_resume import Starter, contents, kill_and_resume
-from typer.testing import CliRunner
+from kill_and_resume import contents, kill_and_resume
+from small_study import genrobust
 
-from genrobust.cli import app
-from genrobust.data.verifying import verify
+from genrobust.data import verify
 
-
-def test_generating_survives_kills(start: Starter, recipe: Path, tmp_path: Path) -> None:
-    kill_and_resume(start, ["generate", str(recipe), "--out", str(tmp_path / "runs")], tmp_path / "runs", kills=4)
+OFTEN = [pytest.param(stage, 20, marks=pytest.mark.slow) for stage in ("generate", "train", "finetune", "evaluate")]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stage", ["generate", "train", "finetune", "evaluate"])
-def test_every_stage_survives_kills(start: Starter, recipe: Path, tmp_path: Path, stage: str) -> None:
+@pytest.mark.parametrize(("stage", "kills"), [("generate", 4), *OFTEN])
+def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     out = tmp_path / "runs"
     if stage == "evaluate":
-        assert start(["train", str(recipe), "--out", str(out)]).codes == [0]
-    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills=20)
+        start.to_end(["train", str(recipe), "--out", str(out)])
+    kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills)
 
 
-def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared)]
     done = start(words, words)
@@ -43,38 +34,38 @@ def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(
         assert sorted(done.codes) == [0, 2]
         assert "another process is writing to" in done.said
     assert contents(shared) == generated
-    assert start(words, words, words).codes == [0, 0, 0], "what is done may be opened by many at once"
+    start.to_end(words, words, words)  # what is done may be opened by many at once
 
 
-def test_parts_that_are_made_at_the_same_time_are_the_whole(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
-    done = start(*([*words, f"{part}/4"] for part in (4, 1, 3)))
-    assert done.codes == [0, 0, 0], done.said
+    start.to_end(*([*words, f"{part}/4"] for part in (4, 1, 3)))
     (folder,) = (shared / "generated").iterdir()
     assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(15) if i % 4 != 1]
-    assert start([*words, "2/4"]).codes == [0]
+    start.to_end([*words, "2/4"])
     assert contents(shared) == generated
 
 
-def test_cells_that_are_trained_apart_are_those_of_one_run(start: Starter, recipe: Path, tmp_path: Path) -> None:
+def test_cells_that_are_trained_apart_are_those_of_one_run(start, recipe, tmp_path):
     more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
-    assert start(["train", str(recipe), *more, str(tmp_path / "alone")]).codes == [0]
+    start.to_end(["train", str(recipe), *more, str(tmp_path / "alone")])
     words = ["train", str(recipe), *more, str(tmp_path / "apart"), "--cells"]
-    done = start([*words, "1/2"], [*words, "2/2"])
-    assert done.codes == [0, 0], done.said
+    done = start.to_end([*words, "1/2"], [*words, "2/2"])
     assert [done.said.count(f"real, seed {seed}: ") for seed in range(3)] == [2, 2, 2]  # what begins, and where it is
     assert contents(tmp_path / "apart") == contents(tmp_path / "alone")
 
 
-def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start: Starter, recipe: Path, tmp_path: Path) -> None:
-    out = tmp_path / "runs"
-    words = ["generate", str(recipe), "--out", str(out)]
-    assert start(words).codes == [0]
-    whole = contents(out)
-    (folder,) = (out / "generated").iterdir()
+@pytest.fixture
+def words(start, recipe, tmp_path):
+    """The words that generate below the folder runs, when they have done so."""
+    words = ["generate", str(recipe), "--out", str(tmp_path / "runs")]
+    start.to_end(words)
+    return words
+
+
+def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, generated, tmp_path):
+    (folder,) = (tmp_path / "runs" / "generated").iterdir()
     chance = random.Random(7)
     shard, kind = chance.randrange(15), chance.choice(["tar", "parquet"])
     damaged = folder / f"{shard:06d}.{kind}"
@@ -86,20 +77,15 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start: Starter, r
     assert len(others) == 3 * 14
 
     assert [d.shard for d in verify(folder).damaged] == [shard]
-    assert CliRunner().invoke(app, ["verify", str(folder), "--repair"]).exit_code == 0
-    assert start(words).codes == [0]
+    genrobust("verify", folder, "--repair")
+    start.to_end(words)
     shutil.rmtree(folder / ".damaged")
-    assert contents(out) == whole
+    assert contents(tmp_path / "runs") == generated
     assert {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in others} == others
 
 
-def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
-    start: Starter, recipe: Path, tmp_path: Path
-) -> None:
+def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, words, generated, tmp_path):
     out = tmp_path / "runs"
-    words = ["generate", str(recipe), "--out", str(out)]
-    assert start(words).codes == [0]
-    whole = contents(out)
     (folder,) = (out / "generated").iterdir()
     for shard in range(5, 15):
         (folder / f"{shard:06d}.parquet").unlink()
@@ -110,13 +96,11 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(
     assert "File too large: free some space and run the same command again; completed files are intact" in done.said
     assert "this study still needs about" in done.said
     assert contents(out) == before
-    assert start(words).codes == [0]
-    assert contents(out) == whole
+    start.to_end(words)
+    assert contents(out) == generated
 
 
-def test_a_small_file_system_that_fills_up(
-    start: Starter, recipe: Path, generated: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True)
@@ -133,7 +117,7 @@ def test_a_small_file_system_that_fills_up(
         assert (found.damaged, found.temporary) == ((), ())
         assert 0 < len(found.unfinished) < 15
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
-        assert start([*words, str(small / "runs")]).codes == [0]
+        start.to_end([*words, str(small / "runs")])
         assert contents(small / "runs") == generated
     finally:
         subprocess.run(["umount", str(small)], check=True)

@@ -1,59 +1,20 @@
 """The recipe of a dataset goes along with its export, and a recipe's arm is a classifier wherever one is asked for."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from small_study import OWN, genrobust
 
-from genrobust.cli import app
-
-CLASSES = {name: name for name in ("airplane", "bell", "camera")}
-RECIPE = """
-name: own
-threads: 1
-device: cpu
-generator: {steps: 2}
-generate: {per_class: 3}
-datasets: {better: {generator: {steps: 3}}}
-data: {source: folders, train: train, val: train, test: test}
-train: {architecture: test_resnet, image_size: 32, steps: 2, batch_size: 4, warmup_steps: 0}
-arms: [{name: real, mixture: real}]
-"""
+pytestmark = pytest.mark.usefixtures("own")
 
 
-@pytest.fixture
-def genrobust(
-    write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
-    """Runs a command in a folder with images of three classes and a recipe for them."""
-    monkeypatch.chdir(tmp_path)
-    write_folder("train", "train", 4, CLASSES)
-    write_folder("test", "test", 3, CLASSES)
-    Path("own.yaml").write_text(RECIPE)
-
-    def run(*words: object, code: int = 0, said: str = "") -> Result:
-        done = CliRunner().invoke(app, [str(w) for w in words])
-        assert done.exit_code == code, done.output
-        assert said in " ".join(done.stderr.split())
-        return done
-
-    return run
-
-
-@pytest.fixture
-def generate(genrobust: Callable[..., Result]) -> Callable[..., Path]:
+def generate(*words):
     """Generates a dataset of the recipe; its folder, which the command names."""
-    return lambda *words: Path(genrobust("generate", *words).stdout.split(" images in ")[1].strip())
+    return Path(genrobust("generate", *words).stdout.split(" images in ")[1].strip())
 
 
-Run, Generate = Callable[..., Result], Callable[..., Path]
-
-
-def test_the_recipe_of_an_export_makes_the_same_images(genrobust: Run, generate: Generate) -> None:
+def test_the_recipe_of_an_export_makes_the_same_images():
     dataset = generate("own.yaml", "--dataset", "better")
     genrobust("export", dataset, "--to", "imagefolder", "--out", "given", "--recipe", "own.yaml")
     card = Path("given/README.md").read_text()
@@ -62,11 +23,11 @@ def test_the_recipe_of_an_export_makes_the_same_images(genrobust: Run, generate:
     assert (again / "000000.tar").read_bytes() == (dataset / "000000.tar").read_bytes()
 
 
-def test_a_recipe_of_other_images_is_refused_and_none_is_claimed(genrobust: Run, generate: Generate) -> None:
+def test_a_recipe_of_other_images_is_refused_and_none_is_claimed():
     words = ["export", generate("own.yaml"), "--to", "parquet", "--out", "given"]
     for text, said in (
-        (RECIPE.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
-        (RECIPE.replace("{steps: 2}", "null").replace("datasets:", "#"), "it generates none"),
+        (OWN.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
+        (OWN.replace("{steps: 2}", "null").replace("datasets:", "#"), "it generates none"),
     ):
         Path("other.yaml").write_text(text)
         genrobust(*words, "--recipe", "other.yaml", code=2, said=said)
@@ -77,9 +38,9 @@ def test_a_recipe_of_other_images_is_refused_and_none_is_claimed(genrobust: Run,
     assert not Path("given/recipe.yaml").exists()
 
 
-def test_a_tuned_generators_images_are_told_from_the_bases(genrobust: Run, generate: Generate) -> None:
+def test_a_tuned_generators_images_are_told_from_the_bases():
     tune = "finetune: {method: lora, steps: 1, warmup_steps: 0, batch_size: 2}\n"
-    tuned = tune + RECIPE.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
+    tuned = tune + OWN.replace("datasets: {", "datasets: {tuned: {finetuned: true}, ")
     Path("own.yaml").write_text(tuned)
     words = ["export", generate("own.yaml", "--dataset", "tuned"), "--to", "parquet", "--out", "given"]
     genrobust(*words, "--recipe", "own.yaml")
@@ -88,7 +49,7 @@ def test_a_tuned_generators_images_are_told_from_the_bases(genrobust: Run, gener
     genrobust(*words, "--overwrite", "--recipe", "other.yaml", code=2, said="tuned: differs in lora")
 
 
-def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust: Run, generate: Generate) -> None:
+def test_an_arm_of_a_recipe_judges_and_is_exported():
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
     done = genrobust("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34, said="training real")
     assert "6 of 9 images kept" in done.stdout
@@ -101,7 +62,7 @@ def test_an_arm_of_a_recipe_judges_and_is_exported(genrobust: Run, generate: Gen
     genrobust("export-model", "own.yaml:rael", "--to", "timm", code=2, said="'rael'")
 
 
-def test_a_mistake_is_named_before_an_arm_is_trained(genrobust: Run, generate: Generate) -> None:
+def test_a_mistake_is_named_before_an_arm_is_trained():
     dataset = generate("own.yaml")
     Path("empty").mkdir()
     Path("taken").mkdir()

@@ -1,13 +1,11 @@
 """The folders that init is given: each shifted set has a name of its own, and a study has a test set."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 
 from genrobust.core import UserError
-from genrobust.study.own_folders import read_folders
+from genrobust.study import read_folders
 
 
 @pytest.mark.parametrize(
@@ -21,13 +19,13 @@ from genrobust.study.own_folders import read_folders
         (["test=a"], "--shift test=a"),
     ],
 )
-def test_shifts_need_names_of_their_own(shifts: list[str], named: str) -> None:
+def test_shifts_need_names_of_their_own(shifts, named):
     with pytest.raises(UserError, match=named):
         read_folders(Path("train"), Path("test"), None, shifts, None, None, print)
 
 
-def test_validation_images_alone_test_and_never_choose() -> None:
-    lines: list[str] = []
+def test_validation_images_alone_test_and_never_choose():
+    lines = []
     both = read_folders(Path("train"), Path("test"), Path("val"), ["a=x=y"], None, None, lines.append)
     assert (both.test, both.val, both.shifts, lines) == (Path("test"), Path("val"), {"a": Path("x=y")}, [])
     alone = read_folders(Path("train"), None, Path("val"), [], None, None, lines.append)

@@ -1,17 +1,13 @@
 """Qualities: every source is embedded once, and a damaged file again."""
 
-from __future__ import annotations
-
-from pathlib import Path
-
 import numpy as np
 
-from genrobust.core.images import StudyData, Subset
-from genrobust.recipe.analysis import QualityConfig
+from genrobust.core import Subset
+from genrobust.recipe import QualityConfig
 from genrobust.study.qualities import CLASS_NAMES, Qualities
 
 
-def test_a_source_is_embedded_once(icons: StudyData, clip_folder: Path, tmp_path: Path) -> None:
+def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):
     config = QualityConfig(clip=str(clip_folder), per_class=3)
     few = np.flatnonzero(icons.train.labels < 4)
     sources = {"real": Subset(icons.train, few, "real"), "wild": Subset(icons.retrieval, np.arange(200), "wild")}

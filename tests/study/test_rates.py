@@ -1,20 +1,20 @@
 """Measured rates: kept by stage and kind, and no study fails for a file of them that is damaged."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from small_study import QUICK
 
-from genrobust.recipe.load import parse_recipe
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 from genrobust.study.rates import RATES, estimate, measured_rate, remember_rate
-from genrobust.study.study import Study
 from genrobust.study.timing import StageTimes
 
 
-def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
+def test_a_rate_is_that_of_its_own_kind(tmp_path):
     for rate_key, rate in (("64 px", 400.0), ("224 px", 30.0), ("64 px", 500.0)):
         remember_rate(tmp_path / "runs", "train", rate_key, rate)
     assert measured_rate(tmp_path / "runs", "train", "64 px") == 500.0
@@ -23,78 +23,66 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:
     assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
 
 
-def rate_keys(stage: str, **change: object) -> set[str]:
-    """The rate keys of a stage in a small study whose recipe is changed."""
-    recipe: dict[str, object] = {
-        "name": "rates",
-        "reference": "all",
-        "device": "cpu",
-        "threads": 1,
-        "generator": {"dtype": "float32"},
-        "train": {"precision": "float32"},
-        "arms": [{"name": "all", "mixture": "generated"}],
-    }
-    for path, value in change.items():
-        section, _, key = path.partition("__")
-        recipe[section] = {**dict(recipe.get(section) or {}), key: value} if key else value
+OWN_CLASS_MODEL = (
+    "datasets={generated2: {from_scratch: true}}; class_model={precision: float32}; "
+    "arms=[{name: all, mixture: generated2}]"
+)
+
+
+def rate_keys(stage, *changes):
+    """The rate keys of a stage in a small study whose recipe is changed, by "section.key=value; section=value"."""
+    recipe = QUICK | {"reference": "all", "arms": [{"name": "all", "mixture": "generated"}]}
+    recipe |= {"generator": {"dtype": "float32"}, "train": {"precision": "float32"}}
+    for path, _, value in (change.partition("=") for all in changes for change in all.split("; ") if change):
+        section, _, key = path.partition(".")
+        value = yaml.safe_load(value)
+        recipe[section] = {**recipe.get(section, {}), key: value} if key else value
     rows = Study(parse_recipe(recipe), Path("runs")).rows()
     return {job.rate_key for row in rows if row.stage.name == stage for job in row.jobs}
 
 
 @pytest.mark.parametrize(
-    ("stage", "slower", "same"),
+    ("stage", "own", "slower", "same"),
     [
         (
             "train",
+            "",
             [
-                {"train__architecture": "resnet18", "train__model_kwargs": {}},
-                {"train__model_kwargs": {"stem_width": 16}},
-                {"train__image_size": 96},
-                {"train__augmentation": "randaugment"},
-                {"train__mixup": 0.2},
-                {"train__batch_size": 32},
-                {"train__precision": "bfloat16"},
-                {"train__crop": "random-resized"},
-                {"threads": 2},
+                *("train.architecture=resnet18; train.model_kwargs={}", "train.model_kwargs={stem_width: 16}"),
+                *("train.image_size=96", "train.augmentation=randaugment", "train.mixup=0.2", "train.batch_size=32"),
+                *("train.precision=bfloat16", "train.crop=random-resized", "threads=2"),
             ],
-            [{"train__steps": 7}, {"train__learning_rate": 1.0}, {"train__validate_every": 3}],
+            ["train.steps=7", "train.learning_rate=1.0", "train.validate_every=3"],
         ),
         (
             "generate",
-            [
-                {"generator__dtype": "bfloat16"},
-                {"generator__steps": 3},
-                {"generator__width": 128, "generator__height": 128},
-            ],
-            [{"generate__per_class": 3}, {"generator__guidance_scale": 2.0}],
+            "",
+            ["generator.dtype=bfloat16", "generator.steps=3", "generator.width=128; generator.height=128"],
+            ["generate.per_class=3", "generator.guidance_scale=2.0"],
         ),
         (
             "evaluate",
-            [{"evaluate__flip": True}, {"evaluate__image_size": 96}, {"train__architecture": "resnet18"}],
-            [{"train__steps": 7}],
+            "",
+            ["evaluate.flip=true", "evaluate.image_size=96", "train.architecture=resnet18"],
+            ["train.steps=7"],
         ),
         (
             "class model",
-            [{"class_model": {"depth": 3, "precision": "float32"}}, {"class_model": {"precision": "bfloat16"}}],
-            [{"class_model": {"steps": 99, "learning_rate": 1.0, "precision": "float32"}}],
+            OWN_CLASS_MODEL,
+            ["class_model.depth=3", "class_model.precision=bfloat16"],
+            ["class_model.steps=99; class_model.learning_rate=1.0"],
         ),
     ],
 )
-def test_a_rate_knows_all_that_changes_it_and_nothing_else(
-    stage: str, slower: list[dict[str, object]], same: list[dict[str, object]]
-) -> None:
-    own: dict[str, object] = {}
-    if stage == "class model":
-        own = {"datasets": {"generated2": {"from_scratch": True}}, "class_model": {"precision": "float32"}}
-        own["arms"] = [{"name": "all", "mixture": "generated2"}]
-    usual = rate_keys(stage, **own)
+def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, own, slower, same):
+    usual = rate_keys(stage, own)
     assert len(usual) == 1
-    found = [rate_keys(stage, **own | change) for change in slower]
+    found = [rate_keys(stage, own, change) for change in slower]
     assert len(set.union(usual, *found)) == 1 + len(slower)
-    assert all(rate_keys(stage, **own | change) == usual for change in same)
+    assert all(rate_keys(stage, own, change) == usual for change in same)
 
 
-def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
+def test_an_estimate_shares_the_jobs_out(tmp_path):
     remember_rate(tmp_path, "train", "small", 10.0)
     remember_rate(tmp_path, "train", "large", 2.0)
     jobs = [(100, "small")] * 3 + [(100, "large")]  # 10 s each, and 50 s
@@ -106,7 +94,7 @@ def test_an_estimate_shares_the_jobs_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 5}', '{"train": {"x": "fast"}}', '{"train": {"x": null}}'])
-def test_a_damaged_file_is_as_good_as_none(tmp_path: Path, text: str) -> None:
+def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
     (tmp_path / RATES).write_text(text)
     assert measured_rate(tmp_path, "train", "x") is None
     remember_rate(tmp_path, "train", "x", 2.0)
@@ -122,14 +110,14 @@ for n in range(30):
 """
 
 
-def test_two_processes_lose_no_rate(tmp_path: Path) -> None:
+def test_two_processes_lose_no_rate(tmp_path):
     both = [subprocess.Popen([sys.executable, "-c", NOTING, str(tmp_path), name]) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
     known = [measured_rate(tmp_path, "train", f"{name} {n}") for name in ("one", "other") for n in range(30)]
     assert known == [1.0] * 60
 
 
-def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path: Path) -> None:
+def test_what_a_kill_left_is_removed_by_the_next_stage_and_nothing_below(tmp_path):
     left, below = tmp_path / ".rates.json.0a1b2c3d.part", tmp_path / "generated" / ".000000.tar.0a1b2c3d.part"
     below.parent.mkdir()
     for path in (left, below):

@@ -1,35 +1,27 @@
 """A report of saved predictions is written again without torch, and says the same."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from small_study import QUICK, REAL, TRAIN
 
-from genrobust.core.errors import UserError
-from genrobust.recipe.load import parse_recipe
-from genrobust.study.study import Study
+from genrobust.core import UserError
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 
 RECIPE = {
-    "name": "small",
-    "threads": 1,
-    "device": "cpu",
-    "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
-    | {"precision": "float32"},
-    "arms": [
-        {"name": "real", "mixture": "real"},
-        {"name": "half", "mixture": [{"source": "real", "fraction": 0.5}]},
-    ],
+    **QUICK,
+    "train": TRAIN,
+    "arms": [REAL, {"name": "half", "mixture": [{"source": "real", "fraction": 0.5}]}],
     "evaluate": {"tests": ["hand-drawn", "pixel"], "min_images": 50},
     "robustness": {"bootstrap": 20},
 }
 
 
-def test_a_report_of_saved_predictions_loads_no_torch(tmp_path: Path) -> None:
+def test_a_report_of_saved_predictions_loads_no_torch(tmp_path):
     out, recipe = tmp_path / "out", tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE))
     study = Study(parse_recipe(RECIPE), out)
@@ -51,7 +43,7 @@ def test_a_report_of_saved_predictions_loads_no_torch(tmp_path: Path) -> None:
     assert summary.arms == ("real", "half")
 
 
-def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path: Path) -> None:
+def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
     change = {"robustness": {"bootstrap": 20, "second_id": "pixel"}}
     summary, files = Study(parse_recipe(RECIPE | change), tmp_path).run()
     assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
@@ -62,18 +54,19 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path: Path) -> Non
     assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
 
 
-def test_a_claim_about_an_unknown_figure_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    claim = {"says": "better", "arm": "half", "than": "real", "figure": "top6"}
-    with pytest.raises(UserError, match=r"claims.0.figure: no figure 'top6'; there are top1, er"):
-        Study(parse_recipe(RECIPE | {"claims": [claim]}), tmp_path).run()
-    assert not (tmp_path / "checkpoints").exists()
+CLAIM = {"says": "better", "arm": "half", "than": "real"}
+NOT_SCORED = "second_id: no shifted test set '{}' is scored; there are hand-drawn, pix"
 
 
-@pytest.mark.parametrize("name", ["test", "emoji", "nonsense"])
-def test_a_second_id_set_that_is_not_scored_is_refused_before_anything_is_trained(tmp_path: Path, name: str) -> None:
-    study = Study(parse_recipe(RECIPE | {"robustness": {"second_id": name}}), tmp_path)
-    with pytest.raises(
-        UserError, match=f"second_id: no shifted test set '{name}' is scored; there are hand-drawn, pix"
-    ):
-        study.run()
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: no figure 'top6'; there are top1, er"),
+        ({"claims": [CLAIM | {"test_set": "solidd"}]}, "claims.0.test_set: no test set 'solidd'; .*'mean of"),
+        *(({"robustness": {"second_id": name}}, NOT_SCORED.format(name)) for name in ("test", "emoji", "nonsense")),
+    ],
+)
+def test_what_is_not_scored_is_refused_before_anything_is_trained(tmp_path, change, said):
+    with pytest.raises(UserError, match=said):
+        Study(parse_recipe(RECIPE | change), tmp_path).run()
     assert not (tmp_path / "checkpoints").exists()

@@ -1,23 +1,18 @@
 """`genrobust run imagenet100` all the way on a CPU: official layouts in miniature, and a tiny Stable Diffusion."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from diffusers import PNDMScheduler
 from PIL import Image
+from small_study import genrobust
 from tiny import saved, stable_diffusion
-from typer.testing import CliRunner
 
-from genrobust.cli import app
+from genrobust.data import ShardDataset
 from genrobust.data.imagenet_classes import prompt_names
-from genrobust.data.shards import ShardDataset
 from genrobust.generate.templates import templates_of
-from genrobust.recipe.load import load_recipe
+from genrobust.recipe import load_recipe
 from genrobust.study import baselines
 
 # Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
@@ -31,11 +26,12 @@ COLOURS = {
 IN_R = ("n01443537", "n01484850")
 FOLDERS = {"chair": "Chair", "dress_shoe_men": "Dress shoe (men)"}
 CLASSES = {"Chair": "barber chair; folding chair; rocking chair, rocker", "Dress shoe (men)": "Loafer"}
-SHIFTS = ("v2", "sketch", "r", "objectnet", "objectnet one-to-many")
+FOLDER_OF = {"v2": "v2", "sketch": "sketch", "r": "imagenet-r", "objectnet": "objectnet-1.0"}
+SHIFTS = (*FOLDER_OF, "objectnet one-to-many")
 ARMS = ("real", "generated", "real+generated", "real+generated at equal steps", "real+modern at equal steps")
 
 
-def save(path: Path, wnid: str, seed: int) -> None:
+def save(path, wnid, seed):
     """A grainy photograph of the class's colour, upright or across."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
@@ -45,7 +41,7 @@ def save(path: Path, wnid: str, seed: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(tmp_path_factory):
     """ImageNet and the four shifted sets of the recipe, as they unpack, of five classes."""
     root = tmp_path_factory.mktemp("data")
     (root / "classes.txt").write_text("\n".join(COLOURS))
@@ -68,36 +64,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stable_diffusion_15(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def stable_diffusion_15(tmp_path_factory):
     """A tiny one with the scheduler that its pipeline comes with."""
     pipeline = stable_diffusion()
     pipeline.register_modules(scheduler=PNDMScheduler(skip_prk_steps=True))
     return saved(pipeline, tmp_path_factory.mktemp("generator"))
 
 
-def words(data: Path, generator: Path, other_map: str) -> list[str]:
+def words(data, generator, other_map):
     """The options that shrink a recipe to seconds; what they leave alone is the study's."""
+    train = {"architecture": "test_resnet", "image_size": 48, "start_size": 32, "epochs": 3, "batch_size": 8}
+    train |= {"warmup_steps": 2, "precision": "float32", "validate_every": 10, "save_every": 10}
     small = {
         "data.root": data / "imagenet",
         "data.classes": data / "classes.txt",
-        "data.shifts.v2.path": data / "v2",
-        "data.shifts.sketch.path": data / "sketch",
-        "data.shifts.r.path": data / "imagenet-r",
-        "data.shifts.objectnet.path": data / "objectnet-1.0",
+        **{f"data.shifts.{name}.path": data / folder for name, folder in FOLDER_OF.items()},
         f"data.shifts.{other_map}.path": data / "objectnet-1.0",
         "generator": f"{{model: {generator}, scheduler: null, steps: 4, guidance_scale: 7.5}}",
         "generate.per_class": 3,
         "generate.shard_size": 6,
         "datasets.modern.generator": f"{{steps: 2, guidance_scale: 0, model: {generator}}}",
-        "train.architecture": "test_resnet",
-        "train.image_size": 48,
-        "train.start_size": 32,
-        "train.epochs": 3,
-        "train.batch_size": 8,
-        "train.warmup_steps": 2,
-        "train.precision": "float32",
-        "train.validate_every": 10,
-        "train.save_every": 10,
+        **{f"train.{key}": value for key, value in train.items()},
         "arms.3.train.steps": 6,
         "arms.4.train.steps": 6,
         "evaluate.image_size": 64,
@@ -109,22 +96,20 @@ def words(data: Path, generator: Path, other_map: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def made(data: Path, stable_diffusion_15: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(data, stable_diffusion_15, tmp_path_factory):
     """The folder of the finished study."""
     out = tmp_path_factory.mktemp("runs")
     command = ["run", "imagenet100", "--device", "cpu", "--out", str(out), "--set", "robustness.grid=3"]
-    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet one-to-many")])
-    assert done.exit_code == 0, done.output
-    assert "imagenet100" in done.output
+    assert "imagenet100" in genrobust(*command, *words(data, stable_diffusion_15, "objectnet one-to-many")).output
     return out
 
 
 @pytest.fixture(scope="module")
-def results(made: Path) -> dict[str, Any]:
+def results(made):
     return json.loads((made / "imagenet100" / "results.json").read_text())
 
 
-def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[str, Any]) -> None:
+def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results):
     summary = results["summary"]
     assert tuple(summary["arms"]) == ARMS
     assert set(summary["protocols"]) == {"test", *SHIFTS}
@@ -136,7 +121,7 @@ def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results: dict[s
     assert tuple(summary["shifts"]) == SHIFTS[:4] and list(summary["left_out"]) == ["objectnet one-to-many"]
 
 
-def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> None:
+def test_a_subset_is_scored_over_its_own_classes(results):
     summary = results["summary"]
     top1 = {row["test_set"]: row for row in summary["scores"] if (row["figure"], row["arm"]) == ("top1", "real")}
     classes = {name: top1[name]["classes"] for name in summary["paired"]}
@@ -145,7 +130,7 @@ def test_a_subset_is_scored_over_its_own_classes(results: dict[str, Any]) -> Non
     assert [top1[summary["paired"][name]]["n"] for name in ("r", "objectnet one-to-many")] == [6, 9]
 
 
-def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, Any]) -> None:
+def test_arms_train_on_what_they_say_for_as_long_as_they_say(results):
     arms = {arm["name"]: arm for arm in results["arms"]}
     assert [arms[name]["parts"] for name in ARMS] == [
         {"real": 35},  # 8 of each class, of which one chooses checkpoints
@@ -157,7 +142,7 @@ def test_arms_train_on_what_they_say_for_as_long_as_they_say(results: dict[str, 
     assert [arms[name]["steps"] for name in ARMS] == [14, 6, 19, 6, 6]  # 3 x 35 / 8, 3 x 15 / 8, 3 x 50 / 8, rounded up
 
 
-def test_the_images_are_those_of_clips_templates_and_names(made: Path) -> None:
+def test_the_images_are_those_of_clips_templates_and_names(made):
     datasets = [ShardDataset(folder) for folder in sorted((made / "generated").iterdir())]
     assert len(datasets) == 2
     names = prompt_names("openai")
@@ -171,24 +156,20 @@ def test_the_images_are_those_of_clips_templates_and_names(made: Path) -> None:
         assert len({row["prompt"] for row in table}) == 15
 
 
-def test_without_the_data_show_tells_what_would_be_generated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["show", "imagenet100"])
-    assert done.exit_code == 0
+    done = genrobust("show", "imagenet100")
     assert done.output.count("130,000 images") >= 2
     assert "of 50 steps take about 2 days" in done.output  # 130,000 x 1.6 s = 57.8 hours
     assert "there is no folder imagenet" in done.output
-    assert "there is no folder imagenet" in CliRunner().invoke(app, ["run", "imagenet100"]).output
+    genrobust("run", "imagenet100", code=2, said="there is no folder imagenet")
 
 
-def test_all_of_imagenet_is_held_against_published_lines(
-    made: Path, data: Path, stable_diffusion_15: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
-    done = CliRunner().invoke(app, [*command, *words(data, stable_diffusion_15, "objectnet paper's map")])
-    assert done.exit_code == 0, done.output
+    genrobust(*command, *words(data, stable_diffusion_15, "objectnet paper's map"))
     assert sorted((made / "checkpoints").iterdir()) == trained  # the arms are those of imagenet100
     results = json.loads((made / "imagenet1k" / "results.json").read_text())
     lines = results["summary"]["lines"]

@@ -1,47 +1,30 @@
 """Trackers are told every figure once, change nothing that is made, and are asked for before anything long begins."""
 
-from __future__ import annotations
-
 import json
 import struct
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from kill_and_resume import Done
+from kill_and_resume import contents
+from small_study import QUICK, REAL, TRAIN, genrobust
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-from typer.testing import CliRunner
 
-from genrobust.classifiers.checkpoints import read_checkpoint_info
-from genrobust.cli import app
-from genrobust.core.errors import GenrobustError, MissingPackage
-from genrobust.recipe.load import parse_recipe
-from genrobust.study.study import Study
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.core import GenrobustError, MissingPackage
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 from genrobust.train import loop
 
 STEPS, SEEDS = 25, (0, 1)
 RECIPE = {
-    "name": "tracked",
-    "threads": 1,
-    "device": "cpu",
+    **QUICK,
     "generator": None,
     "seeds": list(SEEDS),
-    "train": {
-        "architecture": "test_resnet",
-        "image_size": 32,
-        "steps": STEPS,
-        "batch_size": 8,
-        "warmup_steps": 5,
-        "validate_every": 10,
-        "save_every": 7,
-        "precision": "float32",
-    },
-    "arms": [{"name": "real", "mixture": "real"}],
+    "train": TRAIN | {"steps": STEPS, "batch_size": 8, "warmup_steps": 5, "validate_every": 10, "save_every": 7},
+    "arms": [REAL],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
     "robustness": {"baselines": None, "bootstrap": 20},
 }
@@ -50,12 +33,18 @@ VALIDATED = [10, 20, 25]
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Callable[..., Study]:
+def study(tmp_path):
     """A study in the folder `runs`; tracked by tensorboard unless said otherwise."""
     return lambda **change: Study(parse_recipe(RECIPE | {"track": ["tensorboard"]} | change), tmp_path / "runs")
 
 
-def read(folder: Path) -> dict[str, EventAccumulator]:
+@pytest.fixture
+def folder(tmp_path):
+    """The tracker's."""
+    return tmp_path / "runs" / "small" / "track" / "tensorboard"
+
+
+def read(folder):
     """What the event files below a tracker's folder hold, by run."""
     found = {run.name: EventAccumulator(str(run)) for run in sorted(folder.iterdir()) if run.is_dir()}
     for run in found.values():
@@ -63,25 +52,26 @@ def read(folder: Path) -> dict[str, EventAccumulator]:
     return found
 
 
-def curve(run: EventAccumulator, name: str) -> list[tuple[int, float]]:
+def points(history, name):
+    return [(entry["step"], pytest.approx(entry[name], rel=1e-6)) for entry in history]
+
+
+def curve(run, name):
     return [(point.step, point.value) for point in run.Scalars(name)]
 
 
-def test_a_study_is_told_once_and_makes_the_same_with_and_without(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder, tmp_path):
     summary, _ = study().run()
-    folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     runs = read(folder)
     infos = [read_checkpoint_info(p) for p in (tmp_path / "runs" / "checkpoints").iterdir()]
     assert len(runs) == len(SEEDS) + 1
     for info in infos:
         seed, history = info.training["seed"], info.training["history"]
         (run,) = (run for name, run in runs.items() if name.startswith(f"real-seed-{seed}-"))
-        assert curve(run, "val_top1") == [(e["step"], pytest.approx(e["val_top1"], rel=1e-6)) for e in history]
+        assert curve(run, "val_top1") == points(history, "val_top1")
         losses = curve(run, "loss")
         assert [step for step, _ in losses] == LOOKS
-        assert [(e["step"], pytest.approx(e["loss"], rel=1e-6)) for e in history] == [
-            point for point in losses if point[0] in VALIDATED
-        ]
+        assert points(history, "loss") == [point for point in losses if point[0] in VALIDATED]
         rates = [(step, pytest.approx(loop.learning_rate(study().recipe.train, step - 1, STEPS))) for step in LOOKS]
         assert curve(run, "learning_rate") == rates
         assert b"steps: 25" in run.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
@@ -100,10 +90,8 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study: Callabl
 
     other = Study(parse_recipe(RECIPE), tmp_path / "untracked")
     other.run()
-    assert not (tmp_path / "untracked" / "tracked" / "track").exists()
-    for made in (tmp_path / "untracked" / "checkpoints").iterdir():  # under the same names
-        for name in ("model.safetensors", "checkpoint.json"):
-            assert (made / name).read_bytes() == (tmp_path / "runs" / "checkpoints" / made.name / name).read_bytes()
+    assert not (tmp_path / "untracked" / "small" / "track").exists()
+    assert contents(tmp_path / "untracked" / "checkpoints") == contents(tmp_path / "runs" / "checkpoints")
 
 
 class Killed(BaseException):
@@ -111,12 +99,10 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", [3, 12, 21])
-def test_a_resumed_training_tells_no_point_twice_and_loses_none(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_a_resumed_training_tells_no_point_twice_and_loses_none(study, folder, monkeypatch, at):
     step = loop._Run._step
 
-    def stop(self: Any, number: int, *batch: Any) -> Any:
+    def stop(self, number, *batch):
         if number == at:
             raise Killed
         return step(self, number, *batch)
@@ -127,74 +113,66 @@ def test_a_resumed_training_tells_no_point_twice_and_loses_none(
         study(**one).checkpoint(study().recipe.arms[0], 0)
     monkeypatch.setattr(loop._Run, "_step", step)
     study(**one).checkpoint(study().recipe.arms[0], 0)
-    folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
     (run,) = (path for path in folder.iterdir() if path.is_dir())
     events = [event for file in sorted(run.iterdir()) for event in EventFileLoader(str(file)).Load()]
-    points = [(value.tag, event.step) for event in events for value in event.summary.value]
+    told = [(value.tag, event.step) for event in events for value in event.summary.value]
     wanted = [(name, step) for name in ("loss", "learning_rate") for step in LOOKS]
     wanted += [("val_top1", step) for step in VALIDATED]
-    assert sorted(point for point in points if "recipe" not in point[0]) == sorted(wanted)
+    assert sorted(point for point in told if "recipe" not in point[0]) == sorted(wanted)
 
 
-def test_after_kill_9_every_point_is_there_once(start: Callable[..., Done], tmp_path: Path) -> None:
+def test_after_kill_9_every_point_is_there_once(start, folder, tmp_path):
     one = {"seeds": [0], "train": RECIPE["train"] | {"steps": 200, "validate_every": 100}, "track": ["tensorboard"]}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | one))
     runs = tmp_path / "runs"
-    folder = runs / "tracked" / "track" / "tensorboard"
     words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(runs)]
 
-    def told_five() -> bool:
+    def told_five():
         return (folder / "logged.jsonl").exists() and len((folder / "logged.jsonl").read_text().splitlines()) >= 5
 
     assert start(words, kill_when=told_five).codes == [-9]
     assert not list((runs / "checkpoints").glob("*/checkpoint.json"))
     time.sleep(1.1)  # TensorBoard orders files by their second
-    assert start(words).codes == [0]
+    start.to_end(words)
     (made,) = (runs / "checkpoints").glob("*/checkpoint.json")
     history = read_checkpoint_info(made.parent).training["history"]
     (run,) = read(folder).values()
-    assert curve(run, "val_top1") == [(e["step"], pytest.approx(e["val_top1"], rel=1e-6)) for e in history]
+    assert curve(run, "val_top1") == points(history, "val_top1")
     looks = sorted({*range(7, 200, 7), *range(10, 201, 10)})
     assert [step for step, _ in curve(run, "loss")] == looks
 
 
-def test_what_was_trained_untracked_is_told_from_its_checkpoint(study: Callable[..., Study], tmp_path: Path) -> None:
+def test_what_was_trained_untracked_is_told_from_its_checkpoint(study, folder):
     made = study(seeds=[0], track=[]).checkpoint(study().recipe.arms[0], 0)
     for _ in range(2):
         study(seeds=[0]).checkpoint(study().recipe.arms[0], 0)
-    (run,) = read(tmp_path / "runs" / "tracked" / "track" / "tensorboard").values()
+    (run,) = read(folder).values()
     history = read_checkpoint_info(made).training["history"]
-    assert curve(run, "val_top1") == [(e["step"], pytest.approx(e["val_top1"], rel=1e-6)) for e in history]
+    assert curve(run, "val_top1") == points(history, "val_top1")
 
 
 @pytest.mark.parametrize(("package", "extra"), [("tensorboard", "track"), ("wandb", "wandb")])
-def test_a_missing_package_is_named_before_anything_is_done(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, extra: str
-) -> None:
+def test_a_missing_package_is_named_before_anything_is_done(study, tmp_path, monkeypatch, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingPackage, match=rf"track: \[{package}\] .*pip install 'genrobust\[{extra}\]'"):
         study(track=[package])
-    words = ["run", "pictograms", "--set", f"track=[{package}]", "--out", str(tmp_path / "runs")]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 2
+    genrobust("run", "pictograms", "--set", f"track=[{package}]", "--out", tmp_path / "runs", code=2)
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_unknown_tracker_is_refused() -> None:
-    done = CliRunner().invoke(app, ["show", "pictograms", "--set", "track=[tensorflow]"])
-    assert done.exit_code == 2
-    assert "track.0: input should be 'tensorboard' or 'wandb' (got 'tensorflow')" in " ".join(done.stderr.split())
+def test_an_unknown_tracker_is_refused():
+    said = "track.0: input should be 'tensorboard' or 'wandb' (got 'tensorflow')"
+    genrobust("show", "pictograms", "--set", "track=[tensorflow]", code=2, said=said)
 
 
-def test_a_damaged_list_of_what_was_told_is_named(study: Callable[..., Study], tmp_path: Path) -> None:
-    folder = tmp_path / "runs" / "tracked" / "track" / "tensorboard"
+def test_a_damaged_list_of_what_was_told_is_named(study, folder):
     folder.mkdir(parents=True)
     (folder / "logged.jsonl").write_text('["real-seed-0-abcdef", 10]\n["real-se')
     with pytest.raises(GenrobustError, match=r"logged\.jsonl: .*; delete .*tensorboard to track anew"):
         study()
 
 
-def logged(file: Path) -> list[dict[str, Any]]:
+def logged(file):
     """The history that an offline run of W&B holds: records of protobuf in a LevelDB log with blocks of 32 KiB."""
     from wandb.proto.wandb_internal_pb2 import Record
 
@@ -215,14 +193,12 @@ def logged(file: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_wandb_keeps_everything_here_where_it_is_offline(
-    study: Callable[..., Study], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wandb_keeps_everything_here_where_it_is_offline(study, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="W&B is not installed: pip install 'genrobust[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")
     for _ in range(2):  # the second time all is found done
         summary, _ = study(seeds=[0], track=["wandb"]).run()
-    files = sorted((tmp_path / "runs" / "tracked" / "track" / "wandb").rglob("*.wandb"))
+    files = sorted((tmp_path / "runs" / "small" / "track" / "wandb").rglob("*.wandb"))
     training, outcome = sorted(map(logged, files), key=len, reverse=True)
     assert [point["_step"] for point in training] == LOOKS
     (made,) = (tmp_path / "runs" / "checkpoints").iterdir()

@@ -12,12 +12,10 @@ import torch.multiprocessing as mp
 from torch import distributed
 
 from genrobust.classifiers import training_state
-from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
-from genrobust.recipe.classify import TrainConfig
-from genrobust.train.loop import Watch, train
-from genrobust.train.mixture import Mixture, Source
-from genrobust.train.team import team_of
+from genrobust.recipe import TrainConfig
+from genrobust.train import Mixture, Source, Watch, team_of, train
 
 CONFIG = TrainConfig(
     architecture="test_resnet",

@@ -1,33 +1,27 @@
 """Random resized crops: torchvision's boxes, drawn by seed, step and place alone, whatever reads the images."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from photographs import psnr
 from PIL import Image
 from pydantic import ValidationError
-from small_job import Job
 from torchvision.transforms import RandomResizedCrop
 
-from genrobust.classifiers.models import read_checkpoint_info
-from genrobust.data.memory import MemoryImages
-from genrobust.recipe.classify import TrainConfig
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.data import MemoryImages
+from genrobust.recipe import TrainConfig
+from genrobust.train import Mixture, Source
 from genrobust.train.augment import make_augment
 from genrobust.train.crops import draw_crops
 from genrobust.train.loop import _Run
-from genrobust.train.mixture import Mixture, Source
 
 
-def ramps(n: int = 12) -> MemoryImages:
+def ramps(n=12):
     """Images of several sizes; red grows from left to right and green from top to bottom, from 0 to 255."""
     sizes = [(90, 60), (48, 96), (64, 64)]
 
-    def ramp(width: int, height: int) -> np.ndarray:
+    def ramp(width, height):
         x, y = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
         return np.stack([x, y, np.full_like(x, 128)], axis=-1).astype(np.uint8)
 
@@ -35,12 +29,12 @@ def ramps(n: int = 12) -> MemoryImages:
     return MemoryImages("ramps", images, [i % 2 for i in range(n)], [str(i) for i in range(n)])
 
 
-def crops_of(batch_size: int = 8, **how: Any) -> Mixture:
+def crops_of(batch_size=8, **how):
     return Mixture([Source("real", ramps(**how))], batch_size, 32, crop="random-resized")
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (64, 64), (7, 5)])
-def test_boxes_have_the_area_and_aspect_of_torchvisions(size: tuple[int, int]) -> None:
+def test_boxes_have_the_area_and_aspect_of_torchvisions(size):
     width, height = size
     boxes = np.array([crop.box(*size) for crop in draw_crops(0, 0, 2000)])
     w, h = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
@@ -58,13 +52,15 @@ def test_boxes_have_the_area_and_aspect_of_torchvisions(size: tuple[int, int]) -
     assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), rel=0.1)
 
 
-def test_an_image_that_no_box_fits_is_cut_at_its_centre() -> None:
-    assert draw_crops(0, 0, 1)[0].box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
-    assert draw_crops(0, 0, 1)[0].box(10, 1000) == (0, 493, 10, 506)
+def test_an_image_that_no_box_fits_is_cut_at_its_centre_and_a_single_pixel_is_one():
+    (crop,) = draw_crops(0, 0, 1)
+    assert crop.box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
+    assert crop.box(10, 1000) == (0, 493, 10, 506)
+    assert crop.of(Image.new("RGB", (1, 1), "red"), 16).tolist() == [[[255, 0, 0]] * 16] * 16
 
 
-def test_crops_differ_by_seed_step_and_place_and_half_are_mirrored() -> None:
-    def box(seed: int, step: int, place: int) -> tuple[int, ...]:
+def test_crops_differ_by_seed_step_and_place_and_half_are_mirrored():
+    def box(seed, step, place):
         return draw_crops(seed, step, 4)[place].box(300, 200)
 
     assert len({box(0, 0, 0), box(1, 0, 0), box(0, 1, 0), box(0, 0, 1)}) == 4
@@ -72,7 +68,7 @@ def test_crops_differ_by_seed_step_and_place_and_half_are_mirrored() -> None:
     assert 420 < sum(crop.mirror for crop in draw_crops(0, 0, 1000)) < 580
 
 
-def test_a_crop_shows_what_lies_in_its_box() -> None:
+def test_a_crop_shows_what_lies_in_its_box():
     image = ramps().image(0)
     for crop in draw_crops(5, 0, 8):
         left, top, right, bottom = crop.box(*image.size)
@@ -83,7 +79,7 @@ def test_a_crop_shows_what_lies_in_its_box() -> None:
         assert (pixels[0, 0, 0] > pixels[0, -1, 0]) == crop.mirror  # red grows to the right
 
 
-def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
+def test_an_image_is_cut_anew_at_every_use_and_never_kept():
     mixture = crops_of(batch_size=6)
     assert mixture._pixels is None
     one = Mixture([Source("real", ramps(1))], 6, 32, crop="random-resized").batch(0, 0)[0]
@@ -91,12 +87,12 @@ def test_an_image_is_cut_anew_at_every_use_and_never_kept() -> None:
     assert mixture.batch(0, 0, size=48)[0].shape == (6, 3, 48, 48)
 
 
-def test_augmentations_do_not_cut_them_again() -> None:
+def test_augmentations_do_not_cut_them_again():
     images = crops_of().batch(0, 0)[0]
     assert torch.equal(make_augment(TrainConfig(crop="random-resized"))(images), images.float() / 255)
 
 
-def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one() -> None:
+def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one():
     config = TrainConfig(crop="random-resized", image_size=224, start_size=160, steps=88)
     sizes = [config.size_at(step, 88) for step in range(88)]
     assert sizes == sorted(sizes) and set(sizes) == {160, 192, 224}
@@ -104,12 +100,14 @@ def test_sizes_grow_late_in_steps_of_32_and_end_at_the_full_one() -> None:
     assert TrainConfig(image_size=96).size_at(0, 600) == 96
 
 
-def test_a_training_grows_as_it_says(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
-    step = _Run._step
-    monkeypatch.setattr(
-        _Run, "_step", lambda self, n, images, y: seen.append(len(images[0, 0])) or step(self, n, images, y)
-    )
+def test_a_training_grows_as_it_says(job, tmp_path, monkeypatch):
+    seen, step = [], _Run._step
+
+    def look(self, number, images, labels):
+        seen.append(len(images[0, 0]))
+        return step(self, number, images, labels)
+
+    monkeypatch.setattr(_Run, "_step", look)
     out = job.run(tmp_path, crop="random-resized", start_size=24, steps=8)
     assert seen == [24] * 6 + [32] * 2
     assert read_checkpoint_info(out).image_size == 32
@@ -123,24 +121,19 @@ def test_a_training_grows_as_it_says(job: Job, tmp_path: Path, monkeypatch: pyte
         ({"start_size": 96, "crop": "random-resized", "image_size": 64}, "must not exceed image_size"),
     ],
 )
-def test_what_does_not_go_together_is_refused(keys: dict[str, Any], words: str) -> None:
+def test_what_does_not_go_together_is_refused(keys, words):
     with pytest.raises(ValidationError, match=words):
         TrainConfig(**keys)
 
 
-def test_a_crop_of_a_single_pixel_is_an_image() -> None:
-    pixels = draw_crops(0, 0, 1)[0].of(Image.new("RGB", (1, 1), "red"), 16)
-    assert pixels.tolist() == [[[255, 0, 0]] * 16] * 16
-
-
-def test_crops_are_resized_as_pillow_does_it(photographs: list[Image.Image]) -> None:
+def test_crops_are_resized_as_pillow_does_it(photographs):
     for crop, image in zip(draw_crops(0, 0, 2 * len(photographs)), 2 * photographs, strict=True):
         pillow = image.crop(crop.box(*image.size)).resize((96, 96), Image.Resampling.BICUBIC)
         theirs = np.asarray(pillow)[:, ::-1] if crop.mirror else np.asarray(pillow)
         assert psnr(crop.of(image, 96), theirs) > 50
 
 
-def test_what_random_crops_are_made_by_is_in_the_fingerprint(tmp_path: Path) -> None:
+def test_what_random_crops_are_made_by_is_in_the_fingerprint(tmp_path):
     parts = [Source("real", ramps())]
     squares, crops = Mixture(parts, 4, 32), Mixture(parts, 4, 32, crop="random-resized")
     packed = Mixture(parts, 4, 32, crop="random-resized", packed=tmp_path)

@@ -1,53 +1,43 @@
 """Split batch norms: the classifier's come from real images alone, the weights from all, and nothing else remains."""
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 import timm
 import torch
 from safetensors.torch import load_file
-from small_job import Job
 from timm.layers import convert_splitbn_model
-from torch import Tensor, nn
+from torch import nn
 
-from genrobust.classifiers.models import create_classifier, load_checkpoint, move_to
-from genrobust.classifiers.preprocess import prepare
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.core.keys import hashed_seed
-from genrobust.train import loop
+from genrobust.classifiers import create_classifier, load_checkpoint, move_to, prepare
+from genrobust.core import Subset, UserError, hashed_seed
+from genrobust.train import Mixture, Source, loop
 from genrobust.train.learner import norm_state, real_rows, twin_of
-from genrobust.train.mixture import Mixture, Source
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
 
 
-def sources(job: Job, real: float = 1, generated: float = 2) -> list[Source]:
+def sources(job, real=1, generated=2):
     return job.sources(real, generated)[::-1]  # the real rows are not the first
 
 
-def begun(job: Job, out: Path, mixed: list[Source], **changes: Any) -> loop._Run:
+def begun(job, out, mixed, **changes):
     config = job.config.model_copy(update=EXACT | changes)
     mixture, watch = job.mixture(config, mixed), lambda step, figures: None
     return loop._Run(mixture, job.val, job.labels, config, 0, out, torch.device("cpu"), watch, ALONE, {})
 
 
-def first_weights(job: Job) -> nn.Module:
+def first_weights(job):
     """The network that a run with seed 0 begins with."""
     torch.manual_seed(hashed_seed(0, "weights"))
     return move_to(create_classifier(job.config.architecture, 8, 32), "cpu").train()
 
 
-def norms(model: nn.Module) -> dict[str, Tensor]:
+def norms(model):
     return {name: value for name, value in model.named_buffers() if "running" in name or "tracked" in name}
 
 
-def test_each_kind_of_image_makes_its_own_statistics(job: Job, tmp_path: Path) -> None:
+def test_each_kind_of_image_makes_its_own_statistics(job, tmp_path):
     run = begun(job, tmp_path, sources(job), learning_rate=1e-30)  # too small to change a weight
     alone = {"real": first_weights(job), "generated": first_weights(job)}
     for step in range(3):
@@ -58,7 +48,6 @@ def test_each_kind_of_image_makes_its_own_statistics(job: Job, tmp_path: Path) -
         with torch.no_grad():
             alone["real"](images[real])
             alone["generated"](images[~real])
-    assert run.twin is not None
     for kind, model in (("real", run.model), ("generated", run.twin)):
         found, wanted = norms(model), norms(alone[kind])
         assert found.keys() == wanted.keys() and found
@@ -68,7 +57,7 @@ def test_each_kind_of_image_makes_its_own_statistics(job: Job, tmp_path: Path) -
     assert not torch.allclose(norms(run.model)[mean], norms(run.twin)[mean], rtol=1e-2)
 
 
-def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Job, tmp_path: Path) -> None:
+def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job, tmp_path):
     run = begun(job, tmp_path, sources(job, 1, 1), label_smoothing=0.0)
     images, labels = run.mixture.batch(0, 0)
     real = run.mixture.rows("real")
@@ -77,19 +66,16 @@ def test_equal_halves_learn_as_timm_s_split_batch_norm_does(job: Job, tmp_path: 
     split.zero_grad()
     nn.functional.cross_entropy(split(images[order].float() / 255), labels[order]).backward()
     run._step(0, images, labels)
-    assert run.twin is not None
     mine = dict(run.model.named_parameters())
     auxiliary = {k: v for k, v in run.twin.named_parameters() if k in norm_state(run.twin)}
-    seen = 0
-    for name, parameter in split.named_parameters():
+    theirs = dict(split.named_parameters())
+    assert len(theirs) == len(mine) + len(auxiliary)
+    for name, parameter in theirs.items():
         own = auxiliary[name.replace("aux_bn.0.", "")] if "aux_bn" in name else mine[name]
-        assert parameter.grad is not None and own.grad is not None
         assert torch.allclose(own.grad, parameter.grad, rtol=1e-3, atol=1e-6), name
-        seen += 1
-    assert seen == len(mine) + len(auxiliary)
 
 
-def test_a_twin_shares_all_but_its_norms(job: Job) -> None:
+def test_a_twin_shares_all_but_its_norms(job):
     model = first_weights(job)
     twin = twin_of(model)
     own = norm_state(model)
@@ -99,7 +85,7 @@ def test_a_twin_shares_all_but_its_norms(job: Job) -> None:
     assert {name.rsplit(".", 1)[1] for name in own} >= {"weight", "bias", "running_mean", "running_var"}
 
 
-def test_the_checkpoint_is_a_plain_timm_model(job: Job, tmp_path: Path) -> None:
+def test_the_checkpoint_is_a_plain_timm_model(job, tmp_path):
     out = job.run(tmp_path, sources=sources(job), **EXACT, validate_every=12, ema_decay=0.5)
     state = load_file(out / "model.safetensors")
     plain = timm.create_model(job.config.architecture, num_classes=8)
@@ -112,7 +98,7 @@ def test_the_checkpoint_is_a_plain_timm_model(job: Job, tmp_path: Path) -> None:
         assert torch.allclose(plain.eval()(normalized), loaded(images), rtol=1e-4, atol=1e-5)
 
 
-def test_mixup_stays_within_a_kind(job: Job, tmp_path: Path) -> None:
+def test_mixup_stays_within_a_kind(job, tmp_path):
     low = Subset(job.real, np.flatnonzero(job.real.labels < 4))
     high = Subset(job.wild, np.flatnonzero(job.wild.labels >= 4))
     run = begun(job, tmp_path, [Source("real", low, 1), Source("generated", high, 1)], mixup=1.0)
@@ -134,13 +120,13 @@ def test_mixup_stays_within_a_kind(job: Job, tmp_path: Path) -> None:
         ({"real": 15, "generated": 1}, "a batch of 16 holds 15 real images"),
     ],
 )
-def test_a_mixture_that_cannot_be_split_is_refused(job: Job, weights: dict[str, Any], said: str) -> None:
+def test_a_mixture_that_cannot_be_split_is_refused(job, weights, said):
     mixed = [Source(name, job.real if name == "real" else job.wild, weight) for name, weight in weights.items()]
     with pytest.raises(UserError, match=said):
         real_rows(Mixture(mixed, 16, 32), job.config.model_copy(update=EXACT))
 
 
-def test_each_worker_needs_two_images_of_either_kind(job: Job) -> None:
+def test_each_worker_needs_two_images_of_either_kind(job):
     config, mixture = job.config.model_copy(update=EXACT | {"workers": 4}), Mixture(sources(job), 16, 32)
     with pytest.raises(UserError, match="a worker's share of 4 holds 1 real images"):
         real_rows(mixture, config, slice(0, None, 4))
@@ -148,6 +134,6 @@ def test_each_worker_needs_two_images_of_either_kind(job: Job) -> None:
     assert sorted(int(share.sum()) for share in shares) == [2, 3]
 
 
-def test_an_architecture_without_batch_norm_is_refused(job: Job, tmp_path: Path) -> None:
+def test_an_architecture_without_batch_norm_is_refused(job, tmp_path):
     with pytest.raises(UserError, match="no batch norm"):
         begun(job, tmp_path, sources(job), architecture="test_vit")

@@ -1,25 +1,18 @@
 """Batches are a pure function of (seed, step), in the proportions that were asked for."""
 
-from __future__ import annotations
-
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
-from small_job import Job
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import Subset
-from genrobust.train import mixture as module
-from genrobust.train.mixture import Mixture, Source
+from genrobust.core import Subset, UserError
+from genrobust.train import Mixture, Source, mixture as module
 
 
-def both(job: Job, real: float | None = None, wild: float | None = None, batch_size: int = 16) -> Mixture:
+def both(job, real=None, wild=None, batch_size=16):
     return Mixture([Source("real", job.real, real), Source("wild", job.wild, wild)], batch_size, 32)
 
 
-def test_a_batch_is_a_function_of_seed_and_step_alone(job: Job) -> None:
+def test_a_batch_is_a_function_of_seed_and_step_alone(job):
     first = both(job, 1, 1)
     straight = [first.batch(3, step) for step in range(5)]
     images, labels = both(job, 1, 1).batch(3, 4)
@@ -29,7 +22,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(job: Job) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [7, 16, 200])
-def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Job, batch_size: int) -> None:
+def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job, batch_size):
     mixture = both(job, batch_size=batch_size)
     n = len(job.real) + len(job.wild)
     assert len(mixture) == n and mixture.counts == {"real": len(job.real), "wild": len(job.wild)}
@@ -39,14 +32,14 @@ def test_unweighted_parts_are_concatenated_and_come_once_an_epoch(job: Job, batc
 
 
 @pytest.mark.parametrize(("weights", "shares"), [((1, 1), (8, 8)), ((3, 1), (12, 4)), ((1, 2), (5, 11))])
-def test_weights_are_shares_of_every_batch(job: Job, weights: tuple[int, int], shares: tuple[int, int]) -> None:
+def test_weights_are_shares_of_every_batch(job, weights, shares):
     mixture = both(job, *weights)
     for step in range(20):
         from_real = int((mixture.indices(0, step) < len(job.real)).sum())
         assert (from_real, 16 - from_real) == shares
 
 
-def test_rows_of_a_part_are_those_that_hold_its_images(job: Job) -> None:
+def test_rows_of_a_part_are_those_that_hold_its_images(job):
     mixture = both(job, 1, 2)
     for step in range(5):
         from_real = torch.from_numpy(mixture.indices(0, step) < len(job.real))
@@ -55,7 +48,7 @@ def test_rows_of_a_part_are_those_that_hold_its_images(job: Job) -> None:
         both(job).rows("real")
 
 
-def test_a_small_part_is_repeated_evenly(job: Job) -> None:
+def test_a_small_part_is_repeated_evenly(job):
     few = Subset(job.real, np.arange(5))
     mixture = Mixture([Source("few", few, 1), Source("wild", job.wild, 1)], 16, 32)
     drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
@@ -63,7 +56,7 @@ def test_a_small_part_is_repeated_evenly(job: Job) -> None:
     assert counts.sum() == 80 and counts.tolist() == [16] * 5
 
 
-def test_labels_belong_to_their_images(job: Job) -> None:
+def test_labels_belong_to_their_images(job):
     mixture = both(job, 1, 1)
     images, labels = mixture.batch(0, 2)
     assert images.dtype == torch.uint8 and images.shape == (16, 3, 32, 32) and labels.dtype == torch.int64
@@ -75,8 +68,8 @@ def test_labels_belong_to_their_images(job: Job) -> None:
         assert np.array_equal(images[place].permute(1, 2, 0).numpy(), expected)
 
 
-def test_per_class_and_fraction_take_nested_prefixes(job: Job) -> None:
-    def taken(**how: Any) -> set[int]:
+def test_per_class_and_fraction_take_nested_prefixes(job):
+    def taken(**how):
         mixture = Mixture([Source("real", job.real, **how)], 16, 32)
         return set(mixture._index_in.tolist())
 
@@ -91,7 +84,7 @@ def test_per_class_and_fraction_take_nested_prefixes(job: Job) -> None:
     assert taken(fraction=0.001, per_class=4) == taken(per_class=1)
 
 
-def test_pixels_do_not_depend_on_the_cache(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_do_not_depend_on_the_cache(job, monkeypatch):
     kept = both(job).batch(0, 0)[0]
     monkeypatch.setattr(module, "CACHE_BYTES", 0)
     streamed = both(job)
@@ -99,7 +92,7 @@ def test_pixels_do_not_depend_on_the_cache(job: Job, monkeypatch: pytest.MonkeyP
     assert torch.equal(kept, streamed.batch(0, 0)[0])
 
 
-def test_fingerprint_follows_content_and_weights(job: Job) -> None:
+def test_fingerprint_follows_content_and_weights(job):
     prints = {both(job).fingerprint, both(job, 1, 1).fingerprint, both(job, 1, 2).fingerprint}
     prints.add(Mixture([Source("real", job.real, per_class=3), Source("wild", job.wild)], 16, 32).fingerprint)
     assert len(prints) == 4
@@ -115,13 +108,13 @@ def test_fingerprint_follows_content_and_weights(job: Job) -> None:
         ([], "one source"),
     ],
 )
-def test_what_cannot_be_mixed_is_refused(job: Job, sources: list[Any], says: str) -> None:
+def test_what_cannot_be_mixed_is_refused(job, sources, says):
     with pytest.raises(UserError, match=says):
         Mixture([Source(name, Subset(job.real, range(90)[:n]), weight) for name, weight, n in sources], 16, 32)
 
 
 @pytest.mark.parametrize("crop", ["square", "random-resized"])
-def test_shares_of_a_batch_are_its_images(job: Job, crop: str) -> None:
+def test_shares_of_a_batch_are_its_images(job, crop):
     parts = [Source("real", job.real, 1), Source("generated", job.wild, 3)]
     mixture = Mixture(parts, 12, 32, crop)
     images, labels = mixture.batch(0, 5)

@@ -1,11 +1,7 @@
 """Packed images: a crop has the pixels that decoding the whole would give it, and near the original's."""
 
-from __future__ import annotations
-
 import io
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,40 +9,39 @@ import torch
 from photographs import photograph, psnr
 from PIL import Image
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.data.memory import MemoryImages
-from genrobust.train import mixture, packed as module
+from genrobust.core import GenrobustError, UserError
+from genrobust.data import MemoryImages
+from genrobust.train import Mixture, PackedImages, Source, mixture, packed as module
 from genrobust.train.crops import draw_crops
-from genrobust.train.mixture import Mixture, Source
-from genrobust.train.packed import PackedImages, chosen, tiles_under
+from genrobust.train.packed import chosen, tiles_under
 
 
-def encoded(image: Image.Image, kind: str = "JPEG", **options: Any) -> bytes:
+def encoded(image, kind="JPEG", **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def in_memory(images: list[bytes | np.ndarray]) -> MemoryImages:
+def in_memory(images):
     return MemoryImages("few", images, [i % 2 for i in range(len(images))], [f"key-{i}" for i in range(len(images))])
 
 
 @pytest.fixture
-def few(photographs: list[Image.Image]) -> MemoryImages:
+def few(photographs):
     return in_memory([encoded(image, quality=90) for image in photographs])
 
 
 @pytest.fixture
-def pool() -> Any:
+def pool():
     with ThreadPoolExecutor(2) as executor:
         yield executor
 
 
-def pixels(images: PackedImages, index: int, box: tuple[int, int, int, int], level: int = 0) -> np.ndarray:
+def pixels(images, index, box, level=0):
     return images.pixels(index, level, box).permute(1, 2, 0).numpy()
 
 
-def test_a_crop_has_the_pixels_of_the_whole(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
+def test_a_crop_has_the_pixels_of_the_whole(few, pool, tmp_path):
     packed = PackedImages(few, tmp_path, pool)
     for index in range(len(few)):
         assert packed.levels(index)[0] == few.image(index).size
@@ -59,7 +54,7 @@ def test_a_crop_has_the_pixels_of_the_whole(few: MemoryImages, pool: Any, tmp_pa
                 assert np.array_equal(cut, whole[top:bottom, left:right])
 
 
-def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tmp_path: Path) -> None:
+def test_a_crop_decodes_little_more_than_itself(few, pool, tmp_path):
     PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob("*.jpegs")
     _, offset, length, width, height = np.load(file.with_suffix(".npy"))[0].tolist()
@@ -73,7 +68,7 @@ def test_a_crop_decodes_little_more_than_itself(few: MemoryImages, pool: Any, tm
         assert np.array_equal(np.asarray(part.crop((4, 12, 64, 52))), np.asarray(whole))
 
 
-def test_a_large_crop_is_read_from_a_smaller_level(pool: Any, tmp_path: Path) -> None:
+def test_a_large_crop_is_read_from_a_smaller_level(pool, tmp_path):
     image = photograph(640, 480, 0)
     packed = PackedImages(in_memory([encoded(image, quality=95)]), tmp_path, pool)
     levels = packed.levels(0)
@@ -95,7 +90,7 @@ def test_a_large_crop_is_read_from_a_smaller_level(pool: Any, tmp_path: Path) ->
     assert min(ratios) > 33  # 40 but for the compression of the level, whose errors shrinking does not average away
 
 
-def test_what_reads_to_any_rgb_is_packed(pool: Any, tmp_path: Path) -> None:
+def test_what_reads_to_any_rgb_is_packed(pool, tmp_path):
     flat = Image.new("RGB", (40, 20), (200, 40, 40))
     turned = Image.Exif()
     turned[0x0112] = 6  # to be shown a quarter turned
@@ -118,10 +113,8 @@ def test_what_reads_to_any_rgb_is_packed(pool: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_packed", [True, False])
-def test_batches_do_not_depend_on_the_threads_nor_on_those_before(
-    few: MemoryImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool
-) -> None:
-    def batch(folder: str, step: int, seed: int = 3) -> torch.Tensor:
+def test_batches_do_not_depend_on_the_threads_nor_on_those_before(few, tmp_path, monkeypatch, is_packed):
+    def batch(folder, step, seed=3):
         sources = [Source("real", few, 1), Source("more", in_memory([np.full((50, 70, 3), 9, np.uint8)]), 1)]
         packed = tmp_path / folder if is_packed else None
         return Mixture(sources, 8, 48, crop="random-resized", packed=packed).batch(seed, step)[0]
@@ -136,14 +129,12 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(
         assert one == two and len(one) == 2
 
 
-def test_a_killed_packing_goes_on_where_it_was(
-    few: MemoryImages, pool: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_packing_goes_on_where_it_was(few, pool, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "SHARD", 2)
     PackedImages(few, tmp_path / "whole", pool)
     image, reads = few.image, []
 
-    def watched(index: int) -> Image.Image:
+    def watched(index):
         reads.append(index)
         if len(reads) == 3:
             raise KeyboardInterrupt
@@ -158,7 +149,7 @@ def test_a_killed_packing_goes_on_where_it_was(
     assert contents[0] == contents[1] and len(contents[0]) == 2 * -(-len(few) // 2)
 
 
-def test_an_image_that_cannot_be_read_is_named_before_training(pool: Any, tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_read_is_named_before_training(pool, tmp_path):
     good = encoded(Image.new("RGB", (64, 64)))
     with pytest.raises(UserError, match="key-1 of few"):
         PackedImages(in_memory([good, good[: len(good) // 2]]), tmp_path, pool)
@@ -173,9 +164,7 @@ def test_an_image_that_cannot_be_read_is_named_before_training(pool: Any, tmp_pa
         (".npy", lambda data: b"no array", r"cannot read .*\.npy: .*: delete"),
     ],
 )
-def test_a_damaged_file_is_named_with_its_remedy(
-    few: MemoryImages, pool: Any, tmp_path: Path, suffix: str, damage: Any, says: str
-) -> None:
+def test_a_damaged_file_is_named_with_its_remedy(few, pool, tmp_path, suffix, damage, says):
     PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob(f"*{suffix}")
     file.write_bytes(damage(file.read_bytes()))

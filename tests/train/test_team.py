@@ -1,29 +1,25 @@
 """Processes that train one classifier together: what one learns, and the same bits when they are killed and resumed."""
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from kill_and_resume import Call, Starter, kill_and_resume
+from kill_and_resume import Call, kill_and_resume
 from safetensors.torch import load_file
 
-from genrobust.core.errors import UserError
-from genrobust.train.team import team_of
+from genrobust.core import UserError
+from genrobust.train import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
 EXACT = {"architecture": "test_vit", "augmentation": "none", "optimizer": "sgd", "learning_rate": 0.05}
 ALL = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5, "split_batchnorm": True, "precision": "float16"}
 
 
-def call(out: Path, workers: int, **changes: Any) -> Call:
+def call(out, workers, **changes):
     return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": changes})
 
 
-def test_two_learn_what_one_does(start: Starter, tmp_path: Path) -> None:
+def test_two_learn_what_one_does(start, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     done = [start(call(out, number, batch_size=12, **EXACT)) for number, out in enumerate((one, two), 1)]
     assert [d.codes for d in done] == [[0], [0]], done[1].said
@@ -36,11 +32,11 @@ def test_two_learn_what_one_does(start: Starter, tmp_path: Path) -> None:
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
 
 
-def test_three_survive_kills(start: Starter, tmp_path: Path) -> None:
+def test_three_survive_kills(start, tmp_path):
     """Of three, whose sums depend on their order. A flag of DDP's keeps that order when they resume."""
     kill_and_resume(start, call(tmp_path / "out", 3, batch_size=18, **ALL), tmp_path / "out", kills=2)
 
 
-def test_nobody_trains_alone_what_is_of_many() -> None:
+def test_nobody_trains_alone_what_is_of_many():
     with pytest.raises(UserError, match=r"train\.workers"):
         team_of(2)

@@ -10,11 +10,10 @@ from diffusers import DDPMScheduler, DiTPipeline
 from drawn import CPU, pixels
 from tiny import dit, saved
 
-from genrobust.core.errors import UserError
-from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.core import ClassLabel, LabelSpace, UserError
 from genrobust.generate.loading import load_generator
 from genrobust.generate.modes.class_number import class_numbers
-from genrobust.recipe.generate import GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
 NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3": "guitar", "4": "crane", "5": "camera"}
 
@@ -22,9 +21,8 @@ NAMES = {"0": "tench, Tinca tinca", "1": "crane", "2": "Rocket, projectile", "3"
 @pytest.fixture
 def config(folder_of):
     def make(folder=None, **settings):
-        return GeneratorConfig(
-            mode="class", model=str(folder or folder_of("dit")), steps=2, dtype="float32", **settings
-        )
+        settings |= {"mode": "class", "steps": 2, "dtype": "float32"}
+        return GeneratorConfig(model=str(folder or folder_of("dit")), **settings)
 
     return make
 

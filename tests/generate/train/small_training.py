@@ -10,19 +10,19 @@ import numpy as np
 import torch
 
 from genrobust.classifiers import training_state
-from genrobust.core.images import ImageSet, LabelSpace, Subset
+from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
-from genrobust.generate.train.class_model import ClassModel
-from genrobust.generate.train.finetune import Finetune
+from genrobust.generate import ClassModel, Finetune, train_generator
+from genrobust.generate.generator import Generator
+from genrobust.generate.loading import load_generator
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.trainer import train_generator
-from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import GeneratorConfig, PromptConfig
+from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig
 
 CPU = torch.device("cpu")
 SMALL = {"steps": 8, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-2, "save_every": 2, "precision": "float32"}
 PROMPTS = PromptConfig(templates=("outline of a {}", "a {} in outline"))
+UNET = "unet/diffusion_pytorch_model.safetensors"
 KINDS = ("full", "lora", "class")  # what is trained: a whole UNet, a LoRA, a class model
 
 
@@ -45,6 +45,10 @@ def objective(base: Path | GeneratorConfig, kind: str, on: ImageSet | None = Non
         config = ClassModelConfig.model_validate({**SMALL, "depth": 2, "width": 16, "heads": 2, **changes})
         return ClassModel(generator, config, learned, names, 0)
     return Finetune(generator, FinetuneConfig(method=kind, **{**SMALL, **changes}), learned, names, 0, PROMPTS)
+
+
+def loaded(folder: Path, **changes: Any) -> Generator:
+    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32", **changes), CPU)
 
 
 def run(base: Path | GeneratorConfig, out: Path, kind: str = "full", **changes: Any) -> Path:

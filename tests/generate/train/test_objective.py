@@ -1,37 +1,24 @@
 """What a step of a training sees, and how wrong the model is about it."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, PNDMScheduler
-from small_training import CPU, images, labels, objective
+from small_training import CPU, images, labels, loaded, objective
 from tiny import saved, stable_diffusion
 
-from genrobust.core.errors import UserError
-from genrobust.generate.generator import Generator
-from genrobust.generate.loading import load_generator
+from genrobust.core import UserError
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
-from genrobust.recipe.generate import GeneratorConfig
-
-
-def loaded(folder: Path) -> Generator:
-    return load_generator(GeneratorConfig(model=str(folder), scheduler=None, dtype="float32"), CPU)
-
-
-# ---------------------------------------------------------------------------------------------- the loss
 
 # Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("v_prediction", 0.8 * 2 - 0.6 * 3), ("epsilon", 2.0)])
-def test_the_target_on_known_numbers(kind: str, wanted: float) -> None:
+def test_the_target_on_known_numbers(kind, wanted):
     schedule = DDPMScheduler(**KNOWN, prediction_type=kind)
     shape = (1, 1, 1, 1)
     batch = Batch(torch.full(shape, 3.0), torch.full(shape, 2.0), torch.tensor([0]), torch.zeros(1, 1, 1))
@@ -48,12 +35,12 @@ def test_the_target_on_known_numbers(kind: str, wanted: float) -> None:
         ("epsilon", None, [1, 1]),
     ],
 )
-def test_min_snr_weights_are_those_of_the_formula(kind: str, min_snr: float | None, wanted: list[float]) -> None:
+def test_min_snr_weights_are_those_of_the_formula(kind, min_snr, wanted):
     schedule = DDPMScheduler(**KNOWN, prediction_type=kind)
     assert snr_weights(schedule, torch.tensor([0, 1]), min_snr).tolist() == pytest.approx(wanted, abs=1e-5)
 
 
-def test_the_loss_is_the_weighted_error_of_the_velocity(base: Path) -> None:
+def test_the_loss_is_the_weighted_error_of_the_velocity(base):
     pipeline = loaded(base).pipeline
     schedule = noise_schedule(pipeline.scheduler.config)
     source = torch.Generator().manual_seed(0)
@@ -72,7 +59,7 @@ def test_the_loss_is_the_weighted_error_of_the_velocity(base: Path) -> None:
     assert found.numpy() == pytest.approx(wanted, rel=1e-4)
 
 
-def test_stable_diffusion_15_has_the_schedule_that_it_was_trained_with() -> None:
+def test_stable_diffusion_15_has_the_schedule_that_it_was_trained_with():
     own = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True)
     schedule = noise_schedule(own.config)
     assert schedule.config.prediction_type == "epsilon"
@@ -80,16 +67,13 @@ def test_stable_diffusion_15_has_the_schedule_that_it_was_trained_with() -> None
     assert schedule.alphas_cumprod.numpy() == pytest.approx(np.cumprod(1 - betas), rel=1e-4)
 
 
-def test_another_kind_of_answer_is_refused() -> None:
+def test_another_kind_of_answer_is_refused():
     with pytest.raises(UserError, match="prediction_type 'sample' cannot be fine-tuned"):
         noise_schedule(DDPMScheduler(prediction_type="sample").config)
 
 
-# --------------------------------------------------------------------------------------------- a batch
-
-
 @pytest.fixture(scope="module")
-def exact(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+def exact(tmp_path_factory):
     """The tiny generator with an autoencoder that is sure of itself, so that latents tell which image they are of."""
     pipeline = stable_diffusion()
     with torch.no_grad():
@@ -98,31 +82,31 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     return loaded(saved(pipeline, tmp_path_factory.mktemp("exact")))
 
 
-def examples(generator: Generator, **changes: Any) -> Examples:
+def examples(generator, **changes):
     wanted = objective(Path(), "full", batch_size=32, **changes)
     condition = CaptionCondition(generator, images(), wanted.captions, wanted.config.caption_dropout)
     return Examples(generator, images(), condition, wanted.config)
 
 
-def means(generator: Generator, mirrored: bool = False) -> torch.Tensor:
+def means(generator, mirrored=False):
     pixels = np.stack([np.asarray(images().image(i))[:, :: -1 if mirrored else 1] for i in range(12)])
     with torch.no_grad():
         inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
         return generator.pipeline.vae.encode(inputs).latent_dist.mean * generator.pipeline.vae.config.scaling_factor
 
 
-def nearest(latents: torch.Tensor, all_means: torch.Tensor) -> list[int]:
+def nearest(latents, all_means):
     distances = torch.cdist(latents.flatten(1), all_means.flatten(1))
     assert distances.min(1).values.max() < 1e-3
     return distances.argmin(1).tolist()
 
 
-def context_of(generator: Generator, text: str) -> torch.Tensor:
+def context_of(generator, text):
     with torch.no_grad():
         return generator.pipeline.encode_prompt(text, CPU, 1, False)[0][0]
 
 
-def test_an_image_comes_with_a_caption_of_its_own(exact: Generator) -> None:
+def test_an_image_comes_with_a_caption_of_its_own(exact):
     batch = examples(exact, caption_dropout=0).batch(0, 0)
     shown = nearest(batch.latents, means(exact))
     assert len(set(shown)) > 6
@@ -136,10 +120,10 @@ def test_an_image_comes_with_a_caption_of_its_own(exact: Generator) -> None:
     assert len(told) == 6  # three classes, two captions each
 
 
-def test_dropped_captions_are_empty_and_as_many_as_asked_for(exact: Generator) -> None:
+def test_dropped_captions_are_empty_and_as_many_as_asked_for(exact):
     empty = context_of(exact, "")
 
-    def dropped(share: float) -> int:
+    def dropped(share):
         contexts = torch.cat([examples(exact, caption_dropout=share).batch(0, k).context for k in range(4)])
         return sum(torch.allclose(context, empty, atol=1e-5) for context in contexts)
 
@@ -148,7 +132,7 @@ def test_dropped_captions_are_empty_and_as_many_as_asked_for(exact: Generator) -
     assert 15 <= dropped(0.25) <= 49  # 32 of 128 in the mean, plus or minus 3.5 standard deviations
 
 
-def test_a_flip_mirrors_about_half_of_the_images(exact: Generator) -> None:
+def test_a_flip_mirrors_about_half_of_the_images(exact):
     views = torch.cat([means(exact), means(exact, mirrored=True)])
     shown = nearest(examples(exact, flip=True).batch(0, 0).latents, views)
     assert 6 <= sum(view >= 12 for view in shown) <= 26
@@ -156,7 +140,7 @@ def test_a_flip_mirrors_about_half_of_the_images(exact: Generator) -> None:
     assert max(plain) < 12
 
 
-def test_a_batch_is_a_function_of_seed_and_step_alone(exact: Generator) -> None:
+def test_a_batch_is_a_function_of_seed_and_step_alone(exact):
     some = examples(exact)
     first = some.batch(0, 7)
     some.batch(0, 8)
@@ -167,9 +151,7 @@ def test_a_batch_is_a_function_of_seed_and_step_alone(exact: Generator) -> None:
     assert not torch.equal(first.noise, some.batch(1, 7).noise)
 
 
-def test_what_does_not_fit_into_memory_is_encoded_when_asked_for(
-    exact: Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_does_not_fit_into_memory_is_encoded_when_asked_for(exact, monkeypatch):
     kept = examples(exact).batch(0, 0)
     for limit, value in (
         ("objective.KEPT_BYTES", 0),

@@ -17,9 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from genrobust.core.errors import DiskFull, UserError
-from genrobust.core.files import replacing
-from genrobust.core.progress import progress_bar
+from genrobust.core import DiskFull, UserError, progress_bar, replacing
 from genrobust.study.jobs import Job, Work
 
 SIZE = 4

@@ -5,20 +5,17 @@ from __future__ import annotations
 import resource
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ray.cluster_utils import Cluster
+from small_study import recipe_of as recipe_of
 
-from genrobust.recipe.load import Recipe, parse_recipe
+from genrobust.recipe import Recipe
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
-
-
-def recipe_of(**keys: object) -> Recipe:
-    return parse_recipe({"name": "small", "arms": [{"name": "real", "mixture": "real"}], **keys})
 
 
 def count_of(folder: Path, pattern: str) -> int:
@@ -32,18 +29,22 @@ def written(recipe: Recipe, folder: Path) -> Path:
     return file
 
 
+def running() -> Iterator[tuple[int, int, str]]:
+    """The id, parent and title of each process that has not ended."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # of one that has just ended
+            state, parent, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+            if state != "Z":
+                yield int(process.name), int(parent), (process / "cmdline").read_text()
+
+
 def actors(cluster: Cluster, kind: str) -> list[list[int]]:
     """The processes of the actors of a class called `kind` on each node of `cluster`, by their id."""
     raylets = [node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()]
     found: list[list[int]] = [[] for _ in raylets]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
-            title = (process / "cmdline").read_text()
-        except OSError:
-            continue  # it has just ended
+    for id, parent, title in running():
         if parent in raylets and title.split(".")[0].rstrip("\0 ") == f"ray::{kind}":
-            found[raylets.index(parent)].append(int(process.name))
+            found[raylets.index(parent)].append(id)
     return found
 
 

@@ -1,45 +1,38 @@
 """Work in this process, and the choice of who does it."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
 
 import pytest
 from scribe import work
 from small import count_of, recipe_of
 
-from genrobust.core.errors import DiskFull, MissingPackage, UserError
+from genrobust.core import DiskFull, MissingPackage, UserError
+from genrobust.study import Processes, open_executor
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.open import open_executor
-from genrobust.study.executors.processes import Processes
 
 
-def test_jobs_are_done_in_their_order_with_one_load(tmp_path: Path) -> None:
+def test_jobs_are_done_in_their_order_with_one_load_and_none_for_no_job(tmp_path):
+    Local().run(work(tmp_path))
+    assert list(tmp_path.iterdir()) == []
     Local().run(work(tmp_path, "write:a", "write:b"))
     assert count_of(tmp_path, "loaded-*") == 1
     assert [count_of(tmp_path, f"done-{name}") for name in "ab"] == [1, 1]
 
 
-def test_nothing_is_loaded_for_no_job(tmp_path: Path) -> None:
-    Local().run(work(tmp_path))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_first_failure_ends_it_as_it_is(tmp_path: Path) -> None:
+def test_the_first_failure_ends_it_as_it_is(tmp_path):
     with pytest.raises(DiskFull, match=r"^no room for b$"):
         Local().run(work(tmp_path, "write:a", "fail:b", "write:c"))
     assert [count_of(tmp_path, f"try-*-{name}") for name in "abc"] == [1, 1, 0]
 
 
-def test_a_device_that_is_not_here_is_refused() -> None:
+def test_a_device_that_is_not_here_is_refused():
     placed = Local().placed(recipe_of(device="cpu"))
     assert Local().placed(placed) is placed
     with pytest.raises(UserError, match="no device 'cuda:99' on this machine"):
         Local().placed(recipe_of(device="cuda:99"))
 
 
-def test_executors_are_chosen_by_name() -> None:
+def test_executors_are_chosen_by_name():
     recipe = recipe_of()
     assert isinstance(open_executor("processes", recipe), Processes)
     with pytest.raises(UserError, match="no executor 'slurm'; known: processes, ray"):
@@ -48,7 +41,7 @@ def test_executors_are_chosen_by_name() -> None:
         open_executor("processes", recipe, "head:6379")
 
 
-def test_without_ray_a_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_a_line_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(MissingPackage, match=r"^--executor ray needs .* pip install 'genrobust\[ray\]'$"):
         open_executor("ray", recipe_of())

@@ -1,21 +1,15 @@
 """Workers of a real Ray cluster that find no memory or no room on the disk, since the system really gives them none."""
 
-from __future__ import annotations
-
 import logging
 import os
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 from scribe import work
 from small import actors, limit, watching
 
-from genrobust.core.errors import GenrobustError
+from genrobust.core import GenrobustError
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
-from genrobust.study.executors.ray import Ray
 
 ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" jobs
 
@@ -23,11 +17,11 @@ ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a sc
 class Guard:
     """Sees the scribes that write into `folder`, once there is one on each node; those on `nodes` have ROOM alone."""
 
-    def __init__(self, cluster: Cluster, folder: Path, nodes: tuple[int, ...]) -> None:
+    def __init__(self, cluster, folder, nodes):
         self._cluster, self._folder, self._nodes = cluster, folder, nodes
-        self._node_of: dict[int, int] = {}
+        self._node_of = {}
 
-    def look(self) -> None:
+    def look(self):
         ready = [int(path.name.removeprefix("ready-")) for path in self._folder.glob("ready-*")]
         new = set(ready) - self._node_of.keys()
         found = {pid: node for node, pids in enumerate(actors(self._cluster, "Worker")) for pid in pids if pid in new}
@@ -39,20 +33,18 @@ class Guard:
             (self._folder / f"seen-{pid}").touch()
         self._node_of |= found
 
-    def tried_on(self, name: str) -> list[int]:
+    def tried_on(self, name):
         """The nodes where the job of this name was tried, in turn."""
         return [self._node_of[int(path.read_text())] for path in sorted(self._folder.glob(f"try-*-{name}"))]
 
 
-def made(folder: Path) -> dict[str, bytes]:
+def made(folder):
     """What the jobs wrote, and what they left where they could not."""
     return {path.name: path.read_bytes() for path in [*folder.glob("made-*"), *folder.glob(".made-*")]}
 
 
 @pytest.mark.parametrize("what", ["large", "wide"])
-def test_without_room_on_one_node_a_job_is_made_on_the_other(
-    what: str, on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_room_on_one_node_a_job_is_made_on_the_other(what, on_ray, cluster, tmp_path, caplog):
     far, here = tmp_path / "far", tmp_path / "here"
     for folder in (far, here):
         folder.mkdir()
@@ -67,14 +59,9 @@ def test_without_room_on_one_node_a_job_is_made_on_the_other(
     assert made(far) == made(here)
 
 
-def test_what_finds_no_room_anywhere_is_reported_and_the_rest_is_made(
-    on_ray: Callable[..., Ray], cluster: Cluster, tmp_path: Path
-) -> None:
+def test_what_finds_no_room_anywhere_is_reported_and_the_rest_is_made(on_ray, cluster, tmp_path):
     guard = Guard(cluster, tmp_path, nodes=(0, 1))
-    with (
-        watching(guard.look),
-        pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error,
-    ):
+    with watching(guard.look), pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error:
         on_ray().run(work(tmp_path, "large:b", "wide:d", "small:a", "narrow:c", "small:e"))
     assert error.value.exit_code == 1
     large, wide = sorted(str(error.value).splitlines()[1:3])

@@ -1,52 +1,46 @@
 """What becomes of jobs that fail, with threads in place of processes."""
 
-from __future__ import annotations
-
 import logging
 import pickle
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from genrobust.core.errors import DiskFull, GenrobustError, MissingPackage, UserError
-from genrobust.core.progress import progress_bar
+from genrobust.core import DiskFull, GenrobustError, MissingPackage, UserError, progress_bar
 from genrobust.study.executors import pool
 from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, WorkerPool, failure_of
 from genrobust.study.jobs import Job
 
 NO_GOOD = GenrobustError("no good")
-Fails = Callable[[int], GenrobustError | None]
 
 
 class Thread:
     """A worker that says of the job n how `fails(n)` tells, and in `done` who did what."""
 
-    def __init__(self, fails: Fails, done: list[tuple[int, int]], number: int) -> None:
+    def __init__(self, fails, done, number):
         self._fails, self._done, self._number = fails, done, number
         self._pool = ThreadPoolExecutor(1)
 
-    def submit(self, key: Any) -> Future[GenrobustError | None]:
-        def do() -> GenrobustError | None:
+    def submit(self, key):
+        def do():
             self._done.append((self._number, key))
             return self._fails(key)
 
         return self._pool.submit(do)
 
-    def count(self) -> int:
+    def count(self):
         return 0
 
-    def why_died(self, error: Exception) -> str:
+    def why_died(self, error):
         return f"it died of {error}"
 
-    def stop(self) -> None:
+    def stop(self):
         return
 
 
-def run(fails: Fails, jobs: int, workers: int = 1, on_cluster: bool = True) -> list[tuple[int, int]]:
+def run(fails, jobs, workers=1, on_cluster=True):
     """Have jobs done, and reported; returns which worker tried which of them, in turn."""
-    done: list[tuple[int, int]] = []
+    done = []
     numbers = iter(range(workers))
     with progress_bar("drawing", 10 * jobs) as bar:
         made = WorkerPool("drawing", bar, on_cluster)
@@ -63,19 +57,19 @@ def run(fails: Fails, jobs: int, workers: int = 1, on_cluster: bool = True) -> l
     return done
 
 
-def in_turn(outcomes: Iterable[GenrobustError | None]) -> Fails:
+def in_turn(outcomes):
     rest = iter(outcomes)
     return lambda key: next(rest)
 
 
-def test_jobs_are_done_in_their_order_and_each_once() -> None:
+def test_jobs_are_done_in_their_order_and_each_once():
     assert run(lambda key: None, 3) == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_what_failed_is_tried_by_another_worker_first(caplog: pytest.LogCaptureFixture) -> None:
-    failed: set[int] = set()
+def test_what_failed_is_tried_by_another_worker_first(caplog):
+    failed = set()
 
-    def once(key: int) -> GenrobustError | None:
+    def once(key):
         return None if key in failed else failed.add(key) or NO_GOOD
 
     with caplog.at_level(logging.WARNING):
@@ -84,7 +78,7 @@ def test_what_failed_is_tried_by_another_worker_first(caplog: pytest.LogCaptureF
     assert sorted(caplog.messages) == [f"shard {n}: no good; it is tried again" for n in (0, 1)]
 
 
-def test_what_fails_for_good_is_listed_with_its_reason_when_all_else_is_done() -> None:
+def test_what_fails_for_good_is_listed_with_its_reason_when_all_else_is_done():
     with pytest.raises(GenrobustError, match="drawing: 2 of the jobs failed") as error:
         run(lambda key: NO_GOOD if key else None, 3)
     lines = str(error.value).splitlines()
@@ -105,23 +99,21 @@ def test_what_fails_for_good_is_listed_with_its_reason_when_all_else_is_done() -
         (BadLuck("it died"), False, TRIES, GenrobustError),
     ],
 )
-def test_what_ends_the_work_and_what_is_tried_again(
-    failure: GenrobustError, on_cluster: bool, tries: int, kind: type[Exception]
-) -> None:
+def test_what_ends_the_work_and_what_is_tried_again(failure, on_cluster, tries, kind):
     with pytest.raises(kind, match=str(failure)) as error:
         run(lambda key: failure, 1, on_cluster=on_cluster)
     assert type(error.value) is kind
     assert error.value.__notes__[-1] == str([(0, 0)] * tries)
 
 
-def test_failures_in_a_row_end_the_work_and_one_success_starts_the_count_again() -> None:
+def test_failures_in_a_row_end_the_work_and_one_success_starts_the_count_again():
     outcomes = [NO_GOOD] * (HOPELESS - 1) + [None] + [NO_GOOD] * HOPELESS
     with pytest.raises(GenrobustError, match=rf"stopped after {HOPELESS} failures in a row, .*: no good") as error:
         run(in_turn(outcomes), 5 * HOPELESS)
     assert error.value.__notes__[-1].count("(0, ") == len(outcomes)
 
 
-def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_list_is_cut(monkeypatch):
     monkeypatch.setattr(pool, "HOPELESS", 10**6)
     with pytest.raises(GenrobustError, match=rf"{LISTED + 5} of the jobs failed(?s:.*)\n  and 5 more\n"):
         run(lambda key: NO_GOOD, LISTED + 5)
@@ -142,7 +134,7 @@ def test_a_long_list_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         (KeyError("b"), GenrobustError, "unexpected KeyError: 'b'"),
     ],
 )
-def test_failures_travel_as_what_the_user_is_told(error: Exception, kind: type[Exception], message: str) -> None:
+def test_failures_travel_as_what_the_user_is_told(error, kind, message):
     arrived = pickle.loads(pickle.dumps(failure_of(error)))
     assert isinstance(arrived, kind)
     assert str(arrived).startswith(message)

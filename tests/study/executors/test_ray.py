@@ -1,27 +1,22 @@
 """Jobs on a real Ray cluster: done once each, tried again where a worker dies, reported where they cannot be done."""
 
-from __future__ import annotations
-
 import json
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 from scribe import SIZE, work
 from small import NODE, count_of, recipe_of
 
-from genrobust.core.errors import GenrobustError, UserError
-from genrobust.core.progress import counting
+from genrobust.core import GenrobustError, UserError, counting
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
 from genrobust.study.executors.ray import Ray
 
 
-def test_each_job_is_done_once_by_workers_that_load_once(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
+def test_each_job_is_done_once_by_workers_that_load_once(on_ray, tmp_path):
     names = [f"p{index}" for index in range(12)]
-    shown: list[int] = []
+    shown = []
     with counting("images", lambda count, note: shown.append(count)):
         on_ray(threads=3, num_cpus=1).run(work(tmp_path, *(f"write:{name}" for name in names)))
     assert sum(shown) == SIZE * len(names)
@@ -31,11 +26,9 @@ def test_each_job_is_done_once_by_workers_that_load_once(on_ray: Callable[..., R
     assert told == [{"folder": str(Path.cwd()), "threads": "3"}] * len(names)
 
 
-def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(
-    on_ray: Callable[..., Ray], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(on_ray, tmp_path, caplog):
     keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e", "die:f"]
-    shown: list[int] = []
+    shown = []
     with (
         counting("images", lambda count, note: shown.append(count)),
         caplog.at_level(logging.WARNING),
@@ -51,7 +44,7 @@ def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(
     assert "job raise-once:d: unexpected KeyError: 'd'; it is tried again" in caplog.messages
 
 
-def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray: Callable[..., Ray], tmp_path: Path) -> None:
+def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray, tmp_path):
     with pytest.raises(UserError) as error:
         on_ray().run(work(tmp_path, "mistake:a"))
     assert str(error.value) == "a is wrong"
@@ -60,27 +53,27 @@ def test_a_mistake_of_the_users_comes_out_at_once_as_it_would_here(on_ray: Calla
     assert "UserError: a is wrong" in error.value.__notes__[0], "for --debug, where it came from"
 
 
-def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray: Callable[..., Ray]) -> None:
+def test_more_than_a_node_has_is_refused_with_what_there_is(on_ray):
     with pytest.raises(UserError, match=r"a worker takes 64 CPUs and 0 GPUs, .*1 CPUs, 0 GPUs.*execute\.num_cpus"):
         on_ray(num_cpus=64)
     with pytest.raises(UserError, match="a worker takes 1 CPUs and 2 GPUs"):
         on_ray(num_gpus=2)
 
 
-def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray: Callable[..., Ray]) -> None:
+def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes(on_ray):
     assert on_ray(threads=16).capacity() == 2
-    said: list[str] = []
+    said = []
     placed = Ray(recipe_of(device="auto")).placed(recipe_of(device="auto"), said.append)
     assert placed.device == "cpu"
     assert placed == Local().placed(recipe_of(device="cpu")), "both nodes are this machine"
     assert len(said) == 1 and "all nodes" in said[0]
 
 
-def test_one_node_without_bfloat16_decides_for_all(cluster: Cluster, on_ray: Callable[..., Ray]) -> None:
+def test_one_node_without_bfloat16_decides_for_all(cluster, on_ray):
     executor = on_ray()
     capped = cluster.add_node(num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}, **NODE)
     try:
-        said: list[str] = []
+        said = []
         placed = executor.placed(recipe_of(device="cpu"), said.append)
         assert (placed.generator and placed.generator.dtype, placed.train.precision) == ("float32", "float32")
         assert "bfloat16" in said[0]

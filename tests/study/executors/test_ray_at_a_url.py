@@ -1,59 +1,42 @@
 """A Ray cluster whose nodes share the bucket alone: each has a copy of its own."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import yaml
-from kill_and_resume import Done, contents
-from object_store import Store
+from kill_and_resume import contents
 from ray import cloudpickle
-from ray.cluster_utils import Cluster
 from small import NODE
-from typer.testing import CliRunner
+from small_study import genrobust
 
-from genrobust.cli import app
 from genrobust.study.executors.ray_workers import Task, Worker
 
 
 @pytest.mark.slow  # pytest -m slow tests/study/executors
 def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
-    cluster: Cluster,
-    start: Callable[..., Done],
-    recipe: Path,
-    store: Store,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    cluster, start, recipe, store, tmp_path, monkeypatch
+):
     settings = yaml.safe_load(recipe.read_text())
     settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
     settings |= {"train": settings["train"] | {"steps": 5}, "execute": {"num_cpus": 2}}
     recipe.write_text(yaml.safe_dump(settings))
-    alone = start(["evaluate", str(recipe), "--out", str(tmp_path / "alone")])
-    assert alone.codes == [0], alone.said
+    start.to_end(["evaluate", str(recipe), "--out", str(tmp_path / "alone")])
     for name, value in {**store.environment, "GENROBUST_COPIES": str(tmp_path / "home")}.items():
         monkeypatch.setenv(name, value)
     of_nodes = [{**store.environment, "GENROBUST_COPIES": str(tmp_path / f"node {n}")} for n in (1, 2)]
     nodes = [cluster.add_node(num_cpus=2, env_vars=environment, **NODE) for environment in of_nodes]
     words = ["evaluate", str(recipe), "--out", "s3://bucket/runs", "--executor", "ray", "--address", cluster.address]
     try:
-        done = CliRunner().invoke(app, words)
+        genrobust(*words)
     finally:
         for node in nodes:
             cluster.remove_node(node)
         cluster.wait_for_nodes(timeout=60)
-    assert done.exit_code == 0, done.stderr
     assert store.contents() == contents(tmp_path / "alone")
     made = [{p.name for p in (tmp_path / f"node {n}").rglob("*.tar")} for n in (1, 2)]
     assert all(made), "both of them drew"
     assert list((tmp_path / "home").rglob("*.tar")) == [], "who reads no images fetches none"
 
 
-def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nodes_need_no_common_folder_where_the_output_is_at_an_url(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     load = cloudpickle.dumps(lambda: lambda keys: None)
     folder = str(tmp_path / "not here")

@@ -1,70 +1,53 @@
 """A classifier trained by two workers of a real Ray cluster: what one would learn, also when a worker dies."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
-from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 from small import actors, count_of, recipe_of, written
-from small_study import CLASSES, contents
-from typer.testing import CliRunner, Result
+from small_study import CLASSES, REAL, contents, folders_section, genrobust
 
-from genrobust.classifiers.training_state import STATE
-from genrobust.cli import app
-from genrobust.core.errors import DiskFull, UserError
-from genrobust.recipe.load import Recipe
+from genrobust.classifiers import STATE
+from genrobust.core import DiskFull, UserError
+from genrobust.study import Study
 from genrobust.study.executors.pool import failure_of
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.ray_workers import GroupFailure, root_cause
-from genrobust.study.study import Study
 
 
 @pytest.fixture
-def recipe(write_folder: Callable[..., Path]) -> Recipe:
+def recipe(write_folder):
     """An arm that two workers train together, with no batch norm and nothing drawn at random, and one of one worker."""
-    sets = {name: str(write_folder(name, name, 6, CLASSES)) for name in ("train", "test")}
+    sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test")}
     exact = {"augmentation": "none", "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
     size = {"architecture": "test_vit", "image_size": 32, "batch_size": 12, "steps": 60, "warmup_steps": 2}
     return recipe_of(
         threads=1,
         device="cpu",
-        data={"source": "folders", "train": sets["train"], "val": sets["test"], "test": sets["test"]},
+        data=folders_section(sets),
         generator=None,
         train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
-        arms=[{"name": "real", "mixture": "real"}, {"name": "alone", "mixture": "real", "train": {"workers": 1}}],
+        arms=[REAL, REAL | {"name": "alone", "train": {"workers": 1}}],
         execute={"num_cpus": 1},
         robustness={"baselines": None},
     )
 
 
-def genrobust(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
-def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
-    recipe: Recipe, cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file, out = str(written(recipe, tmp_path)), tmp_path / "whole"
+def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, tmp_path, caplog):
+    file, out = written(recipe, tmp_path), tmp_path / "whole"
     on_ray = ("--executor", "ray", "--address", cluster.address)
-    done = genrobust("train", file, "--out", str(out), "--cells", "1/2", *on_ray)
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("real, seed 0: ")
-    done = genrobust("train", file, "--out", str(out))  # what two trained is there, and the other takes one
-    assert done.exit_code == 0, done.stderr
+    assert genrobust("train", file, "--out", out, "--cells", "1/2", *on_ray).stdout.startswith("real, seed 0: ")
+    genrobust("train", file, "--out", out)  # what two trained is there, and the other takes one
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
         running = beside.submit(study.train, study.runs())
-        workers: list[list[int]] = []
+        workers = []
         while sorted(map(len, workers)) != [1, 1] or not saved(tmp_path / "killed"):
             workers = actors(cluster, "RayTrainWorker")
             assert not running.done()
@@ -80,31 +63,27 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
 
 
-def saved(out: Path) -> bool:
+def saved(out):
     """Whether two workers have saved a state of what they train together; the only state while the other is done."""
     return count_of(out, f"checkpoints/*/{STATE}") == 1 and count_of(out, "checkpoints/*/checkpoint.json") == 1
 
 
-def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(
-    recipe: Recipe, cluster: Cluster, tmp_path: Path
-) -> None:
-    words = ("train", str(written(recipe, tmp_path)), "--out", str(tmp_path / "out"))
+def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(recipe, cluster, tmp_path):
+    words = ("train", written(recipe, tmp_path), "--out", tmp_path / "out")
     on_ray = ("--executor", "ray", "--address", cluster.address)
     for more, why in (
         ((), "train.workers: 2 workers train one classifier together through Ray: give --executor ray (pip install"),
         (("--set", "train.batch_size=7"), "train: workers: 2 cannot share a batch_size of 7 equally"),
         ((*on_ray, "--set", "train.workers=3"), "the cluster has room for 2 of 3 workers, where each takes 1 CPUs"),
     ):
-        done = genrobust(*words, *more)
-        assert (done.exit_code, why in " ".join(done.stderr.split())) == (2, True), done.stderr
+        genrobust(*words, *more, code=2, said=why)
     assert count_of(tmp_path, "out/checkpoints/*") == 0
-    done = genrobust("run", "pictograms", "--quick", "--set", "train.workers=2", "--out", str(tmp_path / "run"))
-    assert done.exit_code == 2
-    assert "give --executor ray" in done.stderr
+    run = ("run", "pictograms", "--quick", "--set", "train.workers=2", "--out", tmp_path / "run")
+    genrobust(*run, code=2, said="give --executor ray")
     assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
 
 
-def test_of_the_failures_of_a_group_the_cause_is_reported() -> None:
+def test_of_the_failures_of_a_group_the_cause_is_reported():
     """When one dies or fails, the connections of the others break."""
     broken, full, wrong = (
         GroupFailure(failure_of(error))

@@ -1,47 +1,40 @@
 """A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.cli import app
-from genrobust.core.errors import UserError
-from genrobust.recipe.load import parse_recipe
-from genrobust.study.study import Study
+from genrobust.core import UserError
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
 
 
 @pytest.fixture
-def raw(write_folder: Callable[..., Path]) -> dict[str, Any]:
+def raw(write_folder):
     """A recipe on eight images of the user's own, that fine-tunes the embedded generator for two steps."""
     classes = {"camera": "camera", "anchor": "anchor"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 1, classes)
     return {
-        "name": "small",
-        "threads": 1,
-        "device": "cpu",
-        "data": {"source": "folders", "train": str(train), "val": str(test), "test": str(test)},
+        **QUICK,
+        "data": folders_section({"train": train, "test": test}),
         "finetune": {"steps": 2, "warmup_steps": 1, "batch_size": 2, "precision": "float32"},
         "generator": {"dtype": "float32"},
         "train": {"precision": "float32"},
-        "arms": [{"name": "real", "mixture": "real"}],
+        "arms": [REAL],
     }
 
 
-def finetuned(raw: dict[str, Any], out: Path, log: Callable[[str], None] = print, **sections: Any) -> Path:
+def finetuned(raw, out, log=print, **sections):
     stage = Study(parse_recipe({**raw, **sections}), out, say=log).graph.finetune()
     stage.run()
     return stage.trained.folder
 
 
-def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_path: Path) -> None:
-    said: list[str] = []
+def test_the_same_work_has_one_folder_and_is_done_once(raw, tmp_path):
+    said = []
     first = finetuned(raw, tmp_path / "runs", said.append)
     assert len(said) == 1 and "on 8 images of 2 classes, 2 steps" in said[0]
     record = json.loads((first / "finetune.json").read_text())
@@ -57,19 +50,16 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw: dict[str, Any], tmp_
     assert len(said) == 2
 
 
-def test_without_a_generator_there_is_nothing_to_fine_tune(raw: dict[str, Any], tmp_path: Path) -> None:
+def test_without_a_generator_there_is_nothing_to_fine_tune(raw, tmp_path):
     with pytest.raises(UserError, match="small has no generator to fine-tune"):
         finetuned(raw, tmp_path, generator=None)
 
 
-def test_the_command_prints_the_folder(raw: dict[str, Any], tmp_path: Path) -> None:
+def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))
     words = ["finetune", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0, done.stderr
-    folder = Path(done.stdout.strip())
+    folder = Path(genrobust(*words).stdout.strip())
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "finetune.json", "pytorch_lora_weights.safetensors"}
-    wrong = CliRunner().invoke(app, [*words, "--set", "finetune.step=3"])
-    assert wrong.exit_code == 2 and "unknown key finetune.step; did you mean steps?" in " ".join(wrong.stderr.split())
+    genrobust(*words, "--set", "finetune.step=3", code=2, said="unknown key finetune.step; did you mean steps?")
