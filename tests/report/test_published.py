@@ -237,7 +237,7 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--json", "."), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
         ((*WORDS, "--baselines", "others.txt"), "others.txt names no model with all accuracies; near it: resnet18"),
-        (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "(such as 'resnet18') and other.csv (such as 'ResN"),
+        (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "'resnet18') and other.csv (such as 'ResNet-18')"),
     ],
 )
 def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tuple, message: str) -> None:

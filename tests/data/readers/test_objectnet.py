@@ -100,17 +100,11 @@ TO_IMAGENET, TO_LABEL = "mappings/objectnet_to_imagenet_1k.json", "mappings/fold
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (
-            lambda o: shutil.rmtree(o / "mappings"),
-            r"mappings/ is neither in it nor beside it; objectnet-1\.0\.zip holds",
-        ),
+        (lambda o: shutil.rmtree(o / "mappings"), r"mappings/ is neither in it nor beside it"),
         (lambda o: (o / TO_IMAGENET).unlink(), r"objectnet_to_imagenet_1k\.json is missing"),
         (lambda o: (o / TO_IMAGENET).write_text("{"), "cannot read ObjectNet's mapping"),
         (lambda o: (o / TO_IMAGENET).write_text('["Chair"]'), "is no mapping of names to names"),
-        (
-            lambda o: (o / TO_IMAGENET).write_text('{"Chair": "iron throne"}'),
-            "'iron throne', which is no ImageNet class",
-        ),
+        (lambda o: (o / TO_IMAGENET).write_text('{"Chair": "iron throne"}'), "'iron throne', which is no ImageNet"),
         (lambda o: (o / TO_LABEL).write_text('{"chair": "Seat"}'), "has no folder for the label 'Chair'"),
         (lambda o: shutil.rmtree(o / CHAIR), r"lacks 1 of the 2 class folders .*: chair"),
         (lambda o: [path.unlink() for path in (o / CHAIR).iterdir()], "chair holds no image"),
@@ -122,9 +116,6 @@ def test_what_is_missing_or_damaged_is_named(
     spoil(objectnet)
     with pytest.raises(UserError, match=said):
         read_set("objectnet", objectnet, labels(tmp_path), "one-to-many")
-
-
-# ------------------------------------------------------------------------------- against published maps
 
 
 @pytest.fixture
