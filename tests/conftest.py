@@ -42,6 +42,7 @@ LONGEST = (
     "started",
     "study/executors/test_processes.py",
     "generate/train/test_trainer.py",
+    "release/test_model_export.py",
     "classifiers/test_opening.py",
     "trained",
 )

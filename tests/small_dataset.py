@@ -1,7 +1,8 @@
-"""Real icons, a small generated dataset made of them, a tiny random CLIP and a tiny classifier."""
+"""Real icons, a small generated dataset made of them, and a classifier of few classes with its exports."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,11 +10,29 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner, Result
 
-from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
-from genrobust.core import LabelSpace, Sample, StudyData
-from genrobust.data import create_dataset, write_shard
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.cli import app
+from genrobust.core.images import LabelSpace, Sample, StudyData, Subset
+from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
+from genrobust.recipe import TrainConfig
+from genrobust.release.model_export import export_model
+from genrobust.train.loop import train
+from genrobust.train.mixture import Mixture, Source
 
+FEW, SEED = 8, 3  # classes that the classifier knows, and the seed of its training
+CONFIG = TrainConfig(
+    architecture="resnet10t",
+    model_kwargs={"channels": [8, 16, 24, 32], "stem_width": 8},
+    image_size=32,
+    steps=2,
+    batch_size=16,
+    warmup_steps=0,
+    precision="float32",
+)
 TEMPLATES = ("an emoji of a {}", "a line icon of a {}")
 
 
@@ -58,3 +77,48 @@ def write_shards() -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def few_classes(pictogram_data: StudyData) -> LabelSpace:
+    return LabelSpace(pictogram_data.labels.classes[:FEW])
+
+
+@pytest.fixture(scope="session")
+def checkpoint(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trained for two steps on eight classes of the pictograms."""
+    real, val = (Subset(s, np.flatnonzero(s.labels < FEW)) for s in (pictogram_data.train, pictogram_data.val))
+    folder = tmp_path_factory.mktemp("trained") / "checkpoint"
+    mixture = Mixture([Source("real", real)], CONFIG.batch_size, CONFIG.image_size)
+    return train(mixture, val, few_classes, CONFIG, SEED, folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def cut_icons(pictogram_data: StudyData, few_classes: LabelSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Test pictograms of these classes, one folder each, cut to sizes that are not square; names with all sorts in."""
+    root = tmp_path_factory.mktemp("ein Ordner")
+    images = pictogram_data.tests["test"]
+    for index in np.flatnonzero(images.labels < FEW):
+        place = root / few_classes.ids[images.labels[index]]
+        place.mkdir(exist_ok=True)
+        image = images.image(int(index))
+        cut = (0, 0, 64 - int(index) % 5, 64 - int(index) % 7)
+        image.crop(cut).save(place / f"nº {index}, größer.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def exports(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The checkpoint as a folder for timm and as an ONNX file."""
+    root = tmp_path_factory.mktemp("exports")
+    for form in ("timm", "onnx"):
+        export_model(checkpoint, form, root / form)
+    return {"timm": root / "timm", "onnx": root / "onnx" / "model.onnx"}
+
+
+def genrobust(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))

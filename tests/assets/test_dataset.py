@@ -52,14 +52,6 @@ def test_hashes_are_of_the_decoded_pixels(tables: dict[str, pa.Table]) -> None:
             assert hashlib.sha256(pixels.tobytes()).hexdigest() == row["sha256"], row["key"]
 
 
-def test_every_class_is_in_every_split_of_real(tables: dict[str, pa.Table]) -> None:
-    classes = json.loads((ASSETS / "classes.json").read_text(encoding="utf-8"))
-    real = tables["real"]
-    for split in ("train", "val", "test"):
-        found = {c for c, s in zip(real["class"].to_pylist(), real["split"].to_pylist(), strict=True) if s == split}
-        assert found == set(range(100)) == set(range(len(classes)))
-
-
 def test_variants_of_a_drawing_stay_on_one_split(tables: dict[str, pa.Table]) -> None:
     split_of: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for row in tables["real"].select(["family", "class_id", "name", "split"]).to_pylist():

@@ -27,9 +27,8 @@ def small(icons: StudyData) -> MemoryImages:
 
 def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) -> None:
     model = CLIPModel.from_pretrained(clip_folder).eval()
-    tokens = CLIPTokenizer.from_pretrained(clip_folder)(
-        TEXTS, padding=True, truncation=True, max_length=24, return_tensors="pt"
-    )
+    tokenizer = CLIPTokenizer.from_pretrained(clip_folder)
+    tokens = tokenizer(TEXTS, padding=True, truncation=True, max_length=24, return_tensors="pt")
     pictures = CLIPImageProcessor.from_pretrained(clip_folder)([small.image(i) for i in range(10)], return_tensors="pt")
     with torch.inference_mode():
         wanted = model(**tokens, **pictures).logits_per_image.numpy()
@@ -40,11 +39,6 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     network = ZeroShot(clip, [[text] for text in TEXTS])
     (plain,) = predict_together([network], small, np.asarray, 4, "cpu")
     assert plain == pytest.approx(wanted, abs=1e-5)
-    mirrored = MemoryImages("mirrored", [np.asarray(small.image(i))[:, ::-1] for i in range(10)], [0] * 10, small.keys)
-    (mirror,), (both,) = (
-        predict_together([network], s, np.asarray, 4, "cpu", flip=f) for s, f in ((mirrored, False), (small, True))
-    )
-    assert both == pytest.approx((plain + mirror) / 2, abs=1e-5) and not np.allclose(plain, mirror, atol=1e-3)
 
 
 def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:

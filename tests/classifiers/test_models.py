@@ -45,6 +45,7 @@ def test_size_and_arguments_reach_timm() -> None:
     ("architecture", "kwargs", "message"),
     [
         ("resnet10x", {}, r"no architecture 'resnet10x'; did you mean .*resnet10t"),
+        ("alexnett", {}, r"no architecture 'alexnett'; did you mean alexnet"),
         ("???", {}, "no architecture"),
         ("resnet10t", {"widht": 3}, "cannot make resnet10t with .*widht"),
         ("alexnet", {"widht": 3}, "cannot make alexnet with .*widht"),

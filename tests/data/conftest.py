@@ -8,27 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from genrobust.core.images import StudyData
-from genrobust.data.readers import pictograms
-
-
-@pytest.fixture(scope="session")
-def benchmark() -> StudyData:
-    return pictograms.load()
-
 
 @pytest.fixture
-def photos(tmp_path: Path, benchmark: StudyData) -> Path:
+def photos(write_folder: Callable[..., Path]) -> Path:
     """A folder with train (12 images a class) and test (3 a class) of three classes, as a user may have them."""
-    wanted = {"camera": "camera", "clock": "Clock", "shopping-bag": "shopping_bag"}
-    for split, images, each in (("train", benchmark.train, 12), ("test", benchmark.tests["test"], 3)):
-        for class_id, folder in wanted.items():
-            target = tmp_path / split / folder
-            target.mkdir(parents=True)
-            places = [i for i, label in enumerate(images.labels) if label == benchmark.labels.index(class_id)][:each]
-            for number, place in enumerate(places):
-                images.image(place).save(target / f"{number:02d}.png")
-    return tmp_path
+    classes = {"camera": "camera", "Clock": "clock", "shopping_bag": "shopping-bag"}
+    write_folder("train", "train", 12, classes)
+    return write_folder("test", "test", 3, classes).parent
 
 
 @pytest.fixture(scope="session")

@@ -46,10 +46,7 @@ def test_other_sets_are_opened_where_they_are_named(photos: Path) -> None:
     data = load_data(config(photos, val=test, retrieved=test, extra=extra))
     assert data.retrieval is not None
     assert (len(data.train), len(data.val), len(data.retrieval)) == (36, 9, 9)
-    assert {n: (s.name, len(s)) for n, s in data.extra.items()} == {
-        "deepaugment": ("deepaugment", 9),
-        "more": ("more", 36),
-    }
+    assert [(s.name, len(s)) for s in data.extra.values()] == [("deepaugment", 9), ("more", 36)]
     generated = load_generated(config(photos, generated=photos / "train"))
     assert generated is not None and list(generated.keys) == sorted(generated.keys)
     assert load_generated(config(photos)) is None
@@ -79,24 +76,20 @@ def test_an_ambiguous_name_means_no_class(photos: Path) -> None:
 
 def test_a_changed_image_changes_the_fingerprint(photos: Path) -> None:
     before = load_data(config(photos)).tests["test"].fingerprint
-    shutil.copy(photos / "train" / "camera" / "05.png", photos / "test" / "camera" / "00.png")
+    shutil.copy(photos / "train" / "camera" / "5.png", photos / "test" / "camera" / "0.png")
     assert load_data(config(photos)).tests["test"].fingerprint != before
 
 
 def leave_one(photos: Path) -> None:
     for path in (photos / "train").rglob("*.png"):
-        if path.name != "00.png":
+        if path.name != "0.png":
             path.unlink()
 
 
 @pytest.mark.parametrize(
     ("spoil", "keys", "said"),
     [
-        (
-            lambda p: (p / "test/camera").rename(p / "test/cameras"),
-            {},
-            r"test: .*cameras \(perhaps camera\?\).*same_class",
-        ),
+        (lambda p: (p / "test/camera").rename(p / "test/cameras"), {}, r"test: .*\(perhaps camera\?\).*same_class"),
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
         (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),
         (None, {"extra": {"deepaugment": "nowhere"}}, "nowhere"),
@@ -106,16 +99,12 @@ def leave_one(photos: Path) -> None:
         (None, {"shifts": {"test": "test"}}, "two test sets are called 'test'"),
         (lambda p: (p / "train/teapot").mkdir(), {}, "teapot holds no image"),
         (lambda p: (p / "train/stray.png").touch(), {}, r"stray\.png: put each class into a subfolder"),
-        (lambda p: (p / "train/camera/05.png").write_bytes(b""), {}, r"camera/05\.png: it is empty"),
+        (lambda p: (p / "train/camera/5.png").write_bytes(b""), {}, r"camera/5\.png: it is empty"),
         (leave_one, {}, r"data\.val"),
     ],
 )
 def test_what_is_wrong_is_named(
-    photos: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    spoil: Callable[[Path], Any] | None,
-    keys: dict[str, object],
-    said: str,
+    photos: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], Any] | None, keys: dict[str, Any], said: str
 ) -> None:
     monkeypatch.chdir(photos)
     if spoil:
@@ -125,7 +114,7 @@ def test_what_is_wrong_is_named(
 
 
 def test_a_damaged_image_is_named_when_it_is_decoded(photos: Path) -> None:
-    (photos / "test" / "camera" / "01.png").write_text("not a picture")
+    (photos / "test" / "camera" / "1.png").write_text("not a picture")
     test = load_data(config(photos)).tests["test"]
-    with pytest.raises(UserError, match=r"camera/01\.png: it is no image"):
-        test.image(list(test.keys).index("camera/01.png"))
+    with pytest.raises(UserError, match=r"camera/1\.png: it is no image"):
+        test.image(list(test.keys).index("camera/1.png"))

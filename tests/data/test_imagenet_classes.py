@@ -6,43 +6,38 @@ import json
 from pathlib import Path
 
 import pytest
+from published_tables import CLASSMAPS, needs_tables
 
 from genrobust.core import UserError
 from genrobust.data.imagenet_classes import descriptions, label_space, listed_by_timm, prompt_names, wnids
 from genrobust.recipe import DataConfig
-
-CLASSMAPS = Path(__file__).parents[3] / "shared" / "data" / "classmaps"
 
 
 def config(**keys: object) -> DataConfig:
     return DataConfig.model_validate({"source": "imagenet", "root": "nowhere", **keys})
 
 
-@pytest.fixture
-def classmaps() -> Path:
-    if not CLASSMAPS.is_dir():
-        pytest.skip(f"the published class lists are not at {CLASSMAPS}")
-    return CLASSMAPS
-
-
+@needs_tables
 @pytest.mark.parametrize(("list_name", "count"), [("imagenet", 1000), ("imagenet_r", 200), ("imagenet_a", 200)])
-def test_class_lists_are_the_published_ones(classmaps: Path, list_name: str, count: int) -> None:
-    published = (classmaps / f"timm_{list_name}_synsets.txt").read_text().split()
+def test_class_lists_are_the_published_ones(list_name: str, count: int) -> None:
+    published = (CLASSMAPS / f"timm_{list_name}_synsets.txt").read_text().split()
     found = wnids() if list_name == "imagenet" else listed_by_timm(list_name)
     assert len(found) == count
     assert list(found) == published == sorted(published)
 
 
-def test_labels_of_r_and_a_are_the_published_ones(classmaps: Path) -> None:
+@needs_tables
+def test_labels_of_r_and_a_are_the_published_ones() -> None:
     for name in ("imagenet_r", "imagenet_a"):
-        published = [int(n) for n in (classmaps / f"timm_{name}_indices.txt").read_text().split()]
+        published = [int(n) for n in (CLASSMAPS / f"timm_{name}_indices.txt").read_text().split()]
         assert [wnids().index(wnid) for wnid in listed_by_timm(name)] == published
 
 
-def test_imagenet100_is_that_of_the_study(classmaps: Path) -> None:
+@needs_tables
+def test_imagenet100_is_that_of_the_study() -> None:
     ids = label_space(config(classes="imagenet100")).ids
-    assert set(ids) == set((classmaps / "bansal_imagenet100.txt").read_text().split())
-    published = json.loads((classmaps / "bansal_imagenet100_to_labels.json").read_text())
+    assert set(ids) == set((CLASSMAPS / "bansal_imagenet100.txt").read_text().split())
+    published = json.loads((CLASSMAPS / "bansal_imagenet100_to_labels.json").read_text())
     assert {str(wnids().index(wnid)): descriptions()[wnids().index(wnid)] for wnid in ids} == published
     assert len(set(ids) & set(listed_by_timm("imagenet_r"))) == 19
 

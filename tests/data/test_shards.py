@@ -3,10 +3,8 @@
 import hashlib
 import io
 import json
-import shutil
 import subprocess
 import sys
-import tarfile
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -22,19 +20,17 @@ CLASSES = ["cat", "dog"]
 MANIFEST = {"shards": 3, "class_ids": CLASSES, "steps": 5}
 
 
-def samples(shard, count=4, size=(48, 64)):
+def samples(shard, count=4):
     rng = np.random.default_rng(shard)
-    return [
-        Sample(
-            key=f"{CLASSES[i % 2]}-{shard * 10 + i // 2:06d}",
-            label=i % 2,
-            image=rng.integers(0, 256, (*size, 3), dtype=np.uint8),
-            meta={"style": "solid" if i else "", "prompt": 'a "{}" 猫', "seed": 2**63 - 1 - i, "redraws": i},
-        )
-        for i in range(count)
-    ]
+    made = []
+    for i in range(count):
+        meta = {"style": "solid" if i else "", "prompt": 'a "{}" 猫', "seed": 2**63 - 1 - i, "redraws": i}
+        image = rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        made.append(Sample(f"{CLASSES[i % 2]}-{shard * 10 + i // 2:06d}", i % 2, image, meta))
+    return made
 
 
+WANTED = [sample for shard in range(3) for sample in samples(shard)]
 REJECTED = {"key": "dog-000099", "label": 1, "black": True, "reason": "black after 2 redraws"}
 
 
@@ -52,23 +48,19 @@ def everything(folder):
     return {p.name: p.read_bytes() for p in folder.iterdir()}
 
 
-# ------------------------------------------------------------------------------------------ round trip
-
-
 def test_images_labels_and_metadata_come_back(folder):
     dataset = ShardDataset(folder)
-    wanted = [s for shard in range(3) for s in samples(shard)]
     assert len(dataset) == 12
-    assert list(dataset.keys) == [s.key for s in wanted]
+    assert list(dataset.keys) == [s.key for s in WANTED]
     assert dataset.labels.dtype == np.int64
-    assert dataset.labels.tolist() == [s.label for s in wanted]
-    assert list(dataset.styles) == [s.meta["style"] for s in wanted]
+    assert dataset.labels.tolist() == [s.label for s in WANTED]
+    assert list(dataset.styles) == [s.meta["style"] for s in WANTED]
     assert dataset.class_ids == ("cat", "dog")
     assert dataset.name == "generated"
     for i in (11, 0, 5, 5):
         image = dataset.image(i)
         assert image.mode == "RGB"
-        assert np.array_equal(np.asarray(image), wanted[i].image)
+        assert np.array_equal(np.asarray(image), WANTED[i].image)
 
 
 def test_metadata_has_a_row_for_every_request(folder):
@@ -95,16 +87,6 @@ def test_the_parquet_says_where_each_image_lies(folder):
                 assert Image.open(io.BytesIO(image)).size == (64, 48)
 
 
-def test_keys_too_long_for_a_plain_tar_header(tmp_path):
-    folder = tmp_path / "long"
-    create_dataset(folder, {"shards": 1})
-    long = Sample(f"{'x' * 150}-000000", 0, samples(0)[0].image)
-    write_shard(folder, 0, [long, *samples(0)], [])
-    dataset = ShardDataset(folder)
-    assert np.array_equal(np.asarray(dataset.image(0)), long.image)
-    assert np.array_equal(np.asarray(dataset.image(1)), samples(0)[0].image)
-
-
 def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
     again = tmp_path / "again"
     create_dataset(again, MANIFEST)
@@ -112,10 +94,6 @@ def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
         write_shard(again, shard, samples(shard), [REJECTED] if shard == 1 else [])
     assert everything(again) == everything(folder)
     assert ShardDataset(again).fingerprint == ShardDataset(folder).fingerprint
-    with tarfile.open(folder / "000000.tar") as tar:
-        members = tar.getmembers()
-    assert [m.name for m in members[:3]] == ["cat-000000.png", "cat-000000.cls", "cat-000000.json"]
-    assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in members} == {(0, 0, 0, "", "")}  # no time, no owner
 
 
 def test_the_fingerprint_follows_the_images(folder):
@@ -134,17 +112,13 @@ def test_a_shard_may_have_no_image_at_all(folder):
     assert verify(folder).is_whole
 
 
-# ------------------------------------------------------------------------------------------ third programs
-
-
 def test_webdataset_reads_the_shards(folder):
     import webdataset
 
     urls = [str(p) for p in sorted(folder.glob("*.tar"))]
     read = list(webdataset.WebDataset(urls, shardshuffle=False).decode("rgb8"))
-    wanted = [s for shard in range(3) for s in samples(shard)]
-    assert [r["__key__"] for r in read] == [s.key for s in wanted]
-    for got, sample in zip(read, wanted, strict=True):
+    assert [r["__key__"] for r in read] == [s.key for s in WANTED]
+    for got, sample in zip(read, WANTED, strict=True):
         assert np.array_equal(got["png"], sample.image)
         assert got["cls"] == sample.label
         assert got["json"]["prompt"] == sample.meta["prompt"]
@@ -153,20 +127,12 @@ def test_webdataset_reads_the_shards(folder):
 def test_hugging_face_datasets_reads_the_shards(folder, tmp_path):
     import datasets
 
-    read = datasets.load_dataset(
-        "webdataset",
-        data_files={"train": [str(p) for p in sorted(folder.glob("*.tar"))]},
-        split="train",
-        cache_dir=str(tmp_path / "cache"),
-    )
-    wanted = [s for shard in range(3) for s in samples(shard)]
-    assert read["__key__"] == [s.key for s in wanted]
-    assert read["cls"] == [s.label for s in wanted]
-    assert np.array_equal(np.asarray(read[3]["png"]), wanted[3].image)
-    assert read[3]["json"]["seed"] == wanted[3].meta["seed"]
-
-
-# ------------------------------------------------------------------------------------------ whose folder it is
+    files = {"train": [str(p) for p in sorted(folder.glob("*.tar"))]}
+    read = datasets.load_dataset("webdataset", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert read["__key__"] == [s.key for s in WANTED]
+    assert read["cls"] == [s.label for s in WANTED]
+    assert np.array_equal(np.asarray(read[3]["png"]), WANTED[3].image)
+    assert read[3]["json"]["seed"] == WANTED[3].meta["seed"]
 
 
 def test_a_folder_is_the_dataset_of_one_manifest(folder):
@@ -206,9 +172,6 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder, content, message):
             attempt()
 
 
-# ------------------------------------------------------------------------------------------ damage
-
-
 def test_a_shard_is_done_when_its_parquet_is_there(folder, tmp_path):
     (folder / "000001.parquet").unlink()
     assert done_shards(folder) == [0, 2]
@@ -228,7 +191,7 @@ def test_a_shard_is_done_when_its_parquet_is_there(folder, tmp_path):
         (
             "000001.tar",
             lambda b: b[: len(b) // 2],
-            r"000001.tar has \d+ bytes instead of \d+: genrobust verify .* --repair",
+            r"000001.tar has \d+ bytes instead of \d+: .* --repair",
         ),
         ("000002.tar", None, r"cannot read .*000002.tar: No such file"),
         ("000001.parquet", lambda b: b"", r"cannot read .*000001.parquet"),
@@ -255,14 +218,6 @@ def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
     assert dataset.image(1).size == (64, 48)
     with pytest.raises(GenrobustError, match=f"{row['key']} in .*000000.tar has changed"):
         dataset.image(2)
-
-
-def test_redoing_a_shard_repairs_the_dataset(folder, tmp_path):
-    whole = shutil.copytree(folder, tmp_path / "copy")
-    (folder / "000001.tar").write_bytes(b"")
-    (folder / "000001.parquet").unlink()
-    write_shard(folder, 1, samples(1), [REJECTED])
-    assert everything(folder) == everything(whole)
 
 
 FULL_DISK = """

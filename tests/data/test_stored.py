@@ -65,9 +65,6 @@ def folders(train: Path, test: Path, **keys: object) -> DataConfig:
     return DataConfig.model_validate({"source": "folders", "train": train, "test": test, **keys})
 
 
-# --------------------------------------------------------------------------------------------- tars
-
-
 def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
     write_labelled_tar(tmp_path / "train" / "000.tar", [0, 10, 9, 0])
     write_labelled_tar(tmp_path / "train" / "001.tar", [9, 10])
@@ -92,9 +89,6 @@ def test_a_label_can_lie_in_json(tmp_path: Path) -> None:
     facts = {f"a{i}.json": json.dumps({"label": i}).encode() for i in range(2)}
     write_tar(tmp_path / "a.tar", {"a0.png": png(0), "a1.PNG": png(1)} | facts)
     assert open_stored(tmp_path / "a.tar").groups == ("0", "1")
-
-
-# --------------------------------------------------------------------------------------------- Hugging Face
 
 
 @pytest.mark.parametrize("kind", ["parquet", "saved"])
@@ -141,9 +135,6 @@ def test_a_changed_file_changes_the_fingerprint(tmp_path: Path) -> None:
     assert load_data(config).tests["test"].fingerprint != before
 
 
-# --------------------------------------------------------------------------------------------- mistakes
-
-
 def compressed(path: Path) -> None:
     write_tar(path.with_suffix(".tar.gz"), {"a0.png": png(0)})
     path.with_suffix(".tar.gz").rename(path)
@@ -162,21 +153,13 @@ def damaged_state(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "write", "said"),
     [
-        (
-            "a.tar",
-            lambda p: write_tar(p, {"x/a0.png": png(0)}),
-            r"a\.tar: the image x/a0 has no class: it needs x/a0\.cls",
-        ),
+        ("a.tar", lambda p: write_tar(p, {"x/a0.png": png(0)}), r"a\.tar: the image x/a0 has no .* needs x/a0\.cls"),
         ("a.tar", lambda p: p.write_bytes(b"x" * 2000), r"cannot read .*a\.tar as a WebDataset tar"),
         ("a.tar", compressed, r"a\.tar as a WebDataset tar \(they are not compressed\)"),
         ("a.tar", lambda p: write_tar(p, {"a0.png": b"x", "a0.cls": b"0"}), r"a/a0 of .*a\.tar: it is no image"),
         ("train-*.parquet", lambda p: None, r"no file matches .*train-\*\.parquet"),
         ("a.parquet", lambda p: dataset([-1], NAMES).to_parquet(p), "row 0: the label -1 is none of 0 to 2"),
-        (
-            "a.parquet",
-            lambda p: dataset([0]).rename_column("label", "target").to_parquet(p),
-            "no column 'label': it has image, target",
-        ),
+        ("a.parquet", lambda p: dataset([0]).rename_column("label", "x").to_parquet(p), "'label': it has image, x"),
         ("a.parquet", without_bytes, r"a\.parquet, row 0: the file holds no bytes of this image"),
         ("a.parquet", lambda p: p.write_text("damaged"), "cannot read .*a.parquet as parquet"),
         ("saved", damaged_state, "cannot read the saved dataset"),
@@ -186,9 +169,6 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, write: Callable
     write(tmp_path / name)
     with pytest.raises(UserError, match=said):
         open_stored(tmp_path / name).listing(["0"]).read(0)
-
-
-# --------------------------------------------------------------------------------------------- ImageNet in these
 
 
 def imagenet(tmp_path: Path, *numbers: int) -> DataConfig:

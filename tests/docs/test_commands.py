@@ -15,6 +15,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,8 @@ import typer
 from pages import LEFT_OUT, PAGES, RUN, blocks
 
 from genrobust.cli import app
-from genrobust.core.images import StudyData
 
-FOLDERS = {"train": "train", "val": "val", "test": "test", "sketch": "solid", "phone": "pixel"}
+FOLDERS = {"train": "train", "val": "outline-v2", "test": "test", "sketch": "solid", "phone": "pixel"}
 EACH = 6
 CLASSES = ("airplane", "anchor", "camera", "key")
 
@@ -48,17 +48,10 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 
 @pytest.fixture
-def data(tmp_path: Path, pictogram_data: StudyData) -> Path:
+def data(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
     """A folder with ``data/train`` and the like, of a few icons in folders of their classes."""
-    sets = {"train": pictogram_data.train, "val": pictogram_data.val, **pictogram_data.tests}
     for name, source in FOLDERS.items():
-        images = sets[source]
-        for id in CLASSES:
-            folder = tmp_path / "data" / name / id
-            folder.mkdir(parents=True)
-            label = pictogram_data.labels.index(id)
-            for number, index in enumerate((images.labels == label).nonzero()[0][:EACH]):
-                images.image(int(index)).save(folder / f"{number}.png")
+        write_folder(f"data/{name}", source, EACH, {id: id for id in CLASSES})
     return tmp_path
 
 

@@ -16,26 +16,6 @@ def section(**generator):
     return parse(generator=generator).generator
 
 
-@pytest.mark.parametrize(
-    ("mode", "key", "value"),
-    [
-        ("labels", "strength", 0.5),
-        ("images", "strength", 0.5),
-        ("images", "lora", "x.safetensors"),
-        ("images", "guidance_until", 0.5),
-        ("class", "strength", 0.5),
-        ("class", "lora", "x.safetensors"),
-        ("class", "guidance_until", 0.5),
-        ("class", "width", 64),
-        ("class", "height", 64),
-        ("class", "safety_checker", True),
-    ],
-)
-def test_what_a_mode_does_not_use_is_refused_by_name(mode, key, value):
-    with pytest.raises(UserError, match=f"recipe: generator: mode {mode} does not use the key {key}: "):
-        section(mode=mode, **{key: value})
-
-
 @pytest.mark.parametrize("mode", ["labels", "images", "labels+images", "class"])
 def test_a_section_written_out_with_its_defaults_is_read_back(mode):
     config = section(mode=mode)
@@ -51,47 +31,48 @@ def test_modes_say_what_they_read():
     assert not section(mode="class").reads_images
 
 
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"mode": "text"}, "generator.mode: input should be 'labels', 'images', 'labels.images' or 'class'"),
-        ({"mode": "labels+images", "strength": 0}, "generator.strength: input should be greater than 0"),
-        ({"mode": "labels+images", "strength": 1.5}, "generator.strength: input should be less than or equal to 1"),
-        ({"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
-        ({"guidance_until": 0}, "generator.guidance_until: input should be greater than 0"),
-        ({"guidance_until": 1.1}, "generator.guidance_until: input should be less than or equal to 1"),
-        ({"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
-        ({"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, scale"),
-    ],
-)
-def test_values_out_of_range_are_told(values, message):
-    with pytest.raises(UserError, match=message):
-        section(**values)
-
-
 def test_a_lora_is_a_text_or_a_section():
     assert section(lora="a/b").lora == section(lora={"model": "a/b", "scale": 1.0}).lora
     assert section(lora={"model": "a/b", "scale": 0.5}).lora.scale == 0.5
 
 
+UNUSED = [  # by a mode
+    ("labels", "strength", 0.5),
+    ("images", "strength", 0.5),
+    ("images", "lora", "x.safetensors"),
+    ("images", "guidance_until", 0.5),
+    ("class", "strength", 0.5),
+    ("class", "lora", "x.safetensors"),
+    ("class", "guidance_until", 0.5),
+    ("class", "width", 64),
+    ("class", "height", 64),
+    ("class", "safety_checker", True),
+]
 LISTED = {"strategy": "list", "file": "x.txt", "templates": "openai"}
+MISTAKES = [  # section, its values, what the error names
+    *(("generator", {"mode": m, k: v}, f"generator: mode {m} does not use the key {k}: ") for m, k, v in UNUSED),
+    ("generator", {"mode": "text"}, "generator.mode: input should be 'labels', 'images', 'labels.images' or 'class'"),
+    ("generator", {"mode": "labels+images", "strength": 0}, "generator.strength: input should be greater than 0"),
+    ("generator", {"mode": "labels+images", "strength": 1.5}, "generator.strength: input should be less than or equal"),
+    ("generator", {"mode": "labels+images", "strength": 0.2, "steps": 4}, "strength 0.2 of 4 steps leaves no step"),
+    ("generator", {"guidance_until": 0}, "generator.guidance_until: input should be greater than 0"),
+    ("generator", {"guidance_until": 1.1}, "generator.guidance_until: input should be less than or equal to 1"),
+    ("generator", {"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
+    ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, scale"),
+    ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
+    ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
+    ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
+    ("finetune", {"steps": 0}, "finetune.steps: input should be greater than 0"),
+    ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
+    ("finetune", {"min_snr": 0}, "finetune.min_snr: input should be greater than 0"),
+    ("class_model", {"width": 100, "heads": 3}, r"class_model: width is 100: it must be a multiple of heads"),
+    ("class_model", {"width": 18, "heads": 3}, "class_model: .*and of 4"),
+    ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
+    ("class_model", {"depth": 0}, "class_model.depth: input should be greater than 0"),
+]
 
 
-@pytest.mark.parametrize(
-    ("section", "values", "message"),
-    [
-        ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
-        ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
-        ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
-        ("finetune", {"steps": 0}, "finetune.steps: input should be greater than 0"),
-        ("finetune", {"steps": 5, "warmup_steps": 5}, "finetune: .*lower it, or raise steps"),
-        ("finetune", {"min_snr": 0}, "finetune.min_snr: input should be greater than 0"),
-        ("class_model", {"width": 100, "heads": 3}, r"class_model: width is 100: it must be a multiple of heads"),
-        ("class_model", {"width": 18, "heads": 3}, "class_model: .*and of 4"),
-        ("class_model", {"steps": 5, "warmup_steps": 5}, "class_model: .*lower it, or raise steps"),
-        ("class_model", {"depth": 0}, "class_model.depth: input should be greater than 0"),
-    ],
-)
-def test_other_sections_that_cannot_be_are_refused(section, values, message):
+@pytest.mark.parametrize(("section", "values", "message"), MISTAKES)
+def test_what_does_not_go_together_or_is_out_of_range_is_refused_by_name(section, values, message):
     with pytest.raises(UserError, match=message):
         parse(**{section: values})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,9 +66,7 @@ def test_counts_faults_and_names_are_those_of_the_shards(export: Export, dataset
     assert classes[1][2] == "tench"
     assert [row[:3] for row in rows_of(body, "| part |")] == [["train", "30", "6"], ["validation", "10", "2"]]
     templates = {row[0]: int(row[1]) for row in rows_of(body, "| template | images |")}
-    assert templates == {
-        t: sum(s.meta["template"] == t for s in samples) for t in {s.meta["template"] for s in samples}
-    }
+    assert templates == Counter(s.meta["template"] for s in samples)
     assert samples[0].meta["prompt"] in body
     faults, redrawn = body[body.index("## Known faults") :], sum(s.meta["redraws"] > 0 for s in samples) + 1
     assert f"of {TOTAL + 1} requests, 1 gave no image (1 {GIVEN_UP['reason']})" in faults
@@ -75,9 +74,7 @@ def test_counts_faults_and_names_are_those_of_the_shards(export: Export, dataset
 
 
 @pytest.mark.parametrize("to", ["imagefolder", "parquet", "webdataset"])
-def test_no_name_is_markup_no_path_is_told_and_the_sheet_shows_every_class(
-    export: Export, tmp_path: Path, to: str
-) -> None:
+def test_no_name_is_markup_and_the_sheet_shows_every_class(export: Export, tmp_path: Path, to: str) -> None:
     folder = export("--to", to)
     body = card_of(folder)[1]
     assert r"猫 {0..9} \| \<b\>\*\`x\`" in body
@@ -109,10 +106,8 @@ def test_figures_and_leaks_are_those_of_the_audit(export: Export, audited: Path,
     body = plain(card_of(folder)[1])
     rows = dict(rows_of(body, "| measured |"))
     assert rows["images audited"] == f"{facts['n']}"
-    for name, found in (
-        ("images with a copy among the others", facts["inside"]),
-        ("copies of test images of camera", leaks),
-    ):
+    measured = {"images with a copy among the others": facts["inside"], "copies of test images of camera": leaks}
+    for name, found in measured.items():
         assert rows[name] == f"{found['exact']} exact, {found['near']} near"
     for line in facts["left_out"]:
         assert line in " ".join(body.split())

@@ -49,9 +49,7 @@ def places(dataset: Path, tmp_path_factory: pytest.TempPathFactory, samples: lis
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_named_and_nothing_is_written(
-    run: Run, tmp_path: Path, places: dict[str, Path], words: str
-) -> None:
+def test_a_mistake_is_named_and_writes_nothing(run: Run, tmp_path: Path, places: dict[str, Path], words: str) -> None:
     refused(run(*(word.format(**places) for word in words.split())), MISTAKES[words])
     assert not [p for p in tmp_path.iterdir() if p.name != ".lock"]
 
@@ -71,9 +69,7 @@ def test_files_of_others_are_never_replaced(run: Run, tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == {"thesis.tex": b"mine"}
 
 
-def test_an_export_is_replaced_when_told_and_only_by_a_complete_one(
-    run: Run, export: Export, tmp_path: Path, dataset: Path
-) -> None:
+def test_only_a_complete_export_replaces_another(run: Run, export: Export, tmp_path: Path, dataset: Path) -> None:
     before = contents(export("--to", "parquet"))
     refused(run("--to", "webdataset"), "--overwrite")
     damaged = Path(shutil.copytree(dataset, tmp_path / "damaged"))

@@ -94,14 +94,7 @@ READ_ONLY = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
     ids=["no token", "no network", "wrong token", "token that may not write"],
 )
 def test_a_failure_is_named_and_nothing_is_half_pushed(
-    folder: Path,
-    tmp_path: Path,
-    refusing: tuple[str, list[str]],
-    answers: dict[str, int] | None,
-    token: str | None,
-    code: int,
-    said: str,
-    changed: list[str],
+    folder: Path, tmp_path: Path, refusing, answers, token, code: int, said: str, changed: list[str]
 ) -> None:
     address, asked = refusing
     _Refusing.answers = answers or {}

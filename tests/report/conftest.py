@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary
+from genrobust.report.terminal import final_table
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
     "real": {"test": 90.0, "solid": 60.0, "emoji": 20.0, "pixel": 50.0},
@@ -77,6 +79,20 @@ def summary() -> Summary:
         protocols=dict.fromkeys(SIZES, "64 px: centre crop") | {"emoji": "64 px: centre crop; first label alone"},
         gaps={"top5": {"emoji": "over 3 classes it is always 100 %"}},
     )  # fmt: skip
+
+
+@pytest.fixture
+def shown() -> Callable[..., str]:
+    """The final table as a terminal of so many columns shows it."""
+
+    def show(summary: Summary, width: int = 80) -> str:
+        console = Console(width=width, file=io.StringIO())
+        console.print(final_table(summary))
+        lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+        assert max(map(len, lines)) <= width
+        return "\n".join(lines)
+
+    return show
 
 
 @pytest.fixture

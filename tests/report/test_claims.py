@@ -102,11 +102,7 @@ def test_a_study_that_asks_nothing_shows_neither(record: StudyRecord, tmp_path: 
 
 def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -> None:
     pair = ("any real+generated", "any real")
-    claims = (
-        claim(*pair),
-        claim(*pair, figure="er"),
-        claim(*pair, figure="er", test_set="test"),
-    )  # the clean set has none
+    claims = (claim(*pair), claim(*pair, figure="er"), claim(*pair, figure="er", test_set="test"))  # the last has none
     found = [checked.score for checked in check_claims(replace(grouped, claims=claims))]
     mixed, real = pair
     assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]

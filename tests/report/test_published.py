@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published_tables import DATA, TESTBED, TIMM, needs_tables, of_testbed, read
 from scipy.special import expit, logit, ndtr, ndtri
 from scipy.stats import linregress
 from typer.testing import CliRunner, Result
@@ -35,9 +35,11 @@ SPACES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.array,
 
 @pytest.fixture
 def er(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
-    """Runs the command in a folder that holds TABLE as t.csv."""
+    """Runs the command in a folder that holds TABLE as t.csv, and two files that name other models."""
     monkeypatch.chdir(tmp_path)
     Path("t.csv").write_text(TABLE)
+    Path("other.csv").write_text("model,sketch\nResNet-18,20\nResNet-34,21\n")
+    Path("others.txt").write_text("resnet-18\n")
     return lambda *words: CliRunner().invoke(app, ["er", *(str(w) for w in words)])
 
 
@@ -75,6 +77,8 @@ def by_hand(clean, shifted, baselines, transform="logit"):
 
 def assert_matches(found: dict, names, clean, shifted, baselines, transform="logit") -> None:
     line, er, lo, hi = by_hand(clean, shifted, baselines, transform)
+    assert list(found) == ["fit", "models"] and isinstance(found["fit"]["n"], int)
+    assert all(list(model) == ["id", "shift", "er", "lo", "hi", "extrapolated"] for model in found["models"].values())
     assert found["fit"] == pytest.approx(line, abs=1e-6)
     assert list(found["models"]) == list(names)
     for key, values in {"id": clean, "shift": shifted, "er": er, "lo": lo, "hi": hi}.items():
@@ -90,34 +94,9 @@ def test_figures_are_scipys(figures: Callable[..., dict], transform: str) -> Non
     assert_matches(found, NAMES, VAL, SKETCH, np.arange(7) < 5, transform)
 
 
-def test_the_json_file_has_this_shape(figures: Callable[..., dict]) -> None:
-    found = figures("t.csv", "--id", "val", "--shift", "sketch", "--baselines", "^(res|vgg)")
-    assert list(found) == ["fit", "models"]
-    assert {k: type(v) for k, v in found["fit"].items()} == {
-        "slope": float,
-        "intercept": float,
-        "r2": float,
-        "n": int,
-        "residual_sd": float,
-    }
-    assert list(found["models"]) == NAMES
-    for model in found["models"].values():
-        assert {k: type(v) for k, v in model.items()} == {
-            "id": float,
-            "shift": float,
-            "er": float,
-            "lo": float,
-            "hi": float,
-            "extrapolated": bool,
-        }
-
-
 def test_the_same_command_writes_the_same_bytes(figures: Callable[..., dict]) -> None:
-    files = []
-    for _ in range(2):
-        figures("t.csv", "--id", "val", "--shift", "sketch")
-        files.append(Path("out.json").read_bytes())
-    assert files[0] == files[1]
+    first = figures("t.csv", "--id", "val", "--shift", "sketch"), Path("out.json").read_bytes()
+    assert (figures("t.csv", "--id", "val", "--shift", "sketch"), Path("out.json").read_bytes()) == first
 
 
 def test_baselines_by_expression_by_file_and_by_exclusion_are_the_same(figures: Callable[..., dict]) -> None:
@@ -183,12 +162,10 @@ def test_a_cell_without_an_accuracy_skips_its_row(er: Callable[..., Result], cel
 
 
 def test_a_set_that_was_filtered_against_a_model_gets_two_lines(figures: Callable[..., dict]) -> None:
-    Path("two.csv").write_text(
-        "model,x,y\n" + "".join(f"m{i},{60 + 4 * i},{[2, 2.1, 2.4, 0, 4, 8, 17, 33][i]}\n" for i in range(8))
-    )
+    x, y = 60 + 4.0 * np.arange(8), np.array([2, 2.1, 2.4, 0, 4, 8, 17, 33])
+    Path("two.csv").write_text("model,x,y\n" + "".join(f"m{i},{x[i]},{y[i]}\n" for i in range(8)))
     found = figures("two.csv", "--id", "x", "--shift", "y", "--pivot", "m3")
     assert list(found) == ["fit", "pivot", "fit_below", "models"]
-    x, y = 60 + 4.0 * np.arange(8), np.array([2, 2.1, 2.4, 0, 4, 8, 17, 33])
     for fit, own in ((found["fit_below"], slice(0, 3)), (found["fit"], slice(4, 8))):
         theirs = linregress(logit(x[own] / 100), logit(y[own] / 100))
         assert (fit["slope"], fit["intercept"]) == pytest.approx((theirs.slope, theirs.intercept))
@@ -259,6 +236,8 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--pivot", "vgg16"), "below the pivot, 71.60 %: a line takes three or more"),
         ((*WORDS, "--json", "."), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
+        ((*WORDS, "--baselines", "others.txt"), "others.txt names no model with all accuracies; near it: resnet18"),
+        (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "'resnet18') and other.csv (such as 'ResNet-18')"),
     ],
 )
 def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tuple, message: str) -> None:
@@ -283,39 +262,23 @@ def test_a_mistake_is_named_and_ends_with_2(er: Callable[..., Result], words: tu
         ("model,x,y\na,50,-10.2\nb,60,30\n", "--shift y: -10.2 (a) is no accuracy from 0 to 100"),
         ("model,x,y\na,50,inf\nb,60,30\n", "inf (a) is no accuracy"),
         ("model,x,y\na,50%,20%\n", "line 2: x is '50%', which is no number"),
+        ("model,x,y\n\udcff,1,2\n", "cannot read t.csv: it is not UTF-8 text"),
     ],
 )
 def test_a_bad_table_is_named_and_an_old_result_stays(er: Callable[..., Result], text: str, message: str) -> None:
-    Path("t.csv").write_text(text)
+    Path("t.csv").write_text(text, "utf-8", "surrogateescape")
     Path("out.json").write_text("an older result")
+    before = sorted(Path().iterdir())
     done = er("t.csv", "--id", "x", "--shift", "y", "--json", "out.json")
     assert done.exit_code == 2
     assert message in " ".join(done.output.split())
     assert Path("out.json").read_text() == "an older result"
-    assert sorted(path.name for path in Path().iterdir()) == ["out.json", "t.csv"]
+    assert sorted(Path().iterdir()) == before
 
 
-def test_a_table_that_is_no_text_is_named(er: Callable[..., Result]) -> None:
-    Path("t.csv").write_bytes(b"model,x,y\n\xff\xfe,1,2\n")
-    done = er("t.csv", "--id", "x", "--shift", "y")
-    assert done.exit_code == 2
-    assert "cannot read t.csv: it is not UTF-8 text" in done.output
-
-
-def test_files_without_a_common_model_are_told_with_an_example_of_each(er: Callable[..., Result]) -> None:
-    Path("other.csv").write_text("model,sketch\nResNet-18,20\nResNet-34,21\n")
-    done = er("t.csv", "--id", "val", "--shift", "other.csv:sketch")
-    assert done.exit_code == 2
-    assert "no model is in both t.csv (such as 'resnet18') and other.csv (such as 'ResNet-18')" in done.output
-
-
-def test_a_list_of_baselines_that_are_not_in_the_table_is_told(er: Callable[..., Result]) -> None:
+def test_baselines_that_are_not_in_the_table_are_told(er: Callable[..., Result]) -> None:
     Path("some.txt").write_text("resnet18\nresnet34\nresnet50\nalexnet\n")
     assert "some.txt: 1 name (alexnet) without all accuracies" in er(*WORDS, "--baselines", "some.txt").output
-    Path("some.txt").write_text("resnet-18\n")
-    done = er(*WORDS, "--baselines", "some.txt")
-    assert done.exit_code == 2
-    assert "some.txt names no model with all accuracies; near it: resnet18" in done.output
 
 
 def test_a_very_small_shifted_accuracy_in_percent_may_be_meant(figures: Callable[..., dict]) -> None:
@@ -324,31 +287,21 @@ def test_a_very_small_shifted_accuracy_in_percent_may_be_meant(figures: Callable
     assert found["models"]["b"]["shift"] == 0.3
 
 
-def test_swapped_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
+def test_swapped_or_unrelated_columns_are_warned_of_and_scored(er: Callable[..., Result]) -> None:
     done = er("t.csv", "--id", "sketch", "--shift", "val")
     assert done.exit_code == 0
     assert "warning: 7 of 7 models are more accurate on the shifted set" in done.stderr
     assert "warning" not in er(*WORDS, "--exclude", "clip").output
-
-
-def test_unrelated_columns_are_warned_of(er: Callable[..., Result]) -> None:
     Path("t.csv").write_text("model,x,y\na,50,30\nb,60,20\nc,70,31\nd,80,19\n")
-    done = er("t.csv", "--id", "x", "--shift", "y")
-    assert done.exit_code == 0
-    assert "may be swapped or unrelated" in done.stderr
+    assert "may be swapped or unrelated" in er("t.csv", "--id", "x", "--shift", "y").stderr
 
 
 def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(TABLE)
     tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
     script = f"import atexit, json, sys; {tell}; sys.argv[0] = 'genrobust'; import genrobust.cli; genrobust.cli.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", script, "er", "t.csv", "--id", "val", "--shift", "sketch", "--exclude", "clip"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", script, "er", *WORDS, "--exclude", "clip"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "scipy.special" in loaded
     assert loaded & {"torch", "timm", "diffusers", "pandas", "scipy.stats", "matplotlib"} == set()
@@ -418,28 +371,6 @@ def test_id_sets_of_several_files_are_joined(figures: Callable[..., dict]) -> No
 
 # ------------------------------------------------------------------------------- against published tables
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
-TESTBED, TIMM, CLIP = DATA / "imagenet-testbed", DATA / "timm", DATA / "open_clip"
-needs_tables = pytest.mark.skipif(not DATA.is_dir(), reason=f"the published tables are not at {DATA}")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def columns_of_the_testbed(clean: str, shift: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-    rows = [r for r in read(TESTBED / "robustness_top1s.csv") if r[clean] and r[shift]]
-    return [r["model"] for r in rows], *(np.array([float(r[c]) for r in rows]) for c in (clean, shift))
-
-
-@pytest.fixture
-def standard(tmp_path: Path) -> Path:
-    """The file of the testbed's standard models."""
-    names = [r["model"] for r in read(TESTBED / "model_types.csv") if r["model_type"] == "STANDARD"]
-    (tmp_path / "standard.txt").write_text("\n".join(names))
-    return tmp_path / "standard.txt"
-
 
 @needs_tables
 @pytest.mark.parametrize(
@@ -451,25 +382,24 @@ def standard(tmp_path: Path) -> Path:
         ("val-on-objectnet-classes", "objectnet-1.0-beta", "linear"),
     ],
 )
-def test_the_testbeds_standard_models_make_scipys_line(figures, standard, clean, shift, transform) -> None:
-    words = ("--baselines", standard, "--exclude", "aws|batch64", "--transform", transform)
+def test_the_testbeds_standard_models_make_scipys_line(figures, clean, shift, transform) -> None:
+    names, x, y, baselines = of_testbed(clean, shift)
+    Path("standard.txt").write_text("\n".join(np.array(names)[baselines]))
+    words = ("--baselines", "standard.txt", "--transform", transform)
     found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
-    names, x, y = columns_of_the_testbed(clean, shift)
-    listed = standard.read_text().split("\n")
-    baselines = np.array([n in listed and "aws" not in n and "batch64" not in n for n in names])
     assert 80 <= baselines.sum() <= 85
     assert_matches(found, names, x, y, baselines, transform)
 
 
 @needs_tables
-def test_imagenet_a_of_the_testbed_has_two_lines_that_part_at_resnet50(figures, standard) -> None:
+def test_imagenet_a_of_the_testbed_has_two_lines_that_part_at_resnet50(figures) -> None:
     """As plotting/paper_imagenet_a.py of the testbed draws them, from 75 % on."""
     clean, shift = "val-on-imagenet-a-classes", "imagenet-a"
-    words = ("--baselines", standard, "--exclude", "aws|batch64", "--pivot", "resnet50", "--min-id", 75)
+    names, x, y, baselines = of_testbed(clean, shift)
+    Path("standard.txt").write_text("\n".join(np.array(names)[baselines]))
+    words = ("--baselines", "standard.txt", "--pivot", "resnet50", "--min-id", 75)
     found = figures(TESTBED / "robustness_top1s.csv", "--id", clean, "--shift", shift, *words)
-    names, x, y = columns_of_the_testbed(clean, shift)
-    listed = standard.read_text().split("\n")
-    fitted = np.array([n in listed and "aws" not in n and "batch64" not in n and n != "resnet50" for n in names])
+    fitted = baselines & (np.array(names) != "resnet50")
     for fit, side in ((found["fit_below"], x < 91.85), (found["fit"], x > 91.87)):
         own = fitted & side & (x >= 75)
         line, er, _, _ = by_hand(x, y, own)
@@ -498,15 +428,8 @@ def test_timms_results_are_joined_with_the_class_matched_clean_set(figures, shif
 
 
 @needs_tables
-def test_model_names_that_stand_for_several_image_sizes_ask_for_the_key(er: Callable[..., Result]) -> None:
-    done = er("--id", f"{TIMM}/results-imagenet-r-clean.csv:top1", "--shift", f"{TIMM}/results-imagenet-r.csv:top1")
-    assert done.exit_code == 2
-    assert "stands in more than one row; tell them apart with --key model,img_size" in done.output
-
-
-@needs_tables
 def test_zero_shot_clip_models_are_held_against_the_testbeds_kind_of_line(figures) -> None:
-    path = CLIP / "openclip_classification_results.csv"
+    path = DATA / "open_clip" / "openclip_classification_results.csv"
     words = ("--key", "name,pretrained", "--unit", "fraction", "--baselines", "laion2b")
     found = figures(path, "--id", "ImageNet 1k", "--shift", "ImageNet Sketch", *words)
     rows = read(path)

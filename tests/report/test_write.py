@@ -149,12 +149,6 @@ def test_a_record_without_optional_parts_makes_a_page_without_them(record):
     assert not page.all("img") and not page.all("circle")
 
 
-@pytest.mark.parametrize("name", ["report.md", "results.csv"])
-def test_the_text_files_hold_the_figures(record, tmp_path, name):
-    text = write_report(record, tmp_path)[name].read_text()
-    assert "12.5" in text and "real+generated" in text
-
-
 def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     evil = replace(record, environment={EVIL: "a|b"}, recipe_yaml="a: ```\nb: ~~~~\n", title=EVIL)
     text = write_report(evil, tmp_path)["report.md"].read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,15 +22,8 @@ def predictions_of() -> Callable[..., Predictions]:
         logits[np.arange(len(labels)), guesses] = 5
         keys = tuple(f"{test_set}-{i}" for i in range(len(labels)))
         names = tuple(f"class-{i}" for i in range(classes))
-        made = {
-            "test_set": test_set,
-            "logits": logits,
-            "labels": np.array(labels, dtype=np.int64),
-            "keys": keys,
-            "classes": names,
-            "protocol": "64 px, no flip",
-        }
-        return Predictions(**{**made, **changes})
+        made = Predictions(test_set, logits, np.array(labels, dtype=np.int64), keys, names, "64 px, no flip")
+        return replace(made, **changes)
 
     return make
 

@@ -87,17 +87,14 @@ def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
 
 def test_any_of_several_right_labels_counts() -> None:
     found = study(part=list(range(CLASSES)))
-    both = {
-        key: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for key, p in found.items()
-    }
+    both = {k: replace(p, accepted=tuple((int(y), int(y + 1) % CLASSES) for y in p.labels)) for k, p in found.items()}
     comparison = Comparison("test", ["shifted"], "a", bootstrap=20)
     one, two = (summarize(predictions, [], comparison) for predictions in (found, both))
     for figure in ("top1", "top5", "worst_class"):
         assert two.score(figure, "a", "shifted").value > one.score(figure, "a", "shifted").value
     p = both["a", 0, "shifted"]
-    probability = [
-        softmax(row.astype(float))[list(labels)].sum() for row, labels in zip(p.logits, p.accepted, strict=True)
-    ]
+    rows = zip(p.logits, p.accepted, strict=True)
+    probability = [softmax(row.astype(float))[list(labels)].sum() for row, labels in rows]
     assert two.score("nll", "a", "shifted", 0).value == pytest.approx(-np.mean(np.log(probability)), rel=1e-4)
 
 
