@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from genrobust.core import progress
-from genrobust.core.durations import about
-from genrobust.core.progress import Bar, counting, progress_bar
+from genrobust.core.progress import Bar, about, counting, progress_bar
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.core.images import StudyData, Subset
-from genrobust.recipe.analysis import QualityConfig
+from genrobust.recipe.recipe import QualityConfig
 from genrobust.study.qualities import CLASS_NAMES, Qualities
 
 

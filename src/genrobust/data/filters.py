@@ -76,21 +76,14 @@ def write_filter(
 
     `rule` says in words why an image is rejected. The file appears complete or not at all.
     """
-    out = np.flatnonzero(rejected)
-    rows = [
-        {
-            "key": images.keys[i],
-            "label": int(images.labels[i]),
-            "score": float(scores[i]),
-            "reason": f"{by} {scores[i]:.4f}: {rule}",
-        }
-        for i in out.tolist()
-    ]
+    out = np.flatnonzero(rejected).tolist()
+    keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
+    columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
     facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
+    table = pa.table(columns, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    chosen = path or folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
+    chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
     make_folder(chosen.parent)
     with lock(chosen.parent, wait=True):
         remove_leftovers(chosen.parent)

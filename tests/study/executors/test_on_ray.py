@@ -19,8 +19,8 @@ from small_study import CLASSES, contents
 from typer.testing import CliRunner
 
 from genrobust.cli import app
-from genrobust.recipe.execute import ExecuteConfig
 from genrobust.recipe.load import Recipe
+from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study.executors.ray import Ray
 from genrobust.study.study import Study
 
