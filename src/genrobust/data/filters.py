@@ -23,6 +23,7 @@ from genrobust.core import (
     digest,
     lock,
     make_folder,
+    reading,
     remove_leftovers,
     replacing,
 )
@@ -94,15 +95,14 @@ def write_filter(
 
 def read_filter(path: Path) -> Filter:
     """Read a filter. Raises UserError where there is none, GenrobustError for a damaged one."""
-    try:
+    errors, then = (pa.ArrowException, KeyError, ValueError, TypeError), "; delete it and filter again"
+    with reading(f"the filter {path}", *errors, then=then, kind=GenrobustError):
+        if not path.exists():
+            raise UserError(f"no filter at {path}: make one with genrobust filter")
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
-    except FileNotFoundError:
-        raise UserError(f"no filter at {path}: make one with genrobust filter") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise GenrobustError(f"cannot read the filter {path}: {error!r}; delete it and filter again") from error
 
 
 def filters_of(folder: Path) -> tuple[Filter, ...]:

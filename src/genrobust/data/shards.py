@@ -83,12 +83,10 @@ def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read what the dataset in `folder` is; raises UserError where there is none that this version reads."""
     path = folder / MANIFEST
-    try:
+    with reading(path, ValueError, then=": restore it, or generate into another folder"):
+        if not path.exists():
+            raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
         manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}: restore it, or generate into another folder") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if version != FORMAT or not isinstance(manifest.get("shards"), int):
         raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
