@@ -9,8 +9,8 @@ import pytest
 from made import refused, write_dataset
 from typer.testing import Result
 
-from genrobust.core.hashing import hash_folder
 from genrobust.core.images import Sample
+from genrobust.core.keys import hash_folder
 from genrobust.release.licenses import licenses_of
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import GenrobustError, UserError, fetch
+from genrobust.core import GenrobustError, UserError, fetch, reading
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 
@@ -45,10 +45,8 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     Raises UserError where there is none (training writes the JSON last, so an unfinished run has none).
     """
     path = folder / INFO
-    try:
+    with reading(path, ValueError, KeyError, TypeError, then=f"; delete {folder} and train again", kind=GenrobustError):
+        if not is_checkpoint(folder):
+            raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first")
         raw = json.loads(path.read_text(encoding="utf-8"))
         return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
-    except FileNotFoundError:
-        raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise GenrobustError(f"cannot read {path}: {error!r}; delete {folder} and train again") from error

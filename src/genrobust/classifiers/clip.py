@@ -19,9 +19,8 @@ from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.logits import batches
 from genrobust.classifiers.preprocess import prepare
-from genrobust.core import ImageSet, UserError
+from genrobust.core import ImageSet, UserError, reading
 
-_CONFIG, _PROCESSOR, _TOKENIZER = "config.json", "preprocessor_config.json", "tokenizer_config.json"
 TEXTS = 256  # encoded at once
 
 
@@ -66,24 +65,20 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
 
     Nothing is fetched or unpickled: weights are safetensors. Raises UserError that names what is missing or damaged.
     """
-    for name in (_CONFIG, _PROCESSOR, _TOKENIZER):
+    for name in ("config.json", "preprocessor_config.json", "tokenizer_config.json"):
         if not (folder / name).is_file():
             raise UserError(
                 f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
                 "CLIPImageProcessor there with save_pretrained"
             )
-    try:
+    with reading(f"the CLIP in {folder}", ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
         with _without_progress_bar():
             model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"cannot read the CLIP in {folder}: {error}") from error
-    mean, std = (
-        torch.tensor(v, dtype=torch.float32).view(3, 1, 1) for v in (processor.image_mean, processor.image_std)
-    )
-    where = torch.device(device)
-    return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean.to(where), std.to(where), where)
+    where, normalization = torch.device(device), [processor.image_mean, processor.image_std]
+    mean, std = torch.tensor(normalization, dtype=torch.float32, device=where).view(2, 3, 1, 1)
+    return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean, std, where)
 
 
 @contextmanager

@@ -93,18 +93,13 @@ def predict_together(
 
 
 def predict_logits(
-    network: nn.Module,
-    images: ImageSet,
-    image_size: int,
-    batch_size: int,
-    device: torch.device | str,
-    seen: Callable[[int], None] = lambda count: None,
+    network: nn.Module, images: ImageSet, image_size: int, batch_size: int, device: torch.device | str
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
     Raises as `predict_together` does.
     """
-    return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device, seen)[0]
+    return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device)[0]
 
 
 @torch.inference_mode()

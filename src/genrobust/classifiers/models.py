@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
 from genrobust.classifiers.checkpoints import INFO, WEIGHTS, CheckpointInfo, read_checkpoint_info
-from genrobust.core import GenrobustError, UserError, make_folder, replacing
+from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes
 _REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
@@ -90,17 +90,11 @@ def move_to(model: Classifier, device: torch.device | str) -> Classifier:
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's annotations lack it
 
 
-# ------------------------------------------------------------------------------------------ precision
-
-
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network of float32 weights computes in `precision`."""
     # off for float32, and then with a dtype that every device takes
     dtype = torch.float16 if precision == "float16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
-
-
-# ------------------------------------------------------------------------------------------ checkpoints
 
 
 def save_checkpoint(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
@@ -121,8 +115,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
     """The classifier in `folder`, in evaluation mode on `device`, and what it is. Raises as `read_checkpoint_info`."""
     info = read_checkpoint_info(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
-    try:
+    then = f"; delete {folder} and train again"
+    with reading(folder / WEIGHTS, SafetensorError, RuntimeError, then=then, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise GenrobustError(f"cannot read {folder / WEIGHTS}: {error}; delete {folder} and train again") from error
     return move_to(model, device).eval(), info

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -92,15 +92,8 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
             )
         return load_checkpoint(folder, device)[0]
 
-    return OpenClassifier(
-        name=str(folder),
-        classes=info.classes,
-        weights=hash_file(folder / WEIGHTS),
-        prepare=partial(prepare, size=size, crop_pct=settings.crop_pct),
-        prepared=protocol(size, settings.crop_pct, settings.flip),
-        load=load,
-        flip=settings.flip,
-    )
+    weights = hash_file(folder / WEIGHTS)
+    return OpenClassifier(str(folder), info.classes, weights, load=load, **_prepared_by(settings, size))
 
 
 def open_zero_shot(
@@ -129,12 +122,12 @@ def open_zero_shot(
             )
         return ZeroShot(model, texts)
 
-    return OpenClassifier(
-        name=f"the CLIP in {clip}",
-        classes=tuple(classes),
-        weights=digest([hash_folder(clip), texts]),
-        prepare=partial(prepare, size=size, crop_pct=settings.crop_pct),
-        prepared=protocol(size, settings.crop_pct, settings.flip),
-        load=load,
-        flip=settings.flip,
-    )
+    weights = digest([hash_folder(clip), texts])
+    name, as_prepared = f"the CLIP in {clip}", _prepared_by(settings, size)
+    return OpenClassifier(name, tuple(classes), weights, load=load, **as_prepared)
+
+
+def _prepared_by(settings: EvaluateConfig, size: int) -> dict[str, Any]:
+    as_prepared = partial(prepare, size=size, crop_pct=settings.crop_pct)
+    words = protocol(size, settings.crop_pct, settings.flip)
+    return {"prepare": as_prepared, "prepared": words, "flip": settings.flip}

@@ -19,7 +19,7 @@ from genrobust.classifiers.timm_models import (
     open_timm_folder,
     open_timm_name,
 )
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 
 
 def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
@@ -68,10 +68,8 @@ def _open(spec: str, names: Sequence[str] | None) -> OpenClassifier:
 
 
 def _read_labels(path: Path) -> tuple[str, ...]:
-    try:
+    with reading(f"the class names in {path}", UnicodeDecodeError):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the class names in {path}: {error}") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if not names:
         raise UserError(f"{path} names no class: write one a line, in the order of the logits")

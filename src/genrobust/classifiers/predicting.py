@@ -110,8 +110,7 @@ class KeptPredictions:
         weights = classifier.weights if self._columns is None else digest([classifier.weights, self._columns], 64)
         how = classifier.prepared
         self._words = {n: "; ".join(filter(None, [how, getattr(s, "protocol", "")])) for n, s in sets.items()}
-        words = self._words
-        self._wanted = {n: digest([weights, s.fingerprint, labels.ids, words[n], n]) for n, s in sets.items()}
+        self._wanted = {n: digest([weights, s.fingerprint, labels.ids, self._words[n], n]) for n, s in sets.items()}
         files = {name: out / f"{slug(name)}.npz" for name in sets}
         self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
         self.saved = SavedPredictions(files)

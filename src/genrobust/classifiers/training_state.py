@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from genrobust.classifiers.models import save_tensors
-from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, remove, remove_leftovers
+from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove, remove_leftovers
 from genrobust.recipe import DiffusionTraining, TrainConfig
 
 STATE = "state.safetensors"
@@ -114,8 +114,6 @@ class TrainingState:
             folder: The folder of the training, held by `claim_training`.
             job: What decides the trained weights, as flat JSON. A state of another job is refused.
             noun: What is trained, for messages: "classifier".
-            optimizer: Saved and loaded with the state.
-            scaler: Saved and loaded with the state.
         """
         self.path, self._job, self._noun = folder / STATE, job, noun
         self._optimizer, self._scaler = optimizer, scaler
@@ -152,7 +150,8 @@ class TrainingState:
         if not self.path.exists():
             return None
         groups: dict[str, dict[str, Tensor]] = {}
-        try:
+        then = "; delete it to train from the start"
+        with reading(self.path, SafetensorError, KeyError, TypeError, ValueError, then=then, kind=GenrobustError):
             with safe_open(self.path, framework="pt") as file:
                 about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
                 require_same_job(about["job"], self._job, folder, self._noun)
@@ -162,8 +161,6 @@ class TrainingState:
                     groups.setdefault(group, {})[name] = file.get_tensor(key)
             progress: dict[str, Any] = about["progress"]
             self._saved_step = progress["step"]
-        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise GenrobustError(f"cannot read {self.path}: {error}; delete it to train from the start") from error
         self._restore_optimizer(groups.pop("optimizer", {}))
         return progress, groups
 

@@ -25,12 +25,12 @@ from .devices import (
     waiting_of_threads as waiting_of_threads,
     worker_environment as worker_environment,
 )
-from .durations import about as about
 from .errors import (
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     MissingPackage as MissingPackage,
     UserError as UserError,
+    reading as reading,
 )
 from .files import (
     LOCK as LOCK,
@@ -49,7 +49,6 @@ from .files import (
     size_of as size_of,
     write_files as write_files,
 )
-from .hashing import hash_file as hash_file, hash_folder as hash_folder
 from .images import (
     NOT_GENERATED as NOT_GENERATED,
     REAL as REAL,
@@ -63,7 +62,13 @@ from .images import (
     StudyData as StudyData,
     Subset as Subset,
 )
-from .keys import digest as digest, hashed_seed as hashed_seed, slug as slug
+from .keys import (
+    digest as digest,
+    hash_file as hash_file,
+    hash_folder as hash_folder,
+    hashed_seed as hashed_seed,
+    slug as slug,
+)
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .precision import (
@@ -73,7 +78,7 @@ from .precision import (
     hardware as hardware,
     in_common as in_common,
 )
-from .progress import Bar as Bar, Count as Count, counting as counting, progress_bar as progress_bar
+from .progress import Bar as Bar, Count as Count, about as about, counting as counting, progress_bar as progress_bar
 from .record import (
     ArmRecord as ArmRecord,
     Claim as Claim,

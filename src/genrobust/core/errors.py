@@ -1,5 +1,10 @@
 """Errors for the user: the library raises them, the command line prints them."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class GenrobustError(Exception):
     """A failure (exit code 1). The message says what is wrong, where, and what to do next."""
@@ -22,3 +27,16 @@ class MissingPackage(UserError):
 
     def __init__(self, package: str, extra: str, why: str) -> None:
         super().__init__(f"{why} needs the package {package}, which is not installed: pip install 'genrobust[{extra}]'")
+
+
+@contextmanager
+def reading(
+    what: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
+) -> Iterator[None]:
+    """Raise an OSError in the block, or one of `errors`, as a `kind` that says: cannot read `what`, why, and `then`."""
+    caught: tuple[type[Exception], ...] = (OSError, *errors)
+    try:
+        yield
+    except caught as error:
+        why = getattr(error, "strerror", None) or (repr(error) if isinstance(error, LookupError) else error)
+        raise kind(f"cannot read {what}: {why}{then}") from error

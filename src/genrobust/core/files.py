@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -83,9 +83,7 @@ def size_of(path: Path) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
-        remote = remote_of(path)
-        size = None if remote is None else remote.size(path)
-        if size is None:
+        if (remote := remote_of(path)) is None or (size := remote.size(path)) is None:
             raise
         return size
 
@@ -237,7 +235,5 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    try:
+    with suppress(OSError):  # such as a path below a regular file: there is nothing to remove
         path.unlink(missing_ok=True)
-    except OSError:
-        return  # such as a path below a regular file: there is nothing to remove

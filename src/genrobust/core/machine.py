@@ -29,6 +29,11 @@ def free_memory() -> int | None:
     return found
 
 
+def user_cache() -> Path:
+    """The folder of genrobust in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrobust"
+
+
 def why_slow(busy_cores: int) -> str:
     """The visible reason why this machine is slow, or ""; `busy_cores` is how many cores this program uses."""
     memory = _memory()

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
@@ -24,6 +24,7 @@ from typing import Any
 from genrobust.core.errors import GenrobustError, UserError
 from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.core.keys import digest
+from genrobust.core.machine import user_cache
 from genrobust.core.progress import progress_bar
 from genrobust.core.remote import OBJECT_STORES, Lease, create_file, file_system, is_one_of, translate_errors
 
@@ -116,7 +117,8 @@ class Mirror:
         with translate_errors(f"cannot use {url}"):
             identity = self._identity()
         name = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[:80]
-        self.folder = (_copies() if copies is None else copies).absolute() / f"{name}-{identity[:8]}"
+        copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
+        self.folder = copies.absolute() / f"{name}-{identity[:8]}"
         make_folder(self.folder / FETCHING)
         self._copy = self._copy_id()
         self._later: dict[Path, Entry] = {}
@@ -146,11 +148,8 @@ class Mirror:
     def remove(self, path: Path) -> None:
         """Remove the remote of `path`, if there is one; raises as `put` does."""
         self._check_leases(path)
-        with translate_errors(f"cannot remove {self._url(path)}"):
-            try:
-                self._fs.rm_file(self._key(path))
-            except FileNotFoundError:
-                return
+        with translate_errors(f"cannot remove {self._url(path)}"), suppress(FileNotFoundError):
+            self._fs.rm_file(self._key(path))
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
@@ -274,24 +273,16 @@ class Mirror:
 
     def _remove_old_leftovers(self) -> None:
         for part in (*(self.folder / FETCHING).iterdir(), *leftovers(self.folder, below=True)):
-            try:
+            with suppress(OSError):  # it has just arrived
                 if part.name != LOCK and time.time() - part.stat().st_mtime > A_DAY_S:
                     part.unlink()
-            except OSError:
-                continue  # it has just arrived
 
     def _key(self, path: Path) -> str:
         relative = path.relative_to(self.folder).as_posix()
         return self._root if relative == "." else f"{self._root}/{relative}"
 
     def _url(self, path: Path) -> str:
-        relative = path.relative_to(self.folder).as_posix()
-        return self.url if relative == "." else f"{self.url}/{relative}"
-
-
-def _copies() -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get(COPIES) or cache / "genrobust").expanduser()
+        return self.url + self._key(path).removeprefix(self._root)
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from genrobust.core.errors import GenrobustError
 from genrobust.core.files import make_folder, replacing
+from genrobust.core.machine import user_cache
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +58,6 @@ class Hardware:
         return next(precision for precision in PREFERRED if precision in self.fast)
 
 
-# ------------------------------------------------------------------------------------------- hardware
-
-
 @cache
 def hardware(kind: str) -> Hardware:
     """Return what the devices of `kind` of this machine compute at full speed.
@@ -68,7 +67,9 @@ def hardware(kind: str) -> Hardware:
     if kind == "cuda":
         return _cuda_hardware()
     if kind == "mps":
-        fastest = remembered(f"mps, {platform.machine()}", lambda: fastest_precision(_device("mps")))
+        import torch
+
+        fastest = remembered(f"mps, {platform.machine()}", lambda: fastest_precision(torch.device("mps")))
         return Hardware(kind, frozenset({FLOAT32, fastest}), "measured once on this device")
     return cpu_hardware(_cpu_flags(), os.environ)
 
@@ -144,9 +145,6 @@ def _cuda_hardware() -> Hardware:
     return Hardware("cuda", frozenset(PREFERRED), why)
 
 
-# ------------------------------------------------------------------------------------------- measured
-
-
 def fastest_precision(device: torch.device, size: int = 64) -> str:
     """Time a step of `step_seconds` in each precision on `device`, and return the one that `clear_winner` chooses."""
     seconds = {}
@@ -198,8 +196,7 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     Folders are named after it, so that another answer of a later run would do all work again. It is kept in the user's
     cache, where every output folder finds the same; whoever deletes the file has it measured again.
     """
-    cache_home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    file = cache_home / "genrobust" / PRECISION_JSON
+    file = user_cache() / PRECISION_JSON
     try:
         known = dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -207,16 +204,8 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     if known.get(name) in PREFERRED:
         return str(known[name])
     known[name] = chosen = measure()
-    try:
+    with suppress(GenrobustError):  # a cache that cannot be written: the margin of `clear_winner` has to do
         make_folder(file.parent)
         with replacing(file, mirrored=False) as written:
             written.write(json.dumps(known, indent=1, sort_keys=True).encode())
-    except GenrobustError:
-        pass  # a cache that cannot be written: the margin of `clear_winner` has to do
     return chosen
-
-
-def _device(kind: str) -> torch.device:
-    import torch
-
-    return torch.device(kind)

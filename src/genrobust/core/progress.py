@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from genrobust.core.durations import about
 from genrobust.core.machine import cores, why_slow
 
 SPEED_OVER_S = 300.0  # rates are means over so many seconds: a batch of large images alone can take a minute
@@ -49,7 +48,8 @@ class Bar:
         self._past.append((now, self.done))
         while now - self._past[0][0] > SPEED_OVER_S:
             self._past.popleft()
-        (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {self._item}"]
+        item = self.unit if self.each == 1 else "steps"
+        (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {item}"]
         if self.done > before and now > then:
             speed = (self.done - before) / (now - then)
             words.append(f"{_digits(speed * self.each)} {self.unit}/s")
@@ -70,10 +70,6 @@ class Bar:
             f"{self.what} is slow: it takes {least}{about(whole)} in place of the estimated "
             f"{about(self._seconds).removeprefix('about ')}" + (f"; {why}" if why else "")
         )
-
-    @property
-    def _item(self) -> str:
-        return self.unit if self.each == 1 else "steps"
 
 
 class _Forwarding(Bar):
@@ -111,7 +107,12 @@ def progress_bar(
     with ExitStack() as stack:
         show = stack.enter_context(_on_terminal(bar) if sys.stderr.isatty() else _in_lines(bar))
         ended = threading.Event()
-        shower = threading.Thread(target=_repeat, args=(show, ended), name="progress", daemon=True)
+
+        def repeat() -> None:
+            while not ended.wait(0.2):
+                show()
+
+        shower = threading.Thread(target=repeat, name="progress", daemon=True)
         shower.start()
         try:
             yield bar
@@ -135,11 +136,6 @@ def counting(unit: str, count: Count) -> Iterator[None]:
             del _counted[unit]
         else:
             _counted[unit] = before
-
-
-def _repeat(show: Callable[[], None], ended: threading.Event) -> None:
-    while not ended.wait(0.2):
-        show()
 
 
 @contextmanager
@@ -185,3 +181,12 @@ def _in_lines(bar: Bar) -> Iterator[Callable[[], None]]:
 
 def _digits(speed: float) -> str:
     return f"{speed:,.{0 if speed >= 100 else 1 if speed >= 1 else 3}f}"
+
+
+def about(seconds: float) -> str:
+    """ "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
+    for length, unit, below in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
+        if seconds / length < below:
+            value = seconds / length
+            return f"about {value:.1f} {unit}" if unit == "h" and value < 10 else f"about {value:.0f} {unit}"
+    return f"about {seconds / 86400:.0f} days"

@@ -57,7 +57,8 @@ class Registry(Generic[T]):
             UserError: An unknown name, one that several packages offer, or a package that cannot be loaded.
         """
         own, found = self._own_things(), self._entry_points().get(name, [])
-        packages = [*(["genrobust"] if name in own else []), *sorted(map(_package_of, found))]
+        others = sorted(point.dist.name if point.dist else point.module.partition(".")[0] for point in found)
+        packages = ["genrobust", *others] if name in own else others
         if len(packages) > 1:
             raise UserError(f"{self.kind} {name!r}: {' and '.join(packages)} each offer one: uninstall all but one")
         if name in own:
@@ -89,7 +90,3 @@ class Registry(Generic[T]):
             for point in metadata.entry_points(group=self._group) if self._group else ():
                 self._plugins.setdefault(point.name, []).append(point)
         return self._plugins
-
-
-def _package_of(point: metadata.EntryPoint) -> str:
-    return point.dist.name if point.dist else point.module.partition(".")[0]

@@ -15,7 +15,6 @@ from .folders import (
     open_images as open_images,
     read_classes as read_classes,
 )
-from .generation_log import USED as USED, making as making
 from .imagenet_classes import label_space as label_space
 from .imagenet_sets import LINE_CLASSES as LINE_CLASSES, LINE_SOURCE as LINE_SOURCE
 from .memory import MemoryImages as MemoryImages
@@ -27,9 +26,11 @@ from .retrieval import retrieve as retrieve
 from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard
 from .shards import (
     MANIFEST as MANIFEST,
+    USED as USED,
     ShardDataset as ShardDataset,
     create_dataset as create_dataset,
     done_shards as done_shards,
+    making as making,
     missing_shards as missing_shards,
     read_manifest as read_manifest,
 )

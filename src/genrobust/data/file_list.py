@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from genrobust.core import UserError, digest, progress_bar
+from genrobust.core import UserError, digest, progress_bar, reading
 from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ class Listing:
     """The images at a path, not decoded yet.
 
     Attributes:
-        path: Where they lie.
         keys: Names of the images.
         groups: For each image the word that the path has for its class.
         stamps: For each image the bytes and the time of change in ns of the file that it lies in.
@@ -123,29 +122,23 @@ def _files(folder: Path, scanned: Sequence[tuple[str, str, int, int]]) -> Listin
     return Listing(folder, keys, [group for group, *_ in scanned], stamps, lambda i: read_image(folder / keys[i]))
 
 
-def stamp(path: Path) -> tuple[int, int]:
+def stamp(file: Path | os.DirEntry[str], what: str = "") -> tuple[int, int]:
     """Return the bytes of a file and its time of change in ns; raises UserError for one that cannot be read."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+    with reading(f"{what}{os.fspath(file)}"):
+        status = file.stat()
     return status.st_size, status.st_mtime_ns
 
 
 def _scan(folder: Path, below: str = "") -> list[tuple[str, int, int]]:
     """Key, bytes and time of change of each image below ``folder/below``."""
-    return [(key, *_size_and_time(entry)) for key, entry in walk_images(folder, below)]
-
-
-def _size_and_time(entry: os.DirEntry[str]) -> tuple[int, int]:
-    try:
-        status = entry.stat()
-    except OSError as error:
-        raise UserError(f"cannot read the image {entry.path}: {error.strerror or error}") from error
-    if status.st_size == 0:
-        what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
-        raise UserError(f"{what}. Replace or remove it, then run again")
-    return status.st_size, status.st_mtime_ns
+    found = []
+    for key, entry in walk_images(folder, below):
+        size, time = stamp(entry, "the image ")
+        if size == 0:
+            what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
+            raise UserError(f"{what}. Replace or remove it, then run again")
+        found.append((key, size, time))
+    return found
 
 
 def _hash(key: str) -> bytes:

@@ -23,6 +23,7 @@ from genrobust.core import (
     digest,
     lock,
     make_folder,
+    reading,
     remove_leftovers,
     replacing,
 )
@@ -76,21 +77,14 @@ def write_filter(
 
     `rule` says in words why an image is rejected. The file appears complete or not at all.
     """
-    out = np.flatnonzero(rejected)
-    rows = [
-        {
-            "key": images.keys[i],
-            "label": int(images.labels[i]),
-            "score": float(scores[i]),
-            "reason": f"{by} {scores[i]:.4f}: {rule}",
-        }
-        for i in out.tolist()
-    ]
+    out = np.flatnonzero(rejected).tolist()
+    keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
+    columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
     facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
+    table = pa.table(columns, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    chosen = path or folder / f"filter-{digest([facts, [row['key'] for row in rows]])}.parquet"
+    chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
     make_folder(chosen.parent)
     with lock(chosen.parent, wait=True):
         remove_leftovers(chosen.parent)
@@ -101,15 +95,14 @@ def write_filter(
 
 def read_filter(path: Path) -> Filter:
     """Read a filter. Raises UserError where there is none, GenrobustError for a damaged one."""
-    try:
+    errors, then = (pa.ArrowException, KeyError, ValueError, TypeError), "; delete it and filter again"
+    with reading(f"the filter {path}", *errors, then=then, kind=GenrobustError):
+        if not path.exists():
+            raise UserError(f"no filter at {path}: make one with genrobust filter")
         table = pq.read_table(path)
         facts = json.loads((table.schema.metadata or {})[_FACTS])
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
-    except FileNotFoundError:
-        raise UserError(f"no filter at {path}: make one with genrobust filter") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError) as error:
-        raise GenrobustError(f"cannot read the filter {path}: {error!r}; delete it and filter again") from error
 
 
 def filters_of(folder: Path) -> tuple[Filter, ...]:

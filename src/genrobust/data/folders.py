@@ -26,7 +26,6 @@ class FolderClasses:
     """The classes of a study, and how the names of folders mean them.
 
     Attributes:
-        labels: The classes.
         folders: The names of their training folders, in the order of `labels`.
         unused: Folders that mean a class outside the study, where it takes a subset.
         imagenet: Whether these are classes of ImageNet's, called by their WordNet ids.

@@ -11,7 +11,7 @@ from pathlib import Path
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 from genrobust.data.file_list import Listing, list_files
 from genrobust.data.imagenet_classes import wnids
 from genrobust.data.reading import FORMATS
@@ -72,18 +72,14 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
 
 def _read_kaggle(path: Path) -> dict[str, str]:
     """``ImageId,PredictionString`` with the WordNet id and the box of each object; the first is the image's class."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return {row["ImageId"]: _known(path, row["PredictionString"].split()[0]) for row in csv.DictReader(file)}
-    except (OSError, UnicodeDecodeError, KeyError, IndexError, AttributeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {error!r}; download it again") from error
+    errors = (UnicodeDecodeError, LookupError, AttributeError, csv.Error)
+    with reading(path, *errors, then="; download it again"), path.open(newline="", encoding="utf-8") as file:
+        return {row["ImageId"]: _known(path, row["PredictionString"].split()[0]) for row in csv.DictReader(file)}
 
 
 def _words(path: Path) -> list[str]:
-    try:
+    with reading(path, UnicodeDecodeError):
         return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
 
 
 def _numbered(path: Path, ids: list[str]) -> dict[str, str]:
@@ -95,11 +91,10 @@ def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
     """The devkit's own class number, as text, to WordNet id."""
     if not path.is_file():
         raise UserError(f"{truth} counts classes in the devkit's own order, which {path} tells: put it there")
-    try:
+    errors = (ValueError, LookupError, TypeError, NotImplementedError, MatReadError)
+    with reading(path, *errors, then="; unpack the devkit again"):
         rows = loadmat(path, squeeze_me=True)["synsets"]
         return {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError, MatReadError) as error:
-        raise UserError(f"cannot read {path}: {error!r}; unpack the devkit again") from error
 
 
 def _known(path: Path, wnid: str) -> str:

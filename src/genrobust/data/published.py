@@ -7,6 +7,7 @@ import difflib
 import io
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,8 @@ def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[st
 
 
 def _no_common_model(paths: Sequence[Path], columns: Sequence[Mapping[str, float]]) -> NoReturn:
-    examples = {path: f"{path} ({_example(values)})" for path, values in zip(paths, columns, strict=True)}
+    some = [f"such as {next(iter(values))!r}" if values else "which names none" for values in columns]
+    examples = {path: f"{path} ({words})" for path, words in zip(paths, some, strict=True)}
     both = "both" if len(examples) <= 2 else "all of"
     raise UserError(
         f"no model is in {both} {' and '.join(examples.values())}: name the columns that tell the models apart in "
@@ -110,7 +112,6 @@ def choose_baselines(
     """Return which models are baselines, bool [M], with notes: all, or those that `baselines` chooses.
 
     Args:
-        models: The models to choose from.
         baselines: A file with one name a line, or a regular expression that is searched for in each name.
         exclude: Likewise, those that are no baselines.
         pivot: The model that the shifted set was filtered against, which must be there.
@@ -224,11 +225,11 @@ def _names(table: _Table, key: Sequence[str], column: str) -> list[str]:
     """The name of each row, "" where it has none; raises UserError where one stands twice."""
     places = [table.index(k, "--key") for k in key] or [0]
     names = _joined(table, places)
-    repeated = next((name for name, count in _counts(names).items() if count > 1), None)
+    repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if repeated is None:
         return names
     others = [i for i in range(table.columns.index(column)) if i not in places]  # what names a model stands first
-    telling = next((i for i in others if max(_counts(_joined(table, [*places, i])).values(), default=0) == 1), None)
+    telling = next((i for i in others if _are_unique(_joined(table, [*places, i]))), None)
     words = [table.columns[i] for i in places]
     hint = "remove the rows that stand twice"
     if telling is not None:
@@ -236,17 +237,14 @@ def _names(table: _Table, key: Sequence[str], column: str) -> list[str]:
     raise UserError(f"{table.path}: {','.join(words)} = {repeated!r} stands in more than one row; {hint}")
 
 
+def _are_unique(names: Sequence[str]) -> bool:
+    named = [*filter(None, names)]
+    return 0 < len(named) == len(set(named))
+
+
 def _joined(table: _Table, places: Sequence[int]) -> list[str]:
     cells = ([row[i] for i in places] for _, row in table.rows)
     return [",".join(parts) if any(parts) else "" for parts in cells]
-
-
-def _counts(names: Sequence[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        if name:
-            counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _by_name(table: _Table, key: Sequence[str], column: str, option: str) -> tuple[dict[str, float], list[str]]:
@@ -290,7 +288,3 @@ def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str
 
 def _rows(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
-
-
-def _example(names: Mapping[str, float]) -> str:
-    return f"such as {next(iter(names))!r}" if names else "which names none"

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 
 FORMATS = {  # what is read, by extension; formats that run a program (EPS) or hold no picture stay out
     ".jpg": "JPEG",
@@ -83,18 +83,15 @@ def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntr
     Each comes after its path below `folder`, with ``/``. Raises UserError for a folder that cannot be read.
     """
     where = folder / below
-    try:
-        with os.scandir(where) as entries:
-            for entry in entries:
-                key = f"{below}/{entry.name}" if below else entry.name
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    yield from walk_images(folder, key)
-                elif Path(entry.name).suffix.lower() in FORMATS:
-                    yield key, entry
-    except OSError as error:
-        raise UserError(f"cannot read the folder {where}: {error.strerror or error}") from error
+    with reading(f"the folder {where}"), os.scandir(where) as entries:
+        for entry in entries:
+            key = f"{below}/{entry.name}" if below else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from walk_images(folder, key)
+            elif Path(entry.name).suffix.lower() in FORMATS:
+                yield key, entry
 
 
 class _Unreadable(Exception):

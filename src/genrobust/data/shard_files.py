@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import GenrobustError, Sample, hash_file, remove, replacing, size_of
+from genrobust.core import GenrobustError, Sample, hash_file, reading, remove, replacing, size_of
 from genrobust.data.tar_writer import TarWriter
 
 OK, GIVEN_UP = "ok", "given-up"
@@ -44,9 +44,6 @@ def shard_paths(folder: Path, index: int) -> tuple[Path, Path, Path]:
     """Return the tar, the hashes and the parquet of shard `index`, in the order in which they are written."""
     tar, sums, parquet = (folder / f"{index:06d}.{kind}" for kind in ("tar", "sha256", "parquet"))
     return tar, sums, parquet
-
-
-# --------------------------------------------------------------------------------------------- writing
 
 
 def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: Sequence[Mapping[str, Any]]) -> None:
@@ -107,16 +104,11 @@ def hash_list(hashes: Mapping[str, str]) -> bytes:
     return "".join(f"{value}  {name}\n" for name, value in hashes.items()).encode()
 
 
-# --------------------------------------------------------------------------------------------- reading
-
-
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
     """Read one row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where that fails."""
     path = shard_paths(folder, index)[-1]
-    try:
+    with reading(path, pa.ArrowException, ValueError, KeyError, then=f": {remedy(folder)}", kind=GenrobustError):
         return pq.read_table(path, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise GenrobustError(f"cannot read {path}: {error}: {remedy(folder)}") from error
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
@@ -130,11 +122,9 @@ def shard_facts(folder: Path, index: int) -> dict[str, str]:
     Raises GenrobustError where that fails.
     """
     path = shard_paths(folder, index)[-1]
-    try:
+    with reading(path, pa.ArrowException, ValueError, KeyError, then=f": {remedy(folder)}", kind=GenrobustError):
         facts = pq.read_schema(path).metadata or {}
         return {name: facts[name.encode()].decode() for name in ("tar_sha256", "tar_size")}
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise GenrobustError(f"cannot read {path}: {error}: {remedy(folder)}") from error
 
 
 def tar_problem(folder: Path, index: int) -> str:

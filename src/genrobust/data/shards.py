@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image
 
-from genrobust.core import GenrobustError, UserError, digest, fetch, fetch_file, fetch_files, make_folder, replacing
+from genrobust.core import (
+    GenrobustError,
+    Making,
+    UserError,
+    digest,
+    fetch,
+    fetch_file,
+    fetch_files,
+    make_folder,
+    reading,
+    replacing,
+)
 from genrobust.data.shard_files import (
     GIVEN_UP,
     OK,
@@ -34,6 +46,8 @@ _HASH_BYTES = 32
 _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
 _INDEX = ("key", "label", "style", "offset", "size", "image_sha256", "status", "reason")
+_FAULTS = ("black", "blank", "nan", "unsafe")
+USED = ("status", "reason", "redraws", *_FAULTS)  # the columns that `making` counts
 
 
 def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -69,12 +83,10 @@ def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Read what the dataset in `folder` is; raises UserError where there is none that this version reads."""
     path = folder / MANIFEST
-    try:
+    with reading(path, ValueError, then=": restore it, or generate into another folder"):
+        if not path.exists():
+            raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
         manifest = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path}: {error}: restore it, or generate into another folder") from error
     version = manifest.get("format") if isinstance(manifest, dict) else None
     if version != FORMAT or not isinstance(manifest.get("shards"), int):
         raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
@@ -137,7 +149,7 @@ class ShardDataset:
         keys: list[str] = []
         styles: list[str] = []
         columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "offset", "size")}
-        counts, hashes = [], []
+        counts, hashes, then = [], [], remedy(self.folder)
         for index in self._done:  # one at a time, so that only what is kept of them is in memory together
             rows = shard_rows(self.folder, index, _INDEX)
             kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
@@ -145,7 +157,9 @@ class ShardDataset:
             counts.append(kept.num_rows)
             keys += kept["key"].to_pylist()
             styles += (sys.intern(style or "") for style in kept["style"].to_pylist())
-            hashes.append(self._hashes(index, kept["image_sha256"]))
+            path = shard_paths(self.folder, index)[-1]
+            with reading(f"the hashes in {path}", TypeError, ValueError, then=f": {then}", kind=GenrobustError):
+                hashes.append(bytes.fromhex("".join(kept["image_sha256"].to_pylist())))
             for name, parts in columns.items():
                 parts.append(kept[name].to_numpy())
         joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
@@ -154,13 +168,6 @@ class ShardDataset:
         self.styles: Sequence[str] = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)
         self._offset, self._size, self._sha256 = joined["offset"], joined["size"], b"".join(hashes)
-
-    def _hashes(self, index: int, column: pa.ChunkedArray) -> bytes:
-        try:
-            return bytes.fromhex("".join(column.to_pylist()))
-        except (TypeError, ValueError) as error:
-            path = shard_paths(self.folder, index)[-1]
-            raise GenrobustError(f"cannot read the hashes in {path}: {error}: {remedy(self.folder)}") from error
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -172,12 +179,9 @@ class ShardDataset:
     def encoded(self, index: int) -> bytes:
         """Return the bytes of image `index`; raises GenrobustError, naming shard and key, where they have changed."""
         path = shard_paths(self.folder, int(self._shard[index]))[0]
-        try:
-            with fetch_file(path).open("rb") as file:
-                file.seek(int(self._offset[index]))
-                data = file.read(int(self._size[index]))
-        except OSError as error:
-            raise GenrobustError(f"cannot read {path}: {error.strerror}") from error
+        with reading(path, kind=GenrobustError), fetch_file(path).open("rb") as file:
+            file.seek(int(self._offset[index]))
+            data = file.read(int(self._size[index]))
         start = index % len(self) * _HASH_BYTES
         if hashlib.sha256(data).digest() != self._sha256[start : start + _HASH_BYTES]:
             what = f"the image {self.keys[index]} in {path} has changed since it was written"
@@ -197,6 +201,15 @@ class ShardDataset:
     def missing(self) -> list[int]:
         """Return the indices of the shards that are not done."""
         return sorted(set(range(self.manifest["shards"])) - set(self._done))
+
+
+def making(metadata: pa.Table) -> Making:
+    """Count over a dataset's metadata, one row a request, as `ShardDataset.metadata` returns it."""
+    columns = {name: metadata[name].to_pylist() for name in USED}
+    reasons = Counter(r or "" for r, s in zip(columns["reason"], columns["status"], strict=True) if s == GIVEN_UP)
+    faults = {name: sum(map(bool, columns[name])) for name in _FAULTS}
+    redrawn = sum(map(bool, columns["redraws"]))
+    return Making(metadata.num_rows, reasons.total(), redrawn, faults, dict(sorted(reasons.items())))
 
 
 def _with_status(table: pa.Table, status: str) -> pa.Table:

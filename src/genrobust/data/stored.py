@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 from genrobust.data.file_list import Listing, list_folder
 from genrobust.data.reading import FORMATS
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
@@ -22,7 +22,6 @@ class StoredImages:
     """The labelled images at a path.
 
     Attributes:
-        path: Where they lie.
         groups: The words for classes there: names of folders, names of labels, or numbers as text.
         label_names: The groups by label number where the labels are numbered, else ().
         listed: The images; None for class folders, which are listed when it is known which are wanted.
@@ -66,10 +65,8 @@ def class_folders(folder: Path) -> list[Path]:
 
     Raises UserError where it is missing, unreadable, without subfolders, or holds images that belong to no class.
     """
-    try:
+    with reading(f"the folder {folder}"):
         entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     loose = [e.name for e in entries if e.suffix.lower() in FORMATS and e.is_file()]
     if loose:
         raise UserError(f"{folder} holds images of no class, such as {loose[0]}: put each class into a subfolder")
@@ -87,11 +84,9 @@ def _files(path: Path) -> list[Path]:
             raise UserError(f"no file matches {path}")
         return matches
     if path.is_dir():
-        try:
+        with reading(f"the folder {path}"):
             files = sorted(entry for entry in path.iterdir() if entry.suffix in KINDS)
             return [] if files and any(entry.is_dir() for entry in path.iterdir()) else files
-        except OSError as error:
-            raise UserError(f"cannot read the folder {path}: {error.strerror or error}") from error
     return [path] if path.suffix in KINDS and path.exists() else []
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import UserError, progress_bar
+from genrobust.core import UserError, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import read_image
 
@@ -35,14 +35,11 @@ def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[st
     names: tuple[str, ...] = ()
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
-            try:
-                with pq.ParquetFile(path) as file:
-                    _check(path, file.schema_arrow)
-                    names = _names(file.schema_arrow)
-                    labels.append(file.read(columns=[LABEL])[LABEL].to_pylist())
-                    metadata.append(file.metadata)
-            except (OSError, pa.ArrowException) as error:
-                raise UserError(f"cannot read {path} as parquet: {error}") from error
+            with reading(f"{path} as parquet", pa.ArrowException), pq.ParquetFile(path) as file:
+                _check(path, file.schema_arrow)
+                names = _names(file.schema_arrow)
+                labels.append(file.read(columns=[LABEL])[LABEL].to_pylist())
+                metadata.append(file.metadata)
             bar.advance()
     return _listing(source, files, labels, names, _by_row_group(files, metadata), in_order=True), names
 
@@ -59,11 +56,9 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
 
     def value(number: int, row: int) -> Any:
         group = int(np.searchsorted(starts[number], row, side="right")) - 1
-        try:
-            with lock:  # neighbours wait for one read instead of each doing their own
-                images = row_group(number, group)
-        except (OSError, pa.ArrowException) as error:
-            raise UserError(f"cannot read {files[number]}, row {row}: {error}") from error
+        # neighbours wait for one read instead of each doing their own
+        with reading(f"{files[number]}, row {row}", pa.ArrowException), lock:
+            images = row_group(number, group)
         return images[row - int(starts[number][group])].as_py()
 
     return value
@@ -74,12 +69,12 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
 
     Returns and raises as `list_parquet`.
     """
-    try:
+    with reading(
+        f"the saved dataset {folder}", ValueError, KeyError, TypeError, pa.ArrowException, then="; save it again"
+    ):
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         files = [folder / entry["filename"] for entry in state["_data_files"]]
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise UserError(f"cannot read the saved dataset {folder}: {error}; save it again") from error
     for path, table in zip(files, tables, strict=True):
         _check(path, table.schema)
     names = _names(tables[0].schema) if tables else ()

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from genrobust.core import UserError, progress_bar
+from genrobust.core import UserError, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import FORMATS, read_image
 
@@ -36,12 +36,9 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
 
     def read(index: int) -> Image.Image:
         tar, offset, size = where[index]
-        try:
-            with tar.open("rb") as file:
-                file.seek(offset)
-                data = file.read(size)
-        except OSError as error:
-            raise UserError(f"cannot read {tar}: {error.strerror or error}") from error
+        with reading(tar), tar.open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
         return read_image(data, name=f"{keys[index]} of {tar}")
 
     return Listing(source, keys, groups, stamps, read)
@@ -51,20 +48,18 @@ def _members(tar: Path) -> Iterator[tuple[str, str, int, int]]:
     """Key, class, offset and size of each image in `tar`."""
     images: dict[str, tuple[int, int]] = {}
     classes: dict[str, str] = {}
-    try:
-        with tarfile.open(tar, mode="r:") as file:
-            for member in file:
-                path = PurePosixPath(member.name)
-                stem, _, extension = path.name.partition(".")  # WebDataset's rule: a key ends at the first dot
-                key = str(path.parent / stem)
-                if f".{extension.lower()}" in FORMATS:
-                    images[key] = (member.offset_data, member.size)
-                elif extension == "cls" or (extension == "json" and key not in classes):
-                    label = _label(file, member, extension)
-                    if label is not None:
-                        classes[key] = label
-    except (OSError, tarfile.TarError, ValueError) as error:
-        raise UserError(f"cannot read {tar} as a WebDataset tar (they are not compressed): {error}") from error
+    what = f"{tar} as a WebDataset tar (they are not compressed)"
+    with reading(what, tarfile.TarError, ValueError), tarfile.open(tar, mode="r:") as file:
+        for member in file:
+            path = PurePosixPath(member.name)
+            stem, _, extension = path.name.partition(".")  # WebDataset's rule: a key ends at the first dot
+            key = str(path.parent / stem)
+            if f".{extension.lower()}" in FORMATS:
+                images[key] = (member.offset_data, member.size)
+            elif extension == "cls" or (extension == "json" and key not in classes):
+                label = _label(file, member, extension)
+                if label is not None:
+                    classes[key] = label
     for key, (offset, size) in images.items():
         if key not in classes:
             raise UserError(f"{tar}: the image {key} has no class: it needs {key}.cls, or a label in {key}.json")

@@ -79,9 +79,11 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     try:
         total, manifest = int(read_manifest(folder)["shards"]), ""
     except UserError as error:
-        total, manifest = _shards_without_manifest(folder), str(error)
+        names = [path.stem for path in folder.glob("*.parquet")]
+        total = max((int(name) + 1 for name in names if len(name) == 6 and name.isdecimal()), default=0)
         if not total:
             raise
+        manifest = str(error)
     held = lock(folder, shared=not repair) if repair or access(folder, W_OK) else nullcontext()
     damaged, unfinished = [], []
     with held:
@@ -97,11 +99,6 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
             remove_leftovers(folder)
         aside = _set_aside(folder, damaged) if repair and damaged else None
     return Verdict(folder, total, tuple(damaged), tuple(unfinished), tuple(temporary), manifest, aside)
-
-
-def _shards_without_manifest(folder: Path) -> int:
-    names = [path.stem for path in folder.glob("*.parquet")] if folder.is_dir() else []
-    return max((int(name) + 1 for name in names if len(name) == 6 and name.isdecimal()), default=0)
 
 
 def _damage(folder: Path, index: int) -> Damage | None:

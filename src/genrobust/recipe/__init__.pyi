@@ -1,4 +1,3 @@
-from .analysis import QualityConfig as QualityConfig
 from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
 from .classify import (
     COMBINED as COMBINED,
@@ -30,5 +29,5 @@ from .load import (
     recipe_names as recipe_names,
     recipe_yaml as recipe_yaml,
 )
-from .recipe import GENERATED as GENERATED, Recipe as Recipe
+from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .section import Section as Section

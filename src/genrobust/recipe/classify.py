@@ -88,22 +88,14 @@ class TrainConfig(Section):
         return value
 
     @model_validator(mode="after")
-    def _check_length(self) -> TrainConfig:
+    def _check_together(self) -> TrainConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and set the other to null or leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _check_workers(self) -> TrainConfig:
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
                 "multiple of workers"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _check_crop(self) -> TrainConfig:
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -128,7 +120,7 @@ class TrainConfig(Section):
         """The number of training steps on a mixture of so many images."""
         if self.steps is not None:
             return self.steps
-        assert self.epochs is not None  # _check_length
+        assert self.epochs is not None  # _check_together
         return math.ceil(self.epochs * images / self.batch_size)
 
     @property

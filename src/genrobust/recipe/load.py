@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 from genrobust.recipe.recipe import Recipe
 from genrobust.recipe.section import explain, near_or_known
 from genrobust.recipe.sweep import expand
 
 SUFFIXES = (".yaml", ".yml")
+BUILTIN = resources.files("genrobust.recipe") / "builtin"
 
 
 def recipe_names() -> list[str]:
     """The names of the installed recipes, sorted."""
-    return sorted(p.name.removesuffix(".yaml") for p in _builtin().iterdir() if p.name.endswith(".yaml"))
+    return sorted(p.name.removesuffix(".yaml") for p in BUILTIN.iterdir() if p.name.endswith(".yaml"))
 
 
 def is_recipe(word: str) -> bool:
@@ -76,21 +76,14 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _builtin() -> Traversable:
-    return resources.files("genrobust.recipe") / "builtin"
-
-
 def _read_text(name_or_path: str) -> str:
     if Path(name_or_path).suffix in SUFFIXES:
-        try:
+        with reading(f"the recipe {name_or_path}", UnicodeDecodeError):
             return Path(name_or_path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise UserError(f"cannot read the recipe {name_or_path}: {why}") from error
     if name_or_path not in recipe_names():
         hint = near_or_known(name_or_path, recipe_names())
         raise UserError(f"no recipe {name_or_path!r}; {hint}\nThe name of a recipe file ends in .yaml.")
-    return (_builtin() / f"{name_or_path}.yaml").read_text(encoding="utf-8")
+    return (BUILTIN / f"{name_or_path}.yaml").read_text(encoding="utf-8")
 
 
 def _parse_yaml(text: str, what: str) -> Any:

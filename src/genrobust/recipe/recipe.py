@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import NOT_GENERATED, ZERO_SHOT, UserError
-from genrobust.recipe.analysis import ClaimConfig, QualityConfig
+from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, ZERO_SHOT, UserError
 from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfig, TrainConfig, ZeroShotConfig
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.execute import ExecuteConfig
 from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
 from genrobust.recipe.section import Positive, Section, checked
 
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
+
+
+class QualityConfig(Section):
+    """Quality of the images of each source, measured in the embeddings of a CLIP; see `SourceQuality`.
+
+    `clip` is a folder, or "pictograms", the embedded one. The first `per_class` images of each class are measured, of
+    every source alike: FID and diversity depend on their number.
+    """
+
+    clip: str
+    per_class: Positive = 50  # 50,000 images of ImageNet, the usual number for FID
+
+
+class ClaimConfig(Section):
+    """A claim that the study tests: `arm` is better than `than` in `figure` on `test_set`.
+
+    Either may be a group; a group is compared with the references of its arms. `says` states the claim in words,
+    `source` names who made it.
+    """
+
+    says: str
+    arm: str
+    than: str
+    figure: str = "top1"
+    test_set: str = MEAN_OF_SHIFTS
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _check_arms_differ(self) -> ClaimConfig:
+        if self.arm == self.than:
+            raise ValueError(f"than: the claim {self.says!r} compares {self.arm!r} with itself")
+        return self
+
+
+class ExecuteConfig(Section):
+    """The share of its node that each worker takes with `--executor ray`; no result and no folder name depends on it.
+
+    `num_cpus` None takes `threads` CPUs, or all of a smaller node. `num_gpus` None takes one GPU if the device is cuda,
+    and none otherwise; 0.5 lets two workers share a GPU.
+    """
+
+    num_cpus: Positive | None = None
+    num_gpus: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _check_num_gpus(self) -> ExecuteConfig:
+        if self.num_gpus is not None and self.num_gpus > 1 and self.num_gpus % 1:
+            raise ValueError(f"num_gpus: {self.num_gpus:g} is more than one GPU, so it must be a whole number")
+        return self
 
 
 class Recipe(Section):
@@ -74,6 +121,12 @@ class Recipe(Section):
                 raise ValueError(f"arm {arm.name!r}: {why}")
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
+        if both := self.groups().keys() & names:
+            raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
+        for arm in self.arms:
+            if arm.reference is not None and arm.reference not in names:
+                known = f"the arms are {', '.join(names)}"
+                raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
         return self
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
@@ -93,17 +146,6 @@ class Recipe(Section):
             )
 
     @model_validator(mode="after")
-    def _check_references(self) -> Recipe:
-        names = self.arm_names
-        if both := self.groups().keys() & names:
-            raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
-        for arm in self.arms:
-            if arm.reference is not None and arm.reference not in names:
-                known = f"the arms are {', '.join(names)}"
-                raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
-        return self
-
-    @model_validator(mode="after")
     def _check_datasets(self) -> Recipe:
         reserved = {GENERATED, *NOT_GENERATED}
         for section, names, taken in (
@@ -121,7 +163,7 @@ class Recipe(Section):
             for source in (part.source for part in arm.mixture):
                 if source not in known:
                     raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {', '.join(known)}")
-                if source not in self.not_generated and self._is_validation(source):
+                if source not in self.not_generated and self.generator and self.generation(source)[1].split == "val":
                     raise ValueError(
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
@@ -153,9 +195,6 @@ class Recipe(Section):
                 "robustness.baselines a table, or train your own baselines with robustness.grid"
             )
         return self
-
-    def _is_validation(self, source: str) -> bool:
-        return self.generator is not None and self.generation(source)[1].split == "val"
 
     @property
     def arm_names(self) -> list[str]:

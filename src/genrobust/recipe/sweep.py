@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -46,14 +46,15 @@ def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
     listed, datasets = rest.get("arms") or [], rest.get("datasets") or {}
     if not isinstance(listed, list) or not isinstance(datasets, dict):
         return rest  # its validation reports the mistake
-    made = _Made(listed, datasets)
+    arms, datasets = list(listed), dict(datasets)
     for i, sweep in enumerate(raw["sweep"]):
         try:
-            _expand_one(sweep, made)
+            for path, filled in _expanded(sweep):
+                _add(filled, path, arms, datasets)
         except _SweepError as error:
             place = ".".join(["sweep", str(i), *error.path])
             raise UserError(f"{where}: {place}: {error.why}") from None
-    return {**rest, "arms": made.arms, **({"datasets": made.datasets} if made.datasets else {})}
+    return {**rest, "arms": arms, **({"datasets": datasets} if datasets else {})}
 
 
 class _SweepError(Exception):
@@ -64,47 +65,35 @@ class _SweepError(Exception):
         self.why, self.path = why, path
 
 
-class _Made:
-    """The arms and datasets so far: the listed ones, then those of the sweeps."""
-
-    def __init__(self, arms: Sequence[Any], datasets: Mapping[str, Any]) -> None:
-        self.arms, self.datasets = list(arms), dict(datasets)
-        self._names = {arm["name"] for arm in arms if isinstance(arm, dict) and isinstance(arm.get("name"), str)}
-
-    def add_arm(self, arm: dict[str, Any]) -> None:
-        if arm["name"] in self._names:
-            raise _SweepError(f"a second arm {arm['name']!r}: add a placeholder that differs to its name", "name")
-        self._names.add(arm["name"])
-        self.arms.append(arm)
-
-    def add_dataset(self, dataset: dict[str, Any]) -> None:
-        name = dataset.pop("name")
-        if self.datasets.setdefault(name, dataset) != dataset:
-            raise _SweepError(
-                f"a second, different dataset {name!r}: add a placeholder that differs to its name", "name"
-            )
+def _add(made: dict[str, Any], path: tuple[str, ...], arms: list[Any], datasets: dict[str, Any]) -> None:
+    name = made["name"]
+    if path[0] == "dataset":
+        del made["name"]
+        if datasets.setdefault(name, made) != made:
+            why = f"a second, different dataset {name!r}: add a placeholder that differs to its name"
+            raise _SweepError(why, *path, "name")
+    elif any(isinstance(arm, dict) and arm.get("name") == name for arm in arms):
+        raise _SweepError(f"a second arm {name!r}: add a placeholder that differs to its name", *path, "name")
+    else:
+        arms.append(made)
 
 
-def _expand_one(sweep: Any, made: _Made) -> None:
+def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The arms and datasets of a sweep, each with the path of its template."""
     if not isinstance(sweep, dict):
         raise _SweepError(f"a sweep is a mapping with the keys {', '.join(KEYS)} (got {sweep!r})")
     for key in sweep.keys() - set(KEYS):
         raise _SweepError(f"unknown key; {near_or_known(str(key), KEYS)}", str(key))
     over = _checked_over(sweep.get("over"))
-    templates = [(path, kind, t) for kind in ("dataset", "arm") for path, t in _templates(sweep, kind)]
-    used = {root for path, _, template in templates for root in _roots(template, path, over)}
+    templates = [*_templates(sweep, "dataset"), *_templates(sweep, "arm")]
+    used = {root for path, template in templates for root in _roots(template, path, over)}
     for name in over:
         if name not in used:
             raise _SweepError(f"no arm or dataset uses it: write {{{name}}} in one", "over", name)
     for cell in product(*over.values()):
         values = dict(zip(over, cell, strict=True))
-        for path, kind, template in templates:
-            filled = _filled(template, values, path) | {"name": _text(template["name"], values, (*path, "name"))}
-            add = made.add_arm if kind == "arm" else made.add_dataset
-            try:
-                add(filled)
-            except _SweepError as error:
-                raise _SweepError(error.why, *path, *error.path) from None
+        for path, template in templates:
+            yield path, _filled(template, values, path) | {"name": _text(template["name"], values, (*path, "name"))}
 
 
 def _checked_over(over: Any) -> dict[str, list[Any]]:

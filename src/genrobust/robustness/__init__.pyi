@@ -6,14 +6,13 @@ from .benchmarking import (
     OnBothSets as OnBothSets,
     benchmark as benchmark,
 )
-from .effective import fit_lines as fit_lines
+from .effective import fit_lines as fit_lines, to_scale as to_scale
 from .figure import (
     Figure as Figure,
     ImageFigure as ImageFigure,
     figure_called as figure_called,
     list_figures as list_figures,
 )
-from .scales import to_scale as to_scale
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (
     Published as Published,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 from scipy.special import betaincinv
 
 from genrobust.core import Predictions, Score, UserError
-from genrobust.robustness.answers import Answers, own_classes, read_answers
+from genrobust.robustness.answers import own_classes, read_answers
 
 Classes = Sequence[int] | np.ndarray
 
@@ -33,7 +34,6 @@ def correct(predictions: Predictions, classes: Classes | None = None) -> np.ndar
     An image with several `accepted` labels is right when the guess is any of them.
 
     Args:
-        predictions: Those of one checkpoint on one test set.
         classes: Labels; None for the set's own (`own_classes`). Images with no right label among them are left out.
 
     Raises:
@@ -41,7 +41,7 @@ def correct(predictions: Predictions, classes: Classes | None = None) -> np.ndar
         UserError: The parts of `predictions` do not fit each other.
     """
     chosen = own_classes(predictions) if classes is None else np.unique(np.asarray(classes, dtype=np.int64))
-    return read_answers(predictions, [(chosen, {"correct": _correct})])[0]["correct"]
+    return read_answers(predictions, [(chosen, {"correct": attrgetter("correct")})])[0]["correct"]
 
 
 def top1(predictions: Predictions, classes: Classes | None = None) -> Score:
@@ -67,7 +67,3 @@ def accuracy_score(k: int, n: int, classes: int) -> Score:
     """Return the accuracy of `k` right of `n` images over so many classes, in percent."""
     lo, hi = clopper_pearson(k, n)
     return Score(100 * k / n, 100 * lo, 100 * hi, n, classes, "Clopper-Pearson 95 % over images")
-
-
-def _correct(answers: Answers) -> np.ndarray:
-    return answers.correct

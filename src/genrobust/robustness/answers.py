@@ -70,7 +70,6 @@ def read_answers(
     """Compute values of each image, with the logits restricted to some classes; the logits may be mapped from a file.
 
     Args:
-        predictions: Those of one checkpoint on one test set.
         wanted: Classes, int64 sorted and unique, with what is computed over them, by name.
 
     Returns:

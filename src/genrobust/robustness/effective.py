@@ -9,11 +9,33 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy.special import expit, logit, ndtr, ndtri
 
 from genrobust.core import BaselineModel, Line, UserError
-from genrobust.robustness.scales import from_scale, to_scale
+from genrobust.robustness.resampling import TAILS
 
+SCALES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.asarray, np.asarray)}  # with inverses
 Percents = Sequence[float] | np.ndarray
+
+
+def to_scale(transform: str, fraction: np.ndarray | float) -> np.ndarray:
+    """Put fractions in [0, 1] on the scale `transform`: "logit", "probit" or "linear".
+
+    0 and 1 are infinite on the first two, so they are moved in by 1e-9, far less than one image of any test set.
+    """
+    return np.asarray(_scale(transform)[0](np.clip(fraction, 1e-9, 1 - 1e-9)))
+
+
+def from_scale(transform: str, value: np.ndarray | float) -> np.ndarray:
+    """Invert `to_scale`: return a fraction, which on the linear scale alone may leave [0, 1]."""
+    return np.asarray(_scale(transform)[1](value))
+
+
+def _scale(transform: str) -> tuple:
+    try:
+        return SCALES[transform]
+    except KeyError:
+        raise UserError(f"transform: {transform!r} is none of {', '.join(SCALES)}") from None
 
 
 def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str = "logit") -> Line:
@@ -132,9 +154,8 @@ def er_interval(
     shifted: np.ndarray | float,
     transform: str = "logit",
     bootstrap: int = 1000,
-    level: float = 0.95,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
+    """Return the 95 % percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
 
     `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are those
     of one shift; they are resampled with replacement `bootstrap` times (seed 0), the same for all models. How uncertain
@@ -145,8 +166,7 @@ def er_interval(
     slope, intercept = refit(baselines, weights, transform)
     has_line = ~np.isnan(slope)
     drawn = predict(slope[has_line, None], intercept[has_line, None], transform, np.ravel(clean))  # [B, models]
-    tail = 50 * (1 - level)
-    lo, hi = np.percentile(np.ravel(shifted) - drawn, [tail, 100 - tail], axis=0)
+    lo, hi = np.percentile(np.ravel(shifted) - drawn, TAILS, axis=0)
     return lo.reshape(np.shape(clean)), hi.reshape(np.shape(clean))
 
 
@@ -170,8 +190,7 @@ def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -
     return x, y
 
 
-def finite(x: np.ndarray, y: np.ndarray, transform: str) -> np.ndarray:
-    """Return which (clean, shifted) percents the transform maps to finite values: bool [M]."""
-    if transform == "linear":
-        return np.ones(len(x), dtype=bool)
-    return (x > 0) & (x < 100) & (y > 0) & (y < 100)
+def finite(ids: np.ndarray, shifted: np.ndarray, transform: str) -> np.ndarray:
+    """Return for which models the transform of all percents, `ids` [M] or [M, D] and `shifted` [M], is finite: [M]."""
+    percents = np.column_stack([ids, shifted])
+    return np.asarray((transform == "linear") | ((percents > 0) & (percents < 100)).all(axis=1))

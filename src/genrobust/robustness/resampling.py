@@ -139,21 +139,15 @@ def resampled_means(columns: np.ndarray, members: np.ndarray, bootstrap: int, rn
     """
     per_group = columns.shape[1] // members.shape[1]
     counted = np.hstack([columns & np.repeat(members, per_group, axis=1), members])
-    distinct, place, counts = _distinct(counted)
-    rows = distinct.astype(np.float32)  # float32 counts exactly up to 2^24 images
+    bits = np.packbits(counted, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
+    words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
+    _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
+    rows = counted[first].astype(np.float32)  # float32 counts exactly up to 2^24 images
     parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
     sums = np.concatenate([_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
     right, total = np.split(sums.astype(float), [columns.shape[1]], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return right / np.repeat(total, per_group, axis=1)
-
-
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The distinct rows of bool [N, C] in lexicographic order, which of them each row is, and how often each occurs."""
-    bits = np.packbits(rows, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
-    words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
-    _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
-    return rows[first], place, counts
 
 
 def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

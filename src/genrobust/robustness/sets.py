@@ -128,7 +128,6 @@ def answer_sets(
     Predictions are asked for one at a time and their logits read once, so `predictions` may read them from a disk.
 
     Args:
-        predictions: By arm, seed and test set.
         tests: The test sets, the clean one first.
         own: What is computed with logits restricted to a set's own classes, by figure.
         every: What is computed over all classes, by figure.
@@ -143,7 +142,8 @@ def answer_sets(
     """
     arms, seeds = arms_and_seeds(predictions, tests)
     clean = tests[0]
-    images = {test: _without_logits(predictions[arms[0], seeds[0], test]) for test in tests}
+    # What is known of the images alone, so that no file of logits stays mapped.
+    images = {test: replace(predictions[arms[0], seeds[0], test], logits=np.empty((0, 0))) for test in tests}
     classes = {test: own_classes(of) for test, of in images.items()}
     for test, of in images.items():
         if of.classes != images[clean].classes:
@@ -193,11 +193,6 @@ def _answers(
 
 def _where(arm: str, seed: int, test: str) -> str:
     return f"arm {arm!r}, seed {seed}, test set {test!r}"
-
-
-def _without_logits(predictions: Predictions) -> Predictions:
-    """What is known of the images alone; keeps no file mapped."""
-    return replace(predictions, logits=np.empty((0, len(predictions.classes)), dtype=np.float32))
 
 
 def _require_pair(found: Predictions, first: Predictions, where: str, test: str) -> None:

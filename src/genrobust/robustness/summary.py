@@ -22,8 +22,6 @@ class Comparison:
     """What a study compares, and how.
 
     Attributes:
-        clean: The clean test set.
-        shifts: The shifted test sets.
         reference: The arm that the others are compared with, where `references` maps an arm to no other (itself: none).
         groups: Arms that are averaged over, by the name of the group.
         pairs: Further differences: an arm, and what is subtracted.
@@ -74,7 +72,6 @@ def summarize(
     study = _measured(predictions, baselines, comparison, list_figures() if figures is None else figures, rng)
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
-    rows = _Rows(arms, seeds, references, comparison.groups, comparison.pairs, weights)
     table = study.measured | _means(study.measured, in_mean)
     return Summary(
         arms=arms,
@@ -83,7 +80,7 @@ def summarize(
         clean=comparison.clean,
         shifts=in_mean,
         left_out=left_out,
-        scores={key: score for place, measured in table.items() for key, score in rows.of(*place, measured)},
+        scores=dict(_rows(table, arms, seeds, references, comparison, weights)),
         paired=study.paired,
         lines=dict(study.lines),
         protocols={test: predictions[arms[0], seeds[0], test].protocol for test in study.paired},
@@ -184,34 +181,28 @@ def _reference_of(group: str, groups: Mapping[str, Sequence[str]], references: M
     return next(same, next(iter(theirs)) if len(theirs) == 1 else group)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows of the table: `weights` [B, S] are those of the seeds, `references` has the groups too."""
-
-    arms: Sequence[str]
-    seeds: Sequence[int]
-    references: Mapping[str, str]
-    groups: Mapping[str, Sequence[str]]
-    pairs: Sequence[tuple[str, str]]
-    weights: np.ndarray
-
-    def of(self, figure: str, test: str, measured: Measured) -> Iterator[tuple[ScoreKey, Score]]:
-        """The scores of one figure on one test set: of each checkpoint, arm, difference and group."""
-        for a, arm in enumerate(self.arms):
-            yield ScoreKey(figure, arm, test), measured.arm(a, self.weights)
-            for s, seed in enumerate(self.seeds if test != MEAN_OF_SHIFTS else ()):
+def _rows(
+    table: Table,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    references: Mapping[str, str],
+    comparison: Comparison,
+    weights: np.ndarray,
+) -> Iterator[tuple[ScoreKey, Score]]:
+    """The scores of each checkpoint, arm, difference and group; `weights` [B, S] are those of the seeds."""
+    at = {arm: a for a, arm in enumerate(arms)}
+    compared = ((arm, references[arm]) for arm in arms)
+    pairs = dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *comparison.pairs])
+    for (figure, test), measured in table.items():
+        for arm, a in at.items():
+            yield ScoreKey(figure, arm, test), measured.arm(a, weights)
+            for s, seed in enumerate(seeds if test != MEAN_OF_SHIFTS else ()):
                 yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
-        compared = ((arm, self.references[arm]) for arm in self.arms)
-        for arm, other in dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *self.pairs]):
-            score = measured.difference(self._index(arm), self._index(other), self.weights)
-            yield ScoreKey(figure, arm, test, minus=other), score
-        for group, members in self.groups.items():
-            own = [self._index(arm) for arm in members]
-            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, self.weights)
-            if (reference := self.references[group]) != group:
-                minus = [self._index(self.references[arm]) for arm in members]
-                score = measured.over_arms(own, minus).arm(0, self.weights)
-                yield ScoreKey(figure, group, test, minus=reference), score
-
-    def _index(self, arm: str) -> int:
-        return list(self.arms).index(arm)
+        for arm, other in pairs:
+            yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
+        for group, members in comparison.groups.items():
+            own = [at[arm] for arm in members]
+            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
+            if (reference := references[group]) != group:
+                minus = [at[references[arm]] for arm in members]
+                yield ScoreKey(figure, group, test, minus=reference), measured.over_arms(own, minus).arm(0, weights)

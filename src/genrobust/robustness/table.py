@@ -11,7 +11,6 @@ from genrobust.core import BaselineModel, Line, Plane, UserError
 from genrobust.robustness.effective import effective_robustness, er_interval, finite, fit_line
 from genrobust.robustness.multi_id import (
     beyond_plane,
-    finite_rows,
     fit_plane,
     plane_expected,
     plane_predict,
@@ -104,7 +103,7 @@ def score_published(
     for reason, out in (
         ("the pivot", np.array([name == pivot for name in names])),
         (f"ID accuracy below {min_id:g} %", ids.min(axis=1) < min_id),
-        (f"0 % or 100 % has no finite {transform}", ~finite_rows(ids, shifted, transform)),
+        (f"0 % or 100 % has no finite {transform}", ~finite(ids, shifted, transform)),
     ):
         if (chosen & out).any():
             left_out[reason] = tuple(np.array(names)[chosen & out].tolist())
@@ -147,12 +146,12 @@ def _against_lines(
     return TableScores(tuple(lines), er, lo, hi, outside)
 
 
-def _against_plane(models: Published, baselines: np.ndarray, transform: str, bootstrap: int = 1000) -> TableScores:
+def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> TableScores:
     """The scores over several ID sets; intervals are as in `er_interval`."""
     ids, shifted = models.ids, models.shifted
     plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
     count = int(baselines.sum())
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=bootstrap)
+    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
     fits = refit_planes(ids[baselines], shifted[baselines], weights, transform)
     drawn = plane_predict(fits[~np.isnan(fits).any(axis=1), None], transform, ids)  # [B, models]
     lo, hi = np.percentile(shifted - drawn, TAILS, axis=0)

@@ -12,7 +12,7 @@ import pytest
 from small import NODE, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
-from genrobust.recipe.execute import ExecuteConfig
+from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors.ray import Ray
 

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from genrobust.core import LabelSpace, Line, UserError
+from genrobust.core import LabelSpace, Line, UserError, reading
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import FolderClasses
 from genrobust.data.imagenet_classes import descriptions, wnids
@@ -118,12 +118,10 @@ def _parts(path: Path) -> tuple[Path, Path]:
 
 
 def _read(path: Path) -> Mapping[str, str]:
-    try:
+    with reading(f"ObjectNet's mapping {path}", ValueError, then="; unpack objectnet-1.0.zip again"):
+        if not path.exists():
+            raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again")
         found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read ObjectNet's mapping {path}: {error}; unpack objectnet-1.0.zip again") from error
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise UserError(f"{path} is no mapping of names to names: unpack objectnet-1.0.zip again")
     return found
