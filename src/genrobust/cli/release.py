@@ -23,8 +23,7 @@ Recipe = Annotated[
     str | None, option("--recipe RECIPE", "The recipe that made the dataset; it is checked, then exported with it.")
 ]
 AcceptLicense = Annotated[
-    bool,
-    option("--accept-license --accept-licence", "Export although the generator's license restricts its images."),
+    bool, option("--accept-license --accept-licence", "Export although the generator's license restricts its images.")
 ]
 Folder = Annotated[Path, argument("FOLDER", "An export of genrobust export.")]
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]

@@ -114,10 +114,7 @@ def train(
 
 @study_command(*ANYWHERE)
 def evaluate(
-    study: "Study",
-    arm: ArmName = None,
-    models: Annotated[list[str] | None, MODELS] = None,
-    labels: ModelLabels = None,
+    study: "Study", arm: ArmName = None, models: Annotated[list[str] | None, MODELS] = None, labels: ModelLabels = None
 ) -> None:
     """Score the classifiers of the arms, or those of --models, on every test set; trains the missing ones first."""
     from genrobust.robustness import top1

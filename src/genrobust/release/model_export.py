@@ -93,9 +93,6 @@ def check_target(to: str, out: Path, overwrite: bool) -> None:
         raise UserError(f"{out} holds an export: name another folder with --out, or replace it with --overwrite")
 
 
-# ------------------------------------------------------------------------------------------ the two forms
-
-
 def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
     network: Any = model.network  # torch types every attribute as a tensor or a module
     known, fixed = network.pretrained_cfg, has_fixed_size(info.architecture)
@@ -160,9 +157,6 @@ def _as_onnx(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
 
 
 _FORMATS: dict[str, Callable[[Classifier, CheckpointInfo], dict[str, bytes]]] = {"timm": _as_timm, "onnx": _as_onnx}
-
-
-# ------------------------------------------------------------------------------------------ whether they are the same
 
 
 def _check(contents: Mapping[str, bytes], model: Classifier, info: CheckpointInfo) -> None:

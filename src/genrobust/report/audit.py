@@ -79,9 +79,6 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
     return found
 
 
-# ------------------------------------------------------------------------------------------ words
-
-
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
     return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _label_sentence(audit)) if s]
@@ -121,9 +118,6 @@ def _sentence(parts: Sequence[str]) -> str:
     return text[:1].upper() + text[1:] + "." if text else ""
 
 
-# ------------------------------------------------------------------------------------------ pictures
-
-
 def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
     """For each set that was searched, the nearest pairs side by side."""
     places: list[tuple[str, Duplicates | None, ImageSet | None]] = [
@@ -157,9 +151,6 @@ def _mistakes(judgement: Judgement, sets: AuditSets) -> list[Shown]:
         alt, caption = f"{name}, taken for {names[taken]}", f"{name} → {names[taken]}"
         found.append(shown(sets.dataset, index, alt, caption))
     return found
-
-
-# ------------------------------------------------------------------------------------------ figures
 
 
 def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:

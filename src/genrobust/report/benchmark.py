@@ -80,9 +80,6 @@ def html(made: Benchmarked) -> str:
     )
 
 
-# ------------------------------------------------------------------------------------------ words
-
-
 def benchmark_verdict(made: Benchmarked) -> list[str]:
     """Say how the first model does, and how the drops of the others compare with its own, in a sentence each."""
     first, *others = made.result.models
@@ -117,9 +114,6 @@ def _against(name: str, beyond: Score) -> str:
 def _size(score: Score) -> str:
     """The interval of a figure whose sign is told in words."""
     return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
-
-
-# ------------------------------------------------------------------------------------------ tables and pictures
 
 
 def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
@@ -177,9 +171,6 @@ def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
         (name, [("generated", shown), (made.real_name, beside)])
         for (name, shown), (_, beside) in zip(*both, strict=True)
     ]
-
-
-# ------------------------------------------------------------------------------------------ data
 
 
 def facts(made: Benchmarked) -> dict[str, Any]:

@@ -83,9 +83,6 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# ------------------------------------------------------------------------------------------ figures in words
-
-
 def figure(value: float | None, digits: int = 2) -> str:
     """ "12.34", "−0.5", or a dash for what is not known."""
     if value is None or not math.isfinite(value):

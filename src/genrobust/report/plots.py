@@ -38,9 +38,6 @@ def looks(summary: Summary) -> dict[str, Look]:
     return {arm: Look(i % COLOURS, SHAPES[i % len(SHAPES)]) for i, arm in enumerate(summary.arms)}
 
 
-# ------------------------------------------------------------------------------------------------ dot plot
-
-
 @dataclass(frozen=True, slots=True)
 class Dot:
     """One arm's accuracy on one set: positions in percent of the axis' length, and its label."""
@@ -99,9 +96,6 @@ def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tup
         return round(100 * (value - low) / (high - low), 2)
 
     return place, tuple((place(t), t) for t in range(low, high + 1, step))
-
-
-# ------------------------------------------------------------------------------------------------ scatter
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,7 @@ import numpy as np
 import torch
 
 from genrobust.audit import Models, confidence, measure
-from genrobust.classifiers import (
-    OpenClassifier,
-    clip_embeddings,
-    embed_classes,
-    load_clip,
-    open_classifier,
-)
+from genrobust.classifiers import OpenClassifier, clip_embeddings, embed_classes, load_clip, open_classifier
 from genrobust.core import (
     Audit,
     AuditSets,
@@ -194,9 +188,6 @@ def _filter(
         assert threshold is not None  # one of the two is given
         rejected, rule = below(scores, threshold), f"below {threshold:g}"
     return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
-
-
-# ------------------------------------------------------------------------------------------ opening sets
 
 
 def open_sets(

@@ -103,9 +103,6 @@ def _answers(
         yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 
 
-# ------------------------------------------------------------------------------------------ opening sets
-
-
 def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
     recipe, colon, dataset = word.rpartition(":")
     if colon and is_recipe(recipe):
@@ -186,9 +183,6 @@ def _results_folder(on: str, chosen: Path) -> Path:
     if source.is_dir() and chosen.resolve().is_relative_to(source):
         raise UserError(f"--out {chosen} lies inside the dataset {on}: results go to a folder outside it")
     return chosen
-
-
-# ------------------------------------------------------------------------------------------ what is told
 
 
 def _notes(result: Benchmark, generated: Images, left_out: Sequence[str], prepared: set[str]) -> Iterator[str]:

@@ -6,16 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import (
-    BaselineModel,
-    ImageSet,
-    StudyData,
-    Summary,
-    UserError,
-    address,
-    find_clip,
-    local_folder,
-)
+from genrobust.core import BaselineModel, ImageSet, StudyData, Summary, UserError, address, find_clip, local_folder
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
 from genrobust.study.context import Context, silent
 from genrobust.study.executors.local import Local
@@ -68,8 +59,6 @@ class Study:
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, address(self.out))
 
-    # ------------------------------------------------------------------------------------------- inputs
-
     @property
     def data(self) -> StudyData:
         """The images of the study; raises UserError for test sets that the recipe names and the data lacks."""
@@ -84,8 +73,6 @@ class Study:
     def shifts(self) -> list[str]:
         """The test sets that are scored beside the clean one."""
         return [name for name in self.tests if name != self.data.clean]
-
-    # ------------------------------------------------------------------------------------------- parts
 
     def rows(self) -> list[Row]:
         """Return all work of the study, done or not, in its order."""
@@ -119,8 +106,6 @@ class Study:
         stage = self.graph.evaluate(runs)
         stage.run()
         return [stage.of(run) for run in runs]
-
-    # ------------------------------------------------------------------------------------------- score
 
     def baselines(self) -> tuple[list[BaselineModel], list[str]]:
         """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""

@@ -18,16 +18,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import (
-    GenrobustError,
-    MissingPackage,
-    Picture,
-    StudyRecord,
-    Summary,
-    digest,
-    make_folder,
-    slug,
-)
+from genrobust.core import GenrobustError, MissingPackage, Picture, StudyRecord, Summary, digest, make_folder, slug
 
 if TYPE_CHECKING:
     from genrobust.train import Watch
@@ -150,9 +141,6 @@ class _Run:
             self._run.close()
 
 
-# ------------------------------------------------------------------------------------------ trackers
-
-
 class _TensorBoard:
     """A file of events in the run's folder, for steps from `first` on; TensorBoard overlooks earlier files' from there.
 
@@ -212,9 +200,6 @@ class _Wandb:
 
     def close(self) -> None:
         self._run.finish()
-
-
-# ------------------------------------------------------------------------------------------ the outcome
 
 
 def _scores(summary: Summary) -> dict[str, float]:
