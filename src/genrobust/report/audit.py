@@ -63,7 +63,7 @@ def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> st
     )
 
 
-def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
+def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
     """Every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
@@ -75,8 +75,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
         "leaks": audit.leaks,
         **asdict(audit),
     }
-    found: dict[str, Any] = plain(facts)
-    return found
+    return plain(facts)
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:

@@ -173,22 +173,15 @@ def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
     ]
 
 
-def facts(made: Benchmarked) -> dict[str, Any]:
+def facts(made: Benchmarked) -> Any:
     """Return everything that was measured as JSON; classes by their ids in the order of the labels."""
     sides = {"generated": (made.name, made.generated), "real": (made.real_name, made.real)}
-    told: dict[str, Any] = plain(
-        {
-            "genrobust": __version__,
-            **{
-                side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
-                for side, (name, images) in sides.items()
-            },
-            "classes": list(made.labels.ids),
-            "notes": made.notes,
-            **asdict(made.result),
-        }
-    )
-    return told
+    sets = {
+        side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
+        for side, (name, images) in sides.items()
+    }
+    more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result)}
+    return plain({"genrobust": __version__, **sets, **more})
 
 
 def table_csv(made: Benchmarked) -> str:

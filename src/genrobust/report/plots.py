@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, Score, StudyRecord, Summary
-from genrobust.report.tables import Column, Table
+from genrobust.report.tables import Table
 from genrobust.report.wording import number, span
 from genrobust.robustness import to_scale
 
@@ -49,37 +50,23 @@ class Dot:
     label: str
 
 
-@dataclass(frozen=True, slots=True)
-class DotRow:
-    """One test set's dots, a lane an arm."""
+def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
+    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens.
 
-    column: Column
-    dots: tuple[Dot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DotPlot:
-    """Top-1 by test set and arm. `ticks` pairs a position (percent of the axis) with its accuracy (percent)."""
-
-    rows: tuple[DotRow, ...]
-    ticks: tuple[tuple[float, int], ...]
-
-
-def dot_plot(summary: Summary, accuracy: Table) -> DotPlot:
-    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens."""
+    "rows" pairs a column with its dots, a lane an arm; "ticks" a position (percent of the axis) with its percents.
+    """
     tests = [column.name for column in accuracy.columns]
     scores = {(arm, test): summary.score("top1", arm, test) for arm in summary.arms for test in tests}
     place, ticks = axis(scores.values())
     rows = []
-    for column in accuracy.columns:
+    for column in sorted(accuracy.columns, key=lambda column: ("clean", "mean", "shift", "out").index(column.kind)):
+        of_set = ((arm, scores[arm, column.name]) for arm in summary.arms)
         dots = [
             Dot(arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
-            for arm in summary.arms
-            for s in [scores[arm, column.name]]
+            for arm, s in of_set
         ]
-        rows.append(DotRow(column, tuple(dots)))
-    rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
-    return DotPlot(tuple(rows), ticks)
+        rows.append((column, dots))
+    return {"rows": rows, "ticks": ticks}
 
 
 def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
