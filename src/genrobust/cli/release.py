@@ -8,7 +8,7 @@ from typing import Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console
+from genrobust.cli.app import command, err_console, out_console, tell
 from genrobust.cli.options import License, Overwrite, argument, option
 
 Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
@@ -70,8 +70,7 @@ def export(
             f"[bold yellow]warning:[/] unknown license of the generator {escape(name)}, as the card says: "
             "add its folder with --generator, and read the license before you publish"
         )
-    out_console.print(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()))
-    out_console.print(escape(str(done.folder)))
+    tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
 
 
 @command()
@@ -80,11 +79,11 @@ def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: Dry
     from genrobust.release import files_of, push as run_push
 
     if not dry_run:
-        out_console.print(escape(run_push(folder, repo_id, private)))
+        tell(run_push(folder, repo_id, private))
         return
     sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
     table = Table("file", "bytes", box=None)
     for name, size in sizes.items():
         table.add_row(escape(name), f"{size:,}")
     out_console.print(table)
-    out_console.print(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{escape(repo_id)}")
+    tell(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{repo_id}")
