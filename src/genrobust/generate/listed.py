@@ -24,20 +24,17 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"prompts.file: cannot read {path}: {error}") from error
     if path.suffix.lower() == ".json":
-        return _by_class(path, text, labels)
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
+        if not isinstance(found, dict):
+            kind = type(found).__name__
+            raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")
+        return [_prompts(path, found, wanted) for wanted in labels.classes]
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))
     return [templates] * len(labels)
-
-
-def _by_class(path: Path, text: str, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise UserError(f"prompts.file: {path} holds a {type(found).__name__}; it needs a mapping of class to prompts")
-    return [_prompts(path, found, wanted) for wanted in labels.classes]
 
 
 def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Template, ...]:

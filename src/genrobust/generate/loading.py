@@ -56,7 +56,10 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
-    _check_call(pipeline, config)
+    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}  # what every recipe says
+    if lacking := sorted(needed - inspect.signature(pipeline.__call__).parameters.keys()):
+        kind = type(pipeline).__name__
+        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
@@ -154,15 +157,6 @@ def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
     trained = pipeline.scheduler.config.num_train_timesteps
     if config.steps > trained:
         raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
-
-
-def _check_call(pipeline: Any, config: GeneratorConfig) -> None:
-    """Raise UserError for a pipeline whose call does not take what every recipe says."""
-    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}
-    lacking = sorted(needed - inspect.signature(pipeline.__call__).parameters.keys())
-    if lacking:
-        kind = type(pipeline).__name__
-        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
 
 
 def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:

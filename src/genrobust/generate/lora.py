@@ -38,7 +38,8 @@ def add_lora(pipeline: Any, file: Path, scale: float) -> None:
             pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
-    found = sum(_has_adapter(layer) for part in _parts(pipeline) for layer in part.modules())
+    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    found = sum(ADAPTER in getattr(layer, "lora_A", {}) for part in parts for layer in part.modules())
     if found != wanted:
         raise UserError(
             f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
@@ -46,11 +47,3 @@ def add_lora(pipeline: Any, file: Path, scale: float) -> None:
         )
     pipeline.fuse_lora(lora_scale=scale)
     pipeline.unload_lora_weights()
-
-
-def _parts(pipeline: Any) -> list[nn.Module]:
-    return [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-
-
-def _has_adapter(layer: nn.Module) -> bool:
-    return ADAPTER in getattr(layer, "lora_A", {})

@@ -39,8 +39,14 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
 
     Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
     """
-    if isinstance(config.templates, str):
-        return _named(config.templates, config.strategy)
+    if isinstance(name := config.templates, str):
+        if name not in SINGLE:
+            hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
+            raise UserError(
+                f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}"
+            )
+        named = template_set(name)
+        return tuple(t for t in named if t.text == SINGLE[name]) if config.strategy == "single" else named
     templates = tuple(Template(text) for text in config.templates)
     check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
@@ -49,14 +55,6 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
             "keep one, or choose the strategy diverse"
         )
     return templates
-
-
-def _named(name: str, strategy: str) -> tuple[Template, ...]:
-    if name not in SINGLE:
-        hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
-        raise UserError(f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}")
-    templates = template_set(name)
-    return tuple(t for t in templates if t.text == SINGLE[name]) if strategy == "single" else templates
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:
