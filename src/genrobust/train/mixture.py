@@ -81,7 +81,10 @@ class Mixture:
         if not sources:
             raise UserError("a mixture needs one source or more")
         self.batch_size, self.image_size, self.sources = batch_size, image_size, tuple(sources)
-        self._chosen = [_taken(source) for source in sources]
+        for source in sources:
+            if len(source.images) == 0:
+                raise UserError(f"the source {source.name} of the mixture has no images")
+        self._chosen = [prefix(np.asarray(s.images.labels), s.per_class, s.fraction) for s in sources]
         self.counts = {source.name: len(chosen) for source, chosen in zip(sources, self._chosen, strict=True)}
         sizes = list(self.counts.values())
         self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
@@ -216,13 +219,6 @@ def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) ->
         take = len(of_class) if fraction is None else max(1, round(fraction * len(of_class)))
         kept.append(of_class[: take if per_class is None else min(take, per_class)])
     return np.sort(np.concatenate(kept))
-
-
-def _taken(source: Source) -> np.ndarray:
-    labels = np.asarray(source.images.labels)
-    if len(labels) == 0:
-        raise UserError(f"the source {source.name} of the mixture has no images")
-    return prefix(labels, source.per_class, source.fraction)
 
 
 def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:
