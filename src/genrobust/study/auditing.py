@@ -113,10 +113,8 @@ def filter_dataset(
 ) -> Filter:
     """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
 
-    Args:
-        drop: The share of each class that is left out; or
-        threshold: the lowest score that stays.
-        against: The real images, for the class names, as for `audit`.
+    `drop` is the share of each class that is left out, `threshold` the lowest score that stays: one of them is given.
+    `against` are the real images, for the class names, as for `audit`.
 
     Raises:
         UserError: Not one of `drop` and `threshold`, no generated dataset, a class that a classifier does not know, or
@@ -264,7 +262,11 @@ def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
         return out or Path(f"audit-{slug(Path(dataset).stem)}")
     source = Path(dataset).resolve()
-    chosen = out or source.parent / f"audit-{slug(source.name)}"
-    if chosen.resolve().is_relative_to(source):
-        raise UserError(f"--out {chosen} lies inside the dataset {dataset}: results go to a folder outside it")
-    return chosen
+    return outside(dataset, out or source.parent / f"audit-{slug(source.name)}")
+
+
+def outside(dataset: str, out: Path) -> Path:
+    """Return `out`, the folder of results; raises UserError where it lies inside the dataset."""
+    if out.resolve().is_relative_to(Path(dataset).resolve()):
+        raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
+    return out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy as np
 from genrobust.classifiers import OpenClassifier, predict_sets
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, slug
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
-from genrobust.recipe import DataConfig, is_recipe, load_recipe
+from genrobust.recipe import DataConfig, is_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
-from genrobust.study.executors.processes import Processes
-from genrobust.study.named_models import named_models, open_all
+from genrobust.study.auditing import outside
+from genrobust.study.named_models import named_models, open_all, studies_in
 from genrobust.study.study import Study
 
 Say = Callable[[str], None]
@@ -63,14 +62,9 @@ def run_benchmark(
     Raises:
         UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset.
     """
-
-    @cache
-    def study_of(name: str) -> Study:
-        recipe = load_recipe(name, [] if device == "auto" else [f"device={device}"])
-        return Study(recipe, runs, say=say, executor=Processes(recipe))
-
+    study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
-    folder = _results_folder(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
+    folder = outside(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
     beside = _real(real, generated, study_of)
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)
@@ -175,13 +169,6 @@ def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageS
     if chosen.accepted is not None:
         chosen.accepted = tuple(tuple(int(to[i]) for i in row if to[i] >= 0) for row in chosen.accepted)
     chosen.fingerprint = digest([chosen.fingerprint, list(ids), list(wanted)])
-    return chosen
-
-
-def _results_folder(on: str, chosen: Path) -> Path:
-    source = Path(on).resolve()
-    if source.is_dir() and chosen.resolve().is_relative_to(source):
-        raise UserError(f"--out {chosen} lies inside the dataset {on}: results go to a folder outside it")
     return chosen
 
 

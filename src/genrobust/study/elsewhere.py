@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 
 from genrobust.classifiers import predict_sets
 from genrobust.core import Predictions, digest
-from genrobust.recipe import load_recipe
-from genrobust.study.executors.processes import Processes
-from genrobust.study.named_models import named_models, open_all
+from genrobust.study.named_models import named_models, open_all, studies_in
 from genrobust.study.study import Study
 
 
@@ -21,12 +18,7 @@ def predictions_of(
     `models` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone, matched by
     id. Raises UserError as that does, and for a model that does not know one of the classes, before any is loaded.
     """
-
-    @cache
-    def study_of(name: str) -> Study:
-        recipe = load_recipe(name, [f"device={study.recipe.device}"])
-        return Study(recipe, study.out, say=say, executor=Processes(recipe))
-
+    study_of = studies_in(study.out, say, study.recipe.device)
     opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)

@@ -69,12 +69,8 @@ def write_recipe(
     match no training class are left for the user to fill in; a run refuses the recipe until then.
 
     Args:
-        folders: The user's image folders.
-        recipe: The .yaml file to write.
         out: The output folder of studies, whose measured rates tell how long generation takes.
         say: Logs one line of what is found.
-        check: Decode every image.
-        overwrite: Replace an existing recipe.
 
     Raises:
         UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, or a training
@@ -102,13 +98,9 @@ def write_recipe(
 
 
 def propose(real: int, largest: int, side: int, gpu: bool) -> TrainingProposal:
-    """Propose training settings.
+    """Propose training settings for `real` training images with a median shorter side of `side` pixels.
 
-    Args:
-        real: Number of real training images.
-        largest: Number of images of the largest arm.
-        side: Median shorter side of the real images, in pixels.
-        gpu: Whether this machine has one.
+    The largest arm has `largest` images; `gpu` says whether this machine has one.
     """
     fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
     size = fitting if gpu else min(fitting, CPU_SIZE)
@@ -143,7 +135,9 @@ def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str],
     if generated is None:
         _say_generation(to_generate, device, out, say)
     shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
-    no_grid = _no_grid(found["test"], shifts)
+    no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
+    if shifts and found["test"].images < LEAST_TEST_IMAGES:
+        no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
     if no_grid:
         say(f"no baseline line, and so no effective robustness: {no_grid}")
     added = [generated.images if generated else to_generate, retrieved.images if retrieved else 0]
@@ -175,12 +169,3 @@ def _say_generation(images: int, device: str, out: Path, say: Callable[[str], No
     say(f"no GPU here and no generated images, so the recipe has no generated arm. To generate: {cost}")
     say("  either run this recipe on a machine with a GPU, and uncomment its two generated arms,")
     say("  or add images of any generator, one subfolder for each class: genrobust init ... --generated DIR")
-
-
-def _no_grid(test: FolderContents, shifts: Mapping[str, FolderContents]) -> str:
-    """The reason why a baseline line would be meaningless here; "" if it would not."""
-    if not shifts:
-        return "there is no shifted test set"
-    if test.images < LEAST_TEST_IMAGES:
-        return f"{test.images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,22 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import REAL, UserError, digest
-from genrobust.recipe import ArmConfig, Recipe, is_recipe
+from genrobust.recipe import ArmConfig, Recipe, is_recipe, load_recipe
+from genrobust.study.executors.processes import Processes
 from genrobust.study.study import Study
+
+
+def studies_in(
+    out: Path, say: Callable[[str], None], device: str | None = None, quick: bool = False
+) -> Callable[[str], Study]:
+    """Return what opens the study of a recipe in `out` by the recipe's name, each once."""
+
+    @cache
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [f"device={device}"] if device else [], quick)
+        return Study(recipe, out, say=say, executor=Processes(recipe))
+
+    return study_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,7 @@ def _recipe_and_arm(spec: str) -> tuple[str, str]:
 
 
 def _checkpoint(name: str, folder: Path) -> Named:
-    opened = open_checkpoint(folder)
+    opened = open_checkpoint(folder)  # now, so that what cannot be opened is reported before anything is trained
     return Named(name, lambda: opened)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from genrobust.core import RETRIEVED, Claim, SourceQuality, StudyRecord
+from genrobust.data import LINE_SOURCE
 from genrobust.recipe import recipe_yaml
 from genrobust.study.gallery import environment, gallery
 from genrobust.study.graph import Graph
-from genrobust.study.notes import notes
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
@@ -33,7 +33,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
         baselines=tuple(scores.baselines),
-        notes=(*notes(recipe, scores.baselines, scores.summary.lines.values(), _retrieval(graph)), *scores.notes),
+        notes=(*_notes(graph, scores), *scores.notes),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
@@ -52,9 +52,17 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
         yield replace(quality, per_second=rate)
 
 
-def _retrieval(graph: Graph) -> tuple[int, int] | None:
-    """How many images were retrieved, and for how many generated ones; None where none were."""
-    first = graph.sources.first
-    if RETRIEVED not in graph.recipe.sources() or first is None:
-        return None
-    return len(graph.sources.images(RETRIEVED)), len(first.images)
+def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
+    """What a study of few seeds, without baselines, or with too few images to retrieve cannot say."""
+    recipe, first = graph.recipe, graph.sources.first
+    if len(recipe.seeds) < 3:
+        seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
+        yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
+    if not scores.baselines and not scores.summary.lines:
+        yield "No baseline models: without them there is no line, and so no effective robustness."
+    elif not scores.baselines:
+        yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
+    if RETRIEVED in recipe.sources() and first is not None:
+        got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
+        if got < wanted:
+            yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."

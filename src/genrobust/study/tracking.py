@@ -217,12 +217,11 @@ def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     for picture in pictures:
         image = Image.open(io.BytesIO(picture.png)).convert("RGB")
         found.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
-    return {origin: _sheet(list(rows.values())) for origin, rows in found.items()}
-
-
-def _sheet(rows: Sequence[Sequence[Image.Image]]) -> np.ndarray:
-    paper = Image.new("RGB", (CELL * max(map(len, rows)), CELL * len(rows)), "white")
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            paper.paste(image, (CELL * x, CELL * y))
-    return np.asarray(paper)
+    sheets = {}
+    for origin, rows in found.items():
+        paper = Image.new("RGB", (CELL * max(map(len, rows.values())), CELL * len(rows)), "white")
+        for y, row in enumerate(rows.values()):
+            for x, image in enumerate(row):
+                paper.paste(image, (CELL * x, CELL * y))
+        sheets[origin] = np.asarray(paper)
+    return sheets
