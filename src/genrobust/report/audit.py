@@ -24,17 +24,10 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
-    """Write audit.html and audit.json into `folder`; each replaces its predecessor whole or not at all.
+    """Write audit.html and audit.json into `folder`; returns their paths by name.
 
-    Args:
-        name: The dataset's, as the page calls it.
-        leaks: The test sets whose leaks were not allowed.
-
-    Returns:
-        The paths of the files by name.
-
-    Raises:
-        UserError: The folder cannot be written.
+    Each replaces its predecessor whole or not at all. The page calls the dataset `name`; `leaks` are the test sets
+    whose leaks were not allowed. Raises UserError for a folder that cannot be written.
     """
     facts = json.dumps(_facts(audit, sets, name), indent=1, ensure_ascii=False, allow_nan=False)
     return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts + "\n"}, folder)
@@ -80,7 +73,8 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
-    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _label_sentence(audit)) if s]
+    judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgements]
+    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _sentence(judged)) if s]
 
 
 def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
@@ -105,11 +99,6 @@ def _copy_sentence(audit: Audit) -> str:
         against = f"where {percent(known.expected, 0)} would be expected of fresh ones"
         parts.append(f"{share} lie unusually near to the generator's training images, {against}")
     return _sentence(parts)
-
-
-def _label_sentence(audit: Audit) -> str:
-    judged = [(j.judge, percent(j.agreement.share)) for j in audit.judgements]
-    return _sentence([f"{judge} takes {share} of the images for their label" for judge, share in judged])
 
 
 def _sentence(parts: Sequence[str]) -> str:
