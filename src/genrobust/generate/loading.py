@@ -17,11 +17,10 @@ from torch import nn
 
 from genrobust.classifiers import resolved_here
 from genrobust.core import GenrobustError, UserError
-from genrobust.generate.generator import Generator
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.lora import add_lora
-from genrobust.generate.mode import MODES
+from genrobust.generate.mode import MODES, Generator
 from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"

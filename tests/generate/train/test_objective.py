@@ -13,8 +13,8 @@ from small_training import CPU, images, labels, objective
 from tiny import saved, stable_diffusion
 
 from genrobust.core.errors import UserError
-from genrobust.generate.generator import Generator
 from genrobust.generate.loading import load_generator
+from genrobust.generate.mode import Generator
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
 from genrobust.recipe.generate import GeneratorConfig

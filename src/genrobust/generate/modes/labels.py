@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
@@ -18,7 +18,7 @@ from genrobust.generate.prompts import ENCODED, FROM_TEXT, FROM_TEXT_AND_IMAGE, 
 class Labels(Mode):
     """Draws from the prompt."""
 
-    loader = AutoPipelineForText2Image
+    loader: ClassVar[Any] = AutoPipelineForText2Image
     kinds = FROM_TEXT | FROM_TEXT_AND_IMAGE
     needs = "a text-to-image pipeline, such as a StableDiffusionPipeline or a StableDiffusionXLPipeline"
 
