@@ -203,4 +203,5 @@ def test_training_fits_the_images_and_the_machine(
     real: int, largest: int, side: int, gpu: bool, size: int, batch: int, steps: int, architecture: str
 ) -> None:
     found = propose(real, largest, side, gpu)
-    assert (found.image_size, found.batch_size, found.steps, found.architecture) == (size, batch, steps, architecture)
+    keys = ("image_size", "batch_size", "steps", "architecture")
+    assert tuple(found[key] for key in keys) == (size, batch, steps, architecture)

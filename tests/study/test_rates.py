@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from genrobust.recipe.load import parse_recipe
-from genrobust.study.rates import RATES, estimate, measured_rate, remember_rate
+from genrobust.study.rates import RATES, StageTimes, estimate, measured_rate, remember_rate
 from genrobust.study.study import Study
-from genrobust.study.timing import StageTimes
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path: Path) -> None:

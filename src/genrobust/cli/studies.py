@@ -116,6 +116,7 @@ def evaluate(
 ) -> None:
     """Score the classifiers of the arms, or those of --models, on every test set; trains the missing ones first."""
     from genrobust.robustness import top1
+    from genrobust.study import predictions_of
 
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
@@ -123,7 +124,8 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     heads = ["classifier"] if models else ["arm", "seed"]
     table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    for names, found in _others(study, models, labels or []) if models else _own(study, arm):
+    others = (([name], found) for name, found in predictions_of(study, models or [], labels or [], say))
+    for names, found in others if models else _own(study, arm):
         table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
 
@@ -142,14 +144,6 @@ def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[
     runs = [run for run in _runs(study, arm) if not run.baseline]
     for run, found in zip(runs, study.predictions(runs), strict=True):
         yield [run.of, str(run.seed)], found
-
-
-def _others(
-    study: "Study", models: "Sequence[str]", labels: "Sequence[str]"
-) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
-    from genrobust.study import predictions_of
-
-    return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
 
 def _rows(study: "Study", estimate: bool) -> "list[Row]":

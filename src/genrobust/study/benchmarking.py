@@ -113,7 +113,9 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
         return _folder(word)
     shards = ShardDataset(folder)
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
-    return Images(folder.resolve().name, _spelled(shards.class_ids), lambda: shards, seen=not val)
+    names = readable_names(shards.class_ids)
+    classes = LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in shards.class_ids), shared_prompts=True)
+    return Images(folder.resolve().name, classes, lambda: shards, seen=not val)
 
 
 def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
@@ -135,11 +137,6 @@ def _folder(word: str) -> Images:
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
     labels = LabelSpace(tuple(shown), shared_prompts=True)
     return Images(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
-
-
-def _spelled(ids: Sequence[str]) -> LabelSpace:
-    names = readable_names(ids)
-    return LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in ids), shared_prompts=True)
 
 
 def _matched(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:

@@ -13,7 +13,7 @@ from genrobust.recipe import Recipe, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
 from genrobust.study.jobs import Executor
-from genrobust.study.timing import StageTimes
+from genrobust.study.rates import StageTimes
 from genrobust.study.tracking import Tracking
 
 

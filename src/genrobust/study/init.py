@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +41,6 @@ CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
 PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
 CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingProposal:
-    """Proposed training settings; `every` is in steps, the reasons become comments."""
-
-    architecture: str
-    image_size: int
-    size_reason: str
-    batch_size: int
-    steps: int
-    steps_reason: str
-    learning_rate: float
-    warmup_steps: int
-    every: int
-    quick_steps: int
 
 
 def write_recipe(
@@ -97,10 +80,11 @@ def write_recipe(
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
 
 
-def propose(real: int, largest: int, side: int, gpu: bool) -> TrainingProposal:
+def propose(real: int, largest: int, side: int, gpu: bool) -> dict[str, Any]:
     """Propose training settings for `real` training images with a median shorter side of `side` pixels.
 
-    The largest arm has `largest` images; `gpu` says whether this machine has one.
+    The largest arm has `largest` images; `gpu` says whether this machine has one. "every" is in steps, and the reasons
+    become comments.
     """
     fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
     size = fitting if gpu else min(fitting, CPU_SIZE)
@@ -111,18 +95,18 @@ def propose(real: int, largest: int, side: int, gpu: bool) -> TrainingProposal:
     low, high = GPU_STEPS if gpu else CPU_STEPS
     steps = min(high, max(low, math.ceil(PASSES * largest / batch / 100) * 100))
     passes = steps * batch / largest
-    return TrainingProposal(
-        architecture="resnet10t" if size <= 96 else "resnet18" if real < 100_000 else "resnet50",
-        image_size=size,
-        size_reason=reason,
-        batch_size=batch,
-        steps=steps,
-        steps_reason=f"{passes:.0f} passes over the {largest:,} images of the largest arm",
-        learning_rate=round(2e-3 * math.sqrt(batch / 128), 5),  # the noise of AdamW grows with the root of the batch
-        warmup_steps=steps // 10,
-        every=steps // 5,
-        quick_steps=max(20, steps // 20),
-    )
+    return {
+        "architecture": "resnet10t" if size <= 96 else "resnet18" if real < 100_000 else "resnet50",
+        "image_size": size,
+        "size_reason": reason,
+        "batch_size": batch,
+        "steps": steps,
+        "steps_reason": f"{passes:.0f} passes over the {largest:,} images of the largest arm",
+        "learning_rate": round(2e-3 * math.sqrt(batch / 128), 5),  # the noise of AdamW grows with the root of the batch
+        "warmup_steps": steps // 10,
+        "every": steps // 5,
+        "quick_steps": max(20, steps // 20),
+    }
 
 
 def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str], None]) -> dict[str, Any]:

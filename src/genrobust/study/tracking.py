@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -26,17 +26,6 @@ if TYPE_CHECKING:
 EXTRAS = {"tensorboard": "track", "wandb": "wandb"}  # of genrobust, that bring the package of this name
 LOGGED = "logged.jsonl"
 CELL = 128  # pixels: a picture's side on a sheet
-
-
-class TrackerRun(Protocol):
-    """What a tracker shows as one thing: a training, or the outcome of a study."""
-
-    def scalars(self, step: int, figures: Mapping[str, float]) -> None: ...
-
-    def picture(self, name: str, pixels: np.ndarray) -> None:
-        """Show `pixels`, uint8 [H, W, 3]."""
-
-    def close(self) -> None: ...
 
 
 class Tracking:
@@ -107,7 +96,7 @@ class _Tracker:
         except (OSError, ValueError, TypeError) as error:
             raise GenrobustError(f"cannot read {logged}: {error}; delete {self._folder} to track anew") from error
 
-    def open(self, run: str) -> TrackerRun:
+    def open(self, run: str) -> _TensorBoard | _Wandb:
         make_folder(self._folder)
         if self._name == "wandb":
             return _Wandb(self._folder, self._study, run, self._recipe)
@@ -124,7 +113,7 @@ class _Run:
 
     def __init__(self, tracker: _Tracker, name: str) -> None:
         self._tracker, self._name = tracker, name
-        self._run: TrackerRun | None = None
+        self._run: _TensorBoard | _Wandb | None = None
 
     def log(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
         if step <= self._tracker.last.get(self._name, -1):
@@ -160,6 +149,7 @@ class _TensorBoard:
         self._writer.flush()  # before the training's state is saved, so that no point is lost between the two
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Show `pixels`, uint8 [H, W, 3]."""
         self._writer.add_image(f"images/{name}", pixels, 0, dataformats="HWC")
 
     def close(self) -> None:
