@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +61,7 @@ def dataset_card(content: Content, counts: Counts, about: About) -> str:
         about=about,
         classes=classes,
         shown=[classes[label].name for label in shown_classes(content.labels)],
-        spread=_spread,
+        spread=lambda counts: EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)})),
         most=MOST,
         manifest=yaml.safe_dump(told[0] if len(told) == 1 else told, allow_unicode=True, sort_keys=False),
         recipe=RECIPE,
@@ -92,7 +91,3 @@ def _size_category(n: int) -> str:
             return "n<1K" if below == "n" else f"{below}<n<{name}"
         below = name
     return "1B<n<10B"
-
-
-def _spread(counts: Sequence[int]) -> str:
-    return EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)}))

@@ -93,7 +93,9 @@ class Mixture:
         self._streams = _streams(sources, sizes, batch_size)
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
-        self.fingerprint = self._digest()
+        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(sources, self._chosen, strict=True)]
+        packing = [] if self._packing is None else [PACKING]
+        self.fingerprint = digest([images, RESIZING, *packing] if self._crops else images)
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
@@ -102,12 +104,6 @@ class Mixture:
 
     def __len__(self) -> int:
         return len(self._index_in)
-
-    def _digest(self) -> str:
-        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(self.sources, self._chosen, strict=True)]
-        if not self._crops:
-            return digest(images)
-        return digest([images, RESIZING] if self._packing is None else [images, RESIZING, PACKING])
 
     def indices(self, seed: int, step: int) -> np.ndarray:
         """Return which images batch `step` holds, int64 [B]; each of a stream comes once before any comes again."""
