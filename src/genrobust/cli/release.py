@@ -9,9 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, tell
-from genrobust.cli.options import License, Overwrite, argument, option
+from genrobust.cli.options import DatasetFolder, License, Overwrite, argument, option
 
-Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
 Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
@@ -33,7 +32,7 @@ DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing."
 
 @command()
 def export(
-    dataset: Dataset,
+    dataset: DatasetFolder,
     to: Form,
     out: Out = None,
     val: Val = None,

@@ -18,6 +18,7 @@ from genrobust.cli.options import (
     Classifier,
     ClassifierLabels,
     Clip,
+    DatasetFolder,
     Device,
     OutFolder,
     Overwrite,
@@ -27,7 +28,6 @@ from genrobust.cli.options import (
 )
 from genrobust.core import GenrobustError, UserError
 
-Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
 TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
 ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
@@ -162,7 +162,7 @@ def audit(
 
 @command("filter")
 def filter_(
-    dataset: Dataset,
+    dataset: DatasetFolder,
     by: By,
     clip: Clip = None,
     classifier: Classifier = None,
@@ -194,7 +194,7 @@ def filter_(
 
 
 @command()
-def verify(dataset: Dataset, repair: Repair = False) -> None:
+def verify(dataset: DatasetFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset against its hashes."""
     from genrobust.data import describe_verdict, verify as run_verify
 

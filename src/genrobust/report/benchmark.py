@@ -63,7 +63,9 @@ def html(made: Benchmarked) -> str:
     """Return the benchmark as one HTML page."""
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
-    sheets = sheet(made)
+    styles = [(name, score.n, [model.styles[name] for model in models]) for name, score in models[0].styles.items()]
+    both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
+    sheets = [(name, [("generated", own), (made.real_name, real)]) for (name, own), (_, real) in both]
     return render(
         "benchmark.html.j2",
         made=made,
@@ -72,7 +74,7 @@ def html(made: Benchmarked) -> str:
         verdict=benchmark_verdict(made),
         dots=dots(models),
         looks=LOOKS,
-        styles=styles(made),
+        styles=sorted(styles, key=lambda row: (sum(score.value for score in row[2]), row[0])),  # the hardest first
         classes=by_class(made),
         rows=ROWS,
         hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
@@ -133,13 +135,6 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
     return {"rows": rows, "ticks": ticks}
 
 
-def styles(made: Benchmarked) -> list[tuple[str, int, list[Score]]]:
-    """Return the styles of the generated images with each model's accuracy, the hardest first."""
-    models = made.result.models
-    rows = [(style, score.n, [model.styles[style] for model in models]) for style, score in models[0].styles.items()]
-    return sorted(rows, key=lambda row: (sum(score.value for score in row[2]), row[0]))
-
-
 def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
     """Return the classes with the images of both sets and each model's accuracies, the hardest generated first."""
     result = made.result
@@ -162,15 +157,6 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
         for model, said in zip(made.result.models, hard.said, strict=True)
     )
     return shown(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
-
-
-def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
-    """Show a few images of each class, generated beside real ones."""
-    both = [contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)]
-    return [
-        (name, [("generated", shown), (made.real_name, beside)])
-        for (name, shown), (_, beside) in zip(*both, strict=True)
-    ]
 
 
 def facts(made: Benchmarked) -> Any:

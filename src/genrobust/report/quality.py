@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.core import Score, StudyRecord
+from genrobust.core import StudyRecord
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
@@ -16,23 +16,19 @@ _HOW = {  # the digits of each figure, and what it is multiplied by
 
 
 def quality_rows(record: StudyRecord) -> list[list[str]]:
-    """Return one row of `QUALITY_HEADS` a source."""
-    rows = []
+    """Return one row of `QUALITY_HEADS` a source.
+
+    The classification accuracy score (Ravuri and Vinyals, 2019) is the top-1 on the clean test set of the first arm
+    that trained on this source alone.
+    """
+    rows, summary = [], record.summary
     for quality in record.qualities:
-        alone = accuracy_score_of(record, quality.source)
+        arm = next((arm.name for arm in record.arms if list(arm.parts) == [quality.source]), None)
+        alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
         figures = [_figure(getattr(quality, name), *how) for name, how in _HOW.items()]
         rows.append([quality.source, f"{quality.made:,}", score, *figures])
     return rows
-
-
-def accuracy_score_of(record: StudyRecord, source: str) -> Score | None:
-    """Return the classification accuracy score (Ravuri and Vinyals, 2019): the top-1 on the clean test set of the first
-    arm that trained on this source alone; None without such an arm.
-    """
-    summary = record.summary
-    alone = (arm.name for arm in record.arms if list(arm.parts) == [source])
-    return next((summary.score("top1", name, summary.clean) for name in alone), None)
 
 
 def quality_note(record: StudyRecord) -> str:

@@ -44,7 +44,6 @@ from genrobust.data import (
 from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
-BATCH_SIZE = 256  # images shown to a model at once, where no recipe and no option says otherwise
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
@@ -72,7 +71,7 @@ def audit(
     out: Path | None = None,
     device: str = "auto",
     say: Callable[[str], None] = lambda line: None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 256,
 ) -> Audited:
     """Audit `dataset` and write audit.html and audit.json into `out`, by default ``audit-<name>`` beside it.
 
@@ -142,7 +141,7 @@ def filter_shards(
     return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
 
 
-def by_clip(clip: str, batch_size: int = BATCH_SIZE) -> Judge:
+def by_clip(clip: str, batch_size: int) -> Judge:
     """Judge by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
     folder = find_clip(clip)
 
@@ -156,7 +155,7 @@ def by_clip(clip: str, batch_size: int = BATCH_SIZE) -> Judge:
     return scores
 
 
-def by_classifier(opens: Opens, batch_size: int = BATCH_SIZE) -> Judge:
+def by_classifier(opens: Opens, batch_size: int) -> Judge:
     """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
 
     def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:

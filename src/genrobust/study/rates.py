@@ -35,13 +35,6 @@ def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> No
             file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
 
 
-def tidy_rates(out: Path) -> None:
-    """Remove what was left in the folder `out` by a process that was killed while it saved a rate."""
-    if leftovers(out):
-        with lock(out, wait=True, mirrored=False):
-            remove_leftovers(out)
-
-
 def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
     """Return the images a second of one worker, as last measured in `out`; None before the first."""
     return _read(out).get(stage, {}).get(rate_key)
@@ -86,7 +79,9 @@ class StageTimes:
     @contextmanager
     def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
         """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
-        tidy_rates(self._out)
+        if leftovers(self._out):  # of a process that was killed while it saved a rate
+            with lock(self._out, wait=True, mirrored=False):
+                remove_leftovers(self._out)
         began = time.monotonic()
         yield
         spent = time.monotonic() - began if count else 0.0
