@@ -10,8 +10,8 @@ from typing import Any
 
 from genrobust.classifiers import claim_training, resolved_here
 from genrobust.core import UserError, hash_folder, keep_freed_memory, resolve_device, set_threads
+from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
-from genrobust.generate.memory import explain_out_of_memory
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.generate.train.tuned import check_folder, is_trained, record_of, save_json
