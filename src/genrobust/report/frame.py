@@ -64,7 +64,7 @@ def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[
 
 
 def render(template: str, **values: Any) -> str:
-    """Render the page `template`, which extends page.html.j2: it loads nothing, runs no script, escapes every value."""
+    """Render the page `template`, which loads nothing from anywhere, with every value escaped."""
     environment = templates("report", autoescape=True)
     filters = (figure, percent, significant, number, span, duration, unbroken)
     environment.filters |= {f.__name__: f for f in filters}
