@@ -42,8 +42,8 @@ class PixelCounter:
         pixels = self._images * self._size**2
         mean = self._sum / pixels
         sd = np.sqrt(np.maximum(self._squares / pixels - mean**2, 0))
-        mean, sd, power = (tuple(values.tolist()) for values in (mean, sd, self._power / self._images))
-        return PixelStatistics(self._images, self._size, mean, sd, power, self._black, self._blank)
+        means, sds, powers = (tuple(values.tolist()) for values in (mean, sd, self._power / self._images))
+        return PixelStatistics(self._images, self._size, means, sds, powers, self._black, self._blank)
 
 
 def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
