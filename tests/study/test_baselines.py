@@ -13,7 +13,8 @@ def test_a_longer_grid_begins_with_the_shorter():
     whole = grid(TrainConfig(), 14, 1800)
     assert grid(TrainConfig(), 5, 1800) == whole[:5]
     assert len({model.name for model in whole}) == 14
-    assert all(0 < m.fraction <= 1 and m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
+    assert all(0 < (m.parts[0].fraction or 1) <= 1 for m in whole)
+    assert all(m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
 
 
 def test_standard_models_share_neither_epochs_nor_augmentations_with_the_study():

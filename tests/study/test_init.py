@@ -184,4 +184,5 @@ def test_unusable_folders_and_names_are_named(folders, tmp_path):
 )
 def test_training_fits_the_images_and_the_machine(real, largest, side, gpu, size, batch, steps, architecture):
     found = propose(real, largest, side, gpu)
-    assert (found.image_size, found.batch_size, found.steps, found.architecture) == (size, batch, steps, architecture)
+    keys = ("image_size", "batch_size", "steps", "architecture")
+    assert tuple(found[key] for key in keys) == (size, batch, steps, architecture)

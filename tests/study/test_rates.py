@@ -10,8 +10,7 @@ from small_study import QUICK
 
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.rates import RATES, estimate, measured_rate, remember_rate
-from genrobust.study.timing import StageTimes
+from genrobust.study.rates import RATES, StageTimes, estimate, measured_rate, remember_rate
 
 
 def test_a_rate_is_that_of_its_own_kind(tmp_path):

@@ -61,8 +61,11 @@ def memorization(
 
     `generated` are the nearest training images of every generated one.
     """
-    sample = np.unique(np.linspace(0, len(training_frames) - 1, min(SAMPLE, len(training_frames))).astype(int))
-    own = _nearest_others(training_frames, sample, advance)
+    places = np.arange(len(training_frames))
+    sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
+    # the sample comes first in the pool, so that an image's own place in it is its place in the sample
+    pool = training_frames[np.concatenate([sample, np.setdiff1d(places, sample)])]
+    own = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
     unique = own[own >= NEAR]
     threshold = float(np.quantile(unique, EXPECTED)) if len(unique) else NEAR
     count, n = int((generated.distance < threshold).sum()), len(generated.distance)
@@ -70,13 +73,6 @@ def memorization(
     interval = binomtest(count, n).proportion_ci(0.95, "exact")
     lo, hi = float(interval.low), float(interval.high)
     return Memorization(n, count, count / n, lo, hi, threshold, expected, len(unique), lo > expected)
-
-
-def _nearest_others(frames: np.ndarray, sample: np.ndarray, advance: Callable[[int], None]) -> np.ndarray:
-    """The distance of each image of `sample`, ascending indices into `frames`, to the nearest other one of `frames`."""
-    rest = np.setdiff1d(np.arange(len(frames)), sample)
-    # the sample comes first in the pool, so that an image's own place in it is its place in the sample
-    return nearest(frames[sample], frames[np.concatenate([sample, rest])], itself=True, advance=advance).distance
 
 
 def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:

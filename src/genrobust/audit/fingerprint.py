@@ -90,11 +90,8 @@ def nearest(
             found = pool.map(lambda query, near: _apart(query, references[near]), block, candidates)
             for row, (near, apart) in enumerate(zip(candidates, found, strict=True), start):
                 best = int(apart.min(axis=1).argmin())
-                index[row], distance[row], mirrored[row] = (
-                    near[best],
-                    apart[best].min(),
-                    apart[best, 1] < apart[best, 0],
-                )
+                index[row], distance[row] = near[best], apart[best].min()
+                mirrored[row] = apart[best, 1] < apart[best, 0]
                 advance(1)
     return Neighbours(index, distance, mirrored)
 
@@ -165,16 +162,13 @@ def _apart(query: np.ndarray, references: np.ndarray) -> np.ndarray:
     """How far `references` are from `query` at their best: float64 [M, 2], as they are and mirrored."""
     mine, others = planes(query), np.stack([planes(reference) for reference in references])
     cut, cuts = cut_out(mine, SIDE), np.stack([cut_out(picture, SIDE) for picture in others])
-    mine, others, cut, cuts = (_soft(pictures) for pictures in (mine, others, cut, cuts))
+    # A little blurred, so that half a pixel, which the alignment does not try, costs little.
+    soft = (gaussian_filter(p, 1.0, axes=(-2, -1), truncate=2.0) for p in (mine, others, cut, cuts))
+    mine, others, cut, cuts = soft
     return np.minimum(
         [aligned_distance(mine, turned) for turned in (others, others[..., ::-1])],
         [aligned_distance(cut, turned) for turned in (cuts, cuts[..., ::-1])],
     ).T
-
-
-def _soft(pictures: np.ndarray) -> np.ndarray:
-    """A little blurred, so that half a pixel, which the alignment does not try, costs little."""
-    return gaussian_filter(pictures, 1.0, axes=(-2, -1), truncate=2.0)
 
 
 def aligned_distance(one: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -117,9 +117,6 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
     return [sentence for sentence, lacks in lacking.items() if lacks]
 
 
-# ------------------------------------------------------------------------------------------ one set or two
-
-
 def _scanned(images: ImageSet, size: int, name: str = "") -> Scan:
     with progress_bar(f"reading {name or images.name}", len(images)) as bar:
         return scan(images, size, bar.advance)
@@ -140,9 +137,6 @@ def _memory(wild: ImageSet | None, mine: Scan, size: int) -> tuple[Duplicates | 
         return duplicates, None
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
         return duplicates, memorization(neighbours, other.frames, bar.advance)
-
-
-# ------------------------------------------------------------------------------------------ models
 
 
 def _by_classifier(
@@ -195,9 +189,6 @@ def _clip_score(clip: Clip, sets: AuditSets, features: Sequence[np.ndarray], cla
 def _mean_cosine(images: np.ndarray, texts: np.ndarray) -> float:
     """Times 100; rows of unit length."""
     return 100 * float((images * texts).sum(axis=1).mean())
-
-
-# ------------------------------------------------------------------------------------------ features
 
 
 def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> FeatureSpace:

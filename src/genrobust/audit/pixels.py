@@ -18,7 +18,9 @@ class PixelCounter:
         self._images = self._black = self._blank = 0
         self._sum, self._squares = np.zeros(len(CHANNELS)), np.zeros(len(CHANNELS))
         self._power = np.zeros(size // 2)
-        self._rings = _rings(size)
+        cycles = np.fft.fftfreq(size, 1 / size)
+        # The distance of each place of a 2-D spectrum from its centre, rounded: int64 [size * size].
+        self._rings = np.rint(np.hypot(cycles[:, None], cycles[None])).astype(np.int64).ravel()
 
     def add(self, images: np.ndarray) -> None:
         """Count `images`, uint8 [B, size, size, 3]."""
@@ -40,15 +42,8 @@ class PixelCounter:
         pixels = self._images * self._size**2
         mean = self._sum / pixels
         sd = np.sqrt(np.maximum(self._squares / pixels - mean**2, 0))
-        return PixelStatistics(
-            self._images,
-            self._size,
-            tuple(mean.tolist()),
-            tuple(sd.tolist()),
-            tuple((self._power / self._images).tolist()),
-            self._black,
-            self._blank,
-        )
+        means, sds, powers = (tuple(values.tolist()) for values in (mean, sd, self._power / self._images))
+        return PixelStatistics(self._images, self._size, means, sds, powers, self._black, self._blank)
 
 
 def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
@@ -58,9 +53,3 @@ def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
     power = np.abs(np.fft.fft2(centred)).reshape(len(grey), -1) ** 2 / side**2
     total = np.stack([np.bincount(rings, weights=row, minlength=side // 2 + 1) for row in power])
     return total[:, 1 : side // 2 + 1] / np.bincount(rings)[1 : side // 2 + 1]
-
-
-def _rings(size: int) -> np.ndarray:
-    """The distance of each place of a 2-D spectrum from its centre, rounded: int64 [size * size]."""
-    cycles = np.fft.fftfreq(size, 1 / size)
-    return np.rint(np.hypot(cycles[:, None], cycles[None])).astype(np.int64).ravel()

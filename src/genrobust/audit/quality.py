@@ -41,7 +41,12 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
         near = None
         if name != REAL and min(sizes) > NEIGHBOURS:
             near = fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
-        distance, vendi = _diversity(seen, alike)
+        distance: float | None = None
+        vendi: float | None = None
+        if alike:
+            sample = first_of_each_class(seen.labels, alike)
+            of_class = by_class(seen.embeddings[sample], seen.labels[sample], alike).values()
+            distance, vendi = np.mean(list(of_class), axis=0).tolist()
         embeddings, labels = seen.embeddings[chosen], seen.labels[chosen]
         found.append(
             SourceQuality(
@@ -57,12 +62,3 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
             )
         )
     return tuple(found)
-
-
-def _diversity(seen: Seen, counts: dict[int, int]) -> tuple[float | None, float | None]:
-    if not counts:
-        return None, None
-    chosen = first_of_each_class(seen.labels, counts)
-    of_class = by_class(seen.embeddings[chosen], seen.labels[chosen], counts).values()
-    distance, vendi = np.mean(list(of_class), axis=0)
-    return float(distance), float(vendi)

@@ -66,9 +66,8 @@ def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count
             found = list(pool.map(look, range(start, min(start + _BATCH, len(images)))))
             frames += [one[0] for one in found]
             hashes += [one[1] for one in found]
-            prepared = [one[2] for one in found]
-            thumbnails += [_thumbnail(pixels) for pixels in prepared]
-            counter.add(np.stack(prepared))
+            thumbnails += [_thumbnail(one[2]) for one in found]
+            counter.add(np.stack([one[2] for one in found]))
             seen(len(found))
     return Scan(np.stack(frames), tuple(hashes), np.stack(thumbnails), counter.result())
 

@@ -67,6 +67,12 @@ def _main(
     del debug, version  # read by _Command and by _print_version
 
 
+def tell(*lines: object) -> None:
+    """Print lines of a result to standard output."""
+    for line in lines:
+        out_console.print(escape(str(line)))
+
+
 def say(line: str) -> None:
     """Log one line of progress to standard error."""
     err_console.print(f"[bold]·[/bold] {escape(line)}")

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.cli.app import command, err_console, out_console, say
+from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.opening import checkpoint_of, open_named
 from genrobust.cli.options import (
     CLASSIFIER,
@@ -66,12 +66,10 @@ def benchmark(
 
     made, files = run_benchmark(models, on, real, runs, out, device or "auto", say, labels or [])
     out_console.print(_table(made.result.models, made.name, made.real_name))
-    for sentence in benchmark_verdict(made):
-        out_console.print(escape(sentence))
+    tell(*benchmark_verdict(made))
     for note in made.notes:
         err_console.print(f"note: {escape(note)}")
-    for path in files.values():
-        out_console.print(escape(str(path)))
+    tell(*files.values())
 
 
 def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
@@ -114,8 +112,7 @@ def export_model(
     folder = out or Path(f"{name}-{to}")
     check_target(to, folder, overwrite)  # before the arm is trained
     source = Path(checkpoint_of(checkpoint, runs, quick))
-    for path in run_export(source, to, folder, report, arm, license, overwrite).values():
-        out_console.print(escape(str(path)))
+    tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 
 @command()
@@ -147,7 +144,7 @@ def predict(
         make_folder(out.parent)
         with replacing(out) as file:
             counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
-        out_console.print(f"{counts.images:,} images in {escape(str(out))}")
+        tell(f"{counts.images:,} images in {out}")
     if counts.unreadable:
         raise GenrobustError(
             f"{counts.unreadable:,} of {counts.images:,} images cannot be read; the column error gives the reason"

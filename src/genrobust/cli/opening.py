@@ -78,14 +78,9 @@ def checkpoint_of(model: str, runs: Path, quick: bool = False, device: str | Non
     Raises:
         UserError: A recipe without an arm or with an unknown one, or `quick` for a `model` that is not of a recipe.
     """
-    from genrobust.recipe import load_recipe
-    from genrobust.study import Processes, Study, trained
+    from genrobust.study import studies_in, trained
 
-    def study_of(name: str) -> Study:
-        recipe = load_recipe(name, [f"device={device}"] if device else [], quick)
-        return Study(recipe, runs, say=say, executor=Processes(recipe))
-
-    checkpoint = trained(model, study_of)
+    checkpoint = trained(model, studies_in(runs, say, device, quick))
     if quick and checkpoint is None:
         raise UserError(f"--quick: {model} is not of a recipe: write RECIPE:ARM, or leave --quick out")
     return str(checkpoint or model)

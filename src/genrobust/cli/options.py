@@ -31,6 +31,7 @@ MODELS = option(
 RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
 Sets = Annotated[list[str] | None, option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.")]
 Out = Annotated[str, option("--out DIR|URL", "Output folder, or a URL such as s3://bucket/runs.")]
+DatasetFolder = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
 OutFolder = Annotated[Path, option("--out DIR", "Output folder.")]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]

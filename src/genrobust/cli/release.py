@@ -8,10 +8,9 @@ from typing import Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console
-from genrobust.cli.options import License, Overwrite, argument, option
+from genrobust.cli.app import command, err_console, out_console, tell
+from genrobust.cli.options import DatasetFolder, License, Overwrite, argument, option
 
-Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
 Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
@@ -23,8 +22,7 @@ Recipe = Annotated[
     str | None, option("--recipe RECIPE", "The recipe that made the dataset; it is checked, then exported with it.")
 ]
 AcceptLicense = Annotated[
-    bool,
-    option("--accept-license --accept-licence", "Export although the generator's license restricts its images."),
+    bool, option("--accept-license --accept-licence", "Export although the generator's license restricts its images.")
 ]
 Folder = Annotated[Path, argument("FOLDER", "An export of genrobust export.")]
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
@@ -34,7 +32,7 @@ DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing."
 
 @command()
 def export(
-    dataset: Dataset,
+    dataset: DatasetFolder,
     to: Form,
     out: Out = None,
     val: Val = None,
@@ -71,8 +69,7 @@ def export(
             f"[bold yellow]warning:[/] unknown license of the generator {escape(name)}, as the card says: "
             "add its folder with --generator, and read the license before you publish"
         )
-    out_console.print(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()))
-    out_console.print(escape(str(done.folder)))
+    tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
 
 
 @command()
@@ -81,11 +78,11 @@ def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: Dry
     from genrobust.release import files_of, push as run_push
 
     if not dry_run:
-        out_console.print(escape(run_push(folder, repo_id, private)))
+        tell(run_push(folder, repo_id, private))
         return
     sizes = {name: path.stat().st_size for name, path in files_of(folder).items()}
     table = Table("file", "bytes", box=None)
     for name, size in sizes.items():
         table.add_row(escape(name), f"{size:,}")
     out_console.print(table)
-    out_console.print(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{escape(repo_id)}")
+    tell(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{repo_id}")

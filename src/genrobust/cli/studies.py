@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, out_console, say
+from genrobust.cli.app import err_console, out_console, say, tell
 from genrobust.cli.opening import ANYWHERE, HERE, study_command
 from genrobust.cli.options import MODELS, ArmName, DatasetName, Estimate, ModelLabels, option
 from genrobust.core import UserError
@@ -47,9 +47,7 @@ def show(
     else:
         _print_work(study, rows, out_console)
     if unmixed := study.recipe.unmixed_sets():
-        out_console.print(
-            escape(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
-        )
+        tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
 
 
 @study_command("recipe", "sets")
@@ -70,7 +68,7 @@ def plan(
         table.add_row(*map(escape, cells[: len(columns)]))
     out_console.print(table)
     if rule := study.recipe.filter_of(dataset):
-        out_console.print(f"after generation, a filter leaves out {escape(rule.in_words())}")
+        tell(f"after generation, a filter leaves out {rule.in_words()}")
 
 
 @study_command(*ANYWHERE)
@@ -85,7 +83,7 @@ def generate(
     part = None if shards is None else _part("--shards", shards)
     made = study.dataset(dataset)
     count = len(made.images if part is None else made.make(part))
-    out_console.print(f"{count:,} images in {escape(str(made.folder))}")
+    tell(f"{count:,} images in {made.folder}")
 
 
 @study_command(*HERE)
@@ -93,7 +91,7 @@ def finetune(study: "Study") -> None:
     """Fine-tune the recipe's generator on its real training images."""
     stage = study.graph.finetune()
     stage.run()
-    out_console.print(escape(str(stage.trained.folder)))
+    tell(stage.trained.folder)
 
 
 @study_command(*ANYWHERE)
@@ -109,18 +107,16 @@ def train(
     part = slice(None) if cells is None else _part("--cells", cells)
     chosen = _runs(study, arm)[part]
     for run, folder in zip(chosen, study.train(chosen), strict=True):
-        out_console.print(f"{escape(run.name)}: {escape(str(folder))}")
+        tell(f"{run.name}: {folder}")
 
 
 @study_command(*ANYWHERE)
 def evaluate(
-    study: "Study",
-    arm: ArmName = None,
-    models: Annotated[list[str] | None, MODELS] = None,
-    labels: ModelLabels = None,
+    study: "Study", arm: ArmName = None, models: Annotated[list[str] | None, MODELS] = None, labels: ModelLabels = None
 ) -> None:
     """Score the classifiers of the arms, or those of --models, on every test set; trains the missing ones first."""
     from genrobust.robustness import top1
+    from genrobust.study import predictions_of
 
     if models and arm is not None:
         raise UserError(f"--arm {arm} is an arm of the recipe, and --models names other classifiers: leave one out")
@@ -128,7 +124,8 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     heads = ["classifier"] if models else ["arm", "seed"]
     table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    for names, found in _others(study, models, labels or []) if models else _own(study, arm):
+    others = (([name], found) for name, found in predictions_of(study, models or [], labels or [], say))
+    for names, found in others if models else _own(study, arm):
         table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
 
@@ -147,14 +144,6 @@ def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[
     runs = [run for run in _runs(study, arm) if not run.baseline]
     for run, found in zip(runs, study.predictions(runs), strict=True):
         yield [run.of, str(run.seed)], found
-
-
-def _others(
-    study: "Study", models: "Sequence[str]", labels: "Sequence[str]"
-) -> "Iterator[tuple[list[str], Mapping[str, Predictions]]]":
-    from genrobust.study import predictions_of
-
-    return (([name], found) for name, found in predictions_of(study, models, labels, say))
 
 
 def _rows(study: "Study", estimate: bool) -> "list[Row]":
@@ -187,8 +176,7 @@ def _write_report(study: "Study") -> None:
     summary, files = study.run()
     out_console.print()
     out_console.print(final_table(summary))
-    for path in files.values():
-        out_console.print(escape(str(path)))
+    tell(*files.values())
 
 
 def _print_planned(study: "Study", missing: UserError) -> None:
@@ -197,7 +185,7 @@ def _print_planned(study: "Study", missing: UserError) -> None:
 
     for name, count in requests_of(study.recipe).items():
         time = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
-        out_console.print(f"{escape(name)}: {escape(time)}")
+        tell(f"{name}: {time}")
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
 
 

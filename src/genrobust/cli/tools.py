@@ -10,7 +10,7 @@ from typing import Annotated
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console, say
+from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.opening import open_named
 from genrobust.cli.options import (
     RUNS,
@@ -18,6 +18,7 @@ from genrobust.cli.options import (
     Classifier,
     ClassifierLabels,
     Clip,
+    DatasetFolder,
     Device,
     OutFolder,
     Overwrite,
@@ -27,7 +28,6 @@ from genrobust.cli.options import (
 )
 from genrobust.core import GenrobustError, UserError
 
-Dataset = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
 TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
 ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
@@ -90,9 +90,6 @@ def init(
     from genrobust.core import local_folder
     from genrobust.study import read_folders, write_recipe
 
-    def tell(line: str) -> None:
-        out_console.print(escape(line))
-
     runs = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
     write_recipe(folders, recipe, runs, tell, check, overwrite)
@@ -126,8 +123,7 @@ def er(
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-    for line in describe(result):
-        out_console.print(escape(line))
+    tell(*describe(result))
     out_console.print(terminal_table(result))
 
 
@@ -155,10 +151,7 @@ def audit(
     opens = None if classifier is None else partial(open_named, classifier, labels, runs, device=device)
     how = out, device or "auto", say, batch_size
     done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], *how)
-    for line in (*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out):
-        out_console.print(escape(line))
-    for path in done.files.values():
-        out_console.print(escape(str(path)))
+    tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
     if done.leaks:
         where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
         raise GenrobustError(
@@ -169,7 +162,7 @@ def audit(
 
 @command("filter")
 def filter_(
-    dataset: Dataset,
+    dataset: DatasetFolder,
     by: By,
     clip: Clip = None,
     classifier: Classifier = None,
@@ -197,21 +190,19 @@ def filter_(
     else:
         raise UserError(f"--by {by}: use clip or classifier")
     done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
-    out_console.print(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:")
-    out_console.print(escape(str(done.path)))
+    tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.path)
 
 
 @command()
-def verify(dataset: Dataset, repair: Repair = False) -> None:
+def verify(dataset: DatasetFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset against its hashes."""
     from genrobust.data import describe_verdict, verify as run_verify
 
     found = run_verify(dataset, repair)
-    for line in describe_verdict(found):
-        out_console.print(escape(line))
+    tell(*describe_verdict(found))
     again = "generate again with its recipe, which keeps completed shards: genrobust generate RECIPE"
     if found.aside is not None:
-        out_console.print(again)
+        tell(again)
     elif found.damaged:
         command = shlex.join(["genrobust", "verify", str(dataset), "--repair"])
         raise GenrobustError(f"{len(found.damaged)} of {found.total} shards are damaged. To set them aside: {command}")
@@ -239,4 +230,4 @@ def recipes() -> None:
     from genrobust.recipe import load_recipe, recipe_names
 
     for name in recipe_names():
-        out_console.print(f"{name:<20} {escape(load_recipe(name).title)}")
+        tell(f"{name:<20} {load_recipe(name).title}")

@@ -99,4 +99,4 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
 )
-from .templating import templates as templates, verbatim as verbatim
+from .templating import templates as templates

@@ -16,9 +16,3 @@ def templates(*folders: str, **options: Any) -> jinja2.Environment:
         lstrip_blocks=True,
         **options,
     )
-
-
-def verbatim(environment: jinja2.Environment, name: str) -> str:
-    """The text of a file beside the templates, not rendered."""
-    assert environment.loader is not None  # set by `templates`
-    return environment.loader.get_source(environment, name)[0]

@@ -1,6 +1,7 @@
 from .engine import Engine as Engine, identity as identity, sampling as sampling, weights_bytes as weights_bytes
-from .plan import Plan as Plan, class_templates as class_templates, plan_of as plan_of
+from .plan import Plan as Plan, plan_of as plan_of
 from .run import Generation as Generation
+from .templates import class_templates as class_templates
 from .train.class_model import ClassModel as ClassModel
 from .train.finetune import Finetune as Finetune
 from .train.trainer import train_generator as train_generator, training_inputs as training_inputs

@@ -118,7 +118,8 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 def sampling(config: GeneratorConfig) -> dict[str, Any]:
     """Return how any generator is drawn from, as flat JSON, without what the mode does not use."""
     # Keys that came later are left out at their defaults, so that older datasets stay what they are.
-    later = {key for key in ("engine", "guidance_until") if getattr(config, key) == _default(key)}
+    fields = GeneratorConfig.model_fields
+    later = {key for key in ("engine", "guidance_until") if getattr(config, key) == fields[key].default}
     exclude = {"model", "alternatives", "revision", "variant", "lora", *config.unused, *later}
     return config.model_dump(mode="json", exclude=exclude)
 
@@ -126,7 +127,3 @@ def sampling(config: GeneratorConfig) -> dict[str, Any]:
 def weights_bytes(config: GeneratorConfig) -> int:
     """Return the bytes of weights that each process loads. Raises UserError as `identity` does."""
     return engine_of(config).weights_bytes(config)
-
-
-def _default(key: str) -> Any:
-    return GeneratorConfig.model_fields[key].default

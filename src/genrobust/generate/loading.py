@@ -12,19 +12,19 @@ import diffusers
 import torch
 import transformers
 from diffusers.schedulers import KarrasDiffusionSchedulers
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import resolved_here
 from genrobust.core import GenrobustError, UserError
-from genrobust.generate.generator import Generator
+from genrobust.generate.calls import muted
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
-from genrobust.generate.lora import add_lora
-from genrobust.generate.mode import MODES
+from genrobust.generate.mode import MODES, Generator
 from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"
+ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
 # The recipe's scheduler names: the diffusers class, and what it is told beyond the folder's own configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -56,11 +56,14 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
-    _check_call(pipeline, config)
+    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}  # what every recipe says
+    if lacking := sorted(needed - inspect.signature(pipeline.__call__).parameters.keys()):
+        kind = type(pipeline).__name__
+        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
-        add_lora(pipeline, lora, config.lora.scale)
+        _add_lora(pipeline, lora, config.lora.scale)
     pipeline.to(device)
     _check_finite(pipeline, folder, config)
     return Generator(pipeline, config, id, device, width, height, _id2label(index))
@@ -156,13 +159,39 @@ def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
         raise UserError(f"generator.steps is {config.steps}; {config.model} was trained with {trained}: ask for fewer")
 
 
-def _check_call(pipeline: Any, config: GeneratorConfig) -> None:
-    """Raise UserError for a pipeline whose call does not take what every recipe says."""
-    needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}
-    lacking = sorted(needed - inspect.signature(pipeline.__call__).parameters.keys())
-    if lacking:
-        kind = type(pipeline).__name__
-        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
+def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
+    """Merge the LoRA in the safetensors `file`, `scale` times, into the weights of `pipeline`.
+
+    Merged, it costs nothing while drawing. Raises UserError where the pipeline takes none, the file cannot be read or
+    holds none, and where any of its layers finds no layer of the same shape: part of a LoRA is another LoRA.
+    """
+    kind = type(pipeline).__name__
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise UserError(f"generator.lora: a {kind} takes no LoRA: leave it out")
+    try:
+        with safe_open(file, framework="pt") as content:
+            wanted = sum(key.endswith(("lora_A.weight", "down.weight")) for key in content.keys())  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"generator.lora: cannot read {file}: {error}: get it again") from error
+    if not wanted:
+        raise UserError(f"generator.lora: {file} holds no LoRA: none of its weights is named as one")
+    own: dict[str, Any] = {"weight_name": file.name, "adapter_name": ADAPTER}
+    loggers = ("diffusers.loaders.peft", "diffusers.loaders.lora_base")
+    try:
+        # Said of every LoRA for the UNet alone; what found no layer is counted below.
+        with muted("No LoRA keys associated", *loggers):
+            pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
+    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    found = sum(ADAPTER in getattr(layer, "lora_A", {}) for part in parts for layer in part.modules())
+    if found != wanted:
+        raise UserError(
+            f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
+            "find no place. It was made for another model: take that one, or another LoRA"
+        )
+    pipeline.fuse_lora(lora_scale=scale)
+    pipeline.unload_lora_weights()
 
 
 def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:

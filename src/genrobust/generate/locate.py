@@ -15,6 +15,7 @@ from genrobust.recipe import GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 log = logging.getLogger(__name__)
+_warn_once = lru_cache(log.warning)  # a run looks for its generator several times
 
 
 def embedded_generator(mode: str = "labels") -> Path:
@@ -88,12 +89,6 @@ def _download(model: str, config: GeneratorConfig) -> Path:
     return Path(
         DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
     )
-
-
-@lru_cache
-def _warn_once(message: str) -> None:
-    """Log it the first of the several times that a run looks for its generator."""
-    log.warning(message)
 
 
 def _first_line(error: Exception) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from genrobust.core import ImageSet, LabelSpace, Request, UserError, digest, hashed_seed
-from genrobust.generate.listed import read_listed
-from genrobust.generate.templates import Template, templates_of
+from genrobust.generate.templates import Template, class_templates
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 NO_TEXT = (Template(""),)
@@ -132,13 +131,6 @@ class _Sources:
             seed = (self._data_seed, self._ids[label], "source", turn)
             order = self._rounds[label, turn] = sorted(self._keys[label], key=lambda key: hashed_seed(*seed, key))
         return order[place]
-
-
-def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """Return the templates of each class. Raises UserError where they are not usable."""
-    if prompts.file is not None:
-        return read_listed(prompts.file, labels)
-    return [templates_of(prompts)] * len(labels)
 
 
 def deal(templates: tuple[Template, ...], data_seed: int, class_id: str) -> tuple[Template, ...]:

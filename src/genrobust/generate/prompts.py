@@ -12,7 +12,7 @@ from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING
 from torch import Tensor
 
 from genrobust.core import Request, UserError
-from genrobust.generate.generator import Generator
+from genrobust.generate.mode import Generator
 
 # Families that AutoPipeline knows; those steered by an edge map, a pose or an edit want more than a study has.
 _FAMILIES = {

@@ -125,8 +125,9 @@ class Generation:
     def opened(self, partial: bool = False) -> ShardDataset:
         """Open the dataset. Raises UserError where shards are missing, unless it may be `partial`."""
         dataset = ShardDataset(self._out, allow_partial=partial)
-        if dataset.given_up:
-            log.warning(_summary_of(dataset))
+        if gone := dataset.given_up:
+            reasons, total = "; ".join(sorted(set(gone.values()))), len(dataset) + len(gone)
+            log.warning(f"{dataset.folder}: {len(gone)} of {total} requests gave no image ({reasons})")
         return dataset
 
     def _manifest(self) -> dict[str, Any]:
@@ -203,9 +204,3 @@ def _taken(queue: Handover) -> abc.Iterator[Sample]:
         if isinstance(sample, GenrobustError):
             raise sample
         yield sample
-
-
-def _summary_of(dataset: ShardDataset) -> str:
-    reasons = sorted(set(dataset.given_up.values()))
-    total = len(dataset) + len(dataset.given_up)
-    return f"{dataset.folder}: {len(dataset.given_up)} of {total} requests gave no image ({'; '.join(reasons)})"

@@ -1,11 +1,15 @@
-"""Prompt templates: the pictogram styles, the 80 of CLIP, or the user's own."""
+"""Prompt templates: the pictogram styles, the 80 of CLIP, the recipe's own, or those of a user's file."""
 
 from __future__ import annotations
 
+import difflib
+import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import Any
 
-from genrobust.core import UserError, embedded
+from genrobust.core import ClassLabel, LabelSpace, UserError, embedded
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
@@ -34,13 +38,26 @@ def template_set(name: str) -> tuple[Template, ...]:
     return tuple(Template(*line.split("\t")) for line in text.splitlines())
 
 
+def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
+    """Return the templates of each class. Raises UserError where they are not usable."""
+    if prompts.file is not None:
+        return read_listed(prompts.file, labels)
+    return [templates_of(prompts)] * len(labels)
+
+
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
     """Return the templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 
     Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
     """
-    if isinstance(config.templates, str):
-        return _named(config.templates, config.strategy)
+    if isinstance(name := config.templates, str):
+        if name not in SINGLE:
+            hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
+            raise UserError(
+                f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}"
+            )
+        named = template_set(name)
+        return tuple(t for t in named if t.text == SINGLE[name]) if config.strategy == "single" else named
     templates = tuple(Template(text) for text in config.templates)
     check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
@@ -49,14 +66,6 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
             "keep one, or choose the strategy diverse"
         )
     return templates
-
-
-def _named(name: str, strategy: str) -> tuple[Template, ...]:
-    if name not in SINGLE:
-        hint = f"; a template of your own stands in a list: [{name!r}]" if SLOT in name else ""
-        raise UserError(f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}")
-    templates = template_set(name)
-    return tuple(t for t in templates if t.text == SINGLE[name]) if strategy == "single" else templates
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:
@@ -71,3 +80,51 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
     twice = sorted({text for text in texts if texts.count(text) > 1})
     if twice:
         raise UserError(f"{where}: {twice[0]!r} is listed twice; each template counts once")
+
+
+def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
+    """Return the templates that the file `path` holds for each class of `labels`, in their order.
+
+    A .json file maps a class's id, name or prompt name to a list of full prompts; classes beyond those of `labels` are
+    passed over, and a prompt that comes twice counts once. Any other file holds templates with one ``{}``, one a line,
+    for all classes; empty lines count for nothing. Raises UserError that names the file and the class or line: a file
+    that cannot be read, no prompts for a class, a template without a slot, a full prompt with one.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"prompts.file: cannot read {path}: {error}") from error
+    if path.suffix.lower() == ".json":
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
+        if not isinstance(found, dict):
+            kind = type(found).__name__
+            raise UserError(f"prompts.file: {path} holds a {kind}; it needs a mapping of class to prompts")
+        return [_prompts(path, found, wanted) for wanted in labels.classes]
+    templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
+    check_templates(templates, str(path))
+    return [templates] * len(labels)
+
+
+def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Template, ...]:
+    keys = [key for key in dict.fromkeys((wanted.id, wanted.name, wanted.prompt)) if key in found]
+    if not keys:
+        near = difflib.get_close_matches(wanted.name, found, n=3)
+        hint = f" (perhaps {' or '.join(near)}?)" if near else ""
+        raise UserError(f"prompts.file: {path} has no prompts for the class {wanted.name!r} (id {wanted.id!r}){hint}")
+    if len(keys) > 1:
+        raise UserError(f"prompts.file: {path} has the class {wanted.id!r} twice, as {keys[0]!r} and {keys[1]!r}")
+    prompts = found[keys[0]]
+    if not isinstance(prompts, list) or not prompts:
+        raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
+    for prompt in prompts:
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise UserError(f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, which is no prompt")
+        if SLOT in prompt:
+            raise UserError(
+                f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, with a slot: full prompts name the class in "
+                "their own words, and templates stand in a text file, one a line"
+            )
+    return tuple(Template(prompt) for prompt in dict.fromkeys(prompt.strip() for prompt in prompts))

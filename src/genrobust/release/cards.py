@@ -19,16 +19,13 @@ class Raw(str):
 
 def render_card(kind: type[RepoCard], template: str, data: CardData, **values: Any) -> str:
     """Render `template` below the header `data`; every value is escaped, unless it is `raw` or a code block."""
-    environment = templates("release", finalize=_escaped, keep_trailing_newline=True)
+    environment = templates(
+        "release",
+        finalize=lambda value: value if isinstance(value, Raw) else escaped(str(value)),
+        keep_trailing_newline=True,
+    )
     environment.filters |= {"raw": Raw, "thousands": "{:,}".format}
-    environment.globals |= {"count": count, "fenced": _fenced, "version": __version__}
+    environment.globals |= {"count": count, "version": __version__}
+    environment.globals["fenced"] = lambda code, language: Raw(fenced(code, language))
     body = environment.get_template(template).render(**values)
     return str(kind(f"---\n{data.to_yaml()}\n---\n{body}"))  # which refuses a header that it cannot read
-
-
-def _escaped(value: Any) -> str:
-    return value if isinstance(value, Raw) else escaped(str(value))
-
-
-def _fenced(code: str, language: str) -> Raw:
-    return Raw(fenced(code, language))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +50,8 @@ class About:
 def dataset_card(content: Content, counts: Counts, about: About) -> str:
     """Write the card as Markdown, with the header that the hub reads."""
     classes = content.labels.classes
+    listed = ("class_ids", "format")  # the card has the classes already
+    told = [{k: v for k, v in manifest.items() if k not in listed} for manifest in about.manifests]
     return render_card(
         DatasetCard,
         "dataset_card.md.j2",
@@ -60,9 +61,9 @@ def dataset_card(content: Content, counts: Counts, about: About) -> str:
         about=about,
         classes=classes,
         shown=[classes[label].name for label in shown_classes(content.labels)],
-        spread=_spread,
+        spread=lambda counts: EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)})),
         most=MOST,
-        manifest=yaml.safe_dump(_settings(about.manifests), allow_unicode=True, sort_keys=False),
+        manifest=yaml.safe_dump(told[0] if len(told) == 1 else told, allow_unicode=True, sort_keys=False),
         recipe=RECIPE,
     )
 
@@ -90,13 +91,3 @@ def _size_category(n: int) -> str:
             return "n<1K" if below == "n" else f"{below}<n<{name}"
         below = name
     return "1B<n<10B"
-
-
-def _spread(counts: Sequence[int]) -> str:
-    return EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)}))
-
-
-def _settings(manifests: Sequence[dict[str, Any]]) -> Any:
-    """The manifests without the list of classes, which the card has already."""
-    told = [{k: v for k, v in manifest.items() if k not in ("class_ids", "format")} for manifest in manifests]
-    return told[0] if len(told) == 1 else told

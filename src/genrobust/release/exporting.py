@@ -12,16 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.core import ClassLabel, Filter, LabelSpace, UserError, progress_bar, slug
-from genrobust.data import (
-    PATTERN,
-    USED,
-    ShardDataset,
-    filters_of,
-    kept_indices,
-    making,
-    read_filter,
-    readable_names,
-)
+from genrobust.data import PATTERN, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import Counts, count_images
@@ -132,9 +123,6 @@ def _write_about(content: Content, counts: Counts, about: About, folder: Path) -
     }
     text = json.dumps(croissant(content, about.form, folder, words), indent=1, ensure_ascii=False)
     (folder / CROISSANT).write_text(text + "\n", encoding="utf-8")
-
-
-# ------------------------------------------------------------------------------------------ the options
 
 
 def _place(options: ExportOptions) -> Path:

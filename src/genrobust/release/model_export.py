@@ -49,7 +49,9 @@ def export_model(
     license: str = OTHER,
     overwrite: bool = False,
 ) -> dict[str, Path]:
-    """Write the classifier in `checkpoint` into `out`, with a model card; what is written must give the same logits.
+    """Write the classifier in `checkpoint` into `out`, with a model card, and return the files by name.
+
+    What is written must give the same logits.
 
     Args:
         to: "timm", a folder that ``timm.create_model("local-dir:OUT", pretrained=True)`` loads, or "onnx", a file that
@@ -57,10 +59,6 @@ def export_model(
         report: The results.json of the study that it was trained in, whose figures the card then gives.
         arm: Its arm in the study, where the checkpoint is like several.
         license: That of the weights, an id of the hub's.
-        overwrite: Replace an export in `out`.
-
-    Returns:
-        The written files, by name.
 
     Raises:
         UserError: What cannot be exported or matched, or a folder that holds other files.
@@ -91,9 +89,6 @@ def check_target(to: str, out: Path, overwrite: bool) -> None:
         raise UserError(f"{out} holds {foreign[0]}, which is no part of an export: name another folder with --out")
     if found and not overwrite:
         raise UserError(f"{out} holds an export: name another folder with --out, or replace it with --overwrite")
-
-
-# ------------------------------------------------------------------------------------------ the two forms
 
 
 def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
@@ -160,9 +155,6 @@ def _as_onnx(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:
 
 
 _FORMATS: dict[str, Callable[[Classifier, CheckpointInfo], dict[str, bytes]]] = {"timm": _as_timm, "onnx": _as_onnx}
-
-
-# ------------------------------------------------------------------------------------------ whether they are the same
 
 
 def _check(contents: Mapping[str, bytes], model: Classifier, info: CheckpointInfo) -> None:

@@ -146,8 +146,7 @@ def safe_names(ids: Sequence[str]) -> tuple[str, ...]:
 def divided(part: Part, size: int, limit: int, folder: Path, kind: str) -> list[tuple[Path, int]]:
     """Divide the images of `part`, `size` bytes together, evenly into files of about `limit` bytes at the most.
 
-    Returns:
-        The path in `folder` of each file, as Hugging Face calls it, and its number of images.
+    Returns the path in `folder` of each file, as Hugging Face calls it, and its number of images.
     """
     (folder / DATA).mkdir(exist_ok=True)
     files = min(max(1, -(-size // limit)), max(1, len(part)))

@@ -33,14 +33,11 @@ def files_of(folder: Path) -> dict[str, Path]:
 
 
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
-    """Push the export in `folder` to the dataset repository `repo_id`, a new one where there is none.
+    """Push the export in `folder` to the dataset repository `repo_id`, a new one if need be, and return its address.
 
     It is one commit, so that the repository holds all of the export or is as it was; the same commit deletes files of
     an earlier export that this one lacks. (`upload_large_folder`, and `upload_folder` too, commit in several batches.)
     A new repository is empty where the commit fails.
-
-    Returns:
-        The address of the repository.
 
     Raises:
         UserError: A missing or refused token, an impossible name, or `private` for a public repository.

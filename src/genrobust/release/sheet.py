@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genrobust.core import LabelSpace, hashed_seed
@@ -36,14 +35,10 @@ def contact_sheet(part: Part, labels: LabelSpace) -> Image.Image:
         while font.getlength(readable) > NAMES - 2 * GAP:
             readable = readable.removesuffix("...")[:-1] + "..."
         pen.text((GAP, top + SIDE // 2), readable, _INK, font, anchor="lm")
-        of_class = part.indices[all_labels == label]
-        for column, index in enumerate(_drawn(of_class, [keys[i] for i in of_class])):
+        of_class = part.indices[all_labels == label].tolist()
+        drawn = sorted(of_class, key=lambda i: hashed_seed("sheet", keys[i]))[:PER_CLASS]
+        for column, index in enumerate(sorted(drawn)):
             cell = thumbnail(part.shards.image(index), SIDE, enlarge=True)
             place = NAMES + column * (SIDE + GAP) + (SIDE - cell.width) // 2, top + (SIDE - cell.height) // 2
             paper.paste(cell, place)
     return paper
-
-
-def _drawn(indices: np.ndarray, keys: list[str]) -> list[int]:
-    order = sorted(range(len(keys)), key=lambda i: hashed_seed("sheet", keys[i]))
-    return sorted(indices[order[:PER_CLASS]].tolist())

@@ -24,17 +24,10 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 
 
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
-    """Write audit.html and audit.json into `folder`; each replaces its predecessor whole or not at all.
+    """Write audit.html and audit.json into `folder`; returns their paths by name.
 
-    Args:
-        name: The dataset's, as the page calls it.
-        leaks: The test sets whose leaks were not allowed.
-
-    Returns:
-        The paths of the files by name.
-
-    Raises:
-        UserError: The folder cannot be written.
+    Each replaces its predecessor whole or not at all. The page calls the dataset `name`; `leaks` are the test sets
+    whose leaks were not allowed. Raises UserError for a folder that cannot be written.
     """
     facts = json.dumps(_facts(audit, sets, name), indent=1, ensure_ascii=False, allow_nan=False)
     return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts + "\n"}, folder)
@@ -63,7 +56,7 @@ def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> st
     )
 
 
-def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
+def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
     """Every measure as JSON; classes by their ids in the order of the labels, NaN as null."""
     real = sets.real
     facts = {
@@ -75,16 +68,13 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> dict[str, Any]:
         "leaks": audit.leaks,
         **asdict(audit),
     }
-    found: dict[str, Any] = plain(facts)
-    return found
-
-
-# ------------------------------------------------------------------------------------------ words
+    return plain(facts)
 
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
-    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _label_sentence(audit)) if s]
+    judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgements]
+    return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _sentence(judged)) if s]
 
 
 def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
@@ -111,17 +101,9 @@ def _copy_sentence(audit: Audit) -> str:
     return _sentence(parts)
 
 
-def _label_sentence(audit: Audit) -> str:
-    judged = [(j.judge, percent(j.agreement.share)) for j in audit.judgements]
-    return _sentence([f"{judge} takes {share} of the images for their label" for judge, share in judged])
-
-
 def _sentence(parts: Sequence[str]) -> str:
     text = "; ".join(parts)
     return text[:1].upper() + text[1:] + "." if text else ""
-
-
-# ------------------------------------------------------------------------------------------ pictures
 
 
 def _pair_sheets(audit: Audit, sets: AuditSets) -> list[tuple[str, list[tuple[Shown, Shown, str, bool]]]]:
@@ -157,9 +139,6 @@ def _mistakes(judgement: Judgement, sets: AuditSets) -> list[Shown]:
         alt, caption = f"{name}, taken for {names[taken]}", f"{name} → {names[taken]}"
         found.append(shown(sets.dataset, index, alt, caption))
     return found
-
-
-# ------------------------------------------------------------------------------------------ figures
 
 
 def _means(diversity: Sequence[ClassDiversity]) -> tuple[dict[str, float | None], list[ClassDiversity]]:

@@ -63,7 +63,9 @@ def html(made: Benchmarked) -> str:
     """Return the benchmark as one HTML page."""
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
-    sheets = sheet(made)
+    styles = [(name, score.n, [model.styles[name] for model in models]) for name, score in models[0].styles.items()]
+    both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
+    sheets = [(name, [("generated", own), (made.real_name, real)]) for (name, own), (_, real) in both]
     return render(
         "benchmark.html.j2",
         made=made,
@@ -72,15 +74,12 @@ def html(made: Benchmarked) -> str:
         verdict=benchmark_verdict(made),
         dots=dots(models),
         looks=LOOKS,
-        styles=styles(made),
+        styles=sorted(styles, key=lambda row: (sum(score.value for score in row[2]), row[0])),  # the hardest first
         classes=by_class(made),
         rows=ROWS,
         hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
         sheets=(sheets[:OPEN_CLASSES], sheets[OPEN_CLASSES:]),
     )
-
-
-# ------------------------------------------------------------------------------------------ words
 
 
 def benchmark_verdict(made: Benchmarked) -> list[str]:
@@ -119,9 +118,6 @@ def _size(score: Score) -> str:
     return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
 
 
-# ------------------------------------------------------------------------------------------ tables and pictures
-
-
 def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
     """Place both accuracies of each model with their intervals on one axis, in percent of its length."""
     pairs = [(model.name, (model.scores.generated, model.scores.real)) for model in models]
@@ -137,13 +133,6 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
         for name, scores in pairs
     ]
     return {"rows": rows, "ticks": ticks}
-
-
-def styles(made: Benchmarked) -> list[tuple[str, int, list[Score]]]:
-    """Return the styles of the generated images with each model's accuracy, the hardest first."""
-    models = made.result.models
-    rows = [(style, score.n, [model.styles[style] for model in models]) for style, score in models[0].styles.items()]
-    return sorted(rows, key=lambda row: (sum(score.value for score in row[2]), row[0]))
 
 
 def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
@@ -170,34 +159,15 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
     return shown(made.generated, hard.index, f"{hard.key}. {answered}", f"{names[hard.label]} → {answers}")
 
 
-def sheet(made: Benchmarked) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
-    """Show a few images of each class, generated beside real ones."""
-    both = [contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)]
-    return [
-        (name, [("generated", shown), (made.real_name, beside)])
-        for (name, shown), (_, beside) in zip(*both, strict=True)
-    ]
-
-
-# ------------------------------------------------------------------------------------------ data
-
-
-def facts(made: Benchmarked) -> dict[str, Any]:
+def facts(made: Benchmarked) -> Any:
     """Return everything that was measured as JSON; classes by their ids in the order of the labels."""
     sides = {"generated": (made.name, made.generated), "real": (made.real_name, made.real)}
-    told: dict[str, Any] = plain(
-        {
-            "genrobust": __version__,
-            **{
-                side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
-                for side, (name, images) in sides.items()
-            },
-            "classes": list(made.labels.ids),
-            "notes": made.notes,
-            **asdict(made.result),
-        }
-    )
-    return told
+    sets = {
+        side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
+        for side, (name, images) in sides.items()
+    }
+    more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result)}
+    return plain({"genrobust": __version__, **sets, **more})
 
 
 def table_csv(made: Benchmarked) -> str:

@@ -45,15 +45,14 @@ def _outcome(score: Score | None, figure: Figure) -> str:
 
 def claim_rows(record: StudyRecord) -> list[list[str]]:
     """Return one row of `CLAIM_HEADS` a claim."""
-    return [_row(checked) for checked in check_claims(record)]
-
-
-def _row(checked: CheckedClaim) -> list[str]:
-    claim, figure, score = checked.claim, checked.figure, checked.score
-    says = f"{claim.says} ({claim.source})" if claim.source else claim.says
-    where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
-    measured = EN_DASH
-    if score is not None:
-        value, interval = (number(score.value, True, figure.digits), span(score, True, figure.digits))
-        measured = f"{value} {figure.difference_unit} ({interval})"
-    return [says, f"{claim.arm} minus {claim.than}", f"{figure.title}, {where}", measured, checked.outcome]
+    rows = []
+    for checked in check_claims(record):
+        claim, figure, score = checked.claim, checked.figure, checked.score
+        says = f"{claim.says} ({claim.source})" if claim.source else claim.says
+        where = "mean of the shifts" if claim.test_set == MEAN_OF_SHIFTS else claim.test_set
+        measured = EN_DASH
+        if score is not None:
+            value, interval = number(score.value, True, figure.digits), span(score, True, figure.digits)
+            measured = f"{value} {figure.difference_unit} ({interval})"
+        rows.append([says, f"{claim.arm} minus {claim.than}", f"{figure.title}, {where}", measured, checked.outcome])
+    return rows

@@ -14,21 +14,21 @@ from markupsafe import Markup
 from PIL import Image
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates, verbatim
-from genrobust.report.wording import EN_DASH, MINUS, count, number, span
+from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates
+from genrobust.report.wording import EN_DASH, MINUS, count, duration, number, span
 
 SIDE = 96  # pixels of a thumbnail at the most: a page is one file
 CLASSES = 120  # on a contact sheet, evenly through the label space
-_STYLE = "report.css"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A thumbnail: a data: URI, what it shows in words, and a line below it."""
+    """A thumbnail: a data: URI, what it shows in words, a line below it, and its style."""
 
     uri: str
     alt: str
     caption: str
+    style: str = ""
 
 
 def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Image:
@@ -64,12 +64,17 @@ def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[
 
 
 def render(template: str, **values: Any) -> str:
-    """Render the page `template`, which extends page.html.j2: it loads nothing, runs no script, escapes every value."""
+    """Render the page `template`, which loads nothing from anywhere, with every value escaped."""
     environment = templates("report", autoescape=True)
-    environment.filters |= {f.__name__: f for f in (figure, percent, significant, number, span)}
+    filters = (figure, percent, significant, number, span, duration, unbroken)
+    environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
-    style = Markup(verbatim(environment, _STYLE))  # ours, so not escaped
-    return environment.get_template(template).render(version=__version__, style=style, **values)
+    return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
+
+
+def verbatim(name: str) -> Markup:
+    """Return the file `name` beside the templates, which is ours and so not escaped."""
+    return Markup(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 def plain(value: Any) -> Any:
@@ -83,9 +88,6 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-# ------------------------------------------------------------------------------------------ figures in words
-
-
 def figure(value: float | None, digits: int = 2) -> str:
     """ "12.34", "−0.5", or a dash for what is not known."""
     if value is None or not math.isfinite(value):
@@ -97,6 +99,11 @@ def significant(value: float) -> str:
     """Three significant digits without an exponent: "1,916", "96.3", "0.0021"."""
     size = math.floor(math.log10(abs(value))) if value else 0
     return figure(value, min(max(0, 2 - size), 6))
+
+
+def unbroken(text: str) -> str:
+    """Keep a percent sign on the line of its number."""
+    return text.replace(" %", "\u00a0%")
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:

@@ -71,39 +71,20 @@ def _figures(table: Table, summary: Summary, head: str = "arm", minus: bool = Fa
 
 def _lines(record: StudyRecord) -> str:
     heads = ["test set", "scale", "slope", "intercept", "R²", "baselines", "residual SD", "clean accuracy fitted, %"]
-    return markdown_table(
-        heads,
-        [
-            [
-                line.test_set,
-                line.transform,
-                f"{line.slope:.3f}",
-                f"{line.intercept:.3f}",
-                f"{line.r2:.3f}",
-                str(line.n),
-                f"{line.residual_sd:.3f}",
-                f"{line.lo:.1f}{EN_DASH}{line.hi:.1f}",
-            ]
-            for line in record.summary.lines.values()
-        ],
-    )
+    rows = []
+    for line in record.summary.lines.values():
+        fit = [f"{value:.3f}" for value in (line.slope, line.intercept, line.r2)]
+        fitted_on = [str(line.n), f"{line.residual_sd:.3f}", f"{line.lo:.1f}{EN_DASH}{line.hi:.1f}"]
+        rows.append([line.test_set, line.transform, *fit, *fitted_on])
+    return markdown_table(heads, rows)
 
 
 def _arms(record: StudyRecord) -> str:
-    return markdown_table(
-        ["arm", "images", "architecture", "augmentation", "steps", "batch size"],
-        [
-            [
-                arm.name,
-                " + ".join(f"{n:,} {source}" for source, n in arm.parts.items()),
-                arm.architecture,
-                arm.augmentation,
-                f"{arm.steps:,}",
-                str(arm.batch_size),
-            ]
-            for arm in record.arms
-        ],
-    )
+    rows = []
+    for arm in record.arms:
+        images = " + ".join(f"{n:,} {source}" for source, n in arm.parts.items())
+        rows.append([arm.name, images, arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)])
+    return markdown_table(["arm", "images", "architecture", "augmentation", "steps", "batch size"], rows)
 
 
 def _stages(record: StudyRecord) -> str:

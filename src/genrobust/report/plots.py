@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, Score, StudyRecord, Summary
-from genrobust.report.tables import Column, Table
+from genrobust.report.tables import Table
 from genrobust.report.wording import number, span
 from genrobust.robustness import to_scale
 
@@ -25,64 +26,29 @@ SHAPES = (
 COLOURS = 7  # so many --arm-N colours the style sheet has; with six shapes, 42 arms look different
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """How an arm is drawn, in every figure and table: a colour's index and a shape's path."""
-
-    colour: int
-    shape: str
+def looks(summary: Summary) -> dict[str, dict[str, int | str]]:
+    """Return a colour's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
+    return {arm: {"colour": i % COLOURS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 
 
-def looks(summary: Summary) -> dict[str, Look]:
-    """Return the look of each arm, by its place in the study."""
-    return {arm: Look(i % COLOURS, SHAPES[i % len(SHAPES)]) for i, arm in enumerate(summary.arms)}
+def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
+    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens.
 
-
-# ------------------------------------------------------------------------------------------------ dot plot
-
-
-@dataclass(frozen=True, slots=True)
-class Dot:
-    """One arm's accuracy on one set: positions in percent of the axis' length, and its label."""
-
-    arm: str
-    at: float
-    lo: float
-    hi: float
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class DotRow:
-    """One test set's dots, a lane an arm."""
-
-    column: Column
-    dots: tuple[Dot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DotPlot:
-    """Top-1 by test set and arm. `ticks` pairs a position (percent of the axis) with its accuracy (percent)."""
-
-    rows: tuple[DotRow, ...]
-    ticks: tuple[tuple[float, int], ...]
-
-
-def dot_plot(summary: Summary, accuracy: Table) -> DotPlot:
-    """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens."""
+    "rows" pairs a column with a lane an arm: its name, where its accuracy and the ends of the interval lie (in percent
+    of the axis), and its label. "ticks" pairs such a position with its percents.
+    """
     tests = [column.name for column in accuracy.columns]
     scores = {(arm, test): summary.score("top1", arm, test) for arm in summary.arms for test in tests}
     place, ticks = axis(scores.values())
     rows = []
-    for column in accuracy.columns:
+    for column in sorted(accuracy.columns, key=lambda column: ("clean", "mean", "shift", "out").index(column.kind)):
+        of_set = ((arm, scores[arm, column.name]) for arm in summary.arms)
         dots = [
-            Dot(arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
-            for arm in summary.arms
-            for s in [scores[arm, column.name]]
+            (arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
+            for arm, s in of_set
         ]
-        rows.append(DotRow(column, tuple(dots)))
-    rows.sort(key=lambda row: ("clean", "mean", "shift", "out").index(row.column.kind))
-    return DotPlot(tuple(rows), ticks)
+        rows.append((column, dots))
+    return {"rows": rows, "ticks": ticks}
 
 
 def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
@@ -101,22 +67,8 @@ def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tup
     return place, tuple((place(t), t) for t in range(low, high + 1, step))
 
 
-# ------------------------------------------------------------------------------------------------ scatter
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """A panel's size and where its axes lie, in SVG units, which are about CSS pixels."""
-
-    width: int = 320
-    height: int = 292
-    left: int = 38
-    right: int = 312
-    top: int = 8
-    bottom: int = 252
-
-
-FRAME = Frame()
+# A panel's size and where its axes lie, in SVG units, which are about CSS pixels.
+FRAME = {"width": 320, "height": 292, "left": 38, "right": 312, "top": 8, "bottom": 252}
 TICK_GAP = 26  # SVG units between labels, so that they do not touch
 TICK_SETS = (
     range(1, 100),
@@ -139,31 +91,6 @@ class Mark:
     arm: str = ""
     mean: bool = False
     whisker: tuple[float, float] | None = None  # y of the interval's ends
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One shift's accuracy-on-accuracy plot. Paths are in SVG units; empty where there is no line."""
-
-    name: str
-    note: str
-    description: str
-    fitted: str
-    beyond: str
-    band: str
-    baselines: tuple[Mark, ...]
-    marks: tuple[Mark, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scatter:
-    """Small multiples on common axes. Ticks pair a position in SVG units with percents; `diagonal` is y = x."""
-
-    panels: tuple[Panel, ...]
-    x_ticks: tuple[tuple[float, int], ...]
-    y_ticks: tuple[tuple[float, int], ...]
-    diagonal: str
-    scale: str
 
 
 class _Axis:
@@ -198,10 +125,11 @@ class _Axis:
         return tuple(shown)
 
 
-def scatter(record: StudyRecord) -> Scatter | None:
+def scatter(record: StudyRecord) -> dict[str, Any] | None:
     """Plot shifted against clean accuracy for every shift, all panels on the same axes; None where there is no shift.
 
-    The band is the line plus and minus two residual standard deviations of the baselines.
+    Ticks pair a position in SVG units with percents, "diagonal" is y = x. A panel's paths are in SVG units too, and
+    empty where there is no line; the band is the line plus and minus two residual standard deviations of the baselines.
     """
     summary = record.summary
     shifts = [*summary.shifts, *summary.left_out]
@@ -211,14 +139,15 @@ def scatter(record: StudyRecord) -> Scatter | None:
     models = [b for b in record.baselines if b.test_set in shifts]
     scale = next((line.transform for line in summary.lines.values()), "logit")
     pairs = [pair for of_shift in points.values() for of_arm in of_shift.values() for pair in of_arm]
-    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, FRAME.left, FRAME.right)
-    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, FRAME.bottom, FRAME.top)
-    panels = tuple(
+    x = _Axis([x for x, _ in pairs] + [b.clean for b in models], scale, FRAME["left"], FRAME["right"])
+    y = _Axis([y for _, y in pairs] + [b.shifted for b in models], scale, FRAME["bottom"], FRAME["top"])
+    panels = [
         _panel(summary, shift, points[shift], [b for b in models if b.test_set == shift], (x, y)) for shift in shifts
-    )
+    ]
     low, high = max(x.low, y.low), min(x.high, y.high)
     diagonal = f"M{x.unit(low)} {y.unit(low)}L{x.unit(high)} {y.unit(high)}" if low < high else ""
-    return Scatter(panels, x.ticks(), y.ticks(), diagonal, scale)
+    ticks = {"x_ticks": x.ticks(), "y_ticks": y.ticks()}
+    return {"panels": panels, **ticks, "diagonal": diagonal, "scale": scale}
 
 
 def _points(summary: Summary, shift: str) -> dict[str, list[tuple[float, float]]]:
@@ -241,7 +170,7 @@ def _panel(
     points: dict[str, list[tuple[float, float]]],
     models: Sequence[BaselineModel],
     axes: tuple[_Axis, _Axis],
-) -> Panel:
+) -> dict[str, Any]:
     x, y = axes
     line = summary.lines.get(shift)
     marks = []
@@ -251,20 +180,18 @@ def _panel(
             marks.append(Mark(x.place(clean), y.place(shifted), label, arm))
         marks.append(_mean_mark(summary, arm, shift, sum(clean for clean, _ in of_arm) / len(of_arm), axes))
     described = "; ".join(mark.label for mark in marks if mark.mean)
-    fitted, beyond, band = _line_paths(line, x, y) if line else ("", "", "")
-    return Panel(
-        name=shift,
-        note=f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
-        description=f"Accuracy on {shift} against clean accuracy. {described}.",
-        fitted=fitted,
-        beyond=beyond,
-        band=band,
-        baselines=tuple(
-            Mark(x.place(b.clean), y.place(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
-            for b in models
-        ),
-        marks=tuple(marks),
-    )
+    baselines = [
+        Mark(x.place(b.clean), y.place(b.shifted), f"{b.model}: clean {number(b.clean)} %, {number(b.shifted)} %")
+        for b in models
+    ]
+    return {
+        "name": shift,
+        "note": f"R² {line.r2:.2f}, {line.n} baselines" if line else "no baselines",
+        "description": f"Accuracy on {shift} against clean accuracy. {described}.",
+        **dict(zip(("fitted", "beyond", "band"), _line_paths(line, x, y) if line else ("", "", ""), strict=True)),
+        "baselines": baselines,
+        "marks": marks,
+    }
 
 
 def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple[_Axis, _Axis]) -> Mark:

@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-from genrobust.core import Score, SourceQuality, StudyRecord
+from genrobust.core import StudyRecord
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
     "source", "images", "accuracy score, %", "FID", "KID x 100", "precision, %", "recall, %", "distance",
     "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
 )  # fmt: skip
+_HOW = {  # the digits of each figure, and what it is multiplied by
+    "fid": (3,), "kid": (2, 100), "precision": (0, 100), "recall": (0, 100), "distance": (3,), "vendi": (2,),
+    "clip_score": (1,), "agreement": (0, 100), "per_second": (1,),
+}  # fmt: skip
 
 
 def quality_rows(record: StudyRecord) -> list[list[str]]:
-    """Return one row of `QUALITY_HEADS` a source."""
-    return [_quality_row(record, quality) for quality in record.qualities]
+    """Return one row of `QUALITY_HEADS` a source.
 
-
-def _quality_row(record: StudyRecord, quality: SourceQuality) -> list[str]:
-    alone = accuracy_score_of(record, quality.source)
-    return [
-        quality.source,
-        f"{quality.made:,}",
-        EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})",
-        _figure(quality.fid, 3),
-        _figure(quality.kid, 2, 100),
-        _figure(quality.precision, 0, 100),
-        _figure(quality.recall, 0, 100),
-        _figure(quality.distance, 3),
-        _figure(quality.vendi, 2),
-        _figure(quality.clip_score, 1),
-        _figure(quality.agreement, 0, 100),
-        _figure(quality.per_second, 1),
-    ]
-
-
-def accuracy_score_of(record: StudyRecord, source: str) -> Score | None:
-    """Return the classification accuracy score (Ravuri and Vinyals, 2019): the top-1 on the clean test set of the first
-    arm that trained on this source alone; None without such an arm.
+    The classification accuracy score (Ravuri and Vinyals, 2019) is the top-1 on the clean test set of the first arm
+    that trained on this source alone.
     """
-    summary = record.summary
-    alone = (arm.name for arm in record.arms if list(arm.parts) == [source])
-    return next((summary.score("top1", name, summary.clean) for name in alone), None)
+    rows, summary = [], record.summary
+    for quality in record.qualities:
+        arm = next((arm.name for arm in record.arms if list(arm.parts) == [quality.source]), None)
+        alone = None if arm is None else summary.score("top1", arm, summary.clean)
+        score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
+        figures = [_figure(getattr(quality, name), *how) for name, how in _HOW.items()]
+        rows.append([quality.source, f"{quality.made:,}", score, *figures])
+    return rows
 
 
 def quality_note(record: StudyRecord) -> str:

@@ -68,10 +68,8 @@ def figure_table(summary: Summary, figure: Figure) -> Table | None:
 
     None where it was not measured. The clean column is left out where the figure has no score there.
     """
-    rows = _rows(summary, figure, columns := _columns(summary))
-    if all(entry.value is None for _, entries in rows for entry in entries):
-        return None
-    return _without_empty_clean(Table(columns, rows, figure.caption(summary)))
+    columns = _columns(summary)
+    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)))
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
@@ -82,10 +80,8 @@ def difference_table(summary: Summary, figure: Figure) -> Table | None:
         for arm in summary.arms
         if summary.reference_of(arm) != arm
     ]
-    if all(entry.value is None for _, entries in rows for entry in entries):
-        return None
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _without_empty_clean(Table(columns, tuple(rows), caption))
+    return _measured(Table(columns, tuple(rows), caption))
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -154,7 +150,10 @@ def _difference(score: Score | None, figure: Figure) -> Entry:
     return replace(_entry(score, figure, signed=True), sure=None if score is None else is_sure(score))
 
 
-def _without_empty_clean(table: Table) -> Table:
+def _measured(table: Table) -> Table | None:
+    """`table` without a clean column that holds nothing; None where no column holds anything."""
+    if all(entry.value is None for _, entries in table.rows for entry in entries):
+        return None
     if any(entries[0].value is not None for _, entries in table.rows):
         return table
     return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in table.rows))

@@ -6,34 +6,21 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
-from genrobust import __version__
-from genrobust.core import Picture, StudyRecord, UserError, templates, verbatim, write_files
+from genrobust.core import Picture, StudyRecord, UserError, write_files
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.frame import Shown, render, verbatim
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
 from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
-from genrobust.report.wording import (
-    answer,
-    compared_with,
-    count,
-    duration,
-    limits,
-    number,
-    references,
-    row_name,
-    subtracted,
-)
+from genrobust.report.wording import answer, compared_with, limits, references, row_name, subtracted
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -59,15 +46,12 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
 
 def html(record: StudyRecord) -> str:
     """Return the report as one HTML page. Its policy lets nothing load from anywhere, and no script run but its own."""
-    environment = templates("report", autoescape=True)
-    environment.filters |= {"number": number, "duration": duration, "unbroken": _unbroken}
-    environment.globals |= {"count": count, "named": partial(row_name, record.summary)}
-    script = verbatim(environment, "report.js")
-    summary = record.summary
-    return environment.get_template("report.html.j2").render(
+    script, summary = verbatim("report.js"), record.summary
+    return render(
+        "report.html.j2",
         record=record,
         summary=summary,
-        version=__version__,
+        named=partial(row_name, summary),
         **_tables(record),
         looks=looks(summary),
         answer=answer(record),
@@ -81,14 +65,9 @@ def html(record: StudyRecord) -> str:
         frame=FRAME,
         **_pictures(record.pictures),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
-        style=Markup(verbatim(environment, "report.css")),  # ours, so not escaped
-        script=Markup(script),
+        script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-
-
-def _unbroken(text: str) -> str:
-    return text.replace(" %", "\u00a0%")
 
 
 def _tables(record: StudyRecord) -> dict[str, Any]:
@@ -119,36 +98,13 @@ def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Thumbnail:
-    """A picture as the page shows it: a data: URI, its style and what it shows in words."""
-
-    uri: str
-    style: str
-    alt: str
-    caption: str
-
-
-@dataclass(frozen=True, slots=True)
-class GalleryClass:
-    """One class's pictures by where they came from."""
-
-    name: str
-    by_origin: dict[str, tuple[Thumbnail, ...]]
-
-
-def gallery(pictures: Sequence[Picture]) -> list[GalleryClass]:
-    """Return the pictures by class and origin, all in the order they were given.
-
-    Raises:
-        UserError: A picture is no PNG.
-    """
-    found: dict[str, dict[str, list[Thumbnail]]] = {}
+def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown]]]]:
+    """Return the pictures by class and origin, in the order given; raises UserError for one that is no PNG."""
+    found: dict[str, dict[str, list[Shown]]] = {}
     for p in pictures:
         if not p.png.startswith(b"\x89PNG\r\n\x1a\n"):
             raise UserError(f"a {p.origin} picture of {p.class_name!r} is no PNG: the report's pictures are PNG bytes")
         uri = f"data:image/png;base64,{base64.b64encode(p.png).decode()}"
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
-        thumbnail = Thumbnail(uri, p.style, alt, p.caption)
-        found.setdefault(p.class_name, {}).setdefault(p.origin, []).append(thumbnail)
-    return [GalleryClass(name, {o: tuple(t) for o, t in by_origin.items()}) for name, by_origin in found.items()]
+        found.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Shown(uri, alt, p.caption, p.style))
+    return list(found.items())

@@ -6,7 +6,6 @@ from .auditing import (
 )
 from .benchmarking import run_benchmark as run_benchmark
 from .calibrating import calibrate as calibrate
-from .elsewhere import predictions_of as predictions_of
 from .estimate import (
     disk as disk,
     explain_disk_full as explain_disk_full,
@@ -20,7 +19,13 @@ from .estimate import (
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .init import write_recipe as write_recipe
-from .named_models import arm_called as arm_called, names_recipe as names_recipe, trained as trained
+from .named_models import (
+    arm_called as arm_called,
+    names_recipe as names_recipe,
+    predictions_of as predictions_of,
+    studies_in as studies_in,
+    trained as trained,
+)
 from .origins import origin_of as origin_of
 from .own_folders import read_folders as read_folders
 from .stage import Row as Row

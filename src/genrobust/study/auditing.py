@@ -11,13 +11,7 @@ import numpy as np
 import torch
 
 from genrobust.audit import Models, confidence, measure
-from genrobust.classifiers import (
-    OpenClassifier,
-    clip_embeddings,
-    embed_classes,
-    load_clip,
-    open_classifier,
-)
+from genrobust.classifiers import OpenClassifier, clip_embeddings, embed_classes, load_clip, open_classifier
 from genrobust.core import (
     Audit,
     AuditSets,
@@ -50,7 +44,6 @@ from genrobust.data import (
 from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
-BATCH_SIZE = 256  # images shown to a model at once, where no recipe and no option says otherwise
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
@@ -78,7 +71,7 @@ def audit(
     out: Path | None = None,
     device: str = "auto",
     say: Callable[[str], None] = lambda line: None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 256,
 ) -> Audited:
     """Audit `dataset` and write audit.html and audit.json into `out`, by default ``audit-<name>`` beside it.
 
@@ -119,10 +112,8 @@ def filter_dataset(
 ) -> Filter:
     """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
 
-    Args:
-        drop: The share of each class that is left out; or
-        threshold: the lowest score that stays.
-        against: The real images, for the class names, as for `audit`.
+    `drop` is the share of each class that is left out, `threshold` the lowest score that stays: one of them is given.
+    `against` are the real images, for the class names, as for `audit`.
 
     Raises:
         UserError: Not one of `drop` and `threshold`, no generated dataset, a class that a classifier does not know, or
@@ -150,7 +141,7 @@ def filter_shards(
     return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
 
 
-def by_clip(clip: str, batch_size: int = BATCH_SIZE) -> Judge:
+def by_clip(clip: str, batch_size: int) -> Judge:
     """Judge by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
     folder = find_clip(clip)
 
@@ -164,7 +155,7 @@ def by_clip(clip: str, batch_size: int = BATCH_SIZE) -> Judge:
     return scores
 
 
-def by_classifier(opens: Opens, batch_size: int = BATCH_SIZE) -> Judge:
+def by_classifier(opens: Opens, batch_size: int) -> Judge:
     """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
 
     def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
@@ -194,9 +185,6 @@ def _filter(
         assert threshold is not None  # one of the two is given
         rejected, rule = below(scores, threshold), f"below {threshold:g}"
     return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
-
-
-# ------------------------------------------------------------------------------------------ opening sets
 
 
 def open_sets(
@@ -273,7 +261,11 @@ def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
         return out or Path(f"audit-{slug(Path(dataset).stem)}")
     source = Path(dataset).resolve()
-    chosen = out or source.parent / f"audit-{slug(source.name)}"
-    if chosen.resolve().is_relative_to(source):
-        raise UserError(f"--out {chosen} lies inside the dataset {dataset}: results go to a folder outside it")
-    return chosen
+    return outside(dataset, out or source.parent / f"audit-{slug(source.name)}")
+
+
+def outside(dataset: str, out: Path) -> Path:
+    """Return `out`, the folder of results; raises UserError where it lies inside the dataset."""
+    if out.resolve().is_relative_to(Path(dataset).resolve()):
+        raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
+    return out

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from genrobust.core import BaselineModel, Line, Predictions, UserError
 from genrobust.data import LINE_CLASSES, published_line
 from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
 from genrobust.robustness import fit_lines, score_baselines
+from genrobust.study.training_runs import TrainingRun
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
@@ -20,21 +20,7 @@ SPANS = ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.
 COLUMNS = ("model", "test_set", "clean", "shifted")
 
 
-@dataclass(frozen=True, slots=True)
-class GridModel:
-    """One standard model of the grid: its training settings and the fraction of the real images that it sees."""
-
-    name: str
-    train: TrainConfig
-    fraction: float
-
-    @property
-    def parts(self) -> tuple[MixturePart, ...]:
-        """What it trains on, as a mixture."""
-        return (MixturePart(source="real", fraction=None if self.fraction == 1 else self.fraction),)
-
-
-def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
+def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     """Return `count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
@@ -46,8 +32,9 @@ def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
     """
     deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
     networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
-    specs: list[GridModel] = []
+    runs: list[TrainingRun] = []
     for fraction, length in SPANS:
+        parts = (MixturePart(source="real", fraction=None if fraction == 1 else fraction),)
         for architecture, model_kwargs in networks:
             steps = max(20, round(train.steps_for(images) * length))
             settings = train.model_copy(
@@ -62,10 +49,11 @@ def grid(train: TrainConfig, count: int, images: int) -> list[GridModel]:
                     **dict.fromkeys(COMBINED, 0.0),
                 }
             )
-            specs.append(GridModel(f"{architecture}, {fraction:g} of real, {steps} steps", settings, fraction))
-    if count > len(specs):
-        raise UserError(f"robustness.grid: {count} asks for more than the {len(specs)} models that the grid holds")
-    return specs[:count]
+            name = f"{architecture}, {fraction:g} of real, {steps} steps"
+            runs.append(TrainingRun(name, parts, settings, 0, baseline=True))
+    if count > len(runs):
+        raise UserError(f"robustness.grid: {count} asks for more than the {len(runs)} models that the grid holds")
+    return runs[:count]
 
 
 def published_lines(
@@ -90,13 +78,8 @@ def grid_rows(
 ) -> tuple[list[BaselineModel], list[str]]:
     """Return the models of a grid as baselines on those of `shifts` that a line can be fitted to, with notes on others.
 
-    A study is not lost because its grid is too alike for a line.
-
-    Args:
-        predictions: By model, seed and test set, `clean` among these.
-        clean: The clean test set.
-        shifts: The shifted test sets.
-        transform: The scale of the line.
+    `predictions` are by model, seed and test set, `clean` among these. A study is not lost because its grid is too
+    alike for a line.
     """
     rows, kept, notes = score_baselines(predictions, clean, shifts), [], []
     for shift in shifts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,11 @@ import numpy as np
 from genrobust.classifiers import OpenClassifier, predict_sets
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, slug
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
-from genrobust.recipe import DataConfig, is_recipe, load_recipe
+from genrobust.recipe import DataConfig, is_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
-from genrobust.study.executors.processes import Processes
-from genrobust.study.named_models import named_models, open_all
+from genrobust.study.auditing import outside
+from genrobust.study.named_models import named_models, open_all, studies_in
 from genrobust.study.study import Study
 
 Say = Callable[[str], None]
@@ -63,14 +62,9 @@ def run_benchmark(
     Raises:
         UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset.
     """
-
-    @cache
-    def study_of(name: str) -> Study:
-        recipe = load_recipe(name, [] if device == "auto" else [f"device={device}"])
-        return Study(recipe, runs, say=say, executor=Processes(recipe))
-
+    study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
-    folder = _results_folder(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
+    folder = outside(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
     beside = _real(real, generated, study_of)
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)
@@ -103,9 +97,6 @@ def _answers(
         yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 
 
-# ------------------------------------------------------------------------------------------ opening sets
-
-
 def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
     recipe, colon, dataset = word.rpartition(":")
     if colon and is_recipe(recipe):
@@ -122,7 +113,9 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
         return _folder(word)
     shards = ShardDataset(folder)
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))
-    return Images(folder.resolve().name, _spelled(shards.class_ids), lambda: shards, seen=not val)
+    names = readable_names(shards.class_ids)
+    classes = LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in shards.class_ids), shared_prompts=True)
+    return Images(folder.resolve().name, classes, lambda: shards, seen=not val)
 
 
 def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
@@ -144,11 +137,6 @@ def _folder(word: str) -> Images:
     shown = [ClassLabel(c.id, names[f], c.prompt) for c, f in zip(classes.labels.classes, classes.folders, strict=True)]
     labels = LabelSpace(tuple(shown), shared_prompts=True)
     return Images(path.resolve().name, labels, lambda: open_images(path.name, place, classes))
-
-
-def _spelled(ids: Sequence[str]) -> LabelSpace:
-    names = readable_names(ids)
-    return LabelSpace(tuple(ClassLabel(id, names[id], names[id]) for id in ids), shared_prompts=True)
 
 
 def _matched(generated: Images, real: Images) -> tuple[dict[str, ImageSet], LabelSpace, list[str]]:
@@ -179,16 +167,6 @@ def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageS
         chosen.accepted = tuple(tuple(int(to[i]) for i in row if to[i] >= 0) for row in chosen.accepted)
     chosen.fingerprint = digest([chosen.fingerprint, list(ids), list(wanted)])
     return chosen
-
-
-def _results_folder(on: str, chosen: Path) -> Path:
-    source = Path(on).resolve()
-    if source.is_dir() and chosen.resolve().is_relative_to(source):
-        raise UserError(f"--out {chosen} lies inside the dataset {on}: results go to a folder outside it")
-    return chosen
-
-
-# ------------------------------------------------------------------------------------------ what is told
 
 
 def _notes(result: Benchmark, generated: Images, left_out: Sequence[str], prepared: set[str]) -> Iterator[str]:

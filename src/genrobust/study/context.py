@@ -8,17 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import StudyData, address, device_kind, local_folder
+from genrobust.core import MEAN_OF_SHIFTS, StudyData, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, recipe_yaml
+from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
 from genrobust.study.jobs import Executor
-from genrobust.study.named_tests import check_named_tests
-from genrobust.study.timing import StageTimes
+from genrobust.study.rates import StageTimes
 from genrobust.study.tracking import Tracking
-
-
-def silent(line: str) -> None:
-    """Log nothing."""
 
 
 @dataclass
@@ -32,7 +28,7 @@ class Context:
     recipe: Recipe
     out: Path
     executor: Executor = field(default_factory=Local)
-    log: Callable[[str], None] = silent
+    log: Callable[[str], None] = lambda line: None
 
     def __post_init__(self) -> None:
         self.times = StageTimes(self.out)
@@ -48,7 +44,7 @@ class Context:
         from genrobust.data import load_data
 
         data = load_data(self.recipe.data)
-        check_named_tests(self.recipe, data)
+        _check_names(self.recipe, data)
         return data
 
     @cached_property
@@ -82,3 +78,24 @@ class Context:
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:
     return Context(recipe, local_folder(out))
+
+
+def _check_names(recipe: Recipe, data: StudyData) -> None:
+    """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown figure."""
+    there = ", ".join(data.tests)
+    for key, tests in (("tests", recipe.evaluate.tests), ("beside", recipe.evaluate.beside)):
+        unknown = [t for t in tests or () if t not in data.tests]
+        if unknown:
+            raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
+    second, scored = recipe.robustness.second_id, recipe.evaluate.tests or data.tests
+    if second is not None and (second not in scored or second == data.clean):
+        others = ", ".join(name for name in scored if name != data.clean)
+        raise UserError(f"robustness.second_id: no shifted test set {second!r} is scored; there are {others}")
+    figures = [figure.name for figure in list_figures()]
+    for i, claim in enumerate(recipe.claims):
+        if claim.figure not in figures:
+            raise UserError(f"claims.{i}.figure: no figure {claim.figure!r}; there are {', '.join(figures)}")
+        if claim.test_set not in (MEAN_OF_SHIFTS, *data.tests):
+            raise UserError(
+                f"claims.{i}.test_set: no test set {claim.test_set!r}; there are {there}, and {MEAN_OF_SHIFTS!r}"
+            )

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from genrobust.core import REAL, RETRIEVED, UserError
 from genrobust.recipe import FinetuneConfig, QualityConfig
+from genrobust.study.baselines import grid
 from genrobust.study.context import Context
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
@@ -17,7 +18,7 @@ from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.train import Train
 from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
-from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs
+from genrobust.study.training_runs import TrainingRun, arm_runs
 
 
 class Graph:
@@ -31,7 +32,8 @@ class Graph:
     @cached_property
     def runs(self) -> list[TrainingRun]:
         """The classifiers that are trained: of all arms, then of the baseline line."""
-        return [*arm_runs(self.recipe), *baseline_runs(self.recipe, len(self.context.data.train))]
+        recipe, images = self.recipe, len(self.context.data.train)
+        return [*arm_runs(recipe), *grid(recipe.train, recipe.robustness.grid, images)]
 
     @cached_property
     def pictured(self) -> list[str]:

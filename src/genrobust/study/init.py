@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,22 +43,6 @@ CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingProposal:
-    """Proposed training settings; `every` is in steps, the reasons become comments."""
-
-    architecture: str
-    image_size: int
-    size_reason: str
-    batch_size: int
-    steps: int
-    steps_reason: str
-    learning_rate: float
-    warmup_steps: int
-    every: int
-    quick_steps: int
-
-
 def write_recipe(
     folders: Folders, recipe: Path, out: Path, say: Callable[[str], None], check: bool = True, overwrite: bool = False
 ) -> None:
@@ -69,12 +52,8 @@ def write_recipe(
     match no training class are left for the user to fill in; a run refuses the recipe until then.
 
     Args:
-        folders: The user's image folders.
-        recipe: The .yaml file to write.
         out: The output folder of studies, whose measured rates tell how long generation takes.
         say: Logs one line of what is found.
-        check: Decode every image.
-        overwrite: Replace an existing recipe.
 
     Raises:
         UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, or a training
@@ -101,14 +80,11 @@ def write_recipe(
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
 
 
-def propose(real: int, largest: int, side: int, gpu: bool) -> TrainingProposal:
-    """Propose training settings.
+def propose(real: int, largest: int, side: int, gpu: bool) -> dict[str, Any]:
+    """Propose training settings for `real` training images with a median shorter side of `side` pixels.
 
-    Args:
-        real: Number of real training images.
-        largest: Number of images of the largest arm.
-        side: Median shorter side of the real images, in pixels.
-        gpu: Whether this machine has one.
+    The largest arm has `largest` images; `gpu` says whether this machine has one. "every" is in steps, and the reasons
+    become comments.
     """
     fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
     size = fitting if gpu else min(fitting, CPU_SIZE)
@@ -119,18 +95,18 @@ def propose(real: int, largest: int, side: int, gpu: bool) -> TrainingProposal:
     low, high = GPU_STEPS if gpu else CPU_STEPS
     steps = min(high, max(low, math.ceil(PASSES * largest / batch / 100) * 100))
     passes = steps * batch / largest
-    return TrainingProposal(
-        architecture="resnet10t" if size <= 96 else "resnet18" if real < 100_000 else "resnet50",
-        image_size=size,
-        size_reason=reason,
-        batch_size=batch,
-        steps=steps,
-        steps_reason=f"{passes:.0f} passes over the {largest:,} images of the largest arm",
-        learning_rate=round(2e-3 * math.sqrt(batch / 128), 5),  # the noise of AdamW grows with the root of the batch
-        warmup_steps=steps // 10,
-        every=steps // 5,
-        quick_steps=max(20, steps // 20),
-    )
+    return {
+        "architecture": "resnet10t" if size <= 96 else "resnet18" if real < 100_000 else "resnet50",
+        "image_size": size,
+        "size_reason": reason,
+        "batch_size": batch,
+        "steps": steps,
+        "steps_reason": f"{passes:.0f} passes over the {largest:,} images of the largest arm",
+        "learning_rate": round(2e-3 * math.sqrt(batch / 128), 5),  # the noise of AdamW grows with the root of the batch
+        "warmup_steps": steps // 10,
+        "every": steps // 5,
+        "quick_steps": max(20, steps // 20),
+    }
 
 
 def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str], None]) -> dict[str, Any]:
@@ -143,7 +119,9 @@ def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str],
     if generated is None:
         _say_generation(to_generate, device, out, say)
     shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
-    no_grid = _no_grid(found["test"], shifts)
+    no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
+    if shifts and found["test"].images < LEAST_TEST_IMAGES:
+        no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
     if no_grid:
         say(f"no baseline line, and so no effective robustness: {no_grid}")
     added = [generated.images if generated else to_generate, retrieved.images if retrieved else 0]
@@ -175,12 +153,3 @@ def _say_generation(images: int, device: str, out: Path, say: Callable[[str], No
     say(f"no GPU here and no generated images, so the recipe has no generated arm. To generate: {cost}")
     say("  either run this recipe on a machine with a GPU, and uncomment its two generated arms,")
     say("  or add images of any generator, one subfolder for each class: genrobust init ... --generated DIR")
-
-
-def _no_grid(test: FolderContents, shifts: Mapping[str, FolderContents]) -> str:
-    """The reason why a baseline line would be meaningless here; "" if it would not."""
-    if not shifts:
-        return "there is no shifted test set"
-    if test.images < LEAST_TEST_IMAGES:
-        return f"{test.images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
-    return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,26 @@ from genrobust.classifiers import (
     is_timm_folder,
     open_checkpoint,
     open_classifier,
+    predict_sets,
     read_checkpoint_info,
 )
-from genrobust.core import REAL, UserError, digest
-from genrobust.recipe import ArmConfig, Recipe, is_recipe
+from genrobust.core import REAL, Predictions, UserError, digest
+from genrobust.recipe import ArmConfig, Recipe, is_recipe, load_recipe
+from genrobust.study.executors.processes import Processes
 from genrobust.study.study import Study
+
+
+def studies_in(
+    out: Path, say: Callable[[str], None], device: str | None = None, quick: bool = False
+) -> Callable[[str], Study]:
+    """Return what opens the study of a recipe in `out` by the recipe's name, each once."""
+
+    @cache
+    def study_of(name: str) -> Study:
+        recipe = load_recipe(name, [f"device={device}"] if device else [], quick)
+        return Study(recipe, out, say=say, executor=Processes(recipe))
+
+    return study_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +87,25 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
         of_name.append(opened)
     return found
+
+
+def predictions_of(
+    study: Study, models: Sequence[str], labels: Sequence[str] = (), say: Callable[[str], None] = lambda line: None
+) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
+    """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
+
+    `models` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone, matched by
+    id. Raises UserError as that does, and for a model that does not know one of the classes, before any is loaded.
+    """
+    study_of = studies_in(study.out, say, study.recipe.device)
+    opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
+    for _, model in opened:
+        model.columns(study.data.labels)
+    sets = {name: study.data.tests[name] for name in study.tests}
+    for name, model in opened:
+        out = study.out / "predictions" / digest([model.weights, model.prepared])
+        how = study.recipe.evaluate.batch_size, study.recipe.device
+        yield name, predict_sets({out: model}, sets, study.data.labels, *how)[out]
 
 
 def _label_files(specs: Sequence[str]) -> dict[str, Path]:
@@ -149,7 +183,7 @@ def _recipe_and_arm(spec: str) -> tuple[str, str]:
 
 
 def _checkpoint(name: str, folder: Path) -> Named:
-    opened = open_checkpoint(folder)
+    opened = open_checkpoint(folder)  # now, so that what cannot be opened is reported before anything is trained
     return Named(name, lambda: opened)
 
 

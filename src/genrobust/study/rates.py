@@ -1,4 +1,4 @@
-"""How fast one worker of each stage was on this machine: what a study's time is estimated from."""
+"""What the stages of a study took, and how fast one worker of each was on this machine: what estimates come from."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import leftovers, lock, make_folder, remove_leftovers, replacing
+from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing
+from genrobust.study.jobs import Executor, Work
 
 RATES = "rates.json"
 
@@ -31,13 +33,6 @@ def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> No
         rates.setdefault(stage, {})[rate_key] = per_second
         with replacing(out / RATES, mirrored=False) as file:
             file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
-
-
-def tidy_rates(out: Path) -> None:
-    """Remove what was left in the folder `out` by a process that was killed while it saved a rate."""
-    if leftovers(out):
-        with lock(out, wait=True, mirrored=False):
-            remove_leftovers(out)
 
 
 def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
@@ -67,3 +62,35 @@ def _read(out: Path) -> dict[str, dict[str, float]]:
         return {stage: {of: float(rate) for of, rate in rates.items()} for stage, rates in found.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # none yet, or damaged: it only estimates times
+
+
+class StageTimes:
+    """The time of each stage, summed over its blocks; `out` is the study's folder."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._stages: dict[str, StageRecord] = {}
+
+    @property
+    def records(self) -> tuple[StageRecord, ...]:
+        """One record a stage, in the order in which the stages began."""
+        return tuple(self._stages.values())
+
+    @contextmanager
+    def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
+        """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
+        if leftovers(self._out):  # of a process that was killed while it saved a rate
+            with lock(self._out, wait=True, mirrored=False):
+                remove_leftovers(self._out)
+        began = time.monotonic()
+        yield
+        spent = time.monotonic() - began if count else 0.0
+        before = self._stages.get(stage, StageRecord(stage, 0.0, 0, unit, True))
+        items, reused = before.items + count, before.reused and not count
+        self._stages[stage] = StageRecord(stage, before.seconds + spent, items, unit, reused)
+
+    def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
+        """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
+        jobs = [(job.size, job.rate_key) for job in work.jobs]
+        with self.timed(stage, unit, work.size):
+            executor.run(replace(work, seconds=estimate(self._out, stage, jobs, executor.workers())))

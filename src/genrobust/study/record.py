@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+import io
+import platform
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import metadata
 
-from genrobust.core import RETRIEVED, Claim, SourceQuality, StudyRecord
+from genrobust.core import (
+    RETRIEVED,
+    Claim,
+    ImageSet,
+    LabelSpace,
+    Picture,
+    SourceQuality,
+    StudyRecord,
+    cores,
+    hardware,
+)
+from genrobust.data import LINE_SOURCE
 from genrobust.recipe import recipe_yaml
-from genrobust.study.gallery import environment, gallery
+from genrobust.report import count, thumbnail
 from genrobust.study.graph import Graph
-from genrobust.study.notes import notes
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.training_runs import run_of
+
+CLASSES = 8  # shown, evenly through the label space
+PER_SOURCE = 7  # images of each class from each source: one a style, where there are seven
+SIDE = 128  # pixels at the most: a report is one file
 
 
 def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
@@ -33,7 +50,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
         baselines=tuple(scores.baselines),
-        notes=(*notes(recipe, scores.baselines, scores.summary.lines.values(), _retrieval(graph)), *scores.notes),
+        notes=(*_notes(graph, scores), *scores.notes),
         not_generated=recipe.not_generated,
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
@@ -52,9 +69,47 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
         yield replace(quality, per_second=rate)
 
 
-def _retrieval(graph: Graph) -> tuple[int, int] | None:
-    """How many images were retrieved, and for how many generated ones; None where none were."""
-    first = graph.sources.first
-    if RETRIEVED not in graph.recipe.sources() or first is None:
-        return None
-    return len(graph.sources.images(RETRIEVED)), len(first.images)
+def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
+    """What a study of few seeds, without baselines, or with too few images to retrieve cannot say."""
+    recipe, first = graph.recipe, graph.sources.first
+    if len(recipe.seeds) < 3:
+        seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
+        yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
+    if not scores.baselines and not scores.summary.lines:
+        yield "No baseline models: without them there is no line, and so no effective robustness."
+    elif not scores.baselines:
+        yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
+    if RETRIEVED in recipe.sources() and first is not None:
+        got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
+        if got < wanted:
+            yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."
+
+
+def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
+    """Yield pictures of the same few classes from each of `sources`, one of each style first."""
+    stride = max(1, len(labels) // CLASSES)
+    for label in range(0, len(labels), stride)[:CLASSES]:
+        for origin, images in sources.items():
+            for index in _one_of_each_style(images, label):
+                png = io.BytesIO()
+                thumbnail(images.image(index), SIDE).save(png, "PNG")
+                name = labels.classes[label].name
+                yield Picture(png.getvalue(), origin, name, images.styles[index], images.keys[index])
+
+
+def _one_of_each_style(images: ImageSet, label: int) -> list[int]:
+    here = [i for i, of in enumerate(images.labels) if of == label]
+    firsts = list({images.styles[i]: i for i in reversed(here)}.values())[::-1]
+    chosen = firsts + [i for i in here if i not in firsts]
+    return sorted(chosen[:PER_SOURCE], key=lambda i: images.styles[i])
+
+
+def environment(device: str, threads: int, workers: int) -> dict[str, str]:
+    """Describe versions and machine, by name: no host name, no path."""
+    computes = f" ({hardware(device).why})" if device == "cpu" else ""
+    packages = ("genrobust", "torch", "timm", "diffusers", "transformers")
+    return {name: metadata.version(name) for name in packages} | {
+        "Python": platform.python_version(),
+        "machine": f"{count(cores(), 'CPU core')}, {platform.machine()}, {platform.system()}",
+        "device": f"{device}{computes}; {count(workers, 'worker')} of {count(threads, 'thread')}",
+    }

@@ -35,11 +35,10 @@ def score_study(
     """Score the predictions of a study.
 
     Args:
-        recipe: What the study compares.
-        data: Its images, of which `shifts` names the shifted test sets that are scored.
+        shifts: The shifted test sets of `data` that are scored.
         arms: Predictions by arm, seed and test set.
         zero_shot: Those of the recipe's zero-shot CLIP by test set; it stands beside the arms with each seed.
-        baselines: The baseline models, with `notes` on shifts without a line.
+        notes: On shifts without a line.
 
     Raises:
         GenrobustError: A logit is NaN.
@@ -74,11 +73,7 @@ def find_baselines(
 ) -> tuple[list[BaselineModel], list[str]]:
     """Return the baseline models of the recipe's table, or of its grid, with notes on the shifts without a line.
 
-    Args:
-        recipe: The study's.
-        clean: The clean test set.
-        shifts: The shifted test sets that are scored.
-        grid: Predictions of the recipe's own baseline models, by model, seed and test set; None without a grid.
+    `grid` holds the predictions of the recipe's own baseline models, by model, seed and test set; None without a grid.
 
     Raises:
         UserError: The table cannot be read.

@@ -131,8 +131,6 @@ class Sources:
         data = self.context.data
         return data.train if name == REAL else data.extra[name]
 
-    # ------------------------------------------------------------------------------------------- folders
-
     def judge(self, rule: FilterConfig) -> Path:
         """Return the folder of the CLIP or of the classifier that a filter judges by."""
         run = self.judge_run(rule)

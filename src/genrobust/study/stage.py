@@ -106,17 +106,14 @@ class Row:
 
     @property
     def total(self) -> int:
-        """How much all jobs are, in `unit`."""
         return sum(job.total for job in self.jobs)
 
     @property
     def done(self) -> int:
-        """How much of it is done."""
         return self.total - sum(math.ceil(job.size / job.each) for job in self.jobs)
 
     @property
     def unit(self) -> str:
-        """What is counted."""
         return self.jobs[0].unit
 
     @property

@@ -6,18 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import (
-    BaselineModel,
-    ImageSet,
-    StudyData,
-    Summary,
-    UserError,
-    address,
-    find_clip,
-    local_folder,
-)
+from genrobust.core import BaselineModel, ImageSet, StudyData, Summary, UserError, address, find_clip, local_folder
 from genrobust.recipe import GENERATED, ArmConfig, Recipe
-from genrobust.study.context import Context, silent
+from genrobust.study.context import Context
 from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
@@ -25,7 +16,7 @@ from genrobust.study.record import record_of
 from genrobust.study.scoring import StudyScores, find_baselines, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
-from genrobust.study.training_runs import TrainingRun, arm_runs, baseline_runs, run_of
+from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions
@@ -38,7 +29,6 @@ class Study:
     it was.
 
     Args:
-        recipe: What is studied.
         out: A folder, or the URL of one; `Study.out` is then this machine's copy of what lies there.
         command: The command that runs it, for the report.
         say: Called with a line about what begins.
@@ -54,7 +44,7 @@ class Study:
         recipe: Recipe,
         out: Path | str,
         command: str = "",
-        say: Callable[[str], None] = silent,
+        say: Callable[[str], None] = lambda line: None,
         executor: Executor | None = None,
     ) -> None:
         executor, folder = executor or Local(), local_folder(out)
@@ -67,8 +57,6 @@ class Study:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Study, (self.recipe, address(self.out))
-
-    # ------------------------------------------------------------------------------------------- inputs
 
     @property
     def data(self) -> StudyData:
@@ -84,8 +72,6 @@ class Study:
     def shifts(self) -> list[str]:
         """The test sets that are scored beside the clean one."""
         return [name for name in self.tests if name != self.data.clean]
-
-    # ------------------------------------------------------------------------------------------- parts
 
     def rows(self) -> list[Row]:
         """Return all work of the study, done or not, in its order."""
@@ -120,11 +106,9 @@ class Study:
         stage.run()
         return [stage.of(run) for run in runs]
 
-    # ------------------------------------------------------------------------------------------- score
-
     def baselines(self) -> tuple[list[BaselineModel], list[str]]:
         """Return the baseline models, of the table or of a grid trained now, and notes on shifts without a line."""
-        runs = baseline_runs(self.recipe, len(self.data.train))
+        runs = [run for run in self.graph.runs if run.baseline]
         return find_baselines(self.recipe, self.data.clean, self.shifts, self._scored(runs) if runs else None)
 
     def _scored(self, runs: Sequence[TrainingRun]) -> SavedPredictions[tuple[str, int, str]]:

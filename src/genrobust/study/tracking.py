@@ -12,22 +12,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import (
-    GenrobustError,
-    MissingPackage,
-    Picture,
-    StudyRecord,
-    Summary,
-    digest,
-    make_folder,
-    slug,
-)
+from genrobust.core import GenrobustError, MissingPackage, Picture, StudyRecord, Summary, digest, make_folder, slug
 
 if TYPE_CHECKING:
     from genrobust.train import Watch
@@ -35,17 +26,6 @@ if TYPE_CHECKING:
 EXTRAS = {"tensorboard": "track", "wandb": "wandb"}  # of genrobust, that bring the package of this name
 LOGGED = "logged.jsonl"
 CELL = 128  # pixels: a picture's side on a sheet
-
-
-class TrackerRun(Protocol):
-    """What a tracker shows as one thing: a training, or the outcome of a study."""
-
-    def scalars(self, step: int, figures: Mapping[str, float]) -> None: ...
-
-    def picture(self, name: str, pixels: np.ndarray) -> None:
-        """Show `pixels`, uint8 [H, W, 3]."""
-
-    def close(self) -> None: ...
 
 
 class Tracking:
@@ -116,7 +96,7 @@ class _Tracker:
         except (OSError, ValueError, TypeError) as error:
             raise GenrobustError(f"cannot read {logged}: {error}; delete {self._folder} to track anew") from error
 
-    def open(self, run: str) -> TrackerRun:
+    def open(self, run: str) -> _TensorBoard | _Wandb:
         make_folder(self._folder)
         if self._name == "wandb":
             return _Wandb(self._folder, self._study, run, self._recipe)
@@ -133,7 +113,7 @@ class _Run:
 
     def __init__(self, tracker: _Tracker, name: str) -> None:
         self._tracker, self._name = tracker, name
-        self._run: TrackerRun | None = None
+        self._run: _TensorBoard | _Wandb | None = None
 
     def log(self, step: int, figures: Mapping[str, float], pictures: Mapping[str, np.ndarray] | None = None) -> None:
         if step <= self._tracker.last.get(self._name, -1):
@@ -148,9 +128,6 @@ class _Run:
     def close(self) -> None:
         if self._run is not None:
             self._run.close()
-
-
-# ------------------------------------------------------------------------------------------ trackers
 
 
 class _TensorBoard:
@@ -172,6 +149,7 @@ class _TensorBoard:
         self._writer.flush()  # before the training's state is saved, so that no point is lost between the two
 
     def picture(self, name: str, pixels: np.ndarray) -> None:
+        """Show `pixels`, uint8 [H, W, 3]."""
         self._writer.add_image(f"images/{name}", pixels, 0, dataformats="HWC")
 
     def close(self) -> None:
@@ -214,9 +192,6 @@ class _Wandb:
         self._run.finish()
 
 
-# ------------------------------------------------------------------------------------------ the outcome
-
-
 def _scores(summary: Summary) -> dict[str, float]:
     """The means over seeds by figure, test set and arm, in each figure's unit."""
     return {
@@ -232,12 +207,11 @@ def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     for picture in pictures:
         image = Image.open(io.BytesIO(picture.png)).convert("RGB")
         found.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
-    return {origin: _sheet(list(rows.values())) for origin, rows in found.items()}
-
-
-def _sheet(rows: Sequence[Sequence[Image.Image]]) -> np.ndarray:
-    paper = Image.new("RGB", (CELL * max(map(len, rows)), CELL * len(rows)), "white")
-    for y, row in enumerate(rows):
-        for x, image in enumerate(row):
-            paper.paste(image, (CELL * x, CELL * y))
-    return np.asarray(paper)
+    sheets = {}
+    for origin, rows in found.items():
+        paper = Image.new("RGB", (CELL * max(map(len, rows.values())), CELL * len(rows)), "white")
+        for y, row in enumerate(rows.values()):
+            for x, image in enumerate(row):
+                paper.paste(image, (CELL * x, CELL * y))
+        sheets[origin] = np.asarray(paper)
+    return sheets

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genrobust.recipe import ArmConfig, MixturePart, Recipe, TrainConfig
-from genrobust.study.baselines import grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,3 @@ def run_of(recipe: Recipe, arm: ArmConfig, seed: int) -> TrainingRun:
 def arm_runs(recipe: Recipe) -> list[TrainingRun]:
     """Return arms x seeds: all seeds of an arm before the next one."""
     return [run_of(recipe, arm, seed) for arm in recipe.arms for seed in recipe.seeds]
-
-
-def baseline_runs(recipe: Recipe, images: int) -> list[TrainingRun]:
-    """Return the models of the recipe's own baseline line, where it trains them on so many real `images`."""
-    models = grid(recipe.train, recipe.robustness.grid, images)
-    return [TrainingRun(model.name, model.parts, model.train, 0, baseline=True) for model in models]

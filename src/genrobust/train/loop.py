@@ -161,8 +161,6 @@ class _Run:
         self.progress = _Progress()
         self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
 
-    # ------------------------------------------------------------------------------------------- steps
-
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
         total, start = self.steps, self.progress.step
@@ -227,8 +225,6 @@ class _Run:
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return top1
-
-    # ------------------------------------------------------------------------------------------- state
 
     def save(self) -> None:
         """Save everything that the next step depends on."""

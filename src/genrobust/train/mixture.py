@@ -81,7 +81,10 @@ class Mixture:
         if not sources:
             raise UserError("a mixture needs one source or more")
         self.batch_size, self.image_size, self.sources = batch_size, image_size, tuple(sources)
-        self._chosen = [_taken(source) for source in sources]
+        for source in sources:
+            if len(source.images) == 0:
+                raise UserError(f"the source {source.name} of the mixture has no images")
+        self._chosen = [prefix(np.asarray(s.images.labels), s.per_class, s.fraction) for s in sources]
         self.counts = {source.name: len(chosen) for source, chosen in zip(sources, self._chosen, strict=True)}
         sizes = list(self.counts.values())
         self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
@@ -90,7 +93,9 @@ class Mixture:
         self._streams = _streams(sources, sizes, batch_size)
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
-        self.fingerprint = self._digest()
+        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(sources, self._chosen, strict=True)]
+        packing = [] if self._packing is None else [PACKING]
+        self.fingerprint = digest([images, RESIZING, *packing] if self._crops else images)
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
@@ -99,12 +104,6 @@ class Mixture:
 
     def __len__(self) -> int:
         return len(self._index_in)
-
-    def _digest(self) -> str:
-        images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(self.sources, self._chosen, strict=True)]
-        if not self._crops:
-            return digest(images)
-        return digest([images, RESIZING] if self._packing is None else [images, RESIZING, PACKING])
 
     def indices(self, seed: int, step: int) -> np.ndarray:
         """Return which images batch `step` holds, int64 [B]; each of a stream comes once before any comes again."""
@@ -216,13 +215,6 @@ def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) ->
         take = len(of_class) if fraction is None else max(1, round(fraction * len(of_class)))
         kept.append(of_class[: take if per_class is None else min(take, per_class)])
     return np.sort(np.concatenate(kept))
-
-
-def _taken(source: Source) -> np.ndarray:
-    labels = np.asarray(source.images.labels)
-    if len(labels) == 0:
-        raise UserError(f"the source {source.name} of the mixture has no images")
-    return prefix(labels, source.per_class, source.fraction)
 
 
 def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:

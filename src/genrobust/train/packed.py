@@ -170,7 +170,7 @@ def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -
 
     `packed` is what `_jpeg` made of an image of `width` x `height` pixels.
     """
-    columns, rows = _tiles(width, height)
+    columns, rows = -(-width // (TILE * BLOCK)), -(-height // BLOCK)
     left, right = max(0, (box[0] - MARGIN) // (TILE * BLOCK)), min(columns, -(-(box[2] + MARGIN) // (TILE * BLOCK)))
     top, bottom = max(0, (box[1] - MARGIN) // BLOCK), min(rows, -(-(box[3] + MARGIN) // BLOCK))
     lengths = np.frombuffer(packed, _LENGTH, columns * rows).reshape(rows, columns)
@@ -228,8 +228,3 @@ def _jpeg(image: Image.Image) -> bytes:
     # Codes hold no byte 255 without a 0 behind it, so that what looks like a marker is one.
     ends = np.flatnonzero((codes[:-1] == 0xFF) & (codes[1:] >= _RESTART) & (codes[1:] <= _END)) + 2
     return np.diff(ends, prepend=0).astype(_LENGTH).tobytes() + jpeg
-
-
-def _tiles(width: int, height: int) -> tuple[int, int]:
-    """How many columns and rows of tiles an image of so many pixels has."""
-    return -(-width // (TILE * BLOCK)), -(-height // BLOCK)

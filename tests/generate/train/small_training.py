@@ -13,8 +13,8 @@ from genrobust.classifiers import training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.generate import ClassModel, Finetune, train_generator
-from genrobust.generate.generator import Generator
 from genrobust.generate.loading import load_generator
+from genrobust.generate.mode import Generator
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
 from genrobust.recipe import ClassModelConfig, FinetuneConfig, GeneratorConfig, PromptConfig

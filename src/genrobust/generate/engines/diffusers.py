@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from genrobust.core import ImageSet, LabelSpace, Request, hash_file, hash_folder
+from genrobust.generate.calls import explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_generator, find_lora
-from genrobust.generate.logs import muted
-from genrobust.generate.memory import explain_out_of_memory
 from genrobust.generate.mode import MODES
 from genrobust.recipe import GeneratorConfig
 

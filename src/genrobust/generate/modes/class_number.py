@@ -11,8 +11,7 @@ from diffusers import DiTPipeline
 from torch import Tensor, nn
 
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError
-from genrobust.generate.generator import Generator
-from genrobust.generate.mode import MODES, Mode
+from genrobust.generate.mode import MODES, Generator, Mode
 
 # Schedulers that add no noise while they denoise: DiTPipeline would take it from torch's own source, not the image's.
 DETERMINISTIC = {"DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"}
@@ -61,7 +60,11 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
                 f"{len(labels)}: write an id2label into its model_index.json, number to name"
             )
         return list(range(count))
-    names = {number: _names(text) for number, text in generator.id2label.items() if 0 <= number < count}
+    names = {
+        number: {name.strip().casefold() for name in (*text.split(","), text)}
+        for number, text in generator.id2label.items()
+        if 0 <= number < count
+    }
     numbers = [_number(label, wanted, names, generator.id) for label, wanted in enumerate(labels.classes)]
     for label, number in enumerate(numbers):
         if numbers.index(number) != label:
@@ -89,10 +92,6 @@ def _number(label: int, wanted: ClassLabel, names: dict[int, set[str]], id: str)
     raise UserError(
         f"{where} no class called {wanted.name!r} (id {wanted.id!r}){hint}: name the class as its id2label does"
     )
-
-
-def _names(text: str) -> set[str]:
-    return {name.strip().casefold() for name in text.split(",")} | {text.strip().casefold()}
 
 
 def _use_own_null_class(transformer: Any) -> None:

@@ -1,12 +1,13 @@
-"""A prompt with the class's name: text-to-image."""
+"""A prompt with the class's name: text-to-image, and image-to-image from a real image of the class."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoPipelineForText2Image
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
+from PIL import Image, ImageOps
 
 from genrobust.core import Request
 from genrobust.generate.mode import MODES, Mode
@@ -17,7 +18,7 @@ from genrobust.generate.prompts import ENCODED, FROM_TEXT, FROM_TEXT_AND_IMAGE, 
 class Labels(Mode):
     """Draws from the prompt."""
 
-    loader = AutoPipelineForText2Image
+    loader: ClassVar[Any] = AutoPipelineForText2Image
     kinds = FROM_TEXT | FROM_TEXT_AND_IMAGE
     needs = "a text-to-image pipeline, such as a StableDiffusionPipeline or a StableDiffusionXLPipeline"
 
@@ -29,3 +30,18 @@ class Labels(Mode):
         known = type(self.generator.pipeline).__name__ in ENCODED  # others draw noise of their own shape themselves
         starts = {"latents": self.latents(noise)} if known else {}
         return {**self._prompts.arguments(requests), **starts, **self.size}
+
+
+@MODES.register("labels+images")
+class LabelsAndImages(Labels):
+    """Draws from the prompt, beginning at the source image, which is noised by `strength` and denoised again."""
+
+    loader = AutoPipelineForImage2Image
+    kinds = FROM_TEXT_AND_IMAGE
+    needs = "a pipeline that draws from text and an image, such as a StableDiffusionPipeline"
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        size = (self.generator.width, self.generator.height)
+        images = [ImageOps.fit(self.source_image(r), size, Image.Resampling.LANCZOS) for r in requests]
+        strength = {"strength": self.generator.config.strength}
+        return {**self._prompts.arguments(requests), "image": images, **strength, **self.size}

@@ -15,8 +15,8 @@ from diffusers.models.transformers.dit_transformer_2d import DiTTransformer2DMod
 from torch import Tensor, nn
 
 from genrobust.core import ImageSet, UserError, digest, hashed_seed
-from genrobust.generate.generator import Generator
 from genrobust.generate.loading import locate
+from genrobust.generate.mode import Generator
 from genrobust.generate.train.objective import Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_class_model
 from genrobust.recipe import ClassModelConfig

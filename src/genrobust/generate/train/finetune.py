@@ -14,9 +14,9 @@ from peft import LoraConfig
 from torch import Tensor
 
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hashed_seed
-from genrobust.generate.generator import Generator
 from genrobust.generate.loading import locate
-from genrobust.generate.plan import class_templates
+from genrobust.generate.mode import Generator
+from genrobust.generate.templates import class_templates
 from genrobust.generate.train.objective import Encoded, Examples, Model, Objective, Schedule, noise_schedule
 from genrobust.generate.train.tuned import save_full, save_lora
 from genrobust.recipe import PromptConfig

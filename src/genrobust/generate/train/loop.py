@@ -49,8 +49,6 @@ class DiffusionTrainer:
         self.state = TrainingState(out, job, config.noun, self.optimizer, self.scaler)
         self.step = 0
 
-    # ------------------------------------------------------------------------------------------- steps
-
     def work(self) -> None:
         """Take the remaining steps, with a progress bar on a terminal."""
         config, unseen = self.config, []
@@ -113,8 +111,6 @@ class DiffusionTrainer:
             what = f"the loss is {float(seen[first, 0])}, its gradient {float(seen[first, 1])}"
             raise self.state.diverged(what, self.step + 2 - len(seen) + first, self.config)  # counted from 1
         return float(seen[:, 0].mean())
-
-    # ------------------------------------------------------------------------------------------- state
 
     def save(self) -> None:
         """Save everything that the next step depends on."""

@@ -18,8 +18,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, progress_bar
-from genrobust.generate.generator import Generator
 from genrobust.generate.loading import load_generator
+from genrobust.generate.mode import Generator
 from genrobust.recipe import DiffusionTraining, GeneratorConfig
 
 Model = Any  # a UNet2DConditionModel or a DiTTransformer2DModel: called with noisy latents, timesteps and context

@@ -10,11 +10,11 @@ from typing import Any
 
 from genrobust.classifiers import claim_training, resolved_here
 from genrobust.core import UserError, hash_folder, keep_freed_memory, resolve_device, set_threads
+from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
-from genrobust.generate.memory import explain_out_of_memory
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.tuned import check_folder, is_trained, save_record
+from genrobust.generate.train.tuned import check_folder, is_trained, record_of, save_json
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
 
 FORMAT = 1  # of the record beside the weights
@@ -49,7 +49,8 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
                 training.work()
             objective.save(out, training.averaged())
             versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
-            save_record(out, {"format": FORMAT, **job, **versions}, config)  # last: with it, all is finished
+            # last: with it, all is finished
+            save_json(record_of(out, config), {"format": FORMAT, **job, **versions})
     return out
 
 

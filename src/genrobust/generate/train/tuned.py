@@ -63,11 +63,6 @@ def check_folder(out: Path, job: dict[str, Any], config: DiffusionTraining) -> N
         raise UserError(f"{out} holds other files ({some}) and no {record.name}: choose another folder")
 
 
-def save_record(out: Path, record: dict[str, Any], config: DiffusionTraining) -> None:
-    """Write what was trained in the folder `out`; from then on it is finished."""
-    _write_json(record_of(out, config), record)
-
-
 def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionModel) -> None:
     """Write the generator in the folder `base` with the weights of `unet`, as a diffusers folder.
 
@@ -105,10 +100,10 @@ def save_class_model(
     index |= {"id2label": dict(enumerate(id2label)), "vae": ["diffusers", AutoencoderKL.__name__]}
     for part, made in (("transformer", transformer), ("scheduler", scheduler)):
         make_folder(out / part)
-        _write_json(out / part / made.config_name, json.loads(made.to_json_string()))
+        save_json(out / part / made.config_name, json.loads(made.to_json_string()))
         index[part] = ["diffusers", type(made).__name__]
     save_tensors(out / "transformer" / SAFETENSORS_WEIGHTS_NAME, transformer.state_dict(), {"format": "pt"})
-    _write_json(out / INDEX, index)
+    save_json(out / INDEX, index)
 
 
 def _copy_part(part: Path, to: Path, variant: str | None, weights: bool = True) -> None:
@@ -146,6 +141,7 @@ def _copy(source: Path, to: Path) -> None:
         shutil.copyfileobj(read, write)
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
+def save_json(path: Path, value: dict[str, Any]) -> None:
+    """Write `value` to the file `path`, whole or not at all."""
     with replacing(path) as file:
         file.write((json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())

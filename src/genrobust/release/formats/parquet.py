@@ -28,7 +28,11 @@ class Parquet(Format):
     note = "The label is a ClassLabel whose names are the class ids."
 
     def write(self, content: Content, sizes: dict[str, int], folder: Path, advance: Callable[[], object]) -> None:
-        info = {"huggingface": json.dumps({"info": {"features": _features(content)}})}
+        # The columns as Hugging Face datasets keeps their types in a file.
+        types = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
+        label = {"names": list(content.labels.ids), "_type": "ClassLabel"}
+        features = {**types, "image": {"_type": "Image"}, "label": label}
+        info = {"huggingface": json.dumps({"info": {"features": features}})}
         schema = pa.schema([("image", _IMAGE), *content.schema], metadata=info)
         for part in content.parts:
             samples = content.samples(part)
@@ -50,10 +54,3 @@ class Parquet(Format):
         image = field(part, "image", "sc:ImageObject", files, {**column("image"), "transform": {"jsonPath": "bytes"}})
         fields = [field(part, f.name, TYPES[f.type], files, column(f.name)) for f in content.schema]
         return [files], [image, *fields]
-
-
-def _features(content: Content) -> Json:
-    """The columns as Hugging Face datasets keeps their types in a file."""
-    found = {c["name"]: {"dtype": c["dtype"], "_type": "Value"} for c in columns(content, None)}
-    label = {"names": list(content.labels.ids), "_type": "ClassLabel"}
-    return {**found, "image": {"_type": "Image"}, "label": label}

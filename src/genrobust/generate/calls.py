@@ -1,7 +1,8 @@
-"""Says what to lower where memory runs out."""
+"""What stands round calls of other libraries: single messages are muted, and running out of memory is explained."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,3 +22,19 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in WORDS):
             raise
         raise GenrobustError(f"out of memory on {device} {work}: {remedy}") from error
+
+
+@contextmanager
+def muted(words: str, *loggers: str) -> Iterator[None]:
+    """Drop the messages of `loggers` that hold `words` while the block runs."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return words not in record.getMessage()
+
+    for name in loggers:
+        logging.getLogger(name).addFilter(keep)
+    try:
+        yield
+    finally:
+        for name in loggers:
+            logging.getLogger(name).removeFilter(keep)
