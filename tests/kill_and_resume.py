@@ -149,9 +149,6 @@ def kill_and_resume(start: Starter, work: Work, out: Path, kills: int) -> dict[s
     return wanted
 
 
-# ------------------------------------------------------------------------------- in the process that forks
-
-
 def serve() -> None:
     """Answer each request, a line of JSON, with a line: exit codes, counted writes, seconds."""
     for line in sys.stdin:

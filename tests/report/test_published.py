@@ -198,8 +198,6 @@ def test_of_many_models_the_terminal_shows_either_end(er: Callable[..., Result])
     assert sum(line.strip().startswith("m0") for line in done.stdout.splitlines()) == 25
 
 
-# ------------------------------------------------------------------------------- bad input
-
 WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
 
 
@@ -307,8 +305,6 @@ def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Pat
     assert loaded & {"torch", "timm", "diffusers", "pandas", "scipy.stats", "matplotlib"} == set()
 
 
-# ------------------------------------------------------------------------------------------ several ID sets
-
 TWO_IDS = """model,imagenet,laion,shift,half
 a,70,40,30,1
 b,74,46,36,
@@ -367,9 +363,6 @@ def test_id_sets_of_several_files_are_joined(figures: Callable[..., dict]) -> No
     assert apart.pop("ids") == ["imagenet.csv:top1", "laion.csv:top1"]
     together = figures("t.csv", "--id", "imagenet", "--id", "laion", "--shift", "shift")
     assert apart == {key: value for key, value in together.items() if key != "ids"}
-
-
-# ------------------------------------------------------------------------------- against published tables
 
 
 @needs_tables
