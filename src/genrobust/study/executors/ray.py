@@ -159,9 +159,12 @@ class Ray:
             pool.report()
 
     def _worker(self, task: Task) -> Callable[[], Any]:
-        """Return what starts a worker, which Ray starts once more where it dies, with its job, on a node with room."""
+        """Return what starts a worker, on a node with room.
+
+        The pool tries a job again whose worker died. With Ray's `max_task_retries` the job of a node that died was
+        sometimes lost (Ray 2.60): the actor was restarted and idle, and its future never ended.
+        """
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
-        takes |= {"max_restarts": 1, "max_task_retries": 1}
         return partial(ray.remote(**takes)(Worker).remote, task, self._threads)
 
     def _leader(self, task: Task, workers: int, store: str) -> Callable[[], Any]:
