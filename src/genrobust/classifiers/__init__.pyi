@@ -1,5 +1,6 @@
 from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
+    STATE as STATE,
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
     fetch_checkpoint as fetch_checkpoint,
@@ -38,7 +39,6 @@ from .saved import SavedPredictions as SavedPredictions
 from .timm_models import FOLDER as FOLDER, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
 from .training_state import (
-    STATE as STATE,
     LossScaler as LossScaler,
     TrainingState as TrainingState,
     claim_training as claim_training,

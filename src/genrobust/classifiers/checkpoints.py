@@ -10,6 +10,7 @@ from typing import Any
 from genrobust.core import GenrobustError, UserError, fetch, reading
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
+STATE = "state.safetensors"
 
 
 @dataclass(frozen=True, slots=True)

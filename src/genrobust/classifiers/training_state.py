@@ -12,11 +12,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from genrobust.classifiers.checkpoints import STATE
 from genrobust.classifiers.models import save_tensors
 from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove, remove_leftovers
 from genrobust.recipe import DiffusionTraining, TrainConfig
 
-STATE = "state.safetensors"
 FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
 ROWS = 2  # of a message that lists how two jobs differ
 
@@ -80,9 +80,8 @@ def claim_training(
 
 def remove_finished_state(out: Path, is_finished: Callable[[], bool]) -> None:
     """Remove the state that a training left in `out` when it was killed right after it finished."""
-    if (out / STATE).exists():
-        with claim_training(out, is_finished):
-            pass
+    with claim_training(out, is_finished):
+        pass
 
 
 def require_same_job(found: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:

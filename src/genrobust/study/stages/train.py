@@ -70,14 +70,17 @@ class Train(Stage):
             self.context.log(f"training {len(jobs)} classifiers, {together} at a time")
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.classifiers import is_checkpoint, remove_finished_state
+        from genrobust.classifiers import STATE, is_checkpoint
 
         super().do(todo)
         trained = {job.key for job in todo}
         for run in self.runs:
             if run not in trained:
                 folder = self.sources.checkpoint(run)
-                remove_finished_state(folder, partial(is_checkpoint, folder))
+                if (folder / STATE).exists():
+                    from genrobust.classifiers import remove_finished_state  # which takes torch
+
+                    remove_finished_state(folder, partial(is_checkpoint, folder))
                 self._require_same_images(run, folder)
                 with self.context.tracking.training(run.name, folder):
                     pass  # a tracker that came later logs what its training was

@@ -124,10 +124,13 @@ class TrainGenerator(Stage):
         self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.classifiers import remove_finished_state
+        from genrobust.classifiers import STATE
 
         super().do(todo)
-        remove_finished_state(self.trained.folder, lambda: self.trained.is_done)
+        if (self.trained.folder / STATE).exists():
+            from genrobust.classifiers import remove_finished_state
+
+            remove_finished_state(self.trained.folder, lambda: self.trained.is_done)
 
     def load(self) -> DoJobs:
         from genrobust.generate import train_generator
