@@ -1,4 +1,4 @@
-"""Output at an URL, on a real server that speaks S3 (see object_store.py).
+"""Output at a URL, on a real server that speaks S3 (see object_store.py).
 
 Each command is a process of its own, and a machine is an environment with a folder for copies of its own.
 """

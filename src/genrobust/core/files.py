@@ -164,7 +164,7 @@ def lock(folder: Path, shared: bool = False, wait: bool = False, mirrored: bool 
     Where the folder mirrors a remote, whoever holds it alone has its lease too, unless it is not `mirrored`.
 
     Raises:
-        UserError: Another process holds it, unless told to `wait` for that one; or the folder cannot be written to.
+        UserError: Another process holds it, unless `wait` is set; or the folder cannot be written to.
     """
     with _held_shared(folder) if shared else _held_alone(folder, wait):
         remote = remote_of(folder) if mirrored and not shared else None

@@ -118,7 +118,7 @@ class StudyData:
     """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is at hand. `choosing` is a shifted validation set, on which anything
+    the generator's own training data, where it is available. `choosing` is a shifted validation set, on which anything
     about generation may be chosen. `extra` are further images to train on, by the name that arms mix them under.
     """
 

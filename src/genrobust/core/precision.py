@@ -109,10 +109,10 @@ def _cpu_flags() -> frozenset[str]:
     if sys.platform == "darwin":
         words = ["sysctl", "-n", "hw.optional.arm.FEAT_BF16"]
         try:
-            told = subprocess.run(words, capture_output=True, text=True, check=False, timeout=10).stdout
+            printed = subprocess.run(words, capture_output=True, text=True, check=False, timeout=10).stdout
         except (OSError, subprocess.SubprocessError):
-            told = ""
-        return frozenset({"bf16"} if told.strip() == "1" else ())
+            printed = ""
+        return frozenset({"bf16"} if printed.strip() == "1" else ())
     import torch
 
     capabilities: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)

@@ -127,7 +127,7 @@ class Lease:
         """Get the lease as soon as it is free or has lapsed.
 
         Raises:
-            UserError: It was renewed meanwhile, so its owner is alive; unless told to `wait` for that one.
+            UserError: It was renewed meanwhile, so its owner is alive; unless `wait` is set.
         """
         seen, since = None, 0.0
         while True:

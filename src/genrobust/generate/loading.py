@@ -26,7 +26,7 @@ from genrobust.recipe import GeneratorConfig
 INDEX = "model_index.json"
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
-# The recipe's scheduler names: the diffusers class, and what it is told beyond the folder's own configuration.
+# The recipe's scheduler names: the diffusers class, and its arguments beyond the folder's own configuration.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmsolver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "ddim": ("DDIMScheduler", {"clip_sample": False}),  # its default clips at 1, which is for pixels, not for latents

@@ -17,7 +17,7 @@ DRAWN = (
     *("guidance_scale", "guidance_until", "negative_prompt", "width", "height", "dtype", "device"),
     *("genrobust_version", "diffusers_version", "transformers_version", "torch_version"),
 )
-DISTINCT = 1000  # templates and values that are told apart: captions can be as many as images
+DISTINCT = 1000  # templates and values that are counted one by one: captions can be as many as images
 EXAMPLES = 5
 
 

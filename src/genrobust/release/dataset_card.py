@@ -51,7 +51,7 @@ def dataset_card(content: Content, counts: Counts, about: About) -> str:
     """Write the card as Markdown, with the header that the hub reads."""
     classes = content.labels.classes
     listed = ("class_ids", "format")  # the card has the classes already
-    told = [{k: v for k, v in manifest.items() if k not in listed} for manifest in about.manifests]
+    kept = [{k: v for k, v in manifest.items() if k not in listed} for manifest in about.manifests]
     return render_card(
         DatasetCard,
         "dataset_card.md.j2",
@@ -63,7 +63,7 @@ def dataset_card(content: Content, counts: Counts, about: About) -> str:
         shown=[classes[label].name for label in shown_classes(content.labels)],
         spread=lambda counts: EN_DASH.join(f"{n:,}" for n in sorted({min(counts), max(counts)})),
         most=MOST,
-        manifest=yaml.safe_dump(told[0] if len(told) == 1 else told, allow_unicode=True, sort_keys=False),
+        manifest=yaml.safe_dump(kept[0] if len(kept) == 1 else kept, allow_unicode=True, sort_keys=False),
         recipe=RECIPE,
     )
 

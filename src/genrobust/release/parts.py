@@ -84,8 +84,8 @@ class Content:
         for index, row in rows(part, own):
             row["class_id"], row["class_name"] = self.labels.ids[row["label"]], self.labels.names[row["label"]]
             row["flagged"] = part.flagged.get(row["key"])
-            told = {name: row[name] for name in self.columns}
-            yield {k: "" if v is None and k in texts else v for k, v in told.items()}, part.shards.encoded(index)
+            shown = {name: row[name] for name in self.columns}
+            yield {k: "" if v is None and k in texts else v for k, v in shown.items()}, part.shards.encoded(index)
 
 
 def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:

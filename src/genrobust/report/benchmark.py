@@ -114,7 +114,7 @@ def _against(name: str, beyond: Score) -> str:
 
 
 def _size(score: Score) -> str:
-    """The interval of a figure whose sign is told in words."""
+    """The interval of a figure whose sign the words give."""
     return span(score if score.value > 0 else replace(score, lo=-score.hi, hi=-score.lo))
 
 

@@ -14,7 +14,7 @@ from genrobust.report.tables import Table
 from genrobust.report.wording import number, span
 from genrobust.robustness import to_scale
 
-# Shapes of radius 1 about the origin, of about one area, told apart without colour.
+# Shapes of radius 1 about the origin, of about one area, distinct without colour.
 SHAPES = (
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",  # circle
     "M-.9-.9H.9V.9H-.9z",  # square

@@ -62,7 +62,7 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     """Return the study's answer in two sentences, with figures and uncertainty.
 
     It is about the arm with the highest mean over the shifts among those that trained on generated images (else among
-    all but the references), against its reference; an arm that trained on retrieved images is told beside it. Where a
+    all but the references), against its reference; an arm that trained on retrieved images is reported beside it. If a
     study has groups, it is about these.
     """
     if record.summary.groups:

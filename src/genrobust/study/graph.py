@@ -1,4 +1,4 @@
-"""The graph of a study, told once: its stages, what each needs, and what `run`, `show` and the estimates go through."""
+"""The graph of a study: its stages and what each needs; `run`, `show` and the estimates go through it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
 def _differing(made: GeneratedDataset, manifest: Mapping[str, Any]) -> list[str]:
     """The keys in which a dataset of a recipe is not what `manifest` says.
 
-    Of weights the name alone is compared: they need not be at hand. One that the study trains itself has a name that
+    Of weights the name alone is compared: they need not be here. One that the study trains itself has a name that
     says all that it depends on.
     """
     generator = made.drawn_with

@@ -1,4 +1,4 @@
-"""Jobs that write down what happens to them, and fail as they are told; quick, for they load no torch.
+"""Jobs that write down what happens to them, and fail on demand; fast, since they load no torch.
 
 A key is "what:name": `what` is "write", "fail" or "die" (always), "die-once" or "raise-once" (at the first try), "hang"
 (until it is killed), or "mistake" (the user's); or what takes room, "small" and "large" on the disk, "narrow" and

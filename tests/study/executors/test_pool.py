@@ -1,4 +1,4 @@
-"""What becomes of jobs that fail, with threads in place of processes."""
+"""Retries and failures of jobs, with threads in place of processes."""
 
 import logging
 import pickle

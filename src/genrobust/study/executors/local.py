@@ -11,7 +11,7 @@ from genrobust.study.jobs import Work
 
 
 class Local:
-    """This process. What loads and writes beside the work goes on from one job to the next."""
+    """This process. Loading and writing in the background continue from one job to the next."""
 
     here = True
 

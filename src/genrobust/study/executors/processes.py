@@ -63,7 +63,7 @@ class Processes(Local):
     def run(self, work: Work) -> None:
         """Do all of `work`, in this process where there is one job or one worker.
 
-        Raises the first UserError or GenrobustError of a worker at once; what the others were in the middle of goes on
+        Raises the first UserError or GenrobustError of a worker at once; what the others had started resumes
         in a later run. A job is tried again where its worker died or ran out of memory.
         """
         count = min(self._count, len(work.jobs), self._fitting(work.memory))
