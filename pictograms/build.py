@@ -24,19 +24,22 @@ import numpy as np
 import resvg_py
 import yaml
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from tables import census, sets_used, write_json, write_table
+
+from genrobust.audit.fingerprint import NEAR as COPY, frame, nearest
 
 HERE = Path(__file__).parent
 SIZE = 64  # pixels a side
 MARGIN = 2  # white pixels on every side, so that sets drawn to the edge do not touch it
-# Who keeps a drawing that two sides share: the real world first, the generator's world last, so that
-# no test image has a twin in anything a model is trained on.
-PRIORITY = ("real", "shift", "wild-val", "wild")
+# Who keeps a drawing that two sides share. What is trained on comes first: an image to be tested on that resembles one
+# of those leaves, so that no test image has a twin in anything that a model has learned from.
+PRIORITY = ("wild", "real", "shift", "wild-val")
 # Drawings a class takes from one family in one style: one hand must not outweigh the others.
 CAPS = {"real": 4, "shift": 4, "wild-val": 4, "wild": 3}
 # Share of ink by which two drawings of a class must differ; see `ink_distance`. Chosen by looking at
-# pairs: below it they are one design (scaled, moved, rounded); from 0.15 on most are two designs.
-NEAR = 0.12
+# pairs: below it most are one design (scaled, moved, rounded, mirrored); from 0.14 on most are two designs.
+NEAR = 0.10
 SHARES = {"test": 0.20, "val": 0.10}  # of the real images of a class; the rest is train
 FAINT = 3.0  # mean darkness (of 255) below which nothing, or next to nothing, was drawn
 
@@ -64,6 +67,7 @@ class Drawing:
     pixels: np.ndarray = field(default_factory=lambda: np.empty(0))
     sha256: str = ""
     split: str = ""
+    known: bool = False  # a real drawing that resembles one of *wild*, and is therefore for training only
 
     @property
     def key(self) -> str:
@@ -214,7 +218,10 @@ def without_exact_duplicates(drawings: list[Drawing], counts: Counter[str]) -> l
 
 
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
-    """32x32x3 ink (255 minus colour) of the drawing cropped to its own box: blind to margin and scale."""
+    """32x32x3 ink (255 minus colour) of the drawing cropped to its own box: blind to margin and scale.
+
+    Blurred by a pixel, since thin strokes that lie beside each other would have no ink in common.
+    """
     ink = 255 - pixels
     rows, columns = np.nonzero(ink.max(axis=2) > 40)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
@@ -222,19 +229,25 @@ def fingerprint(pixels: np.ndarray) -> np.ndarray:
     square = np.zeros((side, side, 3), np.uint8)
     y, x = (side - (bottom - top)) // 2, (side - (right - left)) // 2
     square[y : y + bottom - top, x : x + right - left] = ink[top:bottom, left:right]
-    return np.asarray(Image.fromarray(square).resize((32, 32), Image.Resampling.BOX), np.float32).ravel()
+    small = np.asarray(Image.fromarray(square).resize((32, 32), Image.Resampling.BOX), np.float32)
+    return gaussian_filter(small, (1, 1, 0), truncate=3)
 
 
 def ink_distance(one: np.ndarray, many: np.ndarray) -> np.ndarray:
-    """Share of the two drawings' ink that differs: 0 for the same drawing, 1 where nothing overlaps.
+    """Share of two fingerprints' ink that differs, the one mirrored or not, for each of `many`, [N, 32, 32, 3].
 
-    A plain mean difference would call any two thin outlines near, for both are mostly white.
+    0 for the same drawing, 1 where nothing overlaps. A plain mean difference would call any two thin outlines near, for
+    both are mostly white.
     """
-    return np.abs(many - one).sum(axis=1) / (many.sum(axis=1) + one.sum())
+    apart = np.minimum(*(np.abs(many - turned).sum(axis=(1, 2, 3)) for turned in (one, one[:, ::-1])))
+    return apart / (many.sum(axis=(1, 2, 3)) + one.sum())
 
 
 def without_near_duplicates(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
-    """Leave out drawings that resemble one of the same class on a side that comes earlier in `PRIORITY`."""
+    """Leave out drawings that resemble one of the same class on a side that comes earlier in `PRIORITY`.
+
+    Real ones stay, and are marked.
+    """
     kept: list[Drawing] = []
     for same_class in grouped(drawings, lambda d: d.class_id):
         prints = np.stack([fingerprint(d.pixels) for d in same_class])
@@ -243,11 +256,20 @@ def without_near_duplicates(drawings: list[Drawing], counts: Counter[str]) -> li
         for i in np.argsort(ranks, kind="stable"):
             before = np.flatnonzero(alive & (ranks < ranks[i]))
             if len(before) and (distances := ink_distance(prints[i], prints[before])).min() < NEAR:
-                alive[i] = False
+                alive[i] = same_class[i].known = same_class[i].side == "real"
                 keeper = same_class[before[distances.argmin()]]
-                counts[f"near duplicates, {keeper.side} keeps, removed from {same_class[i].side}"] += 1
+                action = "train only" if alive[i] else "removed"
+                counts[f"near duplicates of {keeper.side}, {action}: {same_class[i].side}"] += 1
         kept += [d for d, ok in zip(same_class, alive, strict=True) if ok]
     return kept
+
+
+def copies(drawings: list[Drawing], sides: set[str]) -> list[Drawing]:
+    """Those of `sides` not to be trained on that `genrobust audit` would call a copy of one that is, of any class."""
+    trained = [d for d in drawings if d.split in {"train", "wild"}]
+    other = [d for d in drawings if d.side in sides and d.split not in {"train", "wild"}]
+    frames, queries = (np.stack([frame(Image.fromarray(d.pixels)) for d in some]) for some in (trained, other))
+    return [d for d, apart in zip(other, nearest(queries, frames).distance, strict=True) if apart < COPY]
 
 
 def grouped(drawings: Iterable[Drawing], key) -> list[list[Drawing]]:
@@ -275,7 +297,8 @@ def capped(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
 def assign_splits(drawings: list[Drawing]) -> None:
     """Cut `real` by groups that never straddle: variants of one name, and near duplicates of other hands.
 
-    Groups are taken in the order of a hash, test first, until each split has its share of the class.
+    Groups are taken in the order of a hash, test first, until each split has its share of the class. A group with a
+    drawing that resembles one of *wild* is for training.
     """
     for drawing in drawings:
         if drawing.side == "shift":
@@ -293,15 +316,33 @@ def assign_splits(drawings: list[Drawing]) -> None:
                     label = [label[j] if n == label[i] else n for n in label]
         groups = [[d for d, n in zip(same_class, label, strict=True) if n == k] for k in sorted(set(label))]
         groups.sort(key=lambda g: hashlib.sha256(f"{g[0].class_id}/{g[0].key}".encode()).hexdigest())
-        # The largest group (simple shapes look alike in every hand) goes to train.
+        # The largest group (simple shapes look alike in every hand) goes to train, too.
         groups.sort(key=lambda g: len(g) > SHARES["test"] * len(same_class))
         quota = {split: max(1, round(share * len(same_class))) for split, share in SHARES.items()}
         for group in groups:
-            split = next((s for s in quota if quota[s] > 0 and len(group) <= quota[s] + 1), "train")
+            open_splits = (s for s in quota if quota[s] > 0 and len(group) <= quota[s] + 1)
+            split = "train" if any(d.known for d in group) else next(open_splits, "train")
             if split != "train":
                 quota[split] -= len(group)
             for drawing in group:
                 drawing.split = split
+
+
+def split(drawings: list[Drawing], counts: Counter[str]) -> list[Drawing]:
+    """Assign splits so that nothing to be tested on is a copy of an image that is trained on.
+
+    A real drawing that would be one goes to train; the others leave.
+    """
+    assign_splits(drawings)
+    while found := copies(drawings, {"real"}):
+        for drawing in found:
+            drawing.known = True
+        counts["copies of an image that is trained on, train only: real"] += len(found)
+        assign_splits(drawings)
+    left = copies(drawings, {"shift", "wild-val"})
+    counts.update(f"copies of an image that is trained on, removed: {d.split}" for d in left)
+    gone = {d.key for d in left}
+    return [d for d in drawings if d.key not in gone]
 
 
 def main() -> None:
@@ -316,7 +357,7 @@ def main() -> None:
     drawings = without_exact_duplicates(drawings, counts)
     drawings = without_near_duplicates(drawings, counts)
     drawings = capped(drawings, counts)
-    assign_splits(drawings)
+    drawings = split(drawings, counts)
 
     args.out.mkdir(parents=True, exist_ok=True)
     index = {c["id"]: i for i, c in enumerate(classes)}

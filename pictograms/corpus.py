@@ -48,9 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--package", type=Path, required=True, help="the unpacked npm package @iconify/json")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--without", nargs="*", default=[], metavar="STYLE", help="styles that it must never see")
     args = parser.parse_args()
     families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
-    svgs: dict[str, list[tuple[str, str, str]]] = {style: [] for style in MOST}
+    svgs: dict[str, list[tuple[str, str, str]]] = {style: [] for style in MOST if style not in args.without}
     for family in families.values():
         if family["side"] != "wild":
             continue

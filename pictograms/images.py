@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -21,11 +23,12 @@ def captions(prompt: str, style: str | None = "") -> list[str]:
     return [t.fill(prompt) for t in template_set("pictograms") if not style or t.style == style]
 
 
-def load_split(images: ImageSet | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles."""
+def load_split(images: ImageSet | None, without: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """An image set, of all styles but those `without`, as uint8 [N, 64, 64, 3], labels [N] and styles."""
     assert images is not None
-    array = np.stack([np.asarray(images.image(i)) for i in range(len(images))])
-    return array, np.asarray(images.labels), list(images.styles)
+    chosen = [i for i, style in enumerate(images.styles) if style not in without]
+    array = np.stack([np.asarray(images.image(i)) for i in chosen])
+    return array, np.asarray(images.labels)[chosen], [images.styles[i] for i in chosen]
 
 
 def batch_augment(images: np.ndarray, g: torch.Generator, zoom: float = 0.15, hue: bool = True) -> Tensor:

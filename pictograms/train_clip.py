@@ -118,13 +118,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--without", nargs="*", default=[], metavar="STYLE", help="styles that it must never see")
     return parser.parse_args()
 
 
 def main() -> None:
     args, data = options(), load()
     prompts = [c.prompt for c in data.labels.classes]
-    images, labels, styles = load_split(data.retrieval)
+    images, labels, styles = load_split(data.retrieval, args.without)
     val = load_split(data.choosing)
     print(f"{len(images)} wild images, {len(val[0])} of wild-val", flush=True)
     by_style = [captions(p, s) for p in prompts for s in WILD]

@@ -42,11 +42,13 @@ def main() -> None:
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=3, help="of the first weights, the batches and the noise")
+    parser.add_argument("--without", nargs="*", default=[], metavar="STYLE", help="styles that it must never see")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     data = load()
     prompts = [c.prompt for c in data.labels.classes]
-    images, labels, styles = load_split(data.retrieval)
+    images, labels, styles = load_split(data.retrieval, args.without)
     style_of = np.array([WILD.index(s) for s in styles])
     vae = AutoencoderKL.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     latents = encode_images(vae, images, args.out / "latents.npy")
@@ -56,7 +58,7 @@ def main() -> None:
     texts = [""] + [t for group in groups for t in group]
     first = np.cumsum([1] + [len(group) for group in groups])
     hidden = encode_texts(clip, tokenizer, texts)
-    torch.manual_seed(0)
+    torch.manual_seed(args.seed)
     unet = on_cpu(UNet2DConditionModel.from_pretrained(args.start) if args.start else build(CHANNELS))
     size = sum(p.numel() for p in unet.parameters()) / 1e6
     print(f"{len(images)} images, {len(texts)} captions, {size:.2f} M parameters", flush=True)
@@ -72,7 +74,7 @@ def main() -> None:
         caption = first[group] + draw % (first[group + 1] - first[group])
         return v_loss(model, schedule, z, hidden[np.where(u < DROPPED, 0, caption)], g)
 
-    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=3)
+    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=args.seed)
     unet.save_pretrained(args.out / "unet")
 
 
