@@ -74,7 +74,9 @@ def main() -> None:
         caption = first[group] + draw % (first[group + 1] - first[group])
         return v_loss(model, schedule, z, hidden[np.where(u < DROPPED, 0, caption)], g)
 
-    unet = train(unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=args.seed)
+    unet = train(
+        unet, loss_of, steps=args.steps, folder=args.out, lr=1e-3, warmup=300, ema_decay=0.9995, seed=args.seed
+    )
     unet.save_pretrained(args.out / "unet")
 
 

@@ -17,7 +17,8 @@ class Predictions:
 
     `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
     image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
-    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like.
+    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like. `groups` is
+    None, or for each image the name of its group (its designer, photographer, camera or site).
     """
 
     test_set: str
@@ -27,6 +28,7 @@ class Predictions:
     classes: tuple[str, ...]
     protocol: str
     accepted: tuple[tuple[int, ...], ...] | None = None
+    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Score:
 
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
-    those that the baseline line was fitted on.
+    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none.
     """
 
     value: float
@@ -45,6 +47,7 @@ class Score:
     classes: int
     method: str
     extrapolated: bool = False
+    groups: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
 from genrobust.robustness.accuracy import require_images
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
-from genrobust.robustness.resampling import Measured, resampled_means
+from genrobust.robustness.resampling import Groups, Measured, resampled_means
 
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
 
@@ -25,6 +25,7 @@ class AnsweredSet:
         classes: int64 [C], of `all_classes` in the study.
         labels: int64 [M], and `members` bool [N] says which images of the test set these are.
         values: What each figure computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+        groups: The groups of the images, None where they have none.
     """
 
     name: str
@@ -33,6 +34,7 @@ class AnsweredSet:
     labels: np.ndarray
     members: np.ndarray
     values: dict[str, np.ndarray]
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,10 @@ class StudyAnswers:
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def _clean_groups(self) -> Groups | None:
+        return next(self.sets[test].groups for test, pair in self.paired.items() if test == pair)
+
     @cached_property
     def baseline_draws(self) -> BaselineDraws:
         """The draws that all lines and planes share; there is at least one line."""
@@ -89,8 +95,10 @@ class StudyAnswers:
         for to, of in zip(right, clean.values(), strict=True):
             to[:, :, of.members] = of.values["top1"]
         # One resample of the clean images serves all shifts: a column for each shift, arm and seed.
-        columns = right.reshape(-1, len(members)).T
-        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng)
+        columns, groups = right.reshape(-1, len(members)).T, self._clean_groups
+        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng, groups)
+        if groups is not None:
+            means = (point := means.mean(axis=0)) + groups.scale * (means - point)
         models = sorted({b.model for b in self.baselines if b.test_set in self.lines})
         picks = np.empty((self.bootstrap, 0), dtype=int)
         if models:
@@ -187,7 +195,8 @@ def _answers(
     sets = {}
     for name, classes in over.items():
         members = inside(images, classes)
-        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name])
+        groups, labels = Groups.of(images.groups, members), images.labels[members]
+        sets[name] = AnsweredSet(name, classes, all_classes, labels, members, values[name], groups)
     return sets
 
 
@@ -203,7 +212,8 @@ def _require_pair(found: Predictions, first: Predictions, where: str, test: str)
             f"{where}: {len(found.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
             "on the same set"
         )
-    if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
+    about = (found.keys, found.accepted, found.groups), (first.keys, first.accepted, first.groups)
+    if about[0] != about[1] or not np.array_equal(found.labels, first.labels):
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
     if (found.protocol, found.classes) != (first.protocol, first.classes):
         raise UserError(

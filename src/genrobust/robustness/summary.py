@@ -59,8 +59,8 @@ def summarize(
     the same classes. Means over shifts are over those that have the figure, and say over how many.
 
     Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
-    of images, the same for all arms; baseline models, the same for all shifts; seeds, the same for all arms and sets,
-    where there are several; and the arms of a group of three or more.
+    of images, or of their groups where they have some, the same for all arms; baseline models, the same for all shifts;
+    seeds, the same for all arms and sets, where there are several; and the arms of a group of three or more.
 
     Raises:
         GenrobustError: A logit is NaN.

@@ -29,10 +29,10 @@ class EffectiveRobustness(Figure):
         for shift, clean in draws.clean.items():
             line, rows = study.lines[shift], [b for b in study.baselines if b.test_set == shift]
             if rows:
-                over = "images and baselines"
+                over = "baselines"
                 slope, intercept = refit(rows, draws.picks_of([b.model for b in rows]), line.transform)
             else:
-                over = "images and the line's error"
+                over = "the line's error"
                 slope, intercept = drawn_lines(line, study.bootstrap, study.rng)
             point, drawn = (moved_in(p, draws.images[shift], line.transform) for p in (clean, draws.drawn[shift]))
             expected = predict(line.slope, line.intercept, line.transform, point)

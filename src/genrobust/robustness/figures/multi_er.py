@@ -41,5 +41,5 @@ class MultiIDEffectiveRobustness(Figure):
             expected = plane_expected(plane, np.stack([clean, other], axis=-1))
             drawn = plane_predict(fits[:, None, None], plane.transform, np.stack([cleans, others], axis=-1))
             outside = beyond_plane(plane, np.stack([raw, 100 * second.right / second.n], axis=-1))
-            found[shift] = study.measured["top1", shift].beyond(expected, drawn, "images and baselines", outside)
+            found[shift] = study.measured["top1", shift].beyond(expected, drawn, "baselines", outside)
         return found
