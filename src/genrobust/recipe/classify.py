@@ -61,7 +61,7 @@ class TrainConfig(Section):
     warmup_steps: Annotated[int, Field(ge=0)] = 50
     label_smoothing: Fraction = 0.1
     ema_decay: Fraction = 0.99  # 0 turns the weight average off
-    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, or one of a package
+    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles, or a package's
     mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Annotated[float, Field(ge=0)] = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
