@@ -37,7 +37,8 @@ class Score:
 
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
-    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none.
+    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none. `p` is
+    the two-sided p-value of a difference, for one comparison alone.
     """
 
     value: float
@@ -48,6 +49,7 @@ class Score:
     method: str
     extrapolated: bool = False
     groups: int = 0
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

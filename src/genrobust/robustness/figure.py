@@ -12,6 +12,9 @@ from genrobust.robustness.answers import Answers
 from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
 from genrobust.robustness.sets import AnsweredSet, StudyAnswers
 
+BASELINES = "baselines and the scatter about their line"
+EXPLAINED = 0.5  # the share of the baselines' variance that a line must explain for a mean over shifts to include it
+
 
 class Figure(ABC):
     """A figure: how it is measured, and how it is shown.

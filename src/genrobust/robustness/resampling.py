@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from genrobust.core import Score, hashed_seed
 from genrobust.robustness.accuracy import accuracy_score
@@ -87,6 +87,7 @@ class Measured:
         outside: Which values extrapolate, bool [A, S]; None for none.
         shares: The share of the images that each group has, by its name; empty where the images have no groups.
         freedom: The degrees of freedom of Student's t for intervals over few groups.
+        in_mean: Whether it says enough to enter a mean over test sets.
     """
 
     point: np.ndarray
@@ -100,21 +101,26 @@ class Measured:
     outside: np.ndarray | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     freedom: float = np.inf
+    in_mean: bool = True
+
+    def extrapolates(self, *arms: int) -> bool:
+        """Return whether any seed's value of any of `arms` extrapolates."""
+        return self.outside is not None and bool(self.outside[list(arms)].any())
 
     def arm(self, arm: int, seeds: np.ndarray) -> Score:
         """Return the mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
         if self.right is not None and seeds.shape[1] == 1:
             exact = self.one(arm, 0)
             return replace(exact, method=f"{exact.method}; one seed")
-        score = self._score(self.point[arm], self.draws[:, arm], seeds)
-        outside = self.outside is not None and bool(self.outside[arm].any())
-        return replace(score, lo=max(score.lo, self.bounds[0]), hi=min(score.hi, self.bounds[1]), extrapolated=outside)
+        score, (least, most) = self._score(self.point[arm], self.draws[:, arm], seeds), self.bounds
+        return replace(score, lo=max(score.lo, least), hi=min(score.hi, most), extrapolated=self.extrapolates(arm))
 
-    def difference(self, arm: int, reference: int, seeds: np.ndarray) -> Score:
-        """Return `arm` minus `reference`, paired by image and seed, as a mean over seeds."""
-        return self._score(
-            self.point[arm] - self.point[reference], self.draws[:, arm] - self.draws[:, reference], seeds
-        )
+    def difference(self, arm: int, reference: int | None, seeds: np.ndarray) -> Score:
+        """Return `arm` minus `reference` (None: it is a difference itself), paired by image and seed, over seeds."""
+        point, draws = self.point[arm], self.draws[:, arm]
+        if reference is not None:
+            point, draws = point - self.point[reference], draws - self.draws[:, reference]
+        return replace(self._score(point, draws, seeds), p=self._p_value(point, draws, seeds))
 
     def one(self, arm: int, seed: int) -> Score:
         """Return the score of one checkpoint: nothing but `over` is resampled."""
@@ -127,12 +133,12 @@ class Measured:
         lo, hi = max(lo, self.bounds[0]), min(hi, self.bounds[1])
         return Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
 
-    def beyond(self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray) -> Measured:
+    def beyond(
+        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, in_mean: bool
+    ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points."""
-        difference = replace(
-            self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}"
-        )
-        return replace(difference, bounds=ANY, right=None, outside=outside)
+        beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
+        return replace(beyond, bounds=ANY, right=None, outside=outside, in_mean=in_mean)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
@@ -157,7 +163,7 @@ class Measured:
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
             bounds=self.bounds if minus is None else ANY,
             right=None,
-            outside=None if outside is None or minus is not None else np.any(outside[own], axis=0, keepdims=True),
+            outside=None if outside is None else np.any(outside[[*own, *(minus or ())]], axis=0, keepdims=True),
         )
 
     def _interval(self, point: float, draws: np.ndarray) -> tuple[float, float]:
@@ -168,6 +174,14 @@ class Measured:
         tail = TAILS[1] / 100
         wider = float(stdtrit(self.freedom, tail) / ndtri(tail))
         return point + wider * (lo - point), point + wider * (hi - point)
+
+    def _p_value(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> float:
+        """Of a difference that is none, by its standard error; where nothing varies, it is none or sure."""
+        value, error = float(point.mean()), float(np.nanstd((draws * seeds).sum(axis=1)))
+        if error == 0:
+            return float(value == 0)
+        below = ndtr(-abs(value) / error) if np.isinf(self.freedom) else stdtr(self.freedom, -abs(value) / error)
+        return float(2 * below)
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
         lo, hi = self._interval(float(point.mean()), (draws * seeds).sum(axis=1))

@@ -56,7 +56,8 @@ def summarize(
     """Measure `figures` (None: all) of each arm, seed and test set, with their means and differences.
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
-    the same classes. Means over shifts are over those that have the figure, and say over how many.
+    the same classes. Means over shifts are over those that have the figure, and say over how many; effective robustness
+    has no mean over shifts whose line explains less than half, and none for an arm that extrapolates a line.
 
     Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
     of images, or of their groups where they have some, the same for all arms; baseline models, the same for all shifts;
@@ -165,7 +166,7 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
 def _means(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
     for figure in dict.fromkeys(figure for figure, _ in measured):
-        parts = [measured[figure, shift] for shift in shifts if (figure, shift) in measured]
+        parts = [m for shift in shifts if (m := measured.get((figure, shift))) is not None and m.in_mean]
         if parts:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
             means[figure, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
@@ -195,14 +196,23 @@ def _rows(
     pairs = dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *comparison.pairs])
     for (figure, test), measured in table.items():
         for arm, a in at.items():
-            yield ScoreKey(figure, arm, test), measured.arm(a, weights)
             for s, seed in enumerate(seeds if test != MEAN_OF_SHIFTS else ()):
                 yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
+            if _has_mean(test, measured, a):
+                yield ScoreKey(figure, arm, test), measured.arm(a, weights)
         for arm, other in pairs:
-            yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
+            if _has_mean(test, measured, at[arm], at[other]):
+                yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
         for group, members in comparison.groups.items():
             own = [at[arm] for arm in members]
-            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
-            if (reference := references[group]) != group:
-                minus = [at[references[arm]] for arm in members]
-                yield ScoreKey(figure, group, test, minus=reference), measured.over_arms(own, minus).arm(0, weights)
+            if _has_mean(test, measured, *own):
+                yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
+            minus = [at[references[arm]] for arm in members]
+            if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
+                score = measured.over_arms(own, minus).difference(0, None, weights)
+                yield ScoreKey(figure, group, test, minus=reference), score
+
+
+def _has_mean(test: str, measured: Measured, *arms: int) -> bool:
+    """Whether a mean over shifts says something of `arms`: none does of values that extrapolate a line."""
+    return test != MEAN_OF_SHIFTS or not measured.extrapolates(*arms)
