@@ -13,7 +13,7 @@ import csv
 from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
-from genrobust.study.baselines import COLUMNS
+from genrobust.study.baselines import ARCHITECTURE, COLUMNS
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
@@ -21,15 +21,16 @@ TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=14)
+    parser.add_argument("--models", type=int, default=42)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True))
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}") for r in study.baselines()[0])
+        writer.writerow([*COLUMNS, ARCHITECTURE])
+        rows = study.baselines()[0]
+        writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}", r.architecture) for r in rows)
 
 
 if __name__ == "__main__":

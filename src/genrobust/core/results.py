@@ -54,12 +54,16 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class BaselineModel:
-    """A standard model on one shifted set: its clean and shifted accuracy in percent, over the same classes."""
+    """A standard model on one shifted set: its clean and shifted accuracy in percent, over the same classes.
+
+    `architecture` is what it has in common with other models, "" where that is not known.
+    """
 
     model: str
     test_set: str
     clean: float
     shifted: float
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

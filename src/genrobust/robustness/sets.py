@@ -44,7 +44,8 @@ class BaselineDraws:
     Attributes:
         clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
         drawn: Its replicates, [B, A, S]. They resample the images of the clean set, the same for all shifts.
-        picks: How often each of `models` comes in each resample of the baseline models, [B, models].
+        picks: How much each of `models` counts in each resample of the baseline models and, where these are known, of
+            their architectures: [B, models].
     """
 
     clean: dict[str, np.ndarray]
@@ -54,7 +55,7 @@ class BaselineDraws:
     picks: np.ndarray
 
     def picks_of(self, models: Sequence[str]) -> np.ndarray:
-        """Return how often each of `models` comes in each resample: [B, M]."""
+        """Return how much each of `models` counts in each resample: [B, M]."""
         return self.picks[:, [self.models.index(model) for model in models]]
 
 
@@ -99,10 +100,13 @@ class StudyAnswers:
         means = 100 * resampled_means(columns, members, self.bootstrap, self.rng, groups)
         if groups is not None:
             means = (point := means.mean(axis=0)) + groups.scale * (means - point)
-        models = sorted({b.model for b in self.baselines if b.test_set in self.lines})
+        kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
+        models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
         if models:
             picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
+        if (kind := Groups.of([kinds[m] for m in models], np.ones(len(models), dtype=bool))) is not None:
+            picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
         drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
         images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))
         return BaselineDraws(
