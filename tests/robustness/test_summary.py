@@ -295,9 +295,9 @@ def test_a_p_value_is_small_where_the_interval_excludes_zero(study, summary):
 
 def test_baselines_of_few_architectures_say_less_than_as_many_of_different_ones(study):
     """Every other model lies above the line, as if all of its architecture did."""
-    rows = [replace(b, shifted=b.shifted + 6 * (int(b.model[1:]) % 2)) for b in BASELINES]
+    rows = [replace(b, shifted=b.shifted + 12 * (int(b.model[1:]) % 2)) for b in BASELINES]
     kinds = [replace(b, architecture=f"kind {int(b.model[1:]) % 2}") for b in rows]
-    alone, clustered = (summed(study, found, bootstrap=400) for found in (rows, kinds))
+    alone, clustered = (summed(study, found, bootstrap=2000) for found in (rows, kinds))
     for summary in (alone, clustered):
         assert summary.score("er", "real", "solid").value == alone.score("er", "real", "solid").value
 
