@@ -169,7 +169,8 @@ def sides(counts: Counts) -> str:
 
 A *family* is one hand: an author, merged where hands are shared (Lucide forks Feather; Material Design Icons grew \
 from Material). A family lies on exactly one side, so no author is both in training and in a shifted test. Most \
-shifted families draw in several styles, so the shifted sets share families. A style is read from a set or from an icon name's affix (`pictograms/families.yaml`).
+shifted families draw in several styles, so the shifted sets share families. A style is read from a set or from an \
+icon name's affix (`pictograms/families.yaml`).
 
 {told}
 
@@ -203,8 +204,8 @@ Exact duplicates (same pixels):
 Near duplicates across sides. What is trained on stays: a drawing to be tested on leaves where it resembles one of \
 `wild` or `real`, and a real one that resembles one of `wild` goes to `train`. Two drawings of a class are near when, \
 each cropped to its own box at 32x32, mirrored or not and blurred by a pixel, less than 10% of their ink differs; in \
-pairs looked at, below that they are one design (a clock with other hands, the same bell, the plain heart of two sets), \
-well above it two designs; in between the two mix.
+pairs looked at, below that they are one design (a clock with other hands, the same bell, the plain heart of two \
+sets), well above it two designs; in between the two mix.
 
 {table(["Near duplicates", "Drawings"], steps_of("near duplicates of"))}
 
