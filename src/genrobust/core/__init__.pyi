@@ -99,4 +99,5 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
 )
+from .sealing import sealed as sealed, unsealed as unsealed
 from .templating import templates as templates
