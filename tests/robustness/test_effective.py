@@ -83,4 +83,4 @@ def test_the_bootstrap_lines_are_the_lines_of_the_resampled_models():
         if len(set(clean)) > 1:
             fit = linregress(logit(clean / 100), logit(shifted / 100))
             by_hand.append(40 - 100 * expit(fit.intercept + fit.slope * logit(0.7)))
-    assert er_interval(ROWS, 70.0, 40.0, bootstrap=300) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]))
+    assert er_interval((CLEAN, SHIFTED), 70.0, 40.0, "r", bootstrap=300) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]))

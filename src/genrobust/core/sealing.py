@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
+from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest
 
 SEAL = "sha256"  # the key of the checksum, of all other keys
@@ -29,24 +30,9 @@ def unsealed(text: bytes) -> dict[str, Any]:
     Raises:
         ValueError: The text is no such JSON, or differs from what was written.
     """
-    try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    found = parse_json(text)
     if not isinstance(found, dict) or SEAL not in found:
         raise ValueError(f"it has no {SEAL}, so that its content cannot be checked")
     if found.pop(SEAL) != digest(found, 64):
         raise ValueError(f"its content does not match its {SEAL}: it was damaged or edited")
     return found
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"a key occurs twice: {next(name for name in names if names.count(name) > 1)}")
-    return found
-
-
-def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number")
