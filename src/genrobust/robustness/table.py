@@ -21,6 +21,7 @@ from genrobust.robustness.resampling import TAILS, baseline_counts
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
 STEEPEST = 4.0
 WEAKEST_R2 = 0.2
+UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
 RESAMPLES, AT_ONCE = 1000, 4000  # of the baselines; models whose predictions of all of these are held, 32 MB
 
 
@@ -110,8 +111,10 @@ def score_published(
         chosen = chosen & ~out
     at = None if pivot is None else float(ids[names.index(pivot), 0])
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
+    columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(name, percents))]
     doubts = (doubt for of, clean in zip(by_id, ids.T, strict=True) for doubt in doubts_of(of, clean, shifted))
-    found = dict.fromkeys(doubts)
+    found = dict.fromkeys([*mixed, *doubts])
     if len(by_id) == 1:
         return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(found))
     scores = _against_plane(models, chosen, transform)
@@ -182,6 +185,17 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
                 "the two columns may be swapped or unrelated"
             )
     return found
+
+
+def _mixed_units(column: str, percents: np.ndarray) -> str:
+    """What suggests that some accuracies of a column are fractions: a gap between those up to 1 and all others."""
+    small, large = percents[(percents > 0) & (percents <= 1)], percents[percents > 1]
+    if not len(small) or not len(large) or large.min() < UNIT_GAP * small.max():
+        return ""
+    return (
+        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most {small.max():g} and all others at "
+        f"least {large.min():g}: fractions among percents?"
+    )
 
 
 def _line(clean: np.ndarray, shifted: np.ndarray, shift: str, transform: str, where: str) -> Line:
