@@ -76,7 +76,7 @@ def read_answers(
         For each of `wanted` the values by name, [M] or [M, P], of the M images with a right label among the classes.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN or infinite.
         UserError: The parts of `predictions` do not fit each other.
     """
     check_predictions(predictions)
@@ -86,7 +86,7 @@ def read_answers(
     broken = np.empty(count, dtype=bool)
     for start in range(0, max(count, 1), ROWS):
         rows = predictions.logits[start : start + ROWS]
-        broken[start : start + ROWS] = np.isnan(rows).any(axis=1)
+        broken[start : start + ROWS] = ~np.isfinite(rows).all(axis=1)
         for (classes, of_images), inside_set, to in zip(wanted, kept, found, strict=True):
             answers = _restricted(predictions, rows, start, inside_set[start : start + ROWS], classes)
             for name, compute in of_images.items():
@@ -94,7 +94,7 @@ def read_answers(
     if broken.any():
         key = predictions.keys[int(broken.argmax())]
         raise GenrobustError(
-            f"predictions on {predictions.test_set!r}: NaN logits for {int(broken.sum())} of {count} images, first "
+            f"predictions on {predictions.test_set!r}: NaN or infinite logits for {int(broken.sum())} of {count} images, first "
             f"{key!r}: the checkpoint diverged or overflowed; train it again with a lower train.learning_rate or "
             "train.precision=float32"
         )
