@@ -48,7 +48,7 @@ class OpenClassifier:
     flip: bool = False
 
     def columns(self, labels: LabelSpace) -> list[int]:
-        """Return which logits are those of `labels`, in their order. Raises UserError for a class without one or with two."""
+        """Return which logits are those of `labels`, in their order; raises UserError where a class has none or two."""
         column_of = {id: column for column, id in enumerate(self.classes)}
         unknown = [id for id in labels.ids if id not in column_of]
         if unknown:

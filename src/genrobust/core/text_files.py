@@ -68,8 +68,8 @@ def csv_line(cells: Iterable[object]) -> str:
     an apostrophe before it (OWASP, CSV injection); numbers stay as they are.
     """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_harmless(cell) for cell in cells])
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow([_harmless(cell) for cell in cells])  # which quotes both in cells
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _harmless(cell: object) -> object:

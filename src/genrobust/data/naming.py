@@ -18,16 +18,17 @@ def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
 
     Raises:
         UserError: A name is empty, longer than a folder's may be, no valid UTF-8 or has control characters, or two
-            differ by nothing but case or Unicode form (é as one letter or two).
+            are the same but for case or Unicode form (é as one letter or two).
     """
-    first: dict[str, str] = {}
-    for name in names:
+    first: dict[str, tuple[int, str]] = {}
+    for place, name in enumerate(names):
         if not name.strip() or len(name) > LONGEST or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
             what = f"the class {name[:50]!a}{' ...' * (len(name) > 50)} of {path}"
             raise UserError(f"{what} is called by no text of 1 to {LONGEST} letters in UTF-8: rename it")
-        twin = first.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if twin != name:
-            raise UserError(f"the classes {twin!a} and {name!a} of {path} differ by case or Unicode form: rename one")
+        other, twin = first.setdefault(unicodedata.normalize("NFC", name).casefold(), (place, name))
+        if other != place:
+            how = "have one name" if twin == name else "differ by case or Unicode form alone"
+            raise UserError(f"the classes {twin!a} and {name!a} of {path} {how}: rename one")
     return tuple(names)
 
 

@@ -93,7 +93,7 @@ def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntr
                 key = f"{at}/{entry.name}" if at else entry.name
                 if entry.name.startswith("."):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     real = f"{above[-1]}{os.sep}{entry.name}"
                     if entry.is_symlink():
                         real = os.path.realpath(entry.path)
@@ -102,6 +102,13 @@ def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntr
                     left.append((key, (*above, real)))
                 elif Path(entry.name).suffix.lower() in FORMATS:
                     yield key, entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: as a file, it is named as one that cannot be read
+        return False
 
 
 class _Unreadable(Exception):

@@ -75,7 +75,7 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
     again = "; save it again"
     with reading(f"the saved dataset {folder}", *DAMAGED, then=again):
         state = parse_json((folder / STATE).read_bytes())
-        named = [str(entry["filename"]) for entry in state["_data_files"]]
+        named = [entry["filename"] for entry in state["_data_files"]]
         if outside := [name for name in named if Path(name).name != name]:
             raise UserError(f"{folder / STATE} names the file {outside[0]!a}, which is not in that folder{again}")
         if len(set(named)) < len(named):

@@ -20,19 +20,8 @@ TOP, BOTTOM = 20, 5  # models shown in the terminal from either end; the JSON fi
 AT_ONCE = 1000  # models whose figures are Python's numbers at a time
 
 
-def as_json(result: PublishedScores) -> dict[str, Any]:
-    """Return the result as plain data: accuracies in percent, effective robustness in points.
-
-    {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
-    "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
-
-    Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
-    model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
-    """
-    return {**_fits(result), "models": dict(_of_models(result))}
-
-
 def _fits(result: PublishedScores) -> dict[str, Any]:
+    """All but the models."""
     plane = result.scores.plane
     if plane:
         fits = [_fit(alone.lines[0]) for alone in result.by_id]
@@ -57,7 +46,13 @@ def _of_models(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def write_json(result: PublishedScores, path: Path) -> None:
-    """Write `as_json` to `path`, whole or not at all.
+    """Write the result to `path`, whole or not at all: accuracies in percent, effective robustness in points.
+
+    {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
+    "extrapolated"}}}. With a pivot "fit" is the line above it, and "pivot" (its name) and "fit_below" stand beside.
+
+    Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
+    model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
 
     Raises:
         GenrobustError: The system refuses.
