@@ -3,11 +3,13 @@
 import csv
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
+import genrobust
 from genrobust.core import UserError, csv_line, read_csv, read_lines
 
 
@@ -43,6 +45,12 @@ def written(tmp_path, content):
 )
 def test_a_cell_is_no_formula_and_a_number_stays_one(cell, kept):
     assert next(csv.reader(io.StringIO(csv_line([cell, "end"]), newline=""))) == [kept, "end"]
+
+
+def test_there_is_one_reader_and_one_writer():
+    root = Path(genrobust.__file__).parent
+    users = {path.name for path in root.rglob("*.py") if re.search(r"^(import|from) csv\b", path.read_text(), re.M)}
+    assert users == {"text_files.py"}
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1), min_size=1, max_size=4))

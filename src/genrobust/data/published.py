@@ -265,7 +265,8 @@ def _name(row: Sequence[str], places: Sequence[int]) -> str:
 def _refuse_twice(path: Path, columns: Sequence[str], places: Sequence[int], accuracy: int, name: str) -> NoReturn:
     words = [columns[place] for place in places]
     others = [place for place in range(accuracy) if place not in places]  # what names a model stands first
-    telling = next((i for i in others[:CANDIDATES] if _are_unique(_names(path, [*places, i]))), None)
+    candidates = others[:CANDIDATES] if path.is_file() else []  # a pipe cannot be read again
+    telling = next((i for i in candidates if _are_unique(_names(path, [*places, i]))), None)
     hint = "remove the rows that stand twice"
     if telling is not None:
         hint = f"tell them apart with --key {','.join([*words, columns[telling]])}"
