@@ -60,7 +60,7 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
     def value(number: int, row: int) -> Any:
         group = int(np.searchsorted(starts[number], row, side="right")) - 1
         # neighbours wait for one read instead of each doing their own
-        with reading(f"{files[number]}, row {row}", *DAMAGED), lock:
+        with lock:
             images = row_group(number, group)
         return _encoded(images[row - int(starts[number][group])])
 
@@ -118,7 +118,8 @@ def _listing(
 
     def read(index: int) -> Image.Image:
         number, row = where[index]
-        data = value(number, row)
+        with reading(f"{files[number]}, row {row}", *DAMAGED):
+            data = value(number, row)
         if not isinstance(data, bytes):
             raise UserError(
                 f"{files[number]}, row {row}: the file holds no bytes of this image: save it with its images"
