@@ -86,6 +86,11 @@ def leave_one(photos: Path) -> None:
             path.unlink()
 
 
+def test_two_folders_mean_a_class_where_that_is_said(photos: Path) -> None:
+    shutil.copytree(photos / "test/Clock", photos / "test/watch")
+    assert len(load_data(config(photos, same_class={"watch": "Clock"})).tests["test"]) == 12
+
+
 @pytest.mark.parametrize(
     ("spoil", "keys", "said"),
     [
@@ -101,6 +106,13 @@ def leave_one(photos: Path) -> None:
         (lambda p: (p / "train/stray.png").touch(), {}, r"stray\.png: put each class into a subfolder"),
         (lambda p: (p / "train/camera/5.png").write_bytes(b""), {}, r"camera/5\.png: it is empty"),
         (leave_one, {}, r"data\.val"),
+        (
+            lambda p: shutil.copytree(p / "test/Clock", p / "test/c lock"),
+            {},
+            "and 'c lock' both mean the class",
+        ),
+        (lambda p: (p / "test/clock").mkdir(), {}, "the classes 'Clock' and 'clock' of .*test differ by case"),
+        (lambda p: (p / "train/x").symlink_to("Clock"), {}, r"Clock/.* and x/.* are links to one image of two classes"),
     ],
 )
 def test_what_is_wrong_is_named(

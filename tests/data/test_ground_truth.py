@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +64,16 @@ def test_classes_come_from_any_of_the_files(val: Path, write: Callable[[Path], o
     assert not is_flat(val)
 
 
+def spoil_kaggle(folder: Path, more: str) -> None:
+    write_kaggle(folder)
+    with (folder / "LOC_val_solution.csv").open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(more)
+
+
+def twin_of_the_first(folder: Path) -> None:
+    shutil.copy(folder / "val" / "ILSVRC2012_val_00000001.JPEG", folder / "val" / "ILSVRC2012_val_00000001.png")
+
+
 @pytest.mark.parametrize(
     ("numbers", "spoil", "said"),
     [
@@ -72,6 +84,18 @@ def test_classes_come_from_any_of_the_files(val: Path, write: Callable[[Path], o
         ([3, 1, 1001, 2], None, "'n00001740' is the WordNet id of no class"),
         ([3, 1, 2000, 2], None, "'2000' is the number of no class"),
         (None, lambda f: (f / "LOC_val_solution.csv").write_text("a,b\n1,2\n"), r"cannot read .*LOC_val_solution\.csv"),
+        (
+            None,
+            lambda f: spoil_kaggle(f, "\nILSVRC2012_val_00000002,n02119789 1 2 3 4"),
+            r"line 6: .*_00000002 is listed",
+        ),
+        (None, lambda f: spoil_kaggle(f, "\nILSVRC2012_val_00000009,"), "line 6: '' is the WordNet id of no class"),
+        (None, lambda f: spoil_kaggle(f, '\n"x'), r"LOC_val_solution\.csv, line 6: not CSV"),
+        (None, lambda f: spoil_kaggle(f, "\n\udcff,x"), r"LOC_val_solution\.csv: it is not UTF-8 text \(line 6\)"),
+        ([3, 1, 1, 2], lambda f: os.mkfifo(f / "val" / "x.JPEG"), r"x\.JPEG: it is no regular file"),
+        ([3, 1, 1, 2], twin_of_the_first, r"val_00000001\.(png|JPEG) is the same image"),
+        ([3, 1, 1, 2], lambda f: (f / TRUTH).write_bytes(b"3\n\x001\n"), r"line 2 holds the control character U\+0000"),
+        ([3, 1, 1, 2], lambda f: (f / "meta.mat").write_bytes(b"MATLAB 5.0 " * 99), r"cannot read .*meta\.mat"),
     ],
 )
 def test_what_is_wrong_with_the_ground_truth_is_named(

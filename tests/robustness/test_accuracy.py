@@ -61,9 +61,12 @@ def test_restricting_to_all_classes_changes_nothing_and_order_and_repeats_do_not
     assert np.array_equal(correct(found), found.logits.argmax(axis=1) == found.labels)
 
 
-def test_nan_logits_are_refused_by_set_and_image(predictions_of):
+@pytest.mark.parametrize("logits", [[0, 1, np.nan], [np.nan] * 3, [0, np.inf, 1], [-np.inf] * 3, [np.inf, -np.inf, 0]])
+def test_logits_that_are_no_answer_are_refused_by_set_and_image(predictions_of, logits):
     found = predictions_of([0, 1], [0, 1], test_set="emoji")
-    found.logits[1, 2] = np.nan
+    found.logits[1] = np.nan
+    found.logits[1, :3] = logits
+    found.logits[1, 3:] = min(logits)
     with pytest.raises(GenrobustError, match=r"'emoji'.*1 of 2 images, first 'emoji-1'"):
         top1(found)
 

@@ -7,7 +7,14 @@ from scipy.stats import linregress
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import BaselineModel
-from genrobust.robustness.effective import effective_robustness, er_interval, expected, fit_line, fit_lines, moved_in
+from genrobust.robustness.effective import (
+    effective_robustness,
+    er_interval,
+    expected,
+    fit_line,
+    fit_lines,
+    moved_in,
+)
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
 SHIFTED = np.array([20.0, 27.0, 33.0, 41.0, 47.0])
@@ -83,4 +90,6 @@ def test_the_bootstrap_lines_are_the_lines_of_the_resampled_models():
         if len(set(clean)) > 1:
             fit = linregress(logit(clean / 100), logit(shifted / 100))
             by_hand.append(40 - 100 * expit(fit.intercept + fit.slope * logit(0.7)))
-    assert er_interval(ROWS, 70.0, 40.0, bootstrap=300) == pytest.approx(np.percentile(by_hand, [2.5, 97.5]))
+    assert er_interval((CLEAN, SHIFTED), 70.0, 40.0, "r", bootstrap=300) == pytest.approx(
+        np.percentile(by_hand, [2.5, 97.5])
+    )

@@ -77,6 +77,14 @@ def test_a_grid_that_is_too_alike_for_a_line_leaves_a_note():
         ("model,test_set,clean,shifted\na,b,x,1\n", "line 2: clean and shifted are percents"),
         ("model,test_set,clean,shifted\na,b,1\n", "line 2"),
         ("model,test_set,clean,shifted\na,b,50,20\na,c,50,9\na,b,51,20\n", "line 4: 'a' has a row of 'b' already"),
+        ("model,test_set,clean,shifted\na,b,nan,1\n", "line 2: clean and shifted are percents"),
+        ("model,test_set,clean,shifted\na,b,1,inf\n", "line 2: clean and shifted are percents"),
+        ("model,test_set,clean,shifted\na,b,101,1\n", "line 2: clean and shifted are percents"),
+        ("model,test_set,clean,shifted\na,b,-1,1\n", "line 2: clean and shifted are percents"),
+        ("model,test_set,clean,clean,shifted\na,b,1,2,1\n", "2 column 'clean'"),
+        ('model,test_set,clean,shifted\n"a,b,1,1\n', "not CSV"),
+        ("model,test_set,clean,shifted\na\x00,b,1,1\n", r"line 2 holds the control character U\+0000"),
+        ("", "no rows"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, words):

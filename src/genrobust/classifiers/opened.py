@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers.checkpoints import WEIGHTS, read_checkpoint_info
+from genrobust.classifiers.class_names import twins
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_file, hash_folder
 from genrobust.recipe import EvaluateConfig
@@ -47,7 +48,7 @@ class OpenClassifier:
     flip: bool = False
 
     def columns(self, labels: LabelSpace) -> list[int]:
-        """Return which logits are those of `labels`, in their order. Raises UserError for a class without one."""
+        """Return which logits are those of `labels`, in their order; raises UserError where a class has none or two."""
         column_of = {id: column for column, id in enumerate(self.classes)}
         unknown = [id for id in labels.ids if id not in column_of]
         if unknown:
@@ -56,6 +57,12 @@ class OpenClassifier:
             raise UserError(
                 f"the model {self.name} does not know {len(unknown)} of the {len(labels)} classes of this data: {some}."
                 f" Its own are {own}; leave the model out, or take data of its classes"
+            )
+        if twin := twins(self.classes, labels.ids):
+            one, two = twin
+            raise UserError(
+                f"the model {self.name} has two logits for one class: {self.classes[one]!r}, numbers {one} and {two}: "
+                "give each a name of its own with --labels, or leave the model out"
             )
         return [column_of[id] for id in labels.ids]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genrobust.classifiers.checkpoints import is_checkpoint
+from genrobust.classifiers.class_names import read_class_names
 from genrobust.classifiers.onnx_files import open_onnx
 from genrobust.classifiers.opened import OpenClassifier, open_checkpoint
 from genrobust.classifiers.timm_models import (
@@ -19,7 +20,7 @@ from genrobust.classifiers.timm_models import (
     open_timm_folder,
     open_timm_name,
 )
-from genrobust.core import UserError, reading
+from genrobust.core import UserError
 
 
 def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
@@ -36,7 +37,7 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
     Raises:
         UserError: Anything else, or labels that are not as many as the logits.
     """
-    names = None if labels is None else _read_labels(labels)
+    names = None if labels is None else read_class_names(labels)
     opened = _open(spec, names)
     if names is None:
         return opened
@@ -65,12 +66,3 @@ def _open(spec: str, names: Sequence[str] | None) -> OpenClassifier:
     if path.suffix.lower() in TENSOR_FILES:
         raise UserError(f"{spec} holds weights alone: name the architecture too, ARCHITECTURE@{spec}")
     return open_timm_name(spec, names)
-
-
-def _read_labels(path: Path) -> tuple[str, ...]:
-    with reading(f"the class names in {path}", UnicodeDecodeError):
-        lines = path.read_text(encoding="utf-8").splitlines()
-    names = tuple(line.strip() for line in lines if line.strip())
-    if not names:
-        raise UserError(f"{path} names no class: write one a line, in the order of the logits")
-    return names

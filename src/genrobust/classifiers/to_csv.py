@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch import nn
 
 from genrobust.classifiers.logits import answer, read_ahead, stacked
 from genrobust.classifiers.opened import OpenClassifier
-from genrobust.core import UserError, progress_bar, resolve_device
+from genrobust.core import UserError, csv_line, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
 
 TOP, BATCH_SIZE = 5, 128
@@ -95,6 +93,4 @@ def _cells(answer: np.ndarray, classes: tuple[str, ...], names: dict[str, str], 
 
 
 def _line(cells: list[str]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8
+    return csv_line(cells).encode("utf-8", "surrogateescape")  # a file's name may be no UTF-8

@@ -62,6 +62,7 @@ from .images import (
     StudyData as StudyData,
     Subset as Subset,
 )
+from .json_text import parse_json as parse_json
 from .keys import (
     digest as digest,
     hash_file as hash_file,
@@ -99,4 +100,6 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
 )
+from .sealing import sealed as sealed, unsealed as unsealed
 from .templating import templates as templates
+from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +73,9 @@ class ListedImages:
         if not chosen:
             raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
         if by_name or not listing.in_order:
-            chosen.sort(key=lambda i: listing.keys[i] if by_name else _hash(listing.keys[i]))
+            chosen.sort(key=lambda i: listing.keys[i] if by_name else _hash(_valid(listing.keys[i])))
         self._chosen = chosen
-        self.keys: Sequence[str] = [listing.keys[i] for i in chosen]
+        self.keys: Sequence[str] = [_valid(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)
         several = any(len(right) > 1 for right in rights)
@@ -92,19 +93,33 @@ class ListedImages:
     def image(self, index: int) -> Image.Image:
         image = self._listing.read(self._chosen[index])
         cut = self._border
+        if min(image.size) <= 2 * cut:
+            what = f"{self.keys[index]} of {self._listing.path} has {image.width} x {image.height} pixels"
+            raise UserError(f"the image {what}, and {cut} are cut off each side: replace or remove it")
         return image.crop((cut, cut, image.width - cut, image.height - cut)) if cut else image
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An image file: `id` is the same for all names of one file."""
+
+    group: str
+    key: str
+    stamp: tuple[int, int]
+    id: tuple[int, int] | str
 
 
 def list_folder(folder: Path, groups: Collection[str]) -> Listing:
     """List the images below the subfolders `groups` of `folder`, by extension, without hidden ones, in one pass.
 
-    A key is the path below `folder`, with ``/``. Raises UserError for an unreadable folder and an empty file.
+    A key is the path below `folder`, with ``/``. Links are followed; a file that several names of one group lead to is
+    listed once. Raises UserError for an unreadable folder, an empty file, what is no regular file, a link that leads in
+    a circle, and a file that is in two groups.
     """
-    scanned: list[tuple[str, str, int, int]] = []
+    scanned: list[_File] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
-        scans = pool.map(lambda group: _scan(folder, group), groups)
-        for group, images in zip(groups, scans, strict=True):
-            scanned += [(group, *image) for image in images]
+        for images in pool.map(lambda group: _scan(folder, group), groups):
+            scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
     return _files(folder, scanned)
@@ -112,37 +127,65 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    return _files(folder, [(group_of(image[0]), *image) for image in _scan(folder)])
+    return _files(folder, [replace(file, group=group_of(file.key)) for file in _scan(folder)])
 
 
-def _files(folder: Path, scanned: Sequence[tuple[str, str, int, int]]) -> Listing:
-    """The listing of images whose group, key, bytes and time of change are known."""
-    keys = [key for _, key, _, _ in scanned]
-    stamps = [(size, time) for _, _, size, time in scanned]
-    return Listing(folder, keys, [group for group, *_ in scanned], stamps, lambda i: read_image(folder / keys[i]))
+def _files(folder: Path, scanned: Sequence[_File]) -> Listing:
+    files = _once(folder, scanned)
+    keys = [file.key for file in files]
+    groups, stamps = [file.group for file in files], [file.stamp for file in files]
+    return Listing(folder, keys, groups, stamps, lambda i: read_image(folder / keys[i]))
+
+
+def _once(folder: Path, scanned: Sequence[_File]) -> Sequence[_File]:
+    """The files without further names of the same; the first name in alphabetical order stays."""
+    if len({file.id for file in scanned}) == len(scanned):
+        return scanned
+    first: dict[tuple[int, int] | str, _File] = {}
+    for file in sorted(scanned, key=lambda file: file.key):
+        other = first.setdefault(file.id, file)
+        if other.group != file.group:
+            raise UserError(f"{folder}: {other.key} and {file.key} are links to one image of two classes: remove one")
+    kept = {file.key for file in first.values()}
+    log.warning("%s: %d links to images that are listed already are left out", folder, len(scanned) - len(kept))
+    return [file for file in scanned if file.key in kept]
 
 
 def stamp(file: Path | os.DirEntry[str], what: str = "") -> tuple[int, int]:
     """Return the bytes of a file and its time of change in ns; raises UserError for one that cannot be read."""
-    with reading(f"{what}{os.fspath(file)}"):
-        status = file.stat()
+    status = _status(file, what)
     return status.st_size, status.st_mtime_ns
 
 
-def _scan(folder: Path, below: str = "") -> list[tuple[str, int, int]]:
-    """Key, bytes and time of change of each image below ``folder/below``."""
-    found = []
+def _status(file: Path | os.DirEntry[str], what: str) -> os.stat_result:
+    with reading(f"{what}{os.fspath(file)}"):
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a named pipe would be waited for
+            raise UserError(f"cannot read {what}{os.fspath(file)}: it is no regular file; remove it")
+    return status
+
+
+def _scan(folder: Path, below: str = "") -> list[_File]:
+    """The image files below ``folder/below``, in the group `below`."""
+    found: list[_File] = []
     for key, entry in walk_images(folder, below):
-        size, time = stamp(entry, "the image ")
-        if size == 0:
+        status = _status(entry, "the image ")
+        if status.st_size == 0:
             what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
             raise UserError(f"{what}. Replace or remove it, then run again")
-        found.append((key, size, time))
+        # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
+        id = (status.st_dev, status.st_ino) if status.st_ino else key
+        found.append(_File(below, key, (status.st_size, status.st_mtime_ns), id))
     return found
 
 
-def _hash(key: str) -> bytes:
+def _valid(key: str) -> str:
     try:
-        return hashlib.sha256(key.encode()).digest()
+        key.encode()
     except UnicodeEncodeError:
         raise UserError(f"the file name {key!a} is no valid UTF-8: rename the file") from None
+    return key
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

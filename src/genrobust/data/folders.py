@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ class FolderClasses:
                 near = _perhaps(self.near(meant))
                 raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
         labels: dict[str, tuple[int]] = {}
-        unknown = []
+        unknown, by_itself = [], dict[int, str]()
         for name in groups:
             meant = same_class.get(name, name)
             if not meant or meant in self.unused:
@@ -76,8 +77,12 @@ class FolderClasses:
             label = self.match(meant)
             if label is None:
                 unknown.append(name)
-            else:
-                labels[name] = (label,)
+                continue
+            labels[name] = (label,)
+            other = name if name in same_class else by_itself.setdefault(label, name)
+            if other != name:
+                what = f"the folders {other!r} and {name!r} both mean the class {self.folders[label]!r}"
+                raise UserError(f"{path}: {what}: rename one, or say what it means under data.same_class")
         if unknown:
             named = "; ".join(f"{name}{_perhaps(self.near(name))}" for name in unknown[:NAMED])
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
@@ -185,7 +190,7 @@ def hold_back(train: ImageSet) -> tuple[Subset, Subset]:
 
 
 def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def _perhaps(near: Sequence[str]) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
-from genrobust.core import UserError, reading
+from genrobust.core import UserError, read_csv, read_lines, reading
 from genrobust.data.file_list import Listing, list_files
 from genrobust.data.imagenet_classes import wnids
 from genrobust.data.reading import FORMATS
@@ -28,7 +26,7 @@ def is_flat(path: Path) -> bool:
     """Return whether `path` is a folder of images without subfolders."""
     if not path.is_dir():
         return False
-    with os.scandir(path) as entries:
+    with reading(f"the folder {path}"), os.scandir(path) as entries:
         kinds = {"folder" if e.is_dir() else Path(e.name).suffix.lower() for e in entries if not e.name.startswith(".")}
     return "folder" not in kinds and bool(kinds & set(FORMATS))
 
@@ -44,9 +42,12 @@ def list_flat(folder: Path) -> Listing:
     """
     truth, source = _read_truth(folder)
     listing = list_files(folder, lambda name: truth.get(Path(name).stem, ""))
+    first: dict[str, str] = {}
     for key, wnid in zip(listing.keys, listing.groups, strict=True):
         if not wnid:
             raise UserError(f"{folder / key}: {source} has no class for this image: remove it")
+        if (twin := first.setdefault(Path(key).stem, key)) != key:
+            raise UserError(f"{folder / key}: {twin} is the same image of {source}: remove one")
     return listing
 
 
@@ -61,7 +62,7 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
                 return _numbered(near / name, _words(near / name)), near / name
         if (near / DEVKIT).is_file():
             meta = _read_meta(near / META, near / DEVKIT)
-            ids = [meta.get(word, word) for word in _words(near / DEVKIT)]
+            ids = [(line, meta.get(word, word)) for line, word in _words(near / DEVKIT)]
             return _numbered(near / DEVKIT, ids), near / DEVKIT
     raise UserError(
         f"{folder} holds validation images in no class folders, and no file says their classes. Put beside it "
@@ -72,33 +73,42 @@ def _read_truth(folder: Path) -> tuple[dict[str, str], Path]:
 
 def _read_kaggle(path: Path) -> dict[str, str]:
     """``ImageId,PredictionString`` with the WordNet id and the box of each object; the first is the image's class."""
-    errors = (UnicodeDecodeError, LookupError, AttributeError, csv.Error)
-    with reading(path, *errors, then="; download it again"), path.open(newline="", encoding="utf-8") as file:
-        return {row["ImageId"]: _known(path, row["PredictionString"].split()[0]) for row in csv.DictReader(file)}
+    rows = read_csv(path, "the ground truth")
+    _, columns = next(rows)
+    if missing := [name for name in ("ImageId", "PredictionString") if name not in columns]:
+        raise UserError(f"cannot read {path}: it has no column {missing[0]}; download it again")
+    image, classes = columns.index("ImageId"), columns.index("PredictionString")
+    truth: dict[str, str] = {}
+    for line, row in rows:
+        if row[image] in truth:
+            raise UserError(f"{path}, line {line}: {row[image]} is listed before: download the file again")
+        truth[row[image]] = _known(path, line, row[classes].partition(" ")[0])
+    return truth
 
 
-def _words(path: Path) -> list[str]:
-    with reading(path, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8").split()
+def _words(path: Path) -> list[tuple[int, str]]:
+    """The words of a file, each with its line."""
+    return [(line, word) for line, text in read_lines(path, "the ground truth") for word in text.split()]
 
 
-def _numbered(path: Path, ids: list[str]) -> dict[str, str]:
-    """Line n is the class of image n, counted from 1."""
-    return {f"ILSVRC2012_val_{n:08d}": _known(path, wnid) for n, wnid in enumerate(ids, start=1)}
+def _numbered(path: Path, ids: list[tuple[int, str]]) -> dict[str, str]:
+    """Word n is the class of image n, counted from 1."""
+    return {f"ILSVRC2012_val_{n:08d}": _known(path, *of_line) for n, of_line in enumerate(ids, start=1)}
 
 
 def _read_meta(path: Path, truth: Path) -> Mapping[str, str]:
     """The devkit's own class number, as text, to WordNet id."""
     if not path.is_file():
         raise UserError(f"{truth} counts classes in the devkit's own order, which {path} tells: put it there")
-    errors = (ValueError, LookupError, TypeError, NotImplementedError, MatReadError)
-    with reading(path, *errors, then="; unpack the devkit again"):
+    with reading(path, Exception, then="; unpack the devkit again"):  # scipy raises anything for a damaged file
         rows = loadmat(path, squeeze_me=True)["synsets"]
         return {str(int(n)): str(wnid) for n, wnid in zip(rows["ILSVRC2012_ID"], rows["WNID"], strict=True)}
 
 
-def _known(path: Path, wnid: str) -> str:
+def _known(path: Path, line: int, wnid: str) -> str:
     if wnid not in wnids():
         what = "number of no class" if re.fullmatch(r"\d+", wnid) else "WordNet id of no class"
-        raise UserError(f"{path}: {wnid!r} is the {what} of ImageNet-1k: unpack or download the file again")
+        raise UserError(
+            f"{path}, line {line}: {wnid!r} is the {what} of ImageNet-1k: unpack or download the file again"
+        )
     return wnid

@@ -10,10 +10,12 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError, read_lines
 from genrobust.recipe import DataConfig
 
 log = logging.getLogger(__name__)
+
+DIGITS = 20  # beyond which no number is a label, whatever its zeros; Python refuses some thousands
 
 
 @cache
@@ -80,7 +82,7 @@ def label_space(config: DataConfig) -> LabelSpace:
 
 def by_number(text: str, ids: Sequence[str]) -> str | None:
     """Return the id at index `text` of `ids`; None where it is no number or too large."""
-    return ids[int(text)] if text.isdecimal() and int(text) < len(ids) else None
+    return ids[int(text)] if text.isdecimal() and len(text) < DIGITS and int(text) < len(ids) else None
 
 
 def _chosen(classes: str) -> tuple[str, ...]:
@@ -95,14 +97,12 @@ def _read_list(path: Path) -> dict[str, int]:
 
     A line starts with a WordNet id or label (0 to 999); # begins a comment.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        near = difflib.get_close_matches(str(path), ["all", "imagenet100"], n=1)
-        hint = f"; did you mean {near[0]}?" if near else ": give all, imagenet100, or a text file of WordNet ids"
-        raise UserError(f"data.classes: cannot read {path} ({error}){hint}") from error
+    near = difflib.get_close_matches(str(path), ["all", "imagenet100"], n=1)
+    if not path.exists():
+        hint = f"did you mean {near[0]}?" if near else "give all, imagenet100, or a text file of WordNet ids"
+        raise UserError(f"data.classes: cannot read {path}: no such file; {hint}")
     line_of: dict[str, int] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in read_lines(path, "data.classes"):
         words = line.split("#")[0].replace(",", " ").split()
         if not words:
             continue

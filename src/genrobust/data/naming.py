@@ -1,11 +1,35 @@
-"""Readable class names from the names of folders: WordNet ids, numbers, underscores and CamelCase become words."""
+"""Names of classes: what a folder or a label may be called, and readable names for WordNet ids and CamelCase."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
+from genrobust.core import UserError
 from genrobust.data.imagenet_classes import prompt_names
+
+LONGEST = 255  # characters of a name: what a file system allows a folder
+
+
+def check_class_names(path: Path, names: Collection[str]) -> tuple[str, ...]:
+    """Return the `names` of the classes at `path`.
+
+    Raises:
+        UserError: A name is empty, longer than a folder's may be, no valid UTF-8 or has control characters, or two
+            are the same but for case or Unicode form (é as one letter or two).
+    """
+    first: dict[str, tuple[int, str]] = {}
+    for place, name in enumerate(names):
+        if not name.strip() or len(name) > LONGEST or any(unicodedata.category(c) in {"Cc", "Cs"} for c in name):
+            what = f"the class {name[:50]!a}{' ...' * (len(name) > 50)} of {path}"
+            raise UserError(f"{what} is called by no text of 1 to {LONGEST} letters in UTF-8: rename it")
+        other, twin = first.setdefault(unicodedata.normalize("NFC", name).casefold(), (place, name))
+        if other != place:
+            how = "have one name" if twin == name else "differ by case or Unicode form alone"
+            raise UserError(f"the classes {twin!a} and {name!a} of {path} {how}: rename one")
+    return tuple(names)
 
 
 def readable_names(folders: Sequence[str]) -> dict[str, str]:

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import math
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
 
-from genrobust.core import UserError
+from genrobust.core import UserError, read_csv, read_lines
 from genrobust.robustness import Published
 
-MISSING = {"", "-", "nan", "na", "n/a", "none", "null"}  # cells that say that there is no accuracy, in lower case
+MISSING = {
+    "",
+    "-",
+    "\u2013",
+    "\u2014",
+    "nan",
+    "na",
+    "n/a",
+    "none",
+    "null",
+}  # cells that say that there is no accuracy, in lower case
+CANDIDATES = 10  # columns that are tried where names stand twice
 UNITS = ("percent", "fraction")
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    path: Path
-    columns: list[str]
-    rows: list[tuple[int, list[str]]]  # with the line of the file on which each ends
+    """The M rows that have a name: their accuracies, percents or fractions [M], by column, NaN where there is none."""
 
-    def index(self, column: str, option: str) -> int:
-        """Where `column` stands; raises UserError that names `option` and the nearest columns."""
-        count = self.columns.count(column)
-        if count == 1:
-            return self.columns.index(column)
-        if count:
-            raise UserError(f"{option}: {self.path} has {count} columns named {column!r}; rename one of them")
-        raise UserError(f"{option}: {self.path} has no column {column!r}; {_near(column, self.columns)}")
+    names: list[str]
+    values: dict[str, np.ndarray]
+    nameless: int
 
 
 def read_published(
@@ -54,21 +56,20 @@ def read_published(
     options = ["--id"] * len(ids) + ["--shift"]
     sources = [_place(table, column, option) for column, option in zip([*ids, shift], options, strict=True)]
     _require_different(sources, options)
-    tables = {path: _read(path) for path, _ in sources}
-    read = [_by_name(tables[path], key, col, option) for (path, col), option in zip(sources, options, strict=True)]
-    columns, notes = [values for values, _ in read], [note for _, nameless in read for note in nameless]
-    names = [name for name in columns[0] if all(name in values for values in columns)]
-    if not names:
-        _no_common_model([path for path, _ in sources], columns)
+    wanted: dict[Path, dict[str, str]] = {}
+    for (path, column), option in zip(sources, options, strict=True):
+        wanted.setdefault(path, {})[column] = option
+    tables = {path: _read(path, columns, key) for path, columns in wanted.items()}
+    notes = [f"{_rows(of.nameless)} of {path} skipped: no name" for path, of in tables.items() if of.nameless]
+    names, rows = _joined(tables)
     labels = [column for _, column in sources]
     if len(tables) > 1:  # the files tell the columns apart, whose names are often the same
         labels = [f"{path.name}:{column}" for path, column in sources]
-        lengths = {path: len(values) for (path, _), values in zip(sources, columns, strict=True)}
         others = "the other file" if len(tables) == 2 else "every other file"
-        for path, length in lengths.items():
-            if length > len(names):
-                notes.append(f"{_rows(length - len(names))} of {path} skipped: not in {others}")
-    values = np.array([[of[name] for name in names] for of in columns])
+        for path, of in tables.items():
+            if len(of.names) > len(names):
+                notes.append(f"{_rows(len(of.names) - len(names))} of {path} skipped: not in {others}")
+    values = np.array([tables[path].values[column][rows[path]] for path, column in sources])
     kept = ~np.isnan(values).any(axis=0)
     if not kept.any():
         of_all = "both" if len(labels) == 2 else "all of"
@@ -76,8 +77,8 @@ def read_published(
     if not kept.all():
         notes.append(f"{_rows(int((~kept).sum()))} skipped: no accuracy in {_listed(labels, 'or')}")
     names = [name for name, keep in zip(names, kept, strict=True) if keep]
-    wanted = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
-    *id_percents, shifted = _percents(names, dict(zip(wanted, values[:, kept], strict=True)), unit)
+    called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
+    *id_percents, shifted = _percents(names, dict(zip(called, values[:, kept], strict=True)), unit)
     notes = list(dict.fromkeys(notes))
     return Published(tuple(names), np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1], tuple(notes))
 
@@ -90,12 +91,28 @@ def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[st
             raise UserError(f"{which} the same column, {source[1]!r} of {source[0]}")
 
 
-def _no_common_model(paths: Sequence[Path], columns: Sequence[Mapping[str, float]]) -> NoReturn:
-    some = [f"such as {next(iter(values))!r}" if values else "which names none" for values in columns]
-    examples = {path: f"{path} ({words})" for path, words in zip(paths, some, strict=True)}
-    both = "both" if len(examples) <= 2 else "all of"
+def _joined(tables: Mapping[Path, _Table]) -> tuple[list[str], dict[Path, np.ndarray | slice]]:
+    """The names that all tables have, in the order of the first, and the rows of each table that have them."""
+    if len(tables) == 1:
+        path, table = next(iter(tables.items()))
+        if not table.names:
+            raise UserError(f"{path} names no model: name the columns that do, such as --key model,img_size")
+        return table.names, {path: slice(None)}
+    places = {path: {name: row for row, name in enumerate(table.names)} for path, table in tables.items()}
+    first, *others = places.values()
+    names = [name for name in first if all(name in other for other in others)]
+    if not names:
+        _no_common_model(places)
+    return names, {path: np.array([of[name] for name in names]) for path, of in places.items()}
+
+
+def _no_common_model(places: Mapping[Path, Mapping[str, int]]) -> NoReturn:
+    examples = [
+        f"{path} ({f'such as {next(iter(of))!r}' if of else 'which names none'})" for path, of in places.items()
+    ]
+    both = "both" if len(examples) == 2 else "all of"
     raise UserError(
-        f"no model is in {both} {' and '.join(examples.values())}: name the columns that tell the models apart in "
+        f"no model is in {both} {' and '.join(examples)}: name the columns that tell the models apart in "
         f"{both if both == 'both' else 'all'}, such as --key model,img_size"
     )
 
@@ -136,7 +153,7 @@ def choose_baselines(
 def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray, list[str]]:
     """Which of `names` are `wanted`, bool [M], and notes. Raises UserError that names `option`."""
     if is_file(Path(wanted)):
-        lines = {line.strip() for line in _text(Path(wanted), option).splitlines()} - {""}
+        lines = {line for _, line in read_lines(Path(wanted), option)}
         absent = sorted(lines - set(names))
         chosen = np.array([name in lines for name in names], dtype=bool)
         if not chosen.any():
@@ -183,7 +200,7 @@ def is_file(path: Path) -> bool:
 
 def _place(table: Path | None, text: str, option: str) -> tuple[Path, str]:
     """The file and the column that an option's COLUMN or FILE:COLUMN means; either may hold colons itself."""
-    if table is not None and (":" not in text or text in _read(table).columns):
+    if table is not None and (":" not in text or text in next(read_csv(table, "the table"))[1]):
         return table, text
     for colon in (i for i, letter in enumerate(text) if letter == ":"):
         if is_file(Path(text[:colon])):
@@ -194,73 +211,82 @@ def _place(table: Path | None, text: str, option: str) -> tuple[Path, str]:
     raise UserError(f"{option}: cannot read {text.rpartition(':')[0]}: no such file{also}")
 
 
-def _read(path: Path) -> _Table:
-    # Strict, so that a quote that never closes is an error and does not swallow the rest of the file.
-    reader = csv.reader(io.StringIO(_text(path, "the table"), newline=""), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        columns = [column.strip() for column in next(reader, [])]
-        for row in reader:
-            if len(row) > len(columns):
-                raise UserError(f"{path}, line {reader.line_num}: {len(row)} cells under {len(columns)} columns")
-            if row:
-                rows.append((reader.line_num, [cell.strip() for cell in row] + [""] * (len(columns) - len(row))))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
-    if not rows:
+def _read(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
+    """The `wanted` columns, by the option that named each, of the rows that have a name in the columns `key`."""
+    rows = read_csv(path, "the table")
+    _, columns = next(rows)
+    places = [_place_of(k, "--key", path, columns) for k in key] or [0]
+    of_values = {column: _place_of(column, option, path, columns) for column, option in wanted.items()}
+    names: dict[str, None] = {}
+    values = {column: array("d") for column in wanted}
+    nameless = 0
+    for line, row in rows:
+        name = _name(row, places)
+        if name in names:
+            _refuse_twice(path, columns, places, min(of_values.values()), name)
+        for column, place in of_values.items():
+            number = _accuracy(row[place], path, line, column)
+            if name:
+                values[column].append(number)
+        if name:
+            names[name] = None
+        else:
+            nameless += 1
+    if not names and not nameless:
         raise UserError(f"{path}: no rows; a table is CSV with a header and a row a model")
-    return _Table(path, columns, rows)
+    return _Table(list(names), {column: np.array(of) for column, of in values.items()}, nameless)
 
 
-def _text(path: Path, what: str) -> str:
+def _place_of(column: str, option: str, path: Path, columns: Sequence[str]) -> int:
+    count = columns.count(column)
+    if count > 1:
+        raise UserError(f"{option}: {path} has {count} columns named {column!r}; rename one of them")
+    if not count:
+        raise UserError(f"{option}: {path} has no column {column!r}; {_near(column, columns)}")
+    return columns.index(column)
+
+
+def _accuracy(cell: str, path: Path, line: int, column: str) -> float:
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{what}: cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{what}: cannot read {path}: it is not UTF-8 text ({error.reason})") from error
+        if cell.lower() in MISSING:
+            return math.nan
+        if not cell.isascii() or "_" in cell:  # which Python takes for digits and for 1_000
+            raise ValueError
+        return float(cell)
+    except ValueError:
+        raise UserError(f"{path}, line {line}: {column} is {cell!r}, which is no number") from None
 
 
-def _names(table: _Table, key: Sequence[str], column: str) -> list[str]:
-    """The name of each row, "" where it has none; raises UserError where one stands twice."""
-    places = [table.index(k, "--key") for k in key] or [0]
-    names = _joined(table, places)
-    repeated = next((name for name, count in Counter(names).items() if name and count > 1), None)
-    if repeated is None:
-        return names
-    others = [i for i in range(table.columns.index(column)) if i not in places]  # what names a model stands first
-    telling = next((i for i in others if _are_unique(_joined(table, [*places, i]))), None)
-    words = [table.columns[i] for i in places]
+def _name(row: Sequence[str], places: Sequence[int]) -> str:
+    parts = [row[place] for place in places]
+    return ",".join(parts) if any(parts) else ""
+
+
+def _refuse_twice(path: Path, columns: Sequence[str], places: Sequence[int], accuracy: int, name: str) -> NoReturn:
+    words = [columns[place] for place in places]
+    others = [place for place in range(accuracy) if place not in places]  # what names a model stands first
+    candidates = others[:CANDIDATES] if path.is_file() else []  # a pipe cannot be read again
+    telling = next((i for i in candidates if _are_unique(_names(path, [*places, i]))), None)
     hint = "remove the rows that stand twice"
     if telling is not None:
-        hint = f"tell them apart with --key {','.join([*words, table.columns[telling]])}"
-    raise UserError(f"{table.path}: {','.join(words)} = {repeated!r} stands in more than one row; {hint}")
+        hint = f"tell them apart with --key {','.join([*words, columns[telling]])}"
+    raise UserError(f"{path}: {','.join(words)} = {name!r} stands in more than one row; {hint}")
 
 
-def _are_unique(names: Sequence[str]) -> bool:
-    named = [*filter(None, names)]
-    return 0 < len(named) == len(set(named))
+def _names(path: Path, places: Sequence[int]) -> Iterator[str]:
+    rows = read_csv(path, "the table")
+    next(rows)
+    return (_name(row, places) for _, row in rows)
 
 
-def _joined(table: _Table, places: Sequence[int]) -> list[str]:
-    cells = ([row[i] for i in places] for _, row in table.rows)
-    return [",".join(parts) if any(parts) else "" for parts in cells]
-
-
-def _by_name(table: _Table, key: Sequence[str], column: str, option: str) -> tuple[dict[str, float], list[str]]:
-    """The numbers of `column` by name, NaN where there is none, and a note where rows have no name."""
-    place = table.index(column, option)
-    names = _names(table, key, column)
-    values = {}
-    for name, (line, row) in zip(names, table.rows, strict=True):
-        cell = row[place]
-        try:
-            values[name] = math.nan if cell.lower() in MISSING else float(cell)
-        except ValueError:
-            raise UserError(f"{table.path}, line {line}: {column} is {cell!r}, which is no number") from None
-    values.pop("", None)
-    nameless = names.count("")
-    return values, [f"{_rows(nameless)} of {table.path} skipped: no name"] if nameless else []
+def _are_unique(names: Iterator[str]) -> bool:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return False
+        if name:
+            seen.add(name)
+    return bool(seen)
 
 
 def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:

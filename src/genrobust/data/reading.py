@@ -26,6 +26,8 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".pgm": "PPM",
 }
 MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
+LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
+LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
 _TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a decompression bomb?)"
 
 
@@ -51,9 +53,8 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
         reason = "it is no image of a known kind, whatever its name says"
     except Image.DecompressionBombError:
         reason = _TOO_LARGE
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, MemoryError) as error:
-        # Pillow's decoders raise any of these on damaged data
-        reason = f"it is damaged or truncated ({error})"
+    except Exception as error:  # Pillow's decoders raise anything on damaged data
+        reason = f"it is damaged or truncated ({error or type(error).__name__})"
     raise UserError(f"cannot read the image {where}: {reason}. Replace or remove the file, then run again")
 
 
@@ -80,18 +81,34 @@ def image_files(folder: Path) -> Iterator[Path]:
 def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. Raises UserError for a folder that cannot be read.
+    Each comes after its path below `folder`, with ``/``. Raises UserError for a folder that cannot be read, and a link
+    that leads back to a folder which it lies in.
     """
-    where = folder / below
-    with reading(f"the folder {where}"), os.scandir(where) as entries:
-        for entry in entries:
-            key = f"{below}/{entry.name}" if below else entry.name
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from walk_images(folder, key)
-            elif Path(entry.name).suffix.lower() in FORMATS:
-                yield key, entry
+    left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
+    while left:
+        at, above = left.pop()
+        where = folder / at
+        with reading(f"the folder {where}"), os.scandir(where) as entries:
+            for entry in entries:
+                key = f"{at}/{entry.name}" if at else entry.name
+                if entry.name.startswith("."):
+                    continue
+                if _is_folder(entry):
+                    real = f"{above[-1]}{os.sep}{entry.name}"
+                    if entry.is_symlink():
+                        real = os.path.realpath(entry.path)
+                        if any(Path(one).is_relative_to(real) for one in above):
+                            raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
+                    left.append((key, (*above, real)))
+                elif Path(entry.name).suffix.lower() in FORMATS:
+                    yield key, entry
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: as a file, it is named as one that cannot be read
+        return False
 
 
 class _Unreadable(Exception):
@@ -99,14 +116,20 @@ class _Unreadable(Exception):
 
 
 def _decode(source: Path | bytes) -> Image.Image:
-    empty = source.stat().st_size == 0 if isinstance(source, Path) else not source
-    if empty:
+    size = len(source) if isinstance(source, bytes) else source.stat().st_size
+    if isinstance(source, Path) and not source.is_file():  # a named pipe would be waited for
+        raise _Unreadable("it is no regular file")
+    if size == 0:
         raise _Unreadable("it is empty (zero bytes)")
+    if size > LARGEST_FILE:
+        raise _Unreadable(f"it has more than {LARGEST_FILE:,} bytes")
     with Image.open(
         io.BytesIO(source) if isinstance(source, bytes) else source, formats=[*set(FORMATS.values())]
     ) as image:
         if image.width * image.height > MAX_PIXELS:
             raise _Unreadable(_TOO_LARGE)
+        if max(image.size) > LONGEST_SIDE * min(image.size):
+            raise _Unreadable(f"one of its sides, {image.width} x {image.height}, is {LONGEST_SIDE} times the other")
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)

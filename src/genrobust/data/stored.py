@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genrobust.core import UserError, reading
 from genrobust.data.file_list import Listing, list_folder
+from genrobust.data.naming import check_class_names
 from genrobust.data.reading import FORMATS
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
 from genrobust.data.tars import list_tars
@@ -57,7 +58,7 @@ def open_stored(path: Path) -> StoredImages:
         raise UserError(f"{path} holds several splits: name one of them, such as {path / (splits or ['train'])[0]}")
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
-    return StoredImages(path, tuple(sub.name for sub in class_folders(path)))
+    return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
 
 
 def class_folders(folder: Path) -> list[Path]:
@@ -106,5 +107,7 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
 
 def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> StoredImages:
     """The images of a `listing`; numbers are sorted as numbers, so that 10 comes after 9."""
-    groups = sorted(set(listing.groups), key=lambda g: (0, int(g), "") if g.isdecimal() else (1, 0, g))
+    check_class_names(path, names)
+    found = check_class_names(path, set(listing.groups))
+    groups = sorted(found, key=lambda g: (0, int(g), "") if g.isdecimal() else (1, 0, g))
     return StoredImages(path, names or tuple(groups), names, listing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import UserError, progress_bar, reading
+from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import read_image
 
 STATE = "state.json"  # of a dataset that save_to_disk wrote
 SPLITS = "dataset_dict.json"  # of a folder of several such
 IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
+# What pyarrow and the parsers of names raise where a file is damaged.
+DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+NAMED = 10  # columns that an error names
 CACHED = 4  # row groups kept in memory: those that neighbouring images, asked for by several threads, lie in
 
 
@@ -32,16 +34,17 @@ def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[st
     """
     metadata: list[pq.FileMetaData] = []
     labels: list[list[Any]] = []
-    names: tuple[str, ...] = ()
+    names: list[tuple[str, ...]] = []
+    stamps = [stamp(path) for path in files]
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
-            with reading(f"{path} as parquet", pa.ArrowException), pq.ParquetFile(path) as file:
-                _check(path, file.schema_arrow)
-                names = _names(file.schema_arrow)
+            with reading(f"{path} as parquet", *DAMAGED), pq.ParquetFile(path) as file:
+                names.append(_check(path, file.schema_arrow))
                 labels.append(file.read(columns=[LABEL])[LABEL].to_pylist())
                 metadata.append(file.metadata)
             bar.advance()
-    return _listing(source, files, labels, names, _by_row_group(files, metadata), in_order=True), names
+    same = _same(files, names)
+    return _listing(source, files, stamps, labels, same, _by_row_group(files, metadata), in_order=True), same
 
 
 def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) -> Callable[[int, int], Any]:
@@ -57,9 +60,9 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
     def value(number: int, row: int) -> Any:
         group = int(np.searchsorted(starts[number], row, side="right")) - 1
         # neighbours wait for one read instead of each doing their own
-        with reading(f"{files[number]}, row {row}", pa.ArrowException), lock:
+        with lock:
             images = row_group(number, group)
-        return images[row - int(starts[number][group])].as_py()
+        return _encoded(images[row - int(starts[number][group])])
 
     return value
 
@@ -69,38 +72,54 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
 
     Returns and raises as `list_parquet`.
     """
-    with reading(
-        f"the saved dataset {folder}", ValueError, KeyError, TypeError, pa.ArrowException, then="; save it again"
-    ):
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        files = [folder / entry["filename"] for entry in state["_data_files"]]
+    again = "; save it again"
+    with reading(f"the saved dataset {folder}", *DAMAGED, then=again):
+        state = parse_json((folder / STATE).read_bytes())
+        named = [entry["filename"] for entry in state["_data_files"]]
+        if outside := [name for name in named if Path(name).name != name]:
+            raise UserError(f"{folder / STATE} names the file {outside[0]!a}, which is not in that folder{again}")
+        if len(set(named)) < len(named):
+            raise UserError(f"{folder / STATE} names a file twice, so that its images would count twice{again}")
+        files = [folder / name for name in named]
+        stamps = [stamp(path) for path in files]
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
-    for path, table in zip(files, tables, strict=True):
-        _check(path, table.schema)
-    names = _names(tables[0].schema) if tables else ()
-    labels = [table[LABEL].to_pylist() for table in tables]
+        names = _same(files, [_check(path, table.schema) for path, table in zip(files, tables, strict=True)])
+        labels = [table[LABEL].to_pylist() for table in tables]
     images = [table[IMAGE] for table in tables]
-    return _listing(folder, files, labels, names, lambda number, row: images[number][row].as_py()), names
+    return _listing(folder, files, stamps, labels, names, lambda number, row: _encoded(images[number][row])), names
+
+
+def _same(files: Sequence[Path], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The names of the labels, which all files share."""
+    for path, of_file in zip(files, names, strict=True):
+        if of_file != names[0]:
+            raise UserError(f"{path} and {files[0]} have different names for their labels: save them as one dataset")
+    return names[0] if names else ()
+
+
+def _encoded(image: pa.Scalar) -> object:
+    """The bytes of a row's image. Its path is not decoded: it may be no UTF-8."""
+    return image["bytes"].as_py() if isinstance(image, pa.StructScalar) and image.is_valid else image.as_py()
 
 
 def _listing(
     source: Path,
     files: Sequence[Path],
+    stamps: Sequence[tuple[int, int]],
     labels: Sequence[list[Any]],
     names: Sequence[str],
     value: Callable[[int, int], Any],
     in_order: bool = False,
 ) -> Listing:
     """The rows of all `files`: a group is the name of the label, or its number where labels have no names."""
-    stamps = [stamp(path) for path in files]
     where = [(number, row) for number, of_file in enumerate(labels) for row in range(len(of_file))]
     keys = [f"{files[number].stem}/{row:06d}" for number, row in where]
     groups = [_group(files[number], row, labels[number][row], names) for number, row in where]
 
     def read(index: int) -> Image.Image:
         number, row = where[index]
-        image = value(number, row)
-        data = image.get("bytes") if isinstance(image, dict) else image
+        with reading(f"{files[number]}, row {row}", *DAMAGED):
+            data = value(number, row)
         if not isinstance(data, bytes):
             raise UserError(
                 f"{files[number]}, row {row}: the file holds no bytes of this image: save it with its images"
@@ -117,18 +136,41 @@ def _group(path: Path, row: int, label: Any, names: Sequence[str]) -> str:
     return names[label] if names else str(label)
 
 
-def _check(path: Path, schema: pa.Schema) -> None:
-    for column in (IMAGE, LABEL):
-        if column not in schema.names:
+def _check(path: Path, schema: pa.Schema) -> tuple[str, ...]:
+    """The class names in the schema of `path`, which must have a column of images and one of labels."""
+    for column, fits, wanted in (
+        (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
+        (LABEL, pa.types.is_integer, "integers"),
+    ):
+        count = schema.names.count(column)
+        if count != 1:
+            own = ascii(", ".join(schema.names[:NAMED]))[1:-1] + (" ..." if len(schema.names) > NAMED else "")
+            has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
+            raise UserError(f"{path} has {has}: it has {own}; rename one and save it")
+        if not fits(kind := schema.field(column).type):
             raise UserError(
-                f"{path} has no column {column!r}: it has {', '.join(schema.names)}; rename one and save it"
+                f"{path}: the column {column!r} holds {str(kind)[:100]!a}, and must hold {wanted}: save it so"
             )
+    return _names(path, schema)
 
 
-def _names(schema: pa.Schema) -> tuple[str, ...]:
-    """The class names that `datasets` keeps in a schema's metadata."""
-    try:
-        feature = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][LABEL]
-        return tuple(feature["names"])
-    except (KeyError, ValueError, TypeError):
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        names = [kind.field(i).name for i in range(kind.num_fields)]
+        return names.count("bytes") == 1 and _holds_bytes(kind.field("bytes").type)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _names(path: Path, schema: pa.Schema) -> tuple[str, ...]:
+    """The class names that `datasets` keeps in a schema's metadata, () where it has none."""
+    metadata = (schema.metadata or {}).get(b"huggingface")
+    if metadata is None:
         return ()
+    with reading(f"the features in {path}", *DAMAGED, then="; save it again"):
+        feature = parse_json(metadata).get("info", {}).get("features", {}).get(LABEL, {})
+        names = feature.get("names")
+    if names is None:
+        return ()
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: the names of its labels are no list of texts: save it again")
+    return tuple(names)

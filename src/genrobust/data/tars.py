@@ -2,75 +2,130 @@
 
 from __future__ import annotations
 
-import json
+import filecmp
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 from PIL import Image
 
-from genrobust.core import UserError, progress_bar, reading
+from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
-from genrobust.data.reading import FORMATS, read_image
+from genrobust.data.reading import FORMATS, LARGEST_FILE, read_image
+
+LARGEST_LABEL = 2**24  # bytes of a .cls or .json: far more than a class and what is known of an image
+# What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
+DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, RecursionError, MemoryError)
+
+
+class _Image(NamedTuple):
+    """An image in a tar: its bytes are [offset, offset + size) of it."""
+
+    key: str
+    label: str
+    offset: int
+    size: int
 
 
 def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
     """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read. A key is ``{tar}/{key}``. Raises UserError that names the tar and the key:
-    compressed or damaged tars, an image without a class.
+    compressed, damaged or truncated tars, the same tar twice, an image without a class, a key or a file that comes
+    twice, a link in place of a file, a path that leaves the tar.
     """
-    keys: list[str] = []
-    groups: list[str] = []
-    where: list[tuple[Path, int, int]] = []
+    images: list[_Image] = []
+    where: list[Path] = []
     stamps: list[tuple[int, int]] = []
+    first: dict[tuple[int, int], Path] = {}
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
-            for key, label, offset, size in _members(tar):
-                keys.append(f"{tar.stem}/{key}")
-                groups.append(label)
-                where.append((tar, offset, size))
-                stamps.append(of_tar)
+            found = _images_in(tar)
+            twin = first.setdefault((of_tar[0], hash(tuple(found))), tar)
+            if twin != tar and filecmp.cmp(twin, tar, shallow=False):
+                raise UserError(f"{tar} is the same as {twin}, so that each image would count twice: remove one")
+            images += found
+            where += [tar] * len(found)
+            stamps += [of_tar] * len(found)
             bar.advance()
+    keys = [f"{tar.stem}/{image.key}" for tar, image in zip(where, images, strict=True)]
 
     def read(index: int) -> Image.Image:
-        tar, offset, size = where[index]
+        tar, image = where[index], images[index]
         with reading(tar), tar.open("rb") as file:
-            file.seek(offset)
-            data = file.read(size)
+            data = _bytes(file, image.offset, image.size)
         return read_image(data, name=f"{keys[index]} of {tar}")
 
-    return Listing(source, keys, groups, stamps, read)
+    return Listing(source, keys, [image.label for image in images], stamps, read)
 
 
-def _members(tar: Path) -> Iterator[tuple[str, str, int, int]]:
-    """Key, class, offset and size of each image in `tar`."""
+def _images_in(tar: Path) -> list[_Image]:
     images: dict[str, tuple[int, int]] = {}
-    classes: dict[str, str] = {}
+    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}}
     what = f"{tar} as a WebDataset tar (they are not compressed)"
-    with reading(what, tarfile.TarError, ValueError), tarfile.open(tar, mode="r:") as file:
-        for member in file:
+    with reading(what, *DAMAGED), tar.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as file:
+        for member in _members(tar, file, raw):
             path = PurePosixPath(member.name)
             stem, _, extension = path.name.partition(".")  # WebDataset's rule: a key ends at the first dot
             key = str(path.parent / stem)
-            if f".{extension.lower()}" in FORMATS:
-                images[key] = (member.offset_data, member.size)
-            elif extension == "cls" or (extension == "json" and key not in classes):
-                label = _label(file, member, extension)
-                if label is not None:
-                    classes[key] = label
-    for key, (offset, size) in images.items():
-        if key not in classes:
-            raise UserError(f"{tar}: the image {key} has no class: it needs {key}.cls, or a label in {key}.json")
-        yield key, classes[key], offset, size
+            to = images if f".{extension.lower()}" in FORMATS else labels.get(extension)
+            if to is None or not stem or member.isdir():
+                continue
+            _check(tar, member, path, LARGEST_FILE if to is images else LARGEST_LABEL)
+            if key in to:
+                kind = "image" if to is images else f".{extension} file"
+                raise UserError(f"{tar}: the key {key!r} has a second {kind}, {member.name!r}: give each its own key")
+            if to is images:
+                images[key] = member.offset_data, member.size
+            else:
+                labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode()
+        return [_Image(key, _label(tar, key, labels), *place) for key, place in images.items()]
 
 
-def _label(file: tarfile.TarFile, member: tarfile.TarInfo, extension: str) -> str | None:
-    data = file.extractfile(member)
-    text = data.read().decode() if data else ""
-    if extension == "cls":
-        return text.strip()
-    facts = json.loads(text)
-    label = facts.get("label") if isinstance(facts, dict) else None
-    return None if label is None else str(label)
+def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:
+    """The members of a tar that ends as it should: tarfile takes a damaged header, and the end of the file, for one."""
+    before = -1
+    while (member := file.next()) is not None:
+        file.members.clear()  # type: ignore[attr-defined]  # it keeps all, a kilobyte each
+        if member.size < 0 or member.offset <= before:
+            raise tarfile.ReadError(f"the header of {member.name!r} is damaged")
+        before = member.offset
+        yield member
+    raw.seek(file.offset)  # type: ignore[attr-defined]
+    if raw.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise UserError(f"{tar} is damaged or truncated at byte {file.offset:,}: get it again")  # type: ignore[attr-defined]
+    while rest := raw.read(2**20):
+        if rest.strip(b"\0"):
+            raise UserError(f"{tar} holds more after its end, as joined tars do: pack its files into one tar again")
+
+
+def _check(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int) -> None:
+    what = f"{tar}: {member.name!r}"
+    if path.is_absolute() or ".." in path.parts:
+        raise UserError(f"{what} leads out of the tar: pack it with relative paths below one folder")
+    if member.issym() or member.islnk():
+        raise UserError(f"{what} is a link, to {member.linkname!r}: pack it with --dereference --hard-dereference")
+    if not member.isreg() or member.issparse():
+        raise UserError(f"{what} is no plain file but a device, a pipe or sparse: pack it without")
+    if member.size > largest:
+        raise UserError(f"{what} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
+
+
+def _bytes(file: IO[bytes], offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)
+
+
+def _label(tar: Path, key: str, labels: dict[str, dict[str, str]]) -> str:
+    where = f"{tar}: the image {key}"
+    label: object = labels["cls"].get(key, "").strip()
+    if not label and key in labels["json"]:
+        facts = parse_json(labels["json"][key])
+        label = facts.get("label") if isinstance(facts, dict) else None
+    if label is None or label == "":
+        raise UserError(f"{where} has no class: it needs {key}.cls, or a label in {key}.json")
+    if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):
+        raise UserError(f"{where} has the label {str(label)[:50]!r}: it must be a name, or a number from 0 on")
+    return str(label)

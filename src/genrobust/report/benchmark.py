@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, Score, write_files
+from genrobust.core import ImageSet, LabelSpace, Score, csv_line, write_files
 from genrobust.report.frame import Shown, contact_sheet, plain, render, shown
 from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
@@ -172,23 +170,23 @@ def facts(made: Benchmarked) -> Any:
 
 def table_csv(made: Benchmarked) -> str:
     """Return one row a figure, in percent or points; `scope` is all (over checkpoints), checkpoint, style or class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    return "".join(map(csv_line, [CSV_COLUMNS, *_table_rows(made)]))
+
+
+def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
     first = made.result.models[0].name
     for model in made.result.models:
-        writer.writerows(_rows(model, "", "all", model.scores))
+        yield from _rows(model, "", "all", model.scores)
         if model.beyond is not None:
-            writer.writerow(_row(model, "", "all", "", f"drop minus that of {first}", model.beyond))
+            yield _row(model, "", "all", "", f"drop minus that of {first}", model.beyond)
         if len(model.each) > 1:
             for checkpoint, pair in enumerate(model.each):
-                writer.writerows(_rows(model, str(checkpoint), "checkpoint", pair))
+                yield from _rows(model, str(checkpoint), "checkpoint", pair)
         for style, score in model.styles.items():
-            writer.writerow(_row(model, "", "style", style, "generated", score))
+            yield _row(model, "", "style", style, "generated", score)
         for id, accuracies, sizes in zip(made.labels.ids, model.classes, made.result.sizes, strict=True):
             for figure, value, n in zip(FIGURES, accuracies, sizes, strict=False):
-                writer.writerow((model.name, "", "class", id, figure, f"{value:.4f}", "", "", n, ""))
-    return text.getvalue()
+                yield model.name, "", "class", id, figure, f"{value:.4f}", "", "", n, ""
 
 
 def _rows(model: ModelScores, checkpoint: str, scope: str, pair: OnBothSets) -> Iterator[tuple[str | int, ...]]:

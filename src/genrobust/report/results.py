@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from genrobust.core import Line, Plane, Score, ScoreKey, StudyRecord, Summary, UserError
+from genrobust.core import Line, Plane, Score, ScoreKey, StudyRecord, Summary, UserError, csv_line
 from genrobust.report.claims import check_claims
 from genrobust.robustness import list_figures
 
@@ -91,14 +89,13 @@ def summary_to_csv(summary: Summary) -> str:
     named where a score is a mean over arms.
     """
     figures = {figure.name: figure for figure in list_figures()}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    lines = [csv_line(CSV_COLUMNS)]
     for key, score in summary.scores.items():
         row, figure = {**key._asdict(), **asdict(score)}, figures[key.figure]
         if key.arm in summary.groups:
             row |= {"arm": "", "group": key.arm}
         if not figure.needs:
             del row["extrapolated"]
-        writer.writerow({**row, "unit": figure.difference_unit if key.minus else figure.unit})
-    return text.getvalue()
+        row["unit"] = figure.difference_unit if key.minus else figure.unit
+        lines.append(csv_line(row.get(column, "") for column in CSV_COLUMNS))
+    return "".join(lines)

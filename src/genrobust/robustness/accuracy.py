@@ -37,7 +37,7 @@ def correct(predictions: Predictions, classes: Classes | None = None) -> np.ndar
         classes: Labels; None for the set's own (`own_classes`). Images with no right label among them are left out.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: The parts of `predictions` do not fit each other.
     """
     chosen = own_classes(predictions) if classes is None else np.unique(np.asarray(classes, dtype=np.int64))
@@ -48,7 +48,7 @@ def top1(predictions: Predictions, classes: Classes | None = None) -> Score:
     """Return top-1 accuracy in percent over `classes` (as in `correct`), with its Clopper-Pearson interval.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: No image has a label among `classes`, or the parts of `predictions` do not fit each other.
     """
     chosen = own_classes(predictions) if classes is None else np.unique(np.asarray(classes, dtype=np.int64))

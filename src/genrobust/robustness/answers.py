@@ -76,7 +76,7 @@ def read_answers(
         For each of `wanted` the values by name, [M] or [M, P], of the M images with a right label among the classes.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: The parts of `predictions` do not fit each other.
     """
     check_predictions(predictions)
@@ -86,7 +86,7 @@ def read_answers(
     broken = np.empty(count, dtype=bool)
     for start in range(0, max(count, 1), ROWS):
         rows = predictions.logits[start : start + ROWS]
-        broken[start : start + ROWS] = np.isnan(rows).any(axis=1)
+        broken[start : start + ROWS] = ~np.isfinite(rows.max(axis=1, initial=-np.inf))
         for (classes, of_images), inside_set, to in zip(wanted, kept, found, strict=True):
             answers = _restricted(predictions, rows, start, inside_set[start : start + ROWS], classes)
             for name, compute in of_images.items():
@@ -94,9 +94,9 @@ def read_answers(
     if broken.any():
         key = predictions.keys[int(broken.argmax())]
         raise GenrobustError(
-            f"predictions on {predictions.test_set!r}: NaN logits for {int(broken.sum())} of {count} images, first "
-            f"{key!r}: the checkpoint diverged or overflowed; train it again with a lower train.learning_rate or "
-            "train.precision=float32"
+            f"predictions on {predictions.test_set!r}: NaN or infinite logits for {int(broken.sum())} of {count} "
+            f"images, first {key!r}: the checkpoint diverged or overflowed; train it again with a lower "
+            "train.learning_rate or train.precision=float32"
         )
     return [{name: np.concatenate(parts) for name, parts in of_images.items()} for of_images in found]
 

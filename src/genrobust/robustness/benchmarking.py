@@ -94,7 +94,7 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
         styles: Those of the generated images, "" where unknown.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: Predictions are not of the same images or classes.
     """
     sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]

@@ -12,9 +12,10 @@ import numpy as np
 from scipy.special import expit, logit, ndtr, ndtri
 
 from genrobust.core import BaselineModel, Line, UserError
-from genrobust.robustness.resampling import TAILS
+from genrobust.robustness.resampling import TAILS, baseline_counts
 
 SCALES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.asarray, np.asarray)}  # with inverses
+NEIGHBOURS = 500  # models of like clean accuracy, whose percentiles are found together
 Percents = Sequence[float] | np.ndarray
 
 
@@ -118,18 +119,29 @@ def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: st
     accuracies have no line and give NaN.
     """
     clean, shifted = np.array([b.clean for b in baselines]), np.array([b.shifted for b in baselines])
+    return _refit(clean, shifted, baselines[0].test_set, [weights], transform)
+
+
+def _refit(
+    clean: np.ndarray, shifted: np.ndarray, test_set: str, blocks: Iterable[np.ndarray], transform: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The lines of `refit` for weights that come in `blocks`, [B', M] each."""
     used = finite(clean, shifted, transform)
-    used_clean, used_shifted = _usable(clean, shifted, baselines[0].test_set, transform)
+    used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
     dx, dy = x - x.mean(), y - y.mean()  # centred first, so that the sums below do not cancel
-    weights = np.asarray(weights, dtype=float)[:, used]
-    total = weights.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_x, mean_y = weights @ dx / total, weights @ dy / total
-        variance = weights @ dx**2 / total - mean_x**2
-        slope = (weights @ (dx * dy) / total - mean_x * mean_y) / variance
-    slope[~(variance > 1e-12 * dx.var())] = np.nan
-    return slope, y.mean() + mean_y - slope * (x.mean() + mean_x)
+    slopes, intercepts = [], []
+    for block in blocks:
+        weights = np.asarray(block, dtype=float)[:, used]
+        total = weights.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean_x, mean_y = weights @ dx / total, weights @ dy / total
+            variance = weights @ dx**2 / total - mean_x**2
+            slope = (weights @ (dx * dy) / total - mean_x * mean_y) / variance
+        slope[~(variance > 1e-12 * dx.var())] = np.nan
+        slopes.append(slope)
+        intercepts.append(y.mean() + mean_y - slope * (x.mean() + mean_x))
+    return np.concatenate(slopes), np.concatenate(intercepts)
 
 
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -149,25 +161,49 @@ def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[n
 
 
 def er_interval(
-    baselines: Sequence[BaselineModel],
+    baselines: tuple[np.ndarray, np.ndarray],
     clean: np.ndarray | float,
     shifted: np.ndarray | float,
+    test_set: str,
     transform: str = "logit",
     bootstrap: int = 1000,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the 95 % percentile bootstrap interval, in points, of effective robustness over the baseline models alone.
 
-    `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are those
-    of one shift; they are resampled with replacement `bootstrap` times (seed 0), the same for all models. How uncertain
-    `clean` and `shifted` themselves are is not in it; `summarize` adds that. Raises what `fit_line` raises.
+    `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are the
+    clean and the shifted percents of those of `test_set`; they are resampled with replacement `bootstrap` times (seed
+    0), the same for all models. How uncertain `clean` and `shifted` themselves are is not in it; `summarize` adds that.
+    Raises what `fit_line` raises.
     """
-    count = len(baselines)
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=bootstrap)
-    slope, intercept = refit(baselines, weights, transform)
+    slope, intercept = _refit(*baselines, test_set, baseline_counts(len(baselines[0]), bootstrap), transform)
     has_line = ~np.isnan(slope)
-    drawn = predict(slope[has_line, None], intercept[has_line, None], transform, np.ravel(clean))  # [B, models]
-    lo, hi = np.percentile(np.ravel(shifted) - drawn, TAILS, axis=0)
-    return lo.reshape(np.shape(clean)), hi.reshape(np.shape(clean))
+    lo, hi = _percentiles(slope[has_line], intercept[has_line], transform, np.ravel(clean))
+    return np.asarray(shifted - hi.reshape(np.shape(clean))), np.asarray(shifted - lo.reshape(np.shape(clean)))
+
+
+def _percentiles(slope: np.ndarray, intercept: np.ndarray, transform: str, clean: np.ndarray) -> np.ndarray:
+    """The percentiles TAILS, [2, M], of what B lines predict from `clean`, percents [M].
+
+    As numpy.percentile of `predict`, exactly, without its [B, M] predictions: few of the lines come near a percentile
+    anywhere between two neighbouring models, and the transform keeps their order.
+    """
+    x, order = to_scale(transform, clean / 100), np.argsort(clean, kind="stable")
+    ranks = [tail / 100 * (len(slope) - 1) for tail in TAILS]
+    found = np.empty((len(TAILS), len(clean)))
+    for start in range(0, len(clean), NEIGHBOURS):
+        near = order[start : start + NEIGHBOURS]
+        ends = intercept + slope * x[near[[0, -1]], None]  # a line lies between its values at both ends
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        for to, rank in zip(found, ranks, strict=True):
+            first = int(rank)
+            last = min(first + 1, len(slope) - 1)
+            floor, ceiling = np.partition(low, first)[first], np.partition(high, last)[last]
+            kept, below = (high >= floor) & (low <= ceiling), int((high < floor).sum())
+            values = intercept[kept] + slope[kept] * x[near, None]
+            values = np.partition(values, (first - below, last - below), axis=1)
+            one, two = (100 * from_scale(transform, values[:, k - below]) for k in (first, last))
+            to[near] = one + (two - one) * (rank - first)
+    return found
 
 
 def _usable(clean: Percents, shifted: Percents, test_set: str, transform: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from genrobust.robustness.accuracy import accuracy_score
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
+IN_MEMORY = 4_000_000  # counts of baselines held in memory, 32 MB: all resamples at once of up to 4,000 baselines
 FEW = 5000  # distinct rows, of some ten thousand images, up to which a multinomial draw is the faster one
 RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say too little about their spread
 ANY = (-np.inf, np.inf)
@@ -304,6 +305,14 @@ def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.rando
     if d <= FEW:
         return rng.multinomial(n, counts / n, size=resamples)
     return np.stack([np.bincount(place[rng.integers(0, n, n)], minlength=d) for _ in range(resamples)])
+
+
+def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
+    """Yield how often each of `n` baselines comes in each resample, int [B', n], for `bootstrap` resamples in all."""
+    rng, place, once = np.random.default_rng(0), np.arange(n), np.ones(n, dtype=np.int64)
+    some = max(1, IN_MEMORY // n)
+    for start in range(0, bootstrap, some):
+        yield _counts(place, once, min(some, bootstrap - start), rng)
 
 
 def image_counts(

@@ -148,7 +148,7 @@ def answer_sets(
         The sets by name, and the name of the clean set that each is paired with.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A set shares no class with the clean set; predictions are of another set than their key says, or of
             other images, labels, order or protocol than those of another checkpoint.
     """

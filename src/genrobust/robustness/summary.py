@@ -64,7 +64,7 @@ def summarize(
     seeds, the same for all arms and sets, where there are several; and the arms of a group of three or more.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing or of other images than the others, or a line or plane cannot be fitted.
     """
     arms, seeds = arms_and_seeds(predictions, (comparison.clean, *comparison.shifts))
@@ -97,7 +97,7 @@ def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[
     """Return each model of `predictions` as a baseline model on each of `shifts`: the mean accuracies over its seeds.
 
     Raises:
-        GenrobustError: A logit is NaN.
+        GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: A prediction is missing, or the models were not scored on the same images with the same protocol.
     """
     tests = (clean, *shifts)

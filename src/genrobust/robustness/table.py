@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from genrobust.core import BaselineModel, Line, Plane, UserError
+from genrobust.core import Line, Plane, UserError
 from genrobust.robustness.effective import effective_robustness, er_interval, finite, fit_line
 from genrobust.robustness.multi_id import (
     beyond_plane,
@@ -16,12 +15,14 @@ from genrobust.robustness.multi_id import (
     plane_predict,
     refit_planes,
 )
-from genrobust.robustness.resampling import TAILS
+from genrobust.robustness.resampling import TAILS, baseline_counts
 
 # The natural shifts of ImageNet have logit slopes from 0.3 (YTBB-Robust) to 3.0 (ImageNet-A above ResNet-50), and R²
 # from 0.36 (ImageNet-A below it) to 1, over the standard models of the testbed (Taori et al., 2020).
 STEEPEST = 4.0
 WEAKEST_R2 = 0.2
+UNIT_GAP = 10  # accuracies of models that are this far apart, one of them below 1 %, are hardly of the same unit
+RESAMPLES, AT_ONCE = 1000, 4000  # of the baselines; models whose predictions of all of these are held, 32 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +107,14 @@ def score_published(
         (f"0 % or 100 % has no finite {transform}", ~finite(ids, shifted, transform)),
     ):
         if (chosen & out).any():
-            left_out[reason] = tuple(np.array(names)[chosen & out].tolist())
+            left_out[reason] = tuple(names[i] for i in np.flatnonzero(chosen & out))
         chosen = chosen & ~out
     at = None if pivot is None else float(ids[names.index(pivot), 0])
     by_id = tuple(_against_lines(models, clean, chosen, transform, at) for clean in ids.T)
+    columns = zip((*models.id_columns, models.shift), (*ids.T, shifted), strict=True)
+    mixed = [doubt for name, percents in columns if (doubt := _mixed_units(name, percents))]
     doubts = (doubt for of, clean in zip(by_id, ids.T, strict=True) for doubt in doubts_of(of, clean, shifted))
-    found = dict.fromkeys(doubts)
+    found = dict.fromkeys([*mixed, *doubts])
     if len(by_id) == 1:
         return PublishedScores(models, by_id[0], (), pivot, left_out, tuple(found))
     scores = _against_plane(models, chosen, transform)
@@ -137,10 +140,10 @@ def _against_lines(
     outside = np.empty(len(clean), dtype=bool)
     lines = []
     for where, used, own in parts:
-        rows = [BaselineModel(models.names[i], models.shift, clean[i], models.shifted[i]) for i in np.flatnonzero(used)]
-        line = _line(rows, transform, where)
+        rows = clean[used], models.shifted[used]
+        line = _line(*rows, models.shift, transform, where)
         er[own] = effective_robustness(line, clean[own], models.shifted[own])
-        lo[own], hi[own] = er_interval(rows, clean[own], models.shifted[own], transform)
+        lo[own], hi[own] = er_interval(rows, clean[own], models.shifted[own], models.shift, transform)
         outside[own] = (clean[own] < line.lo) | (clean[own] > line.hi)
         lines.append(line)
     return TableScores(tuple(lines), er, lo, hi, outside)
@@ -150,11 +153,14 @@ def _against_plane(models: Published, baselines: np.ndarray, transform: str) -> 
     """The scores over several ID sets; intervals are as in `er_interval`."""
     ids, shifted = models.ids, models.shifted
     plane = fit_plane(ids[baselines], shifted[baselines], models.shift, models.id_columns, transform)
-    count = int(baselines.sum())
-    weights = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), size=1000)
-    fits = refit_planes(ids[baselines], shifted[baselines], weights, transform)
-    drawn = plane_predict(fits[~np.isnan(fits).any(axis=1), None], transform, ids)  # [B, models]
-    lo, hi = np.percentile(shifted - drawn, TAILS, axis=0)
+    counts = baseline_counts(int(baselines.sum()), RESAMPLES)
+    fits = np.concatenate([refit_planes(ids[baselines], shifted[baselines], some, transform) for some in counts])
+    fits = fits[~np.isnan(fits).any(axis=1), None]
+    lo, hi = (np.empty(len(shifted)) for _ in TAILS)
+    for start in range(0, len(shifted), AT_ONCE):
+        some = slice(start, start + AT_ONCE)
+        drawn = plane_predict(fits, transform, ids[some])  # [B, models]
+        lo[some], hi[some] = np.percentile(shifted[some] - drawn, TAILS, axis=0)
     return TableScores((), shifted - plane_expected(plane, ids), lo, hi, beyond_plane(plane, ids), plane)
 
 
@@ -181,12 +187,22 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
     return found
 
 
-def _line(rows: Sequence[BaselineModel], transform: str, where: str) -> Line:
-    clean, shifted = np.array([b.clean for b in rows]), np.array([b.shifted for b in rows])
+def _mixed_units(column: str, percents: np.ndarray) -> str:
+    """What suggests that some accuracies of a column are fractions: a gap between those up to 1 and all others."""
+    small, large = percents[(percents > 0) & (percents <= 1)], percents[percents > 1]
+    if not len(small) or not len(large) or large.min() < UNIT_GAP * small.max():
+        return ""
+    return (
+        f"{len(small):,} of {len(percents):,} accuracies in {column!r} are at most {small.max():g} and all others at "
+        f"least {large.min():g}: fractions among percents?"
+    )
+
+
+def _line(clean: np.ndarray, shifted: np.ndarray, shift: str, transform: str, where: str) -> Line:
     different = len(np.unique(clean[finite(clean, shifted, transform)]))
     if different < 3:
         raise UserError(
             f"too few baselines{where}: a line takes three or more of different ID accuracy, and there are "
             f"{different}; name more of them, or lower the ID accuracy that they must have"
         )
-    return fit_line(clean, shifted, rows[0].test_set, transform)
+    return fit_line(clean, shifted, shift, transform)

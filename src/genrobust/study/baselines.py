@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import resources
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import BaselineModel, Line, Predictions, UserError
+from genrobust.core import BaselineModel, Line, Predictions, UserError, read_csv
 from genrobust.data import LINE_CLASSES, published_line
 from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
 from genrobust.robustness import fit_lines, score_baselines
@@ -120,28 +120,32 @@ def read_table(name: str) -> list[BaselineModel]:
     Raises:
         UserError: No such file, a missing column, or an accuracy that is no percent; names the file and line.
     """
-    if name == "pictograms":
-        file = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
-        if not file.is_file():
-            return []
-        text = file.read_text(encoding="utf-8")
-    else:
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"robustness.baselines: cannot read {name}: {error}") from error
-    reader = csv.DictReader(io.StringIO(text))
-    missing = [c for c in COLUMNS if c not in (reader.fieldnames or [])]
-    if missing:
-        raise UserError(f"{name}: no column {missing[0]!r}; a baseline table has the columns {', '.join(COLUMNS)}")
-    rows: dict[tuple[str, str], BaselineModel] = {}
-    for line in reader:
-        where = f"{name}, line {reader.line_num}"
-        key = line["model"], line["test_set"]
-        if key in rows:
-            raise UserError(f"{where}: {key[0]!r} has a row of {key[1]!r} already; remove one of them")
-        try:
-            rows[key] = BaselineModel(*key, float(line["clean"]), float(line["shifted"]), line.get(ARCHITECTURE) or "")
-        except (TypeError, ValueError):
-            raise UserError(f"{where}: clean and shifted are percents, such as 76.1") from None
+    shipped = resources.files("genrobust") / "assets" / "pictograms" / "baselines.csv"
+    if name == "pictograms" and not shipped.is_file():
+        return []
+    with nullcontext(Path(name)) if name != "pictograms" else resources.as_file(shipped) as path:
+        table = read_csv(path, "robustness.baselines")
+        _, header = next(table)
+        if missing := [column for column in COLUMNS if header.count(column) != 1]:
+            what = f"{name}: {header.count(missing[0]) or 'no'} column {missing[0]!r}"
+            raise UserError(f"{what}; a baseline table has the columns {', '.join(COLUMNS)}, each once")
+        places = [header.index(column) for column in COLUMNS]
+        rows: dict[tuple[str, str], BaselineModel] = {}
+        for line, cells in table:
+            model, test_set, *accuracies = (cells[place] for place in places)
+            if (model, test_set) in rows:
+                raise UserError(f"{name}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
+            clean, shifted = (_percent(cell, name, line) for cell in accuracies)
+            architecture = cells[header.index(ARCHITECTURE)] if ARCHITECTURE in header else ""
+            rows[model, test_set] = BaselineModel(model, test_set, clean, shifted, architecture)
     return list(rows.values())
+
+
+def _percent(cell: str, name: str, line: int) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise UserError(f"{name}, line {line}: clean and shifted are percents, such as 76.1, not {cell!r}")
+    return value

@@ -9,12 +9,11 @@ classes that the labels mean, where any class of a label is right. The paper's m
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from genrobust.core import LabelSpace, Line, UserError, reading
+from genrobust.core import LabelSpace, Line, UserError, parse_json, reading
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.folders import FolderClasses
 from genrobust.data.imagenet_classes import descriptions, wnids
@@ -92,8 +91,11 @@ def classes_of_folders(mappings: Path) -> dict[str, list[str]]:
     That mapping names ImageNet classes by their WordNet lemmas, joined by ``; ``. Only "crane" would be ambiguous, and
     no ObjectNet label means it.
     """
-    by_text = dict(zip(descriptions(), wnids(), strict=True))
-    folder_of = {label: folder for folder, label in _read(mappings / LABELS).items()}
+    by_text = {text: wnid for text, wnid in zip(descriptions(), wnids(), strict=True) if text != "crane"}
+    folder_of: dict[str, str] = {}
+    for folder, label in _read(mappings / LABELS).items():
+        if folder_of.setdefault(label, folder) != folder:
+            raise UserError(f"{mappings / LABELS}: {folder_of[label]!r} and {folder!r} have the same label {label!r}")
     ids: dict[str, list[str]] = {}
     for label, texts in _read(mappings / CLASSES).items():
         if label not in folder_of:
@@ -121,7 +123,7 @@ def _read(path: Path) -> Mapping[str, str]:
     with reading(f"ObjectNet's mapping {path}", ValueError, then="; unpack objectnet-1.0.zip again"):
         if not path.exists():
             raise UserError(f"ObjectNet's mapping {path} is missing: unpack objectnet-1.0.zip again")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_bytes())
     if not isinstance(found, dict) or not all(isinstance(text, str) for text in found.values()):
         raise UserError(f"{path} is no mapping of names to names: unpack objectnet-1.0.zip again")
     return found

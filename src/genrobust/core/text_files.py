@@ -1,0 +1,109 @@
+"""Text and CSV files from anywhere, read as UTF-8 a line at a time; and the lines of the CSV files that are written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from genrobust.core.errors import UserError
+
+LARGEST = 2**30  # bytes: twenty times a table of a million models with ten columns
+SHELLS = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+_STRANGE = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]"
+)  # control characters but tabs and ends of lines
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")  # begins one, also as a full-width letter
+
+
+def read_lines(path: Path, what: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, without blanks around them and without empty ones.
+
+    Args:
+        what: The option or key that named the file, for messages.
+
+    Raises:
+        UserError: `path` is no regular file, larger than 1 GiB or cannot be read, or a line is no UTF-8 or holds a
+            control character.
+    """
+    return ((number, text) for number, line in enumerate(_lines(path, what), start=1) if (text := line.strip()))
+
+
+def read_csv(path: Path, what: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows of a CSV file, the header first, each with the line on which it ends.
+
+    Cells have no blanks around them. Rows without a cell are left out, and short ones are as long as the header.
+
+    Args:
+        what: As in `read_lines`, which raises.
+
+    Raises:
+        UserError: Also for an empty file, a row longer than the header, and a quote that is never closed.
+    """
+    reader = csv.reader(_lines(path, what), strict=True)  # strict: such a quote would swallow the rest of the file
+    columns: list[str] | None = None
+    try:
+        for row in reader:
+            if not row:
+                continue
+            cells = [cell.strip() for cell in row]
+            columns = columns or cells
+            if len(cells) > len(columns):
+                raise UserError(f"{path}, line {reader.line_num}: {len(cells)} cells under {len(columns)} columns")
+            yield reader.line_num, cells + [""] * (len(columns) - len(cells))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: not CSV: {error}") from None
+    if columns is None:
+        raise UserError(f"{path}: no rows; a table is CSV with a header and rows")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return a row of a CSV file.
+
+    A text that a spreadsheet would run as a formula, since it begins with ``= + - @``, a tab or the end of a line, gets
+    an apostrophe before it (OWASP, CSV injection); numbers stay as they are.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow([_harmless(cell) for cell in cells])  # which quotes both in cells
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _harmless(cell: object) -> object:
+    formula = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if formula else cell
+
+
+def _lines(path: Path, what: str) -> Iterator[str]:
+    """The lines of a file, with their ends, decoded and checked."""
+    try:
+        if problem := _problem(path):
+            raise UserError(f"{what}: cannot read {path}: {problem}")
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            for number, line in enumerate(file, start=1):
+                if found := _STRANGE.search(line):
+                    raise UserError(f"{what}: cannot read {path}: {_strange(number, found)}; save it as UTF-8 text")
+                yield line
+    except OSError as error:
+        raise UserError(f"{what}: cannot read {path}: {error.strerror or error}") from error
+
+
+def _strange(number: int, found: re.Match[str]) -> str:
+    """What is no text, and on which line."""
+    code = ord(found[0])
+    if code > 0xFF:  # a byte that was escaped
+        return f"it is not UTF-8 text (line {number})"
+    return f"line {number} holds the control character U+{code:04X} at place {found.start() + 1}"
+
+
+def _problem(path: Path) -> str:
+    """What keeps `path` from being read, or "". A named pipe may block for ever, but for the shell's: <(command)."""
+    status = path.stat()
+    if stat.S_ISFIFO(status.st_mode) and str(path).startswith(SHELLS):
+        return ""
+    if not stat.S_ISREG(status.st_mode):
+        return "it is no regular file"
+    return f"it has more than {LARGEST:,} bytes" if status.st_size > LARGEST else ""

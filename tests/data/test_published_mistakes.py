@@ -1,0 +1,119 @@
+"""Published tables from anywhere: the models that have all accuracies, or an error that names file, line and column."""
+
+import contextlib
+import csv
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from genrobust.core import GenrobustError, UserError
+from genrobust.data import choose_baselines, read_published
+from genrobust.robustness import score_published
+
+GOOD = "model,x,y\na,50,20\nb,60,30\nc,70,45\nd,80,50\n"
+
+
+def read(tmp_path, text, *more, **how):
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8", newline="")
+    return read_published(tmp_path / "t.csv", ["x"], "y", *more, **how)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD,
+        GOOD.replace("\n", "\r\n"),
+        "\ufeff" + GOOD,
+        GOOD.replace(",", " , "),
+        GOOD + "e,,70\nf,90,\ng,-,1\nh,NaN,2\ni,n/a,3\nj,\u2014,4\n",  # no accuracy
+        GOOD + "k,90\n",  # a short row
+        GOOD + ",90,50\n , 10, 20\n",  # no name
+        GOOD.replace("50,20", "5e1,+20.0"),
+        "\n".join(line.replace(",", f",{'c,' * 2000}", 1) for line in GOOD.splitlines()),
+    ],
+)
+def test_the_models_with_both_accuracies_are_read(tmp_path, text):
+    found = read(tmp_path, text)
+    assert found.names == ("a", "b", "c", "d")
+    assert found.ids[:, 0].tolist() == [50, 60, 70, 80] and found.shifted.tolist() == [20, 30, 45, 50]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no rows"),
+        ("model,x,y\n", "no rows"),
+        ("model,x\na,50\n", "no column 'y'"),
+        (GOOD + "a,90,60\n", "model = 'a' stands in more than one row"),
+        (GOOD + " a ,90,60\n", "model = 'a' stands in more than one row"),
+        (GOOD + "e,101,60\n", "--id x: 101 .e. is no accuracy from 0 to 100"),
+        (GOOD + "e,-1,60\n", "--id x: -1"),
+        (GOOD + "e,inf,60\n", "--id x: inf"),
+        (GOOD + "e,90,-inf\n", "--shift y: -inf"),
+        (GOOD + "e,1e999,60\n", "--id x: inf"),
+        (GOOD + "e,76_1,60\n", "line 6: x is '76_1', which is no number"),
+        (GOOD + "e,\u0667\u0666,60\n", "line 6: x is '\u0667\u0666', which is no number"),
+        (GOOD + 'e,"76,1",60\n', "line 6: x is '76,1'"),
+        (GOOD + "e,76.1%,60\n", "line 6: x is '76.1%'"),
+        (GOOD + "e,0x40,60\n", "line 6: x is '0x40'"),
+        (GOOD + "e,seventy,60\n", "line 6: x is 'seventy'"),
+        (GOOD + "e,1,2,3\n", "line 6: 4 cells under 3 columns"),
+        (GOOD + "e\x1b[2J,1,2\n", r"line 6 holds the control character U\+001B"),
+        ("model,x,x,y\na,1,2,3\n", "2 columns named 'x'"),
+        ("model;x;y\na;50;20\n", "no column 'x'"),
+        ("model,x,y\n,50,20\n", "names no model"),
+        ("model,x,y\na,.5,.2\nb,.6,.3\n", "no accuracy is above 1"),
+        ("model,x,y\na,50,.2\nb,60,.3\n", "no accuracy is above 1, while another"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_named(tmp_path, text, said):
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([("a", 50, 20)], "too few baselines.*there are 1"),
+        ([("a", 50, 20), ("b", 60, 30)], "there are 2"),
+        ([(name, 50, shifted) for name, shifted in zip("abcd", (20, 30, 40, 50), strict=True)], "there are 1"),
+        ([("a", 0, 20), ("b", 100, 30), ("c", 50, 0), ("d", 60, 20)], "there are 1"),
+    ],
+)
+def test_models_that_have_no_line_are_refused(tmp_path, rows, said):
+    models = read(tmp_path, "model,x,y\n" + "".join(f"{n},{x},{y}\n" for n, x, y in rows))
+    with pytest.raises(UserError, match=said):
+        score_published(models, choose_baselines(models)[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("50,20", "0.5,20"), "1 of 4 accuracies in 'x' are at most 0.5 and all others at least 60"),
+        (("50,20", "50,0.2"), "1 of 4 accuracies in 'y' are at most 0.2 and all others at least 30"),
+        (("50,20", "50,1.5"), None),
+        (("50,20", "50,0.0"), None),
+    ],
+)
+def test_fractions_among_percents_are_doubted(tmp_path, change, said):
+    models = read(tmp_path, GOOD.replace(*change))
+    doubts = score_published(models, np.ones(4, dtype=bool)).doubts
+    assert any(said in doubt for doubt in doubts) if said else not any("fractions" in doubt for doubt in doubts)
+
+
+CELLS = st.one_of(st.floats().map(str), st.sampled_from(["", "-", "1e999", "x", "50", "=1", "0"]), st.text(max_size=5))
+
+
+@given(st.lists(st.tuples(st.text(max_size=4), CELLS, CELLS), min_size=1, max_size=8))
+def test_any_table_gives_finite_figures_or_an_error(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("t") / "t.csv"
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("model", "x", "y"), *rows])
+    path.write_text(text.getvalue(), encoding="utf-8", errors="surrogatepass", newline="")
+    with contextlib.suppress(GenrobustError):
+        models = read_published(path, ["x"], "y", unit="percent")
+        assert ((models.ids >= 0) & (models.ids <= 100)).all() and len(set(models.names)) == len(models.names)
+        scores = score_published(models, np.ones(len(models.names), dtype=bool)).scores
+        assert np.isfinite([scores.er, scores.lo, scores.hi]).all()
