@@ -306,3 +306,20 @@ def test_baselines_of_few_architectures_say_less_than_as_many_of_different_ones(
         return score.hi - score.lo
 
     assert width(clustered) > width(alone)
+
+
+def test_intervals_are_over_the_groups_of_images_where_these_are_known(study, summary):
+    groups = {
+        "solid": [f"hand {i % 3}" for i in range(N["solid"])],
+        "test": [f"hand {i % 9}" for i in range(N["test"])],
+    }
+    found = summed(study, bootstrap=300, image_groups=groups)
+    for test, count in {"solid": 3, "emoji": 0, "test": 9, "test on the classes of emoji": 9}.items():
+        score = found.find("top1", "real", test) or found.score("top1", "real", test, 0)
+        assert score.groups == count
+        assert score.value == (summary.find("top1", "real", test) or summary.score("top1", "real", test, 0)).value
+    assert found.score("top1", "real").groups == 3
+    assert "over 3 groups and 3 seeds" in found.score("top1", "real", "solid").method
+    assert "over 3 groups, baselines" in found.score("er", "real", "solid").method
+    with pytest.raises(UserError, match=r"'solid'.* 7 groups for 300 images"):
+        summed(study, image_groups={"solid": ["a"] * 7})

@@ -17,8 +17,7 @@ class Predictions:
 
     `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
     image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
-    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like. `groups` is
-    None, or for each image the name of its group (its designer, photographer, camera or site).
+    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like.
     """
 
     test_set: str
@@ -28,7 +27,6 @@ class Predictions:
     classes: tuple[str, ...]
     protocol: str
     accepted: tuple[tuple[int, ...], ...] | None = None
-    groups: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

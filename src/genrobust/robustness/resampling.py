@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from genrobust.core import Score, hashed_seed
+from genrobust.core import Score
 from genrobust.robustness.accuracy import accuracy_score
+from genrobust.robustness.grouping import Groups, crowding
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
@@ -18,58 +18,6 @@ IN_MEMORY = 4_000_000  # counts of baselines held in memory, 32 MB: all resample
 FEW = 5000  # distinct rows, of some ten thousand images, up to which a multinomial draw is the faster one
 RESAMPLED_FROM = 3  # arms of a group, from which on they are resampled: two say too little about their spread
 ANY = (-np.inf, np.inf)
-
-
-@dataclass(frozen=True)
-class Groups:
-    """The groups of N images, such as their designers: what is drawn anew for another set of the same kind.
-
-    A replicate gives each group a weight from an exponential distribution, the same in every test set that has images
-    of the group: the Bayesian bootstrap (Rubin, 1981) of groups. Images of a group are not drawn on their own: the
-    spread between groups has theirs in it (Davison and Hinkley, 1997, section 3.8).
-
-    Attributes:
-        names: The G groups.
-        of_image: int64 [N], indices into `names`.
-    """
-
-    names: tuple[str, ...]
-    of_image: np.ndarray
-
-    @classmethod
-    def of(cls, groups: Sequence[str] | None, members: np.ndarray) -> Groups | None:
-        """Return the groups of the images that `members`, bool [N], selects; None where all lie in one group."""
-        if groups is None:
-            return None
-        names, of_image = np.unique(np.asarray(groups)[members], return_inverse=True)
-        return cls(tuple(names.tolist()), of_image) if len(names) > 1 else None
-
-    @cached_property
-    def shares(self) -> dict[str, float]:
-        """The share of the images that each group has."""
-        return dict(zip(self.names, (np.bincount(self.of_image) / len(self.of_image)).tolist(), strict=True))
-
-    @property
-    def effective(self) -> float:
-        """The number of groups of one size that would spread as much: 1 / sum of squared shares (Kish, 1965)."""
-        return 1 / _crowding(self.shares)
-
-    @property
-    def freedom(self) -> float:
-        """The degrees of freedom of the spread between groups."""
-        return max(self.effective - 1, 1.0)
-
-    @property
-    def scale(self) -> float:
-        """What makes the spread of replicates that of the groups: unscaled, few groups understate it."""
-        return float(np.sqrt((self.effective + 1) / self.freedom))
-
-    def weights(self, bootstrap: int) -> np.ndarray:
-        """Return the weight of each group in each replicate: float32 [B, G]."""
-        drawn = [
-            np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in self.names
-        ]
-        return np.stack(drawn, axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,13 +169,9 @@ def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> 
     """
     if not shares:
         return np.inf
-    variances = np.array([_crowding(part.shares) or 1 / part.n for part in parts])
+    variances = np.array([crowding(part.shares) or 1 / part.n for part in parts])
     independent = variances.sum() ** 2 / (variances**2 / [part.freedom for part in parts]).sum()
-    return float(min(independent, max(1 / _crowding(shares) - 1, 1.0)))
-
-
-def _crowding(shares: Mapping[str, float]) -> float:
-    return sum(share**2 for share in shares.values())
+    return float(min(independent, max(1 / crowding(shares) - 1, 1.0)))
 
 
 def _over_groups(parts: Sequence[Measured], groups: int) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
 from genrobust.robustness.accuracy import require_images
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
-from genrobust.robustness.resampling import Groups, Measured, resampled_means
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import Measured, resampled_means
 
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
 
@@ -199,8 +200,7 @@ def _answers(
     sets = {}
     for name, classes in over.items():
         members = inside(images, classes)
-        groups, labels = Groups.of(images.groups, members), images.labels[members]
-        sets[name] = AnsweredSet(name, classes, all_classes, labels, members, values[name], groups)
+        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name])
     return sets
 
 
@@ -216,8 +216,7 @@ def _require_pair(found: Predictions, first: Predictions, where: str, test: str)
             f"{where}: {len(found.labels):,} images, where another checkpoint has {len(first.labels):,}; evaluate all "
             "on the same set"
         )
-    about = (found.keys, found.accepted, found.groups), (first.keys, first.accepted, first.groups)
-    if about[0] != about[1] or not np.array_equal(found.labels, first.labels):
+    if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
     if (found.protocol, found.classes) != (first.protocol, first.classes):
         raise UserError(

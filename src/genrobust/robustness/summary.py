@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary, UserError
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
+from genrobust.robustness.grouping import Groups
 from genrobust.robustness.multi_id import fit_planes
 from genrobust.robustness.resampling import Measured, mean_of, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
@@ -31,6 +32,7 @@ class Comparison:
         second_id: One of `shifts` that is in the distribution of some arm's training data: it is left out of the means,
             and the others are measured against the accuracies on both ID sets as well (see `multi_id`).
         published: Lines of shifts that no baseline model was scored on.
+        image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
     """
 
     clean: str
@@ -45,6 +47,7 @@ class Comparison:
     bootstrap: int = 1000
     second_id: str | None = None
     published: Mapping[str, Line] = field(default_factory=dict)
+    image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def summarize(
@@ -145,6 +148,12 @@ def _measured(
     of_images = [f for f in figures if isinstance(f, ImageFigure)]
     own, every = ({f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True))
     sets, paired = answer_sets(predictions, (clean, *shifts), own, every)
+    for name, of in sets.items():
+        test = name if name in paired else clean
+        groups = comparison.image_groups.get(test)
+        if groups is not None and len(groups) != len(of.members):
+            raise UserError(f"test set {test!r}: {len(groups)} groups for {len(of.members)} images")
+        sets[name] = replace(of, groups=Groups.of(groups, of.members))
     study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
     for figure in figures:
         if not figure.needs or getattr(study, figure.needs):

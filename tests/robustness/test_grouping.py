@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from genrobust.robustness.resampling import Groups, Measured, mean_of, measure_accuracy, seed_weights
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import Measured, mean_of, measure_accuracy, seed_weights
 
 SIZES = {  # of the groups of test sets in the study of the paper's size: families of designers
     "emoji": (247, 142, 129),
