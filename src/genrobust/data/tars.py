@@ -12,13 +12,14 @@ from PIL import Image
 from genrobust.core import UserError, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import FORMATS, read_image
+from genrobust.data.shard_files import check_listed
 
 
 def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
     """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
-    Only headers and labels are read. A key is ``{tar}/{key}``. Raises UserError that names the tar and the key:
-    compressed or damaged tars, an image without a class.
+    Only headers and labels are read, and genrobust's own shards compared with their hashes. A key is ``{tar}/{key}``.
+    Raises UserError that names the tar and the key: compressed or damaged tars, an image without a class.
     """
     keys: list[str] = []
     groups: list[str] = []
@@ -27,6 +28,7 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
+            check_listed(tar)
             for key, label, offset, size in _members(tar):
                 keys.append(f"{tar.stem}/{key}")
                 groups.append(label)

@@ -24,11 +24,10 @@ from genrobust.core import (
     refusal,
     remove_leftovers,
 )
-from genrobust.data.shard_files import OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
+from genrobust.data.shard_files import CHANGED, OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
 from genrobust.data.shards import MANIFEST, read_manifest
 
 ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
-_CHANGED = "has changed since it was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +109,7 @@ def _damage(folder: Path, index: int) -> Damage | None:
     try:
         listed, parquet_sha256 = sums.read_bytes(), hash_file(parquet)
         if parquet_sha256.encode() not in listed:
-            return Damage(index, f"{parquet.name} {_CHANGED}, or {sums.name}, which lists its hash, has")
+            return Damage(index, f"{parquet.name} {CHANGED}, or {sums.name}, which lists its hash, has")
         rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256"))
         facts = shard_facts(folder, index)
         if problem := tar_problem(folder, index):
@@ -121,9 +120,9 @@ def _damage(folder: Path, index: int) -> Damage | None:
     except OSError as error:
         return Damage(index, f"{error.filename} cannot be read: {error.strerror}")
     if tar_sha256 != facts["tar_sha256"] or keys:
-        return Damage(index, f"{tar.name} {_CHANGED}", keys)
+        return Damage(index, f"{tar.name} {CHANGED}", keys)
     if listed != hash_list({tar.name: tar_sha256, parquet.name: parquet_sha256}):
-        return Damage(index, f"{sums.name} {_CHANGED}")
+        return Damage(index, f"{sums.name} {CHANGED}")
     return None
 
 
