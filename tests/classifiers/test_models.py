@@ -64,7 +64,7 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path, name: str, kwargs: di
     info = CheckpointInfo(name, kwargs, ("a", "b", "c"), 64, {"seed": 4})
     save_checkpoint(tmp_path / "c", model, info)
     loaded, read = load_checkpoint(tmp_path / "c")
-    assert read == info
+    assert replace(read, weights_sha256="") == info
     images = torch.rand(4, 3, 64, 64)
     assert torch.allclose(model(images), loaded(images), atol=1e-5)
     assert loaded.mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])

@@ -161,8 +161,9 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
     [
         (b"", "cannot read .*manifest.json"),
         (b"{\xff", "cannot read .*manifest.json"),
-        (b"[]", "format None"),
-        (json.dumps({"format": 99, "shards": 1}).encode(), "format 99"),
+        (b"[]", "cannot read .*manifest.json: it has no sha256"),
+        (json.dumps({"format": 2, "shards": 1}).encode(), "cannot read .*manifest.json: it has no sha256"),
+        (sealed({"format": 99, "shards": 1}), "format 99"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(folder, content, message):
