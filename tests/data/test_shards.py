@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from genrobust.core import GenrobustError, Sample, UserError
+from genrobust.core import GenrobustError, Sample, UserError, sealed
 from genrobust.data.shard_files import SCHEMA, write_shard
 from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
 from genrobust.data.verifying import verify

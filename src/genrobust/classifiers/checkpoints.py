@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genrobust.core import (
-    BLANK_SEAL,
     SEAL,
     GenrobustError,
     UserError,
     check_hash,
     check_seal,
     fetch,
+    find_seal,
     reading,
     replacing,
     unsealed,
+    write_seal,
 )
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 STATE = "state.safetensors"
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
+_BEFORE_SEAL = f'"{SEAL}":"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +86,10 @@ def write_state(path: Path, content: bytes) -> None:
     `content` is a safetensors file whose metadata have `BLANK_SEAL` under `SEAL`: the SHA-256 of all of it takes that
     place.
     """
-    at = _seal_at(content[: _header_end(content[:8])])
+    at = find_seal(content[: _header_end(content[:8])], _BEFORE_SEAL)
     with replacing(path) as file:
-        file.write(content[:at])
-        file.write(hashlib.sha256(content).hexdigest().encode())
-        file.write(memoryview(content)[at + len(BLANK_SEAL) :])
+        file.write(content)
+        write_seal(file, at)
 
 
 def check_state(path: Path) -> None:
@@ -99,19 +98,12 @@ def check_state(path: Path) -> None:
         with path.open("rb") as file:
             start = file.read(8)
             header = start + file.read(_header_end(start) - len(start))
-        check_seal(path, _seal_at(header))
+        check_seal(path, find_seal(header, _BEFORE_SEAL))
 
 
 def _header_end(start: bytes) -> int:
     """Where the header of a safetensors file ends, which begins with `start`, the length of the header."""
     return 8 + min(int.from_bytes(start, "little"), LARGEST_HEADER)
-
-
-def _seal_at(header: bytes) -> int:
-    found = re.search(rb'"%s":"([0-9a-f]{64})"' % SEAL.encode(), header)
-    if found is None:
-        raise ValueError(f"it has no {SEAL}, so that its content cannot be checked")
-    return found.start(1)
 
 
 def _remedy(folder: Path) -> str:

@@ -107,7 +107,9 @@ from .sealing import (
     SEAL as SEAL,
     check_hash as check_hash,
     check_seal as check_seal,
+    find_seal as find_seal,
     sealed as sealed,
     unsealed as unsealed,
+    write_seal as write_seal,
 )
 from .templating import templates as templates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
@@ -41,6 +42,18 @@ def unsealed(text: bytes) -> dict[str, Any]:
     if found.pop(SEAL) != digest(found, 64):
         raise ValueError(MISMATCH)
     return found
+
+
+def find_seal(content: bytes, before: bytes) -> int:
+    """Return where `content` has a SHA-256, or `BLANK_SEAL`, behind the bytes `before`.
+
+    Raises:
+        ValueError: There is none.
+    """
+    found = re.search(re.escape(before) + b"([0-9a-f]{%d})" % HEX_DIGITS, content)
+    if found is None:
+        raise ValueError(f"it has no {SEAL}, so that its content cannot be checked")
+    return found.start(1)
 
 
 def write_seal(file: BinaryIO, at: int) -> None:

@@ -9,32 +9,34 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust.core import (
-    MISMATCH,
+    BLANK_SEAL,
     Filter,
     GenrobustError,
     ImageSet,
     Subset,
     UserError,
+    check_seal,
     digest,
+    find_seal,
     lock,
     make_folder,
     reading,
     remove_leftovers,
     replacing,
+    write_seal,
 )
 
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 _FACTS, _SHA256 = b"genrobust.filter", b"genrobust.sha256"
+_BEFORE_SEAL = _SHA256 + b"\x18@"  # in the file: the type of a value, and that it has 64 bytes
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -91,9 +93,8 @@ def write_filter(
     keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
     columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
     facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    table = pa.table(columns, _SCHEMA)
-    metadata = {_FACTS: json.dumps(facts, sort_keys=True), _SHA256: _hash(facts, table)}
-    table = table.replace_schema_metadata(metadata)
+    metadata = {_FACTS: json.dumps(facts, sort_keys=True), _SHA256: BLANK_SEAL}
+    table = pa.table(columns, _SCHEMA.with_metadata(metadata))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
@@ -102,6 +103,7 @@ def write_filter(
         remove_leftovers(chosen.parent)
         with replacing(chosen) as file:
             file.write(buffer.getvalue())
+            write_seal(file, find_seal(buffer.getvalue(), _BEFORE_SEAL))
     return read_filter(chosen)
 
 
@@ -111,17 +113,12 @@ def read_filter(path: Path) -> Filter:
     with reading(f"the filter {path}", *errors, then=then, kind=GenrobustError):
         if not path.exists():
             raise UserError(f"no filter at {path}: make one with genrobust filter")
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
-        metadata = table.schema.metadata or {}
-        facts = json.loads(metadata[_FACTS])
-        if metadata[_SHA256].decode() != _hash(facts, table):
-            raise ValueError(MISMATCH)
+        content = path.read_bytes()
+        check_seal(path, find_seal(content, _BEFORE_SEAL))
+        table = pq.read_table(pa.BufferReader(content))
+        facts = json.loads((table.schema.metadata or {})[_FACTS])
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
-
-
-def _hash(facts: Mapping[str, Any], table: pa.Table) -> str:
-    return digest([facts, table.to_pydict()], 64)
 
 
 def filters_of(folder: Path) -> tuple[Filter, ...]:

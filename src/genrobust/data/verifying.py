@@ -69,7 +69,7 @@ class Verdict:
 
 
 def verify(folder: Path, repair: bool = False) -> Verdict:
-    """Read every byte of the dataset in `folder` and compare it with the hashes that were written beside it, and its filters.
+    """Read every byte of the dataset in `folder`, filters too, and compare it with the hashes that were written.
 
     `repair` moves what is damaged into the folder's subfolder `ASIDE`, so that the next `generate` makes these shards
     alone again, and removes temporary files.

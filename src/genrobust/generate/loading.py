@@ -77,6 +77,7 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     place would surprise. Raises GenrobustError for a trained generator that is damaged.
     """
     id, folder = find_generator(config)
+    check_trained(folder)
     index = _index(folder)
     kind, mode = index.get("_class_name"), MODES.get(config.mode)
     if kind not in mode.kinds:
@@ -88,7 +89,6 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
         )
     for part in sorted(folder / name for name in index if (folder / name).is_dir()):
         refuse_pickles(part)
-    check_trained(folder)
     return id, folder
 
 

@@ -62,7 +62,9 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
         records = [ArmRecord(**row) for row in raw["arms"]]
         title, date = str(raw["title"]), str(raw["date"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{results} is no results.json of a study: {error!r}") from error
+        raise UserError(
+            f"{results} is no results.json of a study: {error!r}; run the study again, and it is written anew"
+        ) from error
     except UserError as error:
         raise UserError(f"{results}: {error}") from None
     own = _record(info)

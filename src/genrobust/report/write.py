@@ -34,7 +34,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
         GenrobustError: The disk fails.
         UserError: A picture is no PNG, or the folder cannot be written.
     """
-    contents = {
+    contents: dict[str, str | bytes] = {
         "report.html": html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
