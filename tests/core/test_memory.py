@@ -35,7 +35,7 @@ for shard in range(1, 100):
         copy.hardlink_to(made)
     sums = shard_paths(folder, shard)[1]
     sums.unlink()
-    sums.write_bytes(shard_paths(folder, 0)[1].read_bytes().replace(b"000000.", f"{{shard:06d}}.".encode()))
+    sums.write_bytes(shard_paths(folder, 0)[1].read_bytes().replace(b"000000.", f"{shard:06d}.".encode()))
 before = peak()
 dataset = ShardDataset(folder)
 assert len(dataset) == 200_000

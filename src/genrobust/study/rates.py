@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,8 +58,10 @@ def estimate(out: Path, stage: str, jobs: Sequence[tuple[int, str]], workers: in
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
     try:
-        return unsealed((out / RATES).read_bytes())
-    except (OSError, ValueError):
+        found = unsealed((out / RATES).read_bytes())
+        rates = {stage: {of: float(rate) for of, rate in of_stage.items()} for stage, of_stage in found.items()}
+        return {stage: {of: r for of, r in of_stage.items() if 0 < r < math.inf} for stage, of_stage in rates.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}  # none yet, or damaged: it only estimates times
 
 
