@@ -164,6 +164,9 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         (b"[]", "cannot read .*manifest.json: it has no sha256"),
         (json.dumps({"format": 2, "shards": 1}).encode(), "cannot read .*manifest.json: it has no sha256"),
         (sealed({"format": 99, "shards": 1}), "format 99"),
+        (sealed({"format": 2, "shards": 10**9}), "shards is 1000000000"),
+        (sealed({"format": 2, "shards": -1}), "shards is -1"),
+        (sealed({"format": 2, "shards": 1, "class_ids": 5}), "class_ids is no list"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(folder, content, message):

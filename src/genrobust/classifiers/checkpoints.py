@@ -23,6 +23,7 @@ from genrobust.core import (
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 STATE = "state.safetensors"
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
+_KINDS = {"architecture": str, "model_kwargs": dict, "image_size": int, "training": dict, "weights_sha256": str}
 _BEFORE_SEAL = f'"{SEAL}":"'.encode()
 
 
@@ -66,7 +67,12 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         if not is_checkpoint(folder):
             raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first")
         raw = unsealed(path.read_bytes())
-        return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
+        info = CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
+        if found := [key for key, kind in _KINDS.items() if not isinstance(getattr(info, key), kind)]:
+            raise TypeError(f"{found[0]} is no {_KINDS[found[0]].__name__}")
+        if not all(isinstance(id, str) for id in info.classes) or info.image_size < 1:
+            raise ValueError("classes are ids, and image_size is a number of pixels")
+        return info
 
 
 def check_weights(folder: Path) -> CheckpointInfo:

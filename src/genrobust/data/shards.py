@@ -44,6 +44,7 @@ from genrobust.data.shard_files import (
 
 FORMAT = 2  # of the folder; a reader refuses one that it does not know
 MANIFEST = "manifest.json"
+MOST_SHARDS = 10**6
 _HASH_BYTES = 32
 _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
@@ -89,9 +90,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if not path.exists():
             raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
         manifest = unsealed(path.read_bytes())
-    version = manifest.get("format")
-    if version != FORMAT or not isinstance(manifest.get("shards"), int):
+    version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])
+    if version != FORMAT or not isinstance(shards, int):
         raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
+    if not 0 <= shards <= MOST_SHARDS:
+        raise UserError(f"{path}: shards is {shards}; their numbers have six digits, so that there are 0 to a million")
+    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
+        raise UserError(f"{path}: class_ids is no list of ids")
     return manifest
 
 
