@@ -3,6 +3,8 @@ from .checkpoints import (
     STATE as STATE,
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
+    check_state as check_state,
+    check_weights as check_weights,
     fetch_checkpoint as fetch_checkpoint,
     is_checkpoint as is_checkpoint,
     read_checkpoint_info as read_checkpoint_info,

@@ -1,3 +1,4 @@
+from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
 from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded, find_clip as find_clip
 from .audit_results import (
     Agreement as Agreement,
@@ -67,6 +68,7 @@ from .keys import (
     digest as digest,
     hash_file as hash_file,
     hash_folder as hash_folder,
+    hash_once as hash_once,
     hashed_seed as hashed_seed,
     slug as slug,
 )
@@ -100,6 +102,16 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
 )
-from .sealing import sealed as sealed, unsealed as unsealed
+from .sealing import (
+    BLANK_SEAL as BLANK_SEAL,
+    MISMATCH as MISMATCH,
+    SEAL as SEAL,
+    check_hash as check_hash,
+    check_seal as check_seal,
+    find_seal as find_seal,
+    sealed as sealed,
+    unsealed as unsealed,
+    write_seal as write_seal,
+)
 from .templating import templates as templates
 from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines

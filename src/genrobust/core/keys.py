@@ -5,12 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from dataclasses import asdict, is_dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+HEX_DIGITS = 64  # of a SHA-256
+BLOCK_BYTES = 1 << 20
+FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
 
 
 def digest(value: Any, length: int = 12) -> str:
@@ -52,6 +57,38 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hash_once(path: Path, blank: int | None = None) -> str:
+    """SHA-256 of a file, in hex, which a process computes once as long as the size and times of the file stay.
+
+    Args:
+        blank: The offset of `HEX_DIGITS` bytes that are taken for zeros: where a file has its own SHA-256.
+    """
+    found = path.stat()
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < FRESH_NS:
+        return _hash_around(path, blank)
+    return _hash_unchanged(path, blank, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+
+
+@cache
+def _hash_unchanged(path: Path, blank: int | None, stamp: tuple[int, ...]) -> str:
+    del stamp
+    return _hash_around(path, blank)
+
+
+def _hash_around(path: Path, blank: int | None) -> str:
+    if blank is None:
+        return hash_file(path)
+    hashed, left = hashlib.sha256(), blank
+    with path.open("rb") as file:
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            hashed.update(block)
+            left -= len(block)
+        hashed.update(b"0" * len(file.read(HEX_DIGITS)))
+        while block := file.read(BLOCK_BYTES):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
 def hash_folder(folder: Path) -> str:
     """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
 
@@ -65,5 +102,5 @@ def hash_folder(folder: Path) -> str:
 def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
     total = hashlib.sha256()
     for path, _ in files:
-        total.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {hash_once(path)}\n".encode())
     return total.hexdigest()

@@ -6,7 +6,6 @@ folder of its own and shares the URL alone.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -21,12 +20,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.errors import GenrobustError, UserError, reading
 from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.core.keys import digest
 from genrobust.core.machine import user_cache
 from genrobust.core.progress import progress_bar
 from genrobust.core.remote import OBJECT_STORES, Lease, create_file, file_system, is_one_of, translate_errors
+from genrobust.core.sealing import sealed, unsealed
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
@@ -256,10 +256,12 @@ class Mirror:
         if not self._fs.exists(mark):
             if not self._is_store:
                 self._fs.makedirs(self._root, exist_ok=True)
-            content = json.dumps({"id": secrets.token_hex(16)}).encode()
+            content = sealed({"id": secrets.token_hex(16)})
             if create_file(self._fs, mark, content) and create_file(self._fs, mark, content):
                 raise NotImplementedError("the server wrote a file twice that was to be written where there is none")
-        return str(json.loads(self._fs.cat_file(mark))["id"])
+        found, then = self._fs.cat_file(mark), "; delete it, and each machine fetches the files of this place anew"
+        with reading(f"{self.url}/{MARK}", ValueError, KeyError, then=then, kind=GenrobustError):
+            return str(unsealed(found)["id"])
 
     def _copy_id(self) -> str:
         file = self.folder / COPY_ID
@@ -267,7 +269,7 @@ class Mirror:
             if not file.exists():
                 with replacing(file) as stream:
                     stream.write(secrets.token_hex(8).encode())
-            own = file.read_text(encoding="utf-8")
+            own = file.read_bytes().hex()
         # A folder that machines share, such as a home on NFS, may not lock among them: the host tells them apart.
         return digest([own, socket.gethostname()])
 

@@ -21,6 +21,7 @@ from genrobust.generate.calls import muted
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.mode import MODES, Generator
+from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"
@@ -73,9 +74,10 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
     Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
-    place would surprise.
+    place would surprise. Raises GenrobustError for a trained generator that is damaged.
     """
     id, folder = find_generator(config)
+    check_trained(folder)
     index = _index(folder)
     kind, mode = index.get("_class_name"), MODES.get(config.mode)
     if kind not in mode.kinds:

@@ -11,6 +11,7 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import snapshot_download
 
 from genrobust.core import EMBEDDED, UserError, absent, embedded
+from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
@@ -49,7 +50,8 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
-    Raises UserError for one that is not found, a pickle, and a folder without one file to choose.
+    Raises UserError for one that is not found, a pickle, and a folder without one file to choose; GenrobustError for a
+    trained one that is damaged.
     """
     place, id = Path(config.model).expanduser(), config.model
     if place.exists():
@@ -71,6 +73,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         raise UserError(
             f"generator.lora: {place} holds several .safetensors files or none ({names}): name the one file"
         )
+    check_trained(named[0].parent)
     return id, named[0]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import ImageSet, LabelSpace, Request, hash_file, hash_folder
+from genrobust.core import ImageSet, LabelSpace, Request, hash_folder, hash_once
 from genrobust.generate.calls import explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
@@ -42,7 +42,7 @@ class DiffusersEngine(Engine):
         found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
         if config.lora is not None:
             lora, file = find_lora(config.lora)
-            found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
+            found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
         return found
 
     @classmethod
