@@ -71,10 +71,10 @@ def test_quick_applies_its_section_and_renames_the_study(recipe_file: str) -> No
     ("text", "named"),
     [
         ("a: [1", "not valid YAML"),
-        ("- 1", "a mapping of keys; this is list"),
-        ("", "NoneType"),
+        ("- 1", "a mapping of keys, and this is a list"),
+        ("", "this is empty"),
         ("name: long\narms: [{name: real, mixture: real}]\n", "no quick section"),
-        ("name: !!python/object/apply:os.system ['touch ran']\n", "not valid YAML"),
+        ("name: !!python/object/apply:os.system ['touch ran']\n", "line 1: the tag"),
         (None, "cannot read the recipe"),
     ],
 )

@@ -101,4 +101,4 @@ from .results import (
 )
 from .sealing import sealed as sealed, unsealed as unsealed
 from .templating import templates as templates
-from .yaml_text import parse_yaml as parse_yaml
+from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml

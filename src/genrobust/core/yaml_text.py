@@ -12,7 +12,7 @@ import yaml
 
 from genrobust.core.errors import UserError
 
-LARGEST = 4_000_000  # bytes: the names of 20,000 classes take half a million
+LARGEST_YAML = 4_000_000  # bytes: the names of 20,000 classes take half a million
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
 MOST = 200_000  # values, where those of an alias count each time
 LONGEST_NUMBER = 40  # characters
@@ -45,8 +45,8 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
         size = len(text.encode())
     except UnicodeError:
         raise UserError(f"{what} is no text in UTF-8: save it in that encoding") from None
-    if size > LARGEST:
-        raise UserError(f"{what} has {size:,} bytes; YAML of up to {LARGEST:,} is read")
+    if size > LARGEST_YAML:
+        raise UserError(f"{what} has {size:,} bytes; YAML of up to {LARGEST_YAML:,} is read")
     try:
         return _Parser(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))).document()
     except _Refused as error:
@@ -60,7 +60,7 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
 class _Refused(Exception):
     """YAML that is valid, and not read: why, and in which line."""
 
-    def __init__(self, why: str, event: yaml.Event) -> None:
+    def __init__(self, why: str, event: Any) -> None:
         super().__init__(why)
         self.line = event.start_mark.line + 1
 
@@ -81,7 +81,7 @@ class _Parser:
             value = self._value(next(self._events), 0)
         return value
 
-    def _value(self, event: yaml.Event, depth: int) -> Any:
+    def _value(self, event: Any, depth: int) -> Any:
         before = self._count
         self._grow(1, event)
         if isinstance(event, yaml.AliasEvent):
@@ -130,13 +130,13 @@ class _Parser:
         while not isinstance(event := next(self._events), end):
             yield event
 
-    def _grow(self, size: int, event: yaml.Event) -> None:
+    def _grow(self, size: int, event: Any) -> None:
         self._count += size
         if self._count > MOST:
             raise _Refused(f"it has more than {MOST:,} values, where those of an alias count each time", event)
 
 
-def _plain(text: str, event: yaml.Event) -> Any:
+def _plain(text: str, event: Any) -> Any:
     """The value of a scalar without quotes."""
     if text in WORDS:
         return WORDS[text]

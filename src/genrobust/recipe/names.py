@@ -1,0 +1,53 @@
+"""The names that a recipe gives: each a line that people can tell from others, and a study's the name of its folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+LONGEST = 200  # characters
+JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
+# What a study keeps in the output folder, beside the folder of its report.
+_FOLDERS = ("generated", "checkpoints", "predictions", "filters", "finetuned", "class-models", "embeddings", "packed")
+KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
+_DEVICES = re.compile(
+    r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE
+)  # files of these names are none on Windows
+
+
+def _name(text: str) -> str:
+    if not text or len(text) > LONGEST:
+        raise ValueError(f"a name has 1 to {LONGEST} characters, this one {len(text):,}")
+    if text != text.strip() or not text.translate(JOINERS).isprintable():
+        raise ValueError("a name is one line of visible characters, without a space at either end")
+    return text
+
+
+def _folder_name(text: str) -> str:
+    text = _name(text)
+    what = f"the report lies in a folder of this name, and {text!r}"
+    if re.search(r'[/\\:*?"<>|]', text):
+        raise ValueError(f'{what} has one of / \\ : * ? " < > |: leave it out')
+    if text[0] in ".-" or text[-1] == "." or _DEVICES.fullmatch(text) or len(text.encode()) > LONGEST:
+        raise ValueError(f"{what} is no name of a folder on every system: choose another")
+    if text.casefold() in KEPT:
+        raise ValueError(f"{what} is where studies keep their work: choose another")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
+def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return two different `names` that nobody can tell apart: accents and spaces in other code points, joiners."""
+    seen: dict[str, str] = {}
+    for name in names:
+        looks = " ".join(unicodedata.normalize("NFKC", name).translate(JOINERS).split())
+        if (other := seen.setdefault(looks, name)) != name:
+            return other, name
+    return None
