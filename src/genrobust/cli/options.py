@@ -1,5 +1,6 @@
 """The options that several commands share, each with its help text."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,8 @@ import typer
 
 RUNS = Path("runs")
 OUT = str(RUNS)
+MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
+MOST_WORKERS = 4096  # more processes than a machine has room for
 
 
 def option(usage: str, help: str, **settings: Any) -> Any:
@@ -14,6 +17,17 @@ def option(usage: str, help: str, **settings: Any) -> Any:
     words = usage.split()
     names = [word for word in words if word.startswith("-")]
     return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
+
+
+def finite(text: str) -> float:
+    """Parse the number of an option; refuses nan and inf, which compare with nothing."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number") from None
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{text} is no number that anything compares with")
+    return value
 
 
 def argument(name: str, help: str) -> Any:
@@ -59,6 +73,7 @@ Workers = Annotated[
         "--workers N",
         "Number of worker processes; default: as many as cores and memory allow, or one for each GPU.",
         min=1,
+        max=MOST_WORKERS,
     ),
 ]
 Address = Annotated[str | None, option("--address HOST:PORT", "A Ray cluster; default: start Ray on this machine.")]

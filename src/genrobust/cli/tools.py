@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.opening import open_named
 from genrobust.cli.options import (
+    MOST_AT_ONCE,
     RUNS,
     Against,
     Classifier,
@@ -24,9 +26,17 @@ from genrobust.cli.options import (
     Overwrite,
     Runs,
     argument,
+    finite,
     option,
 )
 from genrobust.core import GenrobustError, UserError
+
+
+def _percent(text: str) -> float:
+    if not 0 <= (value := finite(text)) <= 100:
+        raise typer.BadParameter(f"{text} is not in the range from 0 to 100")
+    return value
+
 
 TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
@@ -49,7 +59,7 @@ Baselines = Annotated[
 Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
 Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
 MinId = Annotated[
-    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
+    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", parser=_percent)
 ]
 Pivot = Annotated[
     str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
@@ -65,11 +75,15 @@ GeneratorImages = Annotated[
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
 ]
-BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1)]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
 By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
-Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
-Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
+Drop = Annotated[
+    float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.", parser=finite)
+]
+Threshold = Annotated[
+    float | None, option("--threshold SCORE", "Leave out images that score below SCORE.", parser=finite)
+]
 Repair = Annotated[bool, option("--repair", "Set damaged shards aside, so that only they are generated again.")]
 
 

@@ -63,7 +63,9 @@ from .images import (
     Subset as Subset,
 )
 from .keys import (
+    DEVICES as DEVICES,
     digest as digest,
+    file_name as file_name,
     hash_file as hash_file,
     hash_folder as hash_folder,
     hashed_seed as hashed_seed,

@@ -86,7 +86,7 @@ class _Parser:
         self._grow(1, event)
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self._anchors:
-                raise _Refused(f"the alias *{event.anchor[:LONGEST_SHOWN]} refers to no anchor before it", event)
+                raise _Refused(f"the alias *{str(event.anchor)[:LONGEST_SHOWN]} refers to no anchor before it", event)
             value, size = self._anchors[event.anchor]
             self._grow(size, event)
             return deepcopy(value)

@@ -9,17 +9,17 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from genrobust.core import DEVICES, slug
+
 LONGEST = 200  # characters
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
 # What a study keeps in the output folder, beside the folder of its report.
 _FOLDERS = ("generated", "checkpoints", "predictions", "filters", "finetuned", "class-models", "embeddings", "packed")
 KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
-_DEVICES = re.compile(
-    r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE
-)  # files of these names are none on Windows
 
 
-def _name(text: str) -> str:
+def valid_name(text: str) -> str:
+    """Return `text`; raises ValueError where it is no name of an arm, a dataset, a test set or another thing."""
     if not text or len(text) > LONGEST:
         raise ValueError(f"a name has 1 to {LONGEST} characters, this one {len(text):,}")
     if text != text.strip() or not text.translate(JOINERS).isprintable():
@@ -28,18 +28,29 @@ def _name(text: str) -> str:
 
 
 def _folder_name(text: str) -> str:
-    text = _name(text)
+    text = valid_name(text)
     what = f"the report lies in a folder of this name, and {text!r}"
     if re.search(r'[/\\:*?"<>|]', text):
         raise ValueError(f'{what} has one of / \\ : * ? " < > |: leave it out')
-    if text[0] in ".-" or text[-1] == "." or _DEVICES.fullmatch(text) or len(text.encode()) > LONGEST:
+    if (
+        text[0] in ".-"
+        or text[-1] == "."
+        or text.partition(".")[0].rstrip().casefold() in DEVICES
+        or len(text.encode()) > LONGEST
+    ):
         raise ValueError(f"{what} is no name of a folder on every system: choose another")
     if text.casefold() in KEPT:
         raise ValueError(f"{what} is where studies keep their work: choose another")
     return text
 
 
-Name = Annotated[str, AfterValidator(_name)]
+def study_name(text: str) -> str:
+    """Return a name for a study from a text, such as the name of a file."""
+    name = slug(text)
+    return f"{name}-study" if name in KEPT | DEVICES else name
+
+
+Name = Annotated[str, AfterValidator(valid_name)]
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 
 

@@ -21,10 +21,10 @@ from genrobust.core import (
     LabelSpace,
     StudyData,
     UserError,
+    file_name,
     find_clip,
     progress_bar,
     resolve_device,
-    slug,
 )
 from genrobust.data import (
     MANIFEST,
@@ -259,9 +259,9 @@ def _recipe(word: str) -> StudyData | None:
 
 def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
-        return out or Path(f"audit-{slug(Path(dataset).stem)}")
+        return out or Path(f"audit-{file_name(Path(dataset).stem)}")
     source = Path(dataset).resolve()
-    return outside(dataset, out or source.parent / f"audit-{slug(source.name)}")
+    return outside(dataset, out or source.parent / f"audit-{file_name(source.name)}")
 
 
 def outside(dataset: str, out: Path) -> Path:
