@@ -168,7 +168,7 @@ def _part(option: str, text: str) -> slice:
     found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
     number, parts = map(int, found.groups()) if found else (0, 0)
     if not 1 <= number <= parts:
-        raise UserError(f"{option} {text}: write K/N, part K of N, counted from 1, such as {option} 3/16")
+        raise UserError(f"{option} {text[:40]}: write K/N, part K of N, counted from 1, such as {option} 3/16")
     return slice(number - 1, None, parts)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
 from genrobust.recipe.augmentation import AUGMENTATIONS
@@ -25,10 +25,19 @@ from genrobust.recipe.numbers import (
     Steps,
     WarmupSteps,
     Workers,
+    require_memory,
 )
 from genrobust.recipe.section import PlainValues, Section
 
-Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half")]
+
+def _mixing(alpha: float) -> float:
+    if 0 < alpha < LEAST_MIXING:
+        raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
+    return alpha
+
+
+LEAST_MIXING = 0.001
+Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
@@ -70,7 +79,7 @@ class TrainConfig(Section):
     crop: Literal["square", "random-resized"] = "square"
     steps: Steps | None = 600  # None with `epochs`
     epochs: Epochs | None = None
-    batch_size: Annotated[int, Between(2, 65_536, "batch norm averages over two or more, and memory ends")] = 128
+    batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Rate = 2e-3
     weight_decay: Decay = 0.05
@@ -110,11 +119,14 @@ class TrainConfig(Section):
     def _check_together(self) -> TrainConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and set the other to null or leave it out")
+        require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
                 "multiple of workers"
             )
+        if self.batch_size // self.workers < 2:
+            raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -228,11 +240,16 @@ class EvaluateConfig(Section):
 
     batch_size: Batch = 256
     image_size: Pixels | None = None
-    crop_pct: PositiveFraction = 1
+    crop_pct: Annotated[float, Between(0.1, 1, "images are resized to image_size / crop_pct pixels")] = 1
     flip: bool = False
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
     min_images: Count = 150  # a smaller shifted set is reported, but left out of the mean
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> EvaluateConfig:
+        require_memory(self.batch_size, self.image_size or 0)
+        return self
 
     @property
     def protocol(self) -> dict[str, Any]:

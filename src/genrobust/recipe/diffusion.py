@@ -9,6 +9,8 @@ from pydantic import model_validator
 from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, WarmupSteps
 from genrobust.recipe.section import Section
 
+MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's two moments
+
 
 class DiffusionTraining(Section):
     """Training of a diffusion model on the real training images.
@@ -86,5 +88,10 @@ class ClassModelConfig(DiffusionTraining):
             raise ValueError(
                 f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
                 "the sines and cosines of a patch's row and column"
+            )
+        if (parameters := 12 * self.depth * self.width**2) > MOST_PARAMETERS:
+            raise ValueError(
+                f"depth {self.depth} and width {self.width} make {parameters:,} parameters, and no device has room to "
+                f"train more than {MOST_PARAMETERS:,}: lower them"
             )
         return self

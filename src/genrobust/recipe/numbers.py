@@ -58,6 +58,16 @@ def _no_other(value: Any) -> Any:
     return value
 
 
+def require_memory(batch_size: int, image_size: int) -> None:
+    """Raise ValueError where a batch of images, as float32, fits no device."""
+    if (gigabytes := batch_size * image_size**2 * 3 * 4 / 1e9) > LARGEST_BATCH_GB:
+        raise ValueError(
+            f"batch_size: {batch_size:,} images of {image_size:,} px take {gigabytes:,.0f} GB, and no device has room "
+            f"for more than {LARGEST_BATCH_GB}: lower batch_size or image_size"
+        )
+
+
+LARGEST_BATCH_GB = 100
 YEARS = "a training of more steps takes years"
 MEMORY = "more at once fit no device's memory"
 LARGER = "larger images fit no device's memory"
@@ -71,7 +81,7 @@ Steps = Annotated[int, Between(1, 10**9, YEARS)]
 WarmupSteps = Annotated[int, Between(0, 10**9, YEARS)]
 Epochs = Annotated[float, Between(0, 100_000, "a training of more epochs takes years", above=True)]
 Batch = Annotated[int, Between(1, 65_536, MEMORY)]
-Pixels = Annotated[int, Between(1, 8192, LARGER)]
+Pixels = Annotated[int, Between(1, 4096, LARGER)]
 PerClass = Annotated[int, Between(1, 1_000_000, "a million images of each class are 10 TB for 100 classes")]
 Count = Annotated[int, Between(1, 10**9, "no data has more images")]
 Fraction = Annotated[float, Between(0, 1, "it is a share")]

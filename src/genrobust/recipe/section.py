@@ -89,7 +89,8 @@ def checked(section: type[AnySection], values: dict[str, Any], where: str) -> An
 
 def explain(error: ValidationError, root: type[Section], where: str) -> list[str]:
     """One line for each mistake in a `root` section, up to three: `where`, the key, what is wrong, the nearest key."""
-    found = error.errors(include_url=False)
+    by_path = {_path(one): one for one in reversed(error.errors(include_url=False))}  # the first of each
+    found = list(reversed(by_path.values()))
     told = found if len(found) <= TOLD else found[: TOLD - 1]
     more = [f"{where}: and {len(found) - len(told):,} more mistakes"] if len(told) < len(found) else []
     return [f"{where}: {_explain_one(dict(one), root)}" for one in told] + more
@@ -120,7 +121,7 @@ def shown(value: Any) -> str:
 
 def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     *parents, last = error["loc"] or [""]
-    path = ".".join(str(part)[:SHOWN] for part in error["loc"] if part != "[key]")
+    path = _path(error)
     if error["type"] == "extra_forbidden":
         section = root
         for key in parents:
@@ -131,6 +132,11 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
         got += ": put a text that looks like a number or a truth value in quotes"
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
+
+
+def _path(error: Any) -> str:
+    """The key of a mistake, without the marks of pydantic: ``[key]``, and ``dict[...]`` for one of several types."""
+    return ".".join(str(part)[:SHOWN] for part in error["loc"] if "[" not in str(part))
 
 
 def _subsection(section: type[Section], key: str | int) -> type[Section]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -121,6 +122,8 @@ def filter_dataset(
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: give a number that scores compare with")
     if drop is not None:
         check_share(drop)
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused

@@ -66,8 +66,22 @@ def make_learner(
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     torch.manual_seed(hashed_seed(seed, "weights"))
     model = move_to(create_classifier(config.architecture, classes, config.image_size, config.model_kwargs), device)
+    _require_size(model.network, config)
     real = real_rows(mixture, config, rows).to(device) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
+
+
+def _require_size(network: nn.Module, config: TrainConfig) -> None:
+    """Raise UserError where images are too small for the network; shapes alone are computed."""
+    size = config.start_size or config.image_size
+    try:
+        copy.deepcopy(network).to("meta").eval()(torch.empty(2, 3, size, size, device="meta"))
+    except NotImplementedError:  # no shapes are known of some operation
+        pass
+    except RuntimeError as error:
+        raise UserError(
+            f"train.image_size: {config.architecture} takes no images of {size} px ({error}): raise it"
+        ) from None
 
 
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
