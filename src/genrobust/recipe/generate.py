@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import FINITE, LARGER, MEMORY, Between, PerClass, PositiveFraction
+from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction
 from genrobust.recipe.section import Place, PlainValues, Section
 
 
@@ -159,7 +159,7 @@ class FilterConfig(Section):
     arm: Name = "real"
     clip: str | None = None
     drop: Annotated[float, Between(0, 1, "it is a share", above=True, below=True)] | None = None
-    threshold: Annotated[float, Between(-1e30, 1e30, FINITE)] | None = None
+    threshold: Annotated[float, Between(-1000, 1000, "scores are cosines or probabilities")] | None = None
 
     @model_validator(mode="after")
     def _check_rule(self) -> FilterConfig:

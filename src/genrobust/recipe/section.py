@@ -136,7 +136,8 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
 
 def _path(error: Any) -> str:
     """The key of a mistake, without the marks of pydantic: ``[key]``, and ``dict[...]`` for one of several types."""
-    return ".".join(str(part)[:SHOWN] for part in error["loc"] if "[" not in str(part))
+    parts = [str(part)[:SHOWN] for part in error["loc"] if "[" not in str(part)]
+    return ".".join(part if part.isprintable() else ascii(part) for part in parts)
 
 
 def _subsection(section: type[Section], key: str | int) -> type[Section]:

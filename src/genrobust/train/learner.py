@@ -72,15 +72,16 @@ def make_learner(
 
 
 def _require_size(network: nn.Module, config: TrainConfig) -> None:
-    """Raise UserError where images are too small for the network; shapes alone are computed."""
+    """Raise UserError where the network takes no images of the size that it trains on; computes shapes alone."""
     size = config.start_size or config.image_size
     try:
         copy.deepcopy(network).to("meta").eval()(torch.empty(2, 3, size, size, device="meta"))
     except NotImplementedError:  # no shapes are known of some operation
         pass
-    except RuntimeError as error:
+    except Exception as error:  # networks raise anything for shapes that they do not check
         raise UserError(
-            f"train.image_size: {config.architecture} takes no images of {size} px ({error}): raise it"
+            f"train.image_size: {config.architecture} takes no images of {size} px ({error}): raise it, or look at "
+            "model_kwargs"
         ) from None
 
 
