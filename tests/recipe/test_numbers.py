@@ -122,13 +122,14 @@ def test_each_has_bounds_with_a_reason_and_takes_nothing_else(
         ({"title": "a\x07b"}, "title: "),
         ({"data": {"train": "a\0b"}}, "data.train: "),
         ({"data": {"train": "  "}}, "data.train: an empty path"),
+        ({"data": {"shifts": {"a": "b/" + "a" * 256}}}, "data.shifts.a.path: a folder or file of more than 255 bytes"),
         ({"data": {"class_names": {1: "one"}}}, "data.class_names: the key 1"),
         ({"data": {"class_names": {"one": 1}}}, "data.class_names.one: "),
         ({"data": {"class_names": {"no": False}}}, "in quotes"),
         ({"b\x1b": 1}, "the key 'b\\x1b'"),
         ({"x" * 10_000: 1}, "unknown key xxx"),
     ],
-    ids=range(28),
+    ids=range(29),
 )  # fmt: skip
 def test_what_is_too_much_together_or_no_plain_value_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError) as caught:

@@ -1,6 +1,5 @@
 """The options that several commands share, each with its help text."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,17 +16,6 @@ def option(usage: str, help: str, **settings: Any) -> Any:
     words = usage.split()
     names = [word for word in words if word.startswith("-")]
     return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
-
-
-def finite(text: str) -> float:
-    """Parse the number of an option; refuses nan and inf, which compare with nothing."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number") from None
-    if not math.isfinite(value):
-        raise typer.BadParameter(f"{text} is no number that anything compares with")
-    return value
 
 
 def argument(name: str, help: str) -> Any:

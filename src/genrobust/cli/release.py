@@ -9,13 +9,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, tell
-from genrobust.cli.options import DatasetFolder, License, Overwrite, argument, finite, option
+from genrobust.cli.options import DatasetFolder, License, Overwrite, argument, option
 
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
 Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
-Val = Annotated[
-    float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.", parser=finite)
-]
+Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
 ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
 Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
 Filter = Annotated[str | None, option("--filter NAME", "Leave out the images that this filter leaves out.")]

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
@@ -26,17 +25,9 @@ from genrobust.cli.options import (
     Overwrite,
     Runs,
     argument,
-    finite,
     option,
 )
 from genrobust.core import GenrobustError, UserError
-
-
-def _percent(text: str) -> float:
-    if not 0 <= (value := finite(text)) <= 100:
-        raise typer.BadParameter(f"{text} is not in the range from 0 to 100")
-    return value
-
 
 TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
@@ -59,7 +50,7 @@ Baselines = Annotated[
 Exclude = Annotated[str | None, option("--exclude FILE|REGEX", "Models that the line is not fitted on.")]
 Transform = Annotated[str, option("--transform SCALE", "Scale of the fit: logit, probit or linear.")]
 MinId = Annotated[
-    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", parser=_percent)
+    float, option("--min-id ACC", "Do not fit on models with an ID accuracy below ACC %.", min=0, max=100)
 ]
 Pivot = Annotated[
     str | None, option("--pivot MODEL", "Fit two lines, as for ImageNet-A, which was filtered against MODEL.")
@@ -78,12 +69,8 @@ AllowLeaks = Annotated[
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
 By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
-Drop = Annotated[
-    float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.", parser=finite)
-]
-Threshold = Annotated[
-    float | None, option("--threshold SCORE", "Leave out images that score below SCORE.", parser=finite)
-]
+Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
+Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 Repair = Annotated[bool, option("--repair", "Set damaged shards aside, so that only they are generated again.")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
 MOST = 200_000  # values of a recipe: the names of 20,000 classes are a tenth of that
+LONGEST_NAME = 255  # bytes of the name of a file or folder
 LARGEST = 10**40  # a whole number in a recipe
 SHOWN = 60  # characters of a value, in a message
 TOLD = 3  # mistakes, in a message
@@ -68,6 +70,8 @@ def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
 def _place(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
+    if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
+        raise ValueError(f"a folder or file of more than {LONGEST_NAME} bytes in its name, which no system has")
     return value
 
 
