@@ -80,9 +80,10 @@ ODD = ("a: b", "- x", "#tag", "{}", "yes", "null", "1.5", "ключ 鍵", "a\nb"
 def test_any_folder_name_makes_a_recipe_that_reads(name, write_folder, tmp_path):
     classes = {name: "airplane", "camera": "camera"}
     train, test = write_folder("train", "train", 4, classes), write_folder("test", "test", 2, classes)
-    written(Folders(train, test, None, {name: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
+    shift = name.replace("\n", " ")  # that of a test set is one line
+    written(Folders(train, test, None, {shift: write_folder("solid", "solid", 2, classes)}, None, None), tmp_path)
     data = load_data(loaded(tmp_path).data)
-    assert list(data.tests) == ["test", name]
+    assert list(data.tests) == ["test", shift]
     assert len(data.labels) == 2
 
 

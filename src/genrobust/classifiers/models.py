@@ -76,7 +76,9 @@ def create_classifier(
         arguments.setdefault("img_size", image_size)
     try:
         network = make_network(architecture, num_classes, **arguments)
-    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # constructors of timm raise anything for arguments that they do not check
+        if isinstance(error, GenrobustError):
+            raise
         what = f"{architecture} with {arguments}" if arguments else architecture
         raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
     known: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module

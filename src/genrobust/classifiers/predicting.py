@@ -17,6 +17,7 @@ from genrobust.core import (
     Predictions,
     digest,
     fetch,
+    file_name,
     keep_freed_memory,
     lock,
     make_folder,
@@ -24,7 +25,6 @@ from genrobust.core import (
     remove_leftovers,
     resolve_device,
     set_threads,
-    slug,
 )
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -41,7 +41,7 @@ def predict_sets(
     device: str = "auto",
     threads: int | None = None,
 ) -> dict[Path, SavedPredictions[str]]:
-    """Predict every set with every classifier, and save each in the classifier's folder as ``{slug(name)}.npz``.
+    """Predict every set with every classifier, and save each in the classifier's folder as ``{file_name(name)}.npz``.
 
     A file that holds the predictions of these weights on these images, prepared in this way, is read instead. An image
     is read and prepared once for all classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are
@@ -111,7 +111,7 @@ class KeptPredictions:
         how = classifier.prepared
         self._words = {n: "; ".join(filter(None, [how, getattr(s, "protocol", "")])) for n, s in sets.items()}
         self._wanted = {n: digest([weights, s.fingerprint, labels.ids, self._words[n], n]) for n, s in sets.items()}
-        files = {name: out / f"{slug(name)}.npz" for name in sets}
+        files = {name: out / f"{file_name(name)}.npz" for name in sets}
         self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
         self.saved = SavedPredictions(files)
 

@@ -14,6 +14,7 @@ from genrobust.cli.opening import checkpoint_of, open_named
 from genrobust.cli.options import (
     CLASSIFIER,
     MODELS,
+    MOST_AT_ONCE,
     RUNS,
     ClassifierLabels,
     Device,
@@ -46,8 +47,8 @@ Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two ar
 Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
-Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1)]
-BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1)]
+Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]
+BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
 
 
 @command()

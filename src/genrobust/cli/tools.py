@@ -13,6 +13,7 @@ from rich.table import Table
 from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.opening import open_named
 from genrobust.cli.options import (
+    MOST_AT_ONCE,
     RUNS,
     Against,
     Classifier,
@@ -65,7 +66,7 @@ GeneratorImages = Annotated[
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
 ]
-BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1)]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
 By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]

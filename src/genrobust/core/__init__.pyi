@@ -65,7 +65,9 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
+    DEVICES as DEVICES,
     digest as digest,
+    file_name as file_name,
     hash_file as hash_file,
     hash_folder as hash_folder,
     hash_once as hash_once,
@@ -115,3 +117,4 @@ from .sealing import (
 )
 from .templating import templates as templates
 from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines
+from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml

@@ -16,6 +16,14 @@ import numpy as np
 HEX_DIGITS = 64  # of a SHA-256
 BLOCK_BYTES = 1 << 20
 FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
+LONGEST = 200  # characters: file systems take 255, and a number and an ending follow
+DEVICES = {  # what Windows has in place of files of these names
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}  # Windows
 
 
 def digest(value: Any, length: int = 12) -> str:
@@ -43,12 +51,32 @@ def hashed_seed(*parts: int | str) -> int:
 
 
 def slug(text: str) -> str:
-    """`text` as ASCII letters, digits, ``-`` and ``_``, for keys and file names; other texts get a short hash."""
+    """`text` as up to 200 ASCII letters, digits, ``-`` and ``_``, for the ids of classes; other texts get a short hash.
+
+    Texts that differ in case or punctuation alone share one: for a file that is theirs alone, see `file_name`.
+    """
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    if plain == text:
-        return plain
-    ascii_only = text.isascii() and re.sub(r"[^a-z0-9]+", "", text.lower()) != ""
-    return plain if ascii_only else f"{plain or 'class'}-{digest(text, 6)}"
+    if len(plain) <= LONGEST:
+        if plain == text:
+            return plain
+        if text.isascii() and re.sub(r"[^a-z0-9]+", "", plain):
+            return plain
+    return f"{plain[: LONGEST - 7] or 'class'}-{_text_digest(text, 6)}"
+
+
+def file_name(text: str) -> str:
+    """A name for the file or folder of `text`, on every file system another one for every text.
+
+    A text that is plain, as `slug` leaves it, is its own name; others get a dot and a hash, which no plain one has.
+    """
+    plain = slug(text)
+    if plain in DEVICES:
+        plain = f"{plain}-"
+    return plain if plain == text else f"{plain}.{_text_digest(text, 8)}"
+
+
+def _text_digest(text: str, length: int) -> str:
+    return digest(text.encode(errors="backslashreplace").decode(), length)  # the name of a folder may be no UTF-8
 
 
 def hash_file(path: Path) -> str:

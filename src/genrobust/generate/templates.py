@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,7 @@ from genrobust.core import ClassLabel, LabelSpace, UserError, embedded
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
+MOST = 10_000  # templates: a thousand classes take 80 MB to order so many
 SINGLE = {"pictograms": "a line icon of a {}", "openai": "a photo of a {}."}  # of each set, for the strategy `single`
 
 
@@ -72,12 +75,13 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
     """Raise UserError, naming `where` they stand: no template, one without exactly one ``{}``, one listed twice."""
     if not templates:
         raise UserError(f"{where} lists no template: give one or more, each a text with {SLOT}")
+    if len(templates) > MOST:
+        raise UserError(f"{where} lists {len(templates):,} templates: at most {MOST:,}, which every class is dealt")
     for template in templates:
         slots = template.text.count(SLOT)
         if slots != 1:
             raise UserError(f"{where}: {template.text!r} has {slots} slots; it needs exactly one {SLOT}")
-    texts = [template.text for template in templates]
-    twice = sorted({text for text in texts if texts.count(text) > 1})
+    twice = [text for text, times in Counter(template.text for template in templates).items() if times > 1]
     if twice:
         raise UserError(f"{where}: {twice[0]!r} is listed twice; each template counts once")
 
@@ -96,8 +100,8 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         raise UserError(f"prompts.file: cannot read {path}: {error}") from error
     if path.suffix.lower() == ".json":
         try:
-            found = json.loads(text)
-        except ValueError as error:
+            found = json.loads(text, object_pairs_hook=_each_once)
+        except (ValueError, RecursionError) as error:
             raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
         if not isinstance(found, dict):
             kind = type(found).__name__
@@ -106,6 +110,13 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))
     return [templates] * len(labels)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+    if twice:
+        raise ValueError(f"it has {twice[0]!a} twice")
+    return dict(pairs)
 
 
 def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Template, ...]:
@@ -120,7 +131,7 @@ def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Tem
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
     for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip():
+        if not isinstance(prompt, str) or not prompt.strip() or re.search("[\ud800-\udfff]", prompt):
             raise UserError(f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, which is no prompt")
         if SLOT in prompt:
             raise UserError(
