@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, Plane, UserError, make_folder, replacing
+from genrobust.core import Line, Plane, writing
 from genrobust.data import listing
 from genrobust.robustness import PublishedScores, TableScores
 
@@ -43,18 +43,10 @@ def as_json(result: PublishedScores) -> dict[str, Any]:
     return {"fit": _fit(line), **extra, "models": of_models}
 
 
-def write_json(result: PublishedScores, path: Path) -> None:
-    """Write `as_json` to `path`, whole or not at all.
-
-    Raises:
-        GenrobustError: The system refuses.
-        UserError: `path` is a folder.
-    """
-    if path.is_dir():
-        raise UserError(f"cannot write to {path}: it is a folder; name a file in it")
-    make_folder(path.parent)
+def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Write `as_json` to `path`, as `writing` does, which raises; `inputs` are the tables that it was read from."""
     text = json.dumps(as_json(result), indent=1, ensure_ascii=False, allow_nan=False)
-    with replacing(path) as file:
+    with writing(path, inputs) as file:
         file.write(f"{text}\n".encode())
 
 
