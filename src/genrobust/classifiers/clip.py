@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.logits import batches
+from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.core import ImageSet, UserError, reading
 
@@ -117,7 +117,7 @@ def clip_embeddings(
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
     pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
     pooled = clip.model.vision_model(pixel_values=pixels).pooler_output
-    return normalize(clip.model.visual_projection(pooled), dim=-1).cpu()
+    return finite(normalize(clip.model.visual_projection(pooled), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
 
 
 @torch.inference_mode()
@@ -136,7 +136,8 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
             return_tensors="pt",
         ).to(clip.device)
         pooled = clip.model.text_model(**tokens).pooler_output
-        embedded.append(normalize(clip.model.text_projection(pooled), dim=-1).cpu())
+        found = normalize(clip.model.text_projection(pooled), dim=-1).cpu()
+        embedded.append(finite(found, f"the CLIP {clip.name}", "embeddings"))
     return torch.cat(embedded).numpy()
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import prepare as prepare_centre
-from genrobust.core import ImageSet, UserError
+from genrobust.core import GenrobustError, ImageSet, UserError
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -52,6 +52,20 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
     return batch.to(device, memory_format=torch.channels_last)
 
 
+def finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
+    """Return `values`, which the network that users know as `name` computed.
+
+    Raises:
+        GenrobustError: One of them is NaN or infinite, so that no figure of them would mean anything.
+    """
+    if not bool(values.isfinite().all()):
+        raise GenrobustError(
+            f"{name} gives {what} that are no numbers (NaN or infinite): its weights are damaged, or its training "
+            "diverged. Get it or train it again"
+        )
+    return values
+
+
 @torch.inference_mode()
 def answer(networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool) -> list[Tensor]:
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
@@ -70,6 +84,7 @@ def predict_together(
     device: torch.device | str,
     seen: Callable[[int], None] = lambda count: None,
     flip: bool = False,
+    names: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
 
@@ -78,16 +93,18 @@ def predict_together(
 
     Args:
         seen: Called with the number of images of each batch, once a network.
+        names: What users call each network. Without, logits that are NaN are returned as well.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
+        GenrobustError: A logit of a network with a name is NaN or infinite.
     """
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
     for batch in batches(images, prepare, batch_size):
-        for of_network, found in zip(logits, answer(networks, batch, device, flip), strict=True):
-            of_network.append(found)
+        for index, found in enumerate(answer(networks, batch, device, flip)):
+            logits[index].append(finite(found, names[index]) if names else found)
             seen(len(batch))
     return [torch.cat(of_network).numpy() for of_network in logits]
 
@@ -97,7 +114,7 @@ def predict_logits(
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
-    Raises as `predict_together` does.
+    They may be NaN. Raises as `predict_together` does.
     """
     return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device)[0]
 
@@ -105,6 +122,7 @@ def predict_logits(
 @torch.inference_mode()
 def embed_images(
     model: Classifier,
+    name: str,
     images: ImageSet,
     prepare: Prepare,
     batch_size: int,
@@ -113,13 +131,13 @@ def embed_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
 
-    `seen` and what is raised are as for `predict_together`.
+    Users know the model as `name`. `seen` and what is raised are as for `predict_together`.
     """
     model.eval()
     features, logits = [], []
     for batch in batches(images, prepare, batch_size):
         hidden, found = model.embed(on_device(batch, device))
-        features.append(hidden.float().cpu())
-        logits.append(found.float().cpu())
+        features.append(finite(hidden.float().cpu(), name, "features"))
+        logits.append(finite(found.float().cpu(), name))
         seen(len(batch))
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

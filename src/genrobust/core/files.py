@@ -274,9 +274,9 @@ def _busy(folder: Path) -> UserError:
     return UserError(f"another process is writing to {folder}: wait for it, stop it, or choose another folder")
 
 
-def refusal(folder: Path, error: OSError) -> GenrobustError:
-    """Return what to tell the user when the system refuses to write in `folder`."""
-    why = f"cannot write to {folder}: {error.strerror or error}"
+def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
+    """Return what to tell the user when the system refuses to `verb` `folder`."""
+    why = f"cannot {verb} {folder}: {error.strerror or error}"
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
