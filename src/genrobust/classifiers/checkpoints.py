@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
 from genrobust.core import GenrobustError, UserError, fetch, reading
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 STATE = "state.safetensors"
+
+
+def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(found := Counter(classes)) < len(classes):
+        raise ValueError(f"the class {found.most_common(1)[0][0]!r} is named twice")
+    return classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +31,10 @@ class CheckpointInfo:
     `training` says how it came about (settings, seed, history); nothing here needs it to load.
     """
 
-    architecture: str
+    architecture: Annotated[str, Field(max_length=200)]
     model_kwargs: dict[str, Any]
-    classes: tuple[str, ...]
-    image_size: int
+    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
 
 

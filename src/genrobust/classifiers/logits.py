@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -67,13 +68,39 @@ def finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
 
 
 @torch.inference_mode()
-def answer(networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool) -> list[Tensor]:
+def answer(
+    networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool, names: Sequence[str] = ()
+) -> list[Tensor]:
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
 
-    With `flip`, they are averaged over each image and its mirror.
+    With `flip`, they are averaged over each image and its mirror. Networks with `names` are checked.
+
+    Raises:
+        GenrobustError: A network with a name cannot be run, or gives no logits, or some that are NaN or infinite.
     """
     views = [on_device(view, device) for view in ([batch, batch.flip(3)] if flip else [batch])]
-    return [torch.stack([network(view).float() for view in views]).mean(dim=0).cpu() for network in networks]
+    found = []
+    for network, name in zip(networks, names or [""] * len(networks), strict=True):
+        with _explained(name):
+            logits = torch.stack([network(view).float() for view in views]).mean(dim=0).cpu()
+        if name and (logits.ndim != 2 or len(logits) != len(batch)):
+            shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
+            raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
+        found.append(finite(logits, name) if name else logits)
+    return found
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # a network from a stranger may raise anything
+        if not name or "allocate memory" in str(error):
+            raise
+        raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
 
 
 def predict_together(
@@ -97,14 +124,14 @@ def predict_together(
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
-        GenrobustError: A logit of a network with a name is NaN or infinite.
+        GenrobustError: As `answer` raises it.
     """
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
     for batch in batches(images, prepare, batch_size):
-        for index, found in enumerate(answer(networks, batch, device, flip)):
-            logits[index].append(finite(found, names[index]) if names else found)
+        for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
+            of_network.append(found)
             seen(len(batch))
     return [torch.cat(of_network).numpy() for of_network in logits]
 

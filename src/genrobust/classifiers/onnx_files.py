@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from timm.data import resolve_data_config
 from torch import Tensor, nn
 
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.timm_config import data_config
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
 from genrobust.core import MissingPackage, UserError, hash_file
 
@@ -57,7 +57,7 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     if label_names and len(label_names) != logits.shape[1]:
         raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {logits.shape[1]} logits")
     if config:
-        as_prepared, words = prepare_as_timm(resolve_data_config(pretrained_cfg=config))
+        as_prepared, words = prepare_as_timm(data_config(str(path), config))
     else:
         as_prepared, words = partial(prepare, size=size), protocol(size)
     if takes_floats:

@@ -37,7 +37,8 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
         UserError: Anything else, or labels that are not as many as the logits.
     """
     names = None if labels is None else _read_labels(labels)
-    opened = _open(spec, names)
+    with reading(spec):  # whose words may be no name that a file can have
+        opened = _open(spec, names)
     if names is None:
         return opened
     if len(names) != len(opened.classes):

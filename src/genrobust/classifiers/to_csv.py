@@ -13,7 +13,7 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from genrobust.classifiers.logits import answer, finite, read_ahead, stacked
+from genrobust.classifiers.logits import answer, read_ahead, stacked
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.core import UserError, progress_bar, resolve_device
 from genrobust.data import image_files, read_image, readable_names
@@ -85,8 +85,8 @@ def _probabilities(
     """The probabilities of the classes, float64 [K], of each image."""
     if not images:
         return iter(())
-    (logits,) = answer([network], stacked(images), device, model.flip)
-    return iter(softmax(finite(logits, model.name).numpy().astype(np.float64), axis=1))
+    (logits,) = answer([network], stacked(images), device, model.flip, [model.name])
+    return iter(softmax(logits.numpy().astype(np.float64), axis=1))
 
 
 def _cells(answer: np.ndarray, classes: tuple[str, ...], names: dict[str, str], top: int) -> list[str]:
