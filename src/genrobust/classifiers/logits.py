@@ -81,7 +81,7 @@ def answer(
     views = [on_device(view, device) for view in ([batch, batch.flip(3)] if flip else [batch])]
     found = []
     for network, name in zip(networks, names or [""] * len(networks), strict=True):
-        with _explained(name):
+        with running(name):
             logits = torch.stack([network(view).float() for view in views]).mean(dim=0).cpu()
         if name and (logits.ndim != 2 or len(logits) != len(batch)):
             shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
@@ -91,14 +91,14 @@ def answer(
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def running(name: str) -> Iterator[None]:
     """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # a network from a stranger may raise anything
-        if not name or "allocate memory" in str(error):
+        if not name or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
             raise
         raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
 

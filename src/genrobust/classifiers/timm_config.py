@@ -15,7 +15,8 @@ from genrobust.core import reading
 
 TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 
-Pixels = Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
+MOST_PIXELS = 8192  # of a side: far above what any classifier sees
+Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS, strict=True)]
 Size = tuple[Annotated[int, Field(ge=1, le=4, strict=True)], Pixels, Pixels]
 Share = Annotated[float, Field(ge=0.05, le=4, allow_inf_nan=False)]  # of an image's shorter side; beyond 1 it is padded
 Channels = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
@@ -35,20 +36,26 @@ class Preparation(BaseModel):
     crop_mode: Literal["center", "squash", "border"] | None = None
 
 
-class TimmConfig(BaseModel):
-    """The `TIMM_CONFIG` of a folder. `label_names` are in the order of the logits."""
+class Facts(BaseModel):
+    """What a file says of a classifier. `label_names` are in the order of the logits."""
 
-    architecture: Annotated[str, Field(max_length=200)]
-    num_classes: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
     label_names: list[str] | None = None
-    model_args: dict[str, Any] = {}
-    pretrained_cfg: dict[str, Any]
+    pretrained_cfg: dict[str, Any] | None = None
 
     @field_validator("label_names", mode="before")
     @classmethod
     def _in_order(cls, found: Any) -> Any:
         """Return the values of a mapping from numbers to names, in the order of the numbers."""
         return [found[key] for key in sorted(found, key=int)] if isinstance(found, dict) else found
+
+
+class TimmConfig(Facts):
+    """The `TIMM_CONFIG` of a folder."""
+
+    architecture: Annotated[str, Field(max_length=200)]
+    num_classes: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    model_args: dict[str, Any] = {}
+    pretrained_cfg: dict[str, Any]
 
     @field_validator("model_args")
     @classmethod
