@@ -134,7 +134,7 @@ def pickle_unet(folder):
         (lambda f: (f / "model_index.json").unlink(), "is no diffusers folder: it has no model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b"{"), "cannot read .*model_index.json"),
         (lambda f: (f / "model_index.json").write_bytes(b'{"_class_name": "LTXPipeline"}'), "holds a LTXPipeline"),
-        (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "holds a None"),
+        (lambda f: (f / "model_index.json").write_bytes(b'["x"]'), "it names no _class_name"),
         (lambda f: shutil.rmtree(f / "vae"), LOAD),
         (lambda f: (f / "vae" / "config.json").write_bytes(b""), LOAD),
         (lambda f: (f / "vae/diffusion_pytorch_model.safetensors").write_bytes(b"short"), LOAD),

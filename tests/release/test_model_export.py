@@ -183,18 +183,23 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
 
 def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "thesis.tex").write_text("years")
+    shutil.copytree(exports["timm"], out, ignore=shutil.ignore_patterns(".*"))  # as a download from the hub
+    before = {path: path.read_bytes() for path in out.iterdir()}
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"holds thesis\.tex, which is no part of an export"):
+        with pytest.raises(UserError, match="holds files that no export wrote"):
             export_model(checkpoint, "timm", out, overwrite=overwrite)
-    (out / "thesis.tex").unlink()
-    shutil.copytree(exports["onnx"].parent, out, dirs_exist_ok=True)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    shutil.rmtree(out)
+    shutil.copytree(exports["onnx"].parent, out)
     with pytest.raises(UserError, match=r"holds an export.*--overwrite"):
         export_model(checkpoint, "timm", out)
+    (out / "thesis.tex").write_text("years")
+    with pytest.raises(UserError, match=r"holds thesis\.tex, which genrobust did not write"):
+        export_model(checkpoint, "timm", out, overwrite=True)
+    (out / "thesis.tex").unlink()
     export_model(checkpoint, "timm", out, overwrite=True)
-    assert {p.name for p in out.iterdir()} - {".lock"} == {"README.md", "config.json", "model.safetensors"}
-    with pytest.raises(UserError, match=r"holds checkpoint\.json"):
+    assert {p.name for p in out.iterdir()} == {".genrobust.files", "README.md", "config.json", "model.safetensors"}
+    with pytest.raises(UserError, match=r"holds files that no export wrote"):
         export_model(checkpoint, "timm", checkpoint, overwrite=True)
 
 

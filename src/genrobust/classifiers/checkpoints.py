@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
 from genrobust.core import (
     SEAL,
@@ -23,8 +26,13 @@ from genrobust.core import (
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 STATE = "state.safetensors"
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
-_KINDS = {"architecture": str, "model_kwargs": dict, "image_size": int, "training": dict, "weights_sha256": str}
 _BEFORE_SEAL = f'"{SEAL}":"'.encode()
+
+
+def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(found := Counter(classes)) < len(classes):
+        raise ValueError(f"the class {found.most_common(1)[0][0]!r} is named twice")
+    return classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +45,10 @@ class CheckpointInfo:
     of the file of weights, "" before it is saved.
     """
 
-    architecture: str
+    architecture: Annotated[str, Field(max_length=200)]
     model_kwargs: dict[str, Any]
-    classes: tuple[str, ...]
-    image_size: int
+    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
     weights_sha256: str = ""
 
@@ -67,12 +75,7 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
         if not is_checkpoint(folder):
             raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first")
         raw = unsealed(path.read_bytes())
-        info = CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
-        if found := [key for key, kind in _KINDS.items() if not isinstance(getattr(info, key), kind)]:
-            raise TypeError(f"{found[0]} is no {_KINDS[found[0]].__name__}")
-        if not all(isinstance(id, str) for id in info.classes) or info.image_size < 1:
-            raise ValueError("classes are ids, and image_size is a number of pixels")
-        return info
+        return CheckpointInfo(**raw)
 
 
 def check_weights(folder: Path) -> CheckpointInfo:

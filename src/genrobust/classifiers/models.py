@@ -18,7 +18,7 @@ from genrobust.classifiers.checkpoints import INFO, WEIGHTS, CheckpointInfo, che
 from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing, sealed
 
 # timm would unpickle a file, go to the network, or lose the classes
-_REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
+REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
 
 class Classifier(nn.Module):
@@ -70,7 +70,7 @@ def create_classifier(
         UserError: A name that neither knows, or arguments that the network does not take or `image_size` does not fit.
     """
     arguments = dict(model_kwargs or {})
-    if refused := sorted(arguments.keys() & _REFUSED):
+    if refused := sorted(arguments.keys() & REFUSED):
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
     if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)

@@ -76,7 +76,8 @@ class OpenClassifier:
         """Load the network and return its logits, float32 [N, K], for `images`, as `predict_together` does."""
         from genrobust.classifiers.logits import predict_together
 
-        return predict_together([self.load(device)], images, self.prepare, batch_size, device, seen, self.flip)[0]
+        how = (batch_size, device, seen, self.flip, [self.name])
+        return predict_together([self.load(device)], images, self.prepare, *how)[0]
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:

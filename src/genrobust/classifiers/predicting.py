@@ -57,6 +57,7 @@ def predict_sets(
     Raises:
         UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
             that cannot be read.
+        GenrobustError: A classifier gives logits that are NaN or infinite.
     """
     kept = {out: KeptPredictions(out, classifier, sets, labels) for out, classifier in classifiers.items()}
     groups: dict[str, list[KeptPredictions]] = {}
@@ -93,8 +94,8 @@ def _predict(
     for name, images in sets.items():
         asked = [(one, network) for one, network in zip(some, networks, strict=True) if name in one.missing]
         if asked:
-            of_asked = [network for _, network in asked]
-            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip)
+            of_asked, names = [network for _, network in asked], [one.classifier.name for one, _ in asked]
+            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip, names)
             for (one, _), of_one in zip(asked, logits, strict=True):
                 one.save(name, of_one)
 

@@ -120,13 +120,17 @@ def er(
     chosen, notes = choose_baselines(models, baselines, exclude, pivot)
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
-        write_json(result, json)
+        files = (Path(text.rpartition(":")[0]) for text in (*ids, shift))
+        named = (Path(text) for text in (baselines, exclude) if text)
+        write_json(result, json, [*([table] if table else []), *files, *named])
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-    tell(*describe(result))
-    out_console.print(terminal_table(result))
+    shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
+    for line in describe(result):
+        shown.print(escape(line))
+    shown.print(terminal_table(result))
 
 
 @command()

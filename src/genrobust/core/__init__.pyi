@@ -34,7 +34,6 @@ from .errors import (
     reading as reading,
 )
 from .files import (
-    LOCK as LOCK,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -48,7 +47,7 @@ from .files import (
     remove_leftovers as remove_leftovers,
     replacing as replacing,
     size_of as size_of,
-    write_files as write_files,
+    writing as writing,
 )
 from .images import (
     NOT_GENERATED as NOT_GENERATED,
@@ -76,6 +75,13 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
+from .own_files import (
+    FILE_LIST as FILE_LIST,
+    file_list as file_list,
+    foreign_files as foreign_files,
+    read_file_list as read_file_list,
+    write_files as write_files,
+)
 from .precision import (
     FLOAT32 as FLOAT32,
     PREFERRED as PREFERRED,

@@ -64,7 +64,7 @@ def check_share(share: float) -> None:
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
     """Find the images, bool [N], that score below `threshold`. Raises UserError where all of them do."""
-    out = scores < threshold
+    out = ~(scores >= threshold)  # which NaN is not
     if out.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
     return out

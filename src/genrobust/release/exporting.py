@@ -38,7 +38,7 @@ class ExportOptions:
         out: Where the export goes; by default beside the dataset, as ``<dataset>-<to>``.
         val: The fraction of each class that becomes the validation part.
         val_dataset: Another generated dataset of the same classes, as the validation part.
-        overwrite: Replace an export in `out` once the new one is complete.
+        overwrite: Replace an export in `out` once the new one is complete; its files must be as they were written.
         license: The dataset's, an id of the hub's.
         audit: The audit.json of the dataset, for the card.
         filter: The name of a filter beside the shards, or its file: what it leaves out is not exported.
@@ -112,7 +112,7 @@ def export(options: ExportOptions) -> ExportResult:
 
 
 def _write_about(content: Content, counts: Counts, about: About, folder: Path) -> None:
-    """Write the contact sheet, the card and the Croissant metadata; these last, since they mark an export."""
+    """Write the contact sheet, the card and the Croissant metadata, which describes the files before it."""
     contact_sheet(content.parts[0], content.labels).save(folder / SHEET)
     (folder / CARD).write_text(dataset_card(content, counts, about), encoding="utf-8")
     size = f"{len(content):,} images of {len(content.labels):,} classes"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import UserError, available_devices, cores, make_folder, replacing, templates
+from genrobust.core import UserError, available_devices, cores, templates, writing
 from genrobust.recipe import EvaluateConfig, GeneratorConfig, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
@@ -73,8 +73,7 @@ def write_recipe(
     text = environment.get_template("init.yaml.j2").render(
         file=quoted(str(recipe)), name=study_name(recipe.stem), class_names=class_names, **values
     )
-    make_folder(recipe.parent)
-    with replacing(recipe) as file:
+    with writing(recipe) as file:
         file.write(text.encode())
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genrobust.core import ImageSet, LabelSpace, Request, hash_folder, hash_once
-from genrobust.generate.calls import explain_out_of_memory, muted
+from genrobust.generate.calls import explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
@@ -72,7 +72,11 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        with explain_out_of_memory(self.device, *self._memory_words(len(requests))), muted(*EMPTY_WARNING):
+        with (
+            explain_out_of_memory(self.device, *self._memory_words(len(requests))),
+            explain_failure(f"drawing with {self.config.model}"),
+            muted(*EMPTY_WARNING),
+        ):
             output = self.generator.pipeline(
                 **self.mode.arguments(requests, noise),
                 **guidance_arguments(self.generator.pipeline, self.config),
