@@ -11,6 +11,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ from PIL import Image
 
 from genrobust.core.sealing import SEAL, sealed
 
-Make = Callable[[Path], Any]  # may return what is called when the test is over
+
+@dataclass(frozen=True)
+class Make:
+    """What makes something in a folder, in words for messages; it may return what is called when the test is over."""
+
+    about: str
+    run: Callable[[Path], Any]
+
 
 OWN = """name: own
 threads: 1
@@ -59,11 +67,11 @@ def file(name: str | bytes, content: str | bytes) -> Make:
             path.unlink()
         path.write_bytes(content.encode() if isinstance(content, str) else content)
 
-    return make
+    return Make(f"{name!r}: {content[:80]!r}", make)
 
 
 def yaml(changes: str, name: str = "r.yaml") -> Make:
-    return file(name, recipe(changes))
+    return Make(f"{name} with {changes[:100]!r}", file(name, recipe(changes)).run)
 
 
 def image(name: str | bytes, colour: int = 0) -> Make:
@@ -77,11 +85,11 @@ def link(name: str, target: str) -> Make:
         path.unlink(missing_ok=True)
         path.symlink_to(target)
 
-    return make
+    return Make(f"{name} -> {target}", make)
 
 
 def removed(name: str) -> Make:
-    return lambda folder: (folder / name).unlink()
+    return Make(f"no {name}", lambda folder: (folder / name).unlink())
 
 
 def fifo(name: str) -> Make:
@@ -91,11 +99,11 @@ def fifo(name: str) -> Make:
         os.mkfifo(folder / name)
         return partial(os.close, os.open(folder / name, os.O_RDWR | os.O_NONBLOCK))
 
-    return make
+    return Make(f"a pipe {name}", make)
 
 
 def moved(name: str, to: str) -> Make:
-    return lambda folder: (folder / name).rename(folder / to)
+    return Make(f"{name} moved to {to}", lambda folder: (folder / name).rename(folder / to))
 
 
 def changed_json(name: str, **changes: Any) -> Make:
@@ -107,7 +115,7 @@ def changed_json(name: str, **changes: Any) -> Make:
         value |= changes
         (folder / name).write_bytes(sealed(value) if had_seal else json.dumps(value).encode())
 
-    return make
+    return Make(f"{name} with {str(changes)[:80]}", make)
 
 
 def flipped(name: str, position: int, bit: int = 0) -> Make:
@@ -118,7 +126,7 @@ def flipped(name: str, position: int, bit: int = 0) -> Make:
         content[position] ^= 1 << bit
         (folder / name).write_bytes(content)
 
-    return make
+    return Make(f"{name} with bit {bit} of byte {position} flipped", make)
 
 
 def member(name: str, content: bytes | str = b"", kind: bytes = tarfile.REGTYPE, to: str = "", **more: Any) -> bytes:
