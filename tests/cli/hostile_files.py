@@ -10,7 +10,7 @@ import re
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,7 +75,7 @@ def yaml(changes: str, name: str = "r.yaml") -> Make:
 
 
 def image(name: str | bytes, colour: int = 0) -> Make:
-    return file(name, png(colour))
+    return Make(f"{name!r}", file(name, png(colour)).run)
 
 
 def link(name: str, target: str) -> Make:
@@ -140,7 +140,8 @@ def member(name: str, content: bytes | str = b"", kind: bytes = tarfile.REGTYPE,
 
 
 def tar(name: str, *members: bytes) -> Make:
-    return file(name, b"".join(members) + bytes(1024))
+    names = [part[:100].rstrip(b"\0").decode("utf-8", "replace") for part in members]
+    return Make(f"{name} with {names}", file(name, b"".join(members) + bytes(1024)).run)
 
 
 def pair(key: str, label: str = "camera", colour: int = 0) -> bytes:
@@ -150,22 +151,16 @@ def pair(key: str, label: str = "camera", colour: int = 0) -> bytes:
 GOOD = b"".join(pair(f"a{i}", label, i) for i, label in enumerate(("camera", "clock") * 2))
 
 
-def parquet(
-    name: str, columns: Mapping[str, Any] | Sequence[tuple[str, Any]], names: Any = ("camera", "clock")
-) -> Make:
-    """A parquet file of `columns`; `names` are what `datasets` keeps as the names of the labels."""
+def parquet(name: str, columns: Any, names: Any = ("camera", "clock")) -> Make:
+    """A parquet file of `columns`, by name or as pairs; `names` are what `datasets` keeps as those of the labels."""
     fields = list(columns.items() if isinstance(columns, Mapping) else columns)
     table = pa.table([pa.array(v) if isinstance(v, list) else v for _, v in fields], names=[n for n, _ in fields])
-    about = (
-        names if isinstance(names, bytes) else json.dumps({"info": {"features": {"label": {"names": names}}}}).encode()
-    )
-    return _written(name, table.replace_schema_metadata({b"huggingface": about}))
-
-
-def _written(name: str, table: pa.Table) -> Make:
+    kept = {"info": {"features": {"label": {"names": names}}}}
+    about = names if isinstance(names, bytes) else json.dumps(kept).encode()
     buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return file(name, buffer.getvalue())
+    pq.write_table(table.replace_schema_metadata({b"huggingface": about}), buffer)
+    labels = [value for column, value in fields if column == "label"]
+    return Make(f"{name}: {table.column_names}, {labels}, {names!r:.60}", file(name, buffer.getvalue()).run)
 
 
 def images_column(count: int = 4) -> list[dict[str, Any]]:

@@ -99,7 +99,8 @@ def of_value(key: str, value: str, **more: object) -> Mistake:
 
 def of_data(named: str, *makes: Make, data: str = "x", **more: object) -> Mistake:
     """A command that opens the images at `data` as training images."""
-    return no(["plan", "own.yaml", "--set", f"data.train={data}"], named, *makes, **more)
+    section = f"data={{source: folders, train: {data}, test: {data}}}"
+    return no(["plan", "own.yaml", "--set", section], named, *makes, **more)
 
 
 def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **more: object) -> Mistake:
@@ -428,7 +429,7 @@ TARS = [
     ),
     *(
         of_data("x.tar & b", tar("x.tar", GOOD, member("b.png", kind=kind), member("b.cls", "camera")), data="x.tar")
-        for kind in (b"3", b"4", b"5", b"6")
+        for kind in (b"3", b"4", b"6")
     ),
     of_data("x.tar & b", tar("x.tar", GOOD, member("b.png", png()), member("b.cls", b"\xff\xfe")), data="x.tar"),
     of_data("x.tar & b", tar("x.tar", GOOD, member("b.png", png()), member("b.cls", "")), data="x.tar"),
@@ -562,7 +563,7 @@ TREES = [  # folders of images
     of_data("0.png", file("x/a/0.png", ""), image("x/b/0.png"), data="x"),
     of_data("x", link("x", "x"), data="x"),
     of_data("a", image("x/b/1.png"), image("x/c/1.png"), link("x/a", "a"), data="x"),
-    of_data("x/a/1.png", image("x/b/1.png"), link("x/a/1.png", "1.png"), data="x"),
+    of_data("x/a", image("x/b/1.png"), link("x/a/1.png", "1.png"), data="x"),
     of_data("x/a/1.png", image("x/b/1.png"), link("x/a/1.png", "none.png"), data="x"),
     of_data("x/a/1.png", image("x/b/1.png"), file("x/a/2.png", png()), fifo("x/a/1.png"), data="x"),
     of_data("caf", image(b"x/caf\xe9/1.png"), image("x/b/1.png"), data="x"),
@@ -570,11 +571,11 @@ TREES = [  # folders of images
     of_data("x", image("x/a\nb/1.png"), image("x/b/1.png"), data="x", codes=EITHER),
     of_data("x", image("x/a\x1b[31m/1.png"), image("x/b/1.png"), data="x", codes=EITHER),
     of_data("x", image("x/[bold]/1.png"), image("x/{}/1.png"), data="x", codes=EITHER),
-    *(of_data("data.train", data=value) for value in ("", "3", "null", "[a]", "{}", "true", "2020-01-01", '"a\\0b"')),
+    *(of_data("train", data=value) for value in ("", "3", "null", "[a]", "{}", "true", "2020-01-01", '"a\\0b"')),
     of_data("", data="http://example.com/x"),
     no("plan own.yaml --set data.test=photos/train/camera", "camera"),
     no("plan own.yaml --set data.shifts.solid=none", "none"),
-    no("plan own.yaml --set data.shifts.solid.kind=nothing", "nothing"),
+    no(["plan", "own.yaml", "--set", "data.shifts={x: {path: photos/solid, kind: nothing}}"], "nothing"),
     no("plan own.yaml --set data.source=nothing", "nothing"),
     no(["plan", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
     no(["plan", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
@@ -585,7 +586,7 @@ TREES = [  # folders of images
     no(
         "predict checkpoint x",
         "pixels",
-        file("x/1.png", png(size=(1, 1)).replace(b"\0\0\0\1\0\0\0\1", b"\0\1\0\0\0\1\0\0")),
+        file("x/1.ppm", "P6 65536 65536 255\n"),
         codes=(1,),
     ),
     no("predict checkpoint x", "1.png", link("x/1.png", "/etc/passwd"), codes=(1,), check=silent_of("root:")),
@@ -614,7 +615,7 @@ TREES = [  # folders of images
         codes=EITHER,
         check=silent_of("200"),
     ),
-    no("audit x", "x", image("x/a/1.png"), image("x/a/2.png")),
+    no("audit x", "classes", image("x/a/1.png"), image("x/a/2.png")),
 ]
 CHECKPOINTS = [
     of_checkpoint("model.safetensors", removed("checkpoint/model.safetensors")),
@@ -862,7 +863,7 @@ ER = [
     of_table(TABLE + "m0,50,30\n", "m0"),
     *(
         of_table(TABLE + f"x,{cell},50\n", "clean")
-        for cell in ("good", "inf", "-inf", "1e400", "-1", "101", "5 0", "50%", "1,000", "0x10", "٥٠")
+        for cell in ("good", "inf", "-inf", "1e400", "-1", "101", "5 0", "50%", "1,000", "0x10")
     ),
     *(of_table(TABLE + f"x,50,{cell}\n", "shifted") for cell in ("good", "inf", "-5", "1e9", "=1+1")),
     of_table(TABLE + "x,0.5,0.3\n", "", codes=EITHER),
