@@ -49,7 +49,7 @@ class Target:
     inputs: st.SearchStrategy[bytes] | None = None
     named: Sequence[str] = ()
     structured: bool = False
-    examples: int = 60
+    examples: int = 150
 
     def contents(self, seed: bytes) -> st.SearchStrategy[bytes]:
         found = [changed_bytes([seed])]
@@ -568,7 +568,7 @@ def save_arrow(folder: Path) -> None:
 
 WNIDS = "n01440764\nn01443537 # goldfish\n2\n"
 TARGETS = {
-    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=120),
+    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=300),
     "built-in recipe": Target(
         "r.yaml",
         lambda f: file("r.yaml", builtin()[0]).run(f),
@@ -577,14 +577,14 @@ TARGETS = {
         st.deferred(lambda: changed_bytes(builtin())),
         examples=40,
     ),
-    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
+    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=300),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
         stored("x.parquet"),
         are_listed,
         odd_parquet(),
-        examples=120,
+        examples=300,
     ),
     "saved dataset": Target(
         "saved/state.json", save_arrow, stored("saved"), are_listed, named=("saved",), structured=True
@@ -596,15 +596,15 @@ TARGETS = {
         published,
         are_accuracies,
         TABLES,
-        named=("t.csv", "--id", "--shift", "baselines"),
-        examples=120,
+        named=("t.csv", "--id", "--shift", "'clean'", "baselines"),
+        examples=300,
     ),
     "label file": Target(
         "l.txt", lambda f: (save_classifier(f), file("l.txt", "camera\nclock\n").run(f)), labelled, are_classes
     ),
     "class list": Target("c.txt", file("c.txt", WNIDS).run, chosen, are_some, named=("c.txt", "two classes")),
-    "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS),
-    "checkpoint.json": Target("checkpoint.json", save_classifier, info_of, is_info, structured=True, examples=100),
+    "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS, examples=60),
+    "checkpoint.json": Target("checkpoint.json", save_classifier, info_of, is_info, structured=True, examples=300),
     "config.json of timm": Target(
         "timm/config.json", save_timm, timm_classes, are_two, named=("timm",), structured=True
     ),
@@ -615,7 +615,7 @@ TARGETS = {
         is_dataset,
         named=("manifest.json", "000000"),
         structured=True,
-        examples=100,
+        examples=300,
     ),
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
     "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",)),
@@ -654,7 +654,8 @@ TARGETS = {
         "LOC_val_solution.csv",
         save_truth(
             "LOC_val_solution.csv",
-            "ImageId,PredictionString\nILSVRC2012_val_00000001,n01440764 1 2 3 4\nILSVRC2012_val_00000002,n01443537 1 2 3 4\n",
+            "ImageId,PredictionString\n"
+            "ILSVRC2012_val_00000001,n01440764 1 2 3 4\nILSVRC2012_val_00000002,n01443537 1 2 3 4\n",
         ),
         flat,
         are_known,
@@ -662,7 +663,7 @@ TARGETS = {
     "synset labels": Target(
         "synset_labels.txt", save_truth("synset_labels.txt", "n01440764\nn01443537\n"), flat, are_known
     ),
-    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=100),
+    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=300),
 }
 
 
