@@ -802,6 +802,13 @@ GENERATORS = [
         for text in ("", "[]", "3", "{", "null", "{}", b"\xff", "[" * DEEP, '{"a": 1, "a": 2}')
     ),
     of_generator({"_class_name": "StableDiffusionPipeline", "unet": ["os", "system"], "vae": 3}, "gen"),
+    no(
+        "generate small.yaml --set generator.model=gen",
+        "gen",
+        file("gen/model_index.json", '{"_class_name": "StableDiffusionPipeline", "unet": ["own", "Net"]}'),
+        file("gen/unet/own.py", "open('harmed', 'w')\n\n\nclass Net:\n    pass\n"),
+        check=not_harmed,
+    ),
     of_generator({"_class_name": "StableDiffusionPipeline", "unet": [None, None]}, "gen"),
     of_generator({"_class_name": "StableDiffusionPipeline", "../../etc": ["a", "b"]}, "gen"),
     *(

@@ -1,4 +1,4 @@
-"""Folders of images with odd names, links and files: every image once and with its label, or an error that names one."""
+"""Folders of images with odd names, links and files: each image once and with its label, or an error that names one."""
 
 from __future__ import annotations
 
