@@ -568,23 +568,23 @@ def save_arrow(folder: Path) -> None:
 
 WNIDS = "n01440764\nn01443537 # goldfish\n2\n"
 TARGETS = {
-    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=300),
+    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=80),
     "built-in recipe": Target(
         "r.yaml",
         lambda f: file("r.yaml", builtin()[0]).run(f),
         recipe_of,
         comes_back,
         st.deferred(lambda: changed_bytes(builtin())),
-        examples=40,
+        examples=20,
     ),
-    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=300),
+    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
         stored("x.parquet"),
         are_listed,
         odd_parquet(),
-        examples=300,
+        examples=150,
     ),
     "saved dataset": Target(
         "saved/state.json", save_arrow, stored("saved"), are_listed, named=("saved",), structured=True
@@ -597,10 +597,14 @@ TARGETS = {
         are_accuracies,
         TABLES,
         named=("t.csv", "--id", "--shift", "'clean'", "baselines"),
-        examples=300,
+        examples=200,
     ),
     "label file": Target(
-        "l.txt", lambda f: (save_classifier(f), file("l.txt", "camera\nclock\n").run(f)), labelled, are_classes
+        "l.txt",
+        lambda f: (save_classifier(f), file("l.txt", "camera\nclock\n").run(f)),
+        labelled,
+        are_classes,
+        examples=80,
     ),
     "class list": Target("c.txt", file("c.txt", WNIDS).run, chosen, are_some, named=("c.txt", "two classes")),
     "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS, examples=60),
@@ -618,11 +622,11 @@ TARGETS = {
         examples=300,
     ),
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
-    "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",)),
+    "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=80),
     "filter": Target("filter-x.parquet", save_filter, filter_of, is_filter),
     "predictions": Target("test.npz", save_answers, answers, are_answers),
     "model_index.json": Target(
-        "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True
+        "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=60
     ),
     "prompts as JSON": Target(
         "p.json",
@@ -663,7 +667,7 @@ TARGETS = {
     "synset labels": Target(
         "synset_labels.txt", save_truth("synset_labels.txt", "n01440764\nn01443537\n"), flat, are_known
     ),
-    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=300),
+    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=100),
 }
 
 
