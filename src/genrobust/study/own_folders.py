@@ -115,7 +115,7 @@ def read_folders(
         except ValueError as error:
             raise UserError(f"--shift {text}: {error}") from None
         taken = ["test", MEAN_OF_SHIFTS, *named]
-        if name in taken or look_alikes([*taken, name]):
+        if name.casefold() in map(str.casefold, taken) or look_alikes([*taken, name]):
             raise UserError(f"--shift {text}: another test set has that name; choose another name")
         named[name] = Path(folder).expanduser()
     return Folders(train, test, val, named, generated, retrieved)
