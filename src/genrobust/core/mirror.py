@@ -25,7 +25,15 @@ from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, ref
 from genrobust.core.keys import digest
 from genrobust.core.machine import user_cache
 from genrobust.core.progress import progress_bar
-from genrobust.core.remote import OBJECT_STORES, Lease, create_file, file_system, is_one_of, translate_errors
+from genrobust.core.remote import (
+    OBJECT_STORES,
+    Lease,
+    checked_url,
+    create_file,
+    file_system,
+    is_one_of,
+    translate_errors,
+)
 from genrobust.core.sealing import sealed, unsealed
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
@@ -48,7 +56,7 @@ def local_folder(out: Path | str) -> Path:
 
     Raises:
         MissingPackage: The package of the file system is not installed.
-        UserError: No such bucket, no credentials, or a `Path` made of a URL.
+        UserError: No such bucket, no credentials, no URL that can be written to, or a `Path` made of a URL.
         GenrobustError: The file system does not answer.
     """
     text = str(out)
@@ -56,10 +64,11 @@ def local_folder(out: Path | str) -> Path:
         if _URL.match(text):
             raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
         return out
-    if "://" not in text:
+    if "://" not in text and not _URL.match(text):
         return Path(text)
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
+    scheme, rest = checked_url(text)
+    if scheme == "file":
+        return Path(rest)
     url = text.rstrip("/")
     with _opening:
         if url not in _opened:

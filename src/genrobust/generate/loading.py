@@ -102,10 +102,9 @@ def _index(folder: Path) -> dict[str, Any]:
         )
     if not (folder / INDEX).exists():
         raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
-    with reading(folder / INDEX, ValueError, then=": get the generator again"):
-        index = json.loads((folder / INDEX).read_bytes())
-        if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str | list):
-            raise ValueError("it names no _class_name")
+    index = _read_object(folder / INDEX)
+    if not isinstance(index.get("_class_name"), str | list):
+        raise UserError(f"cannot read {folder / INDEX}: it names no _class_name: get the generator again")
     if isinstance(index["_class_name"], list):
         raise UserError(
             f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
@@ -118,6 +117,15 @@ def _index(folder: Path) -> dict[str, Any]:
                 "[null, null]; get the generator again, or name another"
             )
     return index
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError for anything else."""
+    with reading(path, ValueError, then=": get the generator again"):
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
 
 
 def _is_known_part(part: list[Any]) -> bool:
@@ -148,6 +156,8 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
+    for path in sorted(folder.glob("*/*config.json")):
+        _read_object(path)  # diffusers would look on the hub for one that it cannot read
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:

@@ -100,8 +100,8 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         raise UserError(f"prompts.file: cannot read {path}: {error}") from error
     if path.suffix.lower() == ".json":
         try:
-            found = json.loads(text, object_pairs_hook=_each_once)
-        except (ValueError, RecursionError) as error:
+            found = parse_json(text)
+        except ValueError as error:
             raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
         if not isinstance(found, dict):
             kind = type(found).__name__
@@ -110,13 +110,6 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
     templates = tuple(Template(line.strip()) for line in text.splitlines() if line.strip())
     check_templates(templates, str(path))
     return [templates] * len(labels)
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    twice = [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
-    if twice:
-        raise ValueError(f"it has {twice[0]!a} twice")
-    return dict(pairs)
 
 
 def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Template, ...]:
