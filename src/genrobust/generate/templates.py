@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, embedded
+from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_json
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
