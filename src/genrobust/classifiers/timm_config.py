@@ -60,7 +60,7 @@ class TimmConfig(Facts):
     @field_validator("model_args")
     @classmethod
     def _harmless(cls, found: dict[str, Any]) -> dict[str, Any]:
-        if refused := sorted(found.keys() & REFUSED):
+        if refused := sorted(found.keys() & REFUSED - {"num_classes"}):
             raise ValueError(f"{refused[0]} cannot be set there")
         return found
 

@@ -106,7 +106,9 @@ def _explained(error: BaseException) -> GenrobustError | None:
 def _short(text: str, most: int = LINES) -> str:
     """At most `most` lines of `text`, each of a length that a person reads, without the passwords of URLs."""
     text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
-    lines = [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in text.splitlines()]
+    lines = [
+        line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}" for line in text.splitlines()
+    ]
     return "\n".join(
         lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
     )

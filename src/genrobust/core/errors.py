@@ -50,5 +50,5 @@ def _reason(error: Any) -> object:
         return "it is nested too deeply"
     if hasattr(error, "errors"):  # of pydantic: the first of its faults, with the keys that lead to it
         fault = error.errors()[0]
-        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
     return getattr(error, "strerror", None) or (repr(error) if isinstance(error, LookupError) else error)
