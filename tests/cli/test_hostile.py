@@ -16,10 +16,12 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import typer
 from hostile_files import (
     DEEP,
     GOOD,
@@ -650,7 +652,32 @@ TREES = [  # folders of images
     ),
     no("audit x", "classes", image("x/a/1.png"), image("x/a/2.png")),
 ]
+
+
+def nan_weights(folder: Path) -> None:
+    import torch
+
+    from genrobust.classifiers.checkpoints import CheckpointInfo
+    from genrobust.classifiers.models import create_classifier, save_checkpoint
+
+    model = create_classifier("test_resnet", 2, 32)
+    torch.nn.init.constant_(next(model.parameters()), float("nan"))
+    save_checkpoint(folder / "checkpoint", model, CheckpointInfo("test_resnet", {}, CLASSES, 32, {}))
+
+
+NAN = Make("weights that are NaN", nan_weights)
 CHECKPOINTS = [
+    of_checkpoint("checkpoint", NAN),
+    no("filter shards --by classifier --classifier checkpoint --drop 0.5", "checkpoint", NAN, codes=FAILED),
+    no("benchmark --models checkpoint --on shards --real photos/test", "checkpoint", NAN, codes=FAILED),
+    no("export-model checkpoint --to timm", "checkpoint", NAN, codes=FAILED),
+    no(
+        "predict checkpoint photos/test --labels l.txt",
+        "l.txt",
+        file("l.txt", "=1+1\n@SUM(A1)\n"),
+        codes=EITHER,
+        check=no_formula,
+    ),
     of_checkpoint("checkpoint", removed("checkpoint/model.safetensors")),
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", "")),
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", PICKLE), check=not_harmed),
@@ -1291,6 +1318,14 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 SMALL = recipe("data: {source: pictograms}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built_once() -> Iterator[None]:
+    """The runner takes as long to build the program's commands, for each test anew, as a command to fail."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(typer.main.get_command), raising=False)
+        yield
 
 
 @pytest.fixture
