@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from mmap import ACCESS_READ, mmap
@@ -17,7 +16,7 @@ from genrobust.classifiers.opened import OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.timm_config import MOST_PIXELS, Facts, data_config
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
-from genrobust.core import MissingPackage, UserError, digest, hash_file, reading
+from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
 LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
 WANTED = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
@@ -94,7 +93,7 @@ def _check_input(path: Path) -> tuple[int, bool]:
 def _read_metadata(path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
     metadata = _session(path, "cpu").get_modelmeta().custom_metadata_map
     with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
-        found = Facts.model_validate({key: json.loads(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
+        found = Facts.model_validate({key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
     return found.label_names, found.pretrained_cfg
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,7 +10,7 @@ from pydantic import BaseModel, Field, field_validator
 from timm.data import resolve_data_config
 
 from genrobust.classifiers.models import REFUSED
-from genrobust.core import reading
+from genrobust.core import parse_json, reading
 
 TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 
@@ -72,7 +71,7 @@ def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
         UserError: The file cannot be read, or a value of it is none.
     """
     with reading(f"the {TIMM_CONFIG} of {spec}, which holds no model of timm's", ValueError, TypeError):
-        found = TimmConfig.model_validate(json.loads((folder / TIMM_CONFIG).read_text(encoding="utf-8")))
+        found = TimmConfig.model_validate(parse_json((folder / TIMM_CONFIG).read_bytes()))
         return found.pretrained_cfg | found.model_dump(include={"num_classes", "label_names"}, exclude_none=True)
 
 

@@ -83,6 +83,8 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
         files = [folder / name for name in named]
         stamps = [stamp(path) for path in files]
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
+        for table in tables:
+            table.validate(full=True)  # Arrow would follow the offsets of a damaged file out of its memory
         names = _same(files, [_check(path, table.schema) for path, table in zip(files, tables, strict=True)])
         labels = [table[LABEL].to_pylist() for table in tables]
     images = [table[IMAGE] for table in tables]
