@@ -606,7 +606,8 @@ TREES = [  # folders of images
         data="x",
         codes=EITHER,
     ),
-    *(of_data("train", data=value) for value in ("", "3", "null", "[a]", "{}", "true", "2020-01-01", '"a\\0b"')),
+    *(of_data("train", data=value) for value in ("", "3", "null", "[a]", "{}", "true", '"a\\0b"')),
+    of_data("2020-01-01", data="2020-01-01"),  # a text, as every value that only looks like a date
     of_data("", data="http://example.com/x"),
     no("plan own.yaml --set data.test=photos/train/camera", "camera"),
     no("plan own.yaml --set data.shifts.solid=none", "none"),

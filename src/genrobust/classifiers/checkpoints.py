@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
 
 from genrobust.core import (
@@ -35,7 +35,7 @@ def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class CheckpointInfo:
     """What a checkpoint is: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 

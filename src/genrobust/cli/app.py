@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, refusal
+from genrobust.core import GenrobustError, UserError, local_folder, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 
@@ -56,6 +56,9 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
+            for value in ctx.params.values():
+                if isinstance(value, Path):
+                    local_folder(value)  # which refuses a URL that was taken for a path
             return super().invoke(ctx)
         except KeyboardInterrupt:
             err_console.print("\ninterrupted: finished work is kept; run the same command again to resume")

@@ -91,12 +91,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
         manifest = unsealed(path.read_bytes())
     version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])
-    if version != FORMAT or not isinstance(shards, int):
+    if version != FORMAT or not isinstance(shards, int) or isinstance(shards, bool):
         raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
     if not 0 <= shards <= MOST_SHARDS:
         raise UserError(f"{path}: shards is {shards}; their numbers have six digits, so that there are 0 to a million")
-    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids):
-        raise UserError(f"{path}: class_ids is no list of ids")
+    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
+        raise UserError(f"{path}: class_ids is no list of ids, each of which comes once")
     return manifest
 
 
@@ -171,6 +171,10 @@ class ShardDataset:
                 parts.append(kept[name].to_numpy())
         joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
         self.labels: np.ndarray = joined["label"]
+        if self.class_ids and len(keys) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_ids):
+            raise GenrobustError(
+                f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
+            )
         self.keys: Sequence[str] = keys
         self.styles: Sequence[str] = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)

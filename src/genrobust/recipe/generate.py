@@ -52,7 +52,7 @@ class GeneratorConfig(Section):
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
     engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
-    model: str = "pictograms"
+    model: Name = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None

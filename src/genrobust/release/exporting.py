@@ -20,7 +20,7 @@ from genrobust.release.croissant import croissant
 from genrobust.release.dataset_card import About, dataset_card
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import FORMATS
-from genrobust.release.licenses import OTHER, License, licenses_of
+from genrobust.release.licenses import OTHER, License, check_license, licenses_of
 from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Content, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
 from genrobust.report import count, percent
@@ -78,6 +78,7 @@ def export(options: ExportOptions) -> ExportResult:
             whose license restricts its images, unless `accept_license`.
         GenrobustError: A damaged dataset.
     """
+    check_license(options.license)
     form = FORMATS.get(options.to)()
     out = _place(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]

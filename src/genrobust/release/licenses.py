@@ -28,6 +28,12 @@ class License:
     forbids: str
 
 
+def check_license(license: str) -> None:
+    """Raise UserError where `license` is no id of the hub's, which a card begins with."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,79}", license):
+        raise UserError(f"--license {license[:80]!r}: this is no id of a license, such as cc-by-4.0, or other")
+
+
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
     """Read the licenses of the generators that `manifests` name, each once, from their cards.
 

@@ -33,7 +33,7 @@ from genrobust.classifiers import (
 from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.data import readable_names
 from genrobust.release.folder import new_folder, refuse_others
-from genrobust.release.licenses import OTHER
+from genrobust.release.licenses import OTHER, check_license
 from genrobust.release.model_card import measured, model_card
 
 README, ONNX_FILE = "README.md", "model.onnx"
@@ -65,6 +65,7 @@ def export_model(
         GenrobustError: The logits differ.
     """
     check_target(to, out, overwrite)
+    check_license(license)
     info = read_checkpoint_info(checkpoint)
     if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
         raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
