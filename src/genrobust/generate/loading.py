@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import GenrobustError, UserError, parse_json, reading
+from genrobust.core import GenrobustError, UserError, reading
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
@@ -121,7 +122,7 @@ def _index(folder: Path) -> dict[str, Any]:
 def _read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises UserError for anything else."""
     with reading(path, ValueError, then=": get the generator again"):
-        found = parse_json(path.read_bytes())
+        found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         return found
