@@ -6,7 +6,7 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, local_folder, refusal
+from genrobust.core import GenrobustError, UserError, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 
@@ -56,9 +56,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            for value in ctx.params.values():
-                if isinstance(value, Path):
-                    local_folder(value)  # which refuses a URL that was taken for a path
+            _refuse_urls(value for value in ctx.params.values() if isinstance(value, Path))
             return super().invoke(ctx)
         except KeyboardInterrupt:
             err_console.print("\ninterrupted: finished work is kept; run the same command again to resume")
@@ -79,6 +77,13 @@ class _Command(TyperCommand):
             )
             err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
             raise typer.Exit(1) from None
+
+
+def _refuse_urls(paths: Iterable[Path]) -> None:
+    from genrobust.core import local_folder  # which loads numpy: too much for --help
+
+    for path in paths:
+        local_folder(path)
 
 
 def _explained(error: BaseException) -> GenrobustError | None:
