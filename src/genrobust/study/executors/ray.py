@@ -202,6 +202,7 @@ class _RayWorker:
         self._actor: Any = None
         self._number, self._count = 0, 0
         self._asked: Future[int | None] | None = None
+        self._asked_at = 0.0
         self._idle_since: float | None = None
         self._done = Future[GenrobustError | None]()
 
@@ -213,10 +214,11 @@ class _RayWorker:
         return self._done
 
     def count(self) -> int:
-        if self._asked is None or self._asked.done():
-            if self._asked and not self._asked.exception():
+        now = time.monotonic()
+        if self._asked is None or self._asked.done() or now - self._asked_at > LOST_S:  # this call may be lost as well
+            if self._asked and self._asked.done() and not self._asked.exception():
                 self._look(self._asked.result())
-            self._asked = self._actor.count.remote(self._number).future()
+            self._asked, self._asked_at = self._actor.count.remote(self._number).future(), now
         return self._count
 
     def _look(self, count: int | None) -> None:
