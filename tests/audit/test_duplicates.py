@@ -145,6 +145,30 @@ def test_memorization_is_told_from_fresh_images(sets: dict[str, list[Image.Image
     assert copied.lo == pytest.approx(0.025 ** (1 / 20))
 
 
+def test_memorization_is_held_against_unseen_images_where_there_are_some(sets: dict[str, list[Image.Image]]) -> None:
+    training = frames(sets["photographs"][:40])
+    unseen, others = (nearest(frames(sets["photographs"][i : i + 10]), training) for i in (40, 50))
+    copied = memorization(nearest(frames([jpeg(i) for i in sets["photographs"][:20]]), training), training, unseen)
+    assert (copied.unseen, copied.share, copied.above_expected) == (10, 1.0, True)
+    fresh = memorization(others, training, unseen)
+    assert fresh.threshold == np.quantile(unseen.distance, 0.05)
+    assert not fresh.above_expected
+    itself = memorization(unseen, training, unseen)
+    assert itself.lo <= itself.expected <= itself.hi and not itself.above_expected
+
+
+@pytest.mark.slow
+def test_memorization_gives_the_expected_share_on_icons_that_were_never_trained_on(pictogram_data: StudyData) -> None:
+    """One half of *wild-val* against the other."""
+    data = pictogram_data
+    assert data.retrieval is not None and data.choosing is not None
+    wild, val = (frames([s.image(i) for i in range(len(s))]) for s in (data.retrieval, data.choosing))
+    halves = [nearest(val[start::2], wild) for start in (0, 1)]
+    found = memorization(halves[0], wild, halves[1])
+    assert found.lo <= found.expected <= found.hi
+    assert not found.above_expected
+
+
 def test_nothing_to_compare_with_is_refused() -> None:
     one = frames([Image.new("RGB", (64, 64))])
     with pytest.raises(ValueError, match="no other image"):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 from rich.console import Console
+from scipy.special import ndtr
 
 from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary
@@ -44,7 +45,8 @@ def table(figure: str, values: Values, reference: str = "real") -> dict[ScoreKey
             scores[ScoreKey(figure, arm, test)] = replace(made, extrapolated=figure == "er" and test != "solid")
             if arm != reference:
                 less = value - with_mean(values[reference])[test]
-                scores[ScoreKey(figure, arm, test, minus=reference)] = score(less, test)
+                p = 2 * float(ndtr(-abs(less)))  # the half widths of 2 are two standard errors
+                scores[ScoreKey(figure, arm, test, minus=reference)] = replace(score(less, test), p=p)
     return scores
 
 

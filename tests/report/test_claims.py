@@ -10,7 +10,7 @@ import pytest
 
 from genrobust.core.record import ArmRecord, Claim, SourceQuality, StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS, Score, ScoreKey
-from genrobust.report.claims import CLAIM_HEADS, check_claims, claim_rows
+from genrobust.report.claims import CLAIM_HEADS, check_claims, claim_rows, holm
 from genrobust.report.quality import QUALITY_HEADS, quality_rows
 from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report
@@ -28,7 +28,7 @@ def asked(record: StudyRecord) -> StudyRecord:
     unsure = ScoreKey("top1", "real+generated", "test", minus="real+retrieved")
     alone = ArmRecord("alone", {"generated": 10}, "resnet10t", "standard", 600, 128)
     scores = {
-        unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap"),
+        unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap", p=0.09),
         ScoreKey("top1", "alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap"),
     }
     return replace(
@@ -60,21 +60,23 @@ def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> No
     rows = claim_rows(asked)
     assert {len(row) for row in rows} == {len(CLAIM_HEADS)}
     assert rows[0][:2] == ["a <claim> (a paper)", "real+generated minus real"]
-    assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "holds"]
+    assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
 
 
 @pytest.mark.parametrize(
-    ("figure", "lo", "hi", "outcome"),
+    ("figure", "lo", "hi", "p", "outcome"),
     [
-        ("top1", 1, 3, "holds"),
-        ("top1", -3, -1, "contradicted"),
-        ("nll", -3, -1, "holds"),
-        ("nll", 1, 3, "contradicted"),
-        ("ece", -1, 3, "undecided"),
+        ("top1", 1, 3, 0.01, "holds"),
+        ("top1", -3, -1, 0.01, "contradicted"),
+        ("nll", -3, -1, 0.01, "holds"),
+        ("nll", 1, 3, 0.01, "contradicted"),
+        ("ece", -1, 3, 0.3, "undecided"),
     ],
 )
-def test_better_is_lower_for_some_figures(record: StudyRecord, figure: str, lo: float, hi: float, outcome: str) -> None:
-    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "")}
+def test_better_is_lower_for_some_figures(
+    record: StudyRecord, figure: str, lo: float, hi: float, p: float, outcome: str
+) -> None:
+    scores = {ScoreKey(figure, "real+generated", "test", minus="real"): Score((lo + hi) / 2, lo, hi, 400, 6, "", p=p)}
     asked = replace(
         record,
         summary=replace(record.summary, scores=record.summary.scores | scores),
@@ -106,3 +108,20 @@ def test_a_claim_about_a_group_takes_the_groups_own_gain(grouped: StudyRecord) -
     found = [checked.score for checked in check_claims(replace(grouped, claims=claims))]
     mixed, real = pair
     assert found == [*(grouped.summary.score(figure, mixed, minus=real) for figure in ("top1", "er")), None]
+
+
+def test_p_values_are_corrected_for_their_number() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])  # as in Holm's paper
+    assert holm([0.6, 0.7]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_a_claim_that_its_own_interval_supports_falls_among_many(record: StudyRecord) -> None:
+    key = ScoreKey("top1", "real+generated", "test", minus="real")
+    scores = {key: Score(2, 0.1, 3.9, 400, 6, "", p=0.04)}
+    scores |= {key._replace(test_set=test): Score(1, -1, 3, 400, 6, "", p=0.3) for test in record.summary.shifts}
+    claims = tuple(claim("real+generated", "real", test_set=k.test_set) for k in scores)
+    asked = replace(record, summary=replace(record.summary, scores=record.summary.scores | scores), claims=claims)
+    first = replace(asked, claims=claims[:1])
+    assert check_claims(first)[0].outcome == "holds"
+    assert check_claims(asked)[0].outcome == "undecided"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from genrobust.core.results import MEAN_OF_SHIFTS, Score
+from genrobust.report.markdown import markdown
 from genrobust.report.wording import answer, caveat, count, duration, limits, number, span
 
 
@@ -90,3 +91,27 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
     assert answer(replace(record, summary=no_mean))[0].startswith("No shifted test set is large enough")
+
+
+def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(record):
+    def grouped(key, score):
+        return replace(score, groups={"solid": 9, "emoji": 3}.get(key.test_set, 0))
+
+    scores = {key: grouped(key, score) for key, score in record.summary.scores.items()}
+    found = replace(record, summary=replace(record.summary, scores=scores))
+    words = " ".join(limits(found))
+    assert "9 groups in solid, 3 groups in emoji" in words
+    assert "All images of test, pixel are of one group" in words
+    assert "over groups of images and 3 seeds" in words
+    assert "300 images, 9 groups, 6 classes" in markdown(found)
+    assert "groups of images" not in " ".join(limits(record))
+
+
+def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(record, shown):
+    gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
+    gone -= {key for key in gone if key.arm == "real+retrieved"}
+    scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
+    found = replace(record.summary, scores=scores)
+    row = next(line for line in shown(found, 120).splitlines() if "Effective robustness" in line)
+    assert row.count("–") == 2 and "+27.0" in row
+    assert "no mean, since some figures in it extrapolate" in " ".join(answer(replace(record, summary=found)))

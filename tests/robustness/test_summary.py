@@ -23,7 +23,7 @@ ACCURACY = {
     "real+generated": {"test": 0.8, "solid": 0.7, "emoji": 0.5, "pixel": 0.6},
 }
 BASELINES = tuple(
-    BaselineModel(f"m{i}", shift, 50 + 4 * i, 25 + 4 * i + (i * 7 % 3))
+    BaselineModel(f"m{i}", shift, 44 + 5.5 * i, 20 + 6 * i + (i * 7 % 3))
     for shift in ("solid", "emoji")
     for i in range(10)
 )
@@ -194,7 +194,7 @@ def test_a_second_id_set_is_no_shift_and_the_others_are_held_against_both(study,
         score = found.score("multi_er", arm, "solid")
         assert score.value == pytest.approx(np.mean(beyond), abs=1e-9)
         assert score.lo < score.value < score.hi
-        assert "images, baselines and 3 seeds" in score.method
+        assert "images, baselines, the scatter about their line and 3 seeds" in score.method
         assert found.score("multi_er", arm).value == pytest.approx(score.value)
 
 
@@ -247,3 +247,79 @@ def test_a_perfect_clean_accuracy_of_few_images_is_not_taken_for_an_endless_one(
     er = found.score("er", "real", "solid", 0)
     assert er.value == pytest.approx(found.score("top1", "real", "solid", 0).value - expected)
     assert expected < 99
+
+
+def test_an_arm_that_extrapolates_a_line_has_no_mean_of_effective_robustness(study):
+    low = [replace(b, clean=b.clean / 2) for b in BASELINES]  # up to 47 %, where both arms have 80
+    summary = summed(study, low)
+    assert summary.score("er", "real", "solid").extrapolated
+    assert {key.test_set for key in summary.scores if key.figure == "er"} == {"solid", "emoji"}
+    assert summary.find("top1", "real") is not None
+
+
+def test_a_line_that_explains_less_than_half_enters_no_mean(study, summary):
+    noisy = [replace(b, shifted=b.shifted * (0.2 if i % 2 else 1)) for i, b in enumerate(BASELINES)]
+    rows = [n if b.test_set == "emoji" else b for b, n in zip(BASELINES, noisy, strict=True)]
+    found = summed(study, rows, bootstrap=300)
+    assert found.lines["emoji"].r2 < 0.5 < found.lines["solid"].r2
+    assert found.score("er", "real").value == pytest.approx(found.score("er", "real", "solid").value)
+    assert found.score("er", "real").method.startswith("mean of 1 of 2 shifts")
+    assert summary.score("er", "real").method.startswith("mean of 2 shifts")
+
+
+def test_scatter_about_the_line_widens_an_arm_and_hardly_a_difference(study):
+    near, far = (
+        summed(study, [replace(b, shifted=b.shifted + by * (i * 7 % 5 - 2)) for i, b in enumerate(BASELINES)])
+        for by in (0, 3)
+    )
+
+    def width(summary, minus=""):
+        score = summary.score("er", "real+generated", "solid", minus=minus)
+        return score.hi - score.lo
+
+    assert width(far) > 1.25 * width(near)
+    assert width(far, "real") < 1.3 * width(near, "real")
+
+
+def test_a_p_value_is_small_where_the_interval_excludes_zero(study, summary):
+    for key, score in summary.scores.items():
+        assert (score.p is None) == (key.minus == "")
+        if score.p is not None and abs(score.p - 0.05) > 0.03:
+            assert (score.p < 0.05) == (score.lo > 0 or score.hi < 0)
+    groups = {"one": ["real"], "other": ["real+generated"]}
+    found = summed(study, groups=groups, references={"real+generated": "real"})
+    assert found.score("top1", "other", minus="one").p == pytest.approx(
+        found.score("top1", "real+generated", minus="real").p
+    )
+
+
+def test_baselines_of_few_architectures_say_less_than_as_many_of_different_ones(study):
+    """Every other model lies above the line, as if all of its architecture did."""
+    rows = [replace(b, shifted=b.shifted + 12 * (int(b.model[1:]) % 2)) for b in BASELINES]
+    kinds = [replace(b, architecture=f"kind {int(b.model[1:]) % 2}") for b in rows]
+    alone, clustered = (summed(study, found, bootstrap=2000) for found in (rows, kinds))
+    for summary in (alone, clustered):
+        assert summary.score("er", "real", "solid").value == alone.score("er", "real", "solid").value
+
+    def width(summary):
+        score = summary.score("er", "real", "solid")
+        return score.hi - score.lo
+
+    assert width(clustered) > width(alone)
+
+
+def test_intervals_are_over_the_groups_of_images_where_these_are_known(study, summary):
+    groups = {
+        "solid": [f"hand {i % 3}" for i in range(N["solid"])],
+        "test": [f"hand {i % 9}" for i in range(N["test"])],
+    }
+    found = summed(study, bootstrap=300, image_groups=groups)
+    for test, count in {"solid": 3, "emoji": 0, "test": 9, "test on the classes of emoji": 9}.items():
+        score = found.find("top1", "real", test) or found.score("top1", "real", test, 0)
+        assert score.groups == count
+        assert score.value == (summary.find("top1", "real", test) or summary.score("top1", "real", test, 0)).value
+    assert found.score("top1", "real").groups == 3
+    assert "over 3 groups and 3 seeds" in found.score("top1", "real", "solid").method
+    assert "over 3 groups, baselines" in found.score("er", "real", "solid").method
+    with pytest.raises(UserError, match=r"'solid'.* 7 groups for 300 images"):
+        summed(study, image_groups={"solid": ["a"] * 7})

@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
+from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import figure_called
 from genrobust.robustness.summary import Comparison, summarize
 
@@ -23,7 +24,7 @@ ACCURACY = {
 GROUPS = {group: [f"{group}, {network}" for network in NETWORKS] for group in RISE}
 REFERENCES = {arm: f"real, {arm[-1]}" for arm in ACCURACY}
 BASELINES = tuple(
-    BaselineModel(f"m{i}", shift, 50 + 4 * i, 25 + 4 * i + (i * 7 % 5)) for shift in SHIFTS for i in range(10)
+    BaselineModel(f"m{i}", shift, 44 + 5.5 * i, 20 + 6 * i + (i * 7 % 5)) for shift in SHIFTS for i in range(10)
 )
 
 
@@ -73,12 +74,16 @@ def summary(study):
     return summed(study, BASELINES, bootstrap=1500, references=REFERENCES, groups=GROUPS)
 
 
-def plainly(right, images, models, seeds, arms, group, test):
-    """Effective robustness and top-1 of a group, as plainly as can be: loops, index lists and weights given."""
+def plainly(right, images, models, off, seeds, arms, group, test):
+    """Effective robustness and top-1 of a group, as plainly as can be: loops, index lists and weights given.
+
+    The network lies `off` the line by so many standard deviations.
+    """
     members = np.isin(LABELS["test"], ONLY.get(test, range(6)))
     rows = [b for b in BASELINES if b.test_set == test]
     x, y = (logit(np.array([getattr(b, key) for b in rows]) / 100)[models] for key in ("clean", "shifted"))
     slope, intercept = np.polyfit(x, y, 1)
+    intercept += off * fit_lines(BASELINES, [test])[test].residual_sd
     top1 = er = 0.0
     for (g, arm), (s, _) in product(enumerate(GROUPS[group]), enumerate(SEEDS)):
         weight = arms[g] * seeds[s]
@@ -99,7 +104,7 @@ def test_the_values_are_those_of_a_plain_computation(right, summary):
     for group, arms in summary.groups.items():
         found = []
         for shift in SHIFTS:
-            values = plainly(right, everything, np.arange(10), even(3), even(3), group, shift)
+            values = plainly(right, everything, np.arange(10), 0, even(3), even(3), group, shift)
             found.append([summary.score(figure, group, shift).value for figure in ("top1", "er")])
             assert found[-1] == pytest.approx(values)
         means = [summary.score(figure, group).value for figure in ("top1", "er")]
@@ -126,10 +131,10 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
     places = list(product(SHIFTS, ("real", "mixed")))
     for _ in range(1500):
         images = {test: rng.integers(0, n, n) for test, n in N.items()}
-        models = rng.integers(0, 10, 10)
+        models, off = rng.integers(0, 10, 10), rng.standard_normal()
         # three that are drawn with replacement, with the spread of a sample: see `seed_weights`
         seeds, arms = (1 / 3 + (rng.multinomial(3, even(3)) / 3 - 1 / 3) * np.sqrt(1.5) for _ in range(2))
-        drawn.append([plainly(right, images, models, seeds, arms, group, test) for test, group in places])
+        drawn.append([plainly(right, images, models, off, seeds, arms, group, test) for test, group in places])
     draws = np.array(drawn)  # [replicates, set and group, figure]
 
     def ends(values):
@@ -151,12 +156,15 @@ def test_the_method_says_what_was_resampled(study, summary):
     three = "3 arms; bootstrap 95 % over images"
     assert summary.score("top1", "mixed", "solid").method == f"mean of {three}, 3 arms and 3 seeds"
     assert summary.score("er", "mixed", minus="real").method == (
-        f"mean of 2 shifts and {three}, baselines, 3 arms and 3 seeds"
+        f"mean of 2 shifts and {three}, baselines, the scatter about their line, 3 arms and 3 seeds"
     )
     one = {key: found for key, found in study.items() if key[1] == 0}
     few = summed(one, BASELINES, bootstrap=50, groups={"two": GROUPS["real"][:2], "one": GROUPS["mixed"][:1]})
     words = "bootstrap 95 % over images"
-    assert few.score("er", "two", "solid").method == f"mean of 2 arms; {words} and baselines; one seed"
+    assert (
+        few.score("er", "two", "solid").method
+        == f"mean of 2 arms; {words} and baselines and the scatter about their line; one seed"
+    )
     assert few.score("top1", "one", "solid").method == f"mean of 1 arm; {words}; one seed"
 
 

@@ -118,3 +118,33 @@ def test_another_package_adds_a_policy(coloured, install, monkeypatch):
 def test_an_unknown_policy_names_the_key_and_the_known_ones():
     with pytest.raises(ValidationError, match=r"augmentation\n.*augmx.*known: .*augmix"):
         TrainConfig(augmentation="augmx")
+
+
+@pytest.fixture(scope="module")
+def ring():
+    """A square frame of black strokes, three pixels wide, on white."""
+    image = torch.full((3, 64, 64), 255, dtype=torch.uint8)
+    image[:, 16:48, 16:48] = 0
+    image[:, 19:45, 19:45] = 255
+    return image
+
+
+def test_drawings_get_every_style_and_keep_their_paper(ring):
+    policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
+    torch.manual_seed(0)
+    drawn = [policy(ring) for _ in range(60)]
+    centres = {tuple(image[:, 32, 32].tolist()) for image in drawn}
+    assert {(255, 255, 255), (0, 0, 0)} < centres  # as it is or knocked out, and filled
+    assert any(len(set(colour)) == 1 and 100 < colour[0] < 230 for colour in centres)  # translucent grey
+    assert any(max(colour) - min(colour) > 40 for colour in centres)  # colours
+    assert all((image[:, :8] == 255).all() for image in drawn)
+    strokes = [(image[:, 32] < 128).all(dim=0).sum() for image in drawn if (image[:, 32, 32] == 255).all()]
+    assert len(set(map(int, strokes))) > 1  # thickened or not
+
+
+def test_drawings_in_colour_keep_their_style(coloured, ring):
+    policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
+    torch.manual_seed(0)
+    assert all(policy(image) is image for image in coloured)
+    wide = torch.cat([ring, ring], dim=2)
+    assert policy(wide).shape == wide.shape

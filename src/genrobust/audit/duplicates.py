@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, fisher_exact
 
 from genrobust.audit.fingerprint import NEAR, Neighbours, nearest
 from genrobust.core import Duplicates, Memorization, NearPair
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
-# Of fresh images of the same kind as the training data, this share lies as near to it as the nearest 5 % of those
-# images, the ones with a copy aside, lie to each other. A larger share of the generated ones says that some were drawn
-# from memory. Copies are set aside because one hand's variants of a design would make any copy look usual.
+# This share of unseen images of the same kind as the training data lies nearer to it than the threshold; a larger share
+# of the generated ones says that some were drawn from memory. Without unseen images, training images stand for them,
+# those with a copy aside: one hand's variants of a design would make any copy look usual.
 EXPECTED = 0.05
+TAIL = 0.025  # the level of the one-sided test, as that of a 95 % interval's end
 SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbours set the measure
 
 
@@ -55,12 +56,29 @@ def compare(
 
 
 def memorization(
-    generated: Neighbours, training_frames: np.ndarray, advance: Callable[[int], None] = lambda count: None
+    generated: Neighbours,
+    training_frames: np.ndarray,
+    unseen: Neighbours | None = None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> Memorization:
-    """Test whether generated images lie nearer to the generator's training images than those lie to each other.
+    """Test whether generated images lie nearer to the generator's training images than unseen ones do.
 
-    `generated` are the nearest training images of every generated one.
+    Without unseen images it is: than those lie to each other.
+
+    Args:
+        generated: The nearest training images of every generated one, and `unseen` those of every unseen one.
+        training_frames: uint8 [M, 72, 64].
+        advance: Called with the number of training images that are done.
     """
+    count_n = len(generated.distance)
+    if unseen is not None:
+        threshold, known = float(np.quantile(unseen.distance, EXPECTED)), len(unseen.distance)
+        count, usual = (int((found.distance < threshold).sum()) for found in (generated, unseen))
+        table = [[count, count_n - count], [usual, known - usual]]
+        above = fisher_exact(table, alternative="greater").pvalue < TAIL
+        interval = binomtest(count, count_n).proportion_ci(0.95, "exact")
+        limits = float(interval.low), float(interval.high)
+        return Memorization(count_n, count, count / count_n, *limits, threshold, EXPECTED, 0, bool(above), known)
     places = np.arange(len(training_frames))
     sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
     # the sample comes first in the pool, so that an image's own place in it is its place in the sample
@@ -68,7 +86,7 @@ def memorization(
     own = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
     unique = own[own >= NEAR]
     threshold = float(np.quantile(unique, EXPECTED)) if len(unique) else NEAR
-    count, n = int((generated.distance < threshold).sum()), len(generated.distance)
+    count, n = int((generated.distance < threshold).sum()), count_n
     expected = EXPECTED if len(unique) else 0.0
     interval = binomtest(count, n).proportion_ci(0.95, "exact")
     lo, hi = float(interval.low), float(interval.high)

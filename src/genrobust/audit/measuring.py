@@ -64,7 +64,7 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
     size = common_size(*shown)
     scans = [_scanned(images, size) for images in shown]
     mine, real = scans[0], scans[1] if sets.real is not None else None
-    wild, remembered = _memory(sets.wild, mine, size)
+    wild, remembered = _memory(sets, mine, size)
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgements, score, featureless = [], None, False
     if judge is not None:
@@ -107,6 +107,8 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
         "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.": (
             sets.wild is None
         ),
+        "Memorization is measured against the training images' own likeness, which is an approximation: give images of "
+        "the same kind that the generator has never seen with --unseen DIR.": sets.wild is not None and not sets.unseen,
         "No classifier looked at the images: give one that was trained on real images with --classifier MODEL.": (
             models.classifier is None
         ),
@@ -128,15 +130,19 @@ def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbour
         return compare(name, *found, itself=other is mine, advance=bar.advance)
 
 
-def _memory(wild: ImageSet | None, mine: Scan, size: int) -> tuple[Duplicates | None, Memorization | None]:
+def _memory(sets: AuditSets, mine: Scan, size: int) -> tuple[Duplicates | None, Memorization | None]:
+    wild = sets.wild
     if wild is None:
         return None, None
     other = _scanned(wild, size)
     duplicates, neighbours = _compared(wild.name, mine, other)
     if len(wild) < 2:
         return duplicates, None
+    if sets.unseen is not None:
+        unseen = _compared(f"{sets.unseen.name} in {wild.name}", _scanned(sets.unseen, size), other)[1]
+        return duplicates, memorization(neighbours, other.frames, unseen)
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
-        return duplicates, memorization(neighbours, other.frames, bar.advance)
+        return duplicates, memorization(neighbours, other.frames, advance=bar.advance)
 
 
 def _by_classifier(

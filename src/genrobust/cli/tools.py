@@ -63,6 +63,9 @@ TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to 
 GeneratorImages = Annotated[
     str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
 ]
+Unseen = Annotated[
+    str | None, option("--unseen DIR", "Images like those that the generator was trained on, which it never saw.")
+]
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
 ]
@@ -139,6 +142,7 @@ def audit(
     against: Against = None,
     test: TestSets = None,
     wild: GeneratorImages = None,
+    unseen: Unseen = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
     clip: Clip = None,
@@ -154,9 +158,11 @@ def audit(
 
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
+    if unseen is not None and wild is None:
+        raise UserError(f"--unseen {unseen}: name what the generator was trained on with --train-of-generator")
     opens = None if classifier is None else partial(open_named, classifier, labels, runs, device=device)
     how = out, device or "auto", say, batch_size
-    done = run_audit(dataset, against, test or [], wild, opens, clip, allow_leaks or [], *how)
+    done = run_audit(dataset, against, test or [], wild, unseen, opens, clip, allow_leaks or [], *how)
     tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
     if done.leaks:
         where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())

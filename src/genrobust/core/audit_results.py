@@ -12,7 +12,8 @@ from genrobust.core.images import ImageSet, LabelSpace
 class AuditSets:
     """The dataset of an audit and what it is compared with.
 
-    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on.
+    `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
+    `unseen` images of the same kind that it was not.
     `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them.
     """
 
@@ -21,6 +22,7 @@ class AuditSets:
     real: ImageSet | None
     tests: dict[str, ImageSet]
     wild: ImageSet | None
+    unseen: ImageSet | None
     prompts: tuple[str, ...]
     templates: tuple[str, ...]
 
@@ -92,9 +94,11 @@ class Duplicates:
 class Memorization:
     """Generated images (`n`) whose nearest neighbour among the generator's training images is nearer than `threshold`.
 
-    `threshold` is the distance below which a share `expected` of training images have their own nearest neighbour, over
-    the `unique` of those looked at that have no near copy; it is never less than that of a near copy. `share` is a
-    fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether that lies above `expected`.
+    `threshold` is the distance below which a share `expected` of `unseen` images, which the generator never saw, lie.
+    Where none are known (`unseen` is 0) it is the distance below which that share of training images have their own
+    nearest neighbour, over the `unique` of those looked at that have no near copy: an approximation, since one hand's
+    images are alike. `share` is a fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether it is
+    above `expected`, beyond what the number of images on both sides leaves to chance.
     """
 
     n: int
@@ -106,6 +110,7 @@ class Memorization:
     expected: float
     unique: int
     above_expected: bool
+    unseen: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,9 @@ class ImageSet(Protocol):
     `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
     an image ("" where unknown); `fingerprint` changes when any image or label does.
 
-    A set may have two attributes more: `accepted`, for each image the labels that are right, its own first (None: its
-    own alone), and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
+    A set may have three attributes more: `accepted`, for each image the labels that are right, its own first (None: its
+    own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
+    (None: unknown); and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
     """
 
     name: str
@@ -103,6 +104,8 @@ class Subset:
         self.styles: Sequence[str] = [images.styles[i] for i in self._indices]
         accepted = getattr(images, "accepted", None)
         self.accepted = None if accepted is None else tuple(accepted[i] for i in self._indices)
+        groups = getattr(images, "groups", None)
+        self.groups = None if groups is None else tuple(groups[i] for i in self._indices)
         self.protocol: str = getattr(images, "protocol", "")
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 

@@ -35,7 +35,8 @@ class Score:
 
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
-    those that the baseline line was fitted on.
+    those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none. `p` is
+    the two-sided p-value of a difference, for one comparison alone.
     """
 
     value: float
@@ -45,16 +46,22 @@ class Score:
     classes: int
     method: str
     extrapolated: bool = False
+    groups: int = 0
+    p: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BaselineModel:
-    """A standard model on one shifted set: its clean and shifted accuracy in percent, over the same classes."""
+    """A standard model on one shifted set: its clean and shifted accuracy in percent, over the same classes.
+
+    `architecture` is what it has in common with other models, "" where that is not known.
+    """
 
     model: str
     test_set: str
     clean: float
     shifted: float
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,13 @@ class MemoryImages:
         labels: Sequence[int] | np.ndarray,
         keys: Sequence[str],
         styles: Sequence[str] | None = None,
+        groups: Sequence[str] | None = None,
     ) -> None:
         self.name = name
         self.labels = np.asarray(labels, dtype=np.int64)
         self.keys: Sequence[str] = list(keys)
         self.styles: Sequence[str] = list(styles) if styles is not None else [""] * len(self.keys)
+        self.groups = None if groups is None else tuple(groups)
         if not len(images) == len(self.labels) == len(self.keys) == len(self.styles):
             raise UserError(f"{name}: images, labels, keys and styles differ in number")
         if len(set(self.keys)) != len(self.keys):

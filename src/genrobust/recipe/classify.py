@@ -56,6 +56,7 @@ class TrainConfig(Section):
 
     `augmentation` is the policy; `standard` only crops and mirrors, which all others but `none` do too. With both
     `mixup` and `cutmix`, each batch uses one of them, with equal probability.
+    `drawing-styles` draws black line drawings in other styles: domain knowledge, as a baseline for generated images.
 
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
@@ -87,7 +88,7 @@ class TrainConfig(Section):
     warmup_steps: WarmupSteps = 50
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
-    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, or one of a package
+    augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale

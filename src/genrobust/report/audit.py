@@ -105,7 +105,7 @@ def _copy_sentence(audit: Audit) -> str:
     known = audit.memorization
     if known is not None:
         share = percent(known.share) if known.count else "none"
-        against = f"where {percent(known.expected, 0)} would be expected of fresh ones"
+        against = f"where {percent(known.expected, 0)} would be expected of unseen ones"
         parts.append(f"{share} lie unusually near to the generator's training images, {against}")
     return _sentence(parts)
 

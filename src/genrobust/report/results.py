@@ -11,8 +11,8 @@ from genrobust.robustness import list_figures
 
 FORMAT = 2  # of a summary's JSON; a reader refuses one that it does not know
 CSV_COLUMNS = (
-    "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "unit", "n", "classes", "extrapolated",
-    "method",
+    "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
+    "extrapolated", "method",
 )  # fmt: skip
 
 
@@ -65,7 +65,12 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
         "stages": [asdict(stage) for stage in record.stages],
         "baselines": [asdict(model) for model in record.baselines],
         "claims": [
-            {**asdict(found.claim), "difference": found.score and asdict(found.score), "here": found.outcome}
+            {
+                **asdict(found.claim),
+                "difference": found.score and asdict(found.score),
+                "p": found.p,
+                "here": found.outcome,
+            }
             for found in check_claims(record)
         ],
         "qualities": [asdict(quality) for quality in record.qualities],

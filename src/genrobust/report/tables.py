@@ -112,7 +112,8 @@ def _columns(summary: Summary) -> tuple[Column, ...]:
 
 def _size(summary: Summary, test_set: str) -> str:
     score = summary.score("top1", summary.arms[0], test_set)
-    return f"{count(score.n, 'image')}, {count(score.classes, 'class')}"
+    of_groups = f"{count(score.groups, 'group')}, " if score.groups else ""
+    return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
 
 
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:

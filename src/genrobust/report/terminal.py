@@ -10,7 +10,7 @@ from rich.text import Text
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
 from genrobust.report.tables import main_tables
-from genrobust.report.wording import ELSEWHERE, caveat, compared_with, gain, is_sure, number, row_name, span
+from genrobust.report.wording import ELSEWHERE, EN_DASH, caveat, compared_with, gain, is_sure, number, row_name, span
 from genrobust.robustness import list_figures
 
 COLUMNS = 6  # arms that stand beside each other within some 100 columns
@@ -59,11 +59,10 @@ def _mean_columns(summary: Summary) -> Iterator[tuple[str, list[Text]]]:
         found = [summary.find(figure.name, arm) for arm in summary.arms]
         if figure.name == "top1" or not figure.informs(summary):
             continue
-        scores = [score for score in found if score is not None]
-        if scores and figure.signed:
-            yield figure.heading(summary), [_gain(score) for score in scores]
-        elif scores:
-            values = [Text(number(score.value, digits=figure.digits)) for score in scores]
+        if figure.signed and any(found):
+            yield figure.heading(summary), [_gain(score, missing=EN_DASH) for score in found]
+        elif any(found):
+            values = [Text(number(score.value, digits=figure.digits) if score else EN_DASH) for score in found]
             yield f"{figure.heading(summary)}, {figure.unit}", values
 
 
@@ -85,7 +84,7 @@ def _on_one_line(figure: Text) -> Text:
     return Text(f"{value} ({interval})" if interval else value, style=figure.style)
 
 
-def _gain(score: Score | None) -> Text:
+def _gain(score: Score | None, missing: str = "reference") -> Text:
     if score is None:
-        return Text("reference", style="dim")
+        return Text(missing, style="dim")
     return Text(f"{number(score.value, True)}\n{span(score, True)}", style="bold" if is_sure(score) else "dim")

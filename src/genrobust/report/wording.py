@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
-from genrobust.robustness import list_figures
+from genrobust.robustness import EXPLAINED, list_figures
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
@@ -101,13 +101,14 @@ def subtracted(summary: Summary) -> dict[str, str]:
 def caveat(summary: Summary) -> str:
     """Say what the seeds allow one to claim."""
     seeds = len(summary.seeds)
+    over = "groups of images" if any(score.groups for score in summary.scores.values()) else "images"
     if seeds == 1:
         return (
-            "This is one seed: its intervals are over images, not over training runs, so it says how these checkpoints "
-            "did and claims nothing general."
+            f"This is one seed: its intervals are over {over}, not over training runs, so it says how these "
+            "checkpoints did and claims nothing general."
         )
     few = " Two seeds say little about the spread of training runs; three or more are better." if seeds == 2 else ""
-    return f"Intervals are 95 %, over images and {seeds} seeds.{few}"
+    return f"Intervals are 95 %, over {over} and {seeds} seeds.{few}"
 
 
 def limits(record: StudyRecord) -> tuple[str, ...]:
@@ -126,7 +127,12 @@ def limits(record: StudyRecord) -> tuple[str, ...]:
 def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
     summary = record.summary
     if len(summary.arms) > 2:
-        yield "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by chance."
+        claims = ", except in the table of claims" if record.claims else ""
+        yield (
+            "Intervals are not widened for the number of comparisons: one in twenty or so misses the truth by "
+            f"chance{claims}."
+        )
+    yield from _limits_of_groups(summary)
     for name in summary.trained_elsewhere:
         yield (
             f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained "
@@ -137,6 +143,21 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
             f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "
             "resamples the arms too where a group has three or more, and is that of just these arms where it has fewer."
         )
+
+
+def _limits_of_groups(summary: Summary) -> Iterator[str]:
+    """What the number of groups of images, such as their designers, allows one to say."""
+    groups = {test: summary.score("top1", summary.arms[0], test).groups for test in summary.tests}
+    if not any(groups.values()):
+        return
+    yield (
+        "Images of a test set come in groups, such as those of one designer or photographer, and images of a group are "
+        "alike. Intervals are for another draw of the groups, by Student's t where these are few: "
+        + ", ".join(f"{count(n, 'group')} in {test}" for test, n in groups.items() if n)
+        + "."
+    )
+    if alone := [test for test, n in groups.items() if not n]:
+        yield f"All images of {', '.join(alone)} are of one group, or of unknown ones: its intervals are over images."
 
 
 def _limits_of_sets(summary: Summary) -> Iterator[str]:
@@ -169,8 +190,14 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
                 yield f"{title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
-            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on."
+            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on. "
+            "Such an arm has no mean effective robustness."
         )
+        if weak := [test for test, line in summary.lines.items() if line.r2 < EXPLAINED]:
+            yield (
+                f"The lines of {', '.join(weak)} explain less than half of what the baselines differ by: means of "
+                "effective robustness leave these sets out."
+            )
     else:
         yield "No baseline models were scored on these test sets, so there is no effective robustness."
 
@@ -224,7 +251,9 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
     summary = record.summary
     parts = []
     gained = gain(summary, "er", arm)
-    if gained is None:
+    if gained is None and summary.lines:
+        parts.append("Its effective robustness has no mean, since some figures in it extrapolate a line")
+    elif gained is None:
         parts.append("Effective robustness has no baseline line to be measured from")
     else:
         reference = summary.reference_of(arm)

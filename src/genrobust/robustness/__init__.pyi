@@ -8,6 +8,7 @@ from .benchmarking import (
 )
 from .effective import fit_lines as fit_lines, to_scale as to_scale
 from .figure import (
+    EXPLAINED as EXPLAINED,
     Figure as Figure,
     ImageFigure as ImageFigure,
     figure_called as figure_called,

@@ -9,8 +9,11 @@ import numpy as np
 
 from genrobust.core import Registry, Summary, hashed_seed
 from genrobust.robustness.answers import Answers
-from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy
+from genrobust.robustness.resampling import ANY, Measured, image_counts, measure_accuracy, over_groups
 from genrobust.robustness.sets import AnsweredSet, StudyAnswers
+
+BASELINES = "baselines and the scatter about their line"
+EXPLAINED = 0.5  # the share of the baselines' variance that a line must explain for a mean over shifts to include it
 
 
 class Figure(ABC):
@@ -112,7 +115,7 @@ class ImageFigure(Figure):
         return found
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
-        """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images.
+        """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images or groups.
 
         Replicates are centred on the value itself: resampling adds to the bias of a figure that is no mean, such as the
         lowest of several accuracies.
@@ -123,10 +126,11 @@ class ImageFigure(Figure):
         if not np.isfinite(point).all():
             draws = np.zeros((bootstrap, len(point)))
         else:
-            drawn = [self.combine(by_checkpoint, images, weights) for weights in image_counts(n, bootstrap, rng)]
+            weighed = image_counts(n, bootstrap, rng, images.groups)
+            drawn = [self.combine(by_checkpoint, images, weights) for weights in weighed]
             draws = np.concatenate(drawn).astype(float)
             draws += point - draws.mean(axis=0)
-        return Measured(
+        measured = Measured(
             point=point.reshape(arms, seeds),
             draws=draws.reshape(bootstrap, arms, seeds),
             n=n,
@@ -134,6 +138,7 @@ class ImageFigure(Figure):
             over="images",
             bounds=self.bounds,
         )
+        return measured if images.groups is None else over_groups(measured, images.groups)
 
 
 class Proportion(ImageFigure):
@@ -143,7 +148,7 @@ class Proportion(ImageFigure):
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         classes = images.all_classes if self.all_classes else len(images.classes)
-        return measure_accuracy(values, classes, bootstrap, rng)
+        return measure_accuracy(values, classes, bootstrap, rng, images.groups)
 
 
 FIGURES: Registry[type[Figure]] = Registry("figure", "genrobust.figures", "genrobust.robustness.figures")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from genrobust.core import Score
 from genrobust.robustness.accuracy import accuracy_score
+from genrobust.robustness.grouping import Groups, crowding
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
 AT_ONCE = 100  # resamples held in memory: 60 MB for 50,000 images
@@ -32,6 +34,9 @@ class Measured:
         bounds: What no arm's interval leaves.
         right: The right answers, int [A, S], of a proportion, whose interval for one checkpoint is then exact.
         outside: Which values extrapolate, bool [A, S]; None for none.
+        shares: The share of the images that each group has, by its name; empty where the images have no groups.
+        freedom: The degrees of freedom of Student's t for intervals over few groups.
+        in_mean: Whether it says enough to enter a mean over test sets.
     """
 
     point: np.ndarray
@@ -43,34 +48,46 @@ class Measured:
     bounds: tuple[float, float] = ANY
     right: np.ndarray | None = None
     outside: np.ndarray | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
+    freedom: float = np.inf
+    in_mean: bool = True
+
+    def extrapolates(self, *arms: int) -> bool:
+        """Return whether any seed's value of any of `arms` extrapolates."""
+        return self.outside is not None and bool(self.outside[list(arms)].any())
 
     def arm(self, arm: int, seeds: np.ndarray) -> Score:
         """Return the mean over seeds of one arm. `seeds` [B, S] are the weights of `seed_weights`."""
         if self.right is not None and seeds.shape[1] == 1:
             exact = self.one(arm, 0)
             return replace(exact, method=f"{exact.method}; one seed")
-        score = self._score(self.point[arm], self.draws[:, arm], seeds)
-        outside = self.outside is not None and bool(self.outside[arm].any())
-        return replace(score, lo=max(score.lo, self.bounds[0]), hi=min(score.hi, self.bounds[1]), extrapolated=outside)
+        score, (least, most) = self._score(self.point[arm], self.draws[:, arm], seeds), self.bounds
+        return replace(score, lo=max(score.lo, least), hi=min(score.hi, most), extrapolated=self.extrapolates(arm))
 
-    def difference(self, arm: int, reference: int, seeds: np.ndarray) -> Score:
-        """Return `arm` minus `reference`, paired by image and seed, as a mean over seeds."""
-        return self._score(
-            self.point[arm] - self.point[reference], self.draws[:, arm] - self.draws[:, reference], seeds
-        )
+    def difference(self, arm: int, reference: int | None, seeds: np.ndarray) -> Score:
+        """Return `arm` minus `reference` (None: it is a difference itself), paired by image and seed, over seeds."""
+        point, draws = self.point[arm], self.draws[:, arm]
+        if reference is not None:
+            point, draws = point - self.point[reference], draws - self.draws[:, reference]
+        return replace(self._score(point, draws, seeds), p=self._p_value(point, draws, seeds))
 
     def one(self, arm: int, seed: int) -> Score:
         """Return the score of one checkpoint: nothing but `over` is resampled."""
         if self.right is not None:
             return accuracy_score(int(self.right[arm, seed]), self.n, self.classes)
-        lo, hi = interval(self.draws[:, arm, seed])
+        point = float(self.point[arm, seed])
+        lo, hi = self._interval(point, self.draws[:, arm, seed])
         outside = self.outside is not None and bool(self.outside[arm, seed])
         method = f"bootstrap 95 % over {self.over}"
-        return Score(float(self.point[arm, seed]), lo, hi, self.n, self.classes, method, outside)
+        lo, hi = max(lo, self.bounds[0]), min(hi, self.bounds[1])
+        return Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
 
-    def beyond(self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray) -> Measured:
+    def beyond(
+        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, in_mean: bool
+    ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points."""
-        return Measured(self.point - expected, self.draws - drawn, self.n, self.classes, over, outside=outside)
+        beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
+        return replace(beyond, bounds=ANY, right=None, outside=outside, in_mean=in_mean)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
@@ -95,43 +112,106 @@ class Measured:
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
             bounds=self.bounds if minus is None else ANY,
             right=None,
-            outside=None if outside is None or minus is not None else np.any(outside[own], axis=0, keepdims=True),
+            outside=None if outside is None else np.any(outside[[*own, *(minus or ())]], axis=0, keepdims=True),
         )
 
+    def _interval(self, point: float, draws: np.ndarray) -> tuple[float, float]:
+        """The interval of `draws` [B], wider for few groups: by Student's t over the normal distribution's quantile."""
+        lo, hi = interval(draws)
+        if np.isinf(self.freedom):
+            return lo, hi
+        tail = TAILS[1] / 100
+        wider = float(stdtrit(self.freedom, tail) / ndtri(tail))
+        return point + wider * (lo - point), point + wider * (hi - point)
+
+    def _p_value(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> float:
+        """Of a difference that is none, by its standard error; where nothing varies, it is none or sure."""
+        value, error = float(point.mean()), float(np.nanstd((draws * seeds).sum(axis=1)))
+        if error == 0:
+            return float(value == 0)
+        below = ndtr(-abs(value) / error) if np.isinf(self.freedom) else stdtr(self.freedom, -abs(value) / error)
+        return float(2 * below)
+
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
-        lo, hi = interval((draws * seeds).sum(axis=1))
+        lo, hi = self._interval(float(point.mean()), (draws * seeds).sum(axis=1))
         method = f"bootstrap 95 % over {self.over}; one seed"
         if seeds.shape[1] > 1:
             method = f"bootstrap 95 % over {self.over.replace(' and ', ', ')} and {seeds.shape[1]} seeds"
-        return Score(float(point.mean()), lo, hi, self.n, self.classes, f"{self.of}; {method}" if self.of else method)
+        method = f"{self.of}; {method}" if self.of else method
+        return Score(float(point.mean()), lo, hi, self.n, self.classes, method, groups=len(self.shares))
 
 
 def mean_of(parts: Sequence[Measured], of: str) -> Measured:
     """Return the unweighted mean of several test sets' figures, named `of`; replicate b averages the replicates b."""
     outside = [part.outside for part in parts if part.outside is not None]
+    shares = {name: 0.0 for part in parts for name in part.shares}
+    for part in parts:
+        for name, share in part.shares.items():
+            shares[name] += share / len(parts)
     return Measured(
         point=np.mean([part.point for part in parts], axis=0),
         draws=np.mean([part.draws for part in parts], axis=0),
         n=sum(part.n for part in parts),
         classes=max(part.classes for part in parts),
-        over=parts[0].over,
+        over=_over_groups(parts, len(shares)),
         of=of,
         bounds=parts[0].bounds,
         outside=np.any(outside, axis=0) if outside else None,
+        shares=shares,
+        freedom=_freedom_of_mean(parts, shares),
     )
 
 
-def measure_accuracy(right: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator) -> Measured:
-    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images."""
+def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> float:
+    """The degrees of freedom of a mean: Satterthwaite's (1946), or those of groups that are large in many parts.
+
+    Both as if every group spread alike.
+    """
+    if not shares:
+        return np.inf
+    variances = np.array([crowding(part.shares) or 1 / part.n for part in parts])
+    independent = variances.sum() ** 2 / (variances**2 / [part.freedom for part in parts]).sum()
+    return float(min(independent, max(1 / crowding(shares) - 1, 1.0)))
+
+
+def _over_groups(parts: Sequence[Measured], groups: int) -> str:
+    """What a mean is resampled over: the groups of all its parts in place of those of the first one."""
+    first = max(parts, key=lambda part: len(part.shares))
+    return first.over.replace(f"{len(first.shares)} groups", f"{groups} groups", 1)
+
+
+def measure_accuracy(
+    right: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator, groups: Groups | None = None
+) -> Measured:
+    """Return the accuracies in percent of `right`, bool [A, S, N], with replicates over images, or over `groups`."""
     arms, seeds, n = right.shape
-    columns = right.reshape(arms * seeds, n).T
-    draws = resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng).reshape(bootstrap, arms, seeds)
-    point = 100 * right.mean(axis=2)
-    return Measured(point, 100 * draws, n, classes, "images", bounds=(0, 100), right=right.sum(axis=2))
+    columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
+    draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
+    measured = Measured(point, draws.reshape(bootstrap, arms, seeds), n, classes, "images", bounds=(0, 100))
+    if groups is None:
+        return replace(measured, right=right.sum(axis=2))
+    return over_groups(measured, groups)
 
 
-def resampled_means(columns: np.ndarray, members: np.ndarray, bootstrap: int, rng: np.random.Generator) -> np.ndarray:
-    """Return means of `columns` over `bootstrap` resamples of the rows (images) with replacement: float [B, M].
+def over_groups(measured: Measured, groups: Groups) -> Measured:
+    """Return `measured`, whose replicates are of `Groups.weights`, with their spread made that of the groups."""
+    return replace(
+        measured,
+        draws=measured.point + groups.scale * (measured.draws - measured.point),
+        over=f"{len(groups.names)} groups",
+        shares=groups.shares,
+        freedom=groups.freedom,
+    )
+
+
+def resampled_means(
+    columns: np.ndarray,
+    members: np.ndarray,
+    bootstrap: int,
+    rng: np.random.Generator,
+    groups: Groups | None = None,
+) -> np.ndarray:
+    """Return means of `columns` over `bootstrap` resamples of the rows (images), or of their groups: float [B, M].
 
     Args:
         columns: bool [N, M], what is right.
@@ -140,15 +220,23 @@ def resampled_means(columns: np.ndarray, members: np.ndarray, bootstrap: int, rn
     """
     per_group = columns.shape[1] // members.shape[1]
     counted = np.hstack([columns & np.repeat(members, per_group, axis=1), members])
+    if groups is not None:
+        of_groups = np.stack([counted[groups.of_image == g].sum(axis=0) for g in range(len(groups.names))])
+        return _ratios(groups.weights(bootstrap) @ of_groups, columns.shape[1], per_group)
     bits = np.packbits(counted, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
     words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()
     _, first, place, counts = np.unique(words, return_index=True, return_inverse=True, return_counts=True)
     rows = counted[first].astype(np.float32)  # float32 counts exactly up to 2^24 images
     parts = [min(AT_ONCE, bootstrap - start) for start in range(0, bootstrap, AT_ONCE)]
     sums = np.concatenate([_counts(place, counts, part, rng).astype(np.float32) @ rows for part in parts])
-    right, total = np.split(sums.astype(float), [columns.shape[1]], axis=1)
+    return _ratios(sums.astype(float), columns.shape[1], per_group)
+
+
+def _ratios(sums: np.ndarray, columns: int, per_group: int) -> np.ndarray:
+    """The sums of columns over those of the members that each `per_group` of them count in."""
+    right, total = np.split(sums, [columns], axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return right / np.repeat(total, per_group, axis=1)
+        return np.asarray(right / np.repeat(total, per_group, axis=1))
 
 
 def _counts(place: np.ndarray, counts: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -171,8 +259,14 @@ def baseline_counts(n: int, bootstrap: int) -> Iterator[np.ndarray]:
         yield _counts(place, once, min(some, bootstrap - start), rng)
 
 
-def image_counts(n: int, bootstrap: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Yield how often each of `n` images comes in each resample, float32 [B', n], for `bootstrap` resamples in all."""
+def image_counts(
+    n: int, bootstrap: int, rng: np.random.Generator, groups: Groups | None = None
+) -> Iterator[np.ndarray]:
+    """Yield how much each of `n` images counts in each resample, float32 [B', n], for `bootstrap` resamples in all."""
+    if groups is not None:
+        weights = groups.weights(bootstrap)
+        yield from (weights[start : start + AT_ONCE, groups.of_image] for start in range(0, bootstrap, AT_ONCE))
+        return
     for start in range(0, bootstrap, AT_ONCE):
         some = range(min(AT_ONCE, bootstrap - start))
         yield np.stack([np.bincount(rng.integers(0, n, n), minlength=n) for _ in some]).astype(np.float32)

@@ -12,6 +12,7 @@ import numpy as np
 from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
 from genrobust.robustness.accuracy import require_images
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
+from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import Measured, resampled_means
 
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
@@ -25,6 +26,7 @@ class AnsweredSet:
         classes: int64 [C], of `all_classes` in the study.
         labels: int64 [M], and `members` bool [N] says which images of the test set these are.
         values: What each figure computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+        groups: The groups of the images, None where they have none.
     """
 
     name: str
@@ -33,6 +35,7 @@ class AnsweredSet:
     labels: np.ndarray
     members: np.ndarray
     values: dict[str, np.ndarray]
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,8 @@ class BaselineDraws:
     Attributes:
         clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
         drawn: Its replicates, [B, A, S]. They resample the images of the clean set, the same for all shifts.
-        picks: How often each of `models` comes in each resample of the baseline models, [B, models].
+        picks: How much each of `models` counts in each resample of the baseline models and, where these are known, of
+            their architectures: [B, models].
     """
 
     clean: dict[str, np.ndarray]
@@ -52,7 +56,7 @@ class BaselineDraws:
     picks: np.ndarray
 
     def picks_of(self, models: Sequence[str]) -> np.ndarray:
-        """Return how often each of `models` comes in each resample: [B, M]."""
+        """Return how much each of `models` counts in each resample: [B, M]."""
         return self.picks[:, [self.models.index(model) for model in models]]
 
 
@@ -78,6 +82,10 @@ class StudyAnswers:
     measured: dict[tuple[str, str], Measured] = field(default_factory=dict)
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    @property
+    def _clean_groups(self) -> Groups | None:
+        return next(self.sets[test].groups for test, pair in self.paired.items() if test == pair)
+
     @cached_property
     def baseline_draws(self) -> BaselineDraws:
         """The draws that all lines and planes share; there is at least one line."""
@@ -89,12 +97,17 @@ class StudyAnswers:
         for to, of in zip(right, clean.values(), strict=True):
             to[:, :, of.members] = of.values["top1"]
         # One resample of the clean images serves all shifts: a column for each shift, arm and seed.
-        columns = right.reshape(-1, len(members)).T
-        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng)
-        models = sorted({b.model for b in self.baselines if b.test_set in self.lines})
+        columns, groups = right.reshape(-1, len(members)).T, self._clean_groups
+        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng, groups)
+        if groups is not None:
+            means = (point := means.mean(axis=0)) + groups.scale * (means - point)
+        kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
+        models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
         if models:
             picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
+        if (kind := Groups.of([kinds[m] for m in models], np.ones(len(models), dtype=bool))) is not None:
+            picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
         drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
         images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))
         return BaselineDraws(

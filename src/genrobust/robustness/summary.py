@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary, UserError
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
+from genrobust.robustness.grouping import Groups
 from genrobust.robustness.multi_id import fit_planes
 from genrobust.robustness.resampling import Measured, mean_of, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
@@ -31,6 +32,7 @@ class Comparison:
         second_id: One of `shifts` that is in the distribution of some arm's training data: it is left out of the means,
             and the others are measured against the accuracies on both ID sets as well (see `multi_id`).
         published: Lines of shifts that no baseline model was scored on.
+        image_groups: By test set, the group of each image, such as its designer; for test sets whose groups are known.
     """
 
     clean: str
@@ -45,6 +47,7 @@ class Comparison:
     bootstrap: int = 1000
     second_id: str | None = None
     published: Mapping[str, Line] = field(default_factory=dict)
+    image_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def summarize(
@@ -56,11 +59,12 @@ def summarize(
     """Measure `figures` (None: all) of each arm, seed and test set, with their means and differences.
 
     A shifted set is scored over its own classes, logits restricted to them, and paired with the clean set restricted to
-    the same classes. Means over shifts are over those that have the figure, and say over how many.
+    the same classes. Means over shifts are over those that have the figure, and say over how many; effective robustness
+    has no mean over shifts whose line explains less than half, and none for an arm that extrapolates a line.
 
     Intervals are 95 %: Clopper-Pearson for a proportion of one checkpoint, else percentile bootstraps (deterministic)
-    of images, the same for all arms; baseline models, the same for all shifts; seeds, the same for all arms and sets,
-    where there are several; and the arms of a group of three or more.
+    of images, or of their groups where they have some, the same for all arms; baseline models, the same for all shifts;
+    seeds, the same for all arms and sets, where there are several; and the arms of a group of three or more.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -144,6 +148,12 @@ def _measured(
     of_images = [f for f in figures if isinstance(f, ImageFigure)]
     own, every = ({f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True))
     sets, paired = answer_sets(predictions, (clean, *shifts), own, every)
+    for name, of in sets.items():
+        test = name if name in paired else clean
+        groups = comparison.image_groups.get(test)
+        if groups is not None and len(groups) != len(of.members):
+            raise UserError(f"test set {test!r}: {len(groups)} groups for {len(of.members)} images")
+        sets[name] = replace(of, groups=Groups.of(groups, of.members))
     study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
     for figure in figures:
         if not figure.needs or getattr(study, figure.needs):
@@ -165,7 +175,7 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
 def _means(measured: Table, shifts: Sequence[str]) -> Table:
     means = {}
     for figure in dict.fromkeys(figure for figure, _ in measured):
-        parts = [measured[figure, shift] for shift in shifts if (figure, shift) in measured]
+        parts = [m for shift in shifts if (m := measured.get((figure, shift))) is not None and m.in_mean]
         if parts:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
             means[figure, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
@@ -195,14 +205,23 @@ def _rows(
     pairs = dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *comparison.pairs])
     for (figure, test), measured in table.items():
         for arm, a in at.items():
-            yield ScoreKey(figure, arm, test), measured.arm(a, weights)
             for s, seed in enumerate(seeds if test != MEAN_OF_SHIFTS else ()):
                 yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
+            if _has_mean(test, measured, a):
+                yield ScoreKey(figure, arm, test), measured.arm(a, weights)
         for arm, other in pairs:
-            yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
+            if _has_mean(test, measured, at[arm], at[other]):
+                yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
         for group, members in comparison.groups.items():
             own = [at[arm] for arm in members]
-            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
-            if (reference := references[group]) != group:
-                minus = [at[references[arm]] for arm in members]
-                yield ScoreKey(figure, group, test, minus=reference), measured.over_arms(own, minus).arm(0, weights)
+            if _has_mean(test, measured, *own):
+                yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
+            minus = [at[references[arm]] for arm in members]
+            if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
+                score = measured.over_arms(own, minus).difference(0, None, weights)
+                yield ScoreKey(figure, group, test, minus=reference), score
+
+
+def _has_mean(test: str, measured: Measured, *arms: int) -> bool:
+    """Whether a mean over shifts says something of `arms`: none does of values that extrapolate a line."""
+    return test != MEAN_OF_SHIFTS or not measured.extrapolates(*arms)

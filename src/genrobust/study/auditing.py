@@ -66,6 +66,7 @@ def audit(
     against: str | None = None,
     tests: Sequence[str] = (),
     wild: str | None = None,
+    unseen: str | None = None,
     classifier: Opens | None = None,
     clip: str | Path | None = None,
     allow_leaks: Sequence[str] = (),
@@ -80,7 +81,8 @@ def audit(
         dataset: The folder of a generated dataset, a folder of class folders, or a recipe (its real images).
         against: The real images, a folder or a recipe; a recipe brings its test sets along.
         tests: Test sets to search for leaks, as ``NAME=DIR``.
-        wild: The training images of the generator, a folder or a recipe.
+        wild: The training images of the generator, a folder or a recipe; a recipe brings unseen images along.
+        unseen: A folder of images of the same kind that the generator has never seen.
         classifier: Opens a classifier that was trained on real images.
         clip: The folder of a CLIP, or "pictograms" for the embedded one.
         allow_leaks: Names of test sets that may have leaked.
@@ -93,7 +95,7 @@ def audit(
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
     where = resolve_device(device)
-    sets = open_sets(dataset, against, tests, wild)
+    sets = open_sets(dataset, against, tests, wild, unseen)
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
@@ -138,7 +140,7 @@ def filter_shards(
     Raises as `filter_dataset` does.
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
-    sets = AuditSets(opened, labels, None, {}, None, prompts, templates)
+    sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
     return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
@@ -191,7 +193,11 @@ def _filter(
 
 
 def open_sets(
-    dataset: str, against: str | None = None, tests: Sequence[str] = (), wild: str | None = None
+    dataset: str,
+    against: str | None = None,
+    tests: Sequence[str] = (),
+    wild: str | None = None,
+    unseen: str | None = None,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
     real_data = _recipe(against or dataset)
@@ -210,7 +216,10 @@ def open_sets(
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
         test_sets[name] = open_images(name, open_stored(Path(place)), classes)
-    return AuditSets(opened, classes.labels, real, test_sets, _wild(wild, classes), prompts, templates)
+    seen, choosing = _of_generator(wild, classes)
+    if unseen is not None:
+        choosing = open_images("unseen images", open_stored(Path(unseen)), classes)
+    return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates)
 
 
 def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
@@ -244,15 +253,16 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
     return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
 
 
-def _wild(word: str | None, classes: FolderClasses) -> ImageSet | None:
+def _of_generator(word: str | None, classes: FolderClasses) -> tuple[ImageSet | None, ImageSet | None]:
+    """The images that the generator was trained on, and such of a recipe that it has never seen."""
     if word is None:
-        return None
+        return None, None
     data = _recipe(word)
     if data is None:
-        return open_images("the generator's training images", open_stored(Path(word)), classes)
+        return open_images("the generator's training images", open_stored(Path(word)), classes), None
     if data.retrieval is None:
         raise UserError(f"--train-of-generator {word}: this recipe names no images under data.retrieved")
-    return data.retrieval
+    return data.retrieval, data.choosing
 
 
 def _recipe(word: str) -> StudyData | None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib import resources
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from genrobust.core import BaselineModel, Line, Predictions, UserError, read_csv
 from genrobust.data import LINE_CLASSES, published_line
@@ -15,25 +18,40 @@ from genrobust.robustness import fit_lines, score_baselines
 from genrobust.study.training_runs import TrainingRun
 
 DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
+# Further ones, of other kinds; all are small enough for a CPU.
+OTHERS: dict[str, dict[str, Any]] = {
+    "regnetx_002": {},
+    "densenet121": {"growth_rate": 12, "block_config": [3, 6, 12, 8]},
+    "mobilenetv3_small_050": {},
+    "vit_tiny_patch16_224": {"embed_dim": 128, "depth": 4, "num_heads": 4},
+}
+PATCHES = 8  # of a transformer, along a side
 # Fractions of the real images and of the study's steps: strong models first, then ever weaker ones.
 SPANS = ((1.0, 1.0), (0.5, 0.5), (0.25, 0.5), (1.0, 0.25), (0.5, 1.0), (0.12, 0.5), (0.25, 1.0))
 COLUMNS = ("model", "test_set", "clean", "shifted")
+ARCHITECTURE = "architecture"  # a further column, which may be missing
 
 
 def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     """Return `count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
-    real data, of which there are so many `images`; none sees generated data or more than standard augmentation. A
-    longer grid begins with the shorter one.
+    real data, of which there are so many `images`, and beyond twice as many as SPANS in the kind of network; none sees
+    generated data or more than standard augmentation. A longer grid begins with the shorter one.
 
     Raises:
         UserError: The grid does not hold so many models.
     """
     deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
-    networks = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
+    patches = {"patch_size": max(1, train.image_size // PATCHES)}
+    others = [
+        (name, {**kwargs, **(patches if name.startswith("vit") else {})})
+        for name, kwargs in OTHERS.items()
+        if name != train.architecture
+    ]
+    first = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
     runs: list[TrainingRun] = []
-    for fraction, length in SPANS:
+    for networks, (fraction, length) in (*product([first], SPANS), *product([others], SPANS)):
         parts = (MixturePart(source="real", fraction=None if fraction == 1 else fraction),)
         for architecture, model_kwargs in networks:
             steps = max(20, round(train.steps_for(images) * length))
@@ -81,7 +99,8 @@ def grid_rows(
     `predictions` are by model, seed and test set, `clean` among these. A study is not lost because its grid is too
     alike for a line.
     """
-    rows, kept, notes = score_baselines(predictions, clean, shifts), [], []
+    scored, kept, notes = score_baselines(predictions, clean, shifts), [], []
+    rows = [replace(row, architecture=row.model.partition(",")[0]) for row in scored]
     for shift in shifts:
         of_shift = [row for row in rows if row.test_set == shift]
         try:
@@ -95,6 +114,8 @@ def grid_rows(
 
 def read_table(name: str) -> list[BaselineModel]:
     """Read the table `name`: "pictograms" is the shipped one, anything else a CSV file with the columns `COLUMNS`.
+
+    It may have a column `architecture` too.
 
     Raises:
         UserError: No such file, a missing column, or an accuracy that is no percent; names the file and line.
@@ -114,7 +135,9 @@ def read_table(name: str) -> list[BaselineModel]:
             model, test_set, *accuracies = (cells[place] for place in places)
             if (model, test_set) in rows:
                 raise UserError(f"{name}, line {line}: {model!r} has a row of {test_set!r} already; remove one of them")
-            rows[model, test_set] = BaselineModel(model, test_set, *(_percent(a, name, line) for a in accuracies))
+            clean, shifted = (_percent(cell, name, line) for cell in accuracies)
+            architecture = cells[header.index(ARCHITECTURE)] if ARCHITECTURE in header else ""
+            rows[model, test_set] = BaselineModel(model, test_set, clean, shifted, architecture)
     return list(rows.values())
 
 

@@ -65,7 +65,7 @@ def _read(file: Traversable) -> bytes:
 
 
 def _table(file: Traversable) -> pa.Table:
-    return pq.read_table(pa.BufferReader(_read(file)), columns=["key", "image", "class", "style", "split"])
+    return pq.read_table(pa.BufferReader(_read(file)), columns=["key", "image", "class", "style", "split", "family"])
 
 
 def _split(table: pa.Table, split: str) -> MemoryImages:
@@ -73,6 +73,5 @@ def _split(table: pa.Table, split: str) -> MemoryImages:
     keys = rows["key"].to_pylist()
     order = np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), dtype=np.int64)
     rows = rows.take(order)
-    return MemoryImages(
-        split, rows["image"].to_pylist(), rows["class"].to_numpy(), rows["key"].to_pylist(), rows["style"].to_pylist()
-    )
+    columns = (rows[name].to_pylist() for name in ("key", "style", "family"))
+    return MemoryImages(split, rows["image"].to_pylist(), rows["class"].to_numpy(), *columns)

@@ -6,7 +6,7 @@ import numpy as np
 
 from genrobust.core import Summary
 from genrobust.robustness.effective import moved_in
-from genrobust.robustness.figure import FIGURES, Figure
+from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
 from genrobust.robustness.multi_id import beyond_plane, pair_up, plane_expected, plane_predict, refit_planes
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
@@ -31,15 +31,18 @@ class MultiIDEffectiveRobustness(Figure):
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure it on every shift with a plane; replicates resample as those of effective robustness."""
         found, draws, second = {}, study.baseline_draws, study.measured["top1", study.second]
-        assert second.right is not None  # an accuracy
+        off = study.rng.standard_normal(study.bootstrap)
         for shift, plane in study.planes.items():
             models, ids, shifted = pair_up(study.baselines, shift, study.second)
             fits = refit_planes(ids, shifted, draws.picks_of(models), plane.transform)
+            fits[:, 0] += plane.residual_sd * off
             n, raw = draws.images[shift], draws.clean[shift]
             clean, cleans = (moved_in(percent, n, plane.transform) for percent in (raw, draws.drawn[shift]))
             other, others = (moved_in(p, second.n, plane.transform) for p in (second.point, second.draws))
             expected = plane_expected(plane, np.stack([clean, other], axis=-1))
             drawn = plane_predict(fits[:, None, None], plane.transform, np.stack([cleans, others], axis=-1))
-            outside = beyond_plane(plane, np.stack([raw, 100 * second.right / second.n], axis=-1))
-            found[shift] = study.measured["top1", shift].beyond(expected, drawn, "images and baselines", outside)
+            outside = beyond_plane(plane, np.stack([raw, second.point], axis=-1))
+            found[shift] = study.measured["top1", shift].beyond(
+                expected, drawn, BASELINES, outside, plane.r2 >= EXPLAINED
+            )
         return found

@@ -1,0 +1,68 @@
+"""The groups of images, such as those of one designer: what another draw of a test set would draw anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from genrobust.core import hashed_seed
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of N images, such as their designers: what is drawn anew for another set of the same kind.
+
+    A replicate gives each group a weight from an exponential distribution, the same in every test set that has images
+    of the group: the Bayesian bootstrap (Rubin, 1981) of groups. Images of a group are not drawn on their own: the
+    spread between groups has theirs in it (Davison and Hinkley, 1997, section 3.8).
+
+    Attributes:
+        names: The G groups.
+        of_image: int64 [N], indices into `names`.
+    """
+
+    names: tuple[str, ...]
+    of_image: np.ndarray
+
+    @classmethod
+    def of(cls, groups: Sequence[str] | None, members: np.ndarray) -> Groups | None:
+        """Return the groups of the images that `members`, bool [N], selects; None where all lie in one group."""
+        if groups is None:
+            return None
+        names, of_image = np.unique(np.asarray(groups)[members], return_inverse=True)
+        return cls(tuple(names.tolist()), of_image) if len(names) > 1 else None
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The share of the images that each group has."""
+        return dict(zip(self.names, (np.bincount(self.of_image) / len(self.of_image)).tolist(), strict=True))
+
+    @property
+    def effective(self) -> float:
+        """The number of groups of one size that would spread as much: 1 / sum of squared shares (Kish, 1965)."""
+        return 1 / crowding(self.shares)
+
+    @property
+    def freedom(self) -> float:
+        """The degrees of freedom of the spread between groups."""
+        return max(self.effective - 1, 1.0)
+
+    @property
+    def scale(self) -> float:
+        """What makes the spread of replicates that of the groups: unscaled, few groups understate it."""
+        return float(np.sqrt((self.effective + 1) / self.freedom))
+
+    def weights(self, bootstrap: int) -> np.ndarray:
+        """Return the weight of each group in each replicate: float32 [B, G]."""
+        drawn = [
+            np.random.default_rng(hashed_seed("group", name)).standard_exponential(bootstrap) for name in self.names
+        ]
+        return np.stack(drawn, axis=1).astype(np.float32)
+
+
+def crowding(shares: Mapping[str, float]) -> float:
+    """Return the sum of squared shares: one over the number of groups, where they are of one size."""
+    return sum(share**2 for share in shares.values())

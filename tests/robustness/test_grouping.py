@@ -1,0 +1,102 @@
+"""Intervals over groups: as wide as another draw of the groups would differ, and never narrower for having few."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import Measured, mean_of, measure_accuracy, seed_weights
+
+SIZES = {  # of the groups of test sets in the study of the paper's size: families of designers
+    "emoji": (247, 142, 129),
+    "illustration": (148, 144, 25, 22),
+    "pixel": (109, 107, 36, 20),
+    "duotone": (244, 226, 137, 130, 86, 66, 5),
+    "solid": (168, 123, 89, 86, 79, 78, 68, 22, 21, 18, 16, 14, 3, 3),
+    "outline": (263, 246, 128, 127, 102, 99, 81, 78, 72, 21, 21, 20, 15, 12, 12, 11, 10, 6),
+}
+
+
+def grouped(sizes, prefix="hand"):
+    names = [f"{prefix}-{g}" for g, size in enumerate(sizes) for _ in range(size)]
+    return Groups.of(names, np.ones(len(names), dtype=bool))
+
+
+def drawn(sizes, accuracies, rng):
+    """Whether each image is right: bool [1, 1, N]."""
+    return np.concatenate([rng.random(n) < p for n, p in zip(sizes, accuracies, strict=True)])[None, None]
+
+
+def score_of(measured: Measured, bootstrap=1000):
+    return measured.arm(0, seed_weights(1, bootstrap, np.random.default_rng(0)))
+
+
+def measure(right, groups, bootstrap=1000):
+    return measure_accuracy(right, 10, bootstrap, np.random.default_rng(0), groups)
+
+
+def test_equal_groups_count_in_full_and_a_large_one_outweighs_the_rest():
+    assert grouped((10,) * 7).effective == pytest.approx(7)
+    assert grouped((1000, 1, 1)).effective == pytest.approx(1, abs=0.01)
+    assert grouped((247, 142, 129)).effective == pytest.approx(2.8, abs=0.1)
+
+
+def test_a_group_weighs_the_same_in_every_test_set():
+    one, other = grouped((5, 5, 5)), Groups.of(["hand-2"] * 3 + ["else"], np.ones(4, dtype=bool))
+    weights = dict(zip(other.names, other.weights(50).T, strict=True))
+    assert np.array_equal(weights["hand-2"], one.weights(50)[:, one.names.index("hand-2")])
+    assert not np.array_equal(weights["else"], weights["hand-2"])
+
+
+def test_where_each_image_is_a_group_the_interval_is_that_over_images():
+    right = np.random.default_rng(1).random((1, 1, 900)) < 0.7
+    own = score_of(measure(right, grouped((1,) * 900)))
+    plain = score_of(measure(np.repeat(right, 2, axis=1), None))  # two seeds alike: no exact interval
+    assert (own.lo, own.hi) == pytest.approx((plain.lo, plain.hi), abs=0.5)
+    assert own.groups == 900 and plain.groups == 0
+
+
+def test_groups_that_differ_widen_the_interval():
+    rng = np.random.default_rng(2)
+    right = drawn((100,) * 9, np.linspace(0.3, 0.9, 9), rng)
+    over, plain = score_of(measure(right, grouped((100,) * 9))), score_of(measure(right, None))
+    assert over.value == plain.value
+    assert over.hi - over.lo > 3 * (plain.hi - plain.lo)
+    assert over.method == "bootstrap 95 % over 9 groups; one seed"
+
+
+def test_two_groups_say_next_to_nothing_and_one_is_no_group():
+    rng = np.random.default_rng(3)
+    score = score_of(measure(drawn((200, 200), (0.5, 0.7), rng), grouped((200, 200))))
+    assert (score.lo, score.hi) == (0, 100)
+    assert grouped((200,)) is None
+    assert Groups.of(None, np.ones(4, dtype=bool)) is None
+
+
+def test_a_mean_counts_every_group_once_and_keeps_what_its_smallest_set_lacks():
+    rng = np.random.default_rng(4)
+    parts = [measure(drawn(sizes, rng.uniform(0.4, 0.8, len(sizes)), rng), grouped(sizes)) for sizes in SIZES.values()]
+    mean = mean_of(parts, "mean of 6 shifts")
+    assert score_of(mean).method == "mean of 6 shifts; bootstrap 95 % over 18 groups; one seed"
+    assert min(part.freedom for part in parts) < mean.freedom < sum(part.freedom for part in parts)
+    assert mean_of([measure(drawn((50,), (0.5,), rng), None)] * 2, "both").freedom == np.inf
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", [0.2, 0.7], ids=["alike", "apart"])
+def test_intervals_hold_what_they_promise_at_the_numbers_of_groups_of_pictograms(spread):
+    """Accuracies of groups from a logit-normal distribution; a group that draws for two sets is good at both."""
+    rng, times = np.random.default_rng(5), 400
+    truth = 100 * expit(logit(0.6) + spread * rng.standard_normal(200_000)).mean()
+    held = dict.fromkeys([*SIZES, "mean"], 0)
+    for _ in range(times):
+        hands = rng.standard_normal(max(map(len, SIZES.values())))
+        parts = []
+        for name, sizes in SIZES.items():
+            own = (hands[: len(sizes)] + rng.standard_normal(len(sizes))) / np.sqrt(2)
+            parts.append(measure(drawn(sizes, expit(logit(0.6) + spread * own), rng), grouped(sizes)))
+            score = score_of(parts[-1])
+            held[name] += score.lo <= truth <= score.hi
+        score = score_of(mean_of(parts, "mean"))
+        held["mean"] += score.lo <= truth <= score.hi
+    assert min(held.values()) >= 0.9 * times, held
