@@ -1048,7 +1048,7 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
         )
     ),
     *(no(f"doctor --out {url}", "URL") for url in ("s3x://b/r", "foo://x", "http://example.com/x")),
-    no("predict checkpoint photos/test --runs s3://b/r", "s3://b", codes=EITHER),
+    no("predict checkpoint photos/test --runs s3://b/r", "s3:/b", codes=EITHER),
     no(["run", "own.yaml", "--out", "a\0b"], "a"),
     no(["train", "own.yaml", "--out", LONG], LONG[:20], codes=FAILED),
 ]

@@ -23,6 +23,7 @@ from genrobust.classifiers import LossScaler, TrainingState, load_checkpoint, re
 from genrobust.classifiers.saved import load_predictions
 from genrobust.core import GenrobustError, ImageSet, StudyData, digest, precision
 from genrobust.core.mirror import Mirror
+from genrobust.core.own_files import read_file_list
 from genrobust.data import ShardDataset, open_stored, read_filter, write_filter
 from genrobust.generate import identity
 from genrobust.generate.trained_folder import read_record
@@ -219,6 +220,7 @@ KINDS = (
     Kind("*/results.json", read_results),
     Kind("audit-*/audit.json", read_audit_json),
     Kind("*/track/*/logged.jsonl", lambda path, study: read_logged(path)),
+    Kind("*/.genrobust.files", lambda path, study: read_file_list(path.parent)),
     Kind("precision.json", read_precision, again=lambda found: "float32"),
     Kind(".genrobust.json", read_mark),
 )

@@ -32,7 +32,7 @@ def read_file_list(folder: Path) -> dict[str, list[str]]:
     path = folder / FILE_LIST
     if not os.path.lexists(path):
         return {}
-    then = ": nothing there is replaced or removed; name another folder, or delete this one yourself"
+    then = ": nothing there is replaced or removed; name another folder, or delete it yourself"
     with reading(path, ValueError, KeyError, TypeError, AttributeError, then=then):
         if not _is_regular(path):
             raise ValueError("it is a link, or no file")

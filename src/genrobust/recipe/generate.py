@@ -52,7 +52,7 @@ class GeneratorConfig(Section):
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
     engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
-    model: Name = "pictograms"
+    model: Annotated[str, Field(min_length=1)] = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None

@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrobust.classifiers import check_state, check_weights
-from genrobust.core import GenrobustError, UserError, load_arrays, lock, progress_bar, reading, unsealed
+from genrobust.core import (
+    FILE_LIST,
+    GenrobustError,
+    UserError,
+    load_arrays,
+    lock,
+    progress_bar,
+    read_file_list,
+    reading,
+    unsealed,
+)
 from genrobust.data import MANIFEST, Verdict, describe_verdict, read_filter, set_aside, verify
 from genrobust.generate import check_trained
 from genrobust.study.qualities import read_embeddings
@@ -65,6 +75,7 @@ GUARDS = (
     Guard("results.json", _check_json),
     Guard("audit.json", _check_json),
     Guard("track/*/logged.jsonl", read_logged, _folder),
+    Guard(FILE_LIST, _of_folder(read_file_list), _folder),
 )
 
 
@@ -123,7 +134,7 @@ def _set_aside(folder: Path, units: list[Path]) -> Path:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    return any(part.startswith(".") and part != FILE_LIST for part in path.parts)
 
 
 def describe_verified(found: Verified) -> Iterator[str]:
