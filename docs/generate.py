@@ -29,6 +29,7 @@ from pydantic.fields import FieldInfo
 from genrobust.cli import app, classifiers, release, studies, tools
 from genrobust.recipe import sweep
 from genrobust.recipe.load import Recipe
+from genrobust.recipe.numbers import Between
 from genrobust.recipe.section import Section
 
 HERE = Path(__file__).parent / "reference"
@@ -104,8 +105,8 @@ def takes(hint: Any, anchors: Mapping[str, str]) -> str:
     if hint is type(None):
         return "`null`"
     if origin is Annotated:
-        bounds = [bound for field in arguments[1:] for bound in field.metadata]
-        return f"{takes(arguments[0], anchors)} {within(bounds)}"
+        bounds = [f" {bound}" for bound in arguments[1:] if isinstance(bound, Between)]
+        return takes(arguments[0], anchors) + "".join(bounds)
     if origin is Literal:
         return either([f"`{value}`" for value in arguments])
     if origin in (typing.Union, types.UnionType):
@@ -134,20 +135,8 @@ def plural(noun: str) -> str:
     """ "texts", "[sections](#train)"; a quoted value does not change."""
     if noun.endswith("`"):
         return noun
-    return noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s"
-
-
-def within(bounds: list[Any]) -> str:
-    """A range in words, from the bounds that pydantic keeps: "above 0", "from 0 to 1"."""
-    found = {side: getattr(b, side) for b in bounds for side in ("gt", "ge", "lt", "le") if hasattr(b, side)}
-    ways = {
-        ("gt",): "above {gt}",
-        ("ge",): "of {ge} or more",
-        ("gt", "le"): "above {gt} up to {le}",
-        ("gt", "lt"): "between {gt} and {lt}",
-        ("ge", "le"): "from {ge} to {le}",
-    }
-    return ways[tuple(found)].format(**found)
+    noun, bounds, rest = noun.partition(" from ")
+    return (noun.replace("]", "s]", 1) if "]" in noun else f"{noun}s") + bounds + rest
 
 
 def default_of(field: FieldInfo) -> str:

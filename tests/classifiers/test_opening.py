@@ -247,6 +247,13 @@ def test_predict_refuses_what_it_cannot_do(checkpoint: Path, cut_icons: Path, tm
     (tmp_path / "photo.png").write_text("mine")
     done = genrobust("predict", checkpoint, cut_icons, "--out", tmp_path / "photo.png")
     assert done.exit_code == 2 and (tmp_path / "photo.png").read_text() == "mine"
+    (tmp_path / "link.csv").symlink_to(tmp_path / "photo.png")
+    done = genrobust("predict", checkpoint, cut_icons, "--out", tmp_path / "link.csv")
+    assert done.exit_code == 2 and (tmp_path / "photo.png").read_text() == "mine"
+    done = genrobust("predict", checkpoint, cut_icons, "--out", "-")
+    assert done.exit_code == 0 and done.stdout.startswith("path,")
+    done = genrobust("predict", checkpoint, cut_icons, "--out", "/dev/null")
+    assert done.exit_code == 0 and Path("/dev/null").is_char_device()
     (tmp_path / "none").mkdir()
     for place, message in ((tmp_path / "none", "holds no images"), (tmp_path / "nowhere", "cannot read the folder")):
         done = genrobust("predict", checkpoint, place, "--out", tmp_path / "out.csv")

@@ -47,14 +47,6 @@ def test_logits_are_mapped_where_they_lie_and_aligned(tmp_path: Path) -> None:
         logits[0] = 0
 
 
-def test_a_file_that_another_program_has_compressed_is_read(tmp_path: Path) -> None:
-    kept = of_size(5, 3)
-    save_predictions(tmp_path / "p.npz", kept)
-    with np.load(tmp_path / "p.npz") as file:
-        np.savez_compressed(tmp_path / "small.npz", **file)
-    assert np.array_equal(load_predictions(tmp_path / "small.npz").logits, kept.logits)
-
-
 def test_a_study_of_files_reads_each_when_it_is_asked_for(tmp_path: Path) -> None:
     save_predictions(tmp_path / "p.npz", of_size(5, 3))
     found = SavedPredictions({("real", 0, "test"): tmp_path / "p.npz", ("real", 0, "gone"): tmp_path / "gone.npz"})

@@ -47,7 +47,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("filter made --by classifier", "--classifier"),
     ("filter made --by clip --clip pictograms", "--drop"),
     ("filter made --by clip --clip pictograms --labels names.txt", "--labels"),
-    ("verify made", "manifest.json"),
+    ("verify made", "made"),
     ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
     ("export made --to nothing", "--to"),

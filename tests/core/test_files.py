@@ -3,13 +3,15 @@
 import errno
 import fcntl
 import os
+import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
-from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
+from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing, writing
 
 
 def names(folder):
@@ -93,10 +95,16 @@ def test_leftovers_of_a_kill_are_removed_and_nothing_else(tmp_path):
     part = tmp_path / "unet" / ".weights.0a1b2c3d.part"
     part.parent.mkdir()
     part.write_bytes(b"x")
-    for name in (".000001.tar.0a1b2c3d.part", ".lock", "000000.tar", "notes.part"):
+    own = [".photo.part", ".photo.0A1B2C3D.part", ".photo.0a1b2c3.part", "..part", "photo.0a1b2c3d.part", "notes.part"]
+    for name in (".000001.tar.0a1b2c3d.part", ".lock", "000000.tar", *own):
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / ".link.0a1b2c3d.part").symlink_to(tmp_path / "notes.part")
+    (tmp_path / ".folder.0a1b2c3d.part").mkdir()
+    remove_leftovers(tmp_path, names=["000002.tar"])
+    assert (tmp_path / ".000001.tar.0a1b2c3d.part").exists()
     remove_leftovers(tmp_path)
-    assert names(tmp_path) == [".lock", "000000.tar", "notes.part", "unet"]
+    kept = [*own, ".lock", "000000.tar", ".link.0a1b2c3d.part", ".folder.0a1b2c3d.part", "unet"]
+    assert names(tmp_path) == sorted(kept)
     assert part.exists(), "a folder with a lock of its own"
     remove_leftovers(tmp_path, below=True)
     assert not part.exists()
@@ -156,3 +164,69 @@ def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkey
         assert names(tmp_path) == [".lock", ".lock.held"]
         refused("another process", tmp_path)
     assert names(tmp_path) == [".lock"]
+
+
+def test_what_is_no_file_is_not_renamed_away(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = names(tmp_path)
+    for name in ("link", "broken", "folder", "pipe"):
+        with pytest.raises(UserError, match=f"{name} is a link, a folder or a device"), replacing(tmp_path / name):
+            pass
+    assert names(tmp_path) == before
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_what_a_user_names_is_written_through_links(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "chain").symlink_to("link")
+    (tmp_path / "broken").symlink_to("new/below")
+    for name, target in (("link", "file"), ("chain", "file"), ("broken", "new/below"), ("a/b", "a/b")):
+        with writing(tmp_path / name) as file:
+            file.write(name.encode())
+        assert (tmp_path / target).read_bytes() == name.encode()
+    assert all((tmp_path / name).is_symlink() for name in ("link", "chain", "broken"))
+
+
+def test_devices_are_written_to(tmp_path, capfdbinary):
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    for name in (pipe, "/dev/null", "/dev/stdout", "-", "/dev/stderr"):
+        with writing(Path(name)) as file:
+            file.write(b"text")
+    reader.join()
+    assert read == [b"text"] and stat.S_ISFIFO(pipe.stat().st_mode)
+    assert capfdbinary.readouterr() == (b"texttext", b"text")
+    assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("folder", "Is a directory"),
+        (".", "Is a directory"),
+        ("file/below", "cannot write to .*/file: "),
+        ("loop", "symbolic links"),
+        ("x" * 300, "File name too long"),
+        ("x/" * 3000 + "x", "File name too long"),
+        ("a\0b", "null byte"),
+        ("input", "is an input of this command"),
+        ("link", "is an input of this command"),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, name, why):
+    (tmp_path / "folder").mkdir()
+    for file in ("file", "input"):
+        (tmp_path / file).write_bytes(b"old")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to("input")
+    before = names(tmp_path)
+    with pytest.raises(UserError, match=why), writing(tmp_path / name, [tmp_path / "none", tmp_path / "input"]):
+        pass
+    assert names(tmp_path) == before and (tmp_path / "input").read_bytes() == b"old"

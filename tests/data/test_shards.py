@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from genrobust.core import GenrobustError, Sample, UserError
+from genrobust.core import GenrobustError, Sample, UserError, sealed
 from genrobust.data.shard_files import SCHEMA, write_shard
 from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
 from genrobust.data.verifying import verify
@@ -161,8 +161,12 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
     [
         (b"", "cannot read .*manifest.json"),
         (b"{\xff", "cannot read .*manifest.json"),
-        (b"[]", "format None"),
-        (json.dumps({"format": 99, "shards": 1}).encode(), "format 99"),
+        (b"[]", "cannot read .*manifest.json: it has no sha256"),
+        (json.dumps({"format": 2, "shards": 1}).encode(), "cannot read .*manifest.json: it has no sha256"),
+        (sealed({"format": 99, "shards": 1}), "format 99"),
+        (sealed({"format": 2, "shards": 10**9}), "shards is 1000000000"),
+        (sealed({"format": 2, "shards": -1}), "shards is -1"),
+        (sealed({"format": 2, "shards": 1, "class_ids": 5}), "class_ids is no list"),
     ],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(folder, content, message):

@@ -45,12 +45,12 @@ def test_every_command_and_option_is_there() -> None:
 @pytest.mark.parametrize(
     ("section", "row"),
     [
-        ("train", "| `learning_rate` | number above 0 | `0.002` |  |"),
-        ("train", "| `ema_decay` | number from 0 to 1 | `0.99` | 0 turns the weight average off |"),
-        ("train", "| `steps` | whole number above 0 or `null` | `600` | `null` with `epochs` |"),
+        ("train", "| `learning_rate` | number above 0, up to 1e+30 | `0.002` |  |"),
+        ("train", "| `ema_decay` | number from 0 to below 1 | `0.99` | 0 turns the weight average off |"),
+        ("train", "| `steps` | whole number from 1 to 1,000,000,000 or `null` | `600` | `null` with `epochs` |"),
         ("data.shifts.NAME", "| `severity` | whole number from 1 to 5 or `null` | `null` |  |"),
-        ("datasets.NAME.filter", "| `drop` | number between 0 and 1 or `null` | `null` |  |"),
-        ("class_model", "| `heads` | whole number above 0 | `6` |  |"),
+        ("datasets.NAME.filter", "| `drop` | number above 0 and below 1 or `null` | `null` |  |"),
+        ("class_model", "| `heads` | whole number from 1 to 2,048 | `6` |  |"),
         ("arms.N", "| `mixture` | list of [sections](#armsnmixturen) | *required* |  |"),
     ],
 )

@@ -1,5 +1,6 @@
 """Which images a recipe asks for: a pure function of it, whose requests never change."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -180,3 +181,26 @@ def test_a_recipes_plan_has_what_its_mode_reads(mode, text, images):
     single = PromptConfig(strategy="single", templates="openai", negative_prompt="x")
     other = plan_of(GeneratorConfig(mode=mode), GenerateConfig(per_class=2, prompts=single), LABELS, real(), 0)
     assert (made.fingerprint == other.fingerprint) != text, "prompts decide nothing of a plan without text"
+
+
+def test_a_plan_of_any_allowed_size_is_read_without_making_it():
+    huge = plan(per_class=1_000_000, sources=real())
+    assert len(huge) == 5_000_000
+    assert huge[4_999_999].key == "c4-999999"
+    assert huge[14] == plan(per_class=3, sources=real())[14]
+    shards = huge.shards(50)
+    assert (len(shards), shards[-1]) == (100_000, range(4_999_950, 5_000_000))
+    tracemalloc.start()
+    for index in range(0, 5_000_000, 50_000):
+        huge[index]
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+    with pytest.raises(UserError, match=r"generate\.shard_size: 5,000,000 images in shards of 49"):
+        huge.shards(49)
+
+
+def test_the_keys_of_a_validation_part_are_none_of_another_class():
+    twins = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("a", "a-val", "b")))
+    assert len({request.key for request in plan(labels=twins)}) == 90
+    with pytest.raises(UserError, match=r"generate\.split: a class is called 'a-val'"):
+        plan(labels=twins, split="val")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from genrobust.core import UserError
-from genrobust.recipe import Recipe, load_recipe, recipe_names
+from genrobust.recipe import Recipe, is_recipe, load_recipe, recipe_names
 
 
 @pytest.fixture
@@ -45,6 +46,20 @@ def test_set_overrides_a_key_and_the_last_holds(recipe_file: str, overrides: lis
 @pytest.mark.parametrize(
     ("override", "named"),
     [
+        ("train.steps=1e12", "train.steps: "),
+        ("train.steps=010", "--set train.steps=010: the value, line 1: 010 begins with 0"),
+        ("train.learning_rate=.nan", "--set train.learning_rate=.nan: the value"),
+        ("title=!!python/name:os.system x", "--set title=!!python/name:os.system x: the value"),
+        ("seeds=" + "[" * 1000, "nest"),
+        ("seeds=" + "1" * 5000, "a number of 5,000 digits"),
+        ("title={a: 1, a: 2}", "the key 'a' occurs twice"),
+        ('title="\\0"', "title: "),
+        ("title=\ud800", "no text in UTF-8"),
+        ("arms.\u0662.name=x", "the recipe has no '\u0662' here"),
+        ("arms." + "9" * 5000 + ".name=x", "the recipe has no '999"),
+        ("arms.-1.name=x", "the recipe has no '-1' here"),
+        ("train..steps=1", "unknown key train."),
+        ("name=../../y/home", "name: "),
         ("train.steps", "--set train.steps: write key=value"),
         ("=5", "--set =5: write key=value"),
         ("train.steps=[1", "--set train.steps=[1"),
@@ -71,10 +86,13 @@ def test_quick_applies_its_section_and_renames_the_study(recipe_file: str) -> No
     ("text", "named"),
     [
         ("a: [1", "not valid YAML"),
-        ("- 1", "a mapping of keys; this is list"),
-        ("", "NoneType"),
+        ("- 1", "a mapping of keys, and this is a list"),
+        ("", "this is empty"),
         ("name: long\narms: [{name: real, mixture: real}]\n", "no quick section"),
-        ("name: !!python/object/apply:os.system ['touch ran']\n", "not valid YAML"),
+        ("name: !!python/object/apply:os.system ['touch ran']\n", "line 1: name: the tag"),
+        ("name: x\nname: y\n", "line 2: the key 'name' occurs twice"),
+        ("name: x\nquick: [train.steps]\n", "quick: give a mapping"),
+        ("name: x\nquick: 5\n", "quick: give a mapping"),
         (None, "cannot read the recipe"),
     ],
 )
@@ -89,6 +107,35 @@ def test_a_file_that_is_no_recipe_is_named(
         load_recipe(str(path), quick=True)
     assert str(path) in str(caught.value)
     assert not (tmp_path / "ran").exists()  # a YAML tag runs no code
+
+
+def test_what_is_no_file_of_some_megabytes_is_refused(tmp_path: Path) -> None:
+    large, folder, pipe = tmp_path / "large.yaml", tmp_path / "folder.yaml", tmp_path / "pipe.yaml"
+    with large.open("wb") as file:
+        file.truncate(10**11)  # nothing but a hole, which is not read to its end
+    folder.mkdir()
+    os.mkfifo(pipe)  # that nobody writes to
+    latin = tmp_path / "latin.yaml"
+    latin.write_bytes("name: é".encode("latin-1"))
+    for path, named in (
+        (large, "bytes"),
+        (folder, "is no file"),
+        (pipe, "is no file"),
+        (latin, "UTF-8"),
+        (tmp_path / ("a" * 300 + ".yaml"), "cannot read"),
+        (tmp_path / "\0.yaml", "cannot read"),
+    ):
+        with pytest.raises(UserError, match=named):
+            load_recipe(str(path))
+        assert is_recipe(str(path)) == (path != folder)
+
+
+def test_what_two_keys_share_by_an_alias_is_set_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    arms = "[{name: real, mixture: real, train: &short {steps: 5}}, {name: b, mixture: real, train: *short}]"
+    path.write_text(f"name: x\narms: {arms}\n")
+    recipe = load_recipe(str(path), ["arms.1.train.steps=9"])
+    assert [recipe.train_of(arm).steps for arm in recipe.arms] == [5, 9]
 
 
 @pytest.mark.parametrize("name", recipe_names())

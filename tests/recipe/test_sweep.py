@@ -156,6 +156,18 @@ def test_set_and_quick_apply_before_the_expansion(tmp_path: Path) -> None:
         ({"arm": {"name": "{amount:.1f}"}}, "sweep.1.arm.name: '{amount:.1f}' has braces that are no placeholder"),
         ({"arm": {"name": "a", "mixture": ["{ amount }"]}}, "sweep.1.arm.mixture.0: '{ amount }' has braces"),
         ({"arm": {"name": "a", "train": {"amount": None}}}, "sweep.1.arm.train: YAML reads {amount} as a mapping"),
+        ({"over": {"amount": list(range(1000)), "model": MODELS * 500}}, "sweep.1.over: 1,000,000 combinations"),
+        ({"over": {"amount": list(range(50_000)), "model": MODELS}}, "sweep.1.over: 100,000 combinations"),
+        ({"over": {"amount": [float("nan")], "model": MODELS}}, "sweep.1.over.amount.0: nan"),
+        (
+            {
+                "over": {"amount": list(range(1001))},
+                "dataset": {"name": "d{amount}"},
+                "arm": {"name": "{amount}", "mixture": "real"},
+            },
+            "arms: 1,006",
+        ),
+        ({"over": {"amount": ["x\n"], "model": MODELS}}, "arms.5.name: a name is one line"),
         ({"arm": None}, "sweep.1.arm: give a mapping, or a list of them (got None)"),
         ({"arm": []}, "sweep.1.arm: an empty list"),
         ({"arm": {"mixture": "real"}}, "sweep.1.arm: it needs a name: a text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections import Counter
@@ -18,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from genrobust.cli import app
+from genrobust.core import sealed, unsealed
 from genrobust.core.images import Sample
 from genrobust.data.filters import write_filter
 from genrobust.data.shards import ShardDataset
@@ -129,7 +131,8 @@ def test_an_audit_of_other_images_is_refused(
     run: Callable[..., Result], tmp_path: Path, audited: Path, before: str, after: str, said: str
 ) -> None:
     other = tmp_path / "other.json"
-    other.write_text(audited.read_text(encoding="utf-8").replace(before, after, 1), encoding="utf-8")
+    changed = json.dumps(unsealed(audited.read_bytes())).replace(before, after, 1)
+    other.write_bytes(sealed(json.loads(changed)) if changed.startswith("{") else changed.encode())
     refused(run("--to", "parquet", "--audit", other), "other.json", said)
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from made import IDS, contents, refused, write_dataset
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
+from genrobust.cli import app
+from genrobust.core import file_list, hash_file, read_file_list
 from genrobust.core.files import lock
 from genrobust.core.images import Sample
 
@@ -61,12 +63,79 @@ def test_a_dataset_without_a_class_or_a_shard_is_refused(run: Run, places: dict[
     refused(run("--to", "parquet", source=part), "1 of 2 shards are missing")
 
 
-def test_files_of_others_are_never_replaced(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").write_text("mine")
+@pytest.mark.parametrize("name", ["thesis.tex", "croissant.json", "README.md", ".hidden", "data/own.parquet"])
+def test_a_folder_of_others_is_never_replaced(run: Run, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "out" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
     for more in ([], ["--overwrite"]):
         refused(run("--to", "parquet", *more), "--out")
-    assert contents(tmp_path / "out") == {"thesis.tex": b"mine"}
+    assert contents(tmp_path / "out") == {name: b"mine"}
+
+
+def edit(path: Path, old: bytes = b"\n", new: bytes = b" \n") -> None:
+    path.write_bytes(path.read_bytes().replace(old, new))
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {  # what a user does to an export, and what is named
+    "a file": (lambda out: (out / "notes.txt").write_text("mine"), "notes.txt"),
+    "a hidden file": (lambda out: (out / ".git").write_text("mine"), ".git"),
+    "a file among ours": (lambda out: (out / "data" / "own.parquet").write_text("mine"), "data/own.parquet"),
+    "a file like ours": (lambda out: (out / "data" / "README.md").write_text("mine"), "data/README.md"),
+    "an empty folder": (lambda out: (out / "figures").mkdir(), "figures"),
+    "an edited card": (lambda out: edit(out / "README.md"), "README.md"),
+    "edited data": (lambda out: edit(out / "croissant.json"), "croissant.json"),
+    "an edited list": (lambda out: edit(out / ".genrobust.files", b"sha256", b"SHA256"), ".genrobust.files"),
+    "a link": (lambda out: (out / "leak").symlink_to("/etc/passwd"), "leak"),
+    "a link to a folder": (lambda out: (out / "leak").symlink_to("/etc"), "leak"),
+    "a broken link": (lambda out: (out / "leak").symlink_to("nowhere"), "leak"),
+    "a link to a copy": (lambda out: moved(out / "README.md"), "README.md"),
+    "a link to copies": (lambda out: moved(out / "data"), "data"),
+}
+
+
+def moved(path: Path) -> None:
+    path.symlink_to(path.rename(path.parent.parent / "elsewhere"))
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_user_does_to_an_export_is_neither_lost_nor_pushed(
+    run: Run, export: Export, tmp_path: Path, change: str
+) -> None:
+    """`--overwrite` and `push` refuse, and name it."""
+    out = export("--to", "parquet")
+    do, named = CHANGES[change]
+    do(out)
+    before = {p: p.lstat().st_mtime_ns for p in tmp_path.rglob("*")}
+    pushed = CliRunner().invoke(app, ["push", str(out), "me/icons", "--dry-run"])
+    for done in (run("--to", "webdataset", "--overwrite"), pushed):
+        refused(done, named)
+        assert "unexpected" not in done.stderr
+    assert {p: p.lstat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"} | before == before
+
+
+@pytest.mark.parametrize("name", ["../mine.txt", "/etc/passwd", "data/../../mine.txt", "data//x", "", ".", "a\0b"])
+def test_a_list_that_names_files_outside_is_refused(run: Run, export: Export, tmp_path: Path, name: str) -> None:
+    out = export("--to", "parquet")
+    (tmp_path / "mine.txt").write_text("mine")
+    files = {**read_file_list(out), name: [hash_file(tmp_path / "mine.txt")]}
+    (out / ".genrobust.files").write_bytes(file_list(files))
+    refused(run("--to", "parquet", "--overwrite"), ".genrobust.files", "outside the folder")
+    refused(CliRunner().invoke(app, ["push", str(out), "me/icons", "--dry-run"]), ".genrobust.files")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_names_that_only_look_temporary_are_left_alone(run: Run, tmp_path: Path) -> None:
+    mine = [".out.part", ".out.old", ".out.new.part", ".out.0123abcd.part", ".out.0123abcd.old", ".new.old", "out.part"]
+    for name in mine:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.txt").write_text("mine")
+    (tmp_path / ".photo.part").write_text("mine")
+    (tmp_path / ".out.deadbeef.part").symlink_to(tmp_path / ".out.part")
+    before = contents(tmp_path)
+    done = run("--to", "parquet")
+    assert done.exit_code == 0, done.output
+    assert before.items() <= contents(tmp_path).items()
 
 
 def test_only_a_complete_export_replaces_another(run: Run, export: Export, tmp_path: Path, dataset: Path) -> None:
@@ -88,7 +157,7 @@ import os, signal, sys
 from pathlib import Path
 from genrobust.release.folder import new_folder
 with new_folder(Path(sys.argv[1]), True) as folder:
-    (folder / "croissant.json").write_text("half")
+    (folder / "README.md").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -99,10 +168,10 @@ def test_a_kill_leaves_nothing_that_looks_complete(run: Run, export: Export, tmp
         there = {} if first else contents(export("--to", "parquet", "--overwrite"))
         killed = subprocess.run([sys.executable, "-c", KILLED, str(out)], env={**os.environ})
         assert killed.returncode == -signal.SIGKILL
-        assert [p.name for p in tmp_path.iterdir() if p.name.endswith(".part")] == [".out.part"]
+        assert [p.name[:5] for p in tmp_path.iterdir() if p.name.endswith(".part")] == [".out."]
         assert (contents(out) if out.exists() else {}) == there
     before = contents(export("--to", "parquet", "--overwrite"))
-    out.rename(tmp_path / ".out.old")  # where a kill between the two renames leaves it
+    out.rename(tmp_path / ".out.0123abcd.old")  # where a kill between the two renames leaves it
     refused(run("--to", "parquet"), "--overwrite")
     assert contents(out) == before
 

@@ -35,6 +35,11 @@ def generator(folder: Path, header: str) -> Path:
         ("license: other\nlicense_link: https://x.org/no-derivatives.md", "other", True),
         ("tags: [a]", "", False),
         ("license: [unclosed", "", False),
+        ("license: cc-by-nc-4.0\nlicense: mit", "license: cc-by-nc-4.0 license: mit", True),
+        ("license: mit\nversion: 010", "", False),
+        ("license: &a [mit, &b [mit]]\nlicense_link: *b", "mit, ['mit']", False),
+        ("license: " + "[" * 1000, "", False),
+        ("license: &a [mit, mit]\nx: &b [*a, *a]\n" * 1 + "license_name: nc", "mit, mit", True),
         ("a list", "", False),
     ],
 )

@@ -25,7 +25,7 @@ from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
 from genrobust.classifiers.preprocess import prepare
-from genrobust.core import GenrobustError, LabelSpace, MissingPackage, StudyData, Subset, UserError
+from genrobust.core import GenrobustError, LabelSpace, MissingPackage, StudyData, Subset, UserError, sealed, unsealed
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
 from genrobust.release.model_export import export_model
@@ -116,7 +116,7 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     ]
     path = tmp_path / "results.json"
     raw = {"title": "Some *study*", "date": "2026-01-02", "arms": [dataclasses.asdict(a) for a in arms]}
-    path.write_text(json.dumps({**raw, "summary": summary_to_json(summary)}), encoding="utf-8")
+    path.write_bytes(sealed({**raw, "summary": summary_to_json(summary)}))
     return path
 
 
@@ -155,10 +155,10 @@ def test_a_card_without_results_says_so(exports: dict[str, Path], checkpoint: Pa
 
 
 def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Path, tmp_path: Path) -> None:
-    raw = json.loads(results.read_text(encoding="utf-8"))
+    raw = unsealed(results.read_bytes())
 
     def told(arm: str | None = None, **changed: object) -> Path:
-        results.write_text(json.dumps({**raw, **changed}), encoding="utf-8")
+        results.write_bytes(sealed({**raw, **changed}))
         return export_model(checkpoint, "timm", tmp_path / "out", results, arm)["README.md"]
 
     def arms(**changed: object) -> list[dict[str, object]]:
@@ -183,18 +183,23 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
 
 def test_what_lies_in_a_folder_is_not_lost(checkpoint: Path, exports: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    out.mkdir()
-    (out / "thesis.tex").write_text("years")
+    shutil.copytree(exports["timm"], out, ignore=shutil.ignore_patterns(".*"))  # as a download from the hub
+    before = {path: path.read_bytes() for path in out.iterdir()}
     for overwrite in (False, True):
-        with pytest.raises(UserError, match=r"holds thesis\.tex, which is no part of an export"):
+        with pytest.raises(UserError, match="holds files that no export wrote"):
             export_model(checkpoint, "timm", out, overwrite=overwrite)
-    (out / "thesis.tex").unlink()
-    shutil.copytree(exports["onnx"].parent, out, dirs_exist_ok=True)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    shutil.rmtree(out)
+    shutil.copytree(exports["onnx"].parent, out)
     with pytest.raises(UserError, match=r"holds an export.*--overwrite"):
         export_model(checkpoint, "timm", out)
+    (out / "thesis.tex").write_text("years")
+    with pytest.raises(UserError, match=r"holds thesis\.tex, which genrobust did not write"):
+        export_model(checkpoint, "timm", out, overwrite=True)
+    (out / "thesis.tex").unlink()
     export_model(checkpoint, "timm", out, overwrite=True)
-    assert {p.name for p in out.iterdir()} - {".lock"} == {"README.md", "config.json", "model.safetensors"}
-    with pytest.raises(UserError, match=r"holds checkpoint\.json"):
+    assert {p.name for p in out.iterdir()} == {".genrobust.files", "README.md", "config.json", "model.safetensors"}
+    with pytest.raises(UserError, match=r"holds files that no export wrote"):
         export_model(checkpoint, "timm", checkpoint, overwrite=True)
 
 
@@ -202,9 +207,9 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, mo
     assert genrobust("export-model", tmp_path, "--to", "timm").exit_code == 2  # no checkpoint
     with pytest.raises(UserError, match="exported to timm or onnx"):
         export_model(checkpoint, "tflite", tmp_path / "out")
-    alexnet = {**json.loads((checkpoint / "checkpoint.json").read_text()), "architecture": "alexnet"}
+    alexnet = {**unsealed((checkpoint / "checkpoint.json").read_bytes()), "architecture": "alexnet"}
     (tmp_path / "alexnet").mkdir()
-    (tmp_path / "alexnet" / "checkpoint.json").write_text(json.dumps(alexnet))
+    (tmp_path / "alexnet" / "checkpoint.json").write_bytes(sealed(alexnet))
     with pytest.raises(UserError, match=r"timm has no AlexNet.*--to onnx"):
         export_model(tmp_path / "alexnet", "timm", tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxscript", None)

@@ -87,11 +87,13 @@ READ_ONLY = {"GET /api/whoami": 200, "GET /api/datasets/": 404, "POST": 403}
     ("answers", "token", "code", "said", "changed"),
     [
         (None, None, 2, "hf auth login", []),
+        (None, "hf_inva lid", 2, "the token for the hub holds", []),
+        (None, "hf_invälid", 2, "the token for the hub holds", []),
         (None, "hf_invalid", 1, "cannot reach the hub at http://127.0.0.1", []),
         ({}, "hf_invalid", 2, "(401)", []),
         (READ_ONLY, "hf_readonly", 2, "me/icons (403)", ["POST /api/repos/create"]),
     ],
-    ids=["no token", "no network", "wrong token", "token that may not write"],
+    ids=["no token", "space in it", "no ASCII", "no network", "wrong token", "token that may not write"],
 )
 def test_a_failure_is_named_and_nothing_is_half_pushed(
     folder: Path, tmp_path: Path, refusing, answers, token, code: int, said: str, changed: list[str]
@@ -102,6 +104,7 @@ def test_a_failure_is_named_and_nothing_is_half_pushed(
     done = push(folder, tmp_path, **variables)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
     assert said in " ".join(done.stderr.split())
+    assert not token or token not in done.stdout + done.stderr
     assert [line for line in asked if not line.startswith("GET ")] == changed
 
 
@@ -119,5 +122,7 @@ def test_an_impossible_name_and_too_many_files_are_refused(folder: Path, monkeyp
 
 
 def test_what_an_earlier_export_left_goes_in_the_same_commit() -> None:
-    there = [".gitattributes", "README.md", "notes.md", "data/train-00000-of-00002.tar", "train/a/b.png", "_info.json"]
-    assert pushing._outdated(there, {"README.md", "data/train-00000-of-00001.tar"}) == there[3:]
+    there = [".gitattributes", "README.md", "data/own.tar", "data/train-00000-of-00002.tar", "_info.json"]
+    earlier = {"README.md", "data/train-00000-of-00002.tar", "_info.json"}
+    assert pushing._outdated(there, {"README.md", "data/train-00000-of-00001.tar"}, earlier) == there[3:]
+    assert pushing._outdated(there, {"README.md"}, {}) == []

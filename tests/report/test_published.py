@@ -233,6 +233,8 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--pivot", "resnet5"), "--pivot: no model 'resnet5' with all accuracies; near it: resnet50"),
         ((*WORDS, "--pivot", "vgg16"), "below the pivot, 71.60 %: a line takes three or more"),
         ((*WORDS, "--json", "."), "cannot write to"),
+        ((*WORDS, "--json", "t.csv"), "t.csv is an input of this command"),
+        ((*WORDS, "--json", "../" + "x" * 300), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
         ((*WORDS, "--baselines", "others.txt"), "others.txt names no model with all accuracies; near it: resnet18"),
         (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "'resnet18') and other.csv (such as 'ResNet-18')"),

@@ -12,6 +12,7 @@ import pytest
 
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK
+from genrobust.core.own_files import FILE_LIST
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.write import OPEN_CLASSES, html, write_report
 
@@ -46,7 +47,7 @@ def test_four_files_are_written_and_named(record, tmp_path):
     assert list(paths) == ["report.html", "report.md", "results.csv", "results.json"]
     assert all(path.stat().st_size > 500 and path.name == name for name, path in paths.items())
     there = {path.name for path in paths["report.html"].parent.iterdir()}
-    assert there - {LOCK} == set(paths)
+    assert there - {LOCK, FILE_LIST} == set(paths)
     found = json.loads(paths["results.json"].read_text())
     assert summary_from_json(found["summary"]) == record.summary
     assert found["command"] == record.command
@@ -166,7 +167,7 @@ def test_a_record_that_cannot_be_shown_leaves_the_last_report_as_it_was(record, 
     jpeg = picture(png=b"\xff\xd8\xff\xe0 JFIF")
     with pytest.raises(UserError, match="generated picture of 'camera' is no PNG"):
         write_report(replace(record, pictures=(jpeg,)), tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name != LOCK} == before
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, FILE_LIST)} == before
 
 
 def test_a_folder_that_is_a_file_is_refused(record, tmp_path):

@@ -192,7 +192,7 @@ def test_torchvisions_networks_have_no_features():
 
 def test_a_classifiers_features_lead_to_its_logits(save_classifier, icons):
     model, info = load_checkpoint(save_classifier(icons.labels))
-    features, logits = embed_images(model, icons.val, partial(prepare, size=info.image_size), 50, "cpu")
+    features, logits = embed_images(model, "it", icons.val, partial(prepare, size=info.image_size), 50, "cpu")
     assert logits == pytest.approx(predict_logits(model, icons.val, info.image_size, 50, "cpu"), abs=1e-5)
     head = model.network.get_classifier()
     again = features @ head.weight.detach().numpy().T + head.bias.detach().numpy()

@@ -26,7 +26,7 @@ def test_the_recipe_of_an_export_makes_the_same_images():
 def test_a_recipe_of_other_images_is_refused_and_none_is_claimed():
     words = ["export", generate("own.yaml"), "--to", "parquet", "--out", "given"]
     for text, said in (
-        (OWN.replace("per_class: 3", "per_class: 2"), "generated: differs in plan better: differs in plan, steps"),
+        (OWN.replace("per_class: 3", "per_class: 2"), "generated differs in plan; better differs in plan, steps"),
         (OWN.replace("{steps: 2}", "null").replace("datasets:", "#"), "it generates none"),
     ):
         Path("other.yaml").write_text(text)
@@ -46,7 +46,7 @@ def test_a_tuned_generators_images_are_told_from_the_bases():
     genrobust(*words, "--recipe", "own.yaml")
     assert "genrobust generate recipe.yaml --dataset tuned\n" in Path("given/README.md").read_text()
     Path("other.yaml").write_text(tuned.replace("method: lora, steps: 1", "method: lora, steps: 2"))
-    genrobust(*words, "--overwrite", "--recipe", "other.yaml", code=2, said="tuned: differs in lora")
+    genrobust(*words, "--overwrite", "--recipe", "other.yaml", code=2, said="tuned differs in lora")
 
 
 def test_an_arm_of_a_recipe_judges_and_is_exported():
@@ -71,7 +71,7 @@ def test_a_mistake_is_named_before_an_arm_is_trained():
     for words, said in (
         (("predict", "own.yaml:real", "empty"), "empty holds no images"),
         (("export-model", "own.yaml:real", "--to", "tflite"), "--to tflite"),
-        (("export-model", "own.yaml:real", "--to", "timm", "--out", "taken"), "taken holds notes.txt"),
+        (("export-model", "own.yaml:real", "--to", "timm", "--out", "taken"), "taken holds files that no export wrote"),
         (("filter", dataset, "--by", "classifier", *arm, "--drop", 5), "--drop"),
         (("filter", dataset, "--by", "classifier", *arm, "--drop", 0.1, "--against", "empty"), "empty"),
         (("audit", dataset, "--against", "train", *arm, "--test", "x"), "--test x"),

@@ -15,8 +15,12 @@ from genrobust.study import read_folders
         (["=data/x"], "write NAME=DIR"),
         (["x="], "write NAME=DIR"),
         (["x=a", "x=b"], "--shift x=b"),
+        (["caf\u00e9=a", "cafe\u0301=b"], "--shift cafe"),
         (["Sketch=a", "sketch=b"], "--shift sketch=b"),
         (["test=a"], "--shift test=a"),
+        (["mean of shifts=a"], "--shift mean of shifts=a"),
+        (["a\nb=a"], "--shift a"),
+        ([" a=a"], "--shift  a=a"),
     ],
 )
 def test_shifts_need_names_of_their_own(shifts, named):

@@ -17,7 +17,7 @@ def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):
     assert made.missing() == {"real": 12, "wild": three_each, CLASS_NAMES: len(texts)}
     made.embed(list(made.missing()))
     first = made.measured()
-    files = sorted((tmp_path / "embeddings").glob("*.npy"))
+    files = sorted((tmp_path / "embeddings").glob("*.npz"))
     assert len(files) == 3 and first[0].made == len(few) and first[0].n == 12  # three of each of four classes
     again = Qualities(config, sources, texts, tmp_path, "cpu", 5)
     assert again.missing() == {} and again.measured() == first

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from small_study import QUICK
 
+from genrobust.core import sealed
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.study.rates import RATES, StageTimes, estimate, measured_rate, remember_rate
@@ -92,9 +93,15 @@ def test_an_estimate_shares_the_jobs_out(tmp_path):
     assert estimate(tmp_path, "train", [*jobs, (1, "unknown")], 2) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"train": 5}', '{"train": {"x": "fast"}}', '{"train": {"x": null}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b"", b"{", b"[]", b'{"train": {"x": 3.0}}'),
+        *map(sealed, ({"train": 5}, {"train": {"x": "fast"}}, {"train": {"x": None}}, {"train": {"x": 0}})),
+    ],
+)
 def test_a_damaged_file_is_as_good_as_none(tmp_path, text):
-    (tmp_path / RATES).write_text(text)
+    (tmp_path / RATES).write_bytes(text)
     assert measured_rate(tmp_path, "train", "x") is None
     remember_rate(tmp_path, "train", "x", 2.0)
     assert measured_rate(tmp_path, "train", "x") == 2.0

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from small_study import QUICK, REAL, TRAIN
 
-from genrobust.core import UserError
+from genrobust.core import UserError, sealed, unsealed
 from genrobust.recipe import FilterConfig, parse_recipe
 from genrobust.study import Study, disk
 from genrobust.study.rates import measured_rate
@@ -93,9 +93,9 @@ def test_a_classifier_of_other_images_is_refused(study, tmp_path):
     made = study(arms=RECIPE["arms"][:2])
     runs = made.runs("styled")
     (folder,) = made.train(runs)
-    info = json.loads((folder / "checkpoint.json").read_text())
+    info = unsealed((folder / "checkpoint.json").read_bytes())
     info["training"]["mixture"] = "another"  # as if a shard had been drawn again with other pixels
-    (folder / "checkpoint.json").write_text(json.dumps(info))
+    (folder / "checkpoint.json").write_bytes(sealed(info))
     with pytest.raises(UserError, match=rf"styled, seed 0: the images in real, generated .* {folder} was trained on"):
         study(arms=RECIPE["arms"][:2]).train(runs)
 

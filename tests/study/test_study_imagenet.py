@@ -175,8 +175,8 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     lines = results["summary"]["lines"]
     assert {name: line["n"] for name, line in lines.items()} == {"v2": 85, "sketch": 85, "r": 80, "objectnet": 85}
     ers = [row for row in results["summary"]["scores"] if row["figure"] == "er"]
-    assert {er["test_set"] for er in ers} == {*lines, "mean of shifts"}
-    assert all("the line's error" in er["method"] for er in ers)
+    assert {er["test_set"] for er in ers} == {*lines}  # an arm that knows next to nothing extrapolates the lines
+    assert all("the line's error and scatter" in er["method"] for er in ers)
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
     assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
     assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()

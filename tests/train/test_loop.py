@@ -1,6 +1,7 @@
 """The training loop learns, survives kills with the same weights, keeps the best, and names what went wrong."""
 
 import json
+import math
 from itertools import pairwise
 
 import pytest
@@ -69,6 +70,41 @@ def test_a_step_whose_gradients_overflow_is_skipped(job, tmp_path, monkeypatch, 
     job.run(tmp_path / "out", steps=24, optimizer=optimizer, **HALF)
     assert moved[0] is False and moved[-1] is True
     assert moved == [after >= before for before, after in pairwise(scales)]
+
+
+def ruin(of, step, pattern):
+    """In a run: after `step`, a tensor whose name holds `pattern` is NaN."""
+    take = loop._Run._step
+
+    def ruined(self, done, *batch):
+        loss = take(self, done, *batch)
+        if done == step:
+            state = {"model": self.model, "ema": self.ema.module, "twin": self.twin}[of].state_dict()
+            next(tensor for name, tensor in state.items() if pattern in name).fill_(math.nan)
+        return loss
+
+    return ruined
+
+
+@pytest.mark.parametrize(
+    ("of", "step", "pattern", "changes"),
+    [
+        ("model", 11, "weight", {"steps": 12}),  # the last step, whose loss is finite
+        ("model", 11, "running_var", {"steps": 12}),
+        ("model", 4, "running_var", {}),  # which no loss of a training depends on
+        ("model", 2, "running_mean", {"save_every": 3, "validate_every": 100}),
+        ("ema", 5, "weight", {"ema_decay": 0.9}),
+        ("ema", 11, "running_var", {"steps": 12}),
+        ("twin", 4, "running_var", {"split_batchnorm": True}),
+    ],
+    ids=str,
+)
+def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, of, step, pattern, changes):
+    monkeypatch.setattr(loop._Run, "_step", ruin(of, step, pattern))
+    sources = job.sources() if of == "twin" else None
+    with pytest.raises(GenrobustError, match=f"{pattern} is NaN or infinite, at step .*train.learning_rate"):
+        job.run(tmp_path / "out", sources=sources, **{"steps": 12, **changes})
+    assert not (tmp_path / "out" / "checkpoint.json").exists()
 
 
 def test_a_finished_run_is_left_alone(job, undisturbed, monkeypatch):

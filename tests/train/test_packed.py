@@ -57,7 +57,7 @@ def test_a_crop_has_the_pixels_of_the_whole(few, pool, tmp_path):
 def test_a_crop_decodes_little_more_than_itself(few, pool, tmp_path):
     PackedImages(few, tmp_path, pool)
     (file,) = tmp_path.rglob("*.jpegs")
-    _, offset, length, width, height = np.load(file.with_suffix(".npy"))[0].tolist()
+    _, offset, length, width, height = np.load(file.with_suffix(".npz"))["rows"][0].tolist()
     data = file.read_bytes()[offset : offset + length]
     jpeg, left, top = tiles_under((100, 60, 160, 100), data, width, height)
     assert (left, top) == (96, 48)
@@ -159,9 +159,9 @@ def test_an_image_that_cannot_be_read_is_named_before_training(pool, tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "damage", "says"),
     [
-        (".jpegs", lambda data: bytes(len(data)), r"cannot read a packed image in .*jpegs: .*: delete"),
-        (".jpegs", lambda data: data[:-1], r"\.jpegs has another size .*: delete"),
-        (".npy", lambda data: b"no array", r"cannot read .*\.npy: .*: delete"),
+        (".jpegs", lambda data: bytes(len(data)), r"cannot read .*\.jpegs: .*: delete"),
+        (".jpegs", lambda data: data[:-1], r"cannot read .*\.jpegs: .*: delete"),
+        (".npz", lambda data: b"no array", r"cannot read .*\.npz: .*: delete"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_remedy(few, pool, tmp_path, suffix, damage, says):

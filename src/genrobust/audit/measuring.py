@@ -155,7 +155,7 @@ def _by_classifier(
             how = (models.batch_size, models.device, bar.advance)
             if not (isinstance(network, Classifier) and network.has_features):
                 return [], judge.logits(images, *how)
-            found.append(embed_images(network, images, judge.prepare, *how))
+            found.append(embed_images(network, judge.name, images, judge.prepare, *how))
     return [features for features, _ in found], found[0][1]
 
 

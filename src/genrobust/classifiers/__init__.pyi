@@ -1,8 +1,10 @@
-from .architectures import has_fixed_size as has_fixed_size, timm_name as timm_name
+from .architectures import bounded as bounded, has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
     STATE as STATE,
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
+    check_state as check_state,
+    check_weights as check_weights,
     fetch_checkpoint as fetch_checkpoint,
     is_checkpoint as is_checkpoint,
     read_checkpoint_info as read_checkpoint_info,
@@ -36,7 +38,8 @@ from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as s
 from .predicting import predict_sets as predict_sets
 from .preprocess import prepare as prepare, protocol as protocol
 from .saved import SavedPredictions as SavedPredictions
-from .timm_models import FOLDER as FOLDER, TIMM_CONFIG as TIMM_CONFIG, is_timm_folder as is_timm_folder
+from .timm_config import TIMM_CONFIG as TIMM_CONFIG
+from .timm_models import FOLDER as FOLDER, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
 from .training_state import (
     LossScaler as LossScaler,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import timm
@@ -10,8 +14,14 @@ import torch
 import torchvision
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
-from genrobust.core import UserError
+from genrobust.core import UserError, free_memory
+
+MODULES = 100_000  # of a network
 
 # The eight architectures of "Leaving Reality to Imagination" (arXiv 2302.02503), section 3, as timm calls them. The
 # first five names are also torchvision's; of Inception the paper's code names no version, so the third stands for it.
@@ -48,10 +58,35 @@ OWN = {"alexnet": AlexNet}  # by the name that timm would give them
 def make_network(architecture: str, num_classes: int, **arguments: Any) -> nn.Module:
     """Make a network with random weights. Raises as `timm_name`, and what timm raises for bad `arguments`."""
     name = timm_name(architecture)
-    if name in OWN:
-        return OWN[name](num_classes, **arguments)
-    network: nn.Module = timm.create_model(name, num_classes=num_classes, **arguments)
-    return network
+    with bounded():
+        if name in OWN:
+            return OWN[name](num_classes, **arguments)
+        network: nn.Module = timm.create_model(name, num_classes=num_classes, **arguments)
+        return network
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    """Raise ValueError in the block before a network grows beyond all bounds: its arguments may be a stranger's."""
+    modules, bytes_left = count(1), free_memory() or sys.maxsize
+
+    def counted(*_: object) -> None:
+        if next(modules) > MODULES:
+            raise ValueError(f"it has more than {MODULES:,} layers, 20 times as many as the deepest known networks")
+
+    def weighed(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal bytes_left
+        if parameter is not None and parameter.device.type != "meta":
+            bytes_left -= parameter.nbytes
+            if bytes_left < 0:
+                raise ValueError("its weights take more than the free memory of this machine")
+
+    hooks = register_module_module_registration_hook(counted), register_module_parameter_registration_hook(weighed)
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def timm_name(architecture: str) -> str:

@@ -2,31 +2,55 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from genrobust.core import GenrobustError, UserError, fetch, reading
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
+
+from genrobust.core import (
+    SEAL,
+    GenrobustError,
+    UserError,
+    check_hash,
+    check_seal,
+    fetch,
+    find_seal,
+    reading,
+    replacing,
+    unsealed,
+    write_seal,
+)
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 STATE = "state.safetensors"
+LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
+_BEFORE_SEAL = f'"{SEAL}":"'.encode()
 
 
-@dataclass(frozen=True, slots=True)
+def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if len(found := Counter(classes)) < len(classes):
+        raise ValueError(f"the class {found.most_common(1)[0][0]!r} is named twice")
+    return classes
+
+
+@dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class CheckpointInfo:
     """What a checkpoint is: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
     `classes` are the K class ids in the order of the logits.
 
-    `training` says how it came about (settings, seed, history); nothing here needs it to load.
+    `training` says how it came about (settings, seed, history); nothing here needs it to load. `weights_sha256` is that
+    of the file of weights, "" before it is saved.
     """
 
-    architecture: str
+    architecture: Annotated[str, Field(max_length=200)]
     model_kwargs: dict[str, Any]
-    classes: tuple[str, ...]
-    image_size: int
+    classes: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+    image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
+    weights_sha256: str = ""
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -43,11 +67,53 @@ def fetch_checkpoint(folder: Path) -> bool:
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
     """What the checkpoint in `folder` is, without its weights.
 
-    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none).
+    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none), GenrobustError
+    where the JSON is damaged.
     """
     path = folder / INFO
-    with reading(path, ValueError, KeyError, TypeError, then=f"; delete {folder} and train again", kind=GenrobustError):
+    with reading(path, ValueError, KeyError, TypeError, then=_remedy(folder), kind=GenrobustError):
         if not is_checkpoint(folder):
             raise UserError(f"no finished checkpoint in {folder}: {INFO} is missing; train it first")
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        return CheckpointInfo(**{**raw, "classes": tuple(raw["classes"])})
+        raw = unsealed(path.read_bytes())
+        return CheckpointInfo(**raw)
+
+
+def check_weights(folder: Path) -> CheckpointInfo:
+    """Compare the weights of the checkpoint in `folder` with the hash in its JSON, and return what that says.
+
+    Raises as `read_checkpoint_info`, also where the weights are damaged.
+    """
+    info = read_checkpoint_info(folder)
+    with reading(folder / WEIGHTS, ValueError, then=_remedy(folder), kind=GenrobustError):
+        check_hash(folder / WEIGHTS, info.weights_sha256)
+    return info
+
+
+def write_state(path: Path, content: bytes) -> None:
+    """Write the state of a training, which appears whole or not at all.
+
+    `content` is a safetensors file whose metadata have `BLANK_SEAL` under `SEAL`: the SHA-256 of all of it takes that
+    place.
+    """
+    at = find_seal(content[: _header_end(content[:8])], _BEFORE_SEAL)
+    with replacing(path) as file:
+        file.write(content)
+        write_seal(file, at)
+
+
+def check_state(path: Path) -> None:
+    """Compare the state of a training with the SHA-256 in it; raises GenrobustError where it is damaged."""
+    with reading(path, ValueError, then="; delete it to train from the start", kind=GenrobustError):
+        with path.open("rb") as file:
+            start = file.read(8)
+            header = start + file.read(_header_end(start) - len(start))
+        check_seal(path, find_seal(header, _BEFORE_SEAL))
+
+
+def _header_end(start: bytes) -> int:
+    """Where the header of a safetensors file ends, which begins with `start`, the length of the header."""
+    return 8 + min(int.from_bytes(start, "little"), LARGEST_HEADER)
+
+
+def _remedy(folder: Path) -> str:
+    return f"; delete {folder} and train again"

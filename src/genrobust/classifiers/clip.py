@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.logits import batches
+from genrobust.classifiers.architectures import bounded
+from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
+from genrobust.classifiers.timm_config import data_config
 from genrobust.core import ImageSet, UserError, reading
 
 TEXTS = 256  # encoded at once
@@ -66,19 +67,40 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Nothing is fetched or unpickled: weights are safetensors. Raises UserError that names what is missing or damaged.
     """
     for name in ("config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        if not (folder / name).is_file():
-            raise UserError(
-                f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
-                "CLIPImageProcessor there with save_pretrained"
-            )
-    with reading(f"the CLIP in {folder}", ValueError, KeyError, TypeError, RuntimeError, SafetensorError):
-        with _without_progress_bar():
-            model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+        with reading(f"the CLIP in {folder}"):
+            if not (folder / name).is_file():
+                raise UserError(
+                    f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
+                    "CLIPImageProcessor there with save_pretrained"
+                )
+    where = torch.device(device)
+    with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
+        model = _load_model(folder)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    where, normalization = torch.device(device), [processor.image_mean, processor.image_std]
-    mean, std = torch.tensor(normalization, dtype=torch.float32, device=where).view(2, 3, 1, 1)
+    known = data_config(str(folder), {"mean": processor.image_mean, "std": processor.image_std})
+    finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
+    mean, std = (torch.tensor(known[key], device=where).view(3, 1, 1) for key in ("mean", "std"))
     return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean, std, where)
+
+
+def _load_model(folder: Path) -> CLIPModel:
+    """Load the network in `folder`, of which no tensor may be missing: transformers would draw it at random."""
+    with _without_progress_bar(), bounded():
+        how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
+        how["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
+        try:
+            loaded: Any = CLIPModel.from_pretrained(folder, **how, output_loading_info=True)
+        except RuntimeError as error:
+            if "mismatched" in str(error):  # which points to a table in the log
+                raise ValueError("its weights have other shapes than its config.json says") from error
+            raise
+    model: CLIPModel = loaded[0]
+    found: dict[str, Any] = loaded[1]
+    for which in ("missing_keys", "mismatched_keys", "unexpected_keys"):
+        if keys := sorted(str(key) for key in found[which] if not str(key).endswith("position_ids")):
+            raise ValueError(f"its weights do not fit its config.json: {which.replace('_', ' ')} such as {keys[0]}")
+    return model
 
 
 @contextmanager
@@ -117,7 +139,7 @@ def clip_embeddings(
 def _embed(clip: Clip, batch: Tensor) -> Tensor:
     pixels = (batch.to(clip.device).float() / 255 - clip.mean) / clip.std
     pooled = clip.model.vision_model(pixel_values=pixels).pooler_output
-    return normalize(clip.model.visual_projection(pooled), dim=-1).cpu()
+    return finite(normalize(clip.model.visual_projection(pooled), dim=-1).cpu(), f"the CLIP {clip.name}", "embeddings")
 
 
 @torch.inference_mode()
@@ -136,7 +158,8 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
             return_tensors="pt",
         ).to(clip.device)
         pooled = clip.model.text_model(**tokens).pooler_output
-        embedded.append(normalize(clip.model.text_projection(pooled), dim=-1).cpu())
+        found = normalize(clip.model.text_projection(pooled), dim=-1).cpu()
+        embedded.append(finite(found, f"the CLIP {clip.name}", "embeddings"))
     return torch.cat(embedded).numpy()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import prepare as prepare_centre
-from genrobust.core import ImageSet, UserError
+from genrobust.core import GenrobustError, ImageSet, UserError
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -52,14 +53,54 @@ def on_device(batch: Tensor, device: torch.device | str) -> Tensor:
     return batch.to(device, memory_format=torch.channels_last)
 
 
+def finite(values: Tensor, name: str, what: str = "logits") -> Tensor:
+    """Return `values`, which the network that users know as `name` computed.
+
+    Raises:
+        GenrobustError: One of them is NaN or infinite, so that no figure of them would mean anything.
+    """
+    if not bool(values.isfinite().all()):
+        raise GenrobustError(
+            f"{name} gives {what} that are no numbers (NaN or infinite): its weights are damaged, or its training "
+            "diverged. Get it or train it again"
+        )
+    return values
+
+
 @torch.inference_mode()
-def answer(networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool) -> list[Tensor]:
+def answer(
+    networks: Sequence[nn.Module], batch: Tensor, device: torch.device | str, flip: bool, names: Sequence[str] = ()
+) -> list[Tensor]:
     """Return the logits, float32 [B, K], that each network gives for uint8 images [B, 3, H, W].
 
-    With `flip`, they are averaged over each image and its mirror.
+    With `flip`, they are averaged over each image and its mirror. Networks with `names` are checked.
+
+    Raises:
+        GenrobustError: A network with a name cannot be run, or gives no logits, or some that are NaN or infinite.
     """
     views = [on_device(view, device) for view in ([batch, batch.flip(3)] if flip else [batch])]
-    return [torch.stack([network(view).float() for view in views]).mean(dim=0).cpu() for network in networks]
+    found = []
+    for network, name in zip(networks, names or [""] * len(networks), strict=True):
+        with running(name):
+            logits = torch.stack([network(view).float() for view in views]).mean(dim=0).cpu()
+        if name and (logits.ndim != 2 or len(logits) != len(batch)):
+            shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
+            raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
+        found.append(finite(logits, name) if name else logits)
+    return found
+
+
+@contextmanager
+def running(name: str) -> Iterator[None]:
+    """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # a network from a stranger may raise anything
+        if not name or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+            raise
+        raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
 
 
 def predict_together(
@@ -70,6 +111,7 @@ def predict_together(
     device: torch.device | str,
     seen: Callable[[int], None] = lambda count: None,
     flip: bool = False,
+    names: Sequence[str] = (),
 ) -> list[np.ndarray]:
     """Return the logits, float32 [N, K], of each of `networks` for `images`, which are read and prepared once for all.
 
@@ -78,15 +120,17 @@ def predict_together(
 
     Args:
         seen: Called with the number of images of each batch, once a network.
+        names: What users call each network. Without, logits that are NaN are returned as well.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
+        GenrobustError: As `answer` raises it.
     """
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
     for batch in batches(images, prepare, batch_size):
-        for of_network, found in zip(logits, answer(networks, batch, device, flip), strict=True):
+        for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
             of_network.append(found)
             seen(len(batch))
     return [torch.cat(of_network).numpy() for of_network in logits]
@@ -97,7 +141,7 @@ def predict_logits(
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
-    Raises as `predict_together` does.
+    They may be NaN. Raises as `predict_together` does.
     """
     return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device)[0]
 
@@ -105,6 +149,7 @@ def predict_logits(
 @torch.inference_mode()
 def embed_images(
     model: Classifier,
+    name: str,
     images: ImageSet,
     prepare: Prepare,
     batch_size: int,
@@ -113,13 +158,13 @@ def embed_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the features before the last layer, float32 [N, D], and the logits, float32 [N, K], of `images`.
 
-    `seen` and what is raised are as for `predict_together`.
+    Users know the model as `name`. `seen` and what is raised are as for `predict_together`.
     """
     model.eval()
     features, logits = [], []
     for batch in batches(images, prepare, batch_size):
         hidden, found = model.embed(on_device(batch, device))
-        features.append(hidden.float().cpu())
-        logits.append(found.float().cpu())
+        features.append(finite(hidden.float().cpu(), name, "features"))
+        logits.append(finite(found.float().cpu(), name))
         seen(len(batch))
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

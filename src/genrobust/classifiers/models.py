@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INFO, WEIGHTS, CheckpointInfo, read_checkpoint_info
-from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing
+from genrobust.classifiers.checkpoints import INFO, WEIGHTS, CheckpointInfo, check_weights
+from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing, sealed
 
 # timm would unpickle a file, go to the network, or lose the classes
-_REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
+REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
 
 
 class Classifier(nn.Module):
@@ -70,13 +70,15 @@ def create_classifier(
         UserError: A name that neither knows, or arguments that the network does not take or `image_size` does not fit.
     """
     arguments = dict(model_kwargs or {})
-    if refused := sorted(arguments.keys() & _REFUSED):
+    if refused := sorted(arguments.keys() & REFUSED):
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
     if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)
     try:
         network = make_network(architecture, num_classes, **arguments)
-    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # constructors of timm raise anything for arguments that they do not check
+        if isinstance(error, GenrobustError):
+            raise
         what = f"{architecture} with {arguments}" if arguments else architecture
         raise UserError(f"timm cannot make {what} for images of {image_size} px: {error}") from error
     known: dict[str, Any] = network.pretrained_cfg  # type: ignore[assignment]  # torch types every attribute as a module
@@ -100,20 +102,28 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def save_checkpoint(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
     """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all."""
     make_folder(folder)
-    save_tensors(folder / WEIGHTS, model.state_dict())
+    weights_sha256 = save_tensors(folder / WEIGHTS, model.state_dict())
     with replacing(folder / INFO) as file:
-        file.write((json.dumps(asdict(info), indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+        file.write(sealed(asdict(replace(info, weights_sha256=weights_sha256))))
 
 
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that appears whole or not at all."""
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:
+    """Write a safetensors file that appears whole or not at all; returns its SHA-256, in hex."""
+    content = tensor_bytes(tensors, metadata)
     with replacing(path) as file:
-        file.write(save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata))
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Return the content of a safetensors file."""
+    content: bytes = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
+    return content
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
-    """The classifier in `folder`, in evaluation mode on `device`, and what it is. Raises as `read_checkpoint_info`."""
-    info = read_checkpoint_info(folder)
+    """The classifier in `folder`, in evaluation mode on `device`, and what it is. Raises as `check_weights`."""
+    info = check_weights(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     then = f"; delete {folder} and train again"
     with reading(folder / WEIGHTS, SafetensorError, RuntimeError, then=then, kind=GenrobustError):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
 import torch
-from timm.data import resolve_data_config
 from torch import Tensor, nn
 
+from genrobust.classifiers.logits import running
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.timm_config import MOST_PIXELS, Facts, data_config
 from genrobust.classifiers.timm_models import class_ids, prepare_as_timm
-from genrobust.core import MissingPackage, UserError, hash_file
+from genrobust.core import MissingPackage, UserError, digest, hash_file, parse_json, reading
 
 LABELS, CONFIG = "label_names", "pretrained_cfg"  # metadata of a file, as JSON: the keys of timm's config.json
 WANTED = "a classifier has one input, RGB images [batch, 3, N, N] as uint8 or float32, and one output of logits"
@@ -51,20 +52,26 @@ def open_onnx(path: Path, names: Sequence[str] | None) -> OpenClassifier:
     """
     size, takes_floats = _check_input(path)
     label_names, config = _read_metadata(path)
-    logits = OnnxNetwork(path)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
+    with reading(path, ValueError):
+        weights = _hash_weights(path)
+    with running(str(path)):
+        logits = OnnxNetwork(path)(torch.zeros(1, 3, size, size, dtype=torch.uint8))
     if logits.ndim != 2:
         raise UserError(f"the output of {path} has {logits.ndim} dimensions: {WANTED} [batch, classes]")
     if label_names and len(label_names) != logits.shape[1]:
         raise UserError(f"{path} names {len(label_names)} classes in its metadata, and has {logits.shape[1]} logits")
     if config:
-        as_prepared, words = prepare_as_timm(resolve_data_config(pretrained_cfg=config))
+        data = data_config(str(path), config)
+        if data["input_size"] != (3, size, size):
+            raise UserError(f"{path} takes images of {size} px, and its {CONFIG} says {data['input_size']}")
+        as_prepared, words = prepare_as_timm(data)
     else:
         as_prepared, words = partial(prepare, size=size), protocol(size)
     if takes_floats:
         words += "; pixels in [0, 1], which the file normalizes itself"
     classes = class_ids(str(path), logits.shape[1], label_names, names)
     return OpenClassifier(
-        str(path), classes, hash_file(path), as_prepared, words, lambda device: OnnxNetwork(path, device).eval()
+        str(path), classes, weights, as_prepared, words, lambda device: OnnxNetwork(path, device).eval()
     )
 
 
@@ -76,6 +83,7 @@ def _check_input(path: Path) -> tuple[int, bool]:
         raise UserError(f"{path} has {len(inputs)} inputs and {len(outputs)} outputs: {WANTED}")
     shape, kind = inputs[0].shape, inputs[0].type
     square = len(shape) == 4 and shape[1] == 3 and isinstance(shape[2], int) and shape[2] == shape[3]
+    square = square and 1 <= shape[2] <= MOST_PIXELS
     if kind not in _TYPES or not square or (isinstance(shape[0], int) and shape[0] != 1):
         what = f"the input {inputs[0].name} of {path} is {kind} {' x '.join(map(str, shape))}"
         raise UserError(f"{what}: {WANTED}; a batch of 1 or of any size")
@@ -84,11 +92,39 @@ def _check_input(path: Path) -> tuple[int, bool]:
 
 def _read_metadata(path: Path) -> tuple[list[str] | None, dict[str, Any] | None]:
     metadata = _session(path, "cpu").get_modelmeta().custom_metadata_map
+    with reading(f"the metadata {LABELS} or {CONFIG} of {path}", ValueError, TypeError):
+        found = Facts.model_validate({key: parse_json(metadata.get(key) or "null") for key in (LABELS, CONFIG)})
+    return found.label_names, found.pretrained_cfg
+
+
+def _hash_weights(path: Path) -> str:
+    """The SHA-256 of the file, or of it and the files beside it that hold some of its weights.
+
+    Raises ValueError where these lie elsewhere.
+    """
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        if content.find(b"location") < 0:  # the key of a tensor's file
+            return hash_file(path)
     try:
-        names, config = (json.loads(metadata.get(key) or "null") for key in (LABELS, CONFIG))
-    except ValueError as error:
-        raise UserError(f"the metadata {LABELS} or {CONFIG} of {path} are no JSON: {error}") from error
-    return names, config
+        import onnx
+    except ImportError:
+        raise MissingPackage("onnx", "onnx", f"the ONNX file {path}, with weights in other files,") from None
+    folder, model = path.parent.resolve(), onnx.load(path, load_external_data=False)
+    files = sorted(set(_data_files(model)))
+    for name in files:
+        if not (folder / name).resolve().is_relative_to(folder):
+            raise ValueError(f"it has weights outside its folder, in {name!r}")
+    return digest([hash_file(path), {name: hash_file(folder / name) for name in files}], 64)
+
+
+def _data_files(message: Any) -> Iterator[str]:
+    """The names of the files that hold tensors of a protobuf message."""
+    for field, value in message.ListFields():
+        if field.name == "external_data":
+            yield from (entry.value for entry in value if entry.key == "location")
+        elif field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _data_files(part)
 
 
 def _session(path: Path, device: str) -> Any:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import WEIGHTS, read_checkpoint_info
+from genrobust.classifiers.checkpoints import check_weights
 from genrobust.classifiers.class_names import twins
 from genrobust.classifiers.preprocess import prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_file, hash_folder
+from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -76,7 +76,8 @@ class OpenClassifier:
         """Load the network and return its logits, float32 [N, K], for `images`, as `predict_together` does."""
         from genrobust.classifiers.logits import predict_together
 
-        return predict_together([self.load(device)], images, self.prepare, batch_size, device, seen, self.flip)[0]
+        how = (batch_size, device, seen, self.flip, [self.name])
+        return predict_together([self.load(device)], images, self.prepare, *how)[0]
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:
@@ -84,8 +85,9 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
 
     Raises:
         UserError: There is no finished checkpoint. When it is loaded: its network takes no images of that size.
+        GenrobustError: It is damaged.
     """
-    info = read_checkpoint_info(folder)
+    info = check_weights(folder)
     size = settings.image_size or info.image_size
 
     def load(device: torch.device) -> nn.Module:
@@ -99,8 +101,7 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
             )
         return load_checkpoint(folder, device)[0]
 
-    weights = hash_file(folder / WEIGHTS)
-    return OpenClassifier(str(folder), info.classes, weights, load=load, **_prepared_by(settings, size))
+    return OpenClassifier(str(folder), info.classes, info.weights_sha256, load=load, **_prepared_by(settings, size))
 
 
 def open_zero_shot(

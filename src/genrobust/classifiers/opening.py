@@ -20,7 +20,7 @@ from genrobust.classifiers.timm_models import (
     open_timm_folder,
     open_timm_name,
 )
-from genrobust.core import UserError
+from genrobust.core import UserError, reading
 
 
 def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
@@ -38,7 +38,8 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
         UserError: Anything else, or labels that are not as many as the logits.
     """
     names = None if labels is None else read_class_names(labels)
-    opened = _open(spec, names)
+    with reading(spec):  # whose words may be no name that a file can have
+        opened = _open(spec, names)
     if names is None:
         return opened
     if len(names) != len(opened.classes):

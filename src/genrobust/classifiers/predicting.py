@@ -17,6 +17,7 @@ from genrobust.core import (
     Predictions,
     digest,
     fetch,
+    file_name,
     keep_freed_memory,
     lock,
     make_folder,
@@ -24,7 +25,6 @@ from genrobust.core import (
     remove_leftovers,
     resolve_device,
     set_threads,
-    slug,
 )
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -41,7 +41,7 @@ def predict_sets(
     device: str = "auto",
     threads: int | None = None,
 ) -> dict[Path, SavedPredictions[str]]:
-    """Predict every set with every classifier, and save each in the classifier's folder as ``{slug(name)}.npz``.
+    """Predict every set with every classifier, and save each in the classifier's folder as ``{file_name(name)}.npz``.
 
     A file that holds the predictions of these weights on these images, prepared in this way, is read instead. An image
     is read and prepared once for all classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are
@@ -57,6 +57,7 @@ def predict_sets(
     Raises:
         UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
             that cannot be read.
+        GenrobustError: A classifier gives logits that are NaN or infinite.
     """
     kept = {out: KeptPredictions(out, classifier, sets, labels) for out, classifier in classifiers.items()}
     groups: dict[str, list[KeptPredictions]] = {}
@@ -93,8 +94,8 @@ def _predict(
     for name, images in sets.items():
         asked = [(one, network) for one, network in zip(some, networks, strict=True) if name in one.missing]
         if asked:
-            of_asked = [network for _, network in asked]
-            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip)
+            of_asked, names = [network for _, network in asked], [one.classifier.name for one, _ in asked]
+            logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip, names)
             for (one, _), of_one in zip(asked, logits, strict=True):
                 one.save(name, of_one)
 
@@ -111,7 +112,7 @@ class KeptPredictions:
         how = classifier.prepared
         self._words = {n: "; ".join(filter(None, [how, getattr(s, "protocol", "")])) for n, s in sets.items()}
         self._wanted = {n: digest([weights, s.fingerprint, labels.ids, self._words[n], n]) for n, s in sets.items()}
-        files = {name: out / f"{slug(name)}.npz" for name in sets}
+        files = {name: out / f"{file_name(name)}.npz" for name in sets}
         self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
         self.saved = SavedPredictions(files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zipfile
@@ -11,10 +12,10 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from genrobust.core import GenrobustError, Predictions, UserError, replacing
+from genrobust.core import GenrobustError, Predictions, UserError, load_arrays, reading, save_arrays
 
 Key = TypeVar("Key")
-DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)  # what a damaged file makes numpy raise
+log = logging.getLogger(__name__)
 
 
 class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
@@ -55,8 +56,7 @@ def save_predictions(path: Path, predictions: Predictions, fingerprint: str = ""
         width = max(map(len, predictions.accepted), default=0)
         padded = [(*row, *[-1] * (width - len(row))) for row in predictions.accepted]
         arrays["accepted"] = np.array(padded, dtype=np.int64).reshape(len(padded), width)
-    with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    save_arrays(path, arrays)
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -64,39 +64,36 @@ def load_predictions(path: Path) -> Predictions:
 
     Raises UserError where there is no such file, GenrobustError where it is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            accepted = file["accepted"].tolist() if "accepted" in file else None
-            return Predictions(
-                test_set=str(file["test_set"]),
-                logits=_logits(path, file),
-                labels=file["labels"],
-                keys=tuple(file["keys"].tolist()),
-                classes=tuple(file["classes"].tolist()),
-                protocol=str(file["protocol"]),
-                accepted=None if accepted is None else tuple(tuple(i for i in row if i >= 0) for row in accepted),
-            )
-    except FileNotFoundError:
-        raise UserError(f"no predictions at {path}: evaluate the checkpoint first") from None
-    except DAMAGED as error:
-        raise GenrobustError(f"cannot read the predictions {path}: {error}; delete it and evaluate again") from error
+    if not path.exists():
+        raise UserError(f"no predictions at {path}: evaluate the checkpoint first")
+    what, then = f"the predictions {path}", "; delete it and evaluate again"
+    with reading(what, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(path) as file:
+        accepted = file["accepted"].tolist() if "accepted" in file else None
+        return Predictions(
+            test_set=str(file["test_set"]),
+            logits=_logits(path),
+            labels=file["labels"],
+            keys=tuple(file["keys"].tolist()),
+            classes=tuple(file["classes"].tolist()),
+            protocol=str(file["protocol"]),
+            accepted=None if accepted is None else tuple(tuple(i for i in row if i >= 0) for row in accepted),
+        )
 
 
 def saved_fingerprint(path: Path) -> str:
-    """Return the fingerprint in a predictions file, "" where it cannot be read."""
+    """Return the fingerprint in a predictions file, "" where it is damaged, which is logged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with load_arrays(path) as file:
             return str(file["fingerprint"])
-    except DAMAGED:
+    except (OSError, ValueError, KeyError) as error:
+        log.warning("cannot read the predictions %s: %s; they are made again", path, error)
         return ""
 
 
-def _logits(path: Path, file: np.lib.npyio.NpzFile) -> np.ndarray:
-    """The logits in `file`, read from `path`: mapped, unless another program has compressed them."""
+def _logits(path: Path) -> np.ndarray:
+    """The logits in the file `path`, mapped."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("logits.npy")
-    if member.compress_type != zipfile.ZIP_STORED:
-        return np.asarray(file["logits"])
     with path.open("rb") as raw:
         raw.seek(member.header_offset + 26)  # a header of 30 bytes, then a name and an extra field of these lengths
         raw.seek(sum(struct.unpack("<HH", raw.read(4))), os.SEEK_CUR)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -16,17 +15,17 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors import SafetensorError
-from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_data_config
+from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset
 from timm.models import load_state_dict
 from torch import Tensor, nn
 
-from genrobust.classifiers.architectures import OWN, PAPER
+from genrobust.classifiers.architectures import OWN, PAPER, bounded
 from genrobust.classifiers.checkpoints import WEIGHTS
 from genrobust.classifiers.models import Classifier, move_to
 from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.timm_config import TIMM_CONFIG, data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder
 
-TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
 HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
@@ -58,11 +57,7 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
     """Open the model that timm saved in `folder`. Raises UserError where its configuration or weights are missing."""
-    try:
-        raw = json.loads((folder / TIMM_CONFIG).read_text(encoding="utf-8"))
-        config = {**raw["pretrained_cfg"], **{key: raw[key] for key in ("num_classes", "label_names") if key in raw}}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{spec} holds no model of timm's: cannot read its {TIMM_CONFIG} ({error!r})") from error
+    config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
     return _open_timm(spec, config, hash_folder(folder), partial(_pretrained, f"{FOLDER}{folder}"), names)
@@ -156,13 +151,11 @@ def _open_timm(
     spec: str, config: Mapping[str, Any], weights: str, make: Callable[[], nn.Module], names: Sequence[str] | None
 ) -> OpenClassifier:
     """The network that `make` makes, with images prepared as timm's own validation prepares them by `config`."""
-    data = resolve_data_config(pretrained_cfg=dict(config), use_test_size=True)
+    data = data_config(spec, config, test_size=True)
     channels, height, width = data["input_size"]
     if (channels, height) != (3, width):
         raise UserError(f"{spec} takes images of {channels} x {height} x {width}: genrobust has 3 x N x N for it")
     own = config.get("label_names")
-    if isinstance(own, Mapping):  # by index
-        own = [own[key] for key in sorted(own, key=int)]
     count = int(config.get("num_classes") or 0)
     if own and len(own) != count:
         raise UserError(f"{spec}: its {TIMM_CONFIG} has {len(own)} label_names, and the model {count} logits")
@@ -176,8 +169,9 @@ def _open_timm(
 
 def _pretrained(source: str, hint: str = "") -> nn.Module:
     try:
-        return timm.create_model(source, pretrained=True)
-    except (OSError, RuntimeError, ValueError, TypeError, SafetensorError) as error:
+        with bounded():
+            return timm.create_model(source, pretrained=True)
+    except Exception as error:  # its arguments may be a stranger's
         raise GenrobustError(f"cannot load the weights of {source}: {_one_line(error)}{hint}") from error
 
 

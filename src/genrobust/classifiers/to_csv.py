@@ -83,7 +83,7 @@ def _probabilities(
     """The probabilities of the classes, float64 [K], of each image."""
     if not images:
         return iter(())
-    (logits,) = answer([network], stacked(images), device, model.flip)
+    (logits,) = answer([network], stacked(images), device, model.flip, [model.name])
     return iter(softmax(logits.numpy().astype(np.float64), axis=1))
 
 

@@ -12,9 +12,20 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import STATE
-from genrobust.classifiers.models import save_tensors
-from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove, remove_leftovers
+from genrobust.classifiers.checkpoints import STATE, check_state, write_state
+from genrobust.classifiers.models import tensor_bytes
+from genrobust.core import (
+    BLANK_SEAL,
+    SEAL,
+    GenrobustError,
+    UserError,
+    fetch,
+    lock,
+    make_folder,
+    reading,
+    remove,
+    remove_leftovers,
+)
 from genrobust.recipe import DiffusionTraining, TrainConfig
 
 FIRST_SCALE, LEAST_SCALE = 2.0**16, 2.0**-20  # of a float16 loss; 36 steps in a row that overflow lead to the least
@@ -129,7 +140,8 @@ class TrainingState:
         optimizer = {f"{index}.{name}": v for index, found in moments for name, v in found.items() if v is not None}
         tensors = {f"{group}.{k}": v for group, of in {**groups, "optimizer": optimizer}.items() for k, v in of.items()}
         about = {"job": self._job, "progress": progress, "scaler": self._scaler.state}
-        save_tensors(self.path, tensors, {key: json.dumps(value) for key, value in about.items()})
+        metadata = {key: json.dumps(value) for key, value in about.items()} | {SEAL: BLANK_SEAL}
+        write_state(self.path, tensor_bytes(tensors, metadata))
         self._saved_step = progress["step"]
 
     def load(self, is_main: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
@@ -140,7 +152,7 @@ class TrainingState:
 
         Raises:
             UserError: The state is another job's.
-            GenrobustError: The file cannot be read.
+            GenrobustError: The file is damaged.
         """
         folder = self.path.parent
         if is_main:
@@ -149,10 +161,11 @@ class TrainingState:
         if not self.path.exists():
             return None
         groups: dict[str, dict[str, Tensor]] = {}
+        check_state(self.path)
         then = "; delete it to train from the start"
         with reading(self.path, SafetensorError, KeyError, TypeError, ValueError, then=then, kind=GenrobustError):
             with safe_open(self.path, framework="pt") as file:
-                about = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+                about = {key: json.loads(value) for key, value in file.metadata().items() if key != SEAL}
                 require_same_job(about["job"], self._job, folder, self._noun)
                 self._scaler.restore(about["scaler"])
                 for key in file.keys():  # noqa: SIM118 (no mapping)

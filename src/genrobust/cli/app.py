@@ -2,45 +2,124 @@
 
 from __future__ import annotations
 
+import math
+import os
+import re
 import traceback
+from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.segment import Segment
 from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError
+from genrobust.core import GenrobustError, UserError, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 
-out_console = Console(highlight=False, soft_wrap=True)  # does not wrap a path or a YAML line in a file or a pipe
-err_console = Console(highlight=False, soft_wrap=True, stderr=True)
+LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
+# Control characters, which begin a terminal's commands; characters that reverse the order of those after them; and
+# halves of surrogate pairs, which stand for bytes that are no UTF-8, and which no output takes.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "Unable to allocate")  # of torch and numpy
+
+
+class _Console(Console):
+    """A console that shows foreign texts without what would command the terminal."""
+
+    def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else _UNPRINTABLE.sub(lambda m: ascii(m[0])[1:-1], text), style, control)
+
+
+out_console = _Console(highlight=False, soft_wrap=True)  # does not wrap a path or a YAML line in a file or a pipe
+err_console = _Console(highlight=False, soft_wrap=True, stderr=True)
 
 
 class _Command(TyperCommand):
     """A command that reports any error as one message and an exit code: 2 user error, 1 failure, 130 Ctrl-C."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest: list[str] = super().parse_args(ctx, args)
+        parameters: Any = self.params  # typer's own kind of them
+        for parameter in parameters:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, float) and not math.isfinite(value):  # which a bound lets through
+                raise typer.BadParameter(f"{value} is no finite number", ctx, parameter)
+        return rest
+
     def invoke(self, ctx: Any) -> Any:
         try:
+            _refuse_urls(value for value in ctx.params.values() if isinstance(value, Path))
             return super().invoke(ctx)
         except KeyboardInterrupt:
             err_console.print("\ninterrupted: finished work is kept; run the same command again to resume")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # the reader, such as head, has closed the pipe; typer ends quietly
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+                raise  # as rich tells it
             if ctx.find_root().params["debug"]:
                 traceback.print_exc()
-            if isinstance(error, GenrobustError):
-                err_console.print(f"[bold red]error:[/] {escape(str(error))}")
-                raise typer.Exit(error.exit_code) from None
-            err_console.print(f"[bold red]unexpected {type(error).__name__}:[/] {escape(str(error))}")
+            known = error if isinstance(error, GenrobustError) else _explained(error)
+            if known is not None:
+                err_console.print(f"[bold red]error:[/] {escape(_short(str(known)))}")
+                raise typer.Exit(known.exit_code) from None
+            err_console.print(
+                f"[bold red]unexpected {type(error).__name__}:[/] {escape(_short(str(error), LINES - 1))}"
+            )
             err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
             raise typer.Exit(1) from None
+
+
+def _refuse_urls(paths: Iterable[Path]) -> None:
+    from genrobust.core import local_folder  # which loads numpy: too much for --help
+
+    for path in paths:
+        local_folder(path)
+
+
+def _explained(error: BaseException) -> GenrobustError | None:
+    """What a failure of the system or a library means to a user, where no place nearer to it has said it; else None."""
+    why = str(error) or type(error).__name__
+    match error:
+        case OSError(filename=str() | bytes() as name) if error.strerror:
+            return refusal(Path(os.fsdecode(name)), error, "use")
+        case OSError():
+            return GenrobustError(f"the system refuses: {why}: fix this and rerun")
+        case UnicodeError():
+            return UserError(f"a text or a name is not UTF-8, or cannot be written as such: {why}")
+        case RecursionError():
+            return UserError("an input is nested too deeply, such as a recipe or a JSON file of lists in lists")
+        case OverflowError():
+            return UserError(f"a number of the input is too large: {why}")
+        case ImportError():
+            return GenrobustError(f"a package cannot be loaded ({why}): install it again, with all that it needs")
+        case SystemExit():
+            return GenrobustError(f"a library ended the program with the exit code {error.code}")
+        case RuntimeError() if "start new thread" in why:
+            return GenrobustError(f"the system gives no more threads ({why}): lower threads, or use fewer --workers")
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in why for w in _OUT_OF_MEMORY)):
+        return GenrobustError(f"out of memory: {why}: lower the batch size or the image size, or use fewer --workers")
+    return None
+
+
+def _short(text: str, most: int = LINES) -> str:
+    """At most `most` lines of `text`, each of a length that a person reads, without the passwords of URLs."""
+    text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+    lines = [
+        line if len(line) <= WIDTH else f"{line[: WIDTH // 2]} ... {line[-WIDTH // 2 :]}" for line in text.splitlines()
+    ]
+    return "\n".join(
+        lines if len(lines) <= most else [*lines[: most - 1], f"... and {len(lines) - most + 1} more lines"]
+    )
 
 
 app = typer.Typer(

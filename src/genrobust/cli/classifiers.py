@@ -14,6 +14,7 @@ from genrobust.cli.opening import checkpoint_of, open_named
 from genrobust.cli.options import (
     CLASSIFIER,
     MODELS,
+    MOST_AT_ONCE,
     RUNS,
     ClassifierLabels,
     Device,
@@ -46,8 +47,8 @@ Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two ar
 Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
-Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1)]
-BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1)]
+Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]
+BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
 
 
 @command()
@@ -131,9 +132,11 @@ def predict(
     import sys
 
     from genrobust.classifiers import images_in, predict_images
-    from genrobust.core import make_folder, replacing
+    from genrobust.core import writing
 
-    if out is not None and out.suffix.lower() != ".csv":
+    out = None if out == Path("-") else out
+    # A device may be called anything. A link is followed, and must not lead to an image.
+    if out is not None and (out.is_file() or not out.exists()) and out.resolve().suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
     paths = images_in(folder)
     opened = open_named(model, labels, runs, quick, device)
@@ -141,8 +144,7 @@ def predict(
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:
-        make_folder(out.parent)
-        with replacing(out) as file:
+        with writing(out, () if labels is None else (labels,)) as file:
             counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
         tell(f"{counts.images:,} images in {out}")
     if counts.unreadable:

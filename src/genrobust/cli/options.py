@@ -7,6 +7,8 @@ import typer
 
 RUNS = Path("runs")
 OUT = str(RUNS)
+MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
+MOST_WORKERS = 4096  # more processes than a machine has room for
 
 
 def option(usage: str, help: str, **settings: Any) -> Any:
@@ -59,6 +61,7 @@ Workers = Annotated[
         "--workers N",
         "Number of worker processes; default: as many as cores and memory allow, or one for each GPU.",
         min=1,
+        max=MOST_WORKERS,
     ),
 ]
 Address = Annotated[str | None, option("--address HOST:PORT", "A Ray cluster; default: start Ray on this machine.")]

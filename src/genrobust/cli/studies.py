@@ -1,5 +1,6 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 from rich.markup import escape
@@ -54,7 +55,7 @@ def show(
 def plan(
     study: "Study",
     dataset: DatasetName = "generated",
-    count: Annotated[int, option("--count N", "Number of requests to print.", min=1)] = 20,
+    count: Annotated[int, option("--count N", "Number of requests to print.", min=1, max=10_000)] = 20,
 ) -> None:
     """Print the first requests of a dataset's plan: key, seed, style and prompt of each image."""
     requests = study.dataset(dataset).plan
@@ -164,10 +165,11 @@ def _runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
 
 def _part(option: str, text: str) -> slice:
     """Every N-th, from the K-th; counted from 1, as in the job arrays of SLURM with --array=1-N."""
-    number, _, parts = text.partition("/")
-    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
-        raise UserError(f"{option} {text}: write K/N, part K of N, counted from 1, such as {option} 3/16")
-    return slice(int(number) - 1, None, int(parts))
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    number, parts = map(int, found.groups()) if found else (0, 0)
+    if not 1 <= number <= parts:
+        raise UserError(f"{option} {text[:40]}: write K/N, part K of N, counted from 1, such as {option} 3/16")
+    return slice(number - 1, None, parts)
 
 
 def _write_report(study: "Study") -> None:

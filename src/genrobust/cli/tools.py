@@ -13,6 +13,7 @@ from rich.table import Table
 from genrobust.cli.app import command, err_console, out_console, say, tell
 from genrobust.cli.opening import open_named
 from genrobust.cli.options import (
+    MOST_AT_ONCE,
     RUNS,
     Against,
     Classifier,
@@ -68,12 +69,13 @@ Unseen = Annotated[
 AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
 ]
-BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1)]
+BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
 By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
-Repair = Annotated[bool, option("--repair", "Set damaged shards aside, so that only they are generated again.")]
+VerifiedFolder = Annotated[Path, argument("FOLDER", "A generated dataset, or the output folder of studies.")]
+Repair = Annotated[bool, option("--repair", "Set aside what is damaged, so that only that is made again.")]
 
 
 @command()
@@ -121,13 +123,17 @@ def er(
     chosen, notes = choose_baselines(models, baselines, exclude, pivot)
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
-        write_json(result, json)
+        files = (Path(text.rpartition(":")[0]) for text in (*ids, shift))
+        named = (Path(text) for text in (baselines, exclude) if text)
+        write_json(result, json, [*([table] if table else []), *files, *named])
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
         err_console.print(f"[bold yellow]warning:[/] {escape(warning)}")
-    tell(*describe(result))
-    out_console.print(terminal_table(result))
+    shown = err_console if json == Path("-") else out_console  # standard output holds the JSON alone
+    for line in describe(result):
+        shown.print(escape(line))
+    shown.print(terminal_table(result))
 
 
 @command()
@@ -200,22 +206,43 @@ def filter_(
 
 
 @command()
-def verify(dataset: DatasetFolder, repair: Repair = False) -> None:
-    """Check every byte of a generated dataset against its hashes."""
-    from genrobust.data import describe_verdict, verify as run_verify
+def verify(folder: VerifiedFolder, repair: Repair = False) -> None:
+    """Check every byte of a generated dataset, or of all that studies wrote, against its hashes."""
+    from genrobust.data import MANIFEST, describe_verdict, verify as run_verify
 
-    found = run_verify(dataset, repair)
+    if not (folder / MANIFEST).exists() and not any(folder.glob(6 * "[0-9]" + ".parquet")):
+        _verify_outputs(folder, repair)
+        return
+    found = run_verify(folder, repair)
     tell(*describe_verdict(found))
     again = "generate again with its recipe, which keeps completed shards: genrobust generate RECIPE"
     if found.aside is not None:
         tell(again)
-    elif found.damaged:
-        command = shlex.join(["genrobust", "verify", str(dataset), "--repair"])
-        raise GenrobustError(f"{len(found.damaged)} of {found.total} shards are damaged. To set them aside: {command}")
+    elif found.damaged or found.filters:
+        what = f"{len(found.damaged)} of {found.total} shards are damaged, and {len(found.filters)} filters"
+        raise GenrobustError(f"{what}. To set them aside: {_repair(folder)}")
     elif found.unfinished:
-        raise GenrobustError(f"{dataset} is not complete: {again}")
+        raise GenrobustError(f"{folder} is not complete: {again}")
     if found.manifest:
-        raise GenrobustError(f"{dataset} is not a dataset until its manifest is put back")
+        raise GenrobustError(f"{folder} is not a dataset until its manifest is put back")
+
+
+def _verify_outputs(folder: Path, repair: bool) -> None:
+    from genrobust.study import describe_verified, verify_outputs
+
+    found = verify_outputs(folder, repair)
+    tell(*describe_verified(found))
+    if found.is_whole:
+        return
+    if not repair:
+        raise GenrobustError(f"what is listed above is damaged. To set it aside: {_repair(folder)}")
+    tell("run the same commands again: they make what was set aside, and keep all else")
+    if any(verdict.manifest for verdict in found.verdicts):
+        raise GenrobustError("a dataset without its manifest is none until that is put back")
+
+
+def _repair(folder: Path) -> str:
+    return shlex.join(["genrobust", "verify", str(folder), "--repair"])
 
 
 @command()

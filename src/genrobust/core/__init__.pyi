@@ -1,3 +1,4 @@
+from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
 from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded, find_clip as find_clip
 from .audit_results import (
     Agreement as Agreement,
@@ -33,7 +34,6 @@ from .errors import (
     reading as reading,
 )
 from .files import (
-    LOCK as LOCK,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -47,7 +47,7 @@ from .files import (
     remove_leftovers as remove_leftovers,
     replacing as replacing,
     size_of as size_of,
-    write_files as write_files,
+    writing as writing,
 )
 from .images import (
     NOT_GENERATED as NOT_GENERATED,
@@ -64,14 +64,24 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
+    DEVICES as DEVICES,
     digest as digest,
+    file_name as file_name,
     hash_file as hash_file,
     hash_folder as hash_folder,
+    hash_once as hash_once,
     hashed_seed as hashed_seed,
     slug as slug,
 )
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
+from .own_files import (
+    FILE_LIST as FILE_LIST,
+    file_list as file_list,
+    foreign_files as foreign_files,
+    read_file_list as read_file_list,
+    write_files as write_files,
+)
 from .precision import (
     FLOAT32 as FLOAT32,
     PREFERRED as PREFERRED,
@@ -100,6 +110,17 @@ from .results import (
     ScoreKey as ScoreKey,
     Summary as Summary,
 )
-from .sealing import sealed as sealed, unsealed as unsealed
+from .sealing import (
+    BLANK_SEAL as BLANK_SEAL,
+    MISMATCH as MISMATCH,
+    SEAL as SEAL,
+    check_hash as check_hash,
+    check_seal as check_seal,
+    find_seal as find_seal,
+    sealed as sealed,
+    unsealed as unsealed,
+    write_seal as write_seal,
+)
 from .templating import templates as templates
 from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines
+from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class GenrobustError(Exception):
@@ -33,10 +34,21 @@ class MissingPackage(UserError):
 def reading(
     what: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
 ) -> Iterator[None]:
-    """Raise an OSError in the block, or one of `errors`, as a `kind` that says: cannot read `what`, why, and `then`."""
-    caught: tuple[type[Exception], ...] = (OSError, *errors)
+    """Raise an OSError in the block, or one of `errors`, as a `kind` that says: cannot read `what`, why, and `then`.
+
+    What is nested too deeply for its parser is an error of that kind as well.
+    """
+    caught: tuple[type[Exception], ...] = (OSError, RecursionError, *errors)
     try:
         yield
     except caught as error:
-        why = getattr(error, "strerror", None) or (repr(error) if isinstance(error, LookupError) else error)
-        raise kind(f"cannot read {what}: {why}{then}") from error
+        raise kind(f"cannot read {what}: {_reason(error)}{then}") from error
+
+
+def _reason(error: Any) -> object:
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if hasattr(error, "errors"):  # of pydantic: the first of its faults, with the keys that lead to it
+        fault = error.errors()[0]
+        return f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+    return getattr(error, "strerror", None) or (repr(error) if isinstance(error, LookupError) else error)

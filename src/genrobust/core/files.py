@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+import stat
+import sys
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -19,7 +22,18 @@ except ImportError:  # Windows
 
 LOCK = ".lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EBUSY, errno.ETXTBSY),
+}
+_PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` calls its temporary files
+_STREAMS = {
+    "-": "stdout",
+    "/dev/stdout": "stdout",
+    "/dev/fd/1": "stdout",
+    "/dev/stderr": "stderr",
+    "/dev/fd/2": "stderr",
+}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
@@ -97,8 +111,11 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
 
     Raises:
         DiskFull: There is no room.
+        UserError: `path` is no regular file, such as a link, which a rename would replace. (`writing` follows links.)
         GenrobustError: The system or the remote refuses otherwise; the message names the folder or the URL.
     """
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise UserError(f"{path} is a link, a folder or a device: remove it, or choose another folder")
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
@@ -115,6 +132,60 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
         _remove(part)
 
 
+@contextmanager
+def writing(path: Path, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
+    """Write the file that a user names, which may be anything: ``-`` and devices are written to, links are followed.
+
+    A regular or a new file appears whole or not at all, as by `replacing`; missing folders on the way are made.
+
+    Args:
+        inputs: The files that the output is made of, which it must not be.
+
+    Raises:
+        UserError: `path` is a folder, one of `inputs`, or cannot be written to.
+        DiskFull: There is no room.
+        GenrobustError: The system refuses otherwise.
+    """
+    if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
+        stream = getattr(sys, _STREAMS[str(path)])
+        stream.flush()
+        with _refusing(path):
+            yield stream.buffer
+            stream.flush()
+        return
+    with _refusing(path):
+        target = Path(os.path.realpath(path))
+        is_file = not os.path.lexists(target) or stat.S_ISREG(target.stat().st_mode)
+    if is_file:
+        if any(_is_same(other, target) for other in inputs):
+            raise UserError(f"{path} is an input of this command: name another file for its output")
+        make_folder(target.parent)
+        with replacing(target) as file:
+            yield file
+    else:
+        with _refusing(path), target.open("wb") as file:
+            yield file
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):  # there is no such file
+        return path.samefile(other)
+    return False
+
+
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
+    """Raise what the system refuses in the block as an error about `path`; a closed pipe ends the program quietly."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refusal(path, error) from error
+    except ValueError as error:  # a name that holds a null byte
+        raise UserError(f"cannot write to {str(path)!r}: {error}: choose another name") from error
+
+
 def remove(path: Path) -> None:
     """Remove a file, if it is there: from the remote of its folder, and then here."""
     if (remote := remote_of(path)) is not None:
@@ -122,37 +193,26 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:
-    """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
-
-    Each file is replaced as `replacing` does, which raises. A second process waits, so that the files belong together.
-    """
-    make_folder(folder)
-    with lock(folder, wait=True):
-        remove_leftovers(folder)
-        for name, content in contents.items():
-            with replacing(folder / name) as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-    return {name: folder / name for name in contents}
-
-
 def leftovers(folder: Path, below: bool = False) -> list[Path]:
     """Return the temporary files in `folder`, and `below` it: a killed `replacing` left them, or one at work."""
-    return sorted((folder.rglob if below else folder.glob)(".*.part"))
+    found = (folder.rglob if below else folder.glob)(".*.part")
+    return sorted(path for path in found if _PART.fullmatch(path.name) and path.is_file() and not path.is_symlink())
 
 
-def remove_leftovers(folder: Path, below: bool = False) -> None:
-    """Remove what a killed `replacing` left in `folder`, and `below` it. Call it only while holding its lock alone."""
+def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] | None = None) -> None:
+    """Remove what a killed `replacing` left in `folder`, and `below` it. Call it only while holding its lock alone.
+
+    In a folder of the user's, give the `names` of the files that are written there: theirs alone are removed.
+    """
     for part in leftovers(folder, below):
-        _remove(part)
+        if names is None or part.name[1 : -len(".01234567.part")] in names:
+            _remove(part)
 
 
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents; raises GenrobustError where the system refuses."""
-    try:
+    with _refusing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise refusal(folder, error) from error
 
 
 @contextmanager
@@ -214,9 +274,9 @@ def _busy(folder: Path) -> UserError:
     return UserError(f"another process is writing to {folder}: wait for it, stop it, or choose another folder")
 
 
-def refusal(folder: Path, error: OSError) -> GenrobustError:
-    """Return what to tell the user when the system refuses to write in `folder`."""
-    why = f"cannot write to {folder}: {error.strerror or error}"
+def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
+    """Return what to tell the user when the system refuses to `verb` `folder`."""
+    why = f"cannot {verb} {folder}: {error.strerror or error}"
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:

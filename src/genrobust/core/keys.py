@@ -5,12 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 from dataclasses import asdict, is_dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+HEX_DIGITS = 64  # of a SHA-256
+BLOCK_BYTES = 1 << 20
+FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
+LONGEST = 200  # characters: file systems take 255, and a number and an ending follow
+DEVICES = {  # what Windows has in place of files of these names
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}  # Windows
 
 
 def digest(value: Any, length: int = 12) -> str:
@@ -38,18 +51,70 @@ def hashed_seed(*parts: int | str) -> int:
 
 
 def slug(text: str) -> str:
-    """`text` as ASCII letters, digits, ``-`` and ``_``, for keys and file names; other texts get a short hash."""
+    """`text` as up to 200 ASCII letters, digits, ``-`` and ``_``, for the ids of classes; other texts get a short hash.
+
+    Texts that differ in case or punctuation alone share one: for a file that is theirs alone, see `file_name`.
+    """
     plain = re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-")
-    if plain == text:
-        return plain
-    ascii_only = text.isascii() and re.sub(r"[^a-z0-9]+", "", text.lower()) != ""
-    return plain if ascii_only else f"{plain or 'class'}-{digest(text, 6)}"
+    if len(plain) <= LONGEST:
+        if plain == text:
+            return plain
+        if text.isascii() and re.sub(r"[^a-z0-9]+", "", plain):
+            return plain
+    return f"{plain[: LONGEST - 7] or 'class'}-{_text_digest(text, 6)}"
+
+
+def file_name(text: str) -> str:
+    """A name for the file or folder of `text`, on every file system another one for every text.
+
+    A text that is plain, as `slug` leaves it, is its own name; others get a dot and a hash, which no plain one has.
+    """
+    plain = slug(text)
+    if plain in DEVICES:
+        plain = f"{plain}-"
+    return plain if plain == text else f"{plain}.{_text_digest(text, 8)}"
+
+
+def _text_digest(text: str, length: int) -> str:
+    return digest(text.encode(errors="backslashreplace").decode(), length)  # the name of a folder may be no UTF-8
 
 
 def hash_file(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_once(path: Path, blank: int | None = None) -> str:
+    """SHA-256 of a file, in hex, which a process computes once as long as the size and times of the file stay.
+
+    Args:
+        blank: The offset of `HEX_DIGITS` bytes that are taken for zeros: where a file has its own SHA-256.
+    """
+    found = path.stat()
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < FRESH_NS:
+        return _hash_around(path, blank)
+    return _hash_unchanged(path, blank, (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino))
+
+
+@cache
+def _hash_unchanged(path: Path, blank: int | None, stamp: tuple[int, ...]) -> str:
+    del stamp
+    return _hash_around(path, blank)
+
+
+def _hash_around(path: Path, blank: int | None) -> str:
+    if blank is None:
+        return hash_file(path)
+    hashed, left = hashlib.sha256(), blank
+    with path.open("rb") as file:
+        while left and (block := file.read(min(left, BLOCK_BYTES))):
+            hashed.update(block)
+            left -= len(block)
+        hashed.update(b"0" * len(file.read(HEX_DIGITS)))
+        while block := file.read(BLOCK_BYTES):
+            hashed.update(block)
+    return hashed.hexdigest()
 
 
 def hash_folder(folder: Path) -> str:
@@ -65,5 +130,5 @@ def hash_folder(folder: Path) -> str:
 def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
     total = hashlib.sha256()
     for path, _ in files:
-        total.update(f"{path.relative_to(folder).as_posix()} {hash_file(path)}\n".encode())
+        total.update(f"{path.relative_to(folder).as_posix()} {hash_once(path)}\n".encode())
     return total.hexdigest()

@@ -6,7 +6,6 @@ folder of its own and shares the URL alone.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import secrets
@@ -21,12 +20,21 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from genrobust.core.errors import GenrobustError, UserError
+from genrobust.core.errors import GenrobustError, UserError, reading
 from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.core.keys import digest
 from genrobust.core.machine import user_cache
 from genrobust.core.progress import progress_bar
-from genrobust.core.remote import OBJECT_STORES, Lease, create_file, file_system, is_one_of, translate_errors
+from genrobust.core.remote import (
+    OBJECT_STORES,
+    Lease,
+    checked_url,
+    create_file,
+    file_system,
+    is_one_of,
+    translate_errors,
+)
+from genrobust.core.sealing import sealed, unsealed
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
@@ -48,7 +56,7 @@ def local_folder(out: Path | str) -> Path:
 
     Raises:
         MissingPackage: The package of the file system is not installed.
-        UserError: No such bucket, no credentials, or a `Path` made of a URL.
+        UserError: No such bucket, no credentials, no URL that can be written to, or a `Path` made of a URL.
         GenrobustError: The file system does not answer.
     """
     text = str(out)
@@ -56,10 +64,11 @@ def local_folder(out: Path | str) -> Path:
         if _URL.match(text):
             raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
         return out
-    if "://" not in text:
+    if "://" not in text and not _URL.match(text):
         return Path(text)
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
+    scheme, rest = checked_url(text)
+    if scheme == "file":
+        return Path(rest)
     url = text.rstrip("/")
     with _opening:
         if url not in _opened:
@@ -256,10 +265,12 @@ class Mirror:
         if not self._fs.exists(mark):
             if not self._is_store:
                 self._fs.makedirs(self._root, exist_ok=True)
-            content = json.dumps({"id": secrets.token_hex(16)}).encode()
+            content = sealed({"id": secrets.token_hex(16)})
             if create_file(self._fs, mark, content) and create_file(self._fs, mark, content):
                 raise NotImplementedError("the server wrote a file twice that was to be written where there is none")
-        return str(json.loads(self._fs.cat_file(mark))["id"])
+        found, then = self._fs.cat_file(mark), "; delete it, and each machine fetches the files of this place anew"
+        with reading(f"{self.url}/{MARK}", ValueError, KeyError, then=then, kind=GenrobustError):
+            return str(unsealed(found)["id"])
 
     def _copy_id(self) -> str:
         file = self.folder / COPY_ID
@@ -267,7 +278,7 @@ class Mirror:
             if not file.exists():
                 with replacing(file) as stream:
                     stream.write(secrets.token_hex(8).encode())
-            own = file.read_text(encoding="utf-8")
+            own = file.read_bytes().hex()
         # A folder that machines share, such as a home on NFS, may not lock among them: the host tells them apart.
         return digest([own, socket.gethostname()])
 

@@ -6,7 +6,6 @@ compute capability 8.0 no GPU of Nvidia's has them. torch computes in it all the
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from genrobust.core.errors import GenrobustError
 from genrobust.core.files import make_folder, replacing
 from genrobust.core.machine import user_cache
+from genrobust.core.sealing import sealed, unsealed
 
 if TYPE_CHECKING:
     import torch
@@ -198,8 +198,8 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     """
     file = user_cache() / PRECISION_JSON
     try:
-        known = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        known = unsealed(file.read_bytes())
+    except (OSError, ValueError):
         known = {}  # none yet, or damaged
     if known.get(name) in PREFERRED:
         return str(known[name])
@@ -207,5 +207,5 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     with suppress(GenrobustError):  # a cache that cannot be written: the margin of `clear_winner` has to do
         make_folder(file.parent)
         with replacing(file, mirrored=False) as written:
-            written.write(json.dumps(known, indent=1, sort_keys=True).encode())
+            written.write(sealed(dict(sorted(known.items()))))
     return chosen

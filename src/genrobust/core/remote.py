@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import secrets
 import socket
 import threading
@@ -23,11 +24,34 @@ from genrobust.core.files import refusal
 # Object stores show a file when all of it is written, so that no temporary name is needed.
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "oci", "memory"}
 S3 = {"s3", "s3a"}
+_READ_ONLY = {  # or wrappers of other file systems, to fsspec
+    *("http", "https", "data", "github", "gist", "git", "zip", "tar", "libarchive", "reference", "generic", "dir"),
+    *("cached", "blockcache", "filecache", "simplecache", "async_wrapper", "jlab", "jupyter"),
+}
 LAPSE_S = 60.0  # a lease that is not renewed for so long has lapsed: its owner is dead, asleep or cut off
 RENEW_S = 10.0
 SETTLE_S = 2.0  # longer than a small write takes to arrive
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "412", "409"}
 log = logging.getLogger(__name__)
+
+
+def checked_url(text: str) -> tuple[str, str]:
+    """Return the scheme of a URL for output, and what comes after ``://``: of ``file``, an absolute path.
+
+    Raises:
+        UserError: It is no such URL, leads out of its folder, or is of a scheme that nothing can be written to.
+    """
+    scheme, separator, rest = text.partition("://")
+    example = "give a folder, or a URL such as s3://bucket/runs"
+    if not separator or not re.fullmatch("[a-z][a-z0-9+._-]+", scheme) or not rest.strip("/"):
+        raise UserError(f"--out {text}: this is no URL: {example}")
+    if "::" in text or scheme in _READ_ONLY:
+        raise UserError(f"--out {text}: genrobust cannot write there: {example}")
+    if not rest.isprintable() or ".." in rest.split("/"):
+        raise UserError(f"--out {text!a}: the URL holds .. or characters that no folder has: {example}")
+    if scheme == "file" and not rest.startswith("/"):
+        raise UserError(f"--out {text}: a file URL has three slashes, file:///data/runs: {example}")
+    return scheme, rest
 
 
 def file_system(url: str) -> tuple[Any, str]:
@@ -36,6 +60,7 @@ def file_system(url: str) -> tuple[Any, str]:
     Raises:
         MissingPackage: The package for S3 is not installed.
         UserError: No file system for such URLs is known or installed.
+        GenrobustError: It does not answer.
     """
     import fsspec
 
@@ -47,6 +72,8 @@ def file_system(url: str) -> tuple[Any, str]:
         raise UserError(f"--out {url}: {error}") from None
     except ValueError as error:
         raise UserError(f"--out {url}: {error}: give a folder, or a URL such as s3://bucket/runs") from None
+    except Exception as error:  # file systems may raise any
+        raise _explained(f"cannot use {url}", error) from error
     return fs, str(root).rstrip("/")
 
 

@@ -36,4 +36,9 @@ from .shards import (
 )
 from .stored import class_folders as class_folders, open_stored as open_stored
 from .tar_writer import TarWriter as TarWriter
-from .verifying import describe_verdict as describe_verdict, verify as verify
+from .verifying import (
+    Verdict as Verdict,
+    describe_verdict as describe_verdict,
+    set_aside as set_aside,
+    verify as verify,
+)

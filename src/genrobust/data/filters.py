@@ -1,7 +1,8 @@
 """Filters: lists of the images of a dataset that are left out, with reasons.
 
 The shards stay as they are. Beside them lies ``filter-<digest>.parquet`` with a row a rejected image; its metadata hold
-the rule. The digest is of the dataset and the rule, so the same filter is the same file.
+the rule and a hash of all that the file says. The digest is of the dataset and the rule, so the same filter is the
+same file.
 """
 
 from __future__ import annotations
@@ -15,22 +16,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from genrobust.core import (
+    BLANK_SEAL,
     Filter,
     GenrobustError,
     ImageSet,
     Subset,
     UserError,
+    check_seal,
     digest,
+    find_seal,
     lock,
     make_folder,
     reading,
     remove_leftovers,
     replacing,
+    write_seal,
 )
 
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
-_FACTS = b"genrobust.filter"
+_FACTS, _SHA256 = b"genrobust.filter", b"genrobust.sha256"
+_BEFORE_SEAL = _SHA256 + b"\x18@"  # in the file: the type of a value, and that it has 64 bytes
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -58,7 +64,7 @@ def check_share(share: float) -> None:
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
     """Find the images, bool [N], that score below `threshold`. Raises UserError where all of them do."""
-    out = scores < threshold
+    out = ~(scores >= threshold)  # which NaN is not
     if out.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
     return out
@@ -75,13 +81,20 @@ def write_filter(
 ) -> Filter:
     """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
 
-    `rule` says in words why an image is rejected. The file appears complete or not at all.
+    `rule` says in words why an image is rejected. The file appears complete or not at all. Raises GenrobustError for a
+    score that is no number.
     """
+    if lost := np.flatnonzero(~np.isfinite(scores)).tolist():
+        raise GenrobustError(
+            f"the {by} of {len(lost)} of {len(images)} images is no number, such as that of {images.keys[lost[0]]} "
+            f"({scores[lost[0]]}): look at the weights of what judges, and filter again"
+        )
     out = np.flatnonzero(rejected).tolist()
     keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
     columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
     facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    table = pa.table(columns, _SCHEMA.with_metadata({_FACTS: json.dumps(facts, sort_keys=True)}))
+    metadata = {_FACTS: json.dumps(facts, sort_keys=True), _SHA256: BLANK_SEAL}
+    table = pa.table(columns, _SCHEMA.with_metadata(metadata))
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
@@ -90,6 +103,7 @@ def write_filter(
         remove_leftovers(chosen.parent)
         with replacing(chosen) as file:
             file.write(buffer.getvalue())
+            write_seal(file, find_seal(buffer.getvalue(), _BEFORE_SEAL))
     return read_filter(chosen)
 
 
@@ -99,7 +113,9 @@ def read_filter(path: Path) -> Filter:
     with reading(f"the filter {path}", *errors, then=then, kind=GenrobustError):
         if not path.exists():
             raise UserError(f"no filter at {path}: make one with genrobust filter")
-        table = pq.read_table(path)
+        content = path.read_bytes()
+        check_seal(path, find_seal(content, _BEFORE_SEAL))
+        table = pq.read_table(pa.BufferReader(content))
         facts = json.loads((table.schema.metadata or {})[_FACTS])
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)

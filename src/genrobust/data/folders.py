@@ -108,6 +108,10 @@ def read_classes(config: DataConfig, train: StoredImages | None = None) -> Folde
         labels = label_space(config)
         return FolderClasses(labels, labels.ids, frozenset(wnids()) - set(labels.ids), imagenet=True)
     names = (train or open_stored(train_folder(config))).groups
+    if len(names) < 2:
+        raise UserError(
+            f"data.train: {config.train} holds images of {len(names)} classes: a classifier needs two or more"
+        )
     own = config.class_names if isinstance(config.class_names, dict) else {}
     for name in own:
         if name not in names:

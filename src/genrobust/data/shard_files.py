@@ -11,7 +11,8 @@ import io
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import GenrobustError, Sample, hash_file, reading, remove, replacing, size_of
+from genrobust.core import GenrobustError, Sample, check_hash, hash_file, reading, remove, replacing, size_of
 from genrobust.data.tar_writer import TarWriter
 
 OK, GIVEN_UP = "ok", "given-up"
+CHANGED = "has changed since it was written"
 
 # One row a request. What a sample's or a rejected request's metadata lacks is null.
 _COLUMNS = {
@@ -105,10 +107,9 @@ def hash_list(hashes: Mapping[str, str]) -> bytes:
 
 
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
-    """Read one row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where that fails."""
-    path = shard_paths(folder, index)[-1]
-    with reading(path, pa.ArrowException, ValueError, KeyError, then=f": {remedy(folder)}", kind=GenrobustError):
-        return pq.read_table(path, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
+    """Read one row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where it is damaged."""
+    with _reading_sidecar(folder, index) as sidecar:
+        return pq.read_table(sidecar, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
@@ -119,12 +120,39 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
 def shard_facts(folder: Path, index: int) -> dict[str, str]:
     """Read what a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes.
 
-    Raises GenrobustError where that fails.
+    Raises GenrobustError where it is damaged.
     """
-    path = shard_paths(folder, index)[-1]
-    with reading(path, pa.ArrowException, ValueError, KeyError, then=f": {remedy(folder)}", kind=GenrobustError):
-        facts = pq.read_schema(path).metadata or {}
+    with _reading_sidecar(folder, index) as sidecar:
+        facts = pq.read_schema(sidecar).metadata or {}
         return {name: facts[name.encode()].decode() for name in ("tar_sha256", "tar_size")}
+
+
+@contextmanager
+def _reading_sidecar(folder: Path, index: int) -> Iterator[pa.BufferReader]:
+    """Yield the content of a shard's parquet, which is what the shard's list of hashes says, to be parsed."""
+    _, sums, parquet = shard_paths(folder, index)
+    then = f": {remedy(folder)}"
+    with reading(sums, then=then, kind=GenrobustError):
+        listed = sums.read_bytes()
+    with reading(parquet, pa.ArrowException, ValueError, KeyError, then=then, kind=GenrobustError):
+        content = parquet.read_bytes()
+        if hash_list({parquet.name: hashlib.sha256(content).hexdigest()}) not in listed:
+            raise ValueError(f"it {CHANGED}, or {sums.name}, which lists its hash, has")
+        yield pa.BufferReader(content)
+
+
+def check_listed(tar: Path) -> None:
+    """Compare a tar with the list of hashes beside it, where that lists it; a process reads the tar once.
+
+    Raises GenrobustError where it differs.
+    """
+    sums = tar.with_suffix(".sha256")
+    listed = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
+    for line in listed.splitlines():
+        sha256, _, name = line.partition("  ")
+        if name == tar.name:
+            with reading(tar, ValueError, then=f": {remedy(tar.parent)}", kind=GenrobustError):
+                check_hash(tar, sha256)
 
 
 def tar_problem(folder: Path, index: int) -> str:

@@ -27,6 +27,8 @@ from genrobust.core import (
     make_folder,
     reading,
     replacing,
+    sealed,
+    unsealed,
 )
 from genrobust.data.shard_files import (
     GIVEN_UP,
@@ -40,8 +42,9 @@ from genrobust.data.shard_files import (
     tar_problem,
 )
 
-FORMAT = 1  # of the folder; a reader refuses one that it does not know
+FORMAT = 2  # of the folder; a reader refuses one that it does not know
 MANIFEST = "manifest.json"
+MOST_SHARDS = 10**6
 _HASH_BYTES = 32
 _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
 # What opening a dataset reads; the rest is read when asked for, since a large dataset has a million rows.
@@ -77,7 +80,7 @@ def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
         some = ", ".join(strangers[:3])
         raise UserError(f"{folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
     with replacing(folder / MANIFEST) as file:
-        file.write(json.dumps(wanted, indent=1, ensure_ascii=False).encode())
+        file.write(sealed(wanted))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -86,10 +89,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     with reading(path, ValueError, then=": restore it, or generate into another folder"):
         if not path.exists():
             raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
-        manifest = json.loads(path.read_bytes())
-    version = manifest.get("format") if isinstance(manifest, dict) else None
-    if version != FORMAT or not isinstance(manifest.get("shards"), int):
+        manifest = unsealed(path.read_bytes())
+    version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])
+    if version != FORMAT or not isinstance(shards, int) or isinstance(shards, bool):
         raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
+    if not 0 <= shards <= MOST_SHARDS:
+        raise UserError(f"{path}: shards is {shards}; their numbers have six digits, so that there are 0 to a million")
+    if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
+        raise UserError(f"{path}: class_ids is no list of ids, each of which comes once")
     return manifest
 
 
@@ -164,6 +171,10 @@ class ShardDataset:
                 parts.append(kept[name].to_numpy())
         joined = {name: np.concatenate([np.empty(0, np.int64), *parts]) for name, parts in columns.items()}
         self.labels: np.ndarray = joined["label"]
+        if self.class_ids and len(keys) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_ids):
+            raise GenrobustError(
+                f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
+            )
         self.keys: Sequence[str] = keys
         self.styles: Sequence[str] = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)

@@ -83,10 +83,24 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
         files = [folder / name for name in named]
         stamps = [stamp(path) for path in files]
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
+        for table in tables:
+            _check_offsets(table)
         names = _same(files, [_check(path, table.schema) for path, table in zip(files, tables, strict=True)])
         labels = [table[LABEL].to_pylist() for table in tables]
     images = [table[IMAGE] for table in tables]
     return _listing(folder, files, stamps, labels, names, lambda number, row: _encoded(images[number][row])), names
+
+
+def _check_offsets(table: pa.Table) -> None:
+    """Raise pa.ArrowInvalid for a damaged file, whose offsets Arrow would follow out of its memory."""
+    for column in (table[name] for name in (IMAGE, LABEL) if table.schema.names.count(name) == 1):
+        for chunk in column.chunks:
+            chunk.validate()
+            kind = chunk.type
+            parts = [chunk.field(i) for i in range(kind.num_fields)] if pa.types.is_struct(kind) else [chunk]
+            for part in parts:  # a text may be no UTF-8: the path beside an image is not read
+                part = part.view(pa.binary()) if pa.types.is_string(part.type) else part
+                part.validate(full=True)
 
 
 def _same(files: Sequence[Path], names: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

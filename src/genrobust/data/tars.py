@@ -13,6 +13,7 @@ from PIL import Image
 from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, read_image
+from genrobust.data.shard_files import check_listed
 
 LARGEST_LABEL = 2**24  # bytes of a .cls or .json: far more than a class and what is known of an image
 # What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
@@ -31,9 +32,9 @@ class _Image(NamedTuple):
 def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
     """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
-    Only headers and labels are read. A key is ``{tar}/{key}``. Raises UserError that names the tar and the key:
-    compressed, damaged or truncated tars, the same tar twice, an image without a class, a key or a file that comes
-    twice, a link in place of a file, a path that leaves the tar.
+    Only headers and labels are read, and genrobust's own shards compared with their hashes. A key is ``{tar}/{key}``.
+    Raises UserError that names the tar and the key: compressed, damaged or truncated tars, the same tar twice, an image
+    without a class, a key or a file that comes twice, a link in place of a file, a path that leaves the tar.
     """
     images: list[_Image] = []
     where: list[Path] = []
@@ -42,6 +43,7 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
+            check_listed(tar)
             found = _images_in(tar)
             twin = first.setdefault((of_tar[0], hash(tuple(found))), tar)
             if twin != tar and filecmp.cmp(twin, tar, shallow=False):

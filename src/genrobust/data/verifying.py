@@ -1,9 +1,9 @@
-"""Verifies that a generated dataset is as it was written, and sets damaged shards aside."""
+"""Verifies that a generated dataset is as it was written, and sets damaged shards and filters aside."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
@@ -24,11 +24,11 @@ from genrobust.core import (
     refusal,
     remove_leftovers,
 )
-from genrobust.data.shard_files import OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
+from genrobust.data.filters import PATTERN, read_filter
+from genrobust.data.shard_files import CHANGED, OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
 from genrobust.data.shards import MANIFEST, read_manifest
 
 ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
-_CHANGED = "has changed since it was written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class Verdict:
     """The result of `verify`: of `total` shards, those that are damaged and those that are not made yet.
 
     `manifest` is "" or what is wrong with the manifest; `total` then counts the shards that are there. `temporary` are
-    files that a killed run left, or that one at work is writing. `aside` is where the damaged shards were moved to.
+    files that a killed run left, or that one at work is writing. `filters` says what is wrong with each damaged filter.
+    `aside` is where what is damaged was moved to.
     """
 
     folder: Path
@@ -58,16 +59,17 @@ class Verdict:
     unfinished: tuple[int, ...]
     temporary: tuple[Path, ...]
     manifest: str = ""
+    filters: tuple[str, ...] = ()
     aside: Path | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether every shard is as it was written."""
-        return not (self.damaged or self.unfinished or self.manifest)
+        """Whether every shard and filter is as it was written."""
+        return not (self.damaged or self.unfinished or self.manifest or self.filters)
 
 
 def verify(folder: Path, repair: bool = False) -> Verdict:
-    """Read every byte of the dataset in `folder` and compare it with the hashes that were written beside it.
+    """Read every byte of the dataset in `folder`, filters too, and compare it with the hashes that were written.
 
     `repair` moves what is damaged into the folder's subfolder `ASIDE`, so that the next `generate` makes these shards
     alone again, and removes temporary files.
@@ -94,11 +96,22 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
                 elif damage := _damage(folder, index):
                     damaged.append(damage)
                 bar.advance()
-        temporary = leftovers(folder)
+        temporary, filters = leftovers(folder), dict(_damaged_filters(folder))
         if repair:
             remove_leftovers(folder)
-        aside = _set_aside(folder, damaged) if repair and damaged else None
-    return Verdict(folder, total, tuple(damaged), tuple(unfinished), tuple(temporary), manifest, aside)
+        # parquet first: without it, a shard is not done
+        shards = [path for damage in damaged for path in reversed(shard_paths(folder, damage.shard))]
+        aside = set_aside(folder, [*shards, *filters]) if repair and (damaged or filters) else None
+    of_filters = tuple(filters.values())
+    return Verdict(folder, total, tuple(damaged), tuple(unfinished), tuple(temporary), manifest, of_filters, aside)
+
+
+def _damaged_filters(folder: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted(folder.glob(PATTERN)):
+        try:
+            read_filter(path)
+        except GenrobustError as error:
+            yield path, str(error)
 
 
 def _damage(folder: Path, index: int) -> Damage | None:
@@ -110,7 +123,7 @@ def _damage(folder: Path, index: int) -> Damage | None:
     try:
         listed, parquet_sha256 = sums.read_bytes(), hash_file(parquet)
         if parquet_sha256.encode() not in listed:
-            return Damage(index, f"{parquet.name} {_CHANGED}, or {sums.name}, which lists its hash, has")
+            return Damage(index, f"{parquet.name} {CHANGED}, or {sums.name}, which lists its hash, has")
         rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256"))
         facts = shard_facts(folder, index)
         if problem := tar_problem(folder, index):
@@ -121,9 +134,9 @@ def _damage(folder: Path, index: int) -> Damage | None:
     except OSError as error:
         return Damage(index, f"{error.filename} cannot be read: {error.strerror}")
     if tar_sha256 != facts["tar_sha256"] or keys:
-        return Damage(index, f"{tar.name} {_CHANGED}", keys)
+        return Damage(index, f"{tar.name} {CHANGED}", keys)
     if listed != hash_list({tar.name: tar_sha256, parquet.name: parquet_sha256}):
-        return Damage(index, f"{sums.name} {_CHANGED}")
+        return Damage(index, f"{sums.name} {CHANGED}")
     return None
 
 
@@ -138,16 +151,17 @@ def _changed(tar: Path, rows: pa.Table) -> Iterator[str]:
                 yield row["key"]
 
 
-def _set_aside(folder: Path, damaged: list[Damage]) -> Path:
-    """Move the files of the damaged shards; return where they are."""
+def set_aside(folder: Path, paths: Sequence[Path]) -> Path:
+    """Move files and folders of `folder`, in their order, into a new subfolder of its `ASIDE`; return that."""
     make_folder(folder / ASIDE)
     aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
     make_folder(aside)
     try:
-        for damage in damaged:
-            for path in reversed(shard_paths(folder, damage.shard)):  # parquet first: without it, a shard is not done
-                if path.exists():
-                    path.replace(aside / path.name)
+        for path in paths:
+            if path.exists():
+                to = aside / path.relative_to(folder)
+                make_folder(to.parent)
+                path.replace(to)
     except OSError as error:
         raise refusal(folder, error) from error
     return aside
@@ -162,6 +176,7 @@ def describe_verdict(verdict: Verdict) -> Iterator[str]:
             "or move the folder away and generate again"
         )
     yield from map(str, verdict.damaged)
+    yield from verdict.filters
     if verdict.unfinished:
         shown = ", ".join(map(str, verdict.unfinished[:10])) + (" ..." if len(verdict.unfinished) > 10 else "")
         yield f"not made yet, or not to the end: {len(verdict.unfinished)} of {verdict.total} shards ({shown})"

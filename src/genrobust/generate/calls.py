@@ -25,6 +25,20 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
 
 
 @contextmanager
+def explain_failure(what: str) -> Iterator[None]:
+    """Turn what a generator raises in the block, which may be a stranger's, into GenrobustError about `what`."""
+    try:
+        yield
+    except GenrobustError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in WORDS)):
+            raise  # for `explain_out_of_memory`
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise GenrobustError(f"{what} fails: {why}: get the generator again, or name another") from error
+
+
+@contextmanager
 def muted(words: str, *loggers: str) -> Iterator[None]:
     """Drop the messages of `loggers` that hold `words` while the block runs."""
 
@@ -38,3 +52,25 @@ def muted(words: str, *loggers: str) -> Iterator[None]:
     finally:
         for name in loggers:
             logging.getLogger(name).removeFilter(keep)
+
+
+@contextmanager
+def refusing_random_weights() -> Iterator[None]:
+    """Raise ValueError where transformers draws weights at random in the block, of which it only logs that it did."""
+    said: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    logger, collector = logging.getLogger("transformers"), Collector(logging.WARNING)
+    level = logger.level
+    logger.setLevel(min(level, logging.WARNING))
+    logger.addHandler(collector)
+    try:
+        yield
+    finally:
+        logger.removeHandler(collector)
+        logger.setLevel(level)
+    if any("newly initialized" in text for text in said):
+        raise ValueError("some of its weights are missing")

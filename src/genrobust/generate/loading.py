@@ -15,15 +15,17 @@ from diffusers.schedulers import KarrasDiffusionSchedulers
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from genrobust.classifiers import resolved_here
-from genrobust.core import GenrobustError, UserError
-from genrobust.generate.calls import muted
+from genrobust.classifiers import bounded, resolved_here
+from genrobust.core import GenrobustError, UserError, reading
+from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
 from genrobust.generate.mode import MODES, Generator
+from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig
 
 INDEX = "model_index.json"
+MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
 # The recipe's scheduler names: the diffusers class, and its arguments beyond the folder's own configuration.
@@ -73,9 +75,10 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
     Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
-    place would surprise.
+    place would surprise. Raises GenrobustError for a trained generator that is damaged.
     """
     id, folder = find_generator(config)
+    check_trained(folder)
     index = _index(folder)
     kind, mode = index.get("_class_name"), MODES.get(config.mode)
     if kind not in mode.kinds:
@@ -97,13 +100,41 @@ def _index(folder: Path) -> dict[str, Any]:
             f"{folder} is a file; a generator is a diffusers folder: convert it with "
             "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
         )
-    try:
-        index = json.loads((folder / INDEX).read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {folder / INDEX}: {error}: get the generator again") from error
-    return index if isinstance(index, dict) else {}
+    if not (folder / INDEX).exists():
+        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
+    index = _read_object(folder / INDEX)
+    if not isinstance(index.get("_class_name"), str | list):
+        raise UserError(f"cannot read {folder / INDEX}: it names no _class_name: get the generator again")
+    if isinstance(index["_class_name"], list):
+        raise UserError(
+            f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
+            "own, and genrobust runs none: name a generator of diffusers' own classes"
+        )
+    for name, part in index.items():
+        if name != "id2label" and isinstance(part, list) and not _is_known_part(part):
+            raise UserError(
+                f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
+                "[null, null]; get the generator again, or name another"
+            )
+    return index
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError for anything else."""
+    with reading(path, ValueError, then=": get the generator again"):
+        found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
+
+
+def _is_known_part(part: list[Any]) -> bool:
+    """Whether diffusers can load `part`, [library, class], without importing a module that anybody may have named."""
+    if part == [None, None]:
+        return True
+    if len(part) != 2 or not all(isinstance(word, str) for word in part):
+        return False
+    return part[0] in ("diffusers", "transformers") or hasattr(diffusers.pipelines, part[0])
 
 
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
@@ -125,12 +156,14 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
+    for path in sorted(folder.glob("*/*config.json")):
+        _read_object(path)  # diffusers would look on the hub for one that it cannot read
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), bounded(), refusing_random_weights():
             warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            return MODES.get(config.mode).loader.from_pretrained(
+            pipeline = MODES.get(config.mode).loader.from_pretrained(
                 folder,
                 torch_dtype=getattr(torch, config.dtype),
                 variant=config.variant,
@@ -138,7 +171,10 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
                 local_files_only=True,
                 **extra,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
+            raise ValueError(f"weights of the {lacking[0]} are missing")
+        return pipeline
+    except Exception as error:  # its configurations may be a stranger's
         raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
 
 
@@ -181,10 +217,9 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
         # Said of every LoRA for the UNet alone; what found no layer is counted below.
         with muted("No LoRA keys associated", *loggers):
             pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
-    except (ValueError, RuntimeError, KeyError, TypeError) as error:
+    except Exception as error:  # of any shape, from anywhere
         raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
-    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
-    found = sum(ADAPTER in getattr(layer, "lora_A", {}) for part in parts for layer in part.modules())
+    found = sum(ADAPTER in getattr(layer, "lora_A", {}) for _, of in _networks(pipeline) for layer in of.modules())
     if found != wanted:
         raise UserError(
             f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
@@ -194,9 +229,13 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
+def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
+    return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
+
+
 def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
-    for name, part in pipeline.components.items():
-        if isinstance(part, nn.Module) and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
+    for name, part in _networks(pipeline):
+        if not all(bool(weight.isfinite().all()) for weight in part.parameters()):
             lora = f", with the LoRA {config.lora.model} in it," if config.lora else ""
             raise GenrobustError(
                 f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
@@ -206,7 +245,8 @@ def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
 
 def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
-    vae_scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if hasattr(pipeline, "vae") else 8
+    has_vae = getattr(pipeline, "vae", None) is not None
+    vae_scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if has_vae else 8
     scale = getattr(pipeline, "vae_scale_factor", vae_scale)
     trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
@@ -214,7 +254,10 @@ def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
         raise UserError(
             f"{config.model} does not say the size of its images: give generator.width and generator.height"
         )
-    own_height, own_width = (sample, sample) if isinstance(sample, int) else sample or (0, 0)
+    sides = [sample, sample] if isinstance(sample, int) else list(sample or [0, 0])
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side * scale <= MOST_PIXELS for side in sides):
+        raise UserError(f"{config.model} says that its images have the size {str(sample)[:40]}: get it again")
+    own_height, own_width = sides
     width, height = config.width or own_width * scale, config.height or own_height * scale
     unit = max(8, scale)  # 8 is what diffusers insists on
     for name, value in (("width", width), ("height", height)):

@@ -11,6 +11,7 @@ from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import snapshot_download
 
 from genrobust.core import EMBEDDED, UserError, absent, embedded
+from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
@@ -31,14 +32,14 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
     """
     reasons: list[str] = []
     for model in (config.model, *config.alternatives):
-        folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
-        id = model if model == EMBEDDED else folder.resolve().name
-        if not folder.exists():
-            try:
+        try:
+            folder = embedded_generator(config.mode) if model == EMBEDDED else Path(model).expanduser()
+            id = model if model == EMBEDDED else folder.resolve().name
+            if not folder.exists():
                 id, folder = model, _download(model, config)
-            except (OSError, ValueError) as error:
-                reasons.append(f"  {model}: {_first_line(error)}")
-                continue
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
+            reasons.append(f"  {model}: {_first_line(error)}")
+            continue
         if reasons:
             _warn_once("\n".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
         return id, folder
@@ -49,18 +50,17 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
-    Raises UserError for one that is not found, a pickle, and a folder without one file to choose.
+    Raises UserError for one that is not found, a pickle, and a folder without one file to choose; GenrobustError for a
+    trained one that is damaged.
     """
-    place, id = Path(config.model).expanduser(), config.model
-    if place.exists():
-        id = place.resolve().name
-    else:
-        try:
+    try:
+        place, id = Path(config.model).expanduser(), config.model
+        if place.exists():
+            id = place.resolve().name
+        else:
             place = Path(snapshot_download(config.model, allow_patterns=["*.safetensors"]))
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}"
-            ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
     files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
     fit = [p for p in files if p.suffix == ".safetensors"]
     named = [p for p in fit if p.name == LORA_WEIGHT_NAME_SAFE] or fit
@@ -71,6 +71,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         raise UserError(
             f"generator.lora: {place} holds several .safetensors files or none ({names}): name the one file"
         )
+    check_trained(named[0].parent)
     return id, named[0]
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from genrobust.core import ImageSet, LabelSpace, Request, UserError, digest, hashed_seed
 from genrobust.generate.templates import Template, class_templates
 from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
 
 NO_TEXT = (Template(""),)
+KEPT_HANDS = 1000  # classes whose order of templates is in memory
+MOST_SHARDS = 100_000  # of a dataset: a listing of its folder takes a second, and the name of a shard has six digits
 
 
 def plan_of(
@@ -56,9 +59,14 @@ class Plan:
         self.per_class = per_class
         self.data_seed = data_seed
         self._middle = "-" if split == "train" else f"-{split}-"
+        if split != "train" and (twins := {f"{id}-{split}" for id in labels.ids} & set(labels.ids)):
+            raise UserError(
+                f"generate.split: a class is called {min(twins)!r}, as the {split} images of another are: rename its "
+                "folder"
+            )
         self._templates = [NO_TEXT] * len(labels) if prompts is None else class_templates(prompts, labels)
         self._negative_prompt = prompts.negative_prompt if prompts else ""
-        self._hands = [deal(t, data_seed, c.id) for t, c in zip(self._templates, labels.classes, strict=True)]
+        self._hand = lru_cache(KEPT_HANDS)(self._dealt)
         self._sources = None if sources is None else _Sources(sources, labels, data_seed)
 
     @property
@@ -74,7 +82,7 @@ class Plan:
             raise IndexError(f"request {index} of a plan of {len(self)}")
         number, label = divmod(index % len(self), len(self.labels))
         wanted = self.labels.classes[label]
-        hand = self._hands[label]
+        hand = self._hand(label)
         template = hand[number % len(hand)]
         key = f"{wanted.id}{self._middle}{number:06d}"
         return Request(
@@ -89,6 +97,9 @@ class Plan:
             source=None if self._sources is None else self._sources.key(label, number),
         )
 
+    def _dealt(self, label: int) -> tuple[Template, ...]:
+        return deal(self._templates[label], self.data_seed, self.labels.classes[label].id)
+
     def __iter__(self) -> Iterator[Request]:
         return (self[index] for index in range(len(self)))
 
@@ -102,10 +113,15 @@ class Plan:
         more += [] if self._middle == "-" else [self._middle]
         return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
 
-    def shards(self, shard_size: int) -> list[range]:
-        """Return the indices of each shard: `shard_size` requests, fewer in the last."""
+    def shards(self, shard_size: int) -> Sequence[range]:
+        """Return the indices of each shard: `shard_size` requests, fewer in the last. Raises UserError for too many."""
         if shard_size < 1:
             raise UserError(f"generate.shard_size must be 1 or more, got {shard_size}")
+        if len(self) > MOST_SHARDS * shard_size:
+            raise UserError(
+                f"generate.shard_size: {len(self):,} images in shards of {shard_size:,} are more than {MOST_SHARDS:,} "
+                "shards, and a folder holds no more: raise it, or lower per_class"
+            )
         return [range(start, min(start + shard_size, len(self))) for start in range(0, len(self), shard_size)]
 
 
@@ -121,15 +137,16 @@ class _Sources:
         for wanted, keys in zip(labels.classes, self._keys, strict=True):
             if not keys:
                 raise UserError(f"{images.name} holds no image of the class {wanted.name!r} to generate from: add some")
-        self._rounds: dict[tuple[int, int], list[str]] = {}
+        self._round: dict[int, tuple[int, list[str]]] = {}  # the last one of each class, by label
 
     def key(self, label: int, number: int) -> str:
         """Return the key of the image that request `number` of class `label` begins from."""
         turn, place = divmod(number, len(self._keys[label]))
-        order = self._rounds.get((label, turn))
-        if order is None:
+        known, order = self._round.get(label, (-1, []))
+        if known != turn:
             seed = (self._data_seed, self._ids[label], "source", turn)
-            order = self._rounds[label, turn] = sorted(self._keys[label], key=lambda key: hashed_seed(*seed, key))
+            order = sorted(self._keys[label], key=lambda key: hashed_seed(*seed, key))
+            self._round[label] = turn, order
         return order[place]
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import json
+import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import ClassLabel, LabelSpace, UserError, embedded
+from genrobust.core import ClassLabel, LabelSpace, UserError, embedded, parse_json
 from genrobust.recipe import PromptConfig
 
 SLOT = "{}"
+MOST = 10_000  # templates: a thousand classes take 80 MB to order so many
 SINGLE = {"pictograms": "a line icon of a {}", "openai": "a photo of a {}."}  # of each set, for the strategy `single`
 
 
@@ -72,12 +74,13 @@ def check_templates(templates: tuple[Template, ...], where: str) -> None:
     """Raise UserError, naming `where` they stand: no template, one without exactly one ``{}``, one listed twice."""
     if not templates:
         raise UserError(f"{where} lists no template: give one or more, each a text with {SLOT}")
+    if len(templates) > MOST:
+        raise UserError(f"{where} lists {len(templates):,} templates: at most {MOST:,}, which every class is dealt")
     for template in templates:
         slots = template.text.count(SLOT)
         if slots != 1:
             raise UserError(f"{where}: {template.text!r} has {slots} slots; it needs exactly one {SLOT}")
-    texts = [template.text for template in templates]
-    twice = sorted({text for text in texts if texts.count(text) > 1})
+    twice = [text for text, times in Counter(template.text for template in templates).items() if times > 1]
     if twice:
         raise UserError(f"{where}: {twice[0]!r} is listed twice; each template counts once")
 
@@ -96,7 +99,7 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
         raise UserError(f"prompts.file: cannot read {path}: {error}") from error
     if path.suffix.lower() == ".json":
         try:
-            found = json.loads(text)
+            found = parse_json(text)
         except ValueError as error:
             raise UserError(f"prompts.file: {path} is not valid JSON: {error}") from None
         if not isinstance(found, dict):
@@ -120,7 +123,7 @@ def _prompts(path: Path, found: dict[str, Any], wanted: ClassLabel) -> tuple[Tem
     if not isinstance(prompts, list) or not prompts:
         raise UserError(f"prompts.file: {path}: {keys[0]!r} needs a list of prompts, one or more")
     for prompt in prompts:
-        if not isinstance(prompt, str) or not prompt.strip():
+        if not isinstance(prompt, str) or not prompt.strip() or re.search("[\ud800-\udfff]", prompt):
             raise UserError(f"prompts.file: {path}: {keys[0]!r} lists {prompt!r}, which is no prompt")
         if SLOT in prompt:
             raise UserError(

@@ -29,5 +29,6 @@ from .load import (
     recipe_names as recipe_names,
     recipe_yaml as recipe_yaml,
 )
+from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .section import Section as Section

@@ -6,12 +6,38 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
 from genrobust.recipe.augmentation import AUGMENTATIONS
-from genrobust.recipe.section import Fraction, Positive, Section
+from genrobust.recipe.names import Name
+from genrobust.recipe.numbers import (
+    Average,
+    Batch,
+    Between,
+    Count,
+    Decay,
+    Epochs,
+    Fraction,
+    Pixels,
+    PositiveFraction,
+    Rate,
+    Steps,
+    WarmupSteps,
+    Workers,
+    require_memory,
+)
+from genrobust.recipe.section import PlainValues, Section
 
+
+def _mixing(alpha: float) -> float:
+    if 0 < alpha < LEAST_MIXING:
+        raise ValueError(f"0 turns it off, and a smaller alpha than {LEAST_MIXING} mixes nothing (got {alpha:g})")
+    return alpha
+
+
+LEAST_MIXING = 0.001
+Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
@@ -48,31 +74,33 @@ class TrainConfig(Section):
     """
 
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
-    model_kwargs: dict[str, Any] = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
-    image_size: Positive = 64
-    start_size: Positive | None = None
+    model_kwargs: PlainValues = Field(default_factory=dict)  # for timm's constructor: channels, drop_path_rate ...
+    image_size: Pixels = 64
+    start_size: Pixels | None = None
     crop: Literal["square", "random-resized"] = "square"
-    steps: Positive | None = 600  # None with `epochs`
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    batch_size: Positive = 128
+    steps: Steps | None = 600  # None with `epochs`
+    epochs: Epochs | None = None
+    batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    learning_rate: Rate = 2e-3
+    weight_decay: Decay = 0.05
     momentum: Fraction = 0.9  # only for SGD
-    warmup_steps: Annotated[int, Field(ge=0)] = 50
+    warmup_steps: WarmupSteps = 50
     label_smoothing: Fraction = 0.1
-    ema_decay: Fraction = 0.99  # 0 turns the weight average off
+    ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
-    mixup: Annotated[float, Field(ge=0)] = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
-    cutmix: Annotated[float, Field(ge=0)] = 0.0
+    mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
+    cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
-    color_jitter: Annotated[float, Field(ge=0)] = 0.0  # brightness, contrast and saturation, by up to this factor
+    color_jitter: Annotated[float, Between(0, 10, "more leaves black or white")] = (
+        0.0  # brightness, contrast and saturation, by up to this factor
+    )
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
-    workers: Positive = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
+    workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    validate_every: Positive = 200  # steps; the best checkpoint by validation top-1 is kept
-    save_every: Positive = 200  # steps; a killed run loses at most these
+    validate_every: Steps = 200  # steps; the best checkpoint by validation top-1 is kept
+    save_every: Steps = 200  # steps; a killed run loses at most these
 
     @model_validator(mode="before")
     @classmethod
@@ -92,11 +120,14 @@ class TrainConfig(Section):
     def _check_together(self) -> TrainConfig:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and set the other to null or leave it out")
+        require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
                 f"workers: {self.workers} cannot share a batch_size of {self.batch_size} equally: make batch_size a "
                 "multiple of workers"
             )
+        if self.batch_size // self.workers < 2:
+            raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
@@ -153,10 +184,10 @@ class MixturePart(Section):
     images, as in a plain concatenation.
     """
 
-    source: str
-    per_class: Positive | None = None
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
-    weight: Annotated[float, Field(gt=0)] | None = None
+    source: Name
+    per_class: Count | None = None
+    fraction: PositiveFraction | None = None
+    weight: Annotated[float, Between(1e-6, 1e6, "no batch has places for both")] | None = None
 
 
 class ArmConfig(Section):
@@ -167,11 +198,11 @@ class ArmConfig(Section):
     A group is compared if all its arms have the same reference, or the arms of one other group as references.
     """
 
-    name: str
+    name: Name
     mixture: tuple[MixturePart, ...]
-    train: dict[str, Any] = Field(default_factory=dict)
-    group: str | None = None
-    reference: str | None = None
+    train: PlainValues = Field(default_factory=dict)
+    group: Name | None = None
+    reference: Name | None = None
 
     @field_validator("mixture", mode="before")
     @classmethod
@@ -208,13 +239,18 @@ class EvaluateConfig(Section):
     mean.
     """
 
-    batch_size: Positive = 256
-    image_size: Positive | None = None
-    crop_pct: Annotated[float, Field(gt=0, le=1)] = 1
+    batch_size: Batch = 256
+    image_size: Pixels | None = None
+    crop_pct: Annotated[float, Between(0.1, 1, "images are resized to image_size / crop_pct pixels")] = 1
     flip: bool = False
     tests: tuple[str, ...] | None = None  # None: all test sets
     beside: tuple[str, ...] = ()
-    min_images: Positive = 150  # a smaller shifted set is reported, but left out of the mean
+    min_images: Count = 150  # a smaller shifted set is reported, but left out of the mean
+
+    @model_validator(mode="after")
+    def _check_memory(self) -> EvaluateConfig:
+        require_memory(self.batch_size, self.image_size or 0)
+        return self
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -237,6 +273,6 @@ class RobustnessConfig(Section):
 
     baselines: str | None = "shipped"
     transform: Literal["logit", "probit", "linear"] = "logit"
-    grid: Annotated[int, Field(ge=0)] = 0
-    bootstrap: Positive = 1000
+    grid: Annotated[int, Between(0, 100, "the grid is smaller")] = 0
+    bootstrap: Annotated[int, Between(1, 100_000, "an interval gains nothing from more resamples")] = 1000
     second_id: str | None = None

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.core import Registry
-from genrobust.recipe.section import Section
+from genrobust.recipe.names import Name
+from genrobust.recipe.numbers import Between
+from genrobust.recipe.section import Place, Section
 
 Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
 SourceName = Literal["pictograms", "folders", "imagenet"]
@@ -33,10 +35,10 @@ class ShiftConfig(Section):
     """
 
     kind: Kind | str = "folders"
-    path: Path
+    path: Place
     map: Literal["one-to-many", "paper"] | None = None
     corruption: str | None = None
-    severity: Annotated[int, Field(ge=1, le=5)] | None = None
+    severity: Annotated[int, Between(1, 5, "the published sets have five")] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -82,14 +84,14 @@ class DataConfig(Section):
     """
 
     source: SourceName | str = "pictograms"
-    root: Path | None = None
-    train: Path | None = None
-    val: Path | None = None
-    test: Path | None = None
-    shifts: dict[str, ShiftConfig] = Field(default_factory=dict)
-    generated: Path | None = None
-    retrieved: Path | None = None
-    extra: dict[str, Path] = Field(default_factory=dict)
+    root: Place | None = None
+    train: Place | None = None
+    val: Place | None = None
+    test: Place | None = None
+    shifts: dict[Name, ShiftConfig] = Field(default_factory=dict)
+    generated: Place | None = None
+    retrieved: Place | None = None
+    extra: dict[Name, Place] = Field(default_factory=dict)
     classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)

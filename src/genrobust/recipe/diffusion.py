@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from genrobust.recipe.section import Fraction, Positive, Section
+from genrobust.recipe.numbers import MEMORY, Average, Batch, Between, Decay, Fraction, Rate, Steps, WarmupSteps
+from genrobust.recipe.section import Section
+
+MOST_PARAMETERS = 10**10  # of a transformer: 160 GB with gradients and AdamW's two moments
 
 
 class DiffusionTraining(Section):
@@ -19,18 +22,18 @@ class DiffusionTraining(Section):
     section: ClassVar[str]
     noun: ClassVar[str]
 
-    steps: Positive = 700
-    batch_size: Positive = 64
-    accumulate: Positive = 1  # parts in which a batch passes the model: same gradients, less memory
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    warmup_steps: Annotated[int, Field(ge=0)] = 50
-    min_snr: Annotated[float, Field(gt=0)] | None = 5.0  # None weighs all noise levels alike
-    ema_decay: Fraction = 0.999  # 0 turns the weight average off; early steps average over fewer
+    steps: Steps = 700
+    batch_size: Batch = 64
+    accumulate: Batch = 1  # parts in which a batch passes the model: same gradients, less memory
+    learning_rate: Rate = 1e-4
+    weight_decay: Decay = 0.01
+    warmup_steps: WarmupSteps = 50
+    min_snr: Rate | None = 5.0  # None weighs all noise levels alike
+    ema_decay: Average = 0.999  # 0 turns the weight average off; early steps average over fewer
     flip: bool = False  # mirrors half of the images; wrong for text, and for left and right
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
-    save_every: Positive = 100  # steps; a killed run loses at most these
+    save_every: Steps = 100  # steps; a killed run loses at most these
 
     @model_validator(mode="after")
     def _check_warmup(self) -> Self:
@@ -55,7 +58,7 @@ class FinetuneConfig(DiffusionTraining):
 
     method: Literal["full", "lora"] = "full"
     caption_dropout: Fraction = 0.1
-    lora_rank: Positive = 16
+    lora_rank: Annotated[int, Between(1, 4096, "no attention layer is wider")] = 16
 
 
 class ClassModelConfig(DiffusionTraining):
@@ -69,13 +72,15 @@ class ClassModelConfig(DiffusionTraining):
     section = "class_model"
     noun = "class model"
 
-    depth: Positive = 5
-    width: Positive = 192
-    heads: Positive = 6
-    patch_size: Positive = 2  # a quarter of the tokens of 1, and so four times the steps in the same time
+    depth: Annotated[int, Between(1, 256, MEMORY)] = 5
+    width: Annotated[int, Between(4, 8192, MEMORY)] = 192
+    heads: Annotated[int, Between(1, 2048, "each takes a part of width")] = 6
+    patch_size: Annotated[int, Between(1, 64, "the latents are no larger")] = (
+        2  # a quarter of the tokens of 1, and so four times the steps in the same time
+    )
     class_dropout: Fraction = 0.1
-    steps: Positive = 8000  # of 64: 390 passes over 1,319 icons; with 1,200 steps it did not separate the classes
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3  # ten times DiT's own: few steps, and a small model
+    steps: Steps = 8000  # of 64: 390 passes over 1,319 icons; with 1,200 steps it did not separate the classes
+    learning_rate: Rate = 1e-3  # ten times DiT's own: few steps, and a small model
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:
@@ -83,5 +88,10 @@ class ClassModelConfig(DiffusionTraining):
             raise ValueError(
                 f"width is {self.width}: it must be a multiple of heads ({self.heads}), which share it, and of 4, for "
                 "the sines and cosines of a patch's row and column"
+            )
+        if (parameters := 12 * self.depth * self.width**2) > MOST_PARAMETERS:
+            raise ValueError(
+                f"depth {self.depth} and width {self.width} make {parameters:,} parameters, and no device has room to "
+                f"train more than {MOST_PARAMETERS:,}: lower them"
             )
         return self

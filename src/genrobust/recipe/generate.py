@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from genrobust.recipe.section import Positive, Section
+from genrobust.recipe.names import Name
+from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction
+from genrobust.recipe.section import Place, PlainValues, Section
 
 
 class LoraConfig(Section):
@@ -17,7 +18,7 @@ class LoraConfig(Section):
     """
 
     model: str
-    scale: float = 1.0
+    scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
 
 
 # Keys of GeneratorConfig that a mode does not use: any value but the default is refused.
@@ -51,18 +52,18 @@ class GeneratorConfig(Section):
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
     engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
-    model: str = "pictograms"
+    model: Annotated[str, Field(min_length=1)] = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None
     lora: LoraConfig | None = None
-    strength: Annotated[float, Field(gt=0, le=1)] = 0.6  # keeps pose and layout, changes surfaces and background
+    strength: PositiveFraction = 0.6  # keeps pose and layout, changes surfaces and background
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
-    steps: Positive = 15
-    guidance_scale: Annotated[float, Field(ge=0)] = 3.0
-    guidance_until: Annotated[float, Field(gt=0, le=1)] = 1.0
-    width: Positive | None = None
-    height: Positive | None = None
+    steps: Annotated[int, Between(1, 1000, "diffusion models know 1,000 noise levels")] = 15
+    guidance_scale: Annotated[float, Between(0, 1000, "images turn to noise")] = 3.0
+    guidance_until: PositiveFraction = 1.0
+    width: Annotated[int, Between(8, 8192, LARGER)] | None = None
+    height: Annotated[int, Between(8, 8192, LARGER)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
 
@@ -113,7 +114,7 @@ class PromptConfig(Section):
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
-    file: Path | None = None
+    file: Place | None = None
     negative_prompt: str = ""
 
     @model_validator(mode="after")
@@ -136,11 +137,13 @@ class GenerateConfig(Section):
     """
 
     split: Literal["train", "val"] = "train"
-    per_class: Positive = 50
-    shard_size: Positive = 500
-    batch_size: Positive = 50
+    per_class: PerClass = 50
+    shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50
     prompts: PromptConfig = PromptConfig()
-    max_redraws: Positive = 5  # how often a black, blank or NaN image is sampled again
+    max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
+        5  # how often a black, blank or NaN image is sampled again
+    )
 
 
 class FilterConfig(Section):
@@ -153,10 +156,10 @@ class FilterConfig(Section):
     """
 
     by: Literal["classifier", "clip"] = "classifier"
-    arm: str = "real"
+    arm: Name = "real"
     clip: str | None = None
-    drop: Annotated[float, Field(gt=0, lt=1)] | None = None
-    threshold: float | None = None
+    drop: Annotated[float, Between(0, 1, "it is a share", above=True, below=True)] | None = None
+    threshold: Annotated[float, Between(-1000, 1000, "scores are cosines or probabilities")] | None = None
 
     @model_validator(mode="after")
     def _check_rule(self) -> FilterConfig:
@@ -186,8 +189,8 @@ class DatasetConfig(Section):
     finetuned: bool = False
     from_scratch: bool = False
     filter: FilterConfig | None = None
-    generator: dict[str, Any] = Field(default_factory=dict)
-    generate: dict[str, Any] = Field(default_factory=dict)
+    generator: PlainValues = Field(default_factory=dict)
+    generate: PlainValues = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_generator(self) -> DatasetConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from genrobust.core import UserError, reading
+from genrobust.core import LARGEST_YAML, UserError, parse_yaml, reading
 from genrobust.recipe.recipe import Recipe
-from genrobust.recipe.section import explain, near_or_known
+from genrobust.recipe.section import explain, near_or_known, require_plain, shown
 from genrobust.recipe.sweep import expand
 
 SUFFIXES = (".yaml", ".yml")
@@ -26,7 +27,7 @@ def recipe_names() -> list[str]:
 
 def is_recipe(word: str) -> bool:
     """Whether `word` names a recipe: an installed one, before a folder of the same name (``./name``), or a file."""
-    return word in recipe_names() or (Path(word).suffix in SUFFIXES and not Path(word).is_dir())
+    return word in recipe_names() or (Path(word).suffix in SUFFIXES and not _is_folder(Path(word)))
 
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
@@ -41,21 +42,25 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         UserError: An unknown name, a file that cannot be read or is no YAML, an unknown key, a value out of range, or
             `quick` where the recipe has no such section. The message names the file and the key.
     """
-    raw = _parse_yaml(_read_text(name_or_path), name_or_path)
+    raw = parse_yaml(_read(name_or_path), name_or_path)
     if not isinstance(raw, dict):
-        raise UserError(f"{name_or_path}: a recipe is a mapping of keys; this is {type(raw).__name__}")
+        kind = "empty" if raw is None else f"a {type(raw).__name__}"
+        raise UserError(f"{name_or_path}: a recipe is a mapping of keys, and this is {kind}")
     short = raw.pop("quick", None) or {}
+    if not isinstance(short, dict):
+        raise UserError(f"{name_or_path}: quick: give a mapping, such as {{train.steps: 50}} (got {shown(short)})")
     if quick:
         if not short:
             raise UserError(f"{name_or_path} has no quick section: run it without --quick, or shorten it with --set")
-        raw["name"] = f"{raw.get('name', 'study')}-quick"
+        if isinstance(raw.get("name"), str):  # else its validation reports the mistake
+            raw["name"] += "-quick"
         for key, value in short.items():
             _set(raw, key, value)
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
-        _set(raw, key, _parse_yaml(text, f"--set {override}: the value"))
+        _set(raw, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"))
     return parse_recipe(raw, where=name_or_path)
 
 
@@ -66,7 +71,11 @@ def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
         UserError: One line for each mistake, which begins with `where` and names the key.
     """
     try:
-        return Recipe.model_validate(expand(raw, where))
+        expanded = expand(require_plain(raw), where)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from None
+    try:
+        return Recipe.model_validate(expanded)
     except ValidationError as error:
         raise UserError("\n".join(explain(error, Recipe, where))) from None
 
@@ -76,21 +85,25 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def _read_text(name_or_path: str) -> str:
-    if Path(name_or_path).suffix in SUFFIXES:
-        with reading(f"the recipe {name_or_path}", UnicodeDecodeError):
-            return Path(name_or_path).read_text(encoding="utf-8")
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # a name that is too long, or has a zero byte
+        return False
+
+
+def _read(name_or_path: str) -> bytes:
+    path = Path(name_or_path)
+    if path.suffix in SUFFIXES:
+        with reading(f"the recipe {name_or_path}", ValueError):  # a name with a zero byte
+            if path.exists() and not path.is_file():
+                raise UserError(f"cannot read the recipe {name_or_path}: it is no file")
+            with path.open("rb") as file:
+                return file.read(LARGEST_YAML + 1)
     if name_or_path not in recipe_names():
         hint = near_or_known(name_or_path, recipe_names())
         raise UserError(f"no recipe {name_or_path!r}; {hint}\nThe name of a recipe file ends in .yaml.")
-    return (BUILTIN / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-
-
-def _parse_yaml(text: str, what: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{what} is not valid YAML: {error}") from error
+    return (BUILTIN / f"{name_or_path}.yaml").read_bytes()
 
 
 def _set(raw: dict[str, Any], key: str, value: Any) -> None:
@@ -108,6 +121,6 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _index(node: Any, part: str, key: str) -> int:
-    if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+    if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
         return int(part)
-    raise UserError(f"{key}: the recipe has no {part!r} here")
+    raise UserError(f"{key}: the recipe has no {shown(part)} here")

@@ -11,8 +11,12 @@ from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfi
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
 from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
-from genrobust.recipe.section import Positive, Section, checked
+from genrobust.recipe.names import FolderName, Name, look_alikes
+from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
+from genrobust.recipe.section import Section, checked, listed
 
+MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
+MOST_TRAININGS = 10_000  # arms x seeds: a page of ten thousand rows takes a browser seconds
 GENERATED = "generated"  # the name of the dataset that a recipe's own generator and generate sections describe
 
 
@@ -24,7 +28,7 @@ class QualityConfig(Section):
     """
 
     clip: str
-    per_class: Positive = 50  # 50,000 images of ImageNet, the usual number for FID
+    per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
 
 
 class ClaimConfig(Section):
@@ -55,8 +59,8 @@ class ExecuteConfig(Section):
     and none otherwise; 0.5 lets two workers share a GPU.
     """
 
-    num_cpus: Positive | None = None
-    num_gpus: Annotated[float, Field(ge=0)] | None = None
+    num_cpus: Threads | None = None
+    num_gpus: Annotated[float, Between(0, 1024, CORES)] | None = None
 
     @model_validator(mode="after")
     def _check_num_gpus(self) -> ExecuteConfig:
@@ -78,22 +82,22 @@ class Recipe(Section):
 
     file_keys = ("quick", "sweep")
 
-    name: str
+    name: FolderName
     title: str = ""
     question: str = ""
-    data_seed: int = 0
-    seeds: tuple[int, ...] = (0,)
+    data_seed: Seed = 0
+    seeds: tuple[Seed, ...] = (0,)
     device: str = "auto"
-    threads: Positive = 2  # CPU threads; part of the recipe, because sums in another order round differently
+    threads: Threads = 2  # CPU threads; part of the recipe, because sums in another order round differently
     data: DataConfig = DataConfig()
     generator: GeneratorConfig | None = GeneratorConfig()
     generate: GenerateConfig = GenerateConfig()
-    datasets: dict[str, DatasetConfig] = Field(default_factory=dict)
+    datasets: dict[Name, DatasetConfig] = Field(default_factory=dict)
     finetune: FinetuneConfig | None = None
     class_model: ClassModelConfig | None = None
     train: TrainConfig = TrainConfig()
     arms: tuple[ArmConfig, ...]
-    reference: str = "real"
+    reference: Name = "real"
     zero_shot: ZeroShotConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     robustness: RobustnessConfig = RobustnessConfig()
@@ -101,6 +105,26 @@ class Recipe(Section):
     claims: tuple[ClaimConfig, ...] = ()
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
     execute: ExecuteConfig = ExecuteConfig()
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Recipe:
+        """First: other checks compare all with all."""
+        sizes = {"arms": self.arms, "seeds": self.seeds, "datasets": self.datasets, "claims": self.claims}
+        for key, held in {**sizes, "data.shifts": self.data.shifts, "data.extra": self.data.extra}.items():
+            if len(held) > MOST_NAMED:
+                raise ValueError(f"{key}: {len(held):,} of them: at most {MOST_NAMED:,}, or nobody reads the report")
+        if (trainings := len(self.arms) * len(self.seeds)) > MOST_TRAININGS:
+            raise ValueError(
+                f"seeds: {len(self.seeds):,} for each of {len(self.arms):,} arms are {trainings:,} trainings: at most "
+                f"{MOST_TRAININGS:,} fit one report"
+            )
+        if len(set(self.track)) != len(self.track):
+            raise ValueError("track: name each tracker once")
+        arms, sources = [*self.arm_names, *self.groups(), ZERO_SHOT], [GENERATED, *self.not_generated, *self.datasets]
+        for key, names in (("arms", arms), ("datasets", sources), ("data.shifts", self.data.shifts)):
+            if twins := look_alikes(names):
+                raise ValueError(f"{key}: {twins[0]!a} and {twins[1]!a} look the same: rename one")
+        return self
 
     @model_validator(mode="after")
     def _check_arms(self) -> Recipe:
@@ -112,7 +136,7 @@ class Recipe(Section):
         if ZERO_SHOT in names:
             raise ValueError(f"arms: {ZERO_SHOT!r} is the name of the zero_shot classifier; rename this arm")
         if self.reference not in names:
-            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {', '.join(names)}")
+            raise ValueError(f"reference: {self.reference!r} is no arm; the arms are {listed(names)}")
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give one or more, each once")
         for arm in self.arms:
@@ -125,7 +149,7 @@ class Recipe(Section):
             raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
         for arm in self.arms:
             if arm.reference is not None and arm.reference not in names:
-                known = f"the arms are {', '.join(names)}"
+                known = f"the arms are {listed(names)}"
                 raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
         return self
 
@@ -134,15 +158,15 @@ class Recipe(Section):
         names, groups = self.arm_names, self.groups()
         for key, name in (("arm", claim.arm), ("than", claim.than)):
             if name not in names and name not in groups:
-                known = f"; the groups are {', '.join(groups)}" if groups else ""
-                raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {', '.join(names)}{known}")
+                known = f"; the groups are {listed(groups)}" if groups else ""
+                raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {listed(names)}{known}")
         if not {claim.arm, claim.than} & groups.keys():
             return
         compared = {self.references()[arm] for arm in groups.get(claim.arm, ())}
         if compared != set(groups.get(claim.than, (claim.than,))):
             raise ValueError(
                 f"{where}.than: a claim about a group compares it with the references of its arms, an arm or a group; "
-                f"those of {claim.arm!r} are {', '.join(sorted(compared)) or 'none'}"
+                f"those of {claim.arm!r} are {listed(sorted(compared)) or 'none'}"
             )
 
     @model_validator(mode="after")
@@ -156,14 +180,14 @@ class Recipe(Section):
                 raise ValueError(f"{section}: the name {min(clash)} is taken; choose another")
         if self.datasets and self.generator is None:
             raise ValueError("datasets: each changes the recipe's generator, and generator is null")
-        for name in self.datasets:
-            self.generation(name)
-        known = [GENERATED, *self.not_generated, *self.datasets]
+        splits = {} if self.generator is None else {GENERATED: self.generate.split}
+        splits |= {name: self.generation(name)[1].split for name in self.datasets}
+        known = dict.fromkeys([GENERATED, *self.not_generated, *self.datasets])
         for arm in self.arms:
             for source in (part.source for part in arm.mixture):
                 if source not in known:
-                    raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {', '.join(known)}")
-                if source not in self.not_generated and self.generator and self.generation(source)[1].split == "val":
+                    raise ValueError(f"arm {arm.name!r}: no source {source!r}; there are {listed(known)}")
+                if splits.get(source) == "val":
                     raise ValueError(
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
@@ -178,7 +202,7 @@ class Recipe(Section):
                 continue
             where = f"datasets.{name}.filter.arm"
             if rule.arm not in self.arm_names:
-                raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {', '.join(self.arm_names)}")
+                raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {listed(self.arm_names)}")
             if any(self.filter_of(part.source) for part in self.arm(rule.arm).mixture):
                 raise ValueError(f"{where}: {rule.arm!r} trains on filtered images itself; name another arm")
         return self
@@ -261,12 +285,14 @@ class Recipe(Section):
 
     def generated_sets(self) -> list[str]:
         """The generated datasets that arms mix, in the recipe's order."""
-        return [name for name in (GENERATED, *self.datasets) if name in self.sources()]
+        sources = self.sources()
+        return [name for name in (GENERATED, *self.datasets) if name in sources]
 
     def unmixed_sets(self) -> list[str]:
         """The datasets that could be generated and that no arm mixes."""
         own = [] if self.generator is None or self.data.generated is not None else [GENERATED]
-        return [name for name in (*own, *self.datasets) if name not in self.sources()]
+        sources = self.sources()
+        return [name for name in (*own, *self.datasets) if name not in sources]
 
 
 def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import math
+import os
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
+DEEPEST = 40  # levels of lists and mappings: a recipe has six
+MOST = 200_000  # values of a recipe: the names of 20,000 classes are a tenth of that
+LONGEST_NAME = 255  # bytes of the name of a file or folder
+LARGEST = 10**40  # a whole number in a recipe
+SHOWN = 60  # characters of a value, in a message
+TOLD = 3  # mistakes, in a message
+LISTED = 40  # names, in a message: more than a section has keys
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Section(BaseModel):
@@ -20,6 +30,53 @@ class Section(BaseModel):
 
 
 AnySection = TypeVar("AnySection", bound=Section)
+
+
+def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return `raw`; raises ValueError, naming the key, for what no YAML file of a recipe can hold.
+
+    That is a key that is no text, a number that is not finite or too large, a control character, half a surrogate pair,
+    and more values or levels than the limits of this module.
+    """
+    count = 0
+
+    def look(value: Any, path: tuple[str, ...]) -> None:
+        nonlocal count
+        count += 1
+        where = ".".join(path)
+        if count > MOST:
+            raise ValueError(f"{where}: here the recipe has more than {MOST:,} values")
+        if len(path) > DEEPEST:
+            raise ValueError(f"{where[:SHOWN]} ...: nested deeper than {DEEPEST} levels")
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                if not isinstance(key, str) or _CONTROL.search(key):
+                    raise ValueError(f"{where and f'{where}: '}the key {shown(key)} is no plain text")
+                look(inner, (*path, key))
+        elif isinstance(value, list | tuple):
+            for index, inner in enumerate(value):
+                look(inner, (*path, str(index)))
+        elif isinstance(value, str | Path) and (control := _CONTROL.search(str(value))):
+            raise ValueError(f"{where}: {shown(value)} has the control character {control[0]!a}: leave it out")
+        elif isinstance(value, int | float) and not (
+            abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
+        ):
+            raise ValueError(f"{where}: {shown(value)} is no number that a recipe can have")
+
+    look(raw, ())
+    return raw
+
+
+def _place(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("an empty path: name a folder or a file, or leave the key out")
+    if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
+        raise ValueError(f"a folder or file of more than {LONGEST_NAME} bytes in its name, which no system has")
+    return value
+
+
+PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere
+Place = Annotated[Path, BeforeValidator(_place)]
 
 
 def checked(section: type[AnySection], values: dict[str, Any], where: str) -> AnySection:
@@ -35,28 +92,56 @@ def checked(section: type[AnySection], values: dict[str, Any], where: str) -> An
 
 
 def explain(error: ValidationError, root: type[Section], where: str) -> list[str]:
-    """One line for each mistake in a `root` section: `where`, the key, what is wrong, and the nearest known key."""
-    return [f"{where}: {_explain_one(dict(one), root)}" for one in error.errors()]
+    """One line for each mistake in a `root` section, up to three: `where`, the key, what is wrong, the nearest key."""
+    by_path = {_path(one): one for one in reversed(error.errors(include_url=False))}  # the first of each
+    found = list(reversed(by_path.values()))
+    told = found if len(found) <= TOLD else found[: TOLD - 1]
+    more = [f"{where}: and {len(found) - len(told):,} more mistakes"] if len(told) < len(found) else []
+    return [f"{where}: {_explain_one(dict(one), root)}" for one in told] + more
 
 
 def near_or_known(name: str, known: Iterable[str]) -> str:
     """What to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+    return f"did you mean {near[0]}?" if near else f"known here: {listed(known)}"
+
+
+def listed(names: Iterable[str]) -> str:
+    """ "a, b, c": up to so many names as one reads, and the number of the others."""
+    names = list(names)
+    more = f" and {len(names) - LISTED:,} more" if len(names) > LISTED else ""
+    return ", ".join(names[:LISTED]) + more
+
+
+def shown(value: Any) -> str:
+    """A value in a message: on one line, and not too long."""
+    try:
+        text = ascii(value) if isinstance(value, str) and _CONTROL.search(value) else repr(value)
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 4]} ..."
 
 
 def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     *parents, last = error["loc"] or [""]
-    path = ".".join(map(str, error["loc"]))
+    path = _path(error)
     if error["type"] == "extra_forbidden":
         section = root
         for key in parents:
             section = _subsection(section, key)
-        return f"unknown key {path}; {near_or_known(str(last), [*section.model_fields, *section.file_keys])}"
+        return f"unknown key {path}; {near_or_known(str(last)[:SHOWN], [*section.model_fields, *section.file_keys])}"
     message = str(error["msg"]).removeprefix("Value error, ")
-    got = "" if error["type"] in {"missing", "value_error"} else f" (got {error['input']!r})"
+    got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
+    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
+        got += ": put a text that looks like a number or a truth value in quotes"
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
+
+
+def _path(error: Any) -> str:
+    """The key of a mistake, without the marks of pydantic: ``[key]``, and ``dict[...]`` for one of several types."""
+    parts = [str(part)[:SHOWN] for part in error["loc"] if "[" not in str(part)]
+    return ".".join(part if part.isprintable() else ascii(part) for part in parts)
 
 
 def _subsection(section: type[Section], key: str | int) -> type[Section]:

@@ -15,13 +15,14 @@ consists of one placeholder becomes the value, with its type. ``arm`` and ``data
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
 from genrobust.core import UserError
-from genrobust.recipe.section import near_or_known
+from genrobust.recipe.section import MOST, near_or_known, shown
 
 KEYS = ("over", "dataset", "arm")
 _BRACES = re.compile(r"(\{[^{}]*\})")  # splits a text so that every second piece is one of these
@@ -42,7 +43,7 @@ def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
     if raw.get("sweep") is None:
         return rest
     if not isinstance(raw["sweep"], list):
-        raise UserError(f"{where}: sweep: a list of sweeps, each begun with '- over:' (got {raw['sweep']!r})")
+        raise UserError(f"{where}: sweep: a list of sweeps, each begun with '- over:' (got {shown(raw['sweep'])})")
     listed, datasets = rest.get("arms") or [], rest.get("datasets") or {}
     if not isinstance(listed, list) or not isinstance(datasets, dict):
         return rest  # its validation reports the mistake
@@ -81,7 +82,7 @@ def _add(made: dict[str, Any], path: tuple[str, ...], arms: list[Any], datasets:
 def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """The arms and datasets of a sweep, each with the path of its template."""
     if not isinstance(sweep, dict):
-        raise _SweepError(f"a sweep is a mapping with the keys {', '.join(KEYS)} (got {sweep!r})")
+        raise _SweepError(f"a sweep is a mapping with the keys {', '.join(KEYS)} (got {shown(sweep)})")
     for key in sweep.keys() - set(KEYS):
         raise _SweepError(f"unknown key; {near_or_known(str(key), KEYS)}", str(key))
     over = _checked_over(sweep.get("over"))
@@ -90,10 +91,22 @@ def _expanded(sweep: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     for name in over:
         if name not in used:
             raise _SweepError(f"no arm or dataset uses it: write {{{name}}} in one", "over", name)
+    cells = math.prod(map(len, over.values()))
+    each = _values([template for _, template in templates]) + sum(max(map(_values, of)) for of in over.values())
+    if cells * each > MOST:
+        raise _SweepError(
+            f"{cells:,} combinations of {each:,} values each are too many: at most {MOST:,} values in all", "over"
+        )
     for cell in product(*over.values()):
         values = dict(zip(over, cell, strict=True))
         for path, template in templates:
             yield path, _filled(template, values, path) | {"name": _text(template["name"], values, (*path, "name"))}
+
+
+def _values(of: Any) -> int:
+    """The number of values in `of`, itself among them."""
+    inner = of.values() if isinstance(of, dict) else of if isinstance(of, list) else ()
+    return 1 + sum(map(_values, inner))
 
 
 def _checked_over(over: Any) -> dict[str, list[Any]]:
@@ -101,9 +114,9 @@ def _checked_over(over: Any) -> dict[str, list[Any]]:
         raise _SweepError("give one name or more, each with a list of values, such as {amount: [6, 11, 28]}", "over")
     for name, values in over.items():
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise _SweepError(f"{name!r} is no name: letters, digits and _, no digit first", "over")
+            raise _SweepError(f"{shown(name)} is no name: letters, digits and _, no digit first", "over")
         if not isinstance(values, list) or not values:
-            raise _SweepError(f"give a list of one value or more (got {values!r})", "over", name)
+            raise _SweepError(f"give a list of one value or more (got {shown(values)})", "over", name)
     return over
 
 
@@ -119,7 +132,7 @@ def _templates(sweep: Mapping[str, Any], kind: str) -> Iterator[tuple[tuple[str,
     for i, template in enumerate(templates):
         path = (kind, str(i)) if listed else (kind,)
         if not isinstance(template, dict):
-            raise _SweepError(f"give a mapping, or a list of them (got {template!r})", *path)
+            raise _SweepError(f"give a mapping, or a list of them (got {shown(template)})", *path)
         if not isinstance(template.get("name"), str):
             raise _SweepError("it needs a name: a text, in quotes if it begins with a brace", *path)
         yield path, template
@@ -147,7 +160,7 @@ def _placeholders(text: str, path: tuple[str, ...]) -> Iterator[str]:
         if found:
             yield found[1]
         elif piece != "{}" and (i % 2 or "{" in piece or "}" in piece):
-            raise _SweepError(f"{text!r} has braces that are no placeholder: write {{name}}, or {{}} alone", *path)
+            raise _SweepError(f"{shown(text)} has braces that are no placeholder: write {{name}}, or {{}} alone", *path)
 
 
 def _filled(template: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -163,13 +176,13 @@ def _filled(template: Any, values: Mapping[str, Any], path: tuple[str, ...]) -> 
 
 
 def _text(template: str, values: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    def shown(found: re.Match[str]) -> str:
+    def filled(found: re.Match[str]) -> str:
         value = _value(found[1], values, path)
         if isinstance(value, dict | list):
-            raise _SweepError(f"{found[0]} is {value!r}, which cannot stand in a text; {{name.key}} can", *path)
+            raise _SweepError(f"{found[0]} is {shown(value)}, which cannot stand in a text; {{name.key}} can", *path)
         return value if isinstance(value, str) else json.dumps(value, default=str)  # true and null, as YAML has them
 
-    return _PLACEHOLDER.sub(shown, template)
+    return _PLACEHOLDER.sub(filled, template)
 
 
 def _value(dotted: str, values: Mapping[str, Any], path: tuple[str, ...]) -> Any:
@@ -178,6 +191,6 @@ def _value(dotted: str, values: Mapping[str, Any], path: tuple[str, ...]) -> Any
     for key in keys:
         if not isinstance(value, dict) or key not in value:
             known = f"; {near_or_known(key, map(str, value))}" if isinstance(value, dict) else ""
-            raise _SweepError(f"{{{dotted}}}: {seen} is {value!r}, without a key {key}{known}", *path)
+            raise _SweepError(f"{{{dotted}}}: {seen} is {shown(value)}, without a key {key}{known}", *path)
         value, seen = value[key], f"{seen}.{key}"
     return value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import UserError
+from genrobust.core import UserError, unsealed
 from genrobust.data import ShardDataset
 from genrobust.report import figure, percent
 
@@ -37,7 +36,7 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSu
         UserError: No such file, no audit, or one of another dataset.
     """
     try:
-        facts = json.loads(path.read_bytes())
+        facts = unsealed(path.read_bytes())
         if facts["dataset"]["fingerprint"] != dataset.fingerprint:
             raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
         leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))

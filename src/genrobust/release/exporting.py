@@ -20,7 +20,7 @@ from genrobust.release.croissant import croissant
 from genrobust.release.dataset_card import About, dataset_card
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import FORMATS
-from genrobust.release.licenses import OTHER, License, licenses_of
+from genrobust.release.licenses import OTHER, License, check_license, licenses_of
 from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Content, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
 from genrobust.report import count, percent
@@ -38,7 +38,7 @@ class ExportOptions:
         out: Where the export goes; by default beside the dataset, as ``<dataset>-<to>``.
         val: The fraction of each class that becomes the validation part.
         val_dataset: Another generated dataset of the same classes, as the validation part.
-        overwrite: Replace an export in `out` once the new one is complete.
+        overwrite: Replace an export in `out` once the new one is complete; its files must be as they were written.
         license: The dataset's, an id of the hub's.
         audit: The audit.json of the dataset, for the card.
         filter: The name of a filter beside the shards, or its file: what it leaves out is not exported.
@@ -78,6 +78,7 @@ def export(options: ExportOptions) -> ExportResult:
             whose license restricts its images, unless `accept_license`.
         GenrobustError: A damaged dataset.
     """
+    check_license(options.license)
     form = FORMATS.get(options.to)()
     out = _place(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
@@ -112,7 +113,7 @@ def export(options: ExportOptions) -> ExportResult:
 
 
 def _write_about(content: Content, counts: Counts, about: About, folder: Path) -> None:
-    """Write the contact sheet, the card and the Croissant metadata; these last, since they mark an export."""
+    """Write the contact sheet, the card and the Croissant metadata, which describes the files before it."""
     contact_sheet(content.parts[0], content.labels).save(folder / SHEET)
     (folder / CARD).write_text(dataset_card(content, counts, about), encoding="utf-8")
     size = f"{len(content):,} images of {len(content.labels):,} classes"

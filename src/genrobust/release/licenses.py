@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from genrobust.core import EMBEDDED, UserError, embedded, hash_folder
+from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_folder, parse_yaml
 
 OTHER = "other"  # the hub's word for a license that is none of its list
 _CARD = "README.md"
+_HEADER = re.compile(rb"\s*---[\r\n]+(.*?)[\r\n]+---[ \t]*([\r\n]|$)", re.S)
 # In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license.
 _FORBIDS = re.compile(
     r"(?<![a-z])(nc|nd)(?![a-z])|non[-_ ]?commercial|non?[-_ ]?deriv|research[-_ a-z]*only|only[-_ a-z]*research", re.I
@@ -27,6 +26,12 @@ class License:
     generator: str
     name: str
     forbids: str
+
+
+def check_license(license: str) -> None:
+    """Raise UserError where `license` is no id of the hub's, which a card begins with."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,79}", license):
+        raise UserError(f"--license {license[:80]!r}: this is no id of a license, such as cc-by-4.0, or other")
 
 
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
@@ -52,12 +57,7 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
 
 
 def _license(generator: str, card: Path | None) -> License:
-    from huggingface_hub import metadata_load
-
-    try:
-        found = (metadata_load(card) if card is not None else None) or {}
-    except (OSError, ValueError, yaml.YAMLError):  # no card that can be read
-        found = {}
+    found = {} if card is None else _header(card)
     names = found.get("license")
     names = [str(name) for name in names] if isinstance(names, list) else [str(names)] if names else []
     more = [str(found[key]) for key in ("license_name", "license_link") if found.get(key)]
@@ -65,6 +65,21 @@ def _license(generator: str, card: Path | None) -> License:
     if names in ([], [OTHER]) and found.get("license_name"):
         names = [str(found["license_name"])]
     return License(generator, ", ".join(names) or forbids, forbids)
+
+
+def _header(card: Path) -> dict[str, Any]:
+    """The YAML that a card begins with. Of one that is not read, the lines about its license, as the license's link."""
+    try:
+        with card.open("rb") as file:
+            block = _HEADER.match(file.read(LARGEST_YAML))
+    except OSError:
+        return {}
+    try:
+        found = parse_yaml(block[1], str(card)) if block else {}
+    except UserError:
+        lines = re.findall(rb"^\s*license.*", block[1], re.M) if block else []
+        found = {"license_link": b" ".join(lines).decode(errors="replace")}
+    return found if isinstance(found, dict) else {}
 
 
 def _card_of(generator: str, mode: str, folder: Path | None) -> Path | None:

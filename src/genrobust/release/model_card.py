@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from pydantic import ValidationError
 
 from genrobust.classifiers import CheckpointInfo, protocol
-from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug
+from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug, unsealed
 from genrobust.recipe import TrainConfig
 from genrobust.release.cards import render_card
 from genrobust.report import number, span, summary_from_json
@@ -57,12 +57,14 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
         UserError: No results of a study, no such arm or seed, or several arms and `arm` names none of them.
     """
     try:
-        raw = json.loads(results.read_text(encoding="utf-8"))
+        raw = unsealed(results.read_bytes())
         summary = summary_from_json(raw["summary"])
         records = [ArmRecord(**row) for row in raw["arms"]]
         title, date = str(raw["title"]), str(raw["date"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{results} is no results.json of a study: {error!r}") from error
+        raise UserError(
+            f"{results} is no results.json of a study: {error!r}; run the study again, and it is written anew"
+        ) from error
     except UserError as error:
         raise UserError(f"{results}: {error}") from None
     own = _record(info)

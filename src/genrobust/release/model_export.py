@@ -30,14 +30,14 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     timm_name,
 )
-from genrobust.core import LOCK, GenrobustError, MissingPackage, UserError, write_files
+from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.data import readable_names
-from genrobust.release.licenses import OTHER
+from genrobust.release.folder import new_folder, refuse_others
+from genrobust.release.licenses import OTHER, check_license
 from genrobust.release.model_card import measured, model_card
 
 README, ONNX_FILE = "README.md", "model.onnx"
 AGREE = 1e-4  # the largest difference of logits, and their share where they are large: float32 stays far below
-_OURS = {README, TIMM_CONFIG, WEIGHTS, ONNX_FILE}
 
 
 def export_model(
@@ -65,6 +65,7 @@ def export_model(
         GenrobustError: The logits differ.
     """
     check_target(to, out, overwrite)
+    check_license(license)
     info = read_checkpoint_info(checkpoint)
     if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
         raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
@@ -73,22 +74,18 @@ def export_model(
     contents = _FORMATS[to](model, info)
     _check(contents, model, info)
     card = model_card(out.resolve().name, to, info, figures, license)
-    for name in _OURS - contents.keys():
-        (out / name).unlink(missing_ok=True)  # of an export to another form, which would not be this classifier
-    return write_files({**contents, README: card}, out)
+    written = {**contents, README: card.encode()}
+    with new_folder(out, overwrite) as folder:
+        for name, content in written.items():
+            (folder / name).write_bytes(content)
+    return {name: out / name for name in written}
 
 
 def check_target(to: str, out: Path, overwrite: bool) -> None:
     """Raise UserError for an unknown form `to`, and for files in `out` that must not be replaced."""
     if to not in _FORMATS:
         raise UserError(f"--to {to}: a classifier is exported to {' or '.join(_FORMATS)}")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder with --out")
-    found = {path.name for path in out.iterdir()} - {LOCK} if out.is_dir() else set()
-    if foreign := sorted(found - _OURS):
-        raise UserError(f"{out} holds {foreign[0]}, which is no part of an export: name another folder with --out")
-    if found and not overwrite:
-        raise UserError(f"{out} holds an export: name another folder with --out, or replace it with --overwrite")
+    refuse_others(out, overwrite)
 
 
 def _as_timm(model: Classifier, info: CheckpointInfo) -> dict[str, bytes]:

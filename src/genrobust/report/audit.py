@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from genrobust import __version__
-from genrobust.core import Audit, AuditSets, ClassDiversity, Duplicates, ImageSet, Judgement, NearPair, write_files
+from genrobust.core import (
+    Audit,
+    AuditSets,
+    ClassDiversity,
+    Duplicates,
+    ImageSet,
+    Judgement,
+    NearPair,
+    sealed,
+    write_files,
+)
 from genrobust.report.frame import Shown, contact_sheet, figure, percent, plain, render, shown
 from genrobust.report.wording import count
 
@@ -29,8 +38,8 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     Each replaces its predecessor whole or not at all. The page calls the dataset `name`; `leaks` are the test sets
     whose leaks were not allowed. Raises UserError for a folder that cannot be written.
     """
-    facts = json.dumps(_facts(audit, sets, name), indent=1, ensure_ascii=False, allow_nan=False)
-    return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts + "\n"}, folder)
+    facts = sealed(_facts(audit, sets, name))
+    return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts}, folder)
 
 
 def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.core import Line, Plane, UserError, make_folder, replacing
+from genrobust.core import Line, Plane, writing
 from genrobust.data import listing
 from genrobust.robustness import PublishedScores, TableScores
 
@@ -45,7 +45,7 @@ def _of_models(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, dict(zip(columns, row, strict=True))
 
 
-def write_json(result: PublishedScores, path: Path) -> None:
+def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = ()) -> None:
     """Write the result to `path`, whole or not at all: accuracies in percent, effective robustness in points.
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
@@ -54,14 +54,9 @@ def write_json(result: PublishedScores, path: Path) -> None:
     Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
     model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
 
-    Raises:
-        GenrobustError: The system refuses.
-        UserError: `path` is a folder.
+    `inputs` are the tables that it was read from. It is written as `writing` does, which raises.
     """
-    if path.is_dir():
-        raise UserError(f"cannot write to {path}: it is a folder; name a file in it")
-    make_folder(path.parent)
-    with replacing(path) as file:
+    with writing(path, inputs) as file:
         before = _dumps({**_fits(result), "models": {}})
         file.write(before.removesuffix("}\n}").encode())
         for place, model in enumerate(_of_models(result)):  # one at a time: a table may have a million

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import Picture, StudyRecord, UserError, write_files
+from genrobust.core import Picture, StudyRecord, UserError, sealed, write_files
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.frame import Shown, render, verbatim
@@ -35,11 +34,11 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
         GenrobustError: The disk fails.
         UserError: A picture is no PNG, or the folder cannot be written.
     """
-    contents = {
+    contents: dict[str, str | bytes] = {
         "report.html": html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
-        "results.json": json.dumps(record_to_json(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "results.json": sealed(record_to_json(record)),
     }
     return write_files(contents, folder)
 

@@ -27,6 +27,7 @@ from .named_models import (
     trained as trained,
 )
 from .origins import origin_of as origin_of
+from .outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .own_folders import read_folders as read_folders
 from .stage import Row as Row
 from .study import Study as Study

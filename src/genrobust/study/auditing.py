@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +22,10 @@ from genrobust.core import (
     LabelSpace,
     StudyData,
     UserError,
+    file_name,
     find_clip,
     progress_bar,
     resolve_device,
-    slug,
 )
 from genrobust.data import (
     MANIFEST,
@@ -123,6 +124,8 @@ def filter_dataset(
     """
     if (drop is None) == (threshold is None):
         raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UserError(f"--threshold {threshold}: give a number that scores compare with")
     if drop is not None:
         check_share(drop)
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
@@ -269,9 +272,9 @@ def _recipe(word: str) -> StudyData | None:
 
 def _results_folder(dataset: str, out: Path | None) -> Path:
     if is_recipe(dataset):
-        return out or Path(f"audit-{slug(Path(dataset).stem)}")
+        return out or Path(f"audit-{file_name(Path(dataset).stem)}")
     source = Path(dataset).resolve()
-    return outside(dataset, out or source.parent / f"audit-{slug(source.name)}")
+    return outside(dataset, out or source.parent / f"audit-{file_name(source.name)}")
 
 
 def outside(dataset: str, out: Path) -> Path:

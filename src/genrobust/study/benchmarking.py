@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers import OpenClassifier, predict_sets
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, slug
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, file_name
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig, is_recipe
 from genrobust.report import Benchmarked, write_benchmark_page
@@ -64,7 +64,7 @@ def run_benchmark(
     """
     study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
-    folder = outside(on, out or runs / "benchmarks" / slug(generated.name.replace(":", "-")))
+    folder = outside(on, out or runs / "benchmarks" / file_name(generated.name))
     beside = _real(real, generated, study_of)
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core import MEAN_OF_SHIFTS, StudyData, UserError, address, device_kind, local_folder
-from genrobust.recipe import Recipe, recipe_yaml
+from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
 from genrobust.study.jobs import Executor
@@ -82,6 +82,10 @@ def _in_worker(recipe: Recipe, out: Path | str) -> Context:
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
     """Raise UserError, naming the key, for a test set that the data lacks, and for an unknown figure."""
+    if twins := look_alikes([MEAN_OF_SHIFTS, *data.tests]):
+        raise UserError(f"data.shifts: {twins[0]!a} and {twins[1]!a} look the same: rename one")
+    if MEAN_OF_SHIFTS in data.tests:
+        raise UserError(f"data.shifts: {MEAN_OF_SHIFTS!r} is what reports call the mean over all: rename this test set")
     there = ", ".join(data.tests)
     for key, tests in (("tests", recipe.evaluate.tests), ("beside", recipe.evaluate.beside)):
         unknown = [t for t in tests or () if t not in data.tests]

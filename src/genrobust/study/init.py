@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import UserError, available_devices, cores, make_folder, replacing, slug, templates
-from genrobust.recipe import EvaluateConfig, GeneratorConfig
+from genrobust.core import UserError, available_devices, cores, templates, writing
+from genrobust.recipe import EvaluateConfig, GeneratorConfig, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
 from genrobust.study.own_folders import (
@@ -71,10 +71,9 @@ def write_recipe(
     environment = templates("study", keep_trailing_newline=True)
     environment.filters |= {"q": quoted}
     text = environment.get_template("init.yaml.j2").render(
-        file=quoted(str(recipe)), name=slug(recipe.stem), class_names=class_names, **values
+        file=quoted(str(recipe)), name=study_name(recipe.stem), class_names=class_names, **values
     )
-    make_folder(recipe.parent)
-    with replacing(recipe) as file:
+    with writing(recipe) as file:
         file.write(text.encode())
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")

@@ -33,10 +33,10 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
         differing = _differing(made, manifest)
         if not differing:
             return Origin(recipe_yaml(recipe), name)
-        rows.append(f"  {name}: differs in {', '.join(differing)}")
+        rows.append(f"{name} differs in {', '.join(differing)}")
     what = f"--recipe {name_or_path}: it does not make {folder}: name the one that it came from"
     hint = "values that --set gave are in what genrobust show RECIPE --yaml prints"
-    raise UserError("\n".join([what, *(rows or ["  it generates none"]), hint]))
+    raise UserError("\n".join([what, f"  {'; '.join(rows) or 'it generates none'}", f"  {hint}"]))
 
 
 def _differing(made: GeneratedDataset, manifest: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 from rich.progress import track
 
-from genrobust.core import UserError, slug
+from genrobust.core import MEAN_OF_SHIFTS, UserError
 from genrobust.data import (
     FolderClasses,
     check_images,
@@ -22,7 +22,7 @@ from genrobust.data import (
     read_image,
     readable_names,
 )
-from genrobust.recipe import DataConfig, EvaluateConfig
+from genrobust.recipe import DataConfig, EvaluateConfig, look_alikes, valid_name
 from genrobust.report import count
 
 SHIFT = "shift "  # begins the role of a shifted test set
@@ -110,7 +110,12 @@ def read_folders(
         name, sign, folder = text.partition("=")
         if not (sign and name.strip() and folder):
             raise UserError(f"--shift {text}: write NAME=DIR, such as --shift sketch=data/sketch")
-        if slug(name) in {"test", *map(slug, named)}:  # files of predictions are named by the slug
+        try:
+            valid_name(name)
+        except ValueError as error:
+            raise UserError(f"--shift {text}: {error}") from None
+        taken = ["test", MEAN_OF_SHIFTS, *named]
+        if name.casefold() in map(str.casefold, taken) or look_alikes([*taken, name]):
             raise UserError(f"--shift {text}: another test set has that name; choose another name")
         named[name] = Path(folder).expanduser()
     return Folders(train, test, val, named, generated, retrieved)

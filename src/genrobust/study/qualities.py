@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 from genrobust.audit import Seen, first_of_each_class, qualities
 from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
 from genrobust.core import (
+    GenrobustError,
     ImageSet,
     SourceQuality,
     Subset,
@@ -17,16 +19,19 @@ from genrobust.core import (
     fetch,
     find_clip,
     hash_folder,
+    load_arrays,
     lock,
     make_folder,
     progress_bar,
+    reading,
     remove_leftovers,
-    replacing,
     resolve_device,
+    save_arrays,
 )
 from genrobust.recipe import QualityConfig
 
 CLASS_NAMES = "the class names"
+log = logging.getLogger(__name__)
 
 
 class Qualities:
@@ -53,8 +58,8 @@ class Qualities:
         counts = dict.fromkeys(range(len(texts)), config.per_class)
         self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
         weights, folder = hash_folder(self._clip), out / "embeddings"
-        self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npy" for n, first in self._first.items()}
-        self._of_texts = folder / f"{digest([weights, texts])}.npy"
+        self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npz" for n, first in self._first.items()}
+        self._of_texts = folder / f"{digest([weights, texts])}.npz"
 
     def totals(self) -> dict[str, int]:
         """Count the images of each source that are embedded, and under CLASS_NAMES the classes."""
@@ -83,19 +88,27 @@ class Qualities:
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
         self._fetch()
-        classes = np.load(self._of_texts, allow_pickle=False)
         seen = {
-            name: Seen(np.load(self._file[name], allow_pickle=False), first.labels, len(self._sources[name]))
+            name: Seen(read_embeddings(self._file[name]), first.labels, len(self._sources[name]))
             for name, first in self._first.items()
         }
-        return qualities(seen, classes)
+        return qualities(seen, read_embeddings(self._of_texts))
+
+
+def read_embeddings(file: Path) -> np.ndarray:
+    """Read embeddings, float32 [N, D]; raises GenrobustError where the file is damaged."""
+    then = "; delete it and rerun, and it is made again"
+    with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
+        return arrays["embeddings"]
 
 
 def _is_kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> bool:
     """Whether `file` holds an embedding for each of `of`; a damaged one does not."""
     try:
-        return len(np.load(file, mmap_mode="r", allow_pickle=False)) == len(of)
-    except (OSError, ValueError):
+        return len(read_embeddings(file)) == len(of)
+    except GenrobustError as error:
+        if file.exists():
+            log.warning("%s", error)
         return False
 
 
@@ -103,5 +116,4 @@ def _keep(file: Path, found: np.ndarray) -> None:
     make_folder(file.parent)
     with lock(file.parent, wait=True):
         remove_leftovers(file.parent)
-        with replacing(file) as stream:
-            np.save(stream, found, allow_pickle=False)
+        save_arrays(file, {"embeddings": found})

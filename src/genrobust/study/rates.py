@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import heapq
-import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing
+from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing, sealed, unsealed
 from genrobust.study.jobs import Executor, Work
 
 RATES = "rates.json"
@@ -32,7 +32,7 @@ def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> No
         rates = _read(out)
         rates.setdefault(stage, {})[rate_key] = per_second
         with replacing(out / RATES, mirrored=False) as file:
-            file.write(json.dumps(rates, indent=1, sort_keys=True).encode())
+            file.write(sealed(dict(sorted(rates.items()))))
 
 
 def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
@@ -58,8 +58,9 @@ def estimate(out: Path, stage: str, jobs: Sequence[tuple[int, str]], workers: in
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
     try:
-        found = json.loads((out / RATES).read_text(encoding="utf-8"))
-        return {stage: {of: float(rate) for of, rate in rates.items()} for stage, rates in found.items()}
+        found = unsealed((out / RATES).read_bytes())
+        rates = {stage: {of: float(rate) for of, rate in of_stage.items()} for stage, of_stage in found.items()}
+        return {stage: {of: r for of, r in of_stage.items() if 0 < r < math.inf} for stage, of_stage in rates.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}  # none yet, or damaged: it only estimates times
 

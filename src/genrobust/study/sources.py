@@ -23,12 +23,14 @@ from genrobust.study.context import Context
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, run_of
 
+MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
+
 
 class Sources:
     """The sources of a study: real, generated, filtered and retrieved images, and those under data.extra.
 
-    `identity` and `labels` are known before anything is made, from the recipe and the real images; `images` opens what
-    is made.
+    `identity` and `class_counts` are known before anything is made, from the recipe and the real images; `images` opens
+    what is made.
     """
 
     def __init__(self, context: Context) -> None:
@@ -48,7 +50,13 @@ class Sources:
     @cached_property
     def datasets(self) -> dict[str, GeneratedDataset]:
         """The generated datasets that the arms mix, by name."""
-        return {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+        found = {name: self.dataset(name) for name in self.context.recipe.generated_sets()}
+        if (shards := sum(len(dataset.shards) for dataset in found.values())) > MOST_SHARDS:
+            raise UserError(
+                f"generate.shard_size: the datasets have {shards:,} shards together, and a study plans up to "
+                f"{MOST_SHARDS:,}: raise it"
+            )
+        return found
 
     @property
     def first(self) -> GeneratedDataset | None:
@@ -79,20 +87,23 @@ class Sources:
             return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED])
         return self._given(name).fingerprint
 
-    def labels(self, name: str) -> np.ndarray:
-        """Return the labels of a source, int [N], if no filter leaves any image out and retrieval finds all."""
+    def class_counts(self, name: str) -> np.ndarray:
+        """Count the images of a source, int [K], if no filter leaves any image out and retrieval finds all."""
         if name not in self.datasets and name not in (RETRIEVED, RETRIEVED_BY_CLASS):
-            return np.asarray(self._given(name).labels)
+            return self._counted(self._given(name))
         dataset = self.datasets.get(name) or self.first
         if dataset is None:
-            return np.asarray(self.pool.labels)
+            return self._counted(self.pool)
         if dataset.user_provided:
-            return np.asarray(dataset.images.labels)
-        return np.tile(np.arange(len(dataset.plan.labels)), dataset.plan.per_class)
+            return self._counted(dataset.images)
+        return np.full(len(dataset.plan.labels), dataset.plan.per_class)
 
-    def known_labels(self, name: str) -> np.ndarray:
-        """Return the labels of a source that is made, and of any other those of `labels`."""
-        return np.asarray(self.images(name).labels) if self.is_made(name) else self.labels(name)
+    def known_counts(self, name: str) -> np.ndarray:
+        """Count the images of a source that is made, int [K], and of any other as `class_counts` does."""
+        return self._counted(self.images(name)) if self.is_made(name) else self.class_counts(name)
+
+    def _counted(self, images: ImageSet) -> np.ndarray:
+        return np.bincount(images.labels, minlength=len(self.context.data.labels))
 
     def is_made(self, name: str) -> bool:
         """Return whether the images of a source are made, and its filter is."""

@@ -18,7 +18,18 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import GenrobustError, MissingPackage, Picture, StudyRecord, Summary, digest, make_folder, slug
+from genrobust.core import (
+    MISMATCH,
+    GenrobustError,
+    MissingPackage,
+    Picture,
+    StudyRecord,
+    Summary,
+    digest,
+    make_folder,
+    reading,
+    slug,
+)
 
 if TYPE_CHECKING:
     from genrobust.train import Watch
@@ -88,13 +99,8 @@ class _Tracker:
     def read(self) -> None:
         """Read which steps are logged so far, by whatever process."""
         logged = self._folder / LOGGED
-        try:
-            lines = logged.read_text(encoding="utf-8").splitlines()
-            self.last = {run: int(step) for run, step in map(json.loads, lines)}
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, TypeError) as error:
-            raise GenrobustError(f"cannot read {logged}: {error}; delete {self._folder} to track anew") from error
+        if logged.exists():
+            self.last = read_logged(logged)
 
     def open(self, run: str) -> _TensorBoard | _Wandb:
         make_folder(self._folder)
@@ -105,7 +111,18 @@ class _Tracker:
     def note(self, run: str, step: int) -> None:
         self.last[run] = step
         with (self._folder / LOGGED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([run, step]) + "\n")
+            file.write(json.dumps([run, step, digest([run, step])]) + "\n")
+
+
+def read_logged(logged: Path) -> dict[str, int]:
+    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged."""
+    then, last = f"; delete {logged.parent} to track anew", {}
+    with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
+        for run, step, hashed in map(json.loads, logged.read_bytes().splitlines()):
+            if hashed != digest([run, step]):
+                raise ValueError(MISMATCH)
+            last[run] = step
+    return last
 
 
 class _Run:

@@ -1,5 +1,10 @@
 from .crops import RESIZING as RESIZING
 from .loop import Watch as Watch, train as train
-from .mixture import Mixture as Mixture, Source as Source, prefix as prefix
-from .packed import PACKING as PACKING, PackedImages as PackedImages, to_pack as to_pack
+from .mixture import Mixture as Mixture, Source as Source, taken as taken
+from .packed import (
+    PACKING as PACKING,
+    PackedImages as PackedImages,
+    check_packed as check_packed,
+    to_pack as to_pack,
+)
 from .team import team_of as team_of

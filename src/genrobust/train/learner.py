@@ -66,8 +66,23 @@ def make_learner(
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     torch.manual_seed(hashed_seed(seed, "weights"))
     model = move_to(create_classifier(config.architecture, classes, config.image_size, config.model_kwargs), device)
+    _require_size(model.network, config)
     real = real_rows(mixture, config, rows).to(device) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
+
+
+def _require_size(network: nn.Module, config: TrainConfig) -> None:
+    """Raise UserError where the network takes no images of the size that it trains on; computes shapes alone."""
+    size = config.start_size or config.image_size
+    try:
+        copy.deepcopy(network).to("meta").eval()(torch.empty(2, 3, size, size, device="meta"))
+    except NotImplementedError:  # no shapes are known of some operation
+        pass
+    except Exception as error:  # networks raise anything for shapes that they do not check
+        raise UserError(
+            f"train.image_size: {config.architecture} takes no images of {size} px ({error}): raise it, or look at "
+            "model_kwargs"
+        ) from None
 
 
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:

@@ -78,7 +78,7 @@ def train(
 
     Raises:
         UserError: `val` is empty, or `out` holds another training.
-        GenrobustError: The loss diverges, or a saved state cannot be read.
+        GenrobustError: The loss or the weights diverge, or a saved state cannot be read.
     """
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
@@ -218,7 +218,10 @@ class _Run:
 
     def _validate(self, loss: float) -> float:
         config, progress = self.config, self.progress
+        self._require_finite()
         logits = predict_logits(self.ema.module, self.val, config.image_size, 2 * config.batch_size, self.device)
+        if not np.isfinite(logits).all():
+            raise self.state.diverged("logits of the validation images are NaN or infinite", progress.step, config)
         top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
         progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
         if top1 >= progress.best_top1:
@@ -226,8 +229,18 @@ class _Run:
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return top1
 
+    def _require_finite(self) -> None:
+        """Raise GenrobustError for weights or statistics that are no numbers: the last loss may not show them yet."""
+        networks = [("averaged ", self.ema.module), ("", self.model), *([("twin's ", self.twin)] if self.twin else [])]
+        for which, network in networks:
+            for name, tensor in network.state_dict().items():
+                if not bool(tensor.isfinite().all()):
+                    what = f"the {which}{name} is NaN or infinite"
+                    raise self.state.diverged(what, self.progress.step, self.config)
+
     def save(self) -> None:
         """Save everything that the next step depends on."""
+        self._require_finite()
         twin = {} if self.twin is None else norm_state(self.twin)
         ema = self.ema.module.state_dict()
         self.state.save(vars(self.progress), model=self.model.state_dict(), twin=twin, ema=ema, best=self.best)

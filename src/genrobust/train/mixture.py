@@ -212,9 +212,14 @@ def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) ->
     kept = []
     for label in np.unique(labels):
         of_class = np.flatnonzero(labels == label)
-        take = len(of_class) if fraction is None else max(1, round(fraction * len(of_class)))
-        kept.append(of_class[: take if per_class is None else min(take, per_class)])
+        kept.append(of_class[: taken(len(of_class), per_class, fraction)])
     return np.sort(np.concatenate(kept))
+
+
+def taken(count: int, per_class: int | None, fraction: float | None) -> int:
+    """Return how many of the `count` images of a class a source takes (see `Source`)."""
+    share = count if fraction is None else max(1, round(fraction * count))
+    return min(count, share if per_class is None else min(share, per_class))
 
 
 def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:

@@ -11,6 +11,7 @@ shrunk in any case, is read from the smallest in which no pixel of it has to be 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import Executor
@@ -24,12 +25,16 @@ from PIL import Image
 from genrobust.core import (
     GenrobustError,
     ImageSet,
+    check_hash,
     digest,
+    load_arrays,
     lock,
     make_folder,
     progress_bar,
+    reading,
     remove_leftovers,
     replacing,
+    save_arrays,
 )
 from genrobust.train.crops import RandomCrop
 
@@ -51,7 +56,8 @@ _START_OF_FRAME, _START_OF_SCAN, _END = b"\xff\xc0", b"\xff\xda", 0xD9
 _RESTART = 0xD0  # and the seven after it, in turn
 _LENGTH = np.dtype("<u2")  # of a tile: 512 pixels come to 3,072 bytes at the very most
 
-INDEX = ".npy"  # beside each shard, with the _COLUMNS of each level of each of its images
+IMAGES = ".jpegs"  # the file of a shard
+INDEX = ".npz"  # beside it, with the _COLUMNS of each level of each of its images, and its SHA-256
 _COLUMNS = ("level", "offset", "length", "width", "height")  # bytes, and pixels
 
 Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels
@@ -77,9 +83,10 @@ class PackedImages:
                     for shard in missing:
                         self._write(images, shard, pool)
                         bar.advance(len(shard))
-        indices = [self._read_index(shard) for shard in _shards(images)]
+        files = [_file(self._folder, shard.start) for shard in _shards(images)]
+        indices = [_read_index(file.with_suffix(INDEX))[0] for file in files]
         self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
-        self._bytes = lru_cache(MAPPED)(lambda path: np.memmap(path, np.uint8, "r").data)
+        self._bytes = lru_cache(MAPPED)(self._mapped)
         self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
@@ -107,7 +114,7 @@ class PackedImages:
         except OSError as error:
             raise GenrobustError(f"cannot read {file}: {error.strerror}") from error
         except (ValueError, IndexError, RuntimeError) as error:
-            raise GenrobustError(f"cannot read a packed image in {file}: {error}: {self._remedy()}") from error
+            raise GenrobustError(f"cannot read a packed image in {file}: {error}{_remedy(file)}") from error
         x, y = box[0] - left, box[1] - top
         return pixels[:, y : y + box[3] - box[1], x : x + box[2] - box[0]]
 
@@ -117,30 +124,45 @@ class PackedImages:
         return rows
 
     def _write(self, images: ImageSet, shard: range, pool: Executor) -> None:
-        rows, offset, path = [], 0, _file(self._folder, shard.start)
+        rows, offset, path, hashed = [], 0, _file(self._folder, shard.start), hashlib.sha256()
         with replacing(path, mirrored=False) as file:
             for levels in pool.map(lambda i: _packed(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
+                    hashed.update(data)
                     rows.append((level, offset, len(data), width, height))
                     offset += len(data)
-        with replacing(path.with_suffix(INDEX), mirrored=False) as file:  # last: with it, a shard is complete
-            np.save(file, np.array(rows, np.int64), allow_pickle=False)
+        arrays = {"rows": np.array(rows, np.int64), "sha256": np.array(hashed.hexdigest())}
+        save_arrays(path.with_suffix(INDEX), arrays, mirrored=False)  # last: with it, a shard is complete
 
-    def _read_index(self, shard: range) -> np.ndarray:
-        path = _file(self._folder, shard.start)
-        index = path.with_suffix(INDEX)
-        try:
-            rows = np.load(index, allow_pickle=False)
-            is_whole = path.stat().st_size == rows[-1, 1:3].sum()
-        except (OSError, ValueError, IndexError) as error:
-            raise GenrobustError(f"cannot read {index}: {error}: {self._remedy()}") from error
-        if not is_whole:
-            raise GenrobustError(f"{path} has another size than it was written in: {self._remedy()}")
-        return rows
+    def _mapped(self, path: Path) -> memoryview:
+        """The bytes of a shard's file, which are compared with their hash once in a process, at their first use."""
+        check_packed(path.with_suffix(INDEX))
+        return np.memmap(path, np.uint8, "r").data
 
-    def _remedy(self) -> str:
-        return f"delete {self._folder} and rerun, and it is made again"
+
+def check_packed(index: Path) -> None:
+    """Compare the packed images beside the file `index` with the hash in that; a process reads them once.
+
+    Raises GenrobustError where one of both is damaged.
+    """
+    _, sha256 = _read_index(index)
+    path = index.with_suffix(IMAGES)
+    with reading(path, ValueError, then=_remedy(path), kind=GenrobustError):
+        check_hash(path, sha256)
+
+
+def _read_index(index: Path) -> tuple[np.ndarray, str]:
+    """The `_COLUMNS` of each level of the images beside the file `index`, and the SHA-256 of their file."""
+    with (
+        reading(index, ValueError, KeyError, then=_remedy(index), kind=GenrobustError),
+        load_arrays(index) as arrays,
+    ):
+        return arrays["rows"], str(arrays["sha256"])
+
+
+def _remedy(path: Path) -> str:
+    return f": delete {path.parent} and rerun, and it is made again"
 
 
 def to_pack(images: ImageSet, folder: Path) -> int:
@@ -154,7 +176,7 @@ def _folder_of(images: ImageSet, folder: Path) -> Path:
 
 def _file(folder: Path, index: int) -> Path:
     """The file of the shard that image `index` is in."""
-    return folder / f"{index // SHARD:06d}.jpegs"
+    return folder / f"{index // SHARD:06d}{IMAGES}"
 
 
 def _shards(images: ImageSet) -> list[range]:

@@ -9,11 +9,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import ray
 from small import NODE, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
 from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
+from genrobust.study.executors import ray as executor
 from genrobust.study.executors.ray import Ray
 
 
@@ -65,6 +67,29 @@ def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_p
     assert len(images) == 120
     Study(recipe, tmp_path / "here").dataset("generated").make()
     assert contents(out) == contents(tmp_path / "here")
+
+
+@ray.remote(num_cpus=0, concurrency_groups={"progress": 1})
+class Forgetful:
+    """An actor that does not do what it is asked to, as where Ray loses a call."""
+
+    def do(self, number, key):
+        time.sleep(60)
+
+    @ray.method(concurrency_group="progress")
+    def count(self, number):
+        return None
+
+
+def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch):
+    monkeypatch.setattr(executor, "LOST_S", 0.5)
+    worker = executor._RayWorker(Forgetful.remote)
+    done = worker.submit("a job")
+    while not done.done():
+        assert worker.count() == 0
+        time.sleep(0.05)
+    assert "lost" in worker.why_died(done.exception())
+    worker.stop()
 
 
 @pytest.mark.slow  # pytest -m slow tests/study/executors

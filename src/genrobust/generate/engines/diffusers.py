@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import ImageSet, LabelSpace, Request, hash_file, hash_folder
-from genrobust.generate.calls import explain_out_of_memory, muted
+from genrobust.core import ImageSet, LabelSpace, Request, hash_folder, hash_once
+from genrobust.generate.calls import explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
@@ -42,7 +42,7 @@ class DiffusersEngine(Engine):
         found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
         if config.lora is not None:
             lora, file = find_lora(config.lora)
-            found |= {"lora": lora, "lora_sha256": hash_file(file), "lora_scale": config.lora.scale}
+            found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
         return found
 
     @classmethod
@@ -72,7 +72,11 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        with explain_out_of_memory(self.device, *self._memory_words(len(requests))), muted(*EMPTY_WARNING):
+        with (
+            explain_out_of_memory(self.device, *self._memory_words(len(requests))),
+            explain_failure(f"drawing with {self.config.model}"),
+            muted(*EMPTY_WARNING),
+        ):
             output = self.generator.pipeline(
                 **self.mode.arguments(requests, noise),
                 **guidance_arguments(self.generator.pipeline, self.config),

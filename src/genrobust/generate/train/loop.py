@@ -113,7 +113,9 @@ class DiffusionTrainer:
         return float(seen[:, 0].mean())
 
     def save(self) -> None:
-        """Save everything that the next step depends on."""
+        """Save everything that the next step depends on. Raises GenrobustError for weights that are no numbers."""
+        if not all(bool(tensor.isfinite().all()) for tensor in (*self.parameters, *self._averages)):
+            raise self.state.diverged("weights are NaN or infinite", self.step, self.config)
         self.state.save({"step": self.step}, model=_numbered(self.parameters), average=_numbered(self._averages))
 
     @torch.no_grad()

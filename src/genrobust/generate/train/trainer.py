@@ -14,10 +14,11 @@ from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.tuned import check_folder, is_trained, record_of, save_json
+from genrobust.generate.train.tuned import check_folder, is_trained
+from genrobust.generate.trained_folder import record_of, write_record
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
 
-FORMAT = 1  # of the record beside the weights
+FORMAT = 2  # of the record beside the weights
 VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
 
 
@@ -50,7 +51,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
             objective.save(out, training.averaged())
             versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
             # last: with it, all is finished
-            save_json(record_of(out, config), {"format": FORMAT, **job, **versions})
+            write_record(record_of(out, config), {"format": FORMAT, **job, **versions})
     return out
 
 

@@ -20,16 +20,12 @@ from safetensors import safe_open
 from torch import Tensor
 
 from genrobust.classifiers import STATE, require_same_job, save_tensors
-from genrobust.core import GenrobustError, UserError, fetch, make_folder, replacing
+from genrobust.core import UserError, fetch, make_folder, replacing
 from genrobust.generate.loading import INDEX
+from genrobust.generate.trained_folder import read_record, record_of
 from genrobust.recipe import DiffusionTraining
 
 UNET = "unet"
-
-
-def record_of(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> Path:
-    """Return the file in the folder `out` that says what was trained there. It is written last."""
-    return out / f"{config.section}.json"
 
 
 def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
@@ -51,11 +47,7 @@ def check_folder(out: Path, job: dict[str, Any], config: DiffusionTraining) -> N
     """
     record = record_of(out, config)
     if record.exists():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise GenrobustError(f"cannot read {record}: {error}; delete {out} to train again") from error
-        require_same_job(found, job, out, config.noun)
+        require_same_job(read_record(record), job, out, config.noun)
         return
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
     if strangers and STATE not in strangers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 import threading
@@ -162,8 +163,8 @@ def _asked() -> int | None:
     text = os.environ.get(WORKERS)
     if not text:
         return None
-    if not (text.isdecimal() and int(text)):
-        raise UserError(f"{WORKERS}={text}: give a whole number of worker processes, 1 or more")
+    if not re.fullmatch(r"[1-9][0-9]{0,3}", text):
+        raise UserError(f"{WORKERS}={text[:20]}: give a number of worker processes, from 1 to 9999")
     return int(text)
 
 

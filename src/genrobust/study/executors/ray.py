@@ -9,8 +9,8 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import redirect_stdout
+from concurrent.futures import Future, InvalidStateError
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -39,6 +39,9 @@ from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardwa
 from genrobust.study.jobs import Work
 
 LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch from a slow disk can take a minute
+# After this time a job is taken for lost that its living worker does not do: when a node dies, Ray (2.60) may start the
+# actor on another one and forget its call, whose future then never ends.
+LOST_S = 20.0
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -161,8 +164,7 @@ class Ray:
     def _worker(self, task: Task) -> Callable[[], Any]:
         """Return what starts a worker, on a node with room.
 
-        The pool tries a job again whose worker died. With Ray's `max_task_retries` the job of a node that died was
-        sometimes lost (Ray 2.60): the actor was restarted and idle, and its future never ended.
+        The pool tries a job again whose worker died, in place of Ray's `max_task_retries`: see LOST_S.
         """
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
         return partial(ray.remote(**takes)(Worker).remote, task, self._threads)
@@ -199,20 +201,35 @@ class _RayWorker:
         self._make = make
         self._actor: Any = None
         self._number, self._count = 0, 0
-        self._asked: Future[int] | None = None
+        self._asked: Future[int | None] | None = None
+        self._asked_at = 0.0
+        self._idle_since: float | None = None
+        self._done = Future[GenrobustError | None]()
 
     def submit(self, key: Any) -> Future[GenrobustError | None]:
         self._actor = self._actor or self._make()
-        self._number, self._count, self._asked = self._number + 1, 0, None
-        done: Future[GenrobustError | None] = self._actor.do.remote(self._number, key).future()
-        return done
+        self._number, self._count, self._asked, self._idle_since = self._number + 1, 0, None, None
+        self._done = Future[GenrobustError | None]()
+        self._actor.do.remote(self._number, key).future().add_done_callback(partial(_hand_on, to=self._done))
+        return self._done
 
     def count(self) -> int:
-        if self._asked is None or self._asked.done():
-            if self._asked and not self._asked.exception():
-                self._count = self._asked.result()
-            self._asked = self._actor.count.remote(self._number).future()
+        now = time.monotonic()
+        if self._asked is None or self._asked.done() or now - self._asked_at > LOST_S:  # this call may be lost as well
+            if self._asked and self._asked.done() and not self._asked.exception():
+                self._look(self._asked.result())
+            self._asked, self._asked_at = self._actor.count.remote(self._number).future(), now
         return self._count
+
+    def _look(self, count: int | None) -> None:
+        """Take note of how much is done; None where the actor lives and does not do the job."""
+        now = time.monotonic()
+        if count is not None:
+            self._count, self._idle_since = count, None
+        elif self._idle_since is None:
+            self._idle_since = now
+        elif now - self._idle_since > LOST_S and not self._done.done():
+            self._done.set_exception(RuntimeError("Ray lost its job"))
 
     def why_died(self, error: Exception) -> str:
         return why_died(error)
@@ -221,6 +238,15 @@ class _RayWorker:
         if self._actor is not None:
             ray.kill(self._actor)
             self._actor = None
+
+
+def _hand_on(of_ray: Future[GenrobustError | None], to: Future[GenrobustError | None]) -> None:
+    """Give `to` the end of a call, unless that was taken for lost before."""
+    with suppress(InvalidStateError):
+        if (error := of_ray.exception()) is None:
+            to.set_result(of_ray.result())
+        else:
+            to.set_exception(error)
 
 
 def _connect(address: str | None) -> None:

@@ -59,6 +59,8 @@ class Worker:
             self.work(key, self._add)
         except Exception as error:
             return failure_of(error)
+        finally:
+            self._number = 0
         return None
 
     def work(self, key: Any, count: Count) -> None:
@@ -79,9 +81,9 @@ class Worker:
             self._do([key])
 
     @ray.method(concurrency_group="progress")
-    def count(self, number: int) -> int:
-        """Return how much of a job is done."""
-        return self._count if number == self._number else 0
+    def count(self, number: int) -> int | None:
+        """Return how much of a job is done; None where it is not being done."""
+        return self._count if number == self._number else None
 
     @ray.method(concurrency_group="progress")
     def add(self, count: int) -> None:

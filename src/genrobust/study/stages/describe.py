@@ -36,7 +36,7 @@ class Describe(Stage):
     def jobs(self) -> list[Job]:
         if not all(self.sources.is_made(name) for name in self.names):
             count = self.config.per_class * len(self.context.data.labels)
-            return [self._job(name, min(count, len(self.sources.labels(name)))) for name in self.names]
+            return [self._job(name, min(count, int(self.sources.class_counts(name).sum()))) for name in self.names]
         totals = self.qualities.totals()
         missing = self.qualities.missing()
         return [self._job(key, total, missing.get(key, 0)) for key, total in totals.items()]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import ZERO_SHOT, digest, fetch, find_clip, hash_folder, slug
+from genrobust.core import ZERO_SHOT, digest, fetch, file_name, find_clip, hash_folder
 from genrobust.recipe import TrainConfig, ZeroShotConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -119,7 +119,7 @@ class Evaluate(Stage):
         """How many test images have no predictions in `folder`."""
         fetch(folder, "*.npz")
         tests = self.context.data.tests
-        return sum(len(tests[n]) for n in self.context.tests if not (folder / f"{slug(n)}.npz").exists())
+        return sum(len(tests[n]) for n in self.context.tests if not (folder / f"{file_name(n)}.npz").exists())
 
     def _folder(self, checkpoint: Path) -> Path:
         how = self.context.recipe.evaluate.protocol

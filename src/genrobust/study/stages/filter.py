@@ -25,7 +25,8 @@ class Filter(Stage):
         return Filter, (self.sources, self.source, self.rule)
 
     def jobs(self) -> list[Job]:
-        path, count = self.sources.filter_path(self.source, self.rule), len(self.sources.labels(self.source))
+        path = self.sources.filter_path(self.source, self.rule)
+        count = int(self.sources.class_counts(self.source).sum())
         size = 0 if path.exists() else count
         name = f"the filter of {self.source}"
         return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=path, total=count)]

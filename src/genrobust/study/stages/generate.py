@@ -101,8 +101,8 @@ class GeneratedDataset:
         own = (self.context.recipe.class_model or ClassModelConfig()) if self._own.from_scratch else None
         return generator_rate_key(self.generator, self.context.worker, own)
 
-    @property
-    def shards(self) -> list[range]:
+    @cached_property
+    def shards(self) -> Sequence[range]:
         """The requests of each shard, by index."""
         return [] if self.user_provided else self.plan.shards(self.generate.shard_size)
 

@@ -30,7 +30,7 @@ class Pack(Stage):
 
         jobs = []
         for name in self.names:
-            total = len(self.sources.labels(name))
+            total = int(self.sources.class_counts(name).sum())
             left = total
             if self.sources.is_made(name):
                 total, left = len(self.sources.images(name)), to_pack(self.sources.images(name), self.folder)

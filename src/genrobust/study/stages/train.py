@@ -60,9 +60,10 @@ class Train(Stage):
 
     def _mixed(self, run: TrainingRun) -> int:
         """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
-        from genrobust.train import prefix
+        from genrobust.train import taken
 
-        return sum(len(prefix(self.sources.known_labels(p.source), p.per_class, p.fraction)) for p in run.parts)
+        counts = {part: self.sources.known_counts(part.source).tolist() for part in run.parts}
+        return sum(taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source)
 
     def announce(self, jobs: Sequence[Job]) -> None:
         together = min(self.workers, len(jobs))

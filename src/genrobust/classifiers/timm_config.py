@@ -1,0 +1,87 @@
+"""The configuration of a timm model or an ONNX file, which may be a stranger's: what of it is used, with its bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, field_validator
+from timm.data import resolve_data_config
+
+from genrobust.classifiers.models import REFUSED
+from genrobust.core import parse_json, reading
+
+TIMM_CONFIG = "config.json"  # of a folder that timm saved or the hub holds
+
+MOST_PIXELS = 8192  # of a side: far above what any classifier sees
+Pixels = Annotated[int, Field(ge=1, le=MOST_PIXELS, strict=True)]
+Size = tuple[Annotated[int, Field(ge=1, le=4, strict=True)], Pixels, Pixels]
+Share = Annotated[float, Field(ge=0.05, le=4, allow_inf_nan=False)]  # of an image's shorter side; beyond 1 it is padded
+Channels = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+Deviations = Annotated[list[Annotated[float, Field(gt=1e-6, allow_inf_nan=False)]], Field(min_length=3, max_length=3)]
+
+
+class Preparation(BaseModel):
+    """How images are prepared; what is None is timm's default. timm has further keys, which are not used."""
+
+    input_size: Size | None = None
+    test_input_size: Size | None = None
+    crop_pct: Share | None = None
+    test_crop_pct: Share | None = None
+    mean: Channels | None = None
+    std: Deviations | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "random"] | None = None
+    crop_mode: Literal["center", "squash", "border"] | None = None
+
+
+class Facts(BaseModel):
+    """What a file says of a classifier. `label_names` are in the order of the logits."""
+
+    label_names: list[str] | None = None
+    pretrained_cfg: dict[str, Any] | None = None
+
+    @field_validator("label_names", mode="before")
+    @classmethod
+    def _in_order(cls, found: Any) -> Any:
+        """Return the values of a mapping from numbers to names, in the order of the numbers."""
+        return [found[key] for key in sorted(found, key=int)] if isinstance(found, dict) else found
+
+
+class TimmConfig(Facts):
+    """The `TIMM_CONFIG` of a folder."""
+
+    architecture: Annotated[str, Field(max_length=200)]
+    num_classes: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] | None = None
+    model_args: dict[str, Any] = {}
+    pretrained_cfg: dict[str, Any]
+
+    @field_validator("model_args")
+    @classmethod
+    def _harmless(cls, found: dict[str, Any]) -> dict[str, Any]:
+        if refused := sorted(found.keys() & REFUSED - {"num_classes"}):
+            raise ValueError(f"{refused[0]} cannot be set there")
+        return found
+
+
+def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
+    """Return timm's configuration of the model in `folder`, with its `num_classes` and `label_names` where it has them.
+
+    Raises:
+        UserError: The file cannot be read, or a value of it is none.
+    """
+    with reading(f"the {TIMM_CONFIG} of {spec}, which holds no model of timm's", ValueError, TypeError):
+        found = TimmConfig.model_validate(parse_json((folder / TIMM_CONFIG).read_bytes()))
+        return found.pretrained_cfg | found.model_dump(include={"num_classes", "label_names"}, exclude_none=True)
+
+
+def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -> dict[str, Any]:
+    """Return how timm prepares images by the configuration `config` of `spec`; with `test_size`, at the size for tests.
+
+    Raises:
+        UserError: A value that is none, such as a size of 0.
+    """
+    with reading(f"the configuration of {spec}", ValueError, TypeError):
+        known = Preparation.model_validate(dict(config)).model_dump(exclude_none=True)
+    found: dict[str, Any] = resolve_data_config(pretrained_cfg={"input_size": None, **known}, use_test_size=test_size)
+    return found

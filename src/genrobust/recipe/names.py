@@ -1,0 +1,64 @@
+"""The names that a recipe gives: each a line that people can tell from others, and a study's the name of its folder."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from genrobust.core import DEVICES, slug
+
+LONGEST = 200  # characters
+JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
+# What a study keeps in the output folder, beside the folder of its report.
+_FOLDERS = ("generated", "checkpoints", "predictions", "filters", "finetuned", "class-models", "embeddings", "packed")
+KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
+
+
+def valid_name(text: str) -> str:
+    """Return `text`; raises ValueError where it is no name of an arm, a dataset, a test set or another thing."""
+    if not text or len(text) > LONGEST:
+        raise ValueError(f"a name has 1 to {LONGEST} characters, this one {len(text):,}")
+    if text != text.strip() or not text.translate(JOINERS).isprintable():
+        raise ValueError("a name is one line of visible characters, without a space at either end")
+    return text
+
+
+def _folder_name(text: str) -> str:
+    text = valid_name(text)
+    what = f"the report lies in a folder of this name, and {text!r}"
+    if re.search(r'[/\\:*?"<>|]', text):
+        raise ValueError(f'{what} has one of / \\ : * ? " < > |: leave it out')
+    if (
+        text[0] in ".-"
+        or text[-1] == "."
+        or text.partition(".")[0].rstrip().casefold() in DEVICES
+        or len(text.encode()) > LONGEST
+    ):
+        raise ValueError(f"{what} is no name of a folder on every system: choose another")
+    if text.casefold() in KEPT:
+        raise ValueError(f"{what} is where studies keep their work: choose another")
+    return text
+
+
+def study_name(text: str) -> str:
+    """Return a name for a study from a text, such as the name of a file."""
+    name = slug(text)
+    return f"{name}-study" if name in KEPT | DEVICES else name
+
+
+Name = Annotated[str, AfterValidator(valid_name)]
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+
+
+def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
+    """Return two different `names` that nobody can tell apart: accents and spaces in other code points, joiners."""
+    seen: dict[str, str] = {}
+    for name in names:
+        looks = " ".join(unicodedata.normalize("NFKC", name).translate(JOINERS).split())
+        if (other := seen.setdefault(looks, name)) != name:
+            return other, name
+    return None

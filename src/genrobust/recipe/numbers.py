@@ -1,0 +1,91 @@
+"""The numbers that keys take: each kind with its bounds, and why no others make sense."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+_DECIMAL = re.compile(
+    r"[-+]?(0|[1-9][0-9]*|(?=\.[0-9]))(\.[0-9]*)?([eE][-+]?[0-9]{1,3})?"
+)  # as 1e-3, a text in YAML 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Accepts numbers from `least` to `most`, in a text too; refuses truth values, NaN and what else a text may hold.
+
+    Attributes:
+        why: The reason, for messages, why no others make sense.
+        above: `least` itself is refused, and with `below` `most`.
+    """
+
+    least: float
+    most: float
+    why: str
+    above: bool = False
+    below: bool = False
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        number = core_schema.no_info_before_validator_function(_no_other, handler(source))
+        return core_schema.no_info_after_validator_function(self._within, number)
+
+    def __str__(self) -> str:
+        """ "from 1 to 1,024", "above 0, up to 1"."""
+        least, most = (f"{int(n):,}" if n == int(n) and abs(n) < 1e19 else f"{n:g}" for n in (self.least, self.most))
+        if self.above:
+            return f"above {least} and below {most}" if self.below else f"above {least}, up to {most}"
+        return f"from {least} to below {most}" if self.below else f"from {least} to {most}"
+
+    def _within(self, value: float) -> float:
+        low = self.least < value or (value == self.least and not self.above)
+        high = value < self.most or (value == self.most and not self.below)
+        if not (low and high):  # so is NaN
+            # pydantic fills braces in
+            raise PydanticCustomError(
+                "out_of_bounds", "give a number {bounds}: {why}", {"bounds": str(self), "why": self.why}
+            )
+        return value
+
+
+def _no_other(value: Any) -> Any:
+    """Refuse what pydantic would make a number of: ``yes``, 1_000 or 010 in quotes, digits of other scripts."""
+    if isinstance(value, bool) or (isinstance(value, str) and not (len(value) < 40 and _DECIMAL.fullmatch(value))):
+        raise PydanticCustomError("no_number", "give a number")
+    return value
+
+
+def require_memory(batch_size: int, image_size: int) -> None:
+    """Raise ValueError where a batch of images, as float32, fits no device."""
+    if (gigabytes := batch_size * image_size**2 * 3 * 4 / 1e9) > LARGEST_BATCH_GB:
+        raise ValueError(
+            f"batch_size: {batch_size:,} images of {image_size:,} px take {gigabytes:,.0f} GB, and no device has room "
+            f"for more than {LARGEST_BATCH_GB}: lower batch_size or image_size"
+        )
+
+
+LARGEST_BATCH_GB = 100
+YEARS = "a training of more steps takes years"
+MEMORY = "more at once fit no device's memory"
+LARGER = "larger images fit no device's memory"
+FINITE = "float32 holds no others"
+CORES = "no machine has more"
+
+Seed = Annotated[int, Between(0, 10**18, "random generators take no others")]
+Threads = Annotated[int, Between(1, 1024, "no machine has more cores")]
+Workers = Annotated[int, Between(1, 4096, "no cluster has room for more")]
+Steps = Annotated[int, Between(1, 10**9, YEARS)]
+WarmupSteps = Annotated[int, Between(0, 10**9, YEARS)]
+Epochs = Annotated[float, Between(0, 100_000, "a training of more epochs takes years", above=True)]
+Batch = Annotated[int, Between(1, 65_536, MEMORY)]
+Pixels = Annotated[int, Between(1, 4096, LARGER)]
+PerClass = Annotated[int, Between(1, 1_000_000, "a million images of each class are 10 TB for 100 classes")]
+Count = Annotated[int, Between(1, 10**9, "no data has more images")]
+Fraction = Annotated[float, Between(0, 1, "it is a share")]
+PositiveFraction = Annotated[float, Between(0, 1, "it is a share", above=True)]
+Rate = Annotated[float, Between(0, 1e30, FINITE, above=True)]
+Decay = Annotated[float, Between(0, 1000, "more leaves nothing of a weight")]
+Average = Annotated[float, Between(0, 1, "an average that keeps all of the first weights never learns", below=True)]

@@ -1,0 +1,111 @@
+"""A network whose outputs are no numbers gets no predictions, whatever it is and whatever is asked of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import timm
+import torch
+from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
+from small_dataset import genrobust
+
+from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers.clip import clip_embeddings, embed_texts, load_clip
+from genrobust.classifiers.logits import embed_images
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
+from genrobust.classifiers.opening import open_classifier
+from genrobust.classifiers.predicting import predict_sets
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace
+from genrobust.data.memory import MemoryImages
+
+CPU = torch.device("cpu")
+LABELS = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("red", "green", "blue")))
+IMAGES = MemoryImages("grey", [np.full((16, 16, 3), 99, np.uint8)] * 3, [0, 1, 2], ["a", "b", "c"])
+
+
+def checkpoint(folder: Path, tensor: str, value: float) -> Path:
+    model = create_classifier("test_resnet", 3, 16)
+    next(t for name, t in model.state_dict().items() if tensor in name).fill_(value)
+    save_checkpoint(folder, model, CheckpointInfo("test_resnet", {}, LABELS.ids, 16, {}))
+    return folder
+
+
+def timm_folder(folder: Path, tensor: str, value: float) -> Path:
+    model = timm.create_model("test_resnet", num_classes=3)
+    next(t for name, t in model.state_dict().items() if tensor in name).fill_(value)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    facts = {"input_size": [3, 16, 16], "first_conv": "conv1", "classifier": "fc", "num_classes": 3}
+    config = {"architecture": "test_resnet", "num_classes": 3, "label_names": LABELS.ids, "pretrained_cfg": facts}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def onnx_file(folder: Path, tensor: str, value: float) -> Path:
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["n", 3, 16, 16])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])
+    nodes = [
+        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "bias"], ["logits"]),
+    ]
+    bias = helper.make_tensor("bias", TensorProto.FLOAT, [3], [0.0, value, 0.0])
+    graph = helper.make_graph(nodes, "g", [images], [logits], [helper.make_tensor("axes", 7, [2], [2, 3]), bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {"label_names": json.dumps(LABELS.ids)})
+    onnx.save(model, folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+KINDS = [
+    (checkpoint, "weight", math.nan),
+    (checkpoint, "running_var", math.nan),
+    (checkpoint, "fc.bias", math.inf),
+    (timm_folder, "weight", math.nan),
+    (timm_folder, "fc.bias", -math.inf),
+    (onnx_file, "bias", math.nan),
+    (onnx_file, "bias", math.inf),
+]
+
+
+@pytest.mark.parametrize(("make", "tensor", "value"), KINDS)
+def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor: str, value: float) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "images").mkdir()
+    IMAGES.image(0).save(tmp_path / "images" / "a.png")
+    spec = str(make(tmp_path / "model", tensor, value))
+    opened = open_classifier(spec)
+    match = f"{spec} gives logits that are no numbers"
+    with pytest.raises(GenrobustError, match=match):
+        opened.logits(IMAGES, 2, CPU)
+    with pytest.raises(GenrobustError, match=match):
+        predict_sets({tmp_path / "out": opened}, {"grey": IMAGES}, LABELS, 2, "cpu")
+    assert not list((tmp_path / "out").glob("*.npz"))
+    done = genrobust("predict", spec, tmp_path / "images", "--out", tmp_path / "out.csv")
+    assert done.exit_code == 1 and "gives logits that are no numbers" in done.stderr
+    assert not (tmp_path / "out.csv").exists()
+    if make is checkpoint:
+        model, info = load_checkpoint(Path(spec))
+        assert info == read_checkpoint_info(Path(spec))
+        with pytest.raises(GenrobustError, match=r"the judge gives (logits|features) that are no numbers"):
+            embed_images(model, "the judge", IMAGES, np.asarray, 2, CPU)
+
+
+@pytest.mark.parametrize("tensor", ["visual_projection", "vision_model", "text_projection", "text_model"])
+def test_a_clip_is_named(clip_folder: Path, tmp_path: Path, tensor: str) -> None:
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    weights = load_file(folder / "model.safetensors")
+    next(t for name, t in weights.items() if name.startswith(tensor) and name.endswith("weight")).fill_(math.nan)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    clip = load_clip(folder)
+    with pytest.raises(GenrobustError, match="the CLIP clip gives embeddings that are no numbers"):
+        if tensor.startswith("vis"):
+            clip_embeddings(clip, MemoryImages("m", [np.zeros((32, 32, 3), np.uint8)], [0], ["a"]), 1)
+        else:
+            embed_texts(clip, ["a cup"])

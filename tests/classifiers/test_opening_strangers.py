@@ -1,0 +1,303 @@
+"""Classifiers from strangers: whatever their files hold, they open or end in an error that names them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from onnx import TensorProto, helper
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from genrobust.classifiers import architectures
+from genrobust.classifiers.checkpoints import CheckpointInfo, read_checkpoint_info
+from genrobust.classifiers.clip import load_clip
+from genrobust.classifiers.logits import answer, stacked
+from genrobust.classifiers.models import create_classifier, save_checkpoint
+from genrobust.classifiers.opening import open_classifier
+from genrobust.core import GenrobustError, UserError
+
+CPU = torch.device("cpu")
+ABC = ["a", "b", "c"]
+DEEP = b"[" * 100_000
+
+
+def ask(spec: object, labels: Path | None = None) -> np.ndarray:
+    """Open, load and run a classifier, as predict does."""
+    opened = open_classifier(str(spec), labels)
+    images = stacked([opened.prepare(Image.new("RGB", (40, 30)))] * 2)
+    (logits,) = answer([opened.load(CPU)], images, CPU, opened.flip, [opened.name])
+    return logits.numpy()
+
+
+def refused(spec: object, labels: Path | None = None, named: object = None) -> str:
+    with pytest.raises(GenrobustError) as error:
+        ask(spec, labels)
+    assert str(named or spec) in str(error.value)
+    return str(error.value)
+
+
+FACTS: list[dict[str, Any]] = [
+    *({"architecture": value} for value in (None, 5, ["x"], {"a": 1}, "a" * 10_000)),
+    *({"image_size": value} for value in (None, 0, -1, 10**9, 10**30, "x", True, [3], 33.5)),
+    *({"classes": value} for value in ([], [1, 2, 3], [None], ["a", "a", "b"], [["a"], ["b"], ["c"]])),
+    *({"model_kwargs": value} for value in (None, 5, [])),
+    *({"training": value} for value in (None, 5, [], "x")),
+]
+
+
+@pytest.mark.parametrize("facts", FACTS, ids=lambda facts: str(facts)[:40])
+def test_what_a_checkpoint_says_of_itself_is_typed(facts: dict[str, Any]) -> None:
+    good = {"architecture": "test_resnet", "model_kwargs": {}, "classes": ABC, "image_size": 32, "training": {}}
+    assert CheckpointInfo(**good).classes == tuple(ABC)
+    with pytest.raises(ValueError, match=next(iter(facts))):
+        CheckpointInfo(**{**good, **facts})
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        *({"channels": [10**9] * 4}, {"stem_width": 10**6}, {"stem_width": -1}, {"layers": [10**6] * 4}),
+        *({"block": "x"}, {"norm_layer": "x"}, {"act_layer": "os.system"}, {"nope": 1}, {"global_pool": "x"}),
+        *({"checkpoint_path": "/etc/passwd"}, {"pretrained_cfg_overlay": {"file": "/etc/passwd"}}, {"cache_dir": "/x"}),
+    ],
+    ids=str,
+)
+def test_arguments_of_any_kind_make_no_network(monkeypatch: pytest.MonkeyPatch, kwargs: dict[str, Any]) -> None:
+    monkeypatch.setattr(architectures, "MODULES", 1000)
+    monkeypatch.setattr(architectures, "free_memory", lambda: 10**8)
+    with pytest.raises(UserError, match=f"test_resnet|{next(iter(kwargs))}"):
+        create_classifier("test_resnet", 3, 32, kwargs)
+
+
+def test_a_network_that_cannot_be_run_is_named(tmp_path: Path) -> None:
+    save_checkpoint(
+        tmp_path / "c",
+        create_classifier("test_resnet", 3, 32),
+        CheckpointInfo("test_resnet", {"drop_rate": "x"}, ("a", "b", "c"), 32, {}),
+    )
+    assert read_checkpoint_info(tmp_path / "c").model_kwargs == {"drop_rate": "x"}
+    assert "cannot be run" in refused(tmp_path / "c")
+
+
+def header(entries: dict[str, Any], data: bytes = b"") -> bytes:
+    text = json.dumps(entries).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+SAFETENSORS = {
+    "empty": b"",
+    "short": b"\x01",
+    "huge header": struct.pack("<Q", 2**62) + b"{}",
+    "text": b"hello" * 100,
+    "huge tensor": header({"a": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}),
+    "overlap": header({"a": ONE, "b": ONE}, bytes(4)),
+    "overflow": header({"a": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 0]}}),
+    "no such dtype": header({"a": {**ONE, "dtype": "X9"}}, bytes(4)),
+    "a list": header([], b""),  # type: ignore[arg-type]
+    "deep": struct.pack("<Q", len(DEEP)) + DEEP,
+    "nothing": header({}),
+    "metadata": header({"__metadata__": {"a": 5}}),
+}
+
+
+@pytest.fixture(scope="module")
+def timm_weights() -> dict[str, torch.Tensor]:
+    return {k: v.contiguous() for k, v in timm.create_model("test_resnet", num_classes=3).state_dict().items()}
+
+
+@pytest.fixture
+def timm_folder(tmp_path: Path, timm_weights: dict[str, torch.Tensor]) -> Callable[..., Path]:
+    """Writes a folder as timm saves it; ``key=value`` changes its configuration, ``p__key`` its pretrained_cfg."""
+
+    def write(raw: bytes | None = None, **changes: Any) -> Path:
+        facts = {"input_size": [3, 32, 32], "first_conv": "conv1.0", "classifier": "fc", "mean": [0.5] * 3}
+        config = {"architecture": "test_resnet", "num_classes": 3, "label_names": ABC, "pretrained_cfg": facts}
+        for key, value in changes.items():
+            (facts if key.startswith("p__") else config)[key.removeprefix("p__")] = value
+        (tmp_path / "timm").mkdir()
+        (tmp_path / "timm" / "config.json").write_bytes(raw if raw is not None else json.dumps(config).encode())
+        save_file(timm_weights, tmp_path / "timm" / "model.safetensors")
+        return tmp_path / "timm"
+
+    return write
+
+
+CONFIGS: list[dict[str, Any]] = [
+    *({"raw": raw} for raw in (b"", b"[]", b"null", b"{", b"\xff", DEEP, b'{"a":' + b"1" * 5000 + b"}")),
+    *({"architecture": value} for value in (None, 5, [], "nope", "local-dir:/etc", "hf-hub:a/b", "../../x")),
+    *({"num_classes": value} for value in (0, -1, 10**9, "3", 2, 3.0, True)),
+    *({"label_names": value} for value in ("abc", [1, 2, 3], [None] * 3, 5, {"x": "a"}, [["a"]] * 3)),
+    *({"pretrained_cfg": value} for value in (None, 5, [], "x")),
+    *({"model_args": value} for value in (None, 5, {"checkpoint_path": "/etc/passwd"}, {"block": "x"}, {"nope": 1})),
+    *({"model_args": {"layers": [10**6] * 4}}, {"model_args": {"drop_rate": "x"}}),
+    *({"p__input_size": size} for size in (5, [3], [1, 32, 32], [3, 32, 64], [3, 0, 0], [3, -1, -1], [3, 1e3, 1e3])),
+    *({"p__input_size": size} for size in ([3, 10**9, 10**9], ["a"] * 3, [3, True, True])),
+    *({"p__crop_pct": share} for share in (0, -1, "x", float("nan"), 1e-9, 1e9, 10**400)),
+    *({"p__mean": mean} for mean in (5, [1], "xyz", ["a"] * 3, [float("nan")] * 3)),
+    *({"p__std": std} for std in ([0, 0, 0], [1e-40] * 3, [float("inf")] * 3)),
+    *(
+        {"p__interpolation": "x"},
+        {"p__interpolation": 5},
+        {"p__crop_mode": "x"},
+        {"p__test_input_size": [3, 9999, 9999]},
+    ),
+]
+
+
+@pytest.mark.parametrize("changes", CONFIGS, ids=lambda changes: str(changes)[:50])
+def test_a_timm_folder_is_typed(
+    timm_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(architectures, "MODULES", 1000)
+    refused(timm_folder(**changes))
+
+
+def test_a_timm_folder_with_what_timm_fills_in_opens(timm_folder: Callable[..., Path]) -> None:
+    folder = timm_folder(p__crop_pct=None, p__url="http://127.0.0.1:1/x", p__file="/etc/passwd", p__state_dict={"a": 1})
+    assert ask(folder).shape == (2, 3)
+
+
+@pytest.mark.parametrize("kind", SAFETENSORS)
+def test_weights_that_lie_are_refused(timm_folder: Callable[..., Path], kind: str) -> None:
+    folder = timm_folder()
+    (folder / "model.safetensors").write_bytes(SAFETENSORS[kind])
+    refused(folder)
+
+
+def write_onnx(folder: Path, props: dict[str, Any], shape: tuple[Any, ...] = ("n", 3, 16, 16), at: str = "") -> Path:
+    """The mean of each channel, plus a bias that may lie in the file `at`."""
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, list(shape))
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])
+    nodes = [
+        helper.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "bias"], ["logits"]),
+    ]
+    bias = helper.make_tensor("bias", TensorProto.FLOAT, [3], [0.0] * 3)
+    if at:
+        bias.ClearField("float_data")
+        bias.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": at, "offset": "0", "length": "12"}.items():
+            bias.external_data.add(key=key, value=value)
+    graph = helper.make_graph(nodes, "g", [images], [logits], [helper.make_tensor("axes", 7, [2], [2, 3]), bias])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    helper.set_model_props(model, {k: v if isinstance(v, str) else json.dumps(v) for k, v in props.items()})
+    folder.mkdir(exist_ok=True)
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    return folder / "m.onnx"
+
+
+@pytest.mark.parametrize(
+    ("props", "shape"),
+    [
+        *(({"label_names": names}, ()) for names in (5, "[", [1, 2, 3], [None] * 3, ["a"], [["a"]] * 3, DEEP.decode())),
+        *(({"pretrained_cfg": facts}, ()) for facts in (5, [], {"crop_pct": 0}, {"input_size": [3, 32, 32]}, "[")),
+        *(({}, shape) for shape in (("n", 3, 0, 0), ("n", 3, 10**6, 10**6), ("n", 3, 2**31, 2**31), ("n", 3, -1, -1))),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_onnx_file_is_typed(tmp_path: Path, props: dict[str, Any], shape: tuple[Any, ...]) -> None:
+    refused(write_onnx(tmp_path / "o", {"label_names": ABC, **props}, shape or ("n", 3, 16, 16)))
+
+
+@pytest.mark.parametrize(
+    "at", ["../secret.bin", "{folder}/secret.bin", "/etc/passwd", "sub/../../secret.bin", "none.bin", "link.bin"]
+)
+def test_an_onnx_file_reads_nothing_outside_its_folder(tmp_path: Path, at: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(struct.pack("<3f", 1, 2, 3))
+    path = write_onnx(tmp_path / "o", {"label_names": ABC}, at=at.format(folder=tmp_path))
+    (tmp_path / "o" / "sub").mkdir()
+    (tmp_path / "o" / "link.bin").symlink_to(tmp_path / "secret.bin")
+    refused(path)
+
+
+def test_weights_beside_an_onnx_file_are_part_of_its_identity(tmp_path: Path) -> None:
+    path = write_onnx(tmp_path / "o", {"label_names": ABC}, at="w.bin")
+    identities = set()
+    for bias in (1.0, 2.0):
+        (tmp_path / "o" / "w.bin").write_bytes(struct.pack("<3f", bias, 0, 0))
+        assert ask(path)[0, 0] == bias
+        identities.add(open_classifier(str(path)).weights)
+    assert len(identities) == 2
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *(
+            "",
+            " ",
+            "\0",
+            "/",
+            "..",
+            "local-dir:",
+            "local-dir:/none",
+            "hf-hub:",
+            "hf-hub:../x",
+            "@",
+            "test_resnet@",
+            "@x.pt",
+        ),
+        *("test_resnet@/dev/zero.pt", "x.onnx", ".onnx", "x" * 300, f"{'x' * 300}.onnx", f"test_resnet@{'x' * 300}.pt"),
+        *("s3://b/x", "http://x/y.onnx", "resnet18@http://x/y.pth", "file:///etc/passwd", "\udcff", "x/" * 3000),
+    ],
+    ids=lambda spec: ascii(spec[:20]),
+)
+def test_words_that_name_nothing_are_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError):
+        open_classifier(spec)
+
+
+def test_a_pipe_is_no_file_of_weights(tmp_path: Path) -> None:
+    for name in ("w.pt", "m.onnx"):
+        os.mkfifo(tmp_path / name)
+    refused(f"test_resnet@{tmp_path / 'w.pt'}", named="w.pt")
+    refused(tmp_path / "m.onnx")
+
+
+CLIPS: list[tuple[str, dict[str, Any]]] = [  # a file, and what is changed in it
+    *(("config.json", {"vision_config": value}) for value in (5, [], {})),
+    *(("config.json", {"vision_config.num_hidden_layers": value}) for value in (0, -1, 10**7)),
+    *(("config.json", {"vision_config.image_size": value}) for value in (0, 10**9, "x", None)),
+    *(("config.json", {"vision_config.hidden_size": value}) for value in (0, 7, "x")),
+    *(("config.json", {key: 0}) for key in ("vision_config.patch_size", "projection_dim", "text_config.vocab_size")),
+    *(("preprocessor_config.json", {"image_mean": value}) for value in (5, [1], ["a"] * 3, [float("nan")] * 3)),
+    ("preprocessor_config.json", {"image_std": [0, 0, 0]}),
+    ("tokenizer_config.json", {"added_tokens_decoder": 5}),
+]
+
+
+@pytest.mark.parametrize(("file", "changes"), CLIPS, ids=str)
+def test_a_clip_of_odd_configuration_is_refused(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(architectures, "MODULES", 1000)
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    config = json.loads((folder / file).read_text())
+    for path, value in changes.items():
+        *parents, key = path.split(".")
+        (config[parents[0]] if parents else config)[key] = value
+    (folder / file).write_text(json.dumps(config))
+    with pytest.raises(UserError, match="clip"):
+        load_clip(folder)
+
+
+@pytest.mark.parametrize("lacking", ["vision_model", "text_model", "visual_projection", "logit_scale"])
+def test_a_clip_without_a_tower_is_refused(clip_folder: Path, tmp_path: Path, lacking: str) -> None:
+    """transformers alone would draw the missing tensors at random."""
+    folder = Path(shutil.copytree(clip_folder, tmp_path / "clip"))
+    tensors = {k: v for k, v in load_file(folder / "model.safetensors").items() if not k.startswith(lacking)}
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match=f"clip: .*missing keys such as {lacking}"):
+        load_clip(folder)

@@ -1,0 +1,74 @@
+"""Numbers of options: each has bounds, and what is no number is refused before a command begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+NUMBERS = [  # command with the value left out, the option, values that are refused
+    ("plan small.yaml --count", "--count", ["0", "-1", "1000000000", "1.5", "nan", "many"]),
+    ("train small.yaml --workers", "--workers", ["0", "-1", "100000", "1e3", "inf"]),
+    ("predict resnet18 images --top", "--top", ["0", "1000000000"]),
+    ("predict resnet18 images --batch-size", "--batch-size", ["0", "1000000000"]),
+    ("audit images --batch-size", "--batch-size", ["0", "-5", "1000000000"]),
+    ("filter made --by clip --clip pictograms --threshold", "--threshold", ["nan", "inf", "-inf", "1e999", "x", ""]),
+    ("filter made --by clip --clip pictograms --drop", "--drop", ["nan", "inf", "x"]),
+    ("export made --to parquet --val", "--val", ["nan", "-inf", "x"]),
+    ("er --id clean --shift clean table.csv --min-id", "--min-id", ["nan", "inf", "-1", "101", "x"]),
+    ("generate small.yaml --shards", "--shards", ["0/1", "2/1", "1", "1/0", "-1/2", "1/" + "9" * 5000, "\u0661/1"]),
+    ("train small.yaml --cells", "--cells", ["0/1", "9" * 5000 + "/1", "1/2.5", "nan/1"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "option", "value"), [(line, option, value) for line, option, values in NUMBERS for value in values]
+)
+def test_a_number_that_no_command_can_use_names_its_option(
+    genrobust: Callable[..., Result], recipe: Path, line: str, option: str, value: str
+) -> None:
+    done = genrobust(*line.split(), value)
+    assert done.exit_code == 2
+    assert option in done.stderr and "unexpected" not in done.stderr
+    assert len(done.stderr) < 2000
+    assert sorted(path.name for path in recipe.parent.iterdir()) == ["small.yaml"]
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1" * 5000, "10000", "\u0661", "1.0", "nan", " 1"])
+def test_the_number_of_workers_of_the_environment_is_named(
+    genrobust: Callable[..., Result], recipe: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("GENROBUST_WORKERS", value)
+    done = genrobust("show", recipe, "--no-estimate")
+    assert done.exit_code == 2
+    assert "GENROBUST_WORKERS" in done.stderr and len(done.stderr) < 300
+
+
+LONG = "a" * 300
+LONG_PATHS = [  # a command, where a name is longer than a file system takes
+    f"run {LONG}.yaml",
+    f"show small.yaml --out {LONG}",
+    f"show small.yaml --set generator.model={LONG}",
+    f"show small.yaml --set generator.lora={LONG}",
+    f"show small.yaml --set zero_shot.clip={LONG}",
+    f"show small.yaml --set data.source=folders --set data.train={LONG} --set data.test=x",
+    f"evaluate small.yaml --models {LONG}",
+    f"benchmark --models resnet18 --on {LONG}",
+    f"audit {LONG}",
+    f"verify {LONG}",
+    f"export {LONG} --to parquet",
+    f"export-model {LONG} --to timm",
+    f"predict resnet18 {LONG}",
+    f"init --train . --test . --recipe {LONG}.yaml",
+]
+
+
+@pytest.mark.parametrize("line", LONG_PATHS)
+def test_a_name_that_is_too_long_for_a_file_is_the_users(
+    genrobust: Callable[..., Result], recipe: Path, line: str
+) -> None:
+    done = genrobust(*line.split())
+    assert done.exit_code in (1, 2)
+    assert ("aaa" in done.stderr or "data.train" in done.stderr) and "unexpected" not in done.stderr
