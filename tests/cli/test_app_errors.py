@@ -1,4 +1,4 @@
-"""What the system and libraries raise is told as an error of the user's or a failure, and never commands a terminal."""
+"""What the system and libraries raise ends as an error of the user's or a failure, and never commands a terminal."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def test_timm_and_onnxruntime_give_the_logits_of_the_checkpoint(
         theirs = network(torch.stack([transform(image) for image in images])).numpy()
     (onnx_logits,) = session.run(["logits"], {"images": pixels})
     assert len(paths) > 20 and {image.size[0] == image.size[1] for image in images} == {True, False}
-    assert ours.std(axis=0).min() > 1e-3  # images are told apart, so that agreeing means something
+    assert ours.std(axis=0).min() > 1e-3  # the logits differ between images, so that agreeing means something
     np.testing.assert_allclose(theirs, ours, atol=1e-4)
     np.testing.assert_allclose(onnx_logits, ours, atol=1e-4)
     assert tuple(network.pretrained_cfg["label_names"]) == info.classes == few_classes.ids

@@ -263,7 +263,7 @@ class RobustnessConfig(Section):
 
     "shipped" are those that come with genrobust for the data source: for "pictograms" a table, for "imagenet" the
     published lines over all of its classes, for folders none. Otherwise `baselines` is a CSV file
-    (model,test_set,clean,shifted) or None.
+    (model,test_set,clean,shifted and, where known, architecture) or None.
 
     `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
 

@@ -43,23 +43,24 @@ def _drawing_styles(fill: Colour) -> Policy:
 
 
 def _restyled(pixels: np.ndarray, paper: np.ndarray, draw: np.ndarray) -> np.ndarray:
-    """The drawing [H, W, 3] in a style chosen by `draw`, ten numbers in [0, 1)."""
+    """The drawing [H, W, 3] in a style chosen by the first nine of `draw`, numbers in [0, 1)."""
     from scipy.ndimage import binary_fill_holes, grey_dilation
 
     luma = pixels.mean(axis=2, dtype=np.float32)
+    thickness, style, grey = draw[:3]
     ink = np.clip(1 - luma / max(float(paper.mean()), 1.0), 0, 1)
-    if draw[0] < THICKENED:
+    if thickness < THICKENED:
         ink = grey_dilation(ink, size=2 * max(1, round(len(ink) / SIDE)) + 1)
     filled = binary_fill_holes(ink > 0.5)
     inside = np.maximum(ink, filled)
     stroke, area = np.zeros(3, np.float32), np.zeros(3, np.float32)
-    style = int(draw[1] * 5)
+    style = int(style * 5)
     if style == 1:
         return _over(paper, area, inside)
     if style == 2:
         return _over(paper, area, np.where(filled & (ink <= 0.5), 1 - ink, 0))
     if style == 3:
-        return _over(_over(paper, area, inside * (GREY[0] + draw[2] * (GREY[1] - GREY[0]))), stroke, ink)
+        return _over(_over(paper, area, inside * (GREY[0] + grey * (GREY[1] - GREY[0]))), stroke, ink)
     if style == 4:
         stroke, area = 255 * draw[3:6], 255 * draw[6:9]
         return _over(_over(paper, area, inside), stroke, ink)
