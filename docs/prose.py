@@ -1,0 +1,144 @@
+"""Writes the pages that quote measured figures from the results of their studies, so that the two cannot part.
+
+    python docs/prose.py --keep runs pictograms-full budgets    after these studies ran: keep their results
+    python docs/prose.py                                        after a change to a template or to a result
+
+`--keep` reads runs/NAME/results.json and writes docs/results/NAME.json, which holds the scores over all seeds, what was
+claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that name: README.md in the
+root, the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a figure of others.
+tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
+measured figure by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+HERE = Path(__file__).parent
+RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
+MEAN = "mean of shifts"
+KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "n", "groups", "p", "extrapolated")
+FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", nargs="+", metavar=("RUNS", "NAME"), help="the output folder, and studies in it")
+    args = parser.parse_args()
+    if args.keep:
+        runs, *names = args.keep
+        for name in names:
+            found = json.loads((Path(runs) / name / "results.json").read_text(encoding="utf-8"))
+            (RESULTS / f"{name}.json").write_text(condensed(found), encoding="utf-8")
+    for page, text in pages().items():
+        page.write_text(text, encoding="utf-8")
+
+
+def condensed(results: dict[str, Any]) -> str:
+    """What the pages need of a study's results.json, as JSON: one score a line, without those of single seeds."""
+    summary = results["summary"]
+    rows = [{key: row[key] for key in KEPT} for row in summary["scores"]]
+    wanted = [row for row, full in zip(rows, summary["scores"], strict=True) if full["seed"] is None]
+    told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
+    told |= {key: summary[key] for key in OF_SUMMARY}
+    told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
+    told["recipe"] = results["recipe"]
+    text = json.dumps(told, indent=1, ensure_ascii=False)
+    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in wanted if row["figure"] in FIGURES)
+    return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
+
+
+def pages() -> dict[Path, str]:
+    """The text of every page that has a template."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.globals |= {"study": Result.of, "mean": MEAN, "theirs": str}
+    found = {}
+    for template in sorted(TEMPLATES.glob("*.j2")):
+        name = template.stem
+        place = HERE.parent / name if name == "README.md" else HERE / name
+        found[place] = environment.get_template(template.name).render()
+    return found
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of a study, in the words of a page. Names that were not measured raise KeyError."""
+
+    told: dict[str, Any]
+    scores: dict[tuple[str, str, str, str], dict[str, Any]]
+
+    @staticmethod
+    @cache
+    def of(name: str) -> Result:
+        """The results kept of the study `name`."""
+        told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        keys = ("figure", "arm", "test_set", "minus")
+        return Result(told, {tuple(row[key] for key in keys): row for row in told["scores"]})
+
+    def score(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> dict[str, Any]:
+        """A score, by default the mean of the shifts."""
+        return self.scores[figure, arm, test, minus]
+
+    def top1(self, arm: str, test: str = MEAN) -> str:
+        """An accuracy: "71.7"."""
+        return f"{self.score(arm, test)['value']:.1f}"
+
+    def er(self, arm: str, test: str = MEAN) -> str:
+        """An effective robustness, "+29.9", or an en dash where it has no mean."""
+        score = self.scores.get(("er", arm, test, ""))
+        return f"{score['value']:+.1f}" if score else "\u2013"
+
+    def spread(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> str:
+        """An interval: "21.8 to 41.4"."""
+        score = self.score(arm, test, figure, minus)
+        return f"{score['lo']:.1f} to {score['hi']:.1f}"
+
+    def gain(self, arm: str, minus: str, test: str = MEAN, figure: str = "top1") -> str:
+        """A difference with its interval: "+31.0 (21.8 to 41.4)"."""
+        return f"{self.score(arm, test, figure, minus)['value']:+.1f} ({self.spread(arm, test, figure, minus)})"
+
+    def holds(self, says: str) -> str:
+        """What became of the claim that says so: "holds", "contradicted" or "undecided"."""
+        return next(claim["here"] for claim in self.told["claims"] if claim["says"] == says)
+
+    def share(self, arm: str, of: str, above: str) -> str:
+        """How much of the gap between `above` and `of` the accuracy of `arm` closes, in percent: "83"."""
+        low, mine, high = (self.score(name)["value"] for name in (above, arm, of))
+        return f"{100 * (mine - low) / (high - low):.0f}"
+
+    @property
+    def ran(self) -> str:
+        """Where and when: "2 CPU cores with AVX512_BF16, 2026-11-27"."""
+        environment = self.told["environment"]
+        cores, device = environment["machine"].partition(",")[0], environment["device"]
+        _, _, has = device.partition("this CPU has ")
+        extension = has.partition(")")[0]
+        return f"{cores}{f' with {extension}' if has else ''}, {self.told['date']}"
+
+    def table(self, arms: Sequence[str], heads: Sequence[str] = (), tests: Sequence[str] = ()) -> str:
+        """Top-1 by test set and arm as a Markdown table, with the mean of the shifts and its interval last."""
+        sets = tests or [self.told["clean"], *self.told["shifts"]]
+        rows = [["top-1, %", *(heads or arms)], ["---"] * (1 + len(arms))]
+        for test in sets:
+            groups = self.score(arms[0], test)["groups"]
+            size = f"`{test}`" + (f" ({groups} families)" if groups else "")
+            rows.append([size, *(self.top1(arm, test) for arm in arms)])
+        rows.append(["**mean of the shifts**", *(f"**{self.top1(arm)}**" for arm in arms)])
+        rows.append(["95 % interval", *(self.spread(arm) for arm in arms)])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()

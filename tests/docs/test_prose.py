@@ -1,0 +1,69 @@
+"""The figures on the pages are those of the studies' results, and none is typed by hand."""
+
+import importlib.util
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))
+RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
+OURS = r"[+\u2212-]\d+\.\d|\d+\.\d+ ?(?:%|points)"  # a signed decimal, or one with a unit
+
+
+@pytest.fixture(scope="module")
+def prose():
+    spec = importlib.util.spec_from_file_location("prose", ROOT / "docs" / "prose.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["prose"] = module  # where dataclasses look for it
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["prose"]
+
+
+def test_every_page_is_what_its_template_and_the_results_give(prose):
+    pages = prose.pages()
+    assert len(pages) == len(TEMPLATES) > 0
+    for page, text in pages.items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: run python docs/prose.py"
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+def test_no_measured_figure_is_typed_by_hand(template):
+    text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}|```.*?```", "", template.read_text(encoding="utf-8"), flags=re.S)
+    assert re.findall(OURS, text) == []
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda path: path.stem)
+def test_kept_results_agree_with_themselves(file, prose):
+    study = prose.Result.of(file.stem)
+    assert file.read_text(encoding="utf-8").count("\n") > len(study.scores)
+    for (figure, arm, test, minus), score in study.scores.items():
+        assert score["lo"] <= score["value"] <= score["hi"], (figure, arm, test, minus)
+        own, other = ((figure, name, test, "") for name in (arm, minus))
+        if minus and {own, other} <= study.scores.keys():
+            difference = study.scores[own]["value"] - study.scores[other]["value"]
+            assert score["value"] == pytest.approx(difference, abs=1e-6), (figure, arm, test, minus)
+
+
+def test_a_figure_that_was_not_measured_is_an_error(prose):
+    told = {"environment": {"machine": "2 CPU cores, x86_64, Linux", "device": "cpu (this CPU has AVX2); 2 workers"}}
+    row = {"value": 12.34, "lo": -1.0, "hi": 25.06, "groups": 0}
+    study = prose.Result(told | {"date": "2026-01-31"}, {("top1", "a", "mean of shifts", "b"): row})
+    assert study.gain("a", "b") == "+12.3 (-1.0 to 25.1)"
+    assert study.ran == "2 CPU cores with AVX2, 2026-01-31"
+    with pytest.raises(KeyError):
+        study.top1("a")
+    assert study.er("a") == "\u2013"
+
+
+def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
+    score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
+    summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
+    summary["scores"] = [score | {"seed": None}, score | {"seed": 0}, score | {"seed": None, "figure": "nll"}]
+    told = dict.fromkeys(("title", "date", "command", "environment", "arms", "claims", "qualities", "recipe"), "x")
+    kept = json.loads(prose.condensed(told | {"summary": summary}))
+    assert kept["scores"] == [score] and kept["lines"] == {"t": {"r2": 0.9, "n": 42}}
