@@ -56,6 +56,15 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
     (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
     (arm(group="real"), "'real' is the name of an arm and of a group"),
+    ({"answer": "none"}, "answer: 'none' is no arm that is compared with another; there are none"),
+    (
+        {"answer": "real", "arms": [REAL, REAL | {"name": "b"}]},
+        "answer: 'real' is no arm that is compared with another; there are b",
+    ),
+    (
+        {"answer": "b", "arms": [REAL | {"group": "old"}, REAL | {"name": "b", "group": "new"}]},
+        "answer: 'b' is no group that is compared with another; there are new",
+    ),
     ({"reference": "none"}, "reference: 'none' is no arm; the arms are real"),
     ({"generate": {"split": "test"}}, "generate.split: input should be 'train' or 'val' (got 'test')"),
     ({"generate": {"split": "val"}, **arm(mixture="generated")}, "arm 'real' trains on 'generated', which has split"),
