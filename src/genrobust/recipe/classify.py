@@ -268,7 +268,8 @@ class RobustnessConfig(Section):
     `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
 
     `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
-    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023).
+    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023). For the
+    pictograms it may be "wild-val", real drawings like those that the generator learned from.
     """
 
     baselines: str | None = "shipped"
