@@ -37,6 +37,8 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"momentum": 1.5}}, "train.momentum: give a number from 0 to 1: it is a share (got 1.5)"),
     ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
     ({"train": {"steps": "many"}}, "train.steps: give a number (got 'many')"),
+    ({"train": {"augmentation_share": 0.5}}, "augmentation_share: standard is no policy"),
+    ({"train": {"augmentation": "augmix", "augmentation_share": 0}}, "train.augmentation_share: "),
     ({"train": {"epochs": 0}}, "train.epochs: "),
     ({"train": {"random_erasing": 2}}, "train.random_erasing: "),
     ({"train": {"mixup": -0.1}}, "train.mixup: "),
