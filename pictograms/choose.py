@@ -1,6 +1,7 @@
-"""Choose how the Pictograms recipes sample and mix, on *wild-val* and *val* alone: no test set is opened.
+"""Choose how the Pictograms recipes sample, mix and augment, on *wild-val* and *val* alone: no test set is opened.
 
     python pictograms/choose.py --out runs/choose --set generator.guidance_scale=2.0 --weights 1 2 4
+    python pictograms/choose.py --out runs/choose --weights --policies autoaugment drawing-styles
 
 Prints one line for each mixture: top-1 on *wild-val* (designers that are in neither the generator's nor the real
 training data, all styles) and on *val* (the real data's own split). Seeds differ from those of the studies, so that a
@@ -21,6 +22,7 @@ from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
 
 DATA_SEED, TRAIN_SEED = 100, 100
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the images that a policy changes
 
 
 def arms(weights: list[float]) -> list[ArmConfig]:
@@ -32,7 +34,21 @@ def arms(weights: list[float]) -> list[ArmConfig]:
         )
         for weight in weights
     ]
-    return [ArmConfig(name="real", mixture="real"), ArmConfig(name="generated", mixture="generated"), *mixed]
+    alone = [ArmConfig(name="generated", mixture="generated")] if weights else []
+    return [ArmConfig(name="real", mixture="real"), *alone, *mixed]
+
+
+def augmented(policies: list[str]) -> list[ArmConfig]:
+    """Real images, of which each policy changes a share."""
+    return [
+        ArmConfig(
+            name=f"{policy} of {100 * share:g} %",
+            mixture="real",
+            train={"augmentation": policy, "augmentation_share": share},
+        )
+        for policy in policies
+        for share in SHARES
+    ]
 
 
 def main() -> None:
@@ -41,13 +57,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/choose"))
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--weights", type=float, nargs="*", default=[1.0], help="of real to 1 of generated")
+    parser.add_argument("--policies", nargs="*", default=[], help="augmentations, to change shares of the real images")
     args = parser.parse_args()
     study = Study(load_recipe(args.recipe, [f"data_seed={DATA_SEED}", *args.sets]), args.out)
     data, recipe = study.data, study.recipe
     assert data.choosing is not None
     sets = {"wild-val": data.choosing, "val": data.val}
     print(" ".join(args.sets), flush=True)
-    for arm in arms(args.weights):
+    for arm in [*arms(args.weights), *augmented(args.policies)]:
         checkpoint = study.checkpoint(arm, TRAIN_SEED)
         folder = args.out / "choosing" / checkpoint.name
         opened = {folder: open_checkpoint(checkpoint)}
