@@ -77,6 +77,8 @@ class ImageSet(Protocol):
     A set may have three attributes more: `accepted`, for each image the labels that are right, its own first (None: its
     own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
     (None: unknown); and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
+    It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
+    None for none, and raises UserError for an unknown name.
     """
 
     name: str
@@ -137,6 +139,12 @@ class StudyData:
     @property
     def shifts(self) -> tuple[str, ...]:
         return tuple(name for name in self.tests if name != self.clean)
+
+    @property
+    def image_groups(self) -> dict[str, Sequence[str]]:
+        """The group of each image, by test set; for those whose groups are known."""
+        found = {name: getattr(images, "groups", None) for name, images in self.tests.items()}
+        return {name: groups for name, groups in found.items() if groups}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import filecmp
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, read_image
 from genrobust.data.shard_files import check_listed
 
@@ -21,12 +22,13 @@ DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, R
 
 
 class _Image(NamedTuple):
-    """An image in a tar: its bytes are [offset, offset + size) of it."""
+    """An image in a tar: its bytes are [offset, offset + size) of it; those of its JSON are at `facts`, if any."""
 
     key: str
     label: str
     offset: int
     size: int
+    facts: tuple[int, int] | None
 
 
 def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
@@ -60,11 +62,21 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
             data = _bytes(file, image.offset, image.size)
         return read_image(data, name=f"{keys[index]} of {tar}")
 
-    return Listing(source, keys, [image.label for image in images], stamps, read)
+    def column(name: str) -> list[Any]:
+        of_tars = groupby(zip(where, images, strict=True), key=lambda pair: pair[0])
+        facts = [of_image for tar, pairs in of_tars for of_image in _facts(tar, [image for _, image in pairs])]
+        if not any(name in of_image for of_image in facts):
+            known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
+            there = f"they have {known}; name one of these" if known else "there are none"
+            raise UserError(f"{source}: no .json of an image has the key {name!r}: {there}")
+        return [of_image.get(name) for of_image in facts]
+
+    return Listing(source, keys, [image.label for image in images], stamps, read, column=column)
 
 
 def _images_in(tar: Path) -> list[_Image]:
     images: dict[str, tuple[int, int]] = {}
+    facts: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}}
     what = f"{tar} as a WebDataset tar (they are not compressed)"
     with reading(what, *DAMAGED), tar.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as file:
@@ -83,7 +95,18 @@ def _images_in(tar: Path) -> list[_Image]:
                 images[key] = member.offset_data, member.size
             else:
                 labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode()
-        return [_Image(key, _label(tar, key, labels), *place) for key, place in images.items()]
+                if extension == "json":
+                    facts[key] = member.offset_data, member.size
+        return [_Image(key, _label(tar, key, labels), *place, facts.get(key)) for key, place in images.items()]
+
+
+def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
+    """What the JSON beside each image says; nothing where there is none."""
+    with reading(tar), tar.open("rb") as file:
+        for image in images:
+            with reading(f"{image.key}.json in {tar}", *DAMAGED):
+                found = parse_json(_bytes(file, *image.facts)) if image.facts else {}
+            yield found if isinstance(found, dict) else {}
 
 
 def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:
