@@ -16,6 +16,7 @@ from genrobust.recipe import GroupRule
 log = logging.getLogger(__name__)
 
 KEY = "data.groups"
+CONTAINERS = (bytes, list, dict)
 MISSING = ("", "nan", "none", "null", "<na>")  # what Python, pandas and JSON write in a text for a missing value
 
 
@@ -92,10 +93,11 @@ def _by_column(key: str, name: str, images: ImageSet, column: str) -> list[str |
         values = read(column)
     except UserError as error:
         raise UserError(f"{key}: test set {name!r}: {error}") from None
-    for image, value in zip(images.keys, values, strict=True):
-        if isinstance(value, bytes | list | dict):
-            what = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
-            raise UserError(f"{key}: {what}, and a group is a text or a number: name another column")
+    odd = [(image, value) for image, value in zip(images.keys, values, strict=True) if isinstance(value, CONTAINERS)]
+    if odd:
+        image, value = min(odd, key=lambda pair: pair[0])
+        what = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
+        raise UserError(f"{key}: {what}, and a group is a text or a number: name another column")
     return [_text(value) for value in values]
 
 
