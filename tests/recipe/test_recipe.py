@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from genrobust.core import UserError, digest
-from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe
+from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe, recipe_yaml
 
 REAL: dict[str, Any] = {"name": "real", "mixture": "real"}
 SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
@@ -16,6 +17,10 @@ SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
 
 def arm(**changes: Any) -> dict[str, Any]:
     return {"arms": [REAL | changes]}
+
+
+def groups(rules: Any) -> dict[str, Any]:
+    return {"data": {"groups": rules}}
 
 
 def dataset(**section: Any) -> dict[str, Any]:
@@ -49,6 +54,24 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
     ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
+    (groups({}), "data.groups: give one rule, such as {pattern: REGEX}, or a rule for each test set"),
+    (groups("site"), "data.groups: give one rule"),
+    (groups([{"pattern": "(.)"}]), "data.groups: give one rule"),
+    (groups({"shared": True}), "data.groups: give either pattern or column"),
+    (groups({"pattern": "(.)", "column": "site"}), "data.groups: give either pattern or column"),
+    (groups({"patern": "(.)"}), "unknown key data.groups.patern; did you mean pattern?"),
+    (groups({"pattern": "(.", "shared": False}), "data.groups.pattern: '(.' is no regular expression: "),
+    (groups({"pattern": "(a{9999999999999})"}), "data.groups.pattern: "),
+    (groups({"pattern": "(" * 2000 + ")" * 2000}), "data.groups.pattern: "),
+    (groups({"pattern": "(?:a)_b"}), "data.groups.pattern: '(?:a)_b' has no capture group"),
+    (groups({"pattern": "(a)_(b)"}), "data.groups.pattern: '(a)_(b)' has 2 capture groups: "),
+    (groups({"pattern": "(?P<a>a)_(?P<b>b)"}), "has 2 capture groups: "),
+    (groups({"column": 3}), "data.groups.column: "),
+    (groups({"sketch": {"patern": "(.)"}}), "data.groups: sketch: unknown key patern; did you mean pattern?"),
+    (groups({"sketch": {"pattern": "a"}}), "data.groups: sketch: pattern: 'a' has no capture group"),
+    (groups({"sketch": {}}), "data.groups: sketch: give either pattern or column"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": "site"}), "data.groups: phone: give the rule of a test set"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": None}), "data.groups: phone: give the rule of a test set"),
     ({"arms": []}, "arms: "),
     ({"arms": [REAL, REAL]}, "arms: two arms share a name"),
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
@@ -84,6 +107,26 @@ def test_a_mistake_is_named_by_its_file_and_key(change: dict[str, Any], named: s
         parse_recipe(SMALL | change, where="mine.yaml")
     assert named in str(caught.value)
     assert str(caught.value).startswith("mine.yaml: ")
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"pattern": "([^/_]+)_[^/]*$"},
+        {"pattern": "(cam|phone)(?P<group>[0-9]+)"},
+        {"column": "site", "shared": False},
+        {"sketch": {"pattern": "(.)"}, "phone": {"column": "site"}},
+        {"pattern": {"column": "site"}},  # a test set may have this name
+    ],
+)
+def test_rules_of_groups_are_read_again_as_they_were_written(rules: dict[str, Any]) -> None:
+    recipe = parse_recipe(SMALL | groups(rules))
+    again = parse_recipe(yaml.safe_load(recipe_yaml(recipe)))
+    assert again == recipe
+    found = recipe.data.groups
+    assert isinstance(found, dict) == all(isinstance(rule, dict) for rule in rules.values())
+    assert not isinstance(found, dict) or found.keys() == rules.keys()
+    assert parse_recipe(SMALL).data.groups is None
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
