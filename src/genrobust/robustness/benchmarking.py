@@ -10,7 +10,8 @@ from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score, UserError
 from genrobust.robustness.accuracy import correct
-from genrobust.robustness.resampling import ANY, Measured, interval, measure_accuracy, seed_weights
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import ANY, Measured, measure_accuracy, seed_weights
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
@@ -82,16 +83,20 @@ class _Side:
     doubt: np.ndarray
 
 
-def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000) -> Benchmark:
+def benchmark(
+    answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000, groups: Sequence[str] | None = None
+) -> Benchmark:
     """Score models on a generated and a real set of images, over the same K classes.
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
-    Each replicate resamples the images of either set, the same for all models, and the checkpoints of each model, where
-    there are several: models are paired by image, and checkpoints are not paired.
+    Each replicate resamples the images of either set, or the groups of the real ones, the same for all models, and the
+    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired. With
+    groups, the drop has the degrees of freedom of these alone, which are fewer than its own.
 
     Args:
         answers: Predictions, each with images in both sets.
         styles: Those of the generated images, "" where unknown.
+        groups: Those of the real images, None where they have none.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
@@ -100,7 +105,11 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
     sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
     count = len(next(iter(answers.values()))[0][0].classes)
     rng, names = np.random.default_rng(0), np.asarray(styles)
-    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng) for side in sides)
+    of_real = Groups.of(groups, np.ones(len(sides[1].labels), dtype=bool))
+    generated, real = (
+        measure_accuracy(side.right[None], count, bootstrap, rng, of_side)
+        for side, of_side in zip(sides, (None, of_real), strict=True)
+    )
     by_style = {
         style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
         for style in sorted({*styles} - {""})
@@ -119,7 +128,7 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
                 name=name,
                 scores=scores,
                 each=tuple(OnBothSets(*(m.one(0, t) for m in all_three)) for t in range(its.start, its.stop)),
-                beyond=None if first is None else _beyond(scores.drop, drawn, *first),
+                beyond=None if first is None else _beyond(drops, scores.drop.value, drawn, *first),
                 classes=tuple(zip(*(_by_class(side, its, count) for side in sides), strict=True)),
                 styles={style: _mean(measured, its, weights) for style, measured in by_style.items()},
             )
@@ -135,7 +144,7 @@ def _drops(generated: Measured, real: Measured) -> Measured:
         point=real.point - generated.point,
         draws=real.draws - generated.draws,
         n=real.n + generated.n,
-        over=BOTH,
+        over=f"{real.over} of real images and generated images" if real.shares else BOTH,
         bounds=ANY,
         right=None,
     )
@@ -171,11 +180,10 @@ def _side(found: Sequence[Predictions]) -> _Side:
     )
 
 
-def _beyond(drop: Score, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
-    """`drop` minus that of the first model, whose replicates are `of_first` [B]."""
-    lo, hi = interval(drawn - of_first)
-    method = f"bootstrap 95 % over {BOTH} and each model's checkpoints"
-    return replace(drop, value=drop.value - first, lo=lo, hi=hi, method=method)
+def _beyond(drops: Measured, drop: float, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
+    """A drop, with replicates `drawn` [B], minus that of the first model, with replicates `of_first`."""
+    point, draws = np.array([[drop - first]]), (drawn - of_first)[:, None, None]
+    return replace(drops, point=point, draws=draws, over=f"{drops.over} and each model's checkpoints").one(0, 0)
 
 
 def _by_class(side: _Side, its: slice, count: int) -> list[float]:
