@@ -154,13 +154,15 @@ def stored(name: str) -> Callable[[Path], StoredImages]:
 
 
 def are_listed(found: StoredImages) -> None:
-    """Keys are unique, groups known, and each image is RGB or an error."""
+    """Keys are unique, groups known, and each image is RGB or an error; so is a column, with a value for each image."""
     listing = found.listing(found.groups)
     assert len(set(listing.keys)) == len(listing.keys) == len(listing.groups) == len(listing.stamps)
     assert set(listing.groups) <= set(found.groups) and all(isinstance(group, str) for group in found.groups)
     assert len(set(found.groups)) == len(found.groups)
     for index in range(min(len(listing.keys), 6)):
         assert listing.read(index).mode == "RGB"
+    if listing.column is not None:
+        assert len(listing.column("label")) == len(listing.keys)
 
 
 TAR_MEMBERS = st.lists(
@@ -187,6 +189,7 @@ TAR_MEMBERS = st.lists(
     ),
     max_size=5,
 ).map(lambda members: b"".join(members) + bytes(1024))
+LABELLED = member("a0.json", b'{"label": 3}') + GOOD
 COLUMNS = st.sampled_from(
     [
         images_column(2),
@@ -578,7 +581,7 @@ TARGETS = {
         st.deferred(lambda: changed_bytes(builtin())),
         examples=20,
     ),
-    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
+    "tar": Target("x.tar", tar("x.tar", LABELLED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
