@@ -73,7 +73,7 @@ class _Side:
     """The answers of all checkpoints, T, on one set of N images of these `keys` and `labels`, int64 [N].
 
     `said` int64 [T, N] are the labels that they gave, `right` bool [T, N] which are right, and `doubt` float [T, N]
-    minus the log probability that they gave to the label.
+    minus the log probability that they gave to the label. `groups` are those of the images, None without any.
     """
 
     keys: tuple[str, ...]
@@ -81,6 +81,7 @@ class _Side:
     said: np.ndarray
     right: np.ndarray
     doubt: np.ndarray
+    groups: Groups | None
 
 
 def benchmark(
@@ -90,8 +91,7 @@ def benchmark(
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
     Each replicate resamples the images of either set, or the groups of the real ones, the same for all models, and the
-    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired. With
-    groups, the drop has the degrees of freedom of these alone, which are fewer than its own.
+    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired.
 
     Args:
         answers: Predictions, each with images in both sets.
@@ -102,18 +102,11 @@ def benchmark(
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: Predictions are not of the same images or classes.
     """
-    sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
-    count = len(next(iter(answers.values()))[0][0].classes)
-    rng, names = np.random.default_rng(0), np.asarray(styles)
-    of_real = Groups.of(groups, np.ones(len(sides[1].labels), dtype=bool))
-    generated, real = (
-        measure_accuracy(side.right[None], count, bootstrap, rng, of_side)
-        for side, of_side in zip(sides, (None, of_real), strict=True)
-    )
-    by_style = {
-        style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
-        for style in sorted({*styles} - {""})
-    }
+    both = zip(*(pair for of_model in answers.values() for pair in of_model), strict=True)
+    sides = [_side(found, of_images) for found, of_images in zip(both, (None, groups), strict=True)]
+    count, rng = len(next(iter(answers.values()))[0][0].classes), np.random.default_rng(0)
+    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng, side.groups) for side in sides)
+    by_style = _by_style(sides[0].right, styles, count, bootstrap, rng)
     all_three = generated, real, (drops := _drops(generated, real))
     models: list[ModelScores] = []
     first: tuple[float, np.ndarray] | None = None
@@ -138,7 +131,16 @@ def benchmark(
     return Benchmark(tuple(models), tuple(sizes), _hardest(sides[0], [len(of_model) for of_model in answers.values()]))
 
 
+def _by_style(
+    right: np.ndarray, styles: Sequence[str], count: int, bootstrap: int, rng: np.random.Generator
+) -> dict[str, Measured]:
+    names = np.asarray(styles)
+    known = sorted({*styles} - {""})
+    return {style: measure_accuracy(right[None, :, names == style], count, bootstrap, rng) for style in known}
+
+
 def _drops(generated: Measured, real: Measured) -> Measured:
+    """Real minus generated. With groups they have the degrees of freedom of these, which are fewer than their own."""
     return replace(
         real,
         point=real.point - generated.point,
@@ -163,7 +165,7 @@ def _mean(measured: Measured, its: slice, weights: np.ndarray) -> Score:
     return part.arm(0, weights)
 
 
-def _side(found: Sequence[Predictions]) -> _Side:
+def _side(found: Sequence[Predictions], groups: Sequence[str] | None) -> _Side:
     first = found[0]
     for other in found:
         same = other.keys == first.keys and np.array_equal(other.labels, first.labels)
@@ -177,6 +179,7 @@ def _side(found: Sequence[Predictions]) -> _Side:
         said=np.array([p.logits.argmax(axis=1) for p in found]),
         right=np.array([correct(p, every) for p in found]),
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in found]),
+        groups=Groups.of(groups, np.ones(len(first.labels), dtype=bool)),
     )
 
 
