@@ -38,6 +38,7 @@ def _mixing(alpha: float) -> float:
 
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
+UNCHANGED = ("none", "standard")  # no policy changes the images
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
@@ -57,6 +58,7 @@ class TrainConfig(Section):
     `augmentation` is the policy; `standard` only crops and mirrors, which all others but `none` do too. With both
     `mixup` and `cutmix`, each batch uses one of them, with equal probability.
     `drawing-styles` draws black line drawings in other styles: domain knowledge, as a baseline for generated images.
+    `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
 
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
@@ -89,6 +91,7 @@ class TrainConfig(Section):
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
+    augmentation_share: PositiveFraction = Field(default=1.0, exclude_if=lambda share: share == 1)
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
@@ -130,6 +133,10 @@ class TrainConfig(Section):
             raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
+        if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
+            raise ValueError(
+                f"augmentation_share: {self.augmentation} is no policy that could change a share of images"
+            )
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self
@@ -159,7 +166,9 @@ class TrainConfig(Section):
     def augmented(self) -> str:
         """Every augmentation in words: "standard", or "randaugment, mixup 0.2, random erasing 0.25"."""
         combined = {key.replace("_", " "): getattr(self, key) for key in COMBINED}
-        return ", ".join([self.augmentation, *(f"{name} {value:g}" for name, value in combined.items() if value)])
+        policy = self.augmentation
+        policy += f" of {100 * self.augmentation_share:g} %" if self.augmentation_share < 1 else ""
+        return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 
     def unsplittable(self, sources: Sequence[str], weighted: bool) -> str | None:
         """The reason why `split_batchnorm` cannot train on a mixture of `sources`; None if it can, or is off."""
@@ -268,7 +277,8 @@ class RobustnessConfig(Section):
     `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
 
     `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
-    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023).
+    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023). For the
+    pictograms it may be "wild-val", real drawings like those that the generator learned from.
     """
 
     baselines: str | None = "shipped"

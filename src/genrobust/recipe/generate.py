@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction
+from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction, Seed
 from genrobust.recipe.section import Place, PlainValues, Section
 
 
@@ -183,12 +183,14 @@ class DatasetConfig(Section):
     `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
     mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
     images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
-    alone (section `class_model`). `filter` leaves out some of the images.
+    alone (section `class_model`). `filter` leaves out some of the images. `data_seed` draws other images from the same
+    prompts' templates: two datasets that differ in nothing else tell how much a result depends on the draw.
     """
 
     finetuned: bool = False
     from_scratch: bool = False
     filter: FilterConfig | None = None
+    data_seed: Seed | None = None  # None: the recipe's
     generator: PlainValues = Field(default_factory=dict)
     generate: PlainValues = Field(default_factory=dict)
 

@@ -78,6 +78,9 @@ class Recipe(Section):
     `track` names the trackers that show training curves while a study runs, and its scores and images afterwards:
     TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
     set to offline.
+
+    `answer` names the arm, or the group where there are groups, that the report's answer is about, before there is any
+    result. None leaves the choice to the validation images: the best of those that train on generated images.
     """
 
     file_keys = ("quick", "sweep")
@@ -98,6 +101,7 @@ class Recipe(Section):
     train: TrainConfig = TrainConfig()
     arms: tuple[ArmConfig, ...]
     reference: Name = "real"
+    answer: Name | None = None
     zero_shot: ZeroShotConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     robustness: RobustnessConfig = RobustnessConfig()
@@ -151,7 +155,21 @@ class Recipe(Section):
             if arm.reference is not None and arm.reference not in names:
                 known = f"the arms are {listed(names)}"
                 raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
+        self._check_answer()
         return self
+
+    def _check_answer(self) -> None:
+        """The answer compares an arm, or a group where there are groups, with another."""
+        groups = self.groups()
+        references = {group: {self.references()[arm] for arm in arms} - set(arms) for group, arms in groups.items()}
+        for arm in self.arm_names if not groups else ():
+            references[arm] = {self.references()[arm]} - {arm}
+        if self.answer is not None and not references.get(self.answer):
+            noun = "group" if groups else "arm"
+            compared = listed([name for name, others in references.items() if others]) or "none"
+            raise ValueError(
+                f"answer: {self.answer!r} is no {noun} that is compared with another; there are {compared}"
+            )
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
         """A claim compares two arms, or a group with the references of its arms."""

@@ -63,6 +63,7 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
                     "epochs": None,
                     "warmup_steps": min(train.warmup_steps, steps // 10),
                     "augmentation": "standard",
+                    "augmentation_share": 1.0,
                     "split_batchnorm": False,
                     **dict.fromkeys(COMBINED, 0.0),
                 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,16 @@ class Context:
 
     @cached_property
     def data(self) -> StudyData:
-        """The images of the study; raises UserError for test sets that the recipe names and the data lacks."""
+        """The images of the study; raises UserError for test sets that the recipe names and the data lacks.
+
+        The images to choose by are a test set only where the recipe names them as the second in-distribution set.
+        """
         from genrobust.data import load_data
 
         data = load_data(self.recipe.data)
+        second = self.recipe.robustness.second_id
+        if data.choosing is not None and data.choosing.name == second:
+            data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
         return data
 

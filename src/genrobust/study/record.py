@@ -9,8 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
 
+import numpy as np
+
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
+    ArmRecord,
     Claim,
     ImageSet,
     LabelSpace,
@@ -21,8 +25,9 @@ from genrobust.core import (
     hardware,
 )
 from genrobust.data import LINE_SOURCE
-from genrobust.recipe import recipe_yaml
+from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail
+from genrobust.study.costs import device_seconds
 from genrobust.study.graph import Graph
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
@@ -37,7 +42,6 @@ SIDE = 128  # pixels at the most: a report is one file
 def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
     """Return the record of a finished study, which `command` made."""
     recipe, context, sources = graph.recipe, graph.context, graph.sources
-    trained = graph.train([])
     return StudyRecord(
         title=recipe.title or recipe.name,
         question=recipe.question,
@@ -45,7 +49,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         recipe_yaml=recipe_yaml(recipe),
         date=datetime.date.today().isoformat(),
         summary=scores.summary,
-        arms=tuple(trained.record(run_of(recipe, arm, 0)) for arm in recipe.arms),
+        arms=tuple(_arm(graph, arm) for arm in recipe.arms),
         stages=context.times.records,
         pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
@@ -55,7 +59,16 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
+        answer=recipe.answer or "",
     )
+
+
+def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
+    """What an arm trained on, how well it knows the validation images, and what it takes to make."""
+    runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
+    found = [read_checkpoint_info(graph.sources.checkpoint(run)).training["best_val_top1"] for run in runs]
+    record, seconds = graph.train([]).record(runs[0]), device_seconds(graph, runs[0])
+    return replace(record, val_top1=float(np.mean(found)), seconds=seconds)
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:
