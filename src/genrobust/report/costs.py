@@ -80,7 +80,7 @@ def _name(arms: Sequence[str]) -> str:
     common = "".join(
         letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*arms, strict=False))
     )
-    return common.rstrip(" ,:;-(") or arms[0]
+    return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
 def _thinned(ticks: list[int]) -> list[int]:
