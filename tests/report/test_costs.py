@@ -39,7 +39,7 @@ def test_a_line_joins_arms_of_the_same_images_from_the_fewest_steps_on(record):
     plot = cost_plot(found)
     ((name, look, joined, path),) = plot["series"]
     places = [float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", path)]
-    assert name == "real" and look == "real+generated" and places == [m.x for m in joined] == sorted(places)
+    assert name == look == "real+generated" and places == [m.x for m in joined] == sorted(places)
     assert html(found).count('class="joined"') == 1
 
 
