@@ -110,12 +110,15 @@ class PromptConfig(Section):
     `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
+
+    `without_styles` leaves out the templates of the set "pictograms" that name these styles.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
     file: Place | None = None
     negative_prompt: str = ""
+    without_styles: tuple[str, ...] = Field(default=(), exclude_if=lambda styles: not styles)
 
     @model_validator(mode="after")
     def _check_file(self) -> PromptConfig:
