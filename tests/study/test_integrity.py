@@ -31,7 +31,7 @@ from genrobust.recipe import GeneratorConfig, parse_recipe
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.model_card import measured
 from genrobust.study import Study, audit, describe_verified, verify_outputs
-from genrobust.study.qualities import read_embeddings
+from genrobust.study.embeddings import read_embeddings
 from genrobust.study.rates import measured_rate
 from genrobust.study.tracking import read_logged
 from genrobust.train import PACKING, PackedImages
