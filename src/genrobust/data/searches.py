@@ -77,7 +77,7 @@ def nearest(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> np.nda
     """
     order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    return np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts, starts[1:], wanted, strict=True)])
+    return np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
 
 
 def write_search(path: Path, pool: ImageSet, found: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
