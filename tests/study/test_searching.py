@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import yaml
-from kill_and_resume import kill_and_resume
 from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
 
 from genrobust.audit import first_of_each_class
@@ -137,12 +136,6 @@ def test_workers_find_the_same(own, tmp_path):
     workers.close()
     own("one").images(FOUND)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
-
-
-def test_a_kill_costs_a_part_at_most(own, start, tmp_path):
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own.recipe))
-    words = ["train", str(tmp_path / "own.yaml"), "--arm", "found", "--out", str(tmp_path / "runs")]
-    kill_and_resume(start, words, tmp_path / "runs", 4)
 
 
 def test_the_time_of_a_search_is_known_before_it(own, tmp_path):
