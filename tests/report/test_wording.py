@@ -40,6 +40,22 @@ def test_the_answer_is_two_sentences_about_the_generated_arm_with_the_retrieved_
     )
 
 
+@pytest.mark.parametrize(
+    ("parts", "is_control"),
+    [
+        ({"retrieved": 10}, True),
+        ({"real": 10, "retrieved-by-search": 10}, True),
+        ({"real": 10, "retrieved-by-class": 10}, False),
+        ({"real": 10, "retrieved": 10, "generated": 10}, False),
+    ],
+)
+def test_a_control_has_retrieved_images_and_no_generated_ones(record, parts, is_control):
+    *arms, last = record.arms
+    generated = record.arms[1]
+    shown = answer(replace(record, arms=(*arms[:1], generated, replace(last, parts=parts))))
+    assert ("real+retrieved, the control with retrieved images" in shown[1]) == is_control
+
+
 def test_further_folders_of_images_are_not_taken_for_generated_ones(record):
     *arms, last = record.arms  # with the highest mean
     changed = replace(record, arms=(*arms, replace(last, parts={"real": 1800, "deepaugment": 4987})))

@@ -71,7 +71,7 @@ class RetrievedConfig(Section):
     The texts of a class are the recipe's prompts. Labels are not used; without `search`, those of `path` are hidden.
 
     `per_class` is the number of images of each class that all of them take; None takes as many as the first generated
-    dataset of the arms has.
+    dataset of the arms has, and only a search takes more than that.
     """
 
     path: Place | None = None

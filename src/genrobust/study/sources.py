@@ -179,13 +179,16 @@ class Sources:
         from genrobust.data import filled_quotas
 
         found, wanted = self.images(RETRIEVED), self._wanted
-        said = [f"Retrieval found {len(found):,} images for {len(wanted):,} generated ones."]
-        if any(wanted.styles):
-            said.append(f"It filled {100 * filled_quotas(found, wanted):.0f} % of the quotas of class and style.")
+        said = f"Retrieval found {len(found):,} images for {len(wanted):,} generated ones"
+        styled = any(wanted.styles)
+        if styled:
+            said += f" and filled {100 * filled_quotas(found, wanted):.0f} % of the quotas of class and style"
         if RETRIEVED_BY_CLASS in self.context.recipe.sources():
-            shared = len(set(found.keys) & set(self.images(RETRIEVED_BY_CLASS).keys))
-            said.append(f"{shared:,} of its images are those that retrieval by class alone takes too.")
-        return " ".join(said)
+            other = self.images(RETRIEVED_BY_CLASS)
+            said += f"; {len(set(found.keys) & set(other.keys)):,} of them are found by class alone, too"
+            if styled:
+                said += f", which fills {100 * filled_quotas(other, wanted):.0f} %"
+        return f"{said}."
 
     def class_texts(self) -> list[list[str]]:
         """Return the recipe's prompts of each class: what a CLIP knows it by."""
