@@ -28,9 +28,10 @@ def test_no_image_comes_twice_and_less_is_the_beginning_of_more(data):
     wanted = np.array(data.draw(st.lists(st.integers(0, 9), min_size=classes, max_size=classes)))
     found, more = nearest(best, cosines, wanted), nearest(best, cosines, wanted + 1)
     assert len(set(found.tolist())) == len(found)
-    assert np.bincount(best[found], minlength=classes).tolist() == np.minimum(
-        np.bincount(best, minlength=classes), wanted
-    ).tolist()
+    assert (
+        np.bincount(best[found], minlength=classes).tolist()
+        == np.minimum(np.bincount(best, minlength=classes), wanted).tolist()
+    )
     for label in range(classes):
         of = [at[best[at] == label].tolist() for at in (found, more)]
         assert of[0] == of[1][: len(of[0])]

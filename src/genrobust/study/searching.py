@@ -138,7 +138,7 @@ class PoolSearch:
         if len(short):
             some = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)
             said.append(f"{len(short)} of {len(names)} classes ran short: {some}.")
-        if self._hidden:
+        if self._hidden and len(found):
             right = 100 * float((found.labels == found.hidden_labels).mean())
             said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
             if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):

@@ -166,11 +166,11 @@ class Sources:
     @property
     def _wanted(self) -> ImageSet:
         """The images that retrieved ones are matched to; those to retrieve from where no generated ones are mixed."""
-        from genrobust.audit import first_of_each_class
-
         images = self.pool if self.first is None else self.first.images
         if self._per_class is None:
             return images
+        from genrobust.audit import first_of_each_class  # which takes torch
+
         counts = dict.fromkeys(range(len(self.context.data.labels)), self._per_class)
         return Subset(images, first_of_each_class(images.labels, counts))
 
@@ -180,6 +180,7 @@ class Sources:
 
         found, wanted = self.images(RETRIEVED), self._wanted
         said = f"Retrieval found {len(found):,} images for {len(wanted):,} generated ones"
+        said += " (some classes ran short)" if len(found) < len(wanted) else ""
         styled = any(wanted.styles)
         if styled:
             said += f" and filled {100 * filled_quotas(found, wanted):.0f} % of the quotas of class and style"
