@@ -390,6 +390,23 @@ def is_filter(found: Any) -> None:
     assert found.by == "CLIP score" and all(isinstance(reason, str) for reason in found.rejected.values())
 
 
+def save_search(folder: Path) -> None:
+    from genrobust.data import write_search
+
+    save_dataset(folder)
+    write_search(folder / "x.parquet", dataset(folder), np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.25]))
+
+
+def search_of(folder: Path) -> Any:
+    from genrobust.data import read_search
+
+    return read_search(folder / "x.parquet")
+
+
+def is_search(found: Any) -> None:
+    assert len(found.keys) == 2 and (found.labels.tolist(), found.scores.tolist()) == ([0, 1], [0.5, 0.25])
+
+
 LOGITS = np.array([[0.5, -1.0], [2.0, 0.25], [0.0, 1.0]], dtype=np.float32)
 
 
@@ -628,6 +645,7 @@ TARGETS = {
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
     "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=80),
     "filter": Target("filter-x.parquet", save_filter, filter_of, is_filter),
+    "search": Target("x.parquet", save_search, search_of, is_search),
     "predictions": Target("test.npz", save_answers, answers, are_answers),
     "model_index.json": Target(
         "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=60

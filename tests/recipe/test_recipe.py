@@ -55,6 +55,15 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"split_batchnorm": True}, **arm(mixture=["real", "generated"])}, "give each source a weight"),
     ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
     ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
+    ({"data": {"extra": {"retrieved-by-search": "x"}}}, "data.extra: the name retrieved-by-search"),
+    ({"data": {"retrieved": {"serch": "x"}}}, "unknown key data.retrieved.serch; did you mean search?"),
+    ({"data": {"retrieved": {"search": "", "clip": "x"}}}, "data.retrieved.search: an empty path"),
+    ({"data": {"retrieved": {"per_class": 0}}}, "data.retrieved.per_class: give a number from 1"),
+    (arm(mixture=["real", "retrieved-by-search"]), "data.retrieved.per_class: no arm mixes generated images"),
+    (
+        {"data": {"source": "folders", "train": "a", "test": "b"}, **arm(mixture=["generated", "retrieved-by-search"])},
+        "data.retrieved.clip: an arm mixes retrieved-by-search",
+    ),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
     (groups({}), "data.groups: give one rule, such as {pattern: REGEX}, or a rule for each test set"),
     (groups("site"), "data.groups: give one rule"),
@@ -153,6 +162,16 @@ def test_an_arm_overrides_the_training_of_the_study() -> None:
     assert (own.augmentation, own.steps, own.batch_size) == ("randaugment", 600, 64)
     assert recipe.train_of(recipe.arm("real")) == recipe.train
     assert recipe.sources() == {"real", "generated"}
+
+
+def test_retrieved_images_may_be_a_path_alone() -> None:
+    found = [parse_recipe(SMALL | {"data": {"retrieved": place}}).data for place in ("a", {"path": "a"}, None, {})]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
+    given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
+    recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
+    assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_a_training_s_length_is_steps_or_epochs() -> None:

@@ -13,8 +13,10 @@ from genrobust.core.errors import UserError
 from genrobust.core.keys import digest
 
 # The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
-# the generated ones by class and style, or by class alone.
-REAL, RETRIEVED, RETRIEVED_BY_CLASS = NOT_GENERATED = ("real", "retrieved", "retrieved-by-class")
+# the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes.
+REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH = NOT_GENERATED = (
+    "real", "retrieved", "retrieved-by-class", "retrieved-by-search",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,10 @@ class StudyData:
     """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is available. `choosing` is a shifted validation set, on which anything
-    about generation may be chosen. `extra` are further images to train on, by the name that arms mix them under.
+    the generator's own training data, where it is available. `unlabelled` are images whose labels mean nothing, to be
+    searched for the classes; None searches those of `retrieval`. `choosing` is a shifted validation set, on which
+    anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
+    under.
     """
 
     labels: LabelSpace
@@ -135,6 +139,7 @@ class StudyData:
     retrieval: ImageSet | None = None
     choosing: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
+    unlabelled: ImageSet | None = None
 
     @property
     def shifts(self) -> tuple[str, ...]:

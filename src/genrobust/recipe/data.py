@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from genrobust.core import Registry
+from genrobust.core import EMBEDDED, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Between
+from genrobust.recipe.numbers import Between, PerClass
 from genrobust.recipe.section import Place, Section, checked, shown
 
 Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
@@ -103,6 +103,32 @@ class GroupRule(Section):
         return self
 
 
+class RetrievedConfig(Section):
+    """Images that arms train on instead of generated ones, as a control. A path alone means `path`.
+
+    `path` holds labelled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
+    many of each class from them as were generated. Pictograms has its own.
+
+    `search` holds images without labels: a folder with images at any depth, WebDataset tars, parquet files or a saved
+    dataset. From them, `retrieved-by-search` takes those that are nearest to each class by the cosine of image and
+    class in the CLIP `clip`, a folder or "pictograms", the embedded one, which is the default for `source: pictograms`.
+    The texts of a class are the recipe's prompts. Labels are not used; without `search`, those of `path` are hidden.
+
+    `per_class` is the number of images of each class that all of them take; None takes as many as the first generated
+    dataset of the arms has, and only a search takes more than that.
+    """
+
+    path: Place | None = None
+    search: Place | None = None
+    clip: str | None = None
+    per_class: PerClass | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"path": value} if value is None or isinstance(value, str | Path) else value
+
+
 class DataConfig(Section):
     """The source of the real images.
 
@@ -125,7 +151,8 @@ class DataConfig(Section):
     a rule each. The images of a set without a rule count one by one, unless its reader knows their groups. A rule
     changes intervals, and no image, training or prediction.
 
-    Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
+    Each of these places, but `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
+    files or a saved dataset.
 
     `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
     which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a tenth
@@ -139,13 +166,18 @@ class DataConfig(Section):
     test: Place | None = None
     shifts: dict[Name, ShiftConfig] = Field(default_factory=dict)
     generated: Place | None = None
-    retrieved: Place | None = None
+    retrieved: RetrievedConfig = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
     groups: dict[str, GroupRule] | GroupRule | None = None
     classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)
     packed: bool = False
+
+    @property
+    def search_clip(self) -> str | None:
+        """The CLIP that searches `retrieved`; None where the recipe must name one."""
+        return self.retrieved.clip or (EMBEDDED if self.source == "pictograms" else None)
 
     @field_validator("class_names", mode="before")
     @classmethod
