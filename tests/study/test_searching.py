@@ -9,7 +9,7 @@ import yaml
 from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
 
 from genrobust.audit import first_of_each_class
-from genrobust.core import Subset
+from genrobust.core import Subset, UserError
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, calibrate, disk, row_seconds, searching
@@ -192,3 +192,17 @@ def test_what_is_wrong_is_named(own, tmp_path, monkeypatch, change, said):
     words = [word for one in change for word in ("--set", one)]
     genrobust("run", "own.yaml", *words, "--no-estimate", code=2, said=said)
     assert not (tmp_path / "runs" / "checkpoints").exists()  # it is said before anything is trained
+
+
+def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path):
+    def study(*styles):
+        data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1}}
+        arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
+        return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
+
+    every, fewer = study(), study("emoji", "pixel")
+    assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
+    assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
+    assert fewer.graph.sources.search.pool is fewer.data.retrieval
+    with pytest.raises(UserError, match=r"without_styles: no image has the style 'emojis'; they are duotone, emoji"):
+        study("emojis").rows()

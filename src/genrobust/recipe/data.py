@@ -115,13 +115,15 @@ class RetrievedConfig(Section):
     The texts of a class are the recipe's prompts. Labels are not used; without `search`, those of `path` are hidden.
 
     `per_class` is the number of images of each class that all of them take; None takes as many as the first generated
-    dataset of the arms has, and only a search takes more than that.
+    dataset of the arms has, and only a search takes more than that. `without_styles` names styles whose images none of
+    them takes, where styles are known.
     """
 
     path: Place | None = None
     search: Place | None = None
     clip: str | None = None
     per_class: PerClass | None = None
+    without_styles: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
