@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from genrobust.core import UserError, digest
-from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe
+from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe, recipe_yaml
 
 REAL: dict[str, Any] = {"name": "real", "mixture": "real"}
 SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
@@ -16,6 +17,10 @@ SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
 
 def arm(**changes: Any) -> dict[str, Any]:
     return {"arms": [REAL | changes]}
+
+
+def groups(rules: Any) -> dict[str, Any]:
+    return {"data": {"groups": rules}}
 
 
 def dataset(**section: Any) -> dict[str, Any]:
@@ -50,7 +55,34 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"split_batchnorm": True}, **arm(mixture=["real", "generated"])}, "give each source a weight"),
     ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
     ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
+    ({"data": {"extra": {"retrieved-by-search": "x"}}}, "data.extra: the name retrieved-by-search"),
+    ({"data": {"retrieved": {"serch": "x"}}}, "unknown key data.retrieved.serch; did you mean search?"),
+    ({"data": {"retrieved": {"search": "", "clip": "x"}}}, "data.retrieved.search: an empty path"),
+    ({"data": {"retrieved": {"per_class": 0}}}, "data.retrieved.per_class: give a number from 1"),
+    (arm(mixture=["real", "retrieved-by-search"]), "data.retrieved.per_class: no arm mixes generated images"),
+    (
+        {"data": {"source": "folders", "train": "a", "test": "b"}, **arm(mixture=["generated", "retrieved-by-search"])},
+        "data.retrieved.clip: an arm mixes retrieved-by-search",
+    ),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
+    (groups({}), "data.groups: give one rule, such as {pattern: REGEX}, or a rule for each test set"),
+    (groups("site"), "data.groups: give one rule"),
+    (groups([{"pattern": "(.)"}]), "data.groups: give one rule"),
+    (groups({"shared": True}), "data.groups: give either pattern or column"),
+    (groups({"pattern": "(.)", "column": "site"}), "data.groups: give either pattern or column"),
+    (groups({"patern": "(.)"}), "unknown key data.groups.patern; did you mean pattern?"),
+    (groups({"pattern": "(.", "shared": False}), "data.groups.pattern: '(.' is no regular expression: "),
+    (groups({"pattern": "(a{9999999999999})"}), "data.groups.pattern: "),
+    (groups({"pattern": "(" * 2000 + ")" * 2000}), "data.groups.pattern: "),
+    (groups({"pattern": "(?:a)_b"}), "data.groups.pattern: '(?:a)_b' has no capture group"),
+    (groups({"pattern": "(a)_(b)"}), "data.groups.pattern: '(a)_(b)' has 2 capture groups: "),
+    (groups({"pattern": "(?P<a>a)_(?P<b>b)"}), "has 2 capture groups: "),
+    (groups({"column": 3}), "data.groups.column: "),
+    (groups({"sketch": {"patern": "(.)"}}), "data.groups: sketch: unknown key patern; did you mean pattern?"),
+    (groups({"sketch": {"pattern": "a"}}), "data.groups: sketch: pattern: 'a' has no capture group"),
+    (groups({"sketch": {}}), "data.groups: sketch: give either pattern or column"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": "site"}), "data.groups: phone: give the rule of a test set"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": None}), "data.groups: phone: give the rule of a test set"),
     ({"arms": []}, "arms: "),
     ({"arms": [REAL, REAL]}, "arms: two arms share a name"),
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
@@ -97,6 +129,26 @@ def test_a_mistake_is_named_by_its_file_and_key(change: dict[str, Any], named: s
     assert str(caught.value).startswith("mine.yaml: ")
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"pattern": "([^/_]+)_[^/]*$"},
+        {"pattern": "(cam|phone)(?P<group>[0-9]+)"},
+        {"column": "site", "shared": False},
+        {"sketch": {"pattern": "(.)"}, "phone": {"column": "site"}},
+        {"pattern": {"column": "site"}},  # a test set may have this name
+    ],
+)
+def test_rules_of_groups_are_read_again_as_they_were_written(rules: dict[str, Any]) -> None:
+    recipe = parse_recipe(SMALL | groups(rules))
+    again = parse_recipe(yaml.safe_load(recipe_yaml(recipe)))
+    assert again == recipe
+    found = recipe.data.groups
+    assert isinstance(found, dict) == all(isinstance(rule, dict) for rule in rules.values())
+    assert not isinstance(found, dict) or found.keys() == rules.keys()
+    assert parse_recipe(SMALL).data.groups is None
+
+
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(UserError) as caught:
         parse_recipe(SMALL | {"trian": {}, "train": {"steps": -1}})
@@ -110,6 +162,16 @@ def test_an_arm_overrides_the_training_of_the_study() -> None:
     assert (own.augmentation, own.steps, own.batch_size) == ("randaugment", 600, 64)
     assert recipe.train_of(recipe.arm("real")) == recipe.train
     assert recipe.sources() == {"real", "generated"}
+
+
+def test_retrieved_images_may_be_a_path_alone() -> None:
+    found = [parse_recipe(SMALL | {"data": {"retrieved": place}}).data for place in ("a", {"path": "a"}, None, {})]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
+    given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
+    recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
+    assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_a_training_s_length_is_steps_or_epochs() -> None:

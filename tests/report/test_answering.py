@@ -3,6 +3,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from genrobust.core.results import MEAN_OF_SHIFTS, Score
 from genrobust.report.answering import answer
 
@@ -19,6 +21,21 @@ def test_the_answer_is_two_sentences_about_the_generated_arm_with_the_retrieved_
         "+13.0); real+retrieved, the control with retrieved images, was 30.0 points above real (95 % interval +28.0 to "
         "+32.0) over the shifts."
     )
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_control"),
+    [
+        ({"retrieved": 10}, True),
+        ({"real": 10, "retrieved-by-search": 10}, True),
+        ({"real": 10, "retrieved-by-class": 10}, False),
+        ({"real": 10, "retrieved": 10, "generated": 10}, False),
+    ],
+)
+def test_a_control_has_retrieved_images_and_no_generated_ones(record, parts, is_control):
+    real, generated, last = record.arms
+    shown = answer(replace(record, arms=(real, generated, replace(last, parts=parts))))
+    assert ("real+retrieved, the control with retrieved images" in shown[1]) == is_control
 
 
 def test_further_folders_of_images_are_not_taken_for_generated_ones(record):

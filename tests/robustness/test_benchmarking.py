@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,32 @@ def test_models_are_held_against_the_first_on_the_same_images() -> None:
     sides = [100 * (right(o).astype(float) - right(f)) for o, f in zip(other, one, strict=True)]
     half = 1.96 * np.sqrt(sum(d.var() / len(d) for d in sides))  # the paired difference on each side
     assert (better.beyond.lo, better.beyond.hi) == pytest.approx((-40 - half, -40 + half), abs=1)
+
+
+def test_groups_of_real_images_widen_what_depends_on_them_and_nothing_else() -> None:
+    """Twelve photographers, of whom each model knows others: all of their images are right, or none is."""
+
+    def known(found: Predictions, sites: range) -> Predictions:
+        sure = np.eye(len(CLASSES), dtype=np.float32)[(found.labels + ~np.isin(np.arange(600) % 12, sites)) % 4]
+        return replace(found, logits=sure)
+
+    generated, real = pair(0.4, 0.9)
+    asked = {"a": [(generated, known(real, range(6)))], "b": [(generated, known(real, range(4, 8)))]}
+    groups = [f"hand {i % 12}" for i in range(600)]
+    plain, grouped = benchmark(asked, [""] * 400), benchmark(asked, [""] * 400, groups=groups)
+    for one, other in zip(plain.models, grouped.models, strict=True):
+        assert other.scores.generated == one.scores.generated
+        for before, after in (
+            (one.scores.real, other.scores.real),
+            (one.scores.drop, other.scores.drop),
+            *([(one.beyond, other.beyond)] if one.beyond and other.beyond else []),
+        ):
+            assert after.value == pytest.approx(before.value)
+            assert after.hi - after.lo > 4 * (before.hi - before.lo)
+            assert (before.groups, after.groups) == (0, 12)
+            assert "12 groups" in after.method
+    assert grouped.models[1].beyond is not None
+    assert benchmark(asked, [""] * 400, groups=["one"] * 600).models == plain.models
 
 
 def test_classes_and_styles_are_scored_apart() -> None:

@@ -238,3 +238,12 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
     assert [row.done for row in other.rows()][:2] == [0, 0]  # another model draws another dataset
     assert other.dataset("scratch").folder != first.dataset("scratch").folder
+
+
+def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(study):
+    datasets = {"again": {"data_seed": 1}, "same": {"data_seed": 0}}
+    made = study(datasets=datasets, arms=RECIPE["arms"][:2])
+    own, again, same = (made.dataset(name) for name in ("generated", "again", "same"))
+    assert same.folder == own.folder != again.folder
+    assert [r.key for r in again.plan] == [r.key for r in own.plan]
+    assert not {r.seed for r in again.plan} & {r.seed for r in own.plan}

@@ -173,7 +173,7 @@ def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: 
         val=held[1],
         tests=tests,
         clean="test",
-        retrieval=None if config.retrieved is None else folder("retrieved", config.retrieved),
+        retrieval=None if config.retrieved.path is None else folder("retrieved", config.retrieved.path),
         extra={name: folder(name, path) for name, path in config.extra.items()},
     )
 

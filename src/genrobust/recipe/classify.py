@@ -187,10 +187,11 @@ class MixturePart(Section):
     """A part of an arm's training images.
 
     `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
-    images of each class and style, from the generator's own training data) or retrieved-by-class (of each class, in any
-    style). `per_class` limits the images of each class (of generated ones, to the first); `fraction` takes that
-    fraction of each class. `weight` is the relative share of every batch; None is in proportion to the number of
-    images, as in a plain concatenation.
+    images of each class and style, from the generator's own training data), retrieved-by-class (of each class, in any
+    style) or retrieved-by-search (what a CLIP finds for each class among unlabelled images, the nearest first). All
+    three are described under `data.retrieved`. `per_class` limits the images of each class (of generated ones, to the
+    first); `fraction` takes that fraction of each class. `weight` is the relative share of every batch; None is in
+    proportion to the number of images, as in a plain concatenation.
     """
 
     source: Name

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, ZERO_SHOT, UserError
+from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
 from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfig, TrainConfig, ZeroShotConfig
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
@@ -210,6 +210,19 @@ class Recipe(Section):
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Recipe:
+        if RETRIEVED_BY_SEARCH not in self.sources():
+            return self
+        if self.data.search_clip is None:
+            raise ValueError(f"data.retrieved.clip: an arm mixes {RETRIEVED_BY_SEARCH}: name the folder of a CLIP")
+        if self.data.retrieved.per_class is None and not self.generated_sets():
+            raise ValueError(
+                "data.retrieved.per_class: no arm mixes generated images, which would give the number of images to "
+                "search for: set it"
+            )
         return self
 
     @model_validator(mode="after")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.core import RETRIEVED, ArmRecord, Score, StudyRecord, Summary
+from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
 from genrobust.report.wording import count, gain, is_sure, number, span
 
@@ -100,10 +100,16 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
         f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))} "
         "over the shifts"
         for control in record.arms
-        if RETRIEVED in control.parts and control.name != arm
+        if control.name != arm and _is_control(control, record)
         if (score := gain(summary, "top1", control.name)) is not None
     ]
     return "; ".join(parts) + "."
+
+
+def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
+    """Whether an arm trained on retrieved images, and on no generated ones."""
+    found = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
+    return bool(found) and arm.parts.keys() <= set(record.not_generated)
 
 
 def _change(score: Score) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
@@ -22,8 +23,8 @@ MOST_TICKS = 6  # labels that do not touch
 def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     """Plot top-1, the mean of the shifts, against the seconds of each arm on a log axis; None where these are unknown.
 
-    Ticks pair a position in SVG units with a label, "marks" are as in `scatter`, and "lines" are SVG paths, each with
-    the name of an arm, through arms that differ in the number of steps alone.
+    Ticks pair a position in SVG units with a label. "series" are the arms that differ in the number of steps alone, or
+    a single arm: each has a name, the arm whose look it has, marks as in `scatter`, and the SVG path through them.
     """
     summary = record.summary
     test_set = MEAN_OF_SHIFTS if summary.shifts else summary.clean
@@ -52,10 +53,10 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
         for arm, score in scores.items()
     ]
     at = {mark.arm: mark for mark in marks}
+    series = [(_name(of), of[0], [at[arm] for arm in of]) for of in _alike(record.arms, known)]
     return {
         "test_set": test_set,
-        "marks": marks,
-        "lines": [(of[0], "M" + "L".join(f"{at[a].x} {at[a].y}" for a in of)) for of in _alike(record.arms, known)],
+        "series": [(*names, own, "M" + "L".join(f"{m.x} {m.y}" for m in own)) for *names, own in series],
         "x_ticks": [(x(t), _tick(t)) for t in _thinned([t for t in TICKS if low <= math.log(t) <= high])],
         "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
         "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",
@@ -63,14 +64,23 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
 
 
 def _alike(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]]:
-    """The arms that differ in nothing but their steps, from the fewest on; single ones are left out."""
+    """The arms that differ in nothing but their steps, from the fewest on."""
     found: dict[tuple[object, ...], list[ArmRecord]] = {}
     for arm in arms:
         if arm.name in known:
             key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size
             found.setdefault(key, []).append(arm)
-    ordered = [[arm.name for arm in sorted(of, key=lambda arm: arm.steps)] for of in found.values()]
-    return [names for names in ordered if len(names) > 1]
+    return [[arm.name for arm in sorted(of, key=lambda arm: arm.steps)] for of in found.values()]
+
+
+def _name(arms: Sequence[str]) -> str:
+    """What the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
+    if len(arms) == 1:
+        return arms[0]
+    common = "".join(
+        letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*arms, strict=False))
+    )
+    return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
 def _thinned(ticks: list[int]) -> list[int]:

@@ -10,7 +10,8 @@ from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score, UserError
 from genrobust.robustness.accuracy import correct
-from genrobust.robustness.resampling import ANY, Measured, interval, measure_accuracy, seed_weights
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import ANY, Measured, measure_accuracy, seed_weights
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
@@ -72,7 +73,7 @@ class _Side:
     """The answers of all checkpoints, T, on one set of N images of these `keys` and `labels`, int64 [N].
 
     `said` int64 [T, N] are the labels that they gave, `right` bool [T, N] which are right, and `doubt` float [T, N]
-    minus the log probability that they gave to the label.
+    minus the log probability that they gave to the label. `groups` are those of the images, None without any.
     """
 
     keys: tuple[str, ...]
@@ -80,31 +81,32 @@ class _Side:
     said: np.ndarray
     right: np.ndarray
     doubt: np.ndarray
+    groups: Groups | None
 
 
-def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000) -> Benchmark:
+def benchmark(
+    answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000, groups: Sequence[str] | None = None
+) -> Benchmark:
     """Score models on a generated and a real set of images, over the same K classes.
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
-    Each replicate resamples the images of either set, the same for all models, and the checkpoints of each model, where
-    there are several: models are paired by image, and checkpoints are not paired.
+    Each replicate resamples the images of either set, or the groups of the real ones, the same for all models, and the
+    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired.
 
     Args:
         answers: Predictions, each with images in both sets.
         styles: Those of the generated images, "" where unknown.
+        groups: Those of the real images, None where they have none.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: Predictions are not of the same images or classes.
     """
-    sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
-    count = len(next(iter(answers.values()))[0][0].classes)
-    rng, names = np.random.default_rng(0), np.asarray(styles)
-    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng) for side in sides)
-    by_style = {
-        style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
-        for style in sorted({*styles} - {""})
-    }
+    both = zip(*(pair for of_model in answers.values() for pair in of_model), strict=True)
+    sides = [_side(found, of_images) for found, of_images in zip(both, (None, groups), strict=True)]
+    count, rng = len(next(iter(answers.values()))[0][0].classes), np.random.default_rng(0)
+    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng, side.groups) for side in sides)
+    by_style = _by_style(sides[0].right, styles, count, bootstrap, rng)
     all_three = generated, real, (drops := _drops(generated, real))
     models: list[ModelScores] = []
     first: tuple[float, np.ndarray] | None = None
@@ -119,7 +121,7 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
                 name=name,
                 scores=scores,
                 each=tuple(OnBothSets(*(m.one(0, t) for m in all_three)) for t in range(its.start, its.stop)),
-                beyond=None if first is None else _beyond(scores.drop, drawn, *first),
+                beyond=None if first is None else _beyond(drops, scores.drop.value, drawn, *first),
                 classes=tuple(zip(*(_by_class(side, its, count) for side in sides), strict=True)),
                 styles={style: _mean(measured, its, weights) for style, measured in by_style.items()},
             )
@@ -129,13 +131,22 @@ def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int =
     return Benchmark(tuple(models), tuple(sizes), _hardest(sides[0], [len(of_model) for of_model in answers.values()]))
 
 
+def _by_style(
+    right: np.ndarray, styles: Sequence[str], count: int, bootstrap: int, rng: np.random.Generator
+) -> dict[str, Measured]:
+    names = np.asarray(styles)
+    known = sorted({*styles} - {""})
+    return {style: measure_accuracy(right[None, :, names == style], count, bootstrap, rng) for style in known}
+
+
 def _drops(generated: Measured, real: Measured) -> Measured:
+    """Real minus generated. With groups they have the degrees of freedom of these, which are fewer than their own."""
     return replace(
         real,
         point=real.point - generated.point,
         draws=real.draws - generated.draws,
         n=real.n + generated.n,
-        over=BOTH,
+        over=f"{real.over} of real images and generated images" if real.shares else BOTH,
         bounds=ANY,
         right=None,
     )
@@ -154,7 +165,7 @@ def _mean(measured: Measured, its: slice, weights: np.ndarray) -> Score:
     return part.arm(0, weights)
 
 
-def _side(found: Sequence[Predictions]) -> _Side:
+def _side(found: Sequence[Predictions], groups: Sequence[str] | None) -> _Side:
     first = found[0]
     for other in found:
         same = other.keys == first.keys and np.array_equal(other.labels, first.labels)
@@ -168,14 +179,14 @@ def _side(found: Sequence[Predictions]) -> _Side:
         said=np.array([p.logits.argmax(axis=1) for p in found]),
         right=np.array([correct(p, every) for p in found]),
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in found]),
+        groups=Groups.of(groups, np.ones(len(first.labels), dtype=bool)),
     )
 
 
-def _beyond(drop: Score, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
-    """`drop` minus that of the first model, whose replicates are `of_first` [B]."""
-    lo, hi = interval(drawn - of_first)
-    method = f"bootstrap 95 % over {BOTH} and each model's checkpoints"
-    return replace(drop, value=drop.value - first, lo=lo, hi=hi, method=method)
+def _beyond(drops: Measured, drop: float, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
+    """A drop, with replicates `drawn` [B], minus that of the first model, with replicates `of_first`."""
+    point, draws = np.array([[drop - first]]), (drawn - of_first)[:, None, None]
+    return replace(drops, point=point, draws=draws, over=f"{drops.over} and each model's checkpoints").one(0, 0)
 
 
 def _by_class(side: _Side, its: slice, count: int) -> list[float]:

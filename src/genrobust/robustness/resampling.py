@@ -238,7 +238,9 @@ def resampled_means(
     per_group = columns.shape[1] // members.shape[1]
     counted = np.hstack([columns & np.repeat(members, per_group, axis=1), members])
     if groups is not None:
-        of_groups = np.stack([counted[groups.of_image == g].sum(axis=0) for g in range(len(groups.names))])
+        order = np.argsort(groups.of_image, kind="stable")
+        starts = np.searchsorted(groups.of_image[order], range(len(groups.names)))  # each has an image
+        of_groups = np.add.reduceat(counted[order], starts, axis=0, dtype=np.int64)
         return _ratios(groups.weights(bootstrap) @ of_groups, columns.shape[1], per_group)
     bits = np.packbits(counted, axis=1)  # compared as bytes: 20 times faster than numpy's unique rows
     words = np.ascontiguousarray(bits).view(np.dtype((np.void, bits.shape[1]))).ravel()

@@ -72,8 +72,10 @@ def run_benchmark(
     recipes = [of.study.recipe for of in (generated, beside) if of.study]
     how = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE, device
     answers = dict(_answers(opened, sets, classes, folder / "predictions", say, *how))
-    result = score(answers, sets["generated"].styles)
-    notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
+    groups = getattr(sets["real"], "groups", None)
+    result = score(answers, sets["generated"].styles, groups=groups)
+    prepared = {m.prepared for of_name in opened.values() for m in of_name}
+    notes = tuple(_notes(result, generated, left_out, prepared))
     made = Benchmarked(generated.name, beside.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
 
@@ -174,6 +176,11 @@ def _notes(result: Benchmark, generated: Images, left_out: Sequence[str], prepar
         yield (
             "The generated images are no validation part (split: val), so a model that trained on generated images may "
             "have trained on these: its accuracy on them then says nothing."
+        )
+    if of_real := result.models[0].scores.real.groups:
+        yield (
+            f"The real images come in {of_real} groups, such as those of one designer or photographer: intervals of "
+            "their accuracy and of drops are for another draw of the groups."
         )
     if any(len(model.each) == 1 for model in result.models):
         yield (

@@ -14,6 +14,7 @@ import numpy as np
 from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
+    RETRIEVED_BY_SEARCH,
     ArmRecord,
     Claim,
     ImageSet,
@@ -83,8 +84,8 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
-    """What a study of few seeds, without baselines, or with too few images to retrieve cannot say."""
-    recipe, first = graph.recipe, graph.sources.first
+    """What a study of few seeds or without baselines cannot say, and what retrieval found."""
+    recipe, sources = graph.recipe, graph.sources
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
         yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
@@ -92,10 +93,10 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
-    if RETRIEVED in recipe.sources() and first is not None:
-        got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
-        if got < wanted:
-            yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."
+    if RETRIEVED in recipe.sources() and sources.first is not None:
+        yield sources.report_retrieval()
+    if RETRIEVED_BY_SEARCH in recipe.sources():
+        yield sources.search.report()
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:

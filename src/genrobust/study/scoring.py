@@ -62,7 +62,7 @@ def score_study(
         bootstrap=recipe.robustness.bootstrap,
         second_id=recipe.robustness.second_id,
         published=lines,
-        image_groups={name: groups for name in data.tests if (groups := getattr(data.tests[name], "groups", None))},
+        image_groups=data.image_groups,
     )
     summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ())

@@ -13,6 +13,7 @@ import ray
 from small import NODE, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
+from genrobust.recipe import parse_recipe
 from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors import ray as executor
@@ -102,6 +103,17 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, t
     far = evaluated(tmp_path / "ray", "--executor", "ray", "--address", cluster.address)
     assert far == evaluated(tmp_path / "here")
     assert count_of(tmp_path / "ray" / "checkpoints", "*") == 2, "two arms that ask for the same are trained once"
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder, write_folder, tmp_path):
+    pool = {"search": str(write_folder("pool", "retrieved", 9, CLASSES)), "clip": str(clip_folder), "per_class": 5}
+    data = recipe.model_dump(mode="json") | {"arms": [REAL, REAL | {"name": "found", "mixture": "retrieved-by-search"}]}
+    searching = parse_recipe(data | {"data": data["data"] | {"retrieved": pool}})
+    far = Study(searching, tmp_path / "ray", executor=Ray(searching, cluster.address))
+    here = Study(searching, tmp_path / "here")
+    assert list(far.images("retrieved-by-search").keys) == list(here.images("retrieved-by-search").keys)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
 @pytest.mark.slow
