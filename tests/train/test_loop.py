@@ -210,6 +210,6 @@ def test_a_damaged_state_is_named_and_kept(job, tmp_path):
 
 
 def test_an_empty_validation_set_is_refused_at_once(job, tmp_path):
-    with pytest.raises(UserError, match=r"validation set .* is empty"):
+    with pytest.raises(UserError, match=r"val is empty.*train\.keep: last"):
         train(job.mixture(), Subset(job.val, []), job.labels, job.config, 0, tmp_path / "run", device="cpu", threads=1)
     assert not (tmp_path / "run").exists()

@@ -71,21 +71,18 @@ def train(
     A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
 
     Args:
-        val: The images that the best of the averaged weights are chosen on, by top-1; the later of equals are kept.
-            With ``keep: last`` there may be none.
+        val: What the best of the averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
         watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
             and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
 
     Raises:
-        UserError: `val` is empty, or `out` holds another training.
+        UserError: `val` is empty and needed, or `out` holds another training.
         GenrobustError: The loss or the weights diverge, or a saved state cannot be read.
     """
     if len(val) == 0 and config.keep == "best":
-        raise UserError(
-            f"the validation set {val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last"
-        )
+        raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
     set_threads(threads)
     keep_freed_memory()
     where = resolve_device(device)
