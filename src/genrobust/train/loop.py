@@ -71,7 +71,7 @@ def train(
     A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
 
     Args:
-        val: What the best of the averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
+        val: What the best averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
         watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
