@@ -52,8 +52,7 @@ def run_benchmark(
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
 
-    Classes are matched by id; logits are restricted to those that both sets have. Where both have styles, the drop is
-    measured within these, too.
+    Classes are matched by id; logits are restricted to those that both sets have.
 
     Args:
         models: Models as `named_models` takes them, like `labels` with the names of their classes.
@@ -67,8 +66,7 @@ def run_benchmark(
     Returns what was measured, and the files by name.
 
     Raises:
-        UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset. For an
-            unknown test set, the message lists the known ones.
+        UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset.
     """
     study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
@@ -203,7 +201,7 @@ def _notes_of_styles(result: Benchmark) -> Iterator[str]:
         yield "No style is known to be in both sets, so the drop may be one of style, too."
     elif any(n[0] * real != n[1] * generated for n in result.styles.values()):
         yield (
-            "Styles make other shares of one set than of the other, so the drop over all images is one of style, too. "
+            "Styles have other shares in one set than in the other, so the drop over all images is one of style, too. "
             "The drop within styles compares images of a style with images of the same style."
         )
     if alone:
