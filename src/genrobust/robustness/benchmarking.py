@@ -113,7 +113,9 @@ def _scored(
     overall = _compared(generated, real, models)
     within: Sequence[Compared | None] = [None] * len(models)
     if shared:
-        within = _compared(*(_over_styles([of[style] for style in shared]) for of in (on_generated, on_real)), models)
+        of_shared = (_over_styles([of[style] for style in shared]) for of in (on_generated, on_real))
+        generated_within, real_within = of_shared
+        within = _compared(generated_within, real_within, models)
     for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
         yield ModelScores(
             scores=compared.scores,
