@@ -113,9 +113,8 @@ def _scored(
     overall = _compared(generated, real, models)
     within: Sequence[Compared | None] = [None] * len(models)
     if shared:
-        of_shared = (_over_styles([of[style] for style in shared]) for of in (on_generated, on_real))
-        generated_within, real_within = of_shared
-        within = _compared(generated_within, real_within, models)
+        means = [_over_styles([of[style] for style in shared]) for of in (on_generated, on_real)]
+        within = _compared(means[0], means[1], models)
     for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
         yield ModelScores(
             scores=compared.scores,
