@@ -27,6 +27,7 @@ def dataset(**section: Any) -> dict[str, Any]:
     return {"datasets": {"few": section}}
 
 
+FOLDERS = {"source": "folders", "train": "a", "test": "b"}
 MISTAKES = [  # change to SMALL, what the error names
     ({"trian": {}}, "unknown key trian; did you mean train?"),
     ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
@@ -40,7 +41,24 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
     ({"train": {"steps": 0}}, "train.steps: give a number from 1 to 1,000,000,000: "),
     ({"train": {"momentum": 1.5}}, "train.momentum: give a number from 0 to 1: it is a share (got 1.5)"),
-    ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
+    ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw', 'sgd' or 'momentum' (got 'adam')"),
+    ({"train": {"schedule": "cyclic"}}, "train.schedule: input should be 'cosine' or 'linear' (got 'cyclic')"),
+    ({"train": {"keep": "first"}}, "train.keep: input should be 'best' or 'last' (got 'first')"),
+    ({"train": {"blur_pool": "soft"}}, "train.blur_pool: input should be a valid boolean"),
+    ({"train": {"model_kwargs": {"blur_pool": True}}}, "train: model_kwargs: blur_pool is no argument of timm's"),
+    ({"train": {"no_decay": "bn"}}, "train.no_decay: input should be a valid tuple"),
+    ({"train": {"no_decay": [""]}}, "train.no_decay.0: a name has 1 to 200 characters"),
+    ({"train": {"warmup_epochs": -1}}, "train.warmup_epochs: give a number above 0"),
+    ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
+    ({"train": {"warmup_steps": None}}, "train: give either warmup_steps or warmup_epochs"),
+    ({"data": {"held_out": 0}}, "data: held_out: the validation images are part of pictograms"),
+    ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the validation images are c"),
+    ({"data": FOLDERS | {"held_out": 0.6}}, "data.held_out: give a number from 0 to 0.5"),
+    ({"data": FOLDERS | {"held_out": 0}}, "arm 'real': train.keep: best chooses a checkpoint on validation images"),
+    (
+        {"data": FOLDERS | {"held_out": 0}, "train": {"keep": "last"}, **arm(train={"keep": "best"})},
+        "arm 'real': train.keep: best",
+    ),
     ({"train": {"steps": "many"}}, "train.steps: give a number (got 'many')"),
     ({"train": {"augmentation_share": 0.5}}, "augmentation_share: standard is no policy"),
     ({"train": {"augmentation": "augmix", "augmentation_share": 0}}, "train.augmentation_share: "),
@@ -168,7 +186,7 @@ def test_retrieved_images_may_be_a_path_alone() -> None:
     found = [parse_recipe(SMALL | {"data": {"retrieved": place}}).data for place in ("a", {"path": "a"}, None, {})]
     assert found[0] == found[1] != found[2] == found[3]
     assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
-    given = {"path": "a", "search": "b", "clip": "c", "per_class": 3}
+    given = {"path": "a", "search": "b", "clip": "c", "per_class": 3, "without_styles": ["emoji"]}
     recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
     assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
     assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe

@@ -36,9 +36,15 @@ def _mixing(alpha: float) -> float:
     return alpha
 
 
+# Keys that came later stay out of hashes at their defaults, so that the folders of earlier trainings keep their names.
+def _unset(value: object) -> bool:
+    return value is None
+
+
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
 UNCHANGED = ("none", "standard")  # no policy changes the images
+LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
@@ -47,8 +53,18 @@ class TrainConfig(Section):
     """Training of a classifier; the same for every arm, unless the arm overrides it.
 
     The length is either `steps` or `epochs`. Epochs are passes over as many images as the arm's mixture has, as papers
-    count them; an arm with more images then trains longer. `warmup_steps`, `validate_every` and `save_every` are always
-    steps.
+    count them; an arm with more images then trains longer. `validate_every` and `save_every` are always steps.
+
+    The learning rate rises in a straight line over `warmup_steps` or `warmup_epochs`, and falls to zero after the last
+    step: by half a cosine, or with `schedule: linear` in a straight line. The linear one is FFCV's "cyclic", which
+    starts from a ten-thousandth of `learning_rate`.
+
+    `optimizer: sgd` has Nesterov's momentum, as in timm; `momentum` is SGD with the plain one, as in PyTorch.
+    `weight_decay` leaves out biases and parameters of one dimension, as in timm. `no_decay` leaves out those whose name
+    in the network contains one of its texts instead, if any does: `[bn]` is FFCV's rule, and `[]` decays all.
+
+    `keep: best` is the checkpoint of the best validation by top-1, `last` that of the last step, which needs no
+    validation images (`data.held_out: 0`).
 
     `crop` chooses the random crop. `square` resizes and cuts an image to `image_size` pixels first, and then keeps 60
     to 100 % of its area, as suits drawings and subjects that fill an image. `random-resized` keeps 8 to 100 % of an
@@ -64,6 +80,9 @@ class TrainConfig(Section):
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
     arXiv:2312.02253): the classifier keeps those of the real images. Mixup and CutMix then mix real images only with
     real ones, and others with others.
+
+    `blur_pool` low-pass filters the input of every convolution that has a stride and 16 input channels or more (Zhang,
+    2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
 
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
@@ -83,11 +102,14 @@ class TrainConfig(Section):
     steps: Steps | None = 600  # None with `epochs`
     epochs: Epochs | None = None
     batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
     learning_rate: Rate = 2e-3
+    schedule: Literal["cosine", "linear"] = Field(default="cosine", exclude_if=lambda schedule: schedule == "cosine")
     weight_decay: Decay = 0.05
+    no_decay: tuple[Name, ...] | None = Field(default=None, exclude_if=_unset)
     momentum: Fraction = 0.9  # only for SGD
-    warmup_steps: WarmupSteps = 50
+    warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
+    warmup_epochs: Epochs | None = Field(default=None, exclude_if=_unset)
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
@@ -100,16 +122,19 @@ class TrainConfig(Section):
     )
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
+    blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
     workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    validate_every: Steps = 200  # steps; the best checkpoint by validation top-1 is kept
+    keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")
+    validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 
     @model_validator(mode="before")
     @classmethod
     def _drop_default_steps(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("epochs") is not None:
-            return {"steps": None, **value}
+        if isinstance(value, dict):
+            in_epochs = [steps for steps, epochs in LENGTHS if value.get(epochs) is not None]
+            return {**dict.fromkeys(in_epochs), **value}
         return value
 
     @field_validator("augmentation")
@@ -121,8 +146,11 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check_together(self) -> TrainConfig:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs, and set the other to null or leave it out")
+        for steps, epochs in LENGTHS:
+            if (getattr(self, steps) is None) == (getattr(self, epochs) is None):
+                raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
+        if "blur_pool" in self.model_kwargs:
+            raise ValueError("model_kwargs: blur_pool is no argument of timm's: set train.blur_pool")
         require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
@@ -161,6 +189,18 @@ class TrainConfig(Section):
             return self.steps
         assert self.epochs is not None  # _check_together
         return math.ceil(self.epochs * images / self.batch_size)
+
+    def warmup_for(self, images: int) -> int:
+        """The number of steps, on a mixture of so many images, in which the learning rate rises."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        assert self.warmup_epochs is not None  # _check_together
+        return round(self.warmup_epochs * images / self.batch_size)
+
+    @property
+    def network_kwargs(self) -> dict[str, Any]:
+        """What `create_classifier` makes the network with, as a checkpoint stores it."""
+        return {**self.model_kwargs, "blur_pool": True} if self.blur_pool else self.model_kwargs
 
     @property
     def augmented(self) -> str:

@@ -16,6 +16,7 @@ from genrobust.recipe.section import Place, Section, checked, shown
 Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
 SourceName = Literal["pictograms", "folders", "imagenet"]
 RULE = "such as {pattern: REGEX}"
+HELD_OUT = 0.1
 PLUGINS: Registry[Any] = Registry("reader", "genrobust.readers")  # those of other packages
 
 
@@ -136,8 +137,8 @@ class DataConfig(Section):
 
     `source: pictograms` is the embedded benchmark and needs no other key.
 
-    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds out a tenth of
-    train), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
+    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds some of train
+    out), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
     shown and used in prompts. `same_class` maps a folder name of a shifted set to the training folder of that class.
 
     `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
@@ -156,6 +157,9 @@ class DataConfig(Section):
     Each of these places, but `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
     files or a saved dataset.
 
+    `held_out` is the share of each class that is taken from the training images for validation, for the sources
+    `folders` and `imagenet` without `val`. With 0, arms train on all of them, and need `train.keep: last`.
+
     `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
     which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a tenth
     of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
@@ -165,6 +169,7 @@ class DataConfig(Section):
     root: Place | None = None
     train: Place | None = None
     val: Place | None = None
+    held_out: Annotated[float, Between(0, 0.5, "most images are for training")] = HELD_OUT
     test: Place | None = None
     shifts: dict[Name, ShiftConfig] = Field(default_factory=dict)
     generated: Place | None = None
@@ -208,8 +213,18 @@ class DataConfig(Section):
     def _known_source(cls, value: str) -> str:
         return _require_known(value, SourceName)
 
+    @property
+    def holds_out_none(self) -> bool:
+        """Whether there are no validation images."""
+        return self.held_out == 0 and self.val is None
+
     @model_validator(mode="after")
     def _check_source(self) -> DataConfig:
+        if self.held_out != HELD_OUT and (self.val is not None or self.source == "pictograms"):
+            raise ValueError(
+                f"held_out: the validation images are {self.val or 'part of pictograms'}, and none are taken from the "
+                "training images: leave it out"
+            )
         if self.source not in get_args(SourceName):
             return self  # a reader of another package checks its own
         if self.source == "folders" and (self.train is None or self.test is None):

@@ -7,7 +7,14 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
-from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfig, TrainConfig, ZeroShotConfig
+from genrobust.recipe.classify import (
+    LENGTHS,
+    ArmConfig,
+    EvaluateConfig,
+    RobustnessConfig,
+    TrainConfig,
+    ZeroShotConfig,
+)
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
 from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
@@ -144,9 +151,14 @@ class Recipe(Section):
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give one or more, each once")
         for arm in self.arms:
-            weighted = all(part.weight is not None for part in arm.mixture)
-            if why := self.train_of(arm).unsplittable([part.source for part in arm.mixture], weighted):
+            train, weighted = self.train_of(arm), all(part.weight is not None for part in arm.mixture)
+            if why := train.unsplittable([part.source for part in arm.mixture], weighted):
                 raise ValueError(f"arm {arm.name!r}: {why}")
+            if train.keep == "best" and self.data.holds_out_none:
+                raise ValueError(
+                    f"arm {arm.name!r}: train.keep: best chooses a checkpoint on validation images, and data.held_out "
+                    "is 0: set train.keep: last, or hold some out"
+                )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
         if both := self.groups().keys() & names:
@@ -289,8 +301,8 @@ class Recipe(Section):
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
         """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""
-        lengths = {"steps", "epochs"}
-        inherited = self.train.model_dump(exclude=lengths if lengths & arm.train.keys() else None)
+        replaced = {key for pair in LENGTHS if arm.train.keys() & set(pair) for key in pair}
+        inherited = self.train.model_dump(exclude=replaced)
         return checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
 
     @property

@@ -69,6 +69,8 @@ def export_model(
     info = read_checkpoint_info(checkpoint)
     if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
         raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
+    if to == "timm" and info.model_kwargs.get("blur_pool"):
+        raise UserError(f"timm has no {info.architecture} with train.blur_pool: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
     model, _ = load_checkpoint(checkpoint)
     contents = _FORMATS[to](model, info)

@@ -12,8 +12,8 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
 
     It compares one arm with its reference: the one that the recipe names under `answer`, or else, among those that
     trained on generated images (or, without such, among all but the references), that with the highest accuracy on
-    validation images. An arm that trained on retrieved images is reported beside it. If a study has groups, it is about
-    these. The last sentences say how the arm was chosen.
+    validation images. Arms that trained on retrieved images, and have the same reference, are reported beside it. If a
+    study has groups, it is about these. The last sentences say how the arm was chosen.
     """
     if record.summary.groups:
         return (*answer(averaged_record(record)), f"All are means over {_members(record)}.")
@@ -100,7 +100,9 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
         f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))} "
         "over the shifts"
         for control in record.arms
-        if control.name != arm and _is_control(control, record)
+        if control.name != arm
+        and _is_control(control, record)
+        and summary.reference_of(control.name) == summary.reference_of(arm)
         if (score := gain(summary, "top1", control.name)) is not None
     ]
     return "; ".join(parts) + "."

@@ -69,7 +69,8 @@ def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
     runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
     found = [read_checkpoint_info(graph.sources.checkpoint(run)).training["best_val_top1"] for run in runs]
     record, seconds = graph.train([]).record(runs[0]), device_seconds(graph, runs[0])
-    return replace(record, val_top1=float(np.mean(found)), seconds=seconds)
+    val_top1 = None if None in found else float(np.mean(found))  # None without validation images
+    return replace(record, val_top1=val_top1, seconds=seconds)
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:

@@ -7,7 +7,8 @@ weights may be unequal.
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 from timm.optim import create_optimizer_v2
@@ -65,7 +66,7 @@ def make_learner(
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     torch.manual_seed(hashed_seed(seed, "weights"))
-    model = move_to(create_classifier(config.architecture, classes, config.image_size, config.model_kwargs), device)
+    model = move_to(create_classifier(config.architecture, classes, config.image_size, config.network_kwargs), device)
     _require_size(model.network, config)
     real = real_rows(mixture, config, rows).to(device) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
@@ -88,18 +89,27 @@ def _require_size(network: nn.Module, config: TrainConfig) -> None:
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
     """Return the optimizer of all that learns."""
     optimizer = create_optimizer_v2(
-        learner,
+        learner if config.no_decay is None else _decay_groups(learner, config.no_decay),
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
         fused=True,  # a quarter of the time of torch's default on a CPU
     )
-    if scaler.is_enabled() and config.optimizer == "sgd":
+    if scaler.is_enabled() and config.optimizer != "adamw":
         # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
         for parameter in learner.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, Any]]:
+    """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
+    groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
+    for name, parameter in learner.named_parameters():
+        own = name.partition("network.")[2]
+        groups[any(text in own for text in excluded)]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
 
 
 def twin_of(model: Model) -> Model:
