@@ -1,15 +1,13 @@
-"""Draws the figures of the findings from the results of their studies.
+"""Draws the figures of the findings from the results of their studies, as prose.py keeps them in docs/results.
 
     pip install matplotlib
-    python docs/figures.py runs
+    python docs/figures.py
 
-reads runs/NAME/results.json, the page of the benchmark and the README's table of generators, and writes
-docs/figures/*.svg.
+writes docs/figures/*.svg: those of the studies that are kept, and that of the table of generators.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +20,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 OUT = Path(__file__).parent / "figures"
+RESULTS = Path(__file__).parent / "results"
 BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
 ABOVE, BELOW = (5, 4), (5, -11)  # offset of a name from its point, in points
 WIDTH = 7.2  # inches: the width of a page's column at 100 px an inch
@@ -42,16 +41,10 @@ Score = dict[str, Any]
 MEAN = "mean of shifts"
 
 
-def results(runs: Path, study: str) -> Results:
-    """The summary of a study's run."""
-    found: Results = json.loads((runs / study / "results.json").read_text(encoding="utf-8"))
-    return found["summary"]
-
-
 def scores_of(summary: Results, figure: str, test_set: str = MEAN) -> dict[str, Score]:
     """The means over seeds of a figure on a test set, by arm or group."""
     rows = summary["scores"]
-    wanted = {"figure": figure, "test_set": test_set, "seed": None, "minus": ""}
+    wanted = {"figure": figure, "test_set": test_set, "minus": ""}
     return {row["arm"]: row for row in rows if wanted.items() <= row.items()}
 
 
@@ -65,23 +58,26 @@ def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Seq
 
 
 def main_question(summary: Results) -> None:
-    """Each arm on each test set, and on the mean of the shifts."""
-    arms = {"real": GREY, "generated": ORANGE, "real+generated": BLUE, "real+retrieved": GREEN}
+    """Some arms on each test set, and on the mean of the shifts."""
+    colours = {
+        "real": GREY, "drawing styles": "#8d5fd3", "real+generated": BLUE, "real+generated, drawing styles": ORANGE,
+        "real+retrieved": GREEN,
+    }  # fmt: skip
     sets = [summary["clean"], *summary["shifts"]]
     by_set = [scores_of(summary, "top1", name) for name in (*sets, MEAN)]
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.2), layout="constrained")
-    for place, (arm, colour) in enumerate(arms.items()):
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.8), layout="constrained")
+    for place, (arm, colour) in enumerate(colours.items()):
         scores = [of_set[arm] for of_set in by_set]
-        dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 1.5) * 0.17)
+        dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 2) * 0.15)
         axes.plot([], [], "o-", color=colour, label=arm)
     axes.set_xlabel("top-1, %")
-    figure.legend(loc="outside upper left", ncols=4, frameon=False)
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
     save(figure, "main")
 
 
-def conditioning(readme: str) -> None:
-    """Each dataset of the README's table: FID to the real images, and accuracy when mixed with them."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in readme.splitlines() if line.startswith("| ")]
+def conditioning(page: str) -> None:
+    """Each dataset of the table of generators: FID to the real images, and accuracy when mixed with them."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
     head = next(row for row in rows if row[0] == "generated from")
     table = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
     real = float(next(row for row in table if row["generated from"].startswith("*nothing"))["alone: shifts"])
@@ -156,14 +152,15 @@ def architectures(summary: Results) -> None:
     save(figure, "architectures")
 
 
-def benchmark(models: Sequence[Results]) -> None:
-    """Each model on real and on generated images."""
-    names = [model["name"] for model in models]
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.6), layout="constrained")
+def benchmark(drops: Results) -> None:
+    """Each model on real and on generated images, within styles."""
+    models = drops["models"]
+    names = [model["name"].partition(":")[2] or model["name"] for model in models]
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
     for side, colour, offset in (("real", GREY, -0.1), ("generated", ORANGE, 0.1)):
-        dots(axes, names, [model["scores"][side] for model in models], [colour] * len(names), offset)
+        dots(axes, names, [model["within"][side] for model in models], [colour] * len(names), offset)
         axes.plot([], [], "o-", color=colour, label=f"on {side} images")
-    axes.set_xlabel("top-1, %")
+    axes.set_xlabel("top-1 within styles, %")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
     save(figure, "benchmark")
 
@@ -175,18 +172,21 @@ def save(figure: Any, name: str) -> None:
     plt.close(figure)
 
 
+DRAWN = {
+    "pictograms-full": main_question,
+    "amounts": amounts,
+    "augmentations": augmentations,
+    "headline": architectures,
+    "benchmarks/pictograms-full": benchmark,
+}
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="the output folder of the studies")
-    runs = parser.parse_args().runs
     plt.rcParams.update(STYLE)
-    main_question(results(runs, "pictograms-full"))
-    conditioning((OUT.parents[1] / "README.md").read_text(encoding="utf-8"))
-    amounts(results(runs, "amounts"))
-    augmentations(results(runs, "augmentations"))
-    architectures(results(runs, "headline"))
-    page = runs / "benchmarks" / "pictograms-full-generated-val" / "benchmark.json"
-    benchmark(json.loads(page.read_text(encoding="utf-8"))["models"])
+    for name, draw in DRAWN.items():
+        if (kept := RESULTS / f"{name}.json").exists():
+            draw(json.loads(kept.read_text(encoding="utf-8")))
+    conditioning((OUT.parent / "earlier-findings.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json, which holds the scores over all seeds, what was
 claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that name: README.md in the
-root, the others in docs. In a template, `study("NAME")` is a `Result`, and `theirs("35.6")` a figure of others.
+root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a `Drops` (kept from
+runs/benchmarks/NAME by `--benchmark NAME`), and `theirs("35.6")` a figure of others.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured figure by hand.
 """
@@ -33,7 +34,12 @@ OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "grou
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", nargs="+", metavar=("RUNS", "NAME"), help="the output folder, and studies in it")
+    parser.add_argument("--benchmark", nargs=2, metavar=("RUNS", "NAME"), help="the output folder, and a benchmark in it")
     args = parser.parse_args()
+    if args.benchmark:
+        runs, name = args.benchmark
+        found = json.loads((Path(runs) / "benchmarks" / name / "benchmark.json").read_text(encoding="utf-8"))
+        (RESULTS / "benchmarks" / f"{name}.json").write_text(condensed_benchmark(found), encoding="utf-8")
     if args.keep:
         runs, *names = args.keep
         for name in names:
@@ -57,13 +63,20 @@ def condensed(results: dict[str, Any]) -> str:
     return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
 
 
+def condensed_benchmark(results: dict[str, Any]) -> str:
+    """What the pages need of a benchmark.json: the sets, and how each model did within styles and over all images."""
+    told = {key: results[key] for key in ("generated", "real", "styles")}
+    models = [{"name": m["name"], "within": m["within"]["scores"], "all": m["scores"]} for m in results["models"]]
+    return json.dumps({**told, "models": models}, indent=1, ensure_ascii=False) + "\n"
+
+
 def pages() -> dict[Path, str]:
     """The text of every page that has a template."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"study": Result.of, "mean": MEAN, "theirs": str}
+    environment.globals |= {"study": Result.of, "benchmark": Drops.of, "mean": MEAN, "theirs": str}
     found = {}
     for template in sorted(TEMPLATES.glob("*.j2")):
         name = template.stem
@@ -127,16 +140,56 @@ class Result:
         extension = has.partition(")")[0]
         return f"{cores}{f' with {extension}' if has else ''}, {self.told['date']}"
 
-    def table(self, arms: Sequence[str], heads: Sequence[str] = (), tests: Sequence[str] = ()) -> str:
-        """Top-1 by test set and arm as a Markdown table, with the mean of the shifts and its interval last."""
+    def table(self, arms: Sequence[str], tests: Sequence[str] = ()) -> str:
+        """Top-1 of each arm on each test set as a Markdown table, with the mean of the shifts and its interval last."""
         sets = tests or [self.told["clean"], *self.told["shifts"]]
-        rows = [["top-1, %", *(heads or arms)], ["---"] * (1 + len(arms))]
-        for test in sets:
-            groups = self.score(arms[0], test)["groups"]
-            size = f"`{test}`" + (f" ({groups} families)" if groups else "")
-            rows.append([size, *(self.top1(arm, test) for arm in arms)])
-        rows.append(["**mean of the shifts**", *(f"**{self.top1(arm)}**" for arm in arms)])
-        rows.append(["95 % interval", *(self.spread(arm) for arm in arms)])
+        heads = [f"`{name}`" for name in sets]
+        rows = [["top-1, %", *heads, "**mean of the shifts**", "95 % interval"], ["---"] * (len(sets) + 3)]
+        groups = (self.score(arms[0], name)["groups"] for name in sets)
+        rows.append(["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups), "", ""])
+        for arm in arms:
+            rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def verdicts(self) -> str:
+        """The claims that were written before the study ran, and what became of each, as a Markdown table."""
+        rows = [["claim", "made by", "difference, points", "here"], ["---"] * 4]
+        for claim in self.told["claims"]:
+            found, where = claim["difference"], claim["test_set"]
+            measured = "\u2013"
+            if found:
+                of = "" if claim["figure"] == "top1" else " of effective robustness"
+                on = "" if where == MEAN else f" on `{where}`"
+                measured = f"{found['value']:+.1f} ({found['lo']:.1f} to {found['hi']:.1f}){of}{on}"
+            rows.append([claim["says"], claim["source"] or "us", measured, f"**{claim['here']}**"])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+@dataclass(frozen=True)
+class Drops:
+    """What classifiers lose on generated images, within styles that the real ones have too and over all images."""
+
+    told: dict[str, Any]
+
+    @staticmethod
+    @cache
+    def of(name: str) -> Drops:
+        """The results kept of the benchmark `name`."""
+        return Drops(json.loads((RESULTS / "benchmarks" / f"{name}.json").read_text(encoding="utf-8")))
+
+    def drop(self, model: str, over: str = "within") -> str:
+        """The accuracy on real minus that on generated images, over `within` or `all`: "5.1 (2.0 to 8.3)"."""
+        found = next(m[over]["drop"] for m in self.told["models"] if m["name"] == model)
+        return f"{found['value']:+.1f} ({found['lo']:.1f} to {found['hi']:.1f})"
+
+    def table(self) -> str:
+        """A row for each model, as a Markdown table."""
+        heads = ["trained on", "real images, top-1 in %", "generated ones", "drop", "drop over all images"]
+        rows = [heads, ["---"] * len(heads)]
+        for model in self.told["models"]:
+            name, within = model["name"].partition(":")[2] or model["name"], model["within"]
+            sides = (f"{within[side]['value']:.1f}" for side in ("real", "generated"))
+            rows.append([name, *sides, self.drop(model["name"]), self.drop(model["name"], "all")])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

@@ -3,7 +3,7 @@
     python pictograms/train_vision.py --corpus build/corpus.npy --out build/vision
 
 As in locked-image tuning (Zhai et al. 2022) with exchanged roles: the text tower conditions a UNet already, so it must
-not change. A transformer learns little from 6,438 images; a convolutional network of the same size learns more. So one
+not change. A transformer learns little from 6,425 images; a convolutional network of the same size learns more. So one
 is trained on them first (by genrobust itself), and is the teacher of the tower: long and consistent distillation (Beyer
 et al. 2022) on mixed-up images, with unlabelled drawings of the same families among them. At the end it prints
 zero-shot top-1 on *wild-val*, the only evaluation.
