@@ -24,6 +24,7 @@ class Engine(ABC):
     """
 
     modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
+    on_server: ClassVar[bool] = False  # nothing is computed here: no image depends on this machine's device
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -65,6 +66,11 @@ class Engine(ABC):
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         """The bytes of the weights that each process loads; 0 where they are on a server."""
         return 0
+
+    @classmethod
+    def check_amount(cls, config: GeneratorConfig, images: int) -> None:
+        """Raise UserError where so many `images` are more than `config` allows, such as for what they cost."""
+        del config, images  # what is drawn here costs nothing but time
 
     @property
     def record(self) -> dict[str, Any]:
@@ -120,8 +126,14 @@ def sampling(config: GeneratorConfig) -> dict[str, Any]:
     # Keys that came later are left out at their defaults, so that older datasets stay what they are.
     fields = GeneratorConfig.model_fields
     later = {key for key in ("engine", "guidance_until") if getattr(config, key) == fields[key].default}
-    exclude = {"model", "alternatives", "revision", "variant", "lora", *config.unused, *later}
-    return config.model_dump(mode="json", exclude=exclude)
+    exclude = {"model", "alternatives", "revision", "variant", "lora", "server", *config.unused, *later}
+    server = {} if config.server is None else config.server.sampling
+    return {**config.model_dump(mode="json", exclude=exclude), **server}
+
+
+def is_on_server(config: GeneratorConfig) -> bool:
+    """Return whether a server draws, and this machine computes nothing. Raises UserError as `engine_of` does."""
+    return engine_of(config).on_server
 
 
 def weights_bytes(config: GeneratorConfig) -> int:

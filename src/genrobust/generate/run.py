@@ -94,7 +94,10 @@ class Generation:
             if not shared:
                 remove_leftovers(out)
             done = set(done_shards(out))
-            yield [index for index in wanted if index not in done]
+            missing = [index for index in wanted if index not in done]
+            images = sum(len(self.parts[index]) for index in missing)
+            engine_of(self._generator).check_amount(self._generator, images)
+            yield missing
             if not shared:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
 

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction
 from genrobust.recipe.section import Place, PlainValues, Section
+from genrobust.recipe.server import ServerConfig
 
 
 class LoraConfig(Section):
@@ -27,6 +28,12 @@ UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
     "images": ("strength", "lora", "guidance_until"),
     "labels+images": (),
     "class": ("strength", "lora", "guidance_until", "width", "height", "safety_checker"),
+}
+
+# The same of the engines that come with genrobust.
+UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "diffusers": ("server",),
+    "openai": ("alternatives", "variant", "lora", "strength", "scheduler", "guidance_until", "safety_checker"),
 }
 
 
@@ -51,7 +58,7 @@ class GeneratorConfig(Section):
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
-    engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
+    engine: str = "diffusers"  # openai: a server; or one of the entry point group genrobust.engines
     model: Annotated[str, Field(min_length=1)] = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
@@ -66,6 +73,7 @@ class GeneratorConfig(Section):
     height: Annotated[int, Between(8, 8192, LARGER)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
+    server: ServerConfig | None = None
 
     @field_validator("lora", mode="before")
     @classmethod
@@ -74,9 +82,19 @@ class GeneratorConfig(Section):
 
     @model_validator(mode="after")
     def _check_mode(self) -> GeneratorConfig:
-        for key in self.unused:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
+        unused = {
+            f"mode {self.mode}": UNUSED_BY_MODE[self.mode],
+            f"engine {self.engine}": UNUSED_BY_ENGINE.get(self.engine, ()),
+            "engine openai, with these server.sends,": self._unsent,
+        }
+        for who, keys in unused.items():
+            for key in keys:
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{who} does not use the key {key}: leave it at its default")
+        if self.engine == "openai" and self.server is None:
+            raise ValueError("engine openai needs the key server.url: the address of a server")
+        if self.server is not None and (self.width is None) != (self.height is None):
+            raise ValueError("give both width and height, or none")
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
@@ -90,8 +108,13 @@ class GeneratorConfig(Section):
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The keys that the mode does not use; no image depends on them."""
-        return UNUSED_BY_MODE[self.mode]
+        """The keys that the mode and the engine do not use; no image depends on them."""
+        precision = ("dtype",) if self.engine == "openai" else ()  # resolved for this machine, and the server's affair
+        return (*UNUSED_BY_MODE[self.mode], *UNUSED_BY_ENGINE.get(self.engine, ()), *self._unsent, *precision)
+
+    @property
+    def _unsent(self) -> tuple[str, ...]:
+        return self.server.unused if self.engine == "openai" and self.server is not None else ()
 
     @property
     def reads_text(self) -> bool:

@@ -68,7 +68,7 @@ class Processes(Local):
         in a later run. A job is tried again where its worker died or ran out of memory.
         """
         count = min(self._count, len(work.jobs), self._fitting(work.memory))
-        if count <= 1:
+        if count <= 1 or work.alone:
             super().run(work)
             return
         self.require(max(job.workers for job in work.jobs))

@@ -75,7 +75,8 @@ class GeneratedDataset:
         how = self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         drawn = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
-        what = [self.plan.fingerprint, drawn, how, self.context.recipe.threads, self.context.device]
+        machine = [] if self.is_on_server else [self.context.recipe.threads, self.context.device]
+        what = [self.plan.fingerprint, drawn, how, *machine]
         if self.trained is not None:
             what.append(self.trained.folder.name)
         return self.context.out / "generated" / digest(what)
@@ -94,6 +95,13 @@ class GeneratedDataset:
     def drawn_with(self) -> GeneratorConfig:
         """The generator that draws: the base, or the one that is trained."""
         return self.generator if self.trained is None else self.trained.generator
+
+    @cached_property
+    def is_on_server(self) -> bool:
+        """Whether a server draws the images, and this machine computes nothing."""
+        from genrobust.generate import is_on_server
+
+        return not self.user_provided and is_on_server(self.generator)
 
     @property
     def rate_key(self) -> str:
@@ -215,12 +223,18 @@ class Generate(Stage):
 
         return weights_bytes(self.dataset.generator) * (2 if self.context.device == "cpu" else 1)
 
+    @property
+    def alone(self) -> bool:
+        return self.dataset.is_on_server  # its bounds on cost and on requests at a time are those of a process
+
     def trial(self, job: Job, folder: Path) -> None:
-        """Draw some images, with the base generator where one is still to be fine-tuned."""
+        """Draw some images, with the base generator where one is still to be fine-tuned. A server's cost money."""
         del job
         from genrobust.generate import weights_bytes
 
         dataset = self.dataset
+        if dataset.is_on_server:
+            return
         large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
         if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
             return
@@ -248,4 +262,6 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
     size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
+    if generator.server is not None:
+        return f"{engine}{model}, {generator.server.url}, {generator.server.concurrency} at a time, {steps} steps{size}"
     return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"
