@@ -32,7 +32,7 @@ def test_the_address_may_end_as_servers_print_it(given, kept):
     [
         (None, {}, "engine openai needs the key server.url"),
         ({}, {}, "server.url: field required"),
-        *(({"url": u}, {}, "server.url: give the server's address") for u in ("ftp://a", "127.0.0.1:80", "http://", "x")),
+        *(({"url": u}, {}, "server.url: give the server's address") for u in ("ftp://a", "localhost:80", "http://")),
         ({"url": "http://a:port"}, {}, "server.url: this is no URL"),
         ({"url": "http://a b"}, {}, "server.url: a URL has no spaces"),
         ({"url": f"http://me:{SECRET}@a"}, {}, "server.url: a URL with a password"),

@@ -1,3 +1,4 @@
+from .batches import BatchSize as BatchSize
 from .engine import (
     Engine as Engine,
     identity as identity,

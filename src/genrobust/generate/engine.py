@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+SAME_IMAGES = ("offload", "slicing")  # keys that change no image, beyond rounding
+# Keys that came later are left out of identities at their defaults, so that older datasets stay what they are.
+LATER = ("engine", "guidance_until", "compile", "attention", "quantize", "cache", "tiling")
+
 
 class Engine(ABC):
     """A library, with a generator that it has loaded, that turns requests into images.
@@ -61,6 +65,18 @@ class Engine(ABC):
         None stands for an image that the engine's own safety checker refused. An image depends on its request alone,
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
+
+    def expect(self, images: int) -> None:
+        """Prepare for a dataset of so many `images`; called once, before the first is drawn."""
+        del images  # what takes long to prepare pays for many
+
+    def trial(self, requests: Sequence[Request]) -> None:
+        """Draw `requests` at once as `draw` does, for less time where fewer steps take as much memory.
+
+        Raises:
+            GenrobustError: The device has too little memory: a ``genrobust.generate.calls.OutOfMemory``.
+        """
+        self.draw(requests)
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
@@ -123,10 +139,14 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 
 def sampling(config: GeneratorConfig) -> dict[str, Any]:
     """Return how any generator is drawn from, as flat JSON, without what the mode does not use."""
-    # Keys that came later are left out at their defaults, so that older datasets stay what they are.
     fields = GeneratorConfig.model_fields
-    later = {key for key in ("engine", "guidance_until") if getattr(config, key) == fields[key].default}
-    exclude = {"model", "alternatives", "revision", "variant", "lora", "server", *config.unused, *later}
+    later = {key for key in LATER if getattr(config, key) == fields[key].default}
+    exclude = {
+        *("model", "alternatives", "revision", "variant", "lora", "server"),
+        *SAME_IMAGES,
+        *config.unused,
+        *later,
+    }
     server = {} if config.server is None else config.server.sampling
     return {**config.model_dump(mode="json", exclude=exclude), **server}
 

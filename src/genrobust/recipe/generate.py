@@ -33,7 +33,10 @@ UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
 # The same of the engines that come with genrobust.
 UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
     "diffusers": ("server",),
-    "openai": ("alternatives", "variant", "lora", "strength", "scheduler", "guidance_until", "safety_checker"),
+    "openai": (
+        *("alternatives", "variant", "lora", "strength", "scheduler", "guidance_until", "safety_checker"),
+        *("compile", "attention", "offload", "quantize", "cache", "slicing", "tiling"),
+    ),
 }
 
 
@@ -55,6 +58,13 @@ class GeneratorConfig(Section):
     `safety_checker` is off: every image that the generator makes enters the dataset, and a generator that was trained
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
     checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
+
+    The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network on a GPU, for a
+    dataset of 2,000 images or more. `offload: auto` keeps on the GPU what computes (`model`: one part, `group`: one
+    layer), if not all fits; on a CPU it does nothing. `quantize` stores the weights of the large parts in 8 or 4 bits,
+    `cache` skips the network where its first block changes little (First Block Cache; one image at a time), `attention`
+    chooses another implementation; these change the images, and so does `tiling`, which decodes an image in tiles.
+    `slicing` decodes one image after another.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
@@ -73,6 +83,13 @@ class GeneratorConfig(Section):
     height: Annotated[int, Between(8, 8192, LARGER)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
+    compile: Literal["auto"] | bool = "auto"
+    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    cache: Literal["first-block"] | None = None
+    slicing: bool = False
+    tiling: bool = False
     server: ServerConfig | None = None
 
     @field_validator("lora", mode="before")
@@ -91,6 +108,8 @@ class GeneratorConfig(Section):
             for key in keys:
                 if getattr(self, key) != type(self).model_fields[key].default:
                     raise ValueError(f"{who} does not use the key {key}: leave it at its default")
+        if self.quantize is not None and self.lora is not None:
+            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
         if self.engine == "openai" and self.server is None:
             raise ValueError("engine openai needs the key server.url: the address of a server")
         if self.server is not None and (self.width is None) != (self.height is None):
@@ -162,7 +181,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: measured, what pays on the GPU
     prompts: PromptConfig = PromptConfig()
     max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
         5  # how often a black, blank or NaN image is sampled again

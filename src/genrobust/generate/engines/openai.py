@@ -102,7 +102,7 @@ class OpenAiEngine(Engine):
             "guidance_scale": config.guidance_scale,
             "negative_prompt": request.negative_prompt or None,
         }
-        taken = {name: fields[name] for name in sends if fields[name] is not None}
+        taken: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
         return {"prompt": request.prompt, "n": n, **taken, **self._server.fields}
 
 

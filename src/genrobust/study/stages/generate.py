@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import GenrobustError, ImageSet, UserError, digest
+from genrobust.core import GenrobustError, ImageSet, UserError, device_name, digest
 from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import measured, measured_rate, remember_rate
 from genrobust.study.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
     TrainedGenerator,
@@ -22,8 +22,9 @@ from genrobust.study.stages.train_generator import (
 
 if TYPE_CHECKING:
     from genrobust.data import ShardDataset
-    from genrobust.generate import Generation, Plan
+    from genrobust.generate import BatchSize, Generation, Plan
 
+BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 TRIAL_BATCH = 8  # images drawn at once in a trial: large batches are a tenth faster, and take seconds each on a CPU
 LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws for minutes before it gives a rate
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
@@ -190,13 +191,21 @@ class Generate(Stage):
 
     def load(self) -> DoJobs:
         context, dataset = self.context, self.dataset
-        draw, shards = self.generation.drawer(), dataset.shards
+        draw, shards = self.generation.drawer(self._batch_size()), dataset.shards
 
         def measure(indices: Sequence[int]) -> None:
             with measured(context.out, self.name, dataset.rate_key, sum(len(shards[i]) for i in indices)):
                 draw(indices)
 
         return measure
+
+    def _batch_size(self) -> BatchSize:
+        """The batch size of this generator on this machine's card, kept beside the rates."""
+        from genrobust.generate import BatchSize
+
+        out, key = self.context.out, f"{self.dataset.rate_key}, {device_name(self.context.recipe.device)}"
+        known = measured_rate(out, BATCH_SIZES, key)
+        return BatchSize(None if known is None else int(known), lambda size: remember_rate(out, BATCH_SIZES, key, size))
 
     @cached_property
     def generation(self) -> Generation:
@@ -238,7 +247,10 @@ class Generate(Stage):
         large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
         if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
             return
-        how = dataset.generate.model_copy(update={"batch_size": min(dataset.generate.batch_size, TRIAL_BATCH)})
+        batch = dataset.generate.batch_size
+        how = dataset.generate.model_copy(
+            update={"batch_size": TRIAL_BATCH if batch == "auto" else min(batch, TRIAL_BATCH)}
+        )
         other = self.context.elsewhere(folder, generator=dataset.generator, generate=how, datasets={})
         GeneratedDataset(other, GENERATED).make(slice(0, 1))
 
