@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -178,7 +179,9 @@ def _gpus(device: str) -> list[str] | None:
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    if not named:
+        return [str(index) for index in range(torch.cuda.device_count())]
+    return list(takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(","))))  # as CUDA
 
 
 def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
