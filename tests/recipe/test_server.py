@@ -38,6 +38,7 @@ def test_the_address_may_end_as_servers_print_it(given, kept):
         ({"url": f"http://me:{SECRET}@a"}, {}, "server.url: a URL with a password"),
         ({"url": f"http://a?key={SECRET}"}, {}, "server.url: leave out what follows"),
         ({"url": "http://a", "key_variable": SECRET}, {}, "server.key_variable: give the name of an environment"),
+        ({"url": "http://a", "key_variable": "AWS_SECRET_ACCESS_KEY"}, {}, "server.key_variable: give the name"),
         ({"url": "http://a", "key": SECRET}, {}, "unknown key server.key;"),
         ({"url": "http://a", "sends": ["steps"]}, {}, "server.sends.0"),
         ({"url": "http://a", "fields": {"prompt": "x"}}, {}, "fields.prompt: the recipe's own keys fill it in"),

@@ -34,8 +34,9 @@ def _base_url(text: str) -> str:
 
 
 def _variable(text: str) -> str:
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]{0,99}", text):  # a key itself, which no message repeats, seldom looks so
-        raise ValueError("give the name of an environment variable, in capitals, and never the key itself")
+    # A key itself, which no message repeats, does not look so; and no recipe gets at other secrets, such as AWS's.
+    if not re.fullmatch(r"([A-Z][A-Z0-9_]{0,80}_)?API_KEY", text):
+        raise ValueError("give the name of an environment variable that ends in API_KEY, never the key itself")
     return text
 
 
@@ -44,7 +45,7 @@ class ServerConfig(Section):
 
     `url` is its address, without ``/v1/images/generations``. `model` is the server's name of the model where that is
     not `generator.model`, which names the model in the dataset. `key_variable` names the environment variable that
-    holds the API key; the key itself stands in no recipe, log or dataset.
+    holds the API key and ends in API_KEY; the key itself stands in no recipe, log or dataset.
 
     `sends` are the fields of a request that are filled in from the recipe, beside model, prompt and n; leave out those
     that the server refuses. Without `seed`, a repeated request gives another image. `fields` are more fields, the same

@@ -98,8 +98,8 @@ def test_images_come_in_the_order_of_their_requests():
 
 def test_images_may_lie_behind_urls():
     with Server(form="url", key=SECRET) as server, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PAINTER_KEY", SECRET)
-        urls = engine(server, key_variable="PAINTER_KEY").draw(requests(3))
+        environment.setenv("PAINTER_API_KEY", SECRET)
+        urls = engine(server, key_variable="PAINTER_API_KEY").draw(requests(3))
     with Server() as server:
         assert all((one == other).all() for one, other in zip(urls, engine(server).draw(requests(3)), strict=True))
 
@@ -115,7 +115,9 @@ def test_without_seeds_requests_with_one_prompt_share_a_call():
 
 def test_what_decides_the_images_is_their_identity():
     base = identity(section("http://a", concurrency=1))
-    assert base == identity(section("https://b:8/v1/", key_variable="KEY", retries=1, max_images=7, model="/models/it"))
+    assert base == identity(
+        section("https://b:8/v1/", key_variable="API_KEY", retries=1, max_images=7, model="/models/it")
+    )
     assert (base["engine"], base["generator"], base["sends"][-1]) == ("openai", "painter", "size")
     others = [
         section("http://a", fields={"quality": "low"}),
@@ -130,13 +132,13 @@ def test_what_decides_the_images_is_their_identity():
 
 
 def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("PAINTER_KEY", SECRET)
+    monkeypatch.setenv("PAINTER_API_KEY", SECRET)
     folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
     with Server(faults=0.2, kinds=("500",), key=SECRET) as server:
         generator = {
             "engine": "openai",
             "model": "painter",
-            "server": {"url": server.url, "key_variable": "PAINTER_KEY"},
+            "server": {"url": server.url, "key_variable": "PAINTER_API_KEY"},
         }
         recipe = {**QUICK, "data": folders_section(folders), "generator": generator, "generate": {"per_class": 3}}
         (tmp_path / "small.yaml").write_text(yaml.safe_dump({**recipe, "arms": [REAL]}))
@@ -160,14 +162,14 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
             "server.url: no server answers at .*:1 .*connection",
         ),
         ({"key": SECRET}, {}, UserError, "refuses the API key, or wants one .*HTTP 401.*: name its variable"),
-        ({}, {"key_variable": "ABSENT_KEY"}, UserError, "the environment variable ABSENT_KEY is not set"),
-        ({}, {"key_variable": "BLANK_KEY"}, UserError, "BLANK_KEY is not set, or empty"),
-        ({}, {"key_variable": "BROKEN_KEY"}, UserError, "BROKEN_KEY holds a space or a character"),
+        ({}, {"key_variable": "ABSENT_API_KEY"}, UserError, "the environment variable ABSENT_API_KEY is not set"),
+        ({}, {"key_variable": "BLANK_API_KEY"}, UserError, "BLANK_API_KEY is not set, or empty"),
+        ({}, {"key_variable": "BROKEN_API_KEY"}, UserError, "BROKEN_API_KEY holds a space or a character"),
         (
             {"key": SECRET},
-            {"key_variable": "WRONG_KEY"},
+            {"key_variable": "WRONG_API_KEY"},
             UserError,
-            r"HTTP 401 .*\*\*\*.*environment variable WRONG_KEY",
+            r"HTTP 401 .*\*\*\*.*environment variable WRONG_API_KEY",
         ),
         ({"model": "other"}, {}, UserError, "has no model 'painter'; it has other: set generator.server.model"),
         ({"takes": "size"}, {}, UserError, "HTTP 400 Unknown parameter: .*generator.server.sends"),
@@ -188,7 +190,7 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
     ],
 )
 def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, message):
-    keys = {"BLANK_KEY": " ", "BROKEN_KEY": "two\nlines", "WRONG_KEY": "sk-proj-abcdefabcdef"}
+    keys = {"BLANK_API_KEY": " ", "BROKEN_API_KEY": "two\nlines", "WRONG_API_KEY": "sk-proj-abcdefabcdef"}
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
     kinds = (options.get("kinds", "500"),)
