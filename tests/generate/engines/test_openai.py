@@ -113,6 +113,16 @@ def test_without_seeds_requests_with_one_prompt_share_a_call():
     assert sorted(asked) == [("a camera", 1), ("a tree", 1), ("a tree", 2), ("a tree", 4)]
 
 
+def test_a_card_says_that_no_seeds_were_sent(tmp_path):
+    with Server(takes="size,response_format") as server:
+        generator = section(server.url, 15, sends=["size", "response_format"])
+        plan, config = planned(generator, 8)
+        generate(plan, generator, config, LABELS, tmp_path / "made")
+    genrobust("export", tmp_path / "made", "--to", "imagefolder", "--out", tmp_path / "card")
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert "sent no seeds: the same requests give other images" in " ".join(card.split())
+
+
 def test_what_decides_the_images_is_their_identity():
     base = identity(section("http://a", concurrency=1))
     assert base == identity(
@@ -148,6 +158,7 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
             "export", *(tmp_path / "runs").glob("generated/*"), "--to", "imagefolder", "--out", tmp_path / "card"
         )
     assert len(list((tmp_path / "runs").rglob("*.tar"))) == 1
+    assert "the same image again depends on the server" in (tmp_path / "card" / "README.md").read_text()
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
     assert not any(SECRET.encode() in text for text in [*texts, str(said).encode(), str(export).encode()])
 
