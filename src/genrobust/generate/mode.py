@@ -70,9 +70,12 @@ class Mode(ABC):
 
     @property
     def size(self) -> dict[str, int]:
-        """Width and height in pixels, where the call takes them; elsewhere they are those of the source image."""
+        """Width and height in pixels, where the call takes them; elsewhere they are those of the source image.
+
+        Pipelines that would draw the nearest size that they were trained on, and resize that, draw the size itself.
+        """
         taken = inspect.signature(self.generator.pipeline.__call__).parameters
-        size = {"width": self.generator.width, "height": self.generator.height}
+        size = {"width": self.generator.width, "height": self.generator.height, "use_resolution_binning": False}
         return {name: value for name, value in size.items() if name in taken}
 
 

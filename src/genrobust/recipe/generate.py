@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction, Seed
 from genrobust.recipe.section import Place, PlainValues, Section
+from genrobust.recipe.server import ServerConfig
 
 
 class LoraConfig(Section):
@@ -27,6 +28,15 @@ UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
     "images": ("strength", "lora", "guidance_until"),
     "labels+images": (),
     "class": ("strength", "lora", "guidance_until", "width", "height", "safety_checker"),
+}
+
+# The same of the engines that come with genrobust.
+UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "diffusers": ("server",),
+    "openai": (
+        *("alternatives", "variant", "lora", "strength", "scheduler", "guidance_until", "safety_checker"),
+        *("compile", "attention", "offload", "quantize", "cache", "slicing", "tiling"),
+    ),
 }
 
 
@@ -48,10 +58,17 @@ class GeneratorConfig(Section):
     `safety_checker` is off: every image that the generator makes enters the dataset, and a generator that was trained
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
     checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
+
+    The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network on a GPU, for a
+    dataset of 2,000 images or more. `offload: auto` keeps on the GPU what computes (`model`: one part, `group`: one
+    layer), if not all fits; on a CPU it does nothing. `quantize` stores the weights of the large parts in 8 or 4 bits,
+    `cache` skips the network where its first block changes little (First Block Cache; one image at a time), `attention`
+    chooses another implementation; these change the images, and so does `tiling`, which decodes an image in tiles.
+    `slicing` decodes one image after another.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
-    engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
+    engine: str = "diffusers"  # openai: a server; or one of the entry point group genrobust.engines
     model: Annotated[str, Field(min_length=1)] = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
@@ -66,6 +83,14 @@ class GeneratorConfig(Section):
     height: Annotated[int, Between(8, 8192, LARGER)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
+    compile: Literal["auto"] | bool = "auto"
+    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    cache: Literal["first-block"] | None = None
+    slicing: bool = False
+    tiling: bool = False
+    server: ServerConfig | None = None
 
     @field_validator("lora", mode="before")
     @classmethod
@@ -74,9 +99,21 @@ class GeneratorConfig(Section):
 
     @model_validator(mode="after")
     def _check_mode(self) -> GeneratorConfig:
-        for key in self.unused:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
+        unused = {
+            f"mode {self.mode}": UNUSED_BY_MODE[self.mode],
+            f"engine {self.engine}": UNUSED_BY_ENGINE.get(self.engine, ()),
+            "engine openai, with these server.sends,": self._unsent,
+        }
+        for who, keys in unused.items():
+            for key in keys:
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{who} does not use the key {key}: leave it at its default")
+        if self.quantize is not None and self.lora is not None:
+            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
+        if self.engine == "openai" and self.server is None:
+            raise ValueError("engine openai needs the key server.url: the address of a server")
+        if self.server is not None and (self.width is None) != (self.height is None):
+            raise ValueError("give both width and height, or none")
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
@@ -90,8 +127,13 @@ class GeneratorConfig(Section):
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The keys that the mode does not use; no image depends on them."""
-        return UNUSED_BY_MODE[self.mode]
+        """The keys that the mode and the engine do not use; no image depends on them."""
+        precision = ("dtype",) if self.engine == "openai" else ()  # resolved for this machine, and the server's affair
+        return (*UNUSED_BY_MODE[self.mode], *UNUSED_BY_ENGINE.get(self.engine, ()), *self._unsent, *precision)
+
+    @property
+    def _unsent(self) -> tuple[str, ...]:
+        return self.server.unused if self.engine == "openai" and self.server is not None else ()
 
     @property
     def reads_text(self) -> bool:
@@ -142,7 +184,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: measured, what pays on the GPU
     prompts: PromptConfig = PromptConfig()
     max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
         5  # how often a black, blank or NaN image is sampled again

@@ -17,7 +17,14 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
+from genrobust.recipe.generate import (
+    UNUSED_BY_ENGINE,
+    UNUSED_BY_MODE,
+    DatasetConfig,
+    FilterConfig,
+    GenerateConfig,
+    GeneratorConfig,
+)
 from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, listed
@@ -292,7 +299,8 @@ class Recipe(Section):
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
         own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
-        unused = UNUSED_BY_MODE.get(str(own.get("mode", self.generator.mode)), ())
+        mode, engine = (str(own.get(key, getattr(self.generator, key))) for key in ("mode", "engine"))
+        unused = (*UNUSED_BY_MODE.get(mode, ()), *UNUSED_BY_ENGINE.get(engine, ()))
         inherited = self.generator.model_dump(exclude=set(unused))
         return (
             checked(GeneratorConfig, _merged(inherited, own), f"{where}.generator"),
