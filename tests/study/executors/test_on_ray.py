@@ -74,22 +74,57 @@ def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_p
 class Forgetful:
     """An actor that does not do what it is asked to, as where Ray loses a call."""
 
+    def __init__(self, silent):
+        self.silent = silent
+
     def do(self, number, key):
         time.sleep(60)
 
     @ray.method(concurrency_group="progress")
     def count(self, number):
-        return None
+        time.sleep(60 * self.silent)
 
 
-def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch):
+@pytest.mark.parametrize("silent", [False, True], ids=["it says that it is idle", "it says nothing"])
+def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch, silent):
     monkeypatch.setattr(executor, "LOST_S", 0.5)
-    worker = executor._RayWorker(Forgetful.remote)
+    monkeypatch.setattr(executor, "SILENT_S", 1.0 if silent else 3600.0)
+    worker = executor._RayWorker(lambda: Forgetful.remote(silent))
     done = worker.submit("a job")
     while not done.done():
         assert worker.count() == 0
         time.sleep(0.05)
     assert "lost" in worker.why_died(done.exception())
+    worker.stop()
+
+
+@ray.remote(num_cpus=0)
+class Sure:
+    """An actor that does what it is asked to."""
+
+    def do(self, number, key):
+        return None
+
+    def count(self, number):
+        return 1
+
+
+def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
+    monkeypatch.setattr(executor, "SILENT_S", 0.5)
+    started = []
+
+    def start():
+        if started:  # the second one gets all the time that it takes
+            monkeypatch.setattr(executor, "SILENT_S", 3600.0)
+        started.append(Sure.options(num_cpus=0 if started else 1000).remote())  # the first one waits for ever
+        return started[-1]
+
+    worker = executor._RayWorker(start)
+    done = worker.submit("a job")
+    while not done.done():
+        worker.count()
+        time.sleep(0.05)
+    assert done.result() is None and len(started) == 2
     worker.stop()
 
 
