@@ -36,6 +36,17 @@ def test_it_doubles_until_it_does_not_fit_or_gains_nothing(fits, fixed, each, mo
     assert ("do not fit (out of memory" in caplog.text) == (max(seconds.asked) > fits)
 
 
+def test_the_first_call_of_a_size_may_take_long():
+    draw, begun = card(1000, 10, 0.01), set()
+
+    def seconds(count):
+        first = 0 if count in begun else 60
+        begun.add(count)
+        return first + draw(count)
+
+    assert best_batch(seconds, 64) == 64
+
+
 def test_a_card_without_room_for_one_image_is_an_error():
     with pytest.raises(OutOfMemory):
         best_batch(card(0, 1, 1))

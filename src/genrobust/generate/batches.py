@@ -35,12 +35,15 @@ def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
     Raises:
         OutOfMemory: Not even one image fits.
     """
-    seconds(1)  # the first call loads kernels, and may compile
-    best, rate = 1, 1 / seconds(1)
+
+    def rate_of(size: int) -> float:
+        return size / min(seconds(size), seconds(size))  # the first call of each size loads kernels and takes memory
+
+    best, rate = 1, rate_of(1)
     size = 2
     while size <= most:
         try:
-            now = size / seconds(size)
+            now = rate_of(size)
         except OutOfMemory as error:
             log.warning(f"batch_size: {size} images at once do not fit ({error}): {best} at once")
             return best

@@ -67,7 +67,7 @@ class Engine(ABC):
         """
 
     def expect(self, images: int) -> None:
-        """Prepare for a dataset of so many `images`; called once, before the first is drawn."""
+        """Prepare for a dataset of so many `images`; called once, before the first of them is drawn."""
         del images  # what takes long to prepare pays for many
 
     def trial(self, requests: Sequence[Request]) -> None:

@@ -119,10 +119,10 @@ class Generation:
         keep_freed_memory()
         engine = engine_of(self._generator)
         loaded = engine(self._generator, self._labels, self._sources, resolve_device(self._device))
-        loaded.expect(len(self._plan))
         size = self._config.batch_size
-        if size == "auto":
+        if size == "auto":  # before anything is compiled, which each size in turn would do again
             size = self._batch_size(loaded, batch or BatchSize())
+        loaded.expect(len(self._plan))
         run = _Run(loaded, self._config.max_redraws, size, self._threads)
 
         def draw(shards: abc.Sequence[int]) -> None:
