@@ -34,6 +34,7 @@ from .errors import (
     UserError as UserError,
     reading as reading,
 )
+from .feeding import feed as feed
 from .files import (
     fetch as fetch,
     fetch_file as fetch_file,

@@ -92,6 +92,9 @@ class TrainConfig(Section):
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
+
+    `compile` compiles the network (`torch.compile`) at the first step and at each new size of images, for a minute or
+    so. It pays for hours on a GPU, and is off by default, since it changes the weights by rounding.
     """
 
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
@@ -125,6 +128,7 @@ class TrainConfig(Section):
     blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
     workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: bool = Field(default=False, exclude_if=lambda compiles: not compiles)
     keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these

@@ -160,7 +160,7 @@ class Train(Stage):
     def trial(self, job: Job, folder: Path) -> None:
         """Train the network on real images: those that are still to be generated take as long."""
         run: TrainingRun = job.key
-        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1})
+        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1, "compile": False})
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
         Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
@@ -172,6 +172,7 @@ class Train(Stage):
 
     def _rate_key(self, train: TrainConfig) -> str:
         together = "" if train.workers == 1 else f", {train.workers} workers"
+        together += ", compiled" if train.compile else ""
         split = ", split batch norm" if train.split_batchnorm else ""
         how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
         return f"{network_of(train)}{split}, {how}, {train.precision}, {self.context.worker}{together}"
