@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # torch takes seconds
 Batch = tuple["Tensor", ...]
 
 
-def feed(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
     """Yield `batches`, each read by a thread while the one before is in use.
 
     A GPU gets its own copies, from pinned memory and in a stream of their own, so that it computes meanwhile. For any

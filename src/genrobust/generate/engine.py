@@ -142,7 +142,7 @@ def sampling(config: GeneratorConfig) -> dict[str, Any]:
     fields = GeneratorConfig.model_fields
     later = {key for key in LATER if getattr(config, key) == fields[key].default}
     exclude = {
-        *("model", "alternatives", "revision", "variant", "lora", "server"),
+        *("model", "alternatives", "revision", "variant", "lora", "adapter", "server"),
         *SAME_IMAGES,
         *config.unused,
         *later,

@@ -19,11 +19,11 @@ from genrobust.classifiers import bounded, resolved_here
 from genrobust.core import GenrobustError, UserError, reading
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
-from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
-from genrobust.generate.mode import MODES, Generator
+from genrobust.generate.locate import find_adapter, find_generator, find_lora, refuse_pickles
+from genrobust.generate.mode import MODES, Generator, mode_of
 from genrobust.generate.speed import place, prepare, quantization
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import GeneratorConfig
+from genrobust.recipe import AdapterConfig, GeneratorConfig
 
 INDEX = "model_index.json"
 MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
@@ -67,6 +67,8 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
         _add_lora(pipeline, lora, config.lora.scale)
+    if config.adapter is not None:
+        _add_adapter(pipeline, config.adapter)
     prepare(pipeline, config)
     place(pipeline, config, device)
     _check_finite(pipeline, folder, config)
@@ -82,7 +84,7 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     id, folder = find_generator(config)
     check_trained(folder)
     index = _index(folder)
-    kind, mode = index.get("_class_name"), MODES.get(config.mode)
+    kind, mode = index.get("_class_name"), mode_of(config)
     if kind not in mode.kinds:
         others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
         remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
@@ -166,7 +168,7 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
     try:
         with warnings.catch_warnings(), bounded(), refusing_random_weights():
             warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            pipeline = MODES.get(config.mode).loader.from_pretrained(
+            pipeline = mode_of(config).loader.from_pretrained(
                 folder,
                 torch_dtype=getattr(torch, config.dtype),
                 variant=config.variant,
@@ -231,6 +233,37 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
         )
     pipeline.fuse_lora(lora_scale=scale)
     pipeline.unload_lora_weights()
+
+
+def _add_adapter(pipeline: Any, config: AdapterConfig) -> None:
+    """Add an IP-Adapter to `pipeline`, with its image encoder. Raises UserError where it does not fit."""
+    _, file, encoder = find_adapter(config)
+    try:
+        with (
+            bounded(),
+            refusing_random_weights(),
+            muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
+            muted("should be kept in float32: []", "diffusers.models.modeling_utils"),
+        ):
+            pipeline.load_ip_adapter(
+                file.parent,
+                subfolder="",
+                weight_name=file.name,
+                image_encoder_folder=None,
+                local_files_only=True,
+            )
+            image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
+                encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+            )
+    except Exception as error:  # of any shape, from anywhere
+        kind = type(pipeline).__name__
+        raise UserError(
+            f"generator.adapter: {file} cannot be added to the generator, a {kind}: {error}: take one for that"
+        ) from error
+    side: Any = image_encoder.config.image_size
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
+    pipeline.set_ip_adapter_scale(config.scale)
 
 
 def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:

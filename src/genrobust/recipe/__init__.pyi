@@ -15,6 +15,7 @@ from .diffusion import (
     FinetuneConfig as FinetuneConfig,
 )
 from .generate import (
+    AdapterConfig as AdapterConfig,
     DatasetConfig as DatasetConfig,
     FilterConfig as FilterConfig,
     GenerateConfig as GenerateConfig,

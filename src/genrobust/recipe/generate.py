@@ -22,19 +22,32 @@ class LoraConfig(Section):
     scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
 
 
+class AdapterConfig(Section):
+    """An IP-Adapter (Ye et al., 2023, arXiv 2308.06721): Stable Diffusion or SDXL then draws from a real image.
+
+    `model` is a folder or a hub id, `file` its .safetensors file in there, `image_encoder` the folder of its CLIP in
+    there, and `scale` how much the image counts. A text in place of the section means `model`.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    file: str = "models/ip-adapter_sd15.safetensors"
+    image_encoder: str = "models/image_encoder"
+    scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0
+
+
 # Keys of GeneratorConfig that a mode does not use: any value but the default is refused.
 UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
-    "labels": ("strength",),
+    "labels": ("strength", "adapter"),
     "images": ("strength", "lora", "guidance_until"),
-    "labels+images": (),
-    "class": ("strength", "lora", "guidance_until", "width", "height", "safety_checker"),
+    "labels+images": ("adapter",),
+    "class": ("strength", "lora", "adapter", "guidance_until", "width", "height", "safety_checker"),
 }
 
 # The same of the engines that come with genrobust.
 UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
     "diffusers": ("server",),
     "openai": (
-        *("alternatives", "variant", "lora", "strength", "scheduler", "guidance_until", "safety_checker"),
+        *("alternatives", "variant", "lora", "adapter", "strength", "scheduler", "guidance_until", "safety_checker"),
         *("compile", "attention", "offload", "quantize", "cache", "slicing", "tiling"),
     ),
 }
@@ -44,10 +57,10 @@ class GeneratorConfig(Section):
     """A generator: what it is conditioned on, its model, and how it samples.
 
     `mode` is the condition: `labels` (a prompt with the class name), `images` (a real image of the class, through its
-    CLIP embedding), `labels+images` (a prompt, starting from a real image that is noised by `strength`: near 0 keeps
-    the image, 1 ignores it), or `class` (the class number, for a class-conditional model). `model` is "pictograms" (the
-    embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order if it is not available. None
-    keeps the pipeline's own value.
+    CLIP embedding; with an `adapter` by a text-to-image model), `labels+images` (a prompt, starting from a real image
+    that is noised by `strength`: near 0 keeps the image, 1 ignores it), or `class` (the class number, for a
+    class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id;
+    `alternatives` are tried in order if it is not available. None keeps the pipeline's own value.
 
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, and on a CPU without bfloat16
     instructions float32. The recipe in a report and the hashes in folder names hold the value that was chosen.
@@ -74,6 +87,7 @@ class GeneratorConfig(Section):
     revision: str | None = None
     variant: str | None = None
     lora: LoraConfig | None = None
+    adapter: AdapterConfig | None = None  # for mode images, with a text-to-image model
     strength: PositiveFraction = 0.6  # keeps pose and layout, changes surfaces and background
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Annotated[int, Between(1, 1000, "diffusion models know 1,000 noise levels")] = 15
@@ -92,7 +106,7 @@ class GeneratorConfig(Section):
     tiling: bool = False
     server: ServerConfig | None = None
 
-    @field_validator("lora", mode="before")
+    @field_validator("lora", "adapter", mode="before")
     @classmethod
     def _accept_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value

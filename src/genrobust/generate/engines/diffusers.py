@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, hash_folder, hash_once
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, digest, hash_folder, hash_once
 from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
-from genrobust.generate.locate import find_generator, find_lora
-from genrobust.generate.mode import MODES
+from genrobust.generate.locate import find_adapter, find_generator, find_lora
+from genrobust.generate.mode import MODES, mode_of
 from genrobust.generate.speed import compile_blocks, uncompile
 from genrobust.recipe import GeneratorConfig
 
@@ -39,7 +39,7 @@ class DiffusersEngine(Engine):
         super().__init__(config, labels, sources, device)
         self.generator = load_generator(config, device)
         self.config = self.generator.config
-        self.mode = MODES.get(config.mode)(self.generator, labels, self.source_image)
+        self.mode = mode_of(config)(self.generator, labels, self.source_image)
         # Images at once, as far as is known. A cache skips what changes little in a whole batch, where each image would
         # depend on the others.
         self._most = 2**16 if config.cache is None else 1
@@ -52,6 +52,10 @@ class DiffusersEngine(Engine):
         if config.lora is not None:
             lora, file = find_lora(config.lora)
             found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
+        if config.adapter is not None:
+            adapter, file, encoder = find_adapter(config.adapter)
+            weights = digest([hash_once(file), hash_folder(encoder)], 64)
+            found |= {"adapter": adapter, "adapter_sha256": weights, "adapter_scale": config.adapter.scale}
         return found
 
     @classmethod
