@@ -88,13 +88,13 @@ class TrainConfig(Section):
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
     depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
 
+    `compile` compiles the network (`torch.compile`) at the first step and at each new size of images, for a minute or
+    so. It pays for hours on a GPU, and is off by default, since it changes the weights by rounding.
+
     With `workers` above 1, so many processes of a Ray cluster train each classifier together, each on its own device
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
-
-    `compile` compiles the network (`torch.compile`) at the first step and at each new size of images, for a minute or
-    so. It pays for hours on a GPU, and is off by default, since it changes the weights by rounding.
     """
 
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...

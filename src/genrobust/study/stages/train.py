@@ -160,10 +160,11 @@ class Train(Stage):
     def trial(self, job: Job, folder: Path) -> None:
         """Train the network on real images: those that are still to be generated take as long."""
         run: TrainingRun = job.key
-        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1, "compile": False})
+        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1})
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
-        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
+        plain = settings.model_copy(update={"compile": False})  # which takes longer than the trial
+        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=plain)])
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """Checkpoints, and the states of those that train at the same time."""
