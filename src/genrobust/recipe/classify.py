@@ -87,9 +87,7 @@ class TrainConfig(Section):
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
     depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
-
-    `compile` compiles the network (`torch.compile`) at the first step and at each new size of images, for a minute or
-    so. It pays for hours on a GPU, and is off by default, since it changes the weights by rounding.
+    `compile` (`torch.compile`) takes a minute or so for each size of images, and changes the weights by rounding.
 
     With `workers` above 1, so many processes of a Ray cluster train each classifier together, each on its own device
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
