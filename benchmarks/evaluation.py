@@ -80,7 +80,7 @@ def write_checkpoints(folder: Path, count: int, labels: LabelSpace, photographs:
 
 @torch.inference_mode()
 def plain(
-    checkpoints: list[Path], folders: list[Path], settings: EvaluateConfig, device: str
+    checkpoints: list[Path], folders: list[Path], settings: EvaluateConfig, device: str, workers: int = WORKERS
 ) -> dict[str, dict[str, torch.Tensor]]:
     """The logits of every checkpoint on every folder, by the path of each image."""
     found: dict[str, dict[str, torch.Tensor]] = {}
@@ -90,7 +90,7 @@ def plain(
         transform = v2.Compose([resize, v2.CenterCrop(info.image_size), v2.PILToTensor()])
         for folder in folders:
             images = ImageFolder(str(folder), transform, allow_empty=True)
-            loader = DataLoader(images, settings.batch_size, num_workers=WORKERS)
+            loader = DataLoader(images, settings.batch_size, num_workers=workers)
             logits = torch.cat([model(batch.to(device)).float().cpu() for batch, _ in loader])
             keys = (f"{folder.name}/{Path(path).relative_to(folder)}" for path, _ in images.samples)
             found[checkpoint.name] = {**found.get(checkpoint.name, {}), **dict(zip(keys, logits, strict=True))}

@@ -69,8 +69,15 @@ def plain(requests: Sequence[Request], config: GeneratorConfig, device: str, out
     dtype = getattr(torch, config.dtype)
     pipeline = StableDiffusionPipeline.from_pretrained(locate(config)[1], torch_dtype=dtype).to(device)
     pipeline.set_progress_bar_config(disable=True)
-    for start in range(0, len(requests), PLAIN_BATCH):
-        some = requests[start : start + PLAIN_BATCH]
+    draw_plainly(pipeline, requests, config, out, PLAIN_BATCH)
+
+
+def draw_plainly(
+    pipeline: Any, requests: Sequence[Request], config: GeneratorConfig, out: Path, batch_size: int
+) -> None:
+    """Generate `requests` with a pipeline that is loaded, and save each image."""
+    for start in range(0, len(requests), batch_size):
+        some = requests[start : start + batch_size]
         images = pipeline(
             [request.prompt for request in some],
             num_inference_steps=config.steps,

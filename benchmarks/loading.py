@@ -23,7 +23,7 @@ import importlib.util
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from genrobust.core.images import ClassLabel, ImageSet, LabelSpace, Sample
+from genrobust.core.machine import cores
 from genrobust.core.progress import progress_bar
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.shard_files import write_shard
@@ -50,6 +51,7 @@ from genrobust.train.packed import PackedImages, chosen, tiles_under
 SIZES = [(500, 375), (500, 375), (500, 375), (375, 500), (500, 333)]  # width and height, as ImageNet's usual ones
 CLASSES = 10
 BATCH, SIDE, WORKERS = 128, 224, 2
+TARS = 2  # that the photographs are in, for webdataset
 OURS, PACKED = "genrobust", "genrobust, packed"
 
 
@@ -78,30 +80,38 @@ def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
+def name_of(number: int) -> str:
+    return f"{number % CLASSES:02d}-{number:06d}"
+
+
+def draw(folder: Path, number: int) -> np.ndarray:
+    """Write one photograph, and one generated image as PNG; returns the pixels of the latter."""
+    rng = np.random.default_rng(number)
+    of_class = f"c{number % CLASSES:02d}"
+    for kind in ("photographs", "pngs"):
+        (folder / kind / of_class).mkdir(parents=True, exist_ok=True)
+    path = folder / "photographs" / of_class / f"{name_of(number)}.jpg"
+    photograph(rng, *SIZES[number % len(SIZES)]).save(path, quality=90)
+    generated = photograph(rng, 512, 512)
+    generated.save(folder / "pngs" / of_class / f"{name_of(number)}.png")
+    return np.asarray(generated)
+
+
 def make(folder: Path, count: int) -> None:
     """Write `count` photographs as JPEG folders, and as many generated images as shards and as PNG folders."""
-    tars = [folder / f"photographs-{index}.tar" for index in range(WORKERS)]
+    tars = [folder / f"photographs-{index}.tar" for index in range(TARS)]
     if tars[-1].exists():  # what is written last
         return
-    rng = np.random.default_rng(0)
     samples = []
-    with progress_bar("drawing", count) as bar:
-        for i in range(count):
-            name = f"{i % CLASSES:02d}-{i:06d}"
-            for kind in ("photographs", "pngs"):
-                (folder / kind / f"c{i % CLASSES:02d}").mkdir(parents=True, exist_ok=True)
-            photograph(rng, *SIZES[i % len(SIZES)]).save(
-                folder / "photographs" / f"c{i % CLASSES:02d}" / f"{name}.jpg", quality=90
-            )
-            generated = photograph(rng, 512, 512)
-            generated.save(folder / "pngs" / f"c{i % CLASSES:02d}" / f"{name}.png")
-            samples.append(Sample(name, i % CLASSES, np.asarray(generated)))
+    with progress_bar("drawing", count) as bar, ProcessPoolExecutor(cores()) as pool:
+        for i, generated in enumerate(pool.map(partial(draw, folder), range(count), chunksize=4)):
+            samples.append(Sample(name_of(i), i % CLASSES, generated))
             bar.advance()
-    create_dataset(folder / "generated", {"shards": WORKERS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
+    create_dataset(folder / "generated", {"shards": TARS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
     for index, path in enumerate(tars):
-        write_shard(folder / "generated", index, samples[index::WORKERS], [])
+        write_shard(folder / "generated", index, samples[index::TARS], [])
         with webdataset.TarWriter(str(path)) as tar:
-            for image in sorted((folder / "photographs").rglob("*.jpg"))[index::WORKERS]:
+            for image in sorted((folder / "photographs").rglob("*.jpg"))[index::TARS]:
                 tar.write({"__key__": image.stem, "jpg": image.read_bytes(), "cls": int(image.stem[:2])})
 
 
@@ -117,36 +127,40 @@ def photographs(folder: Path, count: int = 0) -> tuple[ImageSet, LabelSpace]:
     return images, LabelSpace(tuple(ClassLabel(name, name, name) for name in classes))
 
 
-def this_project(folder: Path, mixed: bool, packed: Path | None) -> Callable[[], Iterator[Any]]:
+def this_project(folder: Path, mixed: bool, packed: Path | None, batch: int = BATCH) -> Callable[[], Iterator[Any]]:
     parts = [Source("real", photographs(folder)[0])] + (
         [Source("generated", ShardDataset(folder / "generated"))] if mixed else []
     )
-    mixture = Mixture(parts, BATCH, SIDE, crop="random-resized", packed=packed)
-    return lambda: (mixture.batch(seed=0, step=step) for step in range(len(mixture) // BATCH))
+    mixture = Mixture(parts, batch, SIDE, crop="random-resized", packed=packed)
+    return lambda: (mixture.batch(seed=0, step=step) for step in range(len(mixture) // batch))
 
 
 def augmentation() -> v2.Transform:
     return v2.Compose([v2.RandomResizedCrop(SIDE), v2.RandomHorizontalFlip(), v2.PILToTensor()])
 
 
-def torchvision_folders(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
+def torchvision_folders(
+    folder: Path, mixed: bool, batch: int = BATCH, workers: int = WORKERS
+) -> Callable[[], Iterator[Any]]:
     kinds = ("photographs", "pngs") if mixed else ("photographs",)
     images = ConcatDataset([ImageFolder(str(folder / kind), augmentation()) for kind in kinds])
-    loader = DataLoader(images, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True, drop_last=True)
+    loader = DataLoader(images, batch, shuffle=True, num_workers=workers, persistent_workers=True, drop_last=True)
     return lambda: iter(loader)
 
 
-def webdataset_tars(folder: Path, mixed: bool, count: int) -> Callable[[], Iterator[Any]]:
+def webdataset_tars(
+    folder: Path, mixed: bool, count: int, batch: int = BATCH, workers: int = WORKERS
+) -> Callable[[], Iterator[Any]]:
     tars = [str(path) for path in sorted(folder.glob("photographs-*.tar"))]
     tars += [str(path) for path in sorted((folder / "generated").glob("*.tar"))] if mixed else []
     stream = webdataset.WebDataset(tars, resampled=True, shardshuffle=False, nodesplitter=None).shuffle(500)
-    stream = stream.decode("pil").to_tuple("jpg;png", "cls").map_tuple(augmentation(), int).batched(BATCH)
-    stream = stream.with_epoch(count // BATCH // WORKERS)  # of batches, for each worker
-    loader = webdataset.WebLoader(stream, batch_size=None, num_workers=WORKERS, persistent_workers=True)
+    stream = stream.decode("pil").to_tuple("jpg;png", "cls").map_tuple(augmentation(), int).batched(batch)
+    stream = stream.with_epoch(max(1, count // batch // workers))  # of batches, for each worker
+    loader = webdataset.WebLoader(stream, batch_size=None, num_workers=workers, persistent_workers=True)
     return lambda: iter(loader)
 
 
-def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
+def ffcv_beton(folder: Path, mixed: bool, batch: int = BATCH, workers: int = WORKERS) -> Callable[[], Iterator[Any]]:
     from ffcv.fields import IntField, RGBImageField
     from ffcv.fields.decoders import IntDecoder, RandomResizedCropRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
@@ -162,8 +176,8 @@ def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
     cut = [RandomResizedCropRGBImageDecoder((SIDE, SIDE)), RandomHorizontalFlip(), ToTensor(), ToTorchImage()]
     loader = Loader(
         str(beton),
-        batch_size=BATCH,
-        num_workers=WORKERS,
+        batch_size=batch,
+        num_workers=workers,
         order=OrderOption.RANDOM,
         os_cache=True,
         drop_last=True,
@@ -172,20 +186,32 @@ def ffcv_beton(folder: Path, mixed: bool) -> Callable[[], Iterator[Any]]:
     return lambda: iter(loader)
 
 
-def drain(batches: Callable[[], Iterator[Any]]) -> None:
+def drain(batches: Callable[[], Iterator[Any]], batch: int = BATCH) -> int:
+    """Read all batches; returns the number of images."""
+    count = 0
     for images, labels in batches():
-        assert tuple(images.shape) == (BATCH, 3, SIDE, SIDE) and images.dtype == torch.uint8 and len(labels) == BATCH
+        assert tuple(images.shape) == (batch, 3, SIDE, SIDE) and images.dtype == torch.uint8 and len(labels) == batch
+        count += batch
+    return count
+
+
+def loaders(
+    folder: Path, mixed: bool, count: int, batch: int = BATCH, workers: int = WORKERS
+) -> dict[str, Callable[[], Iterator[Any]]]:
+    """Functions that begin a pass over the `count` photographs in `folder`, and as many generated images if `mixed`."""
+    ways = {
+        PACKED: this_project(folder, mixed, folder / "packed", batch),
+        OURS: this_project(folder, mixed, None, batch),
+        "torchvision ImageFolder + DataLoader": torchvision_folders(folder, mixed, batch, workers),
+        "webdataset": webdataset_tars(folder, mixed, count, batch, workers),
+    }
+    if importlib.util.find_spec("ffcv"):
+        ways["FFCV, JPEG mode"] = ffcv_beton(folder, mixed, batch, workers)
+    return ways
 
 
 def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:
-    ways = {
-        PACKED: this_project(folder, mixed, folder / "packed"),
-        OURS: this_project(folder, mixed, None),
-        "torchvision ImageFolder + DataLoader": torchvision_folders(folder, mixed),
-        "webdataset": webdataset_tars(folder, mixed, count),
-    }
-    if importlib.util.find_spec("ffcv"):
-        ways["FFCV, JPEG mode"] = ffcv_beton(folder, mixed)
+    ways = loaders(folder, mixed, count)
     seconds = interleaved({name: partial(drain, way) for name, way in ways.items()}, rounds)
     images = count // BATCH * BATCH
     rows = [[n, rate(images, s), times_faster(seconds[PACKED], s), times_faster(seconds[OURS], s)]
@@ -204,8 +230,8 @@ def profiled(folder: Path) -> str:
     read = [chosen(crop, sizes, SIDE) for crop, sizes in zip(crops, levels, strict=True)]
     whole, cut = [images.image(i) for i in numbers], [packed.crop(i, crops[i], SIDE) for i in numbers]
     boxes = [crop.box(*image.size) for crop, image in zip(crops, whole, strict=True)]
-    (index,) = (folder / "profiled").glob("*/000000.npy")
-    data, rows = index.with_suffix(".jpegs").read_bytes(), np.load(index).tolist()
+    (index,) = (folder / "profiled").glob("*/000000.npz")
+    data, rows = index.with_suffix(".jpegs").read_bytes(), np.load(index)["rows"].tolist()
     starts = [number for number, row in enumerate(rows) if row[0] == 0]
     rows = [rows[starts[i] + read[i][0]] for i in numbers]
     codes = [data[offset : offset + length] for _, offset, length, _, _ in rows]

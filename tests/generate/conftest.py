@@ -13,6 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from drawn import CPU
 from tiny import KINDS, saved, stable_diffusion
+from tiny_modern import MODERN
 
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData
 from genrobust.data import MemoryImages
@@ -33,8 +34,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of the tiny pipeline of a kind in `tiny.KINDS`."""
-    return cache(lambda kind: saved(KINDS[kind](), tmp_path_factory.mktemp(f"tiny-{kind}")))
+    """The folder of the tiny pipeline of a kind in `tiny.KINDS` or `tiny_modern.MODERN`."""
+    return cache(lambda kind: saved({**KINDS, **MODERN}[kind](), tmp_path_factory.mktemp(f"tiny-{kind}")))
 
 
 @pytest.fixture(scope="session")

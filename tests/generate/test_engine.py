@@ -57,7 +57,7 @@ def test_the_default_engine_is_in_no_name(generator):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (section("square"), "no generator.engine 'square' .*perhaps squares.*; known: diffusers, squares, "),
+        (section("square"), "no generator.engine 'square' .*perhaps squares.*; known: diffusers, openai, squares, "),
         (section("function"), "generator.engine 'function': .* is no subclass of genrobust.Engine"),
         (section("absent"), "generator.engine 'absent': cannot load squares:Absent of the package squares"),
         (section(mode="class"), "generator.mode: the engine squares draws in labels"),

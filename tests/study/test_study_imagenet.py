@@ -42,7 +42,7 @@ def save(path, wnid, seed):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """ImageNet and the four shifted sets of the recipe, as they unpack, of five classes."""
+    """ImageNet and the shifted sets of the recipes, as they unpack, of five classes."""
     root = tmp_path_factory.mktemp("data")
     (root / "classes.txt").write_text("\n".join(COLOURS))
     for number, wnid in enumerate(COLOURS):
@@ -54,6 +54,8 @@ def data(tmp_path_factory):
             save(root / "sketch" / wnid / f"sketch_{i}.JPEG", wnid, 30 + i)
             if wnid in IN_R:
                 save(root / "imagenet-r" / wnid / f"art_{i}.jpg", wnid, 40 + i)
+    for i in range(3):
+        save(root / "imagenet-a" / "n04099969" / f"{i}.jpg", "n04099969", 60 + i)
     for folder, wnid in (("chair", "n04099969"), ("dress_shoe_men", "n03680355")):
         for i in range(3):
             save(root / "objectnet-1.0" / "images" / folder / f"{i}.png", wnid, 50 + i)
@@ -178,7 +180,12 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
-    genrobust(*command, *words(data, stable_diffusion_15, "objectnet paper's map"))
+    genrobust(
+        *command,
+        *words(
+            data, stable_diffusion_15, "objectnet paper's map", PRACTICAL | {"data.shifts.a.path": data / "imagenet-a"}
+        ),
+    )
     assert sorted((made / "checkpoints").iterdir()) == trained  # the arms are those of imagenet100
     results = json.loads((made / "imagenet1k" / "results.json").read_text())
     lines = results["summary"]["lines"]
@@ -188,6 +195,7 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     assert all("the line's error and scatter" in er["method"] for er in ers)
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
     assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
+    assert {*results["summary"]["left_out"]} == {"objectnet paper's map", "a"}
     assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import prepare as prepare_centre
-from genrobust.core import GenrobustError, ImageSet, UserError
+from genrobust.core import GenrobustError, ImageSet, UserError, feed
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -42,6 +42,12 @@ def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Ten
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
     for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
         yield stacked(ready)
+
+
+def fed(images: ImageSet, prepare: Prepare, batch_size: int, device: torch.device | str) -> Iterator[Tensor]:
+    """Yield what `batches` does, copied to a GPU ahead of its use; for another device, as it is."""
+    for (batch,) in feed(zip(batches(images, prepare, batch_size)), torch.device(device)):
+        yield batch
 
 
 def stacked(images: Sequence[np.ndarray]) -> Tensor:
@@ -78,11 +84,16 @@ def answer(
     Raises:
         GenrobustError: A network with a name cannot be run, or gives no logits, or some that are NaN or infinite.
     """
-    views = [on_device(view, device) for view in ([batch, batch.flip(3)] if flip else [batch])]
-    found = []
-    for network, name in zip(networks, names or [""] * len(networks), strict=True):
+    batch = on_device(batch, device)
+    views = [batch, on_device(batch.flip(3), device)] if flip else [batch]
+    answers, found = [], []
+    names = names or [""] * len(networks)
+    for network, name in zip(networks, names, strict=True):
         with running(name):
-            logits = torch.stack([network(view).float() for view in views]).mean(dim=0).cpu()
+            answers.append(torch.stack([network(view).float() for view in views]).mean(dim=0))
+    for on_it, name in zip(answers, names, strict=True):  # after all of them were asked: here a GPU is waited for
+        with running(name):
+            logits = on_it.cpu()
         if name and (logits.ndim != 2 or len(logits) != len(batch)):
             shapes = f"{list(logits.shape)} for images of {list(batch.shape)}"
             raise GenrobustError(f"{name} gives {shapes}: a classifier gives a row of logits for each image")
@@ -129,7 +140,7 @@ def predict_together(
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
-    for batch in batches(images, prepare, batch_size):
+    for batch in fed(images, prepare, batch_size, device):
         for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
             of_network.append(found)
             seen(len(batch))
@@ -162,7 +173,7 @@ def embed_images(
     """
     model.eval()
     features, logits = [], []
-    for batch in batches(images, prepare, batch_size):
+    for batch in fed(images, prepare, batch_size, device):
         hidden, found = model.embed(on_device(batch, device))
         features.append(finite(hidden.float().cpu(), name, "features"))
         logits.append(finite(found.float().cpu(), name))

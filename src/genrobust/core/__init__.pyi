@@ -20,6 +20,7 @@ from .audit_results import (
 from .devices import (
     available_devices as available_devices,
     device_kind as device_kind,
+    device_name as device_name,
     keep_freed_memory as keep_freed_memory,
     resolve_device as resolve_device,
     set_threads as set_threads,
@@ -33,6 +34,7 @@ from .errors import (
     UserError as UserError,
     reading as reading,
 )
+from .feeding import feed as feed
 from .files import (
     fetch as fetch,
     fetch_file as fetch_file,

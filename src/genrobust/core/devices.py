@@ -64,6 +64,16 @@ def device_kind(name: str = "auto") -> str:
     return resolve_device(name).type
 
 
+def device_name(name: str = "auto") -> str:
+    """The card that the device called `name` is, such as "NVIDIA A100-SXM4-80GB"; else its kind. Raises UserError."""
+    device = resolve_device(name)
+    if device.type != "cuda":
+        return device.type
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def waiting_of_threads() -> dict[str, str]:
     """Environment variables to set before torch is loaded: the user's own, or else `WAITING`."""
     return {name: os.environ[name] for name in WAITING if name in os.environ} or dict(WAITING)

@@ -1,4 +1,11 @@
-from .engine import Engine as Engine, identity as identity, sampling as sampling, weights_bytes as weights_bytes
+from .batches import BatchSize as BatchSize
+from .engine import (
+    Engine as Engine,
+    identity as identity,
+    is_on_server as is_on_server,
+    sampling as sampling,
+    weights_bytes as weights_bytes,
+)
 from .plan import Plan as Plan, plan_of as plan_of
 from .run import Generation as Generation
 from .templates import class_templates as class_templates

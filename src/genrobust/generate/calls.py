@@ -13,15 +13,19 @@ from genrobust.core import GenrobustError
 WORDS = ("out of memory", "allocate memory", "not enough memory")  # of CUDA and MPS, a CPU, and a CPU on Windows
 
 
+class OutOfMemory(GenrobustError):
+    """The device has too little memory."""
+
+
 @contextmanager
 def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Iterator[None]:
-    """Turn running out of memory in the block into GenrobustError that names the `work` and the `remedy`."""
+    """Turn running out of memory in the block into OutOfMemory that names the `work` and the `remedy`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in WORDS):
             raise
-        raise GenrobustError(f"out of memory on {device} {work}: {remedy}") from error
+        raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
 
 
 @contextmanager

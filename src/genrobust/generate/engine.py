@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+SAME_IMAGES = ("offload", "slicing")  # keys that change no image, beyond rounding
+# Keys that came later are left out of identities at their defaults, so that older datasets stay what they are.
+LATER = ("engine", "guidance_until", "compile", "attention", "quantize", "cache", "tiling")
+
 
 class Engine(ABC):
     """A library, with a generator that it has loaded, that turns requests into images.
@@ -24,6 +28,7 @@ class Engine(ABC):
     """
 
     modes: ClassVar[Collection[str]] = ("labels",)  # the values of generator.mode that it draws in
+    on_server: ClassVar[bool] = False  # nothing is computed here: no image depends on this machine's device
 
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
@@ -61,10 +66,27 @@ class Engine(ABC):
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
 
+    def expect(self, images: int) -> None:
+        """Prepare for a dataset of so many `images`; called once, before the first of them is drawn."""
+        del images  # what takes long to prepare pays for many
+
+    def trial(self, requests: Sequence[Request]) -> None:
+        """Draw `requests` at once as `draw` does, for less time where fewer steps take as much memory.
+
+        Raises:
+            GenrobustError: The device has too little memory: a ``genrobust.generate.calls.OutOfMemory``.
+        """
+        self.draw(requests)
+
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
         """The bytes of the weights that each process loads; 0 where they are on a server."""
         return 0
+
+    @classmethod
+    def check_amount(cls, config: GeneratorConfig, images: int) -> None:
+        """Raise UserError where so many `images` are more than `config` allows, such as for what they cost."""
+        del config, images  # what is drawn here costs nothing but time
 
     @property
     def record(self) -> dict[str, Any]:
@@ -117,11 +139,21 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 
 def sampling(config: GeneratorConfig) -> dict[str, Any]:
     """Return how any generator is drawn from, as flat JSON, without what the mode does not use."""
-    # Keys that came later are left out at their defaults, so that older datasets stay what they are.
     fields = GeneratorConfig.model_fields
-    later = {key for key in ("engine", "guidance_until") if getattr(config, key) == fields[key].default}
-    exclude = {"model", "alternatives", "revision", "variant", "lora", *config.unused, *later}
-    return config.model_dump(mode="json", exclude=exclude)
+    later = {key for key in LATER if getattr(config, key) == fields[key].default}
+    exclude = {
+        *("model", "alternatives", "revision", "variant", "lora", "adapter", "server"),
+        *SAME_IMAGES,
+        *config.unused,
+        *later,
+    }
+    server = {} if config.server is None else config.server.sampling
+    return {**config.model_dump(mode="json", exclude=exclude), **server}
+
+
+def is_on_server(config: GeneratorConfig) -> bool:
+    """Return whether a server draws, and this machine computes nothing. Raises UserError as `engine_of` does."""
+    return engine_of(config).on_server
 
 
 def weights_bytes(config: GeneratorConfig) -> int:

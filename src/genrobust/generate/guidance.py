@@ -1,7 +1,8 @@
-"""Guidance in the first part of the steps alone: a step without it asks the UNet once instead of twice."""
+"""How strongly a pipeline is guided, and in which part of the steps: one without guidance takes half the time."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import Tensor
@@ -35,10 +36,25 @@ def check_guidance(pipeline: Any, config: GeneratorConfig) -> None:
         )
 
 
+def true_guidance(pipeline: Any) -> float:
+    """Return the pipeline's own strength of a guidance beside the one that its network takes as an input; 0 for none.
+
+    At 1 it is off, and then the pipeline makes nothing of a negative prompt.
+    """
+    taken = inspect.signature(pipeline.__call__).parameters
+    return float(taken["true_cfg_scale"].default) if "true_cfg_scale" in taken else 0.0
+
+
 def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]:
-    """Return the arguments of the call that end the guidance after the share `guidance_until` of the steps."""
+    """Return the arguments of the call that guide it, in the first steps of the share `guidance_until`."""
+    strength: dict[str, Any] = {"guidance_scale": config.guidance_scale}
+    if true_guidance(pipeline) > 1:  # of Qwen-Image, whose other guidance is that of distilled models
+        as_input = pipeline.transformer.config.get("guidance_embeds")
+        strength = {"guidance_scale": config.guidance_scale if as_input else None} | {
+            "true_cfg_scale": config.guidance_scale
+        }
     if config.guidance_until == 1:
-        return {}
+        return strength
     halves = _HALVES[type(pipeline).__name__]
 
     def end(pipeline: Any, step: int, timestep: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -47,7 +63,7 @@ def guidance_arguments(pipeline: Any, config: GeneratorConfig) -> dict[str, Any]
         pipeline._guidance_scale = 1.0  # what the pipeline looks at before each step; it has no public name
         return {name: tensor.chunk(2)[1] for name, tensor in tensors.items()}
 
-    return {"callback_on_step_end": end, "callback_on_step_end_tensor_inputs": list(halves)}
+    return {**strength, "callback_on_step_end": end, "callback_on_step_end_tensor_inputs": list(halves)}
 
 
 def guided_steps(steps: int, share: float) -> int:

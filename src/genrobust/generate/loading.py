@@ -19,10 +19,11 @@ from genrobust.classifiers import bounded, resolved_here
 from genrobust.core import GenrobustError, UserError, reading
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
-from genrobust.generate.locate import find_generator, find_lora, refuse_pickles
-from genrobust.generate.mode import MODES, Generator
+from genrobust.generate.locate import find_adapter, find_generator, find_lora, refuse_pickles
+from genrobust.generate.mode import MODES, Generator, mode_of
+from genrobust.generate.speed import place, prepare, quantization
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import GeneratorConfig
+from genrobust.recipe import AdapterConfig, GeneratorConfig
 
 INDEX = "model_index.json"
 MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
@@ -66,7 +67,10 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
         _add_lora(pipeline, lora, config.lora.scale)
-    pipeline.to(device)
+    if config.adapter is not None:
+        _add_adapter(pipeline, config.adapter)
+    prepare(pipeline, config)
+    place(pipeline, config, device)
     _check_finite(pipeline, folder, config)
     return Generator(pipeline, config, id, device, width, height, _id2label(index))
 
@@ -80,7 +84,7 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     id, folder = find_generator(config)
     check_trained(folder)
     index = _index(folder)
-    kind, mode = index.get("_class_name"), MODES.get(config.mode)
+    kind, mode = index.get("_class_name"), mode_of(config)
     if kind not in mode.kinds:
         others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
         remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
@@ -158,17 +162,19 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
     for path in sorted(folder.glob("*/*config.json")):
         _read_object(path)  # diffusers would look on the hub for one that it cannot read
+    quantized = quantization(config, folder)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:
         with warnings.catch_warnings(), bounded(), refusing_random_weights():
             warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            pipeline = MODES.get(config.mode).loader.from_pretrained(
+            pipeline = mode_of(config).loader.from_pretrained(
                 folder,
                 torch_dtype=getattr(torch, config.dtype),
                 variant=config.variant,
                 use_safetensors=True,
                 local_files_only=True,
+                **({} if quantized is None else {"quantization_config": quantized}),
                 **extra,
             )
         if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
@@ -229,13 +235,45 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
+def _add_adapter(pipeline: Any, config: AdapterConfig) -> None:
+    """Add an IP-Adapter to `pipeline`, with its image encoder. Raises UserError where it does not fit."""
+    _, file, encoder = find_adapter(config)
+    try:
+        with (
+            bounded(),
+            refusing_random_weights(),
+            muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
+            muted("should be kept in float32: []", "diffusers.models.modeling_utils"),
+        ):
+            pipeline.load_ip_adapter(
+                file.parent,
+                subfolder="",
+                weight_name=file.name,
+                image_encoder_folder=None,
+                local_files_only=True,
+            )
+            image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
+                encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+            )
+    except Exception as error:  # of any shape, from anywhere
+        kind = type(pipeline).__name__
+        raise UserError(
+            f"generator.adapter: {file} cannot be added to the generator, a {kind}: {error}: take one for that"
+        ) from error
+    side: Any = image_encoder.config.image_size
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
+    pipeline.set_ip_adapter_scale(config.scale)
+
+
 def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:
     return [(name, part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)]
 
 
 def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
     for name, part in _networks(pipeline):
-        if not all(bool(weight.isfinite().all()) for weight in part.parameters()):
+        whole = getattr(part, "hf_quantizer", None) is None  # what is stored in 8 bits or 4 has no infinities
+        if whole and not all(bool(weight.isfinite().all()) for weight in part.parameters()):
             lora = f", with the LoRA {config.lora.model} in it," if config.lora else ""
             raise GenrobustError(
                 f"the {name} of the generator in {folder}{lora} holds weights that are no numbers (NaN or infinite) in "
@@ -245,9 +283,8 @@ def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
 
 def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
-    has_vae = getattr(pipeline, "vae", None) is not None
-    vae_scale = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if has_vae else 8
-    scale = getattr(pipeline, "vae_scale_factor", vae_scale)
+    channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
+    scale = getattr(pipeline, "vae_scale_factor", 2 ** (len(channels) - 1) if channels else 8)
     trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
     if sample is None and not (config.width and config.height):
@@ -259,7 +296,9 @@ def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
         raise UserError(f"{config.model} says that its images have the size {str(sample)[:40]}: get it again")
     own_height, own_width = sides
     width, height = config.width or own_width * scale, config.height or own_height * scale
-    unit = max(8, scale)  # 8 is what diffusers insists on
+    # 8 is what diffusers insists on; some pack 2 x 2 latents into one, which their image processor knows.
+    packed = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", 8)
+    unit = max(8, scale, packed)
     for name, value in (("width", width), ("height", height)):
         if value % unit:
             raise UserError(f"generator.{name} is {value} pixels; {config.model} draws multiples of {unit}")

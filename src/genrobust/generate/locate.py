@@ -12,7 +12,7 @@ from huggingface_hub import snapshot_download
 
 from genrobust.core import EMBEDDED, UserError, absent, embedded
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import GeneratorConfig, LoraConfig
+from genrobust.recipe import AdapterConfig, GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 log = logging.getLogger(__name__)
@@ -73,6 +73,31 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         )
     check_trained(named[0].parent)
     return id, named[0]
+
+
+def find_adapter(config: AdapterConfig) -> tuple[str, Path, Path]:
+    """Return the id, the .safetensors file and the folder of the image encoder of an IP-Adapter.
+
+    One of the hub is downloaded. Raises UserError where one of them is not found, or is a pickle.
+    """
+    parts = [config.file, *(f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors"))]
+    try:
+        place, id = Path(config.model).expanduser(), config.model
+        if place.exists():
+            id = place.resolve().name
+        else:
+            place = Path(snapshot_download(config.model, allow_patterns=parts))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {_first_line(error)}") from None
+    file, encoder = place / config.file, place / config.image_encoder
+    if file.suffix != ".safetensors":
+        raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file: name one in {place}")
+    if not file.is_file():
+        raise UserError(f"generator.adapter.file: there is no {config.file} in {place}: name its file")
+    if not (encoder / "config.json").is_file():
+        raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
+    refuse_pickles(encoder)
+    return id, file, encoder
 
 
 def refuse_pickles(part: Path) -> None:

@@ -49,11 +49,13 @@ class Mode(ABC):
         loader: The diffusers class that loads a folder.
         kinds: The pipelines that a folder's model_index.json may name.
         needs: The same in words.
+        adapted: The mode in place of this one where the recipe names an IP-Adapter.
     """
 
     loader: ClassVar[Any]
     kinds: ClassVar[frozenset[str]]
     needs: ClassVar[str]
+    adapted: ClassVar[type[Mode] | None] = None
 
     def __init__(self, generator: Generator, labels: LabelSpace, source_image: Callable[[Request], Image.Image]):
         """Raises UserError where the generator or the classes do not fit the mode."""
@@ -70,10 +72,19 @@ class Mode(ABC):
 
     @property
     def size(self) -> dict[str, int]:
-        """Width and height in pixels, where the call takes them; elsewhere they are those of the source image."""
+        """Width and height in pixels, where the call takes them; elsewhere they are those of the source image.
+
+        Pipelines that would draw the nearest size that they were trained on, and resize that, draw the size itself.
+        """
         taken = inspect.signature(self.generator.pipeline.__call__).parameters
-        size = {"width": self.generator.width, "height": self.generator.height}
+        size = {"width": self.generator.width, "height": self.generator.height, "use_resolution_binning": False}
         return {name: value for name, value in size.items() if name in taken}
 
 
 MODES: Registry[type[Mode]] = Registry("generator.mode", package="genrobust.generate.modes")
+
+
+def mode_of(config: GeneratorConfig) -> type[Mode]:
+    """Return the mode that `config` names, or its variant for an IP-Adapter."""
+    mode = MODES.get(config.mode)
+    return mode if config.adapter is None or mode.adapted is None else mode.adapted

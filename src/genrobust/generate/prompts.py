@@ -12,6 +12,7 @@ from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING
 from torch import Tensor
 
 from genrobust.core import Request, UserError
+from genrobust.generate.guidance import true_guidance
 from genrobust.generate.mode import Generator
 
 # Families that AutoPipeline knows; those steered by an edge map, a pose or an edit want more than a study has.
@@ -47,7 +48,9 @@ class Prompts:
         self._pipeline, self._device = generator.pipeline, generator.device
         self._names = ENCODED.get(type(generator.pipeline).__name__, ())
         taken = inspect.signature(generator.pipeline.__call__).parameters
-        self._takes_negative = "negative_prompt" in taken
+        self._takes_negative = "negative_prompt" in taken and true_guidance(generator.pipeline) != 1
+        # Cleaning depends on a package that may be installed or not, and prompts are what a plan says.
+        self._plain = {"clean_caption": False} if "clean_caption" in taken else {}
         # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone.
         self._negative = self._takes_negative and generator.config.guidance_scale > 1
         self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
@@ -62,7 +65,7 @@ class Prompts:
             raise UserError(f"generate.prompts.negative_prompt: a {kind} takes none: leave it out")
         prompts, negatives = [r.prompt for r in requests], [r.negative_prompt for r in requests]
         if not self._names:
-            return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {})}
+            return {"prompt": prompts, **({"negative_prompt": negatives} if self._negative else {}), **self._plain}
         found = dict(zip((name for name, _ in self._names), self._encode(prompts), strict=True))
         if self._negative:
             stacked = [torch.cat(tensors) for tensors in zip(*map(self._negatives, negatives), strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -31,11 +32,13 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.data import ShardDataset, create_dataset, done_shards, missing_shards, write_shard
+from genrobust.generate.batches import MOST, BatchSize, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
+SERVED = 64  # images at once, of a server: its own key concurrency says how many are asked for at a time
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 # Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
@@ -94,12 +97,17 @@ class Generation:
             if not shared:
                 remove_leftovers(out)
             done = set(done_shards(out))
-            yield [index for index in wanted if index not in done]
+            missing = [index for index in wanted if index not in done]
+            images = sum(len(self.parts[index]) for index in missing)
+            engine_of(self._generator).check_amount(self._generator, images)
+            yield missing
             if not shared:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
 
-    def drawer(self) -> abc.Callable[[abc.Sequence[int]], None]:
+    def drawer(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
+
+        `batch` holds the batch size that `batch_size: auto` stands for, and is asked once.
 
         Raises:
             UserError: The generator cannot be loaded; by the function, that a source image cannot be read.
@@ -111,7 +119,11 @@ class Generation:
         keep_freed_memory()
         engine = engine_of(self._generator)
         loaded = engine(self._generator, self._labels, self._sources, resolve_device(self._device))
-        run = _Run(loaded, self._config, self._threads)
+        size = self._config.batch_size
+        if size == "auto":  # before anything is compiled, which each size in turn would do again
+            size = self._batch_size(loaded, batch or BatchSize())
+        loaded.expect(len(self._plan))
+        run = _Run(loaded, self._config.max_redraws, size, self._threads)
 
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
@@ -121,6 +133,21 @@ class Generation:
                     bar.advance(made)
 
         return draw
+
+    def _batch_size(self, engine: Engine, batch: BatchSize) -> int:
+        """The batch size that pays on this device, measured at the first images of the plan."""
+        if engine.on_server:
+            return SERVED
+        if batch.known is None:
+            first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
+
+            def seconds(count: int) -> float:
+                began = time.monotonic()
+                engine.trial(first[:count])
+                return time.monotonic() - began
+
+            batch.remember(best_batch(seconds, len(first)))
+        return batch.known or 1
 
     def opened(self, partial: bool = False) -> ShardDataset:
         """Open the dataset. Raises UserError where shards are missing, unless it may be `partial`."""
@@ -146,12 +173,12 @@ class Generation:
 class _Run:
     """One run of the stage: a loaded engine, and a thread that encodes and writes beside it."""
 
-    def __init__(self, engine: Engine, config: GenerateConfig, threads: int) -> None:
-        self._sampler = Sampler(engine, config.max_redraws)
-        self._batch_size = config.batch_size
+    def __init__(self, engine: Engine, max_redraws: int, batch_size: int, threads: int) -> None:
+        self._sampler = Sampler(engine, max_redraws)
+        self._batch_size = batch_size
         self._accepted = self._given_up = 0
         versions = {f"{name}_version": metadata.version(name) for name in ("genrobust", "torch")}
-        self._how = {**engine.record, "batch_size": config.batch_size, "threads": threads, **versions}
+        self._how = {**engine.record, "batch_size": batch_size, "threads": threads, **versions}
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""

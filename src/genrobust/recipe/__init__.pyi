@@ -15,6 +15,7 @@ from .diffusion import (
     FinetuneConfig as FinetuneConfig,
 )
 from .generate import (
+    AdapterConfig as AdapterConfig,
     DatasetConfig as DatasetConfig,
     FilterConfig as FilterConfig,
     GenerateConfig as GenerateConfig,
@@ -32,3 +33,4 @@ from .load import (
 from .names import look_alikes as look_alikes, study_name as study_name, valid_name as valid_name
 from .recipe import GENERATED as GENERATED, QualityConfig as QualityConfig, Recipe as Recipe
 from .section import Section as Section
+from .server import ServerConfig as ServerConfig

@@ -87,6 +87,7 @@ class TrainConfig(Section):
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
     depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
+    `compile` (`torch.compile`) takes a minute or so for each size of images, and changes the weights by rounding.
 
     With `workers` above 1, so many processes of a Ray cluster train each classifier together, each on its own device
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
@@ -125,6 +126,7 @@ class TrainConfig(Section):
     blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
     workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    compile: bool = Field(default=False, exclude_if=lambda compiles: not compiles)
     keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")
     validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these

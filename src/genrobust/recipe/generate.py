@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction, Seed
 from genrobust.recipe.section import Place, PlainValues, Section
+from genrobust.recipe.server import ServerConfig
 
 
 class LoraConfig(Section):
@@ -21,12 +22,34 @@ class LoraConfig(Section):
     scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
 
 
+class AdapterConfig(Section):
+    """An IP-Adapter (Ye et al., 2023, arXiv 2308.06721): Stable Diffusion or SDXL then draws from a real image.
+
+    `model` is a folder or a hub id, `file` its .safetensors file in there, `image_encoder` the folder of its CLIP in
+    there, and `scale` how much the image counts. A text in place of the section means `model`.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    file: str = "models/ip-adapter_sd15.safetensors"
+    image_encoder: str = "models/image_encoder"
+    scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0
+
+
 # Keys of GeneratorConfig that a mode does not use: any value but the default is refused.
 UNUSED_BY_MODE: dict[str, tuple[str, ...]] = {
-    "labels": ("strength",),
+    "labels": ("strength", "adapter"),
     "images": ("strength", "lora", "guidance_until"),
-    "labels+images": (),
-    "class": ("strength", "lora", "guidance_until", "width", "height", "safety_checker"),
+    "labels+images": ("adapter",),
+    "class": ("strength", "lora", "adapter", "guidance_until", "width", "height", "safety_checker"),
+}
+
+# The same of the engines that come with genrobust.
+UNUSED_BY_ENGINE: dict[str, tuple[str, ...]] = {
+    "diffusers": ("server",),
+    "openai": (
+        *("alternatives", "variant", "lora", "adapter", "strength", "scheduler", "guidance_until", "safety_checker"),
+        *("compile", "attention", "offload", "quantize", "cache", "slicing", "tiling"),
+    ),
 }
 
 
@@ -34,10 +57,10 @@ class GeneratorConfig(Section):
     """A generator: what it is conditioned on, its model, and how it samples.
 
     `mode` is the condition: `labels` (a prompt with the class name), `images` (a real image of the class, through its
-    CLIP embedding), `labels+images` (a prompt, starting from a real image that is noised by `strength`: near 0 keeps
-    the image, 1 ignores it), or `class` (the class number, for a class-conditional model). `model` is "pictograms" (the
-    embedded one for the mode), a folder, or a hub id; `alternatives` are tried in order if it is not available. None
-    keeps the pipeline's own value.
+    CLIP embedding; with an `adapter` by a text-to-image model), `labels+images` (a prompt, starting from a real image
+    that is noised by `strength`: near 0 keeps the image, 1 ignores it), or `class` (the class number, for a
+    class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id;
+    `alternatives` are tried in order if it is not available. None keeps the pipeline's own value.
 
     `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, and on a CPU without bfloat16
     instructions float32. The recipe in a report and the hashes in folder names hold the value that was chosen.
@@ -48,15 +71,23 @@ class GeneratorConfig(Section):
     `safety_checker` is off: every image that the generator makes enters the dataset, and a generator that was trained
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
     checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
+
+    The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network on a GPU, for a
+    dataset of 2,000 images or more. `offload: auto` keeps on the GPU what computes (`model`: one part, `group`: one
+    layer), if not all fits; on a CPU it does nothing. `quantize` stores the weights of the large parts in 8 or 4 bits,
+    `cache` skips the network where its first block changes little (First Block Cache; one image at a time), `attention`
+    chooses another implementation; these change the images, and so does `tiling`, which decodes an image in tiles.
+    `slicing` decodes one image after another.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"
-    engine: str = "diffusers"  # or one that another package offers under the entry point group genrobust.engines
+    engine: str = "diffusers"  # openai: a server; or one of the entry point group genrobust.engines
     model: Annotated[str, Field(min_length=1)] = "pictograms"
     alternatives: tuple[str, ...] = ()
     revision: str | None = None
     variant: str | None = None
     lora: LoraConfig | None = None
+    adapter: AdapterConfig | None = None  # for mode images, with a text-to-image model
     strength: PositiveFraction = 0.6  # keeps pose and layout, changes surfaces and background
     scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Annotated[int, Between(1, 1000, "diffusion models know 1,000 noise levels")] = 15
@@ -66,17 +97,37 @@ class GeneratorConfig(Section):
     height: Annotated[int, Between(8, 8192, LARGER)] | None = None
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     safety_checker: bool = False
+    compile: Literal["auto"] | bool = "auto"
+    attention: Literal["native", "flash", "flash-3", "sage", "xformers", "flex", "cudnn"] | None = None
+    offload: Literal["auto", "none", "model", "group"] = "auto"
+    quantize: Literal["torchao-int8", "torchao-float8", "bitsandbytes-int8", "bitsandbytes-nf4"] | None = None
+    cache: Literal["first-block"] | None = None
+    slicing: bool = False
+    tiling: bool = False
+    server: ServerConfig | None = None
 
-    @field_validator("lora", mode="before")
+    @field_validator("lora", "adapter", mode="before")
     @classmethod
     def _accept_model(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _check_mode(self) -> GeneratorConfig:
-        for key in self.unused:
-            if getattr(self, key) != type(self).model_fields[key].default:
-                raise ValueError(f"mode {self.mode} does not use the key {key}: leave it at its default")
+        unused = {
+            f"mode {self.mode}": UNUSED_BY_MODE[self.mode],
+            f"engine {self.engine}": UNUSED_BY_ENGINE.get(self.engine, ()),
+            "engine openai, with these server.sends,": self._unsent,
+        }
+        for who, keys in unused.items():
+            for key in keys:
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise ValueError(f"{who} does not use the key {key}: leave it at its default")
+        if self.quantize is not None and self.lora is not None:
+            raise ValueError("quantize: a LoRA cannot be merged into quantized weights: leave one of them out")
+        if self.engine == "openai" and self.server is None:
+            raise ValueError("engine openai needs the key server.url: the address of a server")
+        if self.server is not None and (self.width is None) != (self.height is None):
+            raise ValueError("give both width and height, or none")
         if self.guidance_until < 1 and self.guidance_scale <= 1:
             raise ValueError(
                 f"guidance_until: a guidance_scale of {self.guidance_scale:g} guides no step: raise it above 1, or "
@@ -90,8 +141,13 @@ class GeneratorConfig(Section):
 
     @property
     def unused(self) -> tuple[str, ...]:
-        """The keys that the mode does not use; no image depends on them."""
-        return UNUSED_BY_MODE[self.mode]
+        """The keys that the mode and the engine do not use; no image depends on them."""
+        precision = ("dtype",) if self.engine == "openai" else ()  # resolved for this machine, and the server's affair
+        return (*UNUSED_BY_MODE[self.mode], *UNUSED_BY_ENGINE.get(self.engine, ()), *self._unsent, *precision)
+
+    @property
+    def _unsent(self) -> tuple[str, ...]:
+        return self.server.unused if self.engine == "openai" and self.server is not None else ()
 
     @property
     def reads_text(self) -> bool:
@@ -142,7 +198,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] = 50
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: measured, what pays on the GPU
     prompts: PromptConfig = PromptConfig()
     max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
         5  # how often a black, blank or NaN image is sampled again

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
+from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
+from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
     ArmConfig,
@@ -17,7 +18,14 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
+from genrobust.recipe.generate import (
+    UNUSED_BY_ENGINE,
+    UNUSED_BY_MODE,
+    DatasetConfig,
+    FilterConfig,
+    GenerateConfig,
+    GeneratorConfig,
+)
 from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
 from genrobust.recipe.section import Section, checked, listed
@@ -36,27 +44,6 @@ class QualityConfig(Section):
 
     clip: str
     per_class: PerClass = 50  # 50,000 images of ImageNet, the usual number for FID
-
-
-class ClaimConfig(Section):
-    """A claim that the study tests: `arm` is better than `than` in `figure` on `test_set`.
-
-    Either may be a group; a group is compared with the references of its arms. `says` states the claim in words,
-    `source` names who made it.
-    """
-
-    says: str
-    arm: str
-    than: str
-    figure: str = "top1"
-    test_set: str = MEAN_OF_SHIFTS
-    source: str = ""
-
-    @model_validator(mode="after")
-    def _check_arms_differ(self) -> ClaimConfig:
-        if self.arm == self.than:
-            raise ValueError(f"than: the claim {self.says!r} compares {self.arm!r} with itself")
-        return self
 
 
 class ExecuteConfig(Section):
@@ -292,7 +279,8 @@ class Recipe(Section):
         other = self.datasets[dataset]
         where = f"datasets.{dataset}"
         own = {**other.generator, "mode": "class"} if other.from_scratch else other.generator
-        unused = UNUSED_BY_MODE.get(str(own.get("mode", self.generator.mode)), ())
+        mode, engine = (str(own.get(key, getattr(self.generator, key))) for key in ("mode", "engine"))
+        unused = (*UNUSED_BY_MODE.get(mode, ()), *UNUSED_BY_ENGINE.get(engine, ()))
         inherited = self.generator.model_dump(exclude=set(unused))
         return (
             checked(GeneratorConfig, _merged(inherited, own), f"{where}.generator"),

@@ -50,6 +50,7 @@ class Work:
         together: Many jobs in one go cost less than one by one: each worker gets its share at once.
         seconds: The estimate for all of them; None where it is unknown.
         memory: The bytes that a worker takes for what it loads, beyond those of a small network.
+        alone: The command's own process does all of it: the work is elsewhere, such as on a server.
     """
 
     what: str
@@ -59,6 +60,7 @@ class Work:
     together: bool = False
     seconds: float | None = None
     memory: int = 0
+    alone: bool = False
 
     @property
     def size(self) -> int:

@@ -50,9 +50,12 @@ def _differing(made: GeneratedDataset, manifest: Mapping[str, Any]) -> list[str]
     asked |= made.generate.model_dump(include={"shard_size", "max_redraws"})
     if generator.lora is not None:
         asked["lora_scale"] = generator.lora.scale
+    if generator.adapter is not None:
+        asked["adapter_scale"] = generator.adapter.scale
     weights = {
         "generator": (generator.model, *generator.alternatives),
         "lora": () if generator.lora is None else (generator.lora.model,),
+        "adapter": () if generator.adapter is None else (generator.adapter.model,),
     }
     differing = [key for key, value in asked.items() if manifest.get(key) != value]
     for key, places in weights.items():

@@ -94,4 +94,5 @@ class StageTimes:
         """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
         jobs = [(job.size, job.rate_key) for job in work.jobs]
         with self.timed(stage, unit, work.size):
-            executor.run(replace(work, seconds=estimate(self._out, stage, jobs, executor.workers())))
+            workers = 1 if work.alone else executor.workers()
+            executor.run(replace(work, seconds=estimate(self._out, stage, jobs, workers)))

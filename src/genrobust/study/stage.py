@@ -63,9 +63,14 @@ class Stage(ABC):
         return 0
 
     @property
+    def alone(self) -> bool:
+        """Whether the command's own process does all jobs."""
+        return False
+
+    @property
     def workers(self) -> int:
         """How many jobs run at the same time."""
-        return self.context.executor.workers()
+        return 1 if self.alone else self.context.executor.workers()
 
     def order(self) -> list[Stage]:
         """Return the stages that this one needs, directly or not, each before those that need it, and itself last."""
@@ -92,7 +97,7 @@ class Stage(ABC):
         """Let the executor do the jobs `todo`, and keep their time."""
         context = self.context
         memory = self.memory() if todo else 0
-        work = Work(self.title, todo, self.load, together=self.together, memory=memory)
+        work = Work(self.title, todo, self.load, together=self.together, memory=memory, alone=self.alone)
         context.times.run(context.executor, self.name, self.items, work)
 
 

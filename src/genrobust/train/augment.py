@@ -60,6 +60,7 @@ def make_mix(config: TrainConfig, classes: int) -> Mix | None:
 
     def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         order = torch.randperm(len(images))  # neighbours are paired, and a weighted batch holds source after source
+        order = order.to(images.device, non_blocking=True)  # a GPU need not wait
         mixed: tuple[Tensor, Tensor] = either(images[order], labels[order])
         return mixed
 
@@ -79,9 +80,8 @@ def crop_and_flip(images: Tensor) -> Tensor:
     width, height = (area * aspect).sqrt().clamp(max=1), (area / aspect).sqrt().clamp(max=1)
     shift_x, shift_y = ((1 - side) * (2 * torch.rand(n) - 1) for side in (width, height))
     mirror = torch.where(torch.rand(n) < 0.5, -1.0, 1.0)
-    scale_x, move_x, scale_y, move_y = (
-        values[:, None].to(images.device) for values in (width * mirror, shift_x, height, shift_y)
-    )
+    boxes = torch.stack([width * mirror, shift_x, height, shift_y])[..., None]
+    scale_x, move_x, scale_y, move_y = boxes.to(images.device, non_blocking=True)  # at once: a GPU need not wait
     as_it_is = torch.eye(2, 3, device=images.device)[None]
     whole = F.affine_grid(as_it_is, [1, 1, rows, columns], align_corners=False)[0]
     grid = torch.empty(n, rows, columns, 2, device=images.device)

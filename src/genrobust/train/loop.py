@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from genrobust.core import (
     LabelSpace,
     UserError,
     digest,
+    feed,
     hashed_seed,
     keep_freed_memory,
     progress_bar,
@@ -42,6 +43,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_colour, make_augment
+from genrobust.train.compiling import compile_networks, explain_compilation
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.team import ALONE, Team
@@ -159,6 +161,7 @@ class _Run:
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
         self.optimizer = make_optimizer(learner, config, self.scaler)
+        compile_networks(learner, config)
         self.learner = self.team.wrap_ddp(learner)
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
@@ -170,12 +173,9 @@ class _Run:
         total, start = self.steps, self.progress.step
         bar = progress_bar("training", total, "images", start, each=self.mixture.batch_size)
         note = None
-        with bar as shown, ThreadPoolExecutor(1) as reader:  # the next batch is read while this one is learned
-            ahead = reader.submit(self._read, start)
-            for step in range(start, total):
-                images, targets = ahead.result()
-                if step + 1 < total:
-                    ahead = reader.submit(self._read, step + 1)
+        read = feed(map(self._read, range(start, total)), self.device)
+        with bar as shown, closing(read) as batches, explain_compilation(self.config):
+            for step, (images, targets) in enumerate(batches, start):
                 loss = self._step(step, images, targets)
                 self.progress.step = done = step + 1
                 saves = done % self.config.save_every == 0 and done != total

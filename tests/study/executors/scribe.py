@@ -1,8 +1,9 @@
 """Jobs that write down what happens to them, and fail on demand; fast, since they load no torch.
 
 A key is "what:name": `what` is "write", "fail" or "die" (always), "die-once" or "raise-once" (at the first try), "hang"
-(until it is killed), or "mistake" (the user's); or what takes room, "small" and "large" on the disk, "narrow" and
-"wide" in memory. These wait until a test has seen their process, which it may give less room.
+(until it is killed), "meet-N" (it waits for N processes), or "mistake" (the user's); or what takes room, "small" and
+"large" on the disk, "narrow" and "wide" in memory. These wait until a test has seen their process, which it may give
+less room.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Scribe:
                     tqdm.get_lock()  # as what loads networks does
                     (self.folder / f"hanging-{os.getpid()}").touch()
                     threading.Event().wait()
+                if what.startswith("meet-"):
+                    while len(list(self.folder.glob("loaded-*"))) < int(what.removeprefix("meet-")):
+                        time.sleep(0.01)
                 if what == "raise-once" and tries == 0:
                     raise KeyError(name)
                 if what == "fail":
@@ -58,7 +62,8 @@ class Scribe:
                 if what in ON_DISK or what in IN_MEMORY:
                     self._take_room(what, name)
                 bar.advance(1)
-            told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS")}
+            gpus = {"process": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+            told = {"folder": str(Path.cwd()), "threads": os.environ.get("OMP_NUM_THREADS"), **gpus}
             (self.folder / f"done-{name}").write_text(json.dumps(told))
 
     def _take_room(self, what: str, name: str) -> None:

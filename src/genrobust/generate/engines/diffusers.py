@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any
@@ -9,17 +11,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import ImageSet, LabelSpace, Request, hash_folder, hash_once
-from genrobust.generate.calls import explain_failure, explain_out_of_memory, muted
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, digest, hash_folder, hash_once
+from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
-from genrobust.generate.locate import find_generator, find_lora
-from genrobust.generate.mode import MODES
+from genrobust.generate.locate import find_adapter, find_generator, find_lora
+from genrobust.generate.mode import MODES, mode_of
+from genrobust.generate.speed import compile_blocks, uncompile
 from genrobust.recipe import GeneratorConfig
 
 # SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
+TRIAL_STEPS = 4  # take as much memory as all steps
 EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
+log = logging.getLogger(__name__)
 
 
 @ENGINES.register("diffusers")
@@ -34,7 +39,11 @@ class DiffusersEngine(Engine):
         super().__init__(config, labels, sources, device)
         self.generator = load_generator(config, device)
         self.config = self.generator.config
-        self.mode = MODES.get(config.mode)(self.generator, labels, self.source_image)
+        self.mode = mode_of(config)(self.generator, labels, self.source_image)
+        # Images at once, as far as is known. A cache skips what changes little in a whole batch, where each image would
+        # depend on the others.
+        self._most = 2**16 if config.cache is None else 1
+        self._compiled = False
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
@@ -43,6 +52,10 @@ class DiffusersEngine(Engine):
         if config.lora is not None:
             lora, file = find_lora(config.lora)
             found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
+        if config.adapter is not None:
+            adapter, file, encoder = find_adapter(config.adapter)
+            weights = digest([hash_once(file), hash_folder(encoder)], 64)
+            found |= {"adapter": adapter, "adapter_sha256": weights, "adapter_scale": config.adapter.scale}
         return found
 
     @classmethod
@@ -67,8 +80,39 @@ class DiffusersEngine(Engine):
             **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
-    @torch.inference_mode()
+    def expect(self, images: int) -> None:
+        self._compiled = compile_blocks(self.generator.pipeline, self.config, self.device, images)
+
+    def trial(self, requests: Sequence[Request]) -> None:
+        steps = TRIAL_STEPS if "strength" in self.config.unused else math.ceil(TRIAL_STEPS / self.config.strength)
+        self._draw(requests, min(steps, self.config.steps))
+
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        drawn: list[np.ndarray | None] = []
+        while len(drawn) < len(requests):
+            part = requests[len(drawn) : len(drawn) + self._most]
+            try:
+                drawn += self._draw(part, self.config.steps)
+            except OutOfMemory as error:
+                if len(part) == 1:
+                    raise
+                self._most = len(part) // 2
+                log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+            except GenrobustError as error:
+                if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
+                    raise
+                self._compiled = False
+                uncompile(self.generator.pipeline)
+                log.warning(f"{error}; drawing without generator.compile")
+            else:
+                self._compiled = self._compiled and self.config.compile is True  # it works: what fails now is another
+        return drawn
+
+    @torch.inference_mode()
+    def _draw(self, requests: Sequence[Request], steps: int) -> list[np.ndarray | None]:
+        """Draw `requests` at once; raises OutOfMemory where they do not fit."""
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
@@ -81,8 +125,7 @@ class DiffusersEngine(Engine):
                 **self.mode.arguments(requests, noise),
                 **guidance_arguments(self.generator.pipeline, self.config),
                 generator=noise,
-                num_inference_steps=self.config.steps,
-                guidance_scale=self.config.guidance_scale,
+                num_inference_steps=steps,
                 output_type="pt",
             )
             images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
@@ -93,4 +136,7 @@ class DiffusersEngine(Engine):
         size = "" if "width" in self.config.unused else ", or generator.width and generator.height"
         half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
         shape = f"{self.generator.width} x {self.generator.height} pixels"
-        return f"while drawing {images} images of {shape} at once", f"lower generate.batch_size{size}{half}"
+        remedy = f"lower generate.batch_size{size}{half}"
+        if images == 1:
+            remedy = f"set generator.offload to group, slicing or tiling to true{half}{size}"
+        return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy

@@ -1,15 +1,53 @@
-"""A real image of the class, through its CLIP embedding: variations of it, without text."""
+"""A real image of the class, through its CLIP embedding: variations of it, without text.
+
+An image variation pipeline draws them, or with an IP-Adapter a text-to-image one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import StableDiffusionImageVariationPipeline
+from diffusers import AutoPipelineForText2Image, StableDiffusionImageVariationPipeline
+from diffusers.models.embeddings import ImageProjection
 
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
+
+
+class AdaptedImages(Mode):
+    """Draws from the source image and an empty prompt, through an IP-Adapter."""
+
+    loader: ClassVar[Any] = AutoPipelineForText2Image
+    kinds = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
+    needs = "with generator.adapter a StableDiffusionPipeline or a StableDiffusionXLPipeline"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        (projection,) = self.generator.pipeline.unet.encoder_hid_proj.image_projection_layers
+        if "FaceID" in type(projection).__name__:
+            raise UserError("generator.adapter: it reads faces alone, by a network that is no CLIP: name another")
+        # diffusers would show all images of a batch to each of its prompts; here each has its own.
+        self.generator.pipeline.prepare_ip_adapter_image_embeds = _as_given
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        pipeline = self.generator.pipeline
+        pixels = pipeline.feature_extractor(images=[self.source_image(r) for r in requests], return_tensors="pt")
+        (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
+        hidden = not isinstance(projection, ImageProjection)  # what other adapters are trained on
+        found, without = pipeline.encode_image(pixels.pixel_values, self.generator.device, 1, hidden)
+        guided = self.generator.config.guidance_scale > 1
+        embeds = (torch.cat([without, found]) if guided else found)[:, None]  # one image for each prompt
+        prompts = {"prompt": [""] * len(requests), "ip_adapter_image_embeds": [embeds]}
+        return {**prompts, "latents": self.latents(noise), **self.size}
+
+
+def _as_given(
+    images: None, embeds: list[torch.Tensor], device: torch.device, count: int, guided: bool
+) -> list[torch.Tensor]:
+    del images, device, count, guided
+    return embeds
 
 
 @MODES.register("images")
@@ -18,7 +56,8 @@ class Images(Mode):
 
     loader = StableDiffusionImageVariationPipeline
     kinds = frozenset({"StableDiffusionImageVariationPipeline"})
-    needs = "a StableDiffusionImageVariationPipeline"
+    needs = "a StableDiffusionImageVariationPipeline, or another generator and a generator.adapter"
+    adapted = AdaptedImages
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

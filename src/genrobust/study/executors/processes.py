@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
+from itertools import takewhile
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -68,7 +69,7 @@ class Processes(Local):
         in a later run. A job is tried again where its worker died or ran out of memory.
         """
         count = min(self._count, len(work.jobs), self._fitting(work.memory))
-        if count <= 1:
+        if count <= 1 or work.alone:
             super().run(work)
             return
         self.require(max(job.workers for job in work.jobs))
@@ -178,7 +179,9 @@ def _gpus(device: str) -> list[str] | None:
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return named.split(",") if named else [str(index) for index in range(torch.cuda.device_count())]
+    if not named:
+        return [str(index) for index in range(torch.cuda.device_count())]
+    return list(takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(","))))  # as CUDA
 
 
 def _shares(jobs: Sequence[Job], count: int) -> list[Job]:

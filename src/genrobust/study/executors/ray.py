@@ -35,6 +35,7 @@ from genrobust.core import (
     progress_bar,
 )
 from genrobust.recipe import Recipe
+from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import WorkerPool
 from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardware_here, why_died
 from genrobust.study.jobs import Work
@@ -144,7 +145,9 @@ class Ray:
         Jobs of several workers come last, one after another. Raises the first UserError of a worker at once, and else
         as `WorkerPool` does.
         """
-        if not work.jobs:
+        if work.alone:
+            Local().run(work)
+        if work.alone or not work.jobs:
             return
         sizes = sorted({job.workers for job in work.jobs})
         for workers in sizes:

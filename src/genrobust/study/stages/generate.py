@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import GenrobustError, ImageSet, UserError, digest
+from genrobust.core import GenrobustError, ImageSet, UserError, device_name, digest
 from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import measured, measured_rate, remember_rate
 from genrobust.study.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
     TrainedGenerator,
@@ -22,8 +22,9 @@ from genrobust.study.stages.train_generator import (
 
 if TYPE_CHECKING:
     from genrobust.data import ShardDataset
-    from genrobust.generate import Generation, Plan
+    from genrobust.generate import BatchSize, Generation, Plan
 
+BATCH_SIZES = "batch_size"  # what they are kept under, beside the rates of stages
 TRIAL_BATCH = 8  # images drawn at once in a trial: large batches are a tenth faster, and take seconds each on a CPU
 LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws for minutes before it gives a rate
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
@@ -77,7 +78,8 @@ class GeneratedDataset:
         how = self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         drawn = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
-        what = [self.plan.fingerprint, drawn, how, self.context.recipe.threads, self.context.device]
+        machine = [] if self.is_on_server else [self.context.recipe.threads, self.context.device]
+        what = [self.plan.fingerprint, drawn, how, *machine]
         if self.trained is not None:
             what.append(self.trained.folder.name)
         return self.context.out / "generated" / digest(what)
@@ -96,6 +98,13 @@ class GeneratedDataset:
     def drawn_with(self) -> GeneratorConfig:
         """The generator that draws: the base, or the one that is trained."""
         return self.generator if self.trained is None else self.trained.generator
+
+    @cached_property
+    def is_on_server(self) -> bool:
+        """Whether a server draws the images, and this machine computes nothing."""
+        from genrobust.generate import is_on_server
+
+        return not self.user_provided and is_on_server(self.generator)
 
     @property
     def rate_key(self) -> str:
@@ -184,13 +193,21 @@ class Generate(Stage):
 
     def load(self) -> DoJobs:
         context, dataset = self.context, self.dataset
-        draw, shards = self.generation.drawer(), dataset.shards
+        draw, shards = self.generation.drawer(self._batch_size()), dataset.shards
 
         def measure(indices: Sequence[int]) -> None:
             with measured(context.out, self.name, dataset.rate_key, sum(len(shards[i]) for i in indices)):
                 draw(indices)
 
         return measure
+
+    def _batch_size(self) -> BatchSize:
+        """The batch size of this generator on this machine's card, kept beside the rates."""
+        from genrobust.generate import BatchSize
+
+        out, key = self.context.out, f"{self.dataset.rate_key}, {device_name(self.context.recipe.device)}"
+        known = measured_rate(out, BATCH_SIZES, key)
+        return BatchSize(None if known is None else int(known), lambda size: remember_rate(out, BATCH_SIZES, key, size))
 
     @cached_property
     def generation(self) -> Generation:
@@ -217,16 +234,25 @@ class Generate(Stage):
 
         return weights_bytes(self.dataset.generator) * (2 if self.context.device == "cpu" else 1)
 
+    @property
+    def alone(self) -> bool:
+        return self.dataset.is_on_server  # its bounds on cost and on requests at a time are those of a process
+
     def trial(self, job: Job, folder: Path) -> None:
-        """Draw some images, with the base generator where one is still to be fine-tuned."""
+        """Draw some images, with the base generator where one is still to be fine-tuned. A server's cost money."""
         del job
         from genrobust.generate import weights_bytes
 
         dataset = self.dataset
+        if dataset.is_on_server:
+            return
         large = self.context.device == "cpu" and weights_bytes(dataset.generator) > LARGEST_ON_CPU
         if large or (dataset.trained is not None and dataset.trained.stage == "class model"):
             return
-        how = dataset.generate.model_copy(update={"batch_size": min(dataset.generate.batch_size, TRIAL_BATCH)})
+        batch = dataset.generate.batch_size
+        how = dataset.generate.model_copy(
+            update={"batch_size": TRIAL_BATCH if batch == "auto" else min(batch, TRIAL_BATCH)}
+        )
         other = self.context.elsewhere(folder, generator=dataset.generator, generate=how, datasets={})
         GeneratedDataset(other, GENERATED).make(slice(0, 1))
 
@@ -250,4 +276,6 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
     size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
+    if generator.server is not None:
+        return f"{engine}{model}, {generator.server.url}, {generator.server.concurrency} at a time, {steps} steps{size}"
     return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"

@@ -163,7 +163,8 @@ class Train(Stage):
         settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1})
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
-        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
+        plain = settings.model_copy(update={"compile": False})  # which takes longer than the trial
+        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=plain)])
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """Checkpoints, and the states of those that train at the same time."""
@@ -172,6 +173,7 @@ class Train(Stage):
 
     def _rate_key(self, train: TrainConfig) -> str:
         together = "" if train.workers == 1 else f", {train.workers} workers"
+        together += ", compiled" if train.compile else ""
         split = ", split batch norm" if train.split_batchnorm else ""
         how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
         return f"{network_of(train)}{split}, {how}, {train.precision}, {self.context.worker}{together}"

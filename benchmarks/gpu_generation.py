@@ -1,0 +1,142 @@
+"""Parts of `gpu.py` that generate: a user's loop over a diffusers pipeline, and genrobust, on the same requests."""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from full_size import Shape, save_pipeline
+from generation import draw_plainly
+from gpu_results import Part, Results, Seconds
+
+from genrobust.core.images import ClassLabel, LabelSpace
+from genrobust.generate.batches import BatchSize, best_batch
+from genrobust.generate.engine import engine_of
+from genrobust.generate.plan import Plan, plan_of
+from genrobust.generate.run import Generation
+from genrobust.recipe.generate import GenerateConfig, GeneratorConfig, PromptConfig
+
+CLASSES = 10
+PER_CLASS = 1_000  # planned, so that what pays for many images is done; a few of them are drawn
+TOGETHER = 8  # images at once, the plain way
+PLAIN = "plain loop"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn: `images` or more in each of the `rounds`, and at the `most` so many at once."""
+
+    steps: Sequence[int]
+    rounds: int
+    most: int
+    images: int
+    threads: int = 2
+
+
+class Drawing:
+    """The parts of one shape of pipeline, whose weights are drawn at random when the first part runs."""
+
+    def __init__(self, shape: Shape, folder: Path, device: torch.device, results: Results, size: Size) -> None:
+        self.shape, self.device, self.results, self.size = shape, device, results, size
+        self.folder, self.drawn = folder / shape.name.replace(" ", "-"), folder / "images"
+        self.dtype = "float16" if device.type == "cuda" else "float32"
+        self.batch = 0  # what `batch_size: auto` chooses; not known yet
+
+    def parts(self) -> Iterator[Part]:
+        what = f"{self.shape.name}, {self.shape.pixels} px"
+        for count in self.size.steps:
+            title = f"{what}, {count} steps"
+            ways: dict[str, Callable[[GeneratorConfig, str], list[float]]] = {
+                f"{PLAIN}, {self.dtype}, one at a time": partial(self.plain, 1),
+                f"{PLAIN}, {self.dtype}, {TOGETHER} at once": partial(self.plain, TOGETHER),
+                "genrobust, compile: false": partial(self.ours, False),
+                "genrobust": partial(self.ours, "auto"),
+            }
+            for way, run in ways.items():
+                yield Part(title, "images/s", [way], partial(self.one, way, run, self.config(count), title))
+
+    def one(
+        self, way: str, run: Callable[[GeneratorConfig, str], list[float]], config: GeneratorConfig, title: str
+    ) -> Seconds:
+        if not (self.folder / "model_index.json").exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            save_pipeline(self.shape, self.folder, getattr(torch, self.dtype), self.device)
+        try:
+            return {way: run(config, title)}
+        finally:
+            shutil.rmtree(self.drawn, ignore_errors=True)
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def config(self, steps: int) -> GeneratorConfig:
+        own: dict[str, Any] = {"model": str(self.folder), "scheduler": None, "guidance_scale": 7.5, "steps": steps}
+        return GeneratorConfig(**own, dtype=self.dtype)
+
+    def plan(self, config: GeneratorConfig, shard_size: int) -> tuple[Plan, GenerateConfig, LabelSpace]:
+        labels = LabelSpace(tuple(ClassLabel(f"c{i}", f"class {i}", f"class {i}") for i in range(CLASSES)))
+        prompts = PromptConfig(templates="openai")
+        generate = GenerateConfig(per_class=PER_CLASS, shard_size=shard_size, batch_size="auto", prompts=prompts)
+        # text alone: the real images are not asked for
+        return plan_of(config, generate, labels, None, 0), generate, labels  # type: ignore[arg-type]
+
+    def plain(self, batch_size: int, config: GeneratorConfig, title: str) -> list[float]:
+        """What a user would write: the pipeline as it is loaded, with a saved file for each image."""
+        del title
+        pipeline = diffusers.DiffusionPipeline.from_pretrained(self.folder, torch_dtype=getattr(torch, self.dtype))
+        pipeline.to(self.device).set_progress_bar_config(disable=True)
+        images = max(self.size.images, batch_size) // batch_size * batch_size
+        requests = list(self.plan(config, images)[0])[:images]
+        draw = partial(draw_plainly, pipeline, requests, config, self.drawn, batch_size)
+        return self.timed(lambda number: draw(), images)
+
+    def ours(self, compiled: Any, config: GeneratorConfig, title: str) -> list[float]:
+        """A shard in each round: requests to whole files on the disk."""
+        config = config.model_copy(update={"compile": compiled})
+        self.batch = self.batch or self.batch_size(config, title)
+        images = max(self.size.images, self.batch) // self.batch * self.batch
+        plan, generate, labels = self.plan(config, images)
+        out = self.drawn / "shards"
+        job = Generation(plan, config, generate, labels, out, str(self.device), self.size.threads)
+        with job.claimed():
+            draw = job.drawer(BatchSize(self.batch))
+            seconds = self.timed(lambda number: draw([number]), images)
+            again = sum(job.opened(partial=True).metadata(["redraws"])["redraws"].to_pylist())
+        if again:
+            raise RuntimeError(f"{again} images were drawn again: random weights gave blank ones, which takes time")
+        return seconds
+
+    def batch_size(self, config: GeneratorConfig, title: str) -> int:
+        """What `batch_size: auto` chooses, with all that it tried as a note."""
+        plan, _, labels = self.plan(config, self.size.most)
+        engine = engine_of(config)(config, labels, None, self.device)
+        first, tried = list(plan)[: self.size.most], {}
+
+        def seconds(count: int) -> float:
+            began = time.monotonic()
+            engine.trial(first[:count])
+            tried[count] = time.monotonic() - began
+            return tried[count]
+
+        best = best_batch(seconds, self.size.most)
+        rates = ", ".join(f"{count}: {count / took:.3g}" for count, took in tried.items())
+        self.results.note(title, f"`batch_size: auto` is {best}. Images/s in its trials of 4 steps, by batch: {rates}.")
+        return best
+
+    def timed(self, draw: Callable[[int], object], images: int) -> list[float]:
+        """Seconds of an image in each round, after one that loads kernels, and may compile."""
+        seconds = []
+        for number in range(self.size.rounds + 1):
+            began = time.perf_counter()
+            draw(number)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append((time.perf_counter() - began) / images)
+        return seconds[1:]

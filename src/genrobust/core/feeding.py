@@ -1,0 +1,57 @@
+"""Batches on their way to a device, where the next one is read and copied while this one is in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # torch takes seconds
+    import torch
+    from torch import Tensor
+
+Batch = tuple["Tensor", ...]
+
+
+def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:
+    """Yield `batches`, each read by a thread while the one before is in use.
+
+    A GPU gets its own copies, from pinned memory and in a stream of their own, so that it computes meanwhile. For any
+    other device, batches stay as they are.
+    """
+    copy, receive = _copying(device) if device.type == "cuda" else (_as_it_is, _as_it_is)
+    left = iter(batches)
+
+    def read() -> Batch | None:
+        batch = next(left, None)
+        return None if batch is None else copy(batch)
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(read)
+        while (batch := ahead.result()) is not None:
+            ahead = reader.submit(read)
+            yield receive(batch)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
+def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch]]:
+    """What copies a batch to the GPU `device`, in one thread, and what takes the copy over, in another."""
+    import torch
+
+    stream = torch.cuda.Stream(device)
+
+    def copy(batch: Batch) -> Batch:
+        with torch.cuda.stream(stream):
+            copied = tuple(tensor.pin_memory().to(device, non_blocking=True) for tensor in batch)
+        stream.synchronize()  # this thread waits, and the GPU's other stream does not
+        return copied
+
+    def receive(batch: Batch) -> Batch:
+        for tensor in batch:  # or the next copy could take its memory while the GPU still reads it
+            tensor.record_stream(torch.cuda.current_stream(device))
+        return batch
+
+    return copy, receive

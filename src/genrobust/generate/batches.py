@@ -1,0 +1,54 @@
+"""The batch size that pays: larger ones are tried until they do not fit, or gain nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from genrobust.generate.calls import OutOfMemory
+
+GAIN = 1.05  # images a second, from a batch to one of twice its size: less is not worth the memory
+MOST = 256  # images at once
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class BatchSize:
+    """A batch size that is `known`, or None, and where to `save` one that was measured."""
+
+    known: int | None = None
+    save: Callable[[int], None] = lambda size: None
+
+    def remember(self, size: int) -> None:
+        """Know and save `size`."""
+        self.known = size
+        self.save(size)
+
+
+def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
+    """Return the largest power of two up to `most` whose images come faster than those of half as many at once.
+
+    Args:
+        seconds: Draws so many images at once, and returns how long that took.
+
+    Raises:
+        OutOfMemory: Not even one image fits.
+    """
+
+    def rate_of(size: int) -> float:
+        return size / min(seconds(size), seconds(size))  # the first call of each size loads kernels and takes memory
+
+    best, rate = 1, rate_of(1)
+    size = 2
+    while size <= most:
+        try:
+            now = rate_of(size)
+        except OutOfMemory as error:
+            log.warning(f"batch_size: {size} images at once do not fit ({error}): {best} at once")
+            return best
+        if now < GAIN * rate:
+            break
+        best, rate, size = size, now, size * 2
+    log.info(f"batch_size: {best} images at once, {rate:.2g} images/s in a trial")
+    return best

@@ -1,0 +1,141 @@
+"""The openai engine: any server with the images API of OpenAI, such as SGLang-Diffusion, vLLM-Omni or hosted ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from genrobust.core import ImageSet, LabelSpace, Request, UserError
+from genrobust.generate.engine import ENGINES, Engine
+from genrobust.generate.image_api import ImageApi, in_threads
+from genrobust.recipe import GeneratorConfig, ServerConfig
+
+SEEDS = 2**31  # what every server takes; the seed of a request has 63 bits
+
+
+@ENGINES.register("openai")
+class OpenAiEngine(Engine):
+    """Asks a server for images, several requests at a time.
+
+    Where the server takes a seed, each image is a request of its own, with the seed of its own: asked again, it is the
+    same image, as far as the server is deterministic. Where it takes none, images with the same prompt may share a
+    request.
+    """
+
+    on_server = True
+
+    def __init__(
+        self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
+    ) -> None:
+        super().__init__(config, labels, sources, device)
+        self._server = _server(config)
+        self._api = ImageApi(self._server, self._server.model or config.model, _key(self._server.key_variable))
+        self._api.check()
+
+    @classmethod
+    def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
+        if config.model.startswith(("/", "~", ".")):
+            raise UserError(
+                f"generator.model: {config.model} is a path: give the name of the model, which the dataset keeps, and "
+                "the server's name of it as generator.server.model"
+            )
+        return {"generator": config.model, **({"revision": config.revision} if config.revision else {})}
+
+    @classmethod
+    def check_amount(cls, config: GeneratorConfig, images: int) -> None:
+        if images > (most := _server(config).max_images):
+            raise UserError(
+                f"generator.server.max_images is {most:,}, and {images:,} images are to be drawn: look at what they "
+                "cost and how long they take, and raise it"
+            )
+
+    @property
+    def record(self) -> dict[str, Any]:
+        sent = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}
+        keys = [key for field, key in sent.items() if field in self._server.sends]
+        size = {"width": self.config.width, "height": self.config.height}
+        how = {**{key: getattr(self.config, key) for key in keys}, **size}
+        return {**{key: value for key, value in super().record.items() if key != "device"}, **how}
+
+    def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        groups = _grouped(requests, self._server.n)
+        drawn = in_threads(
+            lambda i: self._draw([requests[number] for number in groups[i]]),
+            len(groups),
+            self._server.concurrency,
+            self._api.stop,
+        )
+        images = {
+            number: image
+            for group, made in zip(groups, drawn, strict=True)
+            for number, image in zip(group, made, strict=True)
+        }
+        return [images[number] for number in range(len(requests))]
+
+    def _draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        """The images of `requests`, which have one prompt, and one seed where seeds are sent."""
+        made: list[np.ndarray | None] = []
+        size = (
+            None if self.config.width is None or self.config.height is None else (self.config.width, self.config.height)
+        )
+        while len(made) < len(requests):
+            missing = len(requests) - len(made)
+            found = self._api.images(self._body(requests[0], missing), size)
+            made += [None] * missing if found is None else found
+        return made
+
+    def _body(self, request: Request, n: int) -> dict[str, Any]:
+        config, sends = self.config, self._server.sends
+        if request.negative_prompt and "negative_prompt" not in sends:
+            raise UserError(
+                "generate.prompts.negative_prompt: generator.server.sends leaves it out: leave it out here too"
+            )
+        fields: dict[str, Any] = {
+            "size": f"{config.width}x{config.height}" if config.width is not None else None,
+            "response_format": "b64_json",
+            "seed": request.seed % SEEDS,
+            "num_inference_steps": config.steps,
+            "guidance_scale": config.guidance_scale,
+            "negative_prompt": request.negative_prompt or None,
+        }
+        taken: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
+        return {"prompt": request.prompt, "n": n, **taken, **self._server.fields}
+
+
+def _server(config: GeneratorConfig) -> ServerConfig:
+    if config.server is None:
+        raise UserError("engine openai needs the key generator.server.url: the address of a server")
+    return config.server
+
+
+def _key(variable: str | None) -> str | None:
+    """The API key in an environment variable. No message holds any of it."""
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise UserError(
+            f"generator.server.key_variable: the environment variable {variable} is not set, or empty: export "
+            f"{variable}=... with the API key"
+        )
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise UserError(f"generator.server.key_variable: {variable} holds a space or a character that no API key has")
+    return key
+
+
+def _grouped(requests: Sequence[Request], n: int) -> list[list[int]]:
+    """The numbers of requests that a call draws together: up to `n` that share their prompts."""
+    groups: list[list[int]] = []
+    open_groups: dict[tuple[str, str], list[int]] = {}
+    for number, request in enumerate(requests):
+        prompts = request.prompt, request.negative_prompt
+        group = open_groups.get(prompts)
+        if group is None or len(group) == n:
+            group = open_groups[prompts] = []
+            groups.append(group)
+        group.append(number)
+    return groups

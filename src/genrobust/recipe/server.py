@@ -1,0 +1,91 @@
+"""A server that generates images, for engines that compute nothing themselves."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from genrobust.recipe.numbers import Between, Count
+from genrobust.recipe.section import PlainValues, Section
+
+Sent = Literal["size", "response_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"]
+OWN_FIELDS = ("model", "prompt", "n")  # of every request
+
+
+def _base_url(text: str) -> str:
+    """Return `text` without a slash or ``/v1`` at its end; raises ValueError, which never repeats a password in it."""
+    if re.search(r"[\s\\]", text):
+        raise ValueError("a URL has no spaces and no backslashes")
+    try:
+        parts = urlsplit(text)
+        host = parts.port is not None or parts.hostname
+    except ValueError as error:
+        raise ValueError(f"this is no URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host or not parts.hostname:
+        raise ValueError("give the server's address, such as http://127.0.0.1:30000 or https://api.example.com")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a password: put the key into an environment variable, and name it in key_variable")
+    if parts.query or parts.fragment:
+        raise ValueError("leave out what follows ? or #")
+    return text.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def _variable(text: str) -> str:
+    # A key itself, which no message repeats, does not look so; and no recipe gets at other secrets, such as AWS's.
+    if not re.fullmatch(r"([A-Z][A-Z0-9_]{0,80}_)?API_KEY", text):
+        raise ValueError("give the name of an environment variable that ends in API_KEY, never the key itself")
+    return text
+
+
+class ServerConfig(Section):
+    """A server with the images API of OpenAI, for ``engine: openai``.
+
+    `url` is its address, without ``/v1/images/generations``. `model` is the server's name of the model where that is
+    not `generator.model`, which names the model in the dataset. `key_variable` names the environment variable that
+    holds the API key and ends in API_KEY; the key itself stands in no recipe, log or dataset.
+
+    `sends` are the fields of a request that are filled in from the recipe, beside model, prompt and n; leave out those
+    that the server refuses. Without `seed`, a repeated request gives another image. `fields` are more fields, the same
+    in all requests.
+
+    The address, the limits and the retries are no part of the dataset: another server with the same model continues it.
+    """
+
+    url: Annotated[str, AfterValidator(_base_url)]
+    model: str | None = None
+    key_variable: Annotated[str, AfterValidator(_variable)] | None = None
+    sends: tuple[Sent, ...] = get_args(Sent)
+    fields: PlainValues = Field(default_factory=dict)
+    n: Annotated[int, Between(1, 10, "the API takes no more")] = 1  # images of a request, where no seed is sent
+    concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
+    timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
+    retries: Annotated[int, Between(0, 100, "that takes hours")] = 10  # of a request; ten take about five minutes
+    max_images: Count = 10_000  # a run asks for no more; a bound on what it costs
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> ServerConfig:
+        if doubled := sorted(self.fields.keys() & {*OWN_FIELDS, *self.sends}):
+            raise ValueError(f"fields.{doubled[0]}: the recipe's own keys fill it in: leave it out, here or in sends")
+        if "response_format" in self.fields and self.fields["response_format"] not in ("b64_json", "url"):
+            raise ValueError("fields.response_format: give b64_json or url")
+        if "seed" in self.fields:
+            raise ValueError("fields.seed: with one seed for all requests, images repeat: leave it out")
+        if self.n > 1 and "seed" in self.sends:
+            raise ValueError(
+                f"n: a request of {self.n} images has but one seed: set n to 1, or leave seed out of sends"
+            )
+        return self
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The keys of the generator that no request holds."""
+        keys = {"num_inference_steps": "steps", "guidance_scale": "guidance_scale"}
+        return tuple(key for field, key in keys.items() if field not in self.sends)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """What of the section decides the images."""
+        return {"sends": sorted(set(self.sends) - {"response_format"}), "fields": dict(sorted(self.fields.items()))}

@@ -1,0 +1,237 @@
+"""Datasets that a real server draws, which fails, restarts and refuses."""
+
+import json
+import signal
+import threading
+from collections import Counter
+from io import BytesIO
+
+import numpy as np
+import pytest
+import yaml
+from drawn import CPU, generate
+from image_server import FAULTS, SIDE, Server, painted
+from kill_and_resume import Call, contents, kill_and_resume
+from PIL import Image
+from served import LABELS, hurry, planned, run, section
+from small_study import QUICK, REAL, folders_section, genrobust
+
+from genrobust.core import GenrobustError, Request, UserError
+from genrobust.generate import identity, image_api
+from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
+
+SECRET = "sk-proj-1234567890abcdef"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    for name in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(image_api, name, getattr(image_api, name))  # given back after `hurry`
+    hurry()
+
+
+def requests(count, prompt="a tree"):
+    return [Request(f"k{i}", 3, "tree", prompt, "{}", "", "", 2**62 + i) for i in range(count)]
+
+
+def engine(server, steps=4, **more):
+    return OpenAiEngine(section(server.url, steps, **more), LABELS, None, CPU)
+
+
+def test_a_thousand_requests_with_faults_end_in_the_plan(tmp_path):
+    with Server() as server:
+        wanted = contents_of(tmp_path / "clean", server, 1000)
+        assert Counter(one["fate"] for one in server.seen()) == {"ok": 1000}
+    with Server(faults=0.2) as server:
+        assert contents_of(tmp_path / "faulty", server, 1000) == wanted
+        fates = Counter(one["fate"] for one in server.seen())
+    assert fates["ok"] == 1000 and set(fates) == {"ok", *FAULTS}
+    dataset = run(str(tmp_path / "faulty"), "http://127.0.0.1:1", 1000)  # all of it is there: no server is asked
+    rows = dataset.metadata().to_pylist()
+    assert len({row["key"] for row in rows}) == len({row["image_sha256"] for row in rows}) == len(rows) == 1000
+
+
+def contents_of(out, server, images):
+    run(str(out), server.url, images)
+    return contents(out)
+
+
+def test_a_kill_in_the_middle_changes_nothing(start, tmp_path):
+    with Server(faults=0.1, kinds=("500", "429", "drop")) as server:
+        call = Call("generate/served.py", "run", {"out": str(tmp_path / "out"), "url": server.url, "images": 400})
+        kill_and_resume(start, call, tmp_path / "out", kills=4)
+
+
+def test_a_server_that_restarts_goes_on(tmp_path):
+    first = Server(faults=0.0)
+    with first:
+        port, url = first.port, first.url
+        drawing = threading.Thread(target=run, args=(str(tmp_path / "out"), url, 400, 0.2))
+        drawing.start()
+        while len(first.seen()) < 100:
+            pass
+    with Server(port=port) as again:
+        drawing.join()
+        assert 0 < len(again.seen()) <= 300
+    assert len(run(str(tmp_path / "out"), url, 400)) == 400
+
+
+def test_a_request_holds_what_the_recipe_says():
+    with Server() as server:
+        (image,) = engine(server, fields={"quality": "low"}).draw(requests(1))
+        (body,) = server.seen()
+    assert image.shape == (SIDE, SIDE, 3)
+    assert body | {"seed": 2**62 % SEEDS, "size": "16x16", "num_inference_steps": 4, "guidance_scale": 3.0} == body
+    assert (body["model"], body["prompt"], body["n"], body["quality"]) == ("painter", "a tree", 1, "low")
+    assert body["response_format"] == "b64_json" and "negative_prompt" not in body and body["authorization"] is None
+
+
+def test_images_come_in_the_order_of_their_requests():
+    asked = [*requests(20), *requests(1, "a forbidden tree"), *requests(3, "a camera")]
+    with Server(faults=0.3, kinds=("slow", "500"), slow=0.05) as server:
+        drawn = engine(server).draw(asked)
+    assert drawn[20] is None  # refused by the server's safety checker
+    assert len({image.tobytes() for image in drawn[:20]}) == 20
+    alone = {"model": "painter", "prompt": "a camera", "seed": (2**62 + 2) % SEEDS, "size": "16x16"}
+    assert (drawn[23] == np.asarray(Image.open(BytesIO(painted(alone, 0))))).all()
+
+
+def test_images_may_lie_behind_urls():
+    with Server(form="url", key=SECRET) as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PAINTER_API_KEY", SECRET)
+        urls = engine(server, key_variable="PAINTER_API_KEY").draw(requests(3))
+    with Server() as server:
+        assert all((one == other).all() for one, other in zip(urls, engine(server).draw(requests(3)), strict=True))
+
+
+def test_without_seeds_requests_with_one_prompt_share_a_call():
+    with Server(takes="size", most=3) as server:
+        drawn = engine(server, 15, sends=["size"], n=4).draw([*requests(6), *requests(1, "a camera")])
+        asked = [(body["prompt"], body["n"]) for body in server.seen()]
+    assert len({image.tobytes() for image in drawn}) == 7
+    # The server gives no more than three of four: the last one is asked for again.
+    assert sorted(asked) == [("a camera", 1), ("a tree", 1), ("a tree", 2), ("a tree", 4)]
+
+
+def test_a_card_says_that_no_seeds_were_sent(tmp_path):
+    with Server(takes="size,response_format") as server:
+        generator = section(server.url, 15, sends=["size", "response_format"])
+        plan, config = planned(generator, 8)
+        generate(plan, generator, config, LABELS, tmp_path / "made")
+    genrobust("export", tmp_path / "made", "--to", "imagefolder", "--out", tmp_path / "card")
+    card = (tmp_path / "card" / "README.md").read_text()
+    assert "sent no seeds: the same requests give other images" in " ".join(card.split())
+
+
+def test_what_decides_the_images_is_their_identity():
+    base = identity(section("http://a", concurrency=1))
+    assert base == identity(
+        section("https://b:8/v1/", key_variable="API_KEY", retries=1, max_images=7, model="/models/it")
+    )
+    assert (base["engine"], base["generator"], base["sends"][-1]) == ("openai", "painter", "size")
+    others = [
+        section("http://a", fields={"quality": "low"}),
+        section("http://a", sends=["size", "num_inference_steps"]),
+        section("http://a").model_copy(update={"revision": "2"}),
+        section("http://a").model_copy(update={"model": "other"}),
+        section("http://a").model_copy(update={"steps": 5}),
+    ]
+    assert len({json.dumps(identity(other), sort_keys=True) for other in [*others, section("http://a")]}) == 6
+    here = section("http://a").model_copy(update={"dtype": "float32"})
+    assert identity(here) == base  # the precision is the server's affair
+
+
+def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("PAINTER_API_KEY", SECRET)
+    folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
+    with Server(faults=0.2, kinds=("500",), key=SECRET) as server:
+        generator = {
+            "engine": "openai",
+            "model": "painter",
+            "server": {"url": server.url, "key_variable": "PAINTER_API_KEY"},
+        }
+        recipe = {**QUICK, "data": folders_section(folders), "generator": generator, "generate": {"per_class": 3}}
+        (tmp_path / "small.yaml").write_text(yaml.safe_dump({**recipe, "arms": [REAL]}))
+        said = genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs")
+        assert {one["authorization"] for one in server.seen()} == {f"Bearer {SECRET}"}
+        export = genrobust(
+            "export", *(tmp_path / "runs").glob("generated/*"), "--to", "imagefolder", "--out", tmp_path / "card"
+        )
+    assert len(list((tmp_path / "runs").rglob("*.tar"))) == 1
+    assert "the same image again depends on the server" in (tmp_path / "card" / "README.md").read_text()
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert not any(SECRET.encode() in text for text in [*texts, str(said).encode(), str(export).encode()])
+
+
+@pytest.mark.parametrize(
+    ("options", "change", "kind", "message"),
+    [
+        (
+            {},
+            {"url": "http://127.0.0.1:1"},
+            UserError,
+            "server.url: no server answers at .*:1 .*connection",
+        ),
+        ({"key": SECRET}, {}, UserError, "refuses the API key, or wants one .*HTTP 401.*: name its variable"),
+        ({}, {"key_variable": "ABSENT_API_KEY"}, UserError, "the environment variable ABSENT_API_KEY is not set"),
+        ({}, {"key_variable": "BLANK_API_KEY"}, UserError, "BLANK_API_KEY is not set, or empty"),
+        ({}, {"key_variable": "BROKEN_API_KEY"}, UserError, "BROKEN_API_KEY holds a space or a character"),
+        (
+            {"key": SECRET},
+            {"key_variable": "WRONG_API_KEY"},
+            UserError,
+            r"HTTP 401 .*\*\*\*.*environment variable WRONG_API_KEY",
+        ),
+        ({"model": "other"}, {}, UserError, "has no model 'painter'; it has other: set generator.server.model"),
+        ({"takes": "size"}, {}, UserError, "HTTP 400 Unknown parameter: .*generator.server.sends"),
+        ({"faults": 1, "kinds": "301"}, {}, UserError, "sends elsewhere .*HTTP 301"),
+        ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "wants to be paid .*exceeded your current quota"),
+        ({"faults": 1, "kinds": "429-never"}, {}, GenrobustError, "one try: HTTP 429 tomorrow"),
+        ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails .3 tries, the last: HTTP 500 CUDA out of memory"),
+        ({"faults": 1, "kinds": "slow"}, {}, GenrobustError, "3 tries, the last: no answer in time"),
+        ({"faults": 1, "kinds": "drop"}, {}, GenrobustError, "3 tries, the last: the connection broke"),
+        ({"faults": 1, "kinds": "cut"}, {}, GenrobustError, "3 tries, the last: the connection broke"),
+        ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "no image|without an image .* truncated"),
+        ({"faults": 1, "kinds": "wrong-size"}, {}, GenrobustError, "an image of 32 x 16 pixels in place of 16 x 16"),
+        ({"faults": 1, "kinds": "no-image"}, {}, GenrobustError, "it is no image of a known kind"),
+        ({"faults": 1, "kinds": "no-json"}, {}, GenrobustError, "an answer without an image"),
+        ({"faults": 1, "kinds": "empty"}, {}, GenrobustError, "an answer without images"),
+        ({"faults": 1, "kinds": "foreign"}, {}, GenrobustError, "its URL is neither https nor of the server"),
+        ({}, {"max_images": 1}, GenrobustError, "max_images: this run has asked for 1 images"),
+    ],
+)
+def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, message):
+    keys = {"BLANK_API_KEY": " ", "BROKEN_API_KEY": "two\nlines", "WRONG_API_KEY": "sk-proj-abcdefabcdef"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    kinds = (options.get("kinds", "500"),)
+    with (
+        Server(**{**options, "kinds": kinds}) as server,
+        pytest.raises(GenrobustError, match=f"(?s){message}") as raised,
+    ):
+        OpenAiEngine(section(**{"url": server.url, "retries": 2, **change}), LABELS, None, CPU).draw(requests(2))
+    said = str(raised.value)
+    assert type(raised.value) is kind
+    assert not any(value.strip() in said for value in keys.values() if value.strip()) and "\x1b" not in said
+
+
+def test_an_amount_beyond_the_bound_is_refused_before_a_request(tmp_path):
+    with Server() as server:
+        generator = section(server.url, max_images=39)
+        plan, config = planned(generator, 40)
+        with pytest.raises(UserError, match=r"server\.max_images is 39, and 40 images"):
+            generate(plan, generator, config, LABELS, tmp_path / "out")
+        assert server.seen() == []
+
+
+def test_an_interrupt_does_not_wait_for_the_server():
+    def interrupt():
+        while not server.seen():
+            pass
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with Server(faults=1, kinds=("slow",), slow=300) as server:
+        drawing = engine(server, timeout=300)
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            drawing.draw(requests(2))

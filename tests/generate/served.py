@@ -1,0 +1,42 @@
+"""Datasets drawn by a server, without long pauses between tries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from drawn import generate
+from image_server import SIDE
+
+from genrobust.core import ClassLabel, LabelSpace
+from genrobust.data import ShardDataset
+from genrobust.generate import Plan, image_api, plan_of
+from genrobust.generate.engine import ENGINES
+from genrobust.recipe import GenerateConfig, GeneratorConfig, PromptConfig
+
+ENGINES.names()  # loads diffusers now, and not in each process that is forked from one with this module
+LABELS = LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket", "tree")))
+
+
+def hurry(pause: float = 0.01) -> None:
+    image_api.FIRST_PAUSE_S = image_api.LONGEST_PAUSE_S = pause
+
+
+def section(url: str, steps: int = 4, **server: Any) -> GeneratorConfig:
+    own = {"url": url, "timeout": 0.5, "retries": 30, "concurrency": 16, "max_images": 5000, **server}
+    return GeneratorConfig(engine="openai", model="painter", width=SIDE, height=SIDE, steps=steps, server=own)
+
+
+def planned(generator: GeneratorConfig, images: int, **prompts: Any) -> tuple[Plan, GenerateConfig]:
+    """The plan of so many `images`, in shards of 50."""
+    per_class = images // len(LABELS)
+    config = GenerateConfig(per_class=per_class, shard_size=50, batch_size=50, prompts=PromptConfig(**prompts))
+    return plan_of(generator, config, LABELS, None, 3), config
+
+
+def run(out: str, url: str, images: int, pause: float = 0.01) -> ShardDataset:
+    """Draw a dataset into the folder `out`."""
+    hurry(pause)
+    generator = section(url)
+    plan, config = planned(generator, images)
+    return generate(plan, generator, config, LABELS, Path(out))

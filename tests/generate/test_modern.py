@@ -1,0 +1,65 @@
+"""Today's generators, tiny and with random weights, draw through the same code as the older ones."""
+
+import numpy as np
+import pytest
+from drawn import CPU, pixels
+from tiny_modern import MODERN
+
+from genrobust.core import UserError
+from genrobust.generate.loading import load_generator
+from genrobust.recipe import GeneratorConfig
+
+SIDE = {"width": 64, "height": 64}  # the real ones draw 512 px or more
+PACKED = ["flux", "flux2-klein", "lumina2", "qwen-image", "z-image"]  # 2 x 2 latents into one
+
+
+@pytest.fixture
+def section(folder_of):
+    """A section with the tiny pipeline of a kind, as its authors sample it."""
+
+    def make(kind, **more):
+        turbo = {"steps": 1, "guidance_scale": 0.0} if kind == "sdxl-turbo" else {}
+        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": None, **SIDE}
+        return GeneratorConfig(**{**own, **turbo, **more})
+
+    return make
+
+
+@pytest.mark.parametrize("kind", MODERN)
+def test_an_image_depends_on_its_request_alone(section, sampler, plan, kind):
+    asked = list(plan(section(kind), 2))
+    together = pixels(sampler(section(kind)).draw(asked))
+    assert together.shape == (6, 64, 64, 3) and len(np.unique(together.reshape(6, -1), axis=0)) == 6
+    alone = pixels([one for request in asked[::-1] for one in sampler(section(kind)).draw([request])])
+    assert abs(together - alone[::-1]).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["flux", "pixart-sigma", "sana", "lumina2", "qwen-image", "z-image"])
+def test_guidance_and_the_prompt_change_the_image(section, sampler, plan, kind):
+    asked = list(plan(section(kind), 1))[:1]
+    drawn = pixels(sampler(section(kind)).draw(asked))
+    stronger = pixels(sampler(section(kind, guidance_scale=9.0)).draw(asked))
+    renamed = list(plan(section(kind), 1, strategy="single", templates=["xyz {}"]))[:1]
+    other = pixels(sampler(section(kind)).draw(renamed))
+    assert (drawn != stronger).any() and (drawn != other).any()
+
+
+@pytest.mark.parametrize("kind", ["flux", "flux2-klein"])
+def test_a_negative_prompt_that_would_do_nothing_is_refused(section, sampler, plan, kind):
+    asked = list(plan(section(kind), 1, negative_prompt="blurry"))
+    with pytest.raises(UserError, match=r"generate\.prompts\.negative_prompt: a Flux.*Pipeline takes none"):
+        sampler(section(kind)).draw(asked)
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_a_size_that_would_be_rounded_is_refused(section, kind):
+    with pytest.raises(UserError, match=r"generator\.width is 72 pixels; .* draws multiples of 16"):
+        load_generator(section(kind, width=72), CPU)
+
+
+@pytest.mark.parametrize(("kind", "same"), [("pixart-sigma", (64, 96)), ("sana", (64, 96))])
+def test_sizes_beside_those_of_the_training_are_drawn_as_asked(section, sampler, plan, kind, same):
+    height, width = same
+    asked = list(plan(section(kind), 1))[:1]
+    drawn = sampler(section(kind, width=width, height=height)).draw(asked)
+    assert drawn[0].image.shape == (height, width, 3)

@@ -1,0 +1,212 @@
+"""What makes a pipeline faster or smaller: what it does to the images and their identity, and what it refuses."""
+
+import json
+from functools import partial
+from importlib.util import find_spec
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+import yaml
+from drawn import CPU, generate, pixels
+from small_study import QUICK, REAL, folders_section, genrobust
+
+from genrobust.core import GenrobustError, MissingPackage, UserError
+from genrobust.generate import identity
+from genrobust.generate.engines.diffusers import DiffusersEngine
+from genrobust.generate.loading import load_generator
+from genrobust.generate.speed import PAYS, compile_blocks, offload_for
+from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.study.rates import RATES
+
+GB = 10**9
+
+
+@pytest.fixture
+def section(folder_of):
+    """A section with the tiny pipeline of a kind."""
+
+    def make(kind="sd", **more):
+        size = {} if kind == "dit" else {"width": 64, "height": 64}
+        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", **size}
+        return GeneratorConfig(**{**own, "scheduler": None if kind == "flux" else "ddim", **more})
+
+    return make
+
+
+@pytest.fixture
+def eager_cache(monkeypatch):
+    """Lets the cache skip what it can: random networks change more from step to step than trained ones."""
+    monkeypatch.setattr(diffusers, "FirstBlockCacheConfig", partial(diffusers.FirstBlockCacheConfig, threshold=10))
+
+
+def test_keys_at_their_defaults_are_in_no_identity(section):
+    keys = {"compile", "attention", "offload", "quantize", "cache", "slicing", "tiling", "server"}
+    assert not keys & identity(section()).keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "decides"),
+    [
+        ("compile", True, True),
+        ("attention", "flex", True),
+        ("quantize", "torchao-int8", True),
+        ("cache", "first-block", True),
+        ("tiling", True, True),
+        ("slicing", True, False),
+        ("offload", "group", False),
+    ],
+)
+def test_keys_that_change_pixels_are_in_the_identity(section, key, value, decides):
+    assert (identity(section(**{key: value})) != identity(section())) == decides
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "same"),
+    [
+        ("sd", {"slicing": True}, True),
+        ("sd", {"tiling": True}, True),  # the images are no larger than a tile
+        ("sd", {"offload": "model"}, True),  # nothing to do on a CPU
+        ("flux", {"attention": "native"}, True),
+        ("flux", {"cache": "first-block"}, False),
+    ],
+)
+def test_images_change_where_they_may(section, sampler, plan, eager_cache, kind, more, same):
+    asked = list(plan(section(kind)))[:3]
+    plain, fast = (pixels(sampler(section(kind, steps=4, **own)).draw(asked)) for own in ({}, more))
+    assert plain.shape == fast.shape and (abs(plain - fast).max() <= 1) == same
+
+
+def test_with_a_cache_too_an_image_depends_on_its_request_alone(section, sampler, plan, eager_cache):
+    cached = sampler(section("flux", cache="first-block", steps=4))
+    asked = list(plan(section("flux")))[:4]
+    together = pixels(cached.draw(asked))
+    assert (together == pixels([*cached.draw(asked[:1]), *cached.draw(asked[1:])])).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "error", "message"),
+    [
+        ("sd", {"attention": "flash-3"}, UserError, "attention of a StableDiffusionPipeline is PyTorch's own alone"),
+        ("flux", {"attention": "flash"}, UserError, "generator.attention: flash cannot be used: .*install"),
+        (
+            "sd",
+            {"cache": "first-block"},
+            UserError,
+            "generator.cache: the network of a Stable.* takes no",
+        ),
+        *(
+            ("sd", {"quantize": f"{name}-int8"}, MissingPackage, rf"needs the package {name}.*genrobust\[quantize\]")
+            for name in ("torchao", "bitsandbytes")
+            if find_spec(name) is None
+        ),
+    ],
+)
+def test_what_a_pipeline_cannot_do_is_refused(section, kind, more, error, message):
+    with pytest.raises(error, match=message):
+        load_generator(section(kind, **more), CPU)
+
+
+@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
+def test_quantized_parts_draw(section, sampler, plan):
+    assert pixels(sampler(section(quantize="torchao-int8")).draw(list(plan(section()))[:2])).shape[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "free", "offload"),
+    [
+        ({"unet": 2 * GB, "vae": GB}, 8 * GB, "none"),
+        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 40 * GB, "model"),
+        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 24 * GB, "group"),
+    ],
+)
+def test_parts_that_do_not_fit_wait_in_main_memory(sizes, free, offload):
+    assert offload_for(sizes, free) == offload
+
+
+@pytest.mark.parametrize(
+    ("kind", "compiles", "device", "images", "done"),
+    [
+        ("sd", "auto", "cuda", PAYS, True),
+        ("sd", "auto", "cuda", PAYS - 1, False),
+        ("sd", "auto", "cpu", PAYS, False),
+        ("sd", False, "cuda", PAYS, False),
+        ("sd", True, "cpu", 1, True),
+        ("dit", "auto", "cuda", PAYS, False),  # has no blocks that diffusers compiles
+    ],
+)
+def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, device, images, done):
+    mode = {"mode": "class"} if kind == "dit" else {}
+    config = section(kind, compile=compiles, **mode)
+    pipeline = load_generator(config, CPU).pipeline
+    assert compile_blocks(pipeline, config, torch.device(device), images) == done
+
+
+def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(section):
+    config = section("dit", mode="class", compile=True)
+    with pytest.raises(UserError, match=r"generator\.compile: the network of a DiTPipeline"):
+        compile_blocks(load_generator(config, CPU).pipeline, config, CPU, 1)
+
+
+def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/c++",))
+    asked = list(plan(section()))[:2]
+    for compiles, raises in (("auto", False), (True, True)):
+        torch.compiler.reset()
+        engine = DiffusersEngine(section(compile=compiles), labels, None, CPU)
+        engine._compiled = compile_blocks(engine.generator.pipeline, engine.config, torch.device("cuda"), PAYS)
+        if raises:
+            with pytest.raises(GenrobustError, match="fails"):
+                engine.draw(asked)
+        else:
+            drawn = engine.draw(asked)
+            assert "drawing without generator.compile" in caplog.text
+            assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
+
+
+def small_card(fits):
+    """Lets the decoder of a pipeline run out of memory with more than `fits` images."""
+
+    def prepare(pipeline):
+        decode = pipeline.vae.decode
+
+        def limited(latents, *words, **more):
+            if len(latents) > fits:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return decode(latents, *words, **more)
+
+        pipeline.vae.decode = limited
+
+    return prepare
+
+
+def test_a_batch_that_does_not_fit_is_drawn_in_parts(section, sampler, plan, caplog):
+    asked = list(plan(section(), 4))
+    drawn = pixels(sampler(section(), small_card(3)).draw(asked))
+    assert abs(drawn - pixels(sampler(section()).draw(asked))).max() <= 1
+    assert "with 12" not in caplog.text and "from here on 6 at once" in caplog.text and "3 at once" in caplog.text
+    with pytest.raises(GenrobustError, match=r"out of memory .* 1 image .*offload"):
+        sampler(section(), small_card(0)).draw(asked)
+
+
+def test_a_measured_batch_size_draws_the_same_images(section, plan, labels, tmp_path):
+    found = []
+    for size in ("auto", 4):
+        asked = GenerateConfig(per_class=4, shard_size=6, batch_size=size)
+        dataset = generate(plan(section(), 4), section(), asked, labels, tmp_path / str(size))
+        found.append((dataset.metadata().column("key").to_pylist(), pixels(dataset)))
+        assert {1, 2, 4} >= set(dataset.metadata().column("batch_size").to_pylist())
+    assert found[0][0] == found[1][0] and abs(found[0][1] - found[1][1]).max() <= 1
+
+
+def test_a_study_keeps_the_measured_batch_size(write_folder, tmp_path):
+    folders = {name: write_folder(name, name, 2, {"bell": "bell", "tree": "tree"}) for name in ("train", "test")}
+    generator = {"generator": {"steps": 1}, "generate": {"per_class": 2, "batch_size": "auto"}}
+    recipe = {**QUICK, "data": folders_section(folders), **generator, "arms": [REAL]}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(recipe))
+    for _ in range(2):
+        genrobust("generate", tmp_path / "small.yaml", "--out", tmp_path / "runs")
+    (kept,) = json.loads((tmp_path / "runs" / RATES).read_text())["batch_size"].items()
+    assert "pictograms" in kept[0] and kept[0].endswith("cpu") and kept[1] in (1, 2, 4)

@@ -1,0 +1,271 @@
+"""Tiny, random, but true pipelines of today's generators: transformers that follow a flow, and language models.
+
+They are built from configurations, with the parts and the shapes that the real ones have, and draw 64 px.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+import diffusers
+import tokenizers
+import torch
+import transformers
+from tiny import stable_diffusion_3, stable_diffusion_xl, text_config, tokenizer, vae
+
+CHARACTERS = ["<pad>", "</s>", "<unk>", *string.printable[:95], "\n"]
+SMALL: dict[str, Any] = {"vocab_size": len(CHARACTERS), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
+LANGUAGE: dict[str, Any] = {
+    **SMALL,
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "max_position_embeddings": 2048,
+}
+
+
+def words(**more: Any) -> transformers.PreTrainedTokenizerFast:
+    """A tokenizer of single characters, with the form that a chat has."""
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({c: i for i, c in enumerate(CHARACTERS)}, "<unk>"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
+    made = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=2048, **more
+    )
+    made.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    return made
+
+
+def t5(width: int = 16) -> transformers.T5EncoderModel:
+    shape = {"d_model": width, "d_ff": 32, "d_kv": 8, "num_layers": 1, "num_heads": 2}
+    return transformers.T5EncoderModel(transformers.T5Config(**SMALL, **shape, decoder_start_token_id=0))
+
+
+def gemma() -> transformers.Gemma2Model:
+    config = transformers.Gemma2Config(**LANGUAGE, num_hidden_layers=2, query_pre_attn_scalar=8)
+    return transformers.Gemma2Model(config)
+
+
+def qwen3(layers: int = 2) -> transformers.Qwen3ForCausalLM:
+    return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**LANGUAGE, num_hidden_layers=layers))
+
+
+def flow(**more: Any) -> diffusers.FlowMatchEulerDiscreteScheduler:
+    return diffusers.FlowMatchEulerDiscreteScheduler(**more)
+
+
+def flux(guidance_embeds: bool = True) -> diffusers.FluxPipeline:
+    """FLUX.1-dev; without `guidance_embeds`, FLUX.1-schnell."""
+    torch.manual_seed(0)
+    transformer = diffusers.FluxTransformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        pooled_projection_dim=16,
+        guidance_embeds=guidance_embeds,
+        axes_dims_rope=(4, 6, 6),
+    )
+    text = text_config()
+    text.projection_dim = None
+    return diffusers.FluxPipeline(
+        scheduler=flow(use_dynamic_shifting=guidance_embeds),
+        vae=vae(shift_factor=0.1, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=transformers.CLIPTextModel(text),
+        tokenizer=tokenizer(),
+        text_encoder_2=t5(),
+        tokenizer_2=words(),
+        transformer=transformer,
+    )
+
+
+def flux_2() -> diffusers.Flux2KleinPipeline:
+    """FLUX.2-klein, whose language model is read at its layers 9, 18 and 27."""
+    torch.manual_seed(0)
+    transformer = diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=48,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    autoencoder = diffusers.AutoencoderKLFlux2(
+        block_out_channels=(8, 8, 8, 8), layers_per_block=1, latent_channels=4, norm_num_groups=4, sample_size=64
+    )
+    return diffusers.Flux2KleinPipeline(
+        scheduler=flow(use_dynamic_shifting=True),
+        vae=autoencoder,
+        text_encoder=qwen3(28),
+        tokenizer=words(),
+        transformer=transformer,
+    )
+
+
+def pixart_sigma() -> diffusers.PixArtSigmaPipeline:
+    torch.manual_seed(0)
+    transformer = diffusers.PixArtTransformer2DModel(
+        sample_size=8,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        out_channels=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+        norm_num_groups=4,
+        use_additional_conditions=False,
+    )
+    return diffusers.PixArtSigmaPipeline(
+        tokenizer=words(),
+        text_encoder=t5(),
+        vae=vae(),
+        transformer=transformer,
+        scheduler=diffusers.DPMSolverMultistepScheduler(),
+    )
+
+
+def sana() -> diffusers.SanaPipeline:
+    """Its autoencoder makes an eighth of each side here, and a 32nd in Sana."""
+    torch.manual_seed(0)
+    transformer = diffusers.SanaTransformer2DModel(
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=8,
+        cross_attention_dim=16,
+        caption_channels=16,
+        sample_size=8,
+    )
+    channels = (8, 8, 8, 8)
+    autoencoder = diffusers.AutoencoderDC(
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=("ResBlock",) * 3 + ("EfficientViTBlock",),
+        decoder_block_types=("ResBlock",) * 3 + ("EfficientViTBlock",),
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        encoder_layers_per_block=(1, 1, 1, 1),
+        decoder_layers_per_block=(1, 1, 1, 1),
+        encoder_qkv_multiscales=((), (), (), (5,)),
+        decoder_qkv_multiscales=((), (), (), (5,)),
+    )
+    return diffusers.SanaPipeline(
+        tokenizer=words(padding_side="right"),
+        text_encoder=gemma(),
+        vae=autoencoder,
+        transformer=transformer,
+        scheduler=diffusers.DPMSolverMultistepScheduler(
+            use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0
+        ),
+    )
+
+
+def lumina_2() -> diffusers.Lumina2Pipeline:
+    torch.manual_seed(0)
+    transformer = diffusers.Lumina2Transformer2DModel(
+        sample_size=8,
+        in_channels=4,
+        hidden_size=24,
+        num_layers=1,
+        num_refiner_layers=1,
+        num_attention_heads=3,
+        num_kv_heads=1,
+        multiple_of=16,
+        axes_dim_rope=(4, 2, 2),
+        axes_lens=(512, 64, 64),
+        cap_feat_dim=16,
+    )
+    return diffusers.Lumina2Pipeline(
+        transformer=transformer, scheduler=flow(), vae=vae(shift_factor=0.1), text_encoder=gemma(), tokenizer=words()
+    )
+
+
+def qwen_image() -> diffusers.QwenImagePipeline:
+    torch.manual_seed(0)
+    transformer = diffusers.QwenImageTransformer2DModel(
+        in_channels=64,
+        out_channels=16,
+        num_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        axes_dims_rope=(4, 6, 6),
+    )
+    text = {**LANGUAGE, "num_hidden_layers": 1, "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 16}
+    config = transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision)
+    return diffusers.QwenImagePipeline(
+        scheduler=flow(),
+        vae=diffusers.AutoencoderKLQwenImage(base_dim=8, dim_mult=[1, 1, 1, 1], num_res_blocks=1),
+        text_encoder=transformers.Qwen2_5_VLForConditionalGeneration(config),
+        tokenizer=words(),
+        transformer=transformer,
+    )
+
+
+def z_image() -> diffusers.ZImagePipeline:
+    torch.manual_seed(0)
+    transformer = diffusers.ZImageTransformer2DModel(
+        in_channels=4,
+        dim=32,
+        n_layers=1,
+        n_refiner_layers=1,
+        n_heads=2,
+        n_kv_heads=2,
+        cap_feat_dim=16,
+        axes_dims=[4, 6, 6],
+        axes_lens=[512, 64, 64],
+    )
+    torch.nn.init.normal_(transformer.x_pad_token)
+    torch.nn.init.normal_(transformer.cap_pad_token)
+    return diffusers.ZImagePipeline(
+        scheduler=flow(shift=3.0),
+        vae=vae(shift_factor=0.1),
+        text_encoder=qwen3(),
+        tokenizer=words(),
+        transformer=transformer,
+    )
+
+
+def stable_diffusion_3_5() -> diffusers.StableDiffusion3Pipeline:
+    """Its blocks have a second attention and normalized queries and keys; with its third text encoder."""
+    made = stable_diffusion_3()
+    torch.manual_seed(0)
+    shape = {**made.transformer.config, "qk_norm": "rms_norm", "dual_attention_layers": (0,)}
+    made.register_modules(
+        transformer=diffusers.SD3Transformer2DModel.from_config({**shape, "joint_attention_dim": 32}),
+        text_encoder_3=t5(32),
+        tokenizer_3=words(),
+    )
+    return made
+
+
+def sdxl_turbo() -> diffusers.StableDiffusionXLPipeline:
+    """One step, without guidance, of a scheduler that adds noise."""
+    made = stable_diffusion_xl()
+    made.register_modules(scheduler=diffusers.EulerAncestralDiscreteScheduler(timestep_spacing="trailing"))
+    return made
+
+
+MODERN = {
+    "sdxl-turbo": sdxl_turbo,
+    "sd3.5": stable_diffusion_3_5,
+    "flux": flux,
+    "flux-schnell": lambda: flux(guidance_embeds=False),
+    "flux2-klein": flux_2,
+    "pixart-sigma": pixart_sigma,
+    "sana": sana,
+    "lumina2": lumina_2,
+    "qwen-image": qwen_image,
+    "z-image": z_image,
+}

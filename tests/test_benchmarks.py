@@ -1,0 +1,48 @@
+"""The benchmark of a GPU: its dry run on the CPU, what it keeps when it is stopped, and the size of its pipelines."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from full_size import SD15, SDXL, unet_of
+from gpu_results import Part, Results
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def test_the_dry_run_measures_all_parts(tmp_path):
+    command = [sys.executable, BENCHMARKS / "gpu.py", "--tiny", "--out", tmp_path / "tiny.json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Not measured" not in done.stdout and "| genrobust |" in done.stdout
+    tables = json.loads((tmp_path / "tiny.json").read_text())["seconds"]
+    assert len(tables) == 6  # two shapes of generators, two classifiers, loading, evaluation
+    assert all(seconds > 0 for ways in tables.values() for of_way in ways.values() for seconds in of_way)
+
+
+@pytest.mark.parametrize(("shape", "parameters"), [(SD15, 859_520_964), (SDXL, 2_567_463_684)])
+def test_pipelines_have_the_size_of_the_published_ones(shape, parameters):
+    with torch.device("meta"):
+        assert sum(p.numel() for p in unet_of(shape).parameters()) == parameters
+
+
+def test_results_of_a_stopped_run_are_kept(tmp_path):
+    first, second = (Part("t", "images/s", [way], dict) for way in ("plain", "ours"))
+    results = Results.load(tmp_path / "r.json", "a card", "today")
+    results.add(first, {"plain": [0.5, 0.25]})
+    results.note("t", "noted")
+    found = Results.load(tmp_path / "r.json", "a card", "tomorrow")
+    assert found.has(first) and not found.has(second)
+    assert "Not measured yet" in found.markdown([first, second]) and "t: ours" in found.markdown([first, second])
+    found.add(second, {"ours": [0.125, 0.125]})
+    page = found.markdown([first, second])
+    assert "| ours | 8.00 (8.00 to 8.00) | 3.00 |" in page and "noted" in page and "a card; today" in page
+
+
+def test_results_of_another_card_are_refused(tmp_path):
+    Results.load(tmp_path / "r.json", "a card", "today").note("t", "noted")
+    with pytest.raises(SystemExit, match="another file with --out"):
+        Results.load(tmp_path / "r.json", "another", "today")

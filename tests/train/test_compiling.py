@@ -1,0 +1,53 @@
+"""Training with `compile: true`: the same up to rounding, resumed to the same bits; and a compiler that fails."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_job import small_job
+
+from genrobust.core import GenrobustError
+from genrobust.recipe import TrainConfig
+from genrobust.study.stages.train import network_of
+
+FEW = {"steps": 6, "save_every": 3, "validate_every": 6}
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(step, figures):
+    if step == 6:
+        raise Stopped
+
+
+def weights(folder):
+    return load_file(folder / "model.safetensors")
+
+
+def test_it_trains_to_the_same_weights_up_to_rounding_and_resumes_to_the_same_bits(tmp_path):
+    job = small_job()
+    plain = weights(job.run(tmp_path / "plain", **FEW))
+    compiled = weights(job.run(tmp_path / "compiled", compile=True, **FEW))
+    with pytest.raises(Stopped):
+        job.run(tmp_path / "resumed", compile=True, watch=stop, **FEW)
+    assert (tmp_path / "resumed" / "state.safetensors").exists()
+    resumed = weights(job.run(tmp_path / "resumed", compile=True, **FEW))
+    assert plain.keys() == compiled.keys() == resumed.keys()
+    for name, tensor in plain.items():
+        assert torch.allclose(tensor.float(), compiled[name].float(), rtol=1e-2, atol=1e-3), name
+        assert torch.equal(compiled[name], resumed[name]), name
+
+
+def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path, monkeypatch):
+    from torch._inductor import config, utils
+
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    with utils.fresh_cache(), pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"):
+        small_job().run(tmp_path / "failed", compile=True, **FEW)
+
+
+def test_the_key_changes_no_hash_unless_it_is_set():
+    assert "compile" not in TrainConfig().model_dump()
+    assert TrainConfig(compile=True).model_dump()["compile"] is True
+    assert network_of(TrainConfig(compile=True)) == network_of(TrainConfig())
