@@ -25,7 +25,7 @@ from genrobust.data.readers import pictograms
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest.register_assert_rewrite("kill_and_resume")
-pytest_plugins = ["object_store", "small_dataset", "small_study"]
+pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 STARTED = {  # files that share a process which starts others, by the name of their group

@@ -145,6 +145,7 @@ class Recipe(Section):
                 raise ValueError(f"arm {arm.name!r}: {why}")
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
+        self._check_origins()
         if both := self.groups().keys() & names:
             raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
         for arm in self.arms:
@@ -152,6 +153,22 @@ class Recipe(Section):
                 known = f"the arms are {listed(names)}"
                 raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
         return self
+
+    def _check_origins(self) -> None:
+        """An arm may start from another one, and not, over others, from itself."""
+        origins = {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
+        for name, origin in origins.items():
+            passed = [name]
+            while origin is not None:
+                if origin not in origins:
+                    raise ValueError(
+                        f"arm {passed[-1]!r}: train.init: {origin!r} is no arm; the arms are {listed(origins)}"
+                    )
+                if origin in passed:
+                    chain = " < ".join([*passed, origin])
+                    raise ValueError(f"arm {name!r}: train.init: {chain}: it starts from itself")
+                passed.append(origin)
+                origin = origins[origin]
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
         """A claim compares two arms, or a group with the references of its arms."""

@@ -15,18 +15,19 @@ from genrobust.study.stages.describe import Describe
 from genrobust.study.stages.evaluate import Evaluate
 from genrobust.study.stages.filter import Filter
 from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.interpolate import Interpolate
 from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.train import Train
 from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
-from genrobust.study.training_runs import TrainingRun, arm_runs
+from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs
 
 
 class Graph:
     """Makes the stages of a study, joined by what they need."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sources: Sources | None = None) -> None:
         self.context, self.recipe = context, context.recipe
-        self.sources = Sources(context)
+        self.sources = sources or Sources(context)
         self._made: dict[str, Stage] = {}  # what makes a source, or draws a dataset
 
     @cached_property
@@ -34,6 +35,11 @@ class Graph:
         """The classifiers that are trained: of all arms, then of the baseline line."""
         recipe, images = self.recipe, len(self.context.data.train)
         return [*arm_runs(recipe), *grid(recipe.train, recipe.robustness.grid, images)]
+
+    @cached_property
+    def points(self) -> list[TrainingRun]:
+        """The classifiers between a pretrained network and a fine-tuned one that arms ask for beside their own."""
+        return curve_runs(self.recipe)
 
     @cached_property
     def pictured(self) -> list[str]:
@@ -64,8 +70,14 @@ class Graph:
             self._made[source] = Filter(self.sources, source, rule, needs)
         return [self._made[source]]
 
-    def train(self, runs: Sequence[TrainingRun]) -> Train:
-        """Return the stage that trains `runs`."""
+    def train(self, runs: Sequence[TrainingRun]) -> Stage:
+        """Return the stage that trains `runs`, or the last of those that do."""
+        tuned, mixed = list(dict.fromkeys(run.tuned for run in runs)), [run for run in runs if run.alpha != 1]
+        trained = Train(self.sources, tuned, self._before(tuned))
+        return Interpolate(self.sources, mixed, [trained]) if mixed else trained
+
+    def _before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
+        """The stages that make what `runs` train on, and the classifiers of other arms that they start from."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
         needs = self._all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
@@ -73,7 +85,10 @@ class Graph:
             wanted = [job.key for job in Train(self.sources, cropped).jobs() if job.size]
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.sources, packed, needs)] if packed else needs
-        return Train(self.sources, runs, needs)
+        for sources, first in filter(None, map(self.sources.origin, runs)):
+            graph = self if sources is self.sources else Graph(sources.context, sources)
+            needs = [*needs, graph.train([first])]
+        return needs
 
     def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
         """Return the stage that predicts with the classifiers of `runs`."""
@@ -93,7 +108,7 @@ class Graph:
         The CLIP predicts and all datasets are drawn before the first training: what fails, fails early.
         """
         ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
-        ends += [*map(self.generate, self.sources.datasets), self.evaluate(self.runs)]
+        ends += [*map(self.generate, self.sources.datasets), self.evaluate([*self.runs, *self.points])]
         if self.recipe.quality is not None:
             ends.append(self.describe(self.recipe.quality))
         return list(dict.fromkeys(stage for end in ends for stage in end.order()))

@@ -27,6 +27,7 @@ from genrobust.study.graph import Graph
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.train import Train
 from genrobust.study.training_runs import run_of
 
 CLASSES = 8  # shown, evenly through the label space
@@ -37,7 +38,7 @@ SIDE = 128  # pixels at the most: a report is one file
 def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
     """Return the record of a finished study, which `command` made."""
     recipe, context, sources = graph.recipe, graph.context, graph.sources
-    trained = graph.train([])
+    trained = Train(graph.sources, ())
     return StudyRecord(
         title=recipe.title or recipe.name,
         question=recipe.question,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
-    CheckpointInfo,
+    STATE,
+    Classifier,
+    Initial,
     LossScaler,
     TrainingState,
     claim_training,
@@ -26,7 +28,6 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     require_same_job,
     resolved_here,
-    save_checkpoint,
 )
 from genrobust.core import (
     GenrobustError,
@@ -34,6 +35,7 @@ from genrobust.core import (
     LabelSpace,
     UserError,
     digest,
+    fetch,
     hashed_seed,
     keep_freed_memory,
     progress_bar,
@@ -42,8 +44,11 @@ from genrobust.core import (
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_colour, make_augment
+from genrobust.train.finished import Progress, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
+from genrobust.train.probe import fit_probe
+from genrobust.train.start import add_lora, copied, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
 
 Watch = Callable[[int, Mapping[str, float]], None]
@@ -64,6 +69,7 @@ def train(
     threads: int = 2,
     watch: Watch = lambda step, figures: None,
     team: Team = ALONE,
+    initial: Initial | None = None,
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
@@ -75,6 +81,8 @@ def train(
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
             and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
+        initial: The network that `config.init` names, whose architecture and arguments `config` has; None for a random
+            one.
 
     Raises:
         UserError: `val` is empty, or `out` holds another training.
@@ -86,11 +94,14 @@ def train(
     keep_freed_memory()
     where = resolve_device(device)
     config = resolved_here(config, where.type)
-    job = _job(mixture, val, labels, config, seed, threads)
+    job = _job(mixture, val, labels, config, seed, threads, initial)
     is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
     with claim_training(out, is_finished, team.is_main, broadcast) as finished:
-        if not finished:
-            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job)
+        if not finished and config.method == "linear-probe":
+            if team.is_main:
+                _probe(mixture, val, labels, config, seed, out, where, watch, job, initial)
+        elif not finished:
+            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job, initial)
             run.resume()
             run.work()
             if team.is_main:
@@ -101,18 +112,26 @@ def train(
 
 
 def _job(
-    mixture: Mixture, val: ImageSet, labels: LabelSpace, config: TrainConfig, seed: int, threads: int
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    threads: int,
+    initial: Initial | None,
 ) -> dict[str, Any]:
     """What decides the weights: the settings, for messages, and a hash of them and of all else."""
+    unused = {"save_every", "init"}  # the latter names weights, whose hash counts
     inputs = {
-        "config": config.model_dump(exclude={"save_every"}),
+        "config": config.model_dump(exclude=unused),
         "seed": seed,
         "classes": labels.ids,
         "mixture": mixture.fingerprint,
         "val": val.fingerprint,
         "threads": threads,
+        **({} if initial is None else {"initial": initial.identity}),
     }
-    return {**config.model_dump(mode="json", exclude={"save_every"}), "seed": seed, RUN: digest(inputs)}
+    return {**config.model_dump(mode="json", exclude=unused), "seed": seed, RUN: digest(inputs)}
 
 
 def _require_same(out: Path, job: Mapping[str, Any]) -> None:
@@ -121,14 +140,26 @@ def _require_same(out: Path, job: Mapping[str, Any]) -> None:
     require_same_job(found, job, out, NOUN)
 
 
-@dataclass
-class _Progress:
-    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation."""
-
-    step: int = 0
-    best_step: int = 0
-    best_top1: float = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
+def _probe(
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    out: Path,
+    device: torch.device,
+    watch: Watch,
+    job: Mapping[str, Any],
+    initial: Initial | None,
+) -> None:
+    """Save a linear probe of a pretrained network as a checkpoint: what is solved anew is the same."""
+    model = first_network(labels, config, seed, device, initial)
+    probed, steps = fit_probe(model, mixture, val, config, device), config.steps_for(len(mixture))
+    top1 = probed.val_top1
+    figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+    watch(steps, figures)
+    progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+    save_trained(out, model, mixture, labels, config, seed, job[RUN], progress, penalty=probed.penalty)
 
 
 @dataclass
@@ -145,12 +176,13 @@ class _Run:
     watch: Watch
     team: Team
     job: Mapping[str, Any]
+    initial: Initial | None = None
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
         torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.steps = config.steps_for(len(mixture))
-        learner = make_learner(mixture, len(self.labels), config, self.seed, self.device, self.team.rows)
+        learner = make_learner(mixture, self._first(), len(self.labels), config, self.team.rows)
         self.model, self.twin = learner.model, learner.twin
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
@@ -158,8 +190,21 @@ class _Run:
         self.learner = self.team.wrap_ddp(learner)
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
-        self.progress = _Progress()
+        self.progress = Progress()
         self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
+
+    def _first(self) -> Classifier:
+        """The network of the first step. What it starts from is kept, if that was learned elsewhere."""
+        config = self.config
+        model = first_network(self.labels, config, self.seed, self.device, self.initial)
+        if config.method == "lp-ft":
+            fetch(self.out, STATE)
+            if not (self.out / STATE).exists():  # else all of it is loaded
+                fit_probe(model, self.mixture, self.val, config, self.device)
+        self.before = None if self.initial is None else copied(model)
+        if config.method == "lora":
+            add_lora(model, config.lora_rank)
+        return model
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
@@ -190,7 +235,7 @@ class _Run:
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps)
+            group["lr"] = learning_rate(self.config, step, self.steps) * group.get("lr_scale", 1)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
@@ -219,12 +264,13 @@ class _Run:
     def _validate(self, loss: float) -> float:
         config, progress = self.config, self.progress
         self._require_finite()
-        logits = predict_logits(self.ema.module, self.val, config.image_size, 2 * config.batch_size, self.device)
+        how = config.image_size, 2 * config.batch_size, self.device, self.mixture.interpolation
+        logits = predict_logits(self.ema.module, self.val, *how)
         if not np.isfinite(logits).all():
             raise self.state.diverged("logits of the validation images are NaN or infinite", progress.step, config)
         top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
         progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
-        if top1 >= progress.best_top1:
+        if progress.best_top1 is not None and top1 >= progress.best_top1:
             progress.best_top1, progress.best_step = top1, progress.step
             self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
         return top1
@@ -242,19 +288,22 @@ class _Run:
         """Save everything that the next step depends on."""
         self._require_finite()
         twin = {} if self.twin is None else norm_state(self.twin)
-        ema = self.ema.module.state_dict()
-        self.state.save(vars(self.progress), model=self.model.state_dict(), twin=twin, ema=ema, best=self.best)
+        ema, before = self.ema.module.state_dict(), self.before or {}
+        groups = {"model": self.model.state_dict(), "twin": twin, "ema": ema, "best": self.best, "before": before}
+        self.state.save(vars(self.progress), **groups)
 
     def resume(self) -> None:
         """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
         if (saved := self.state.load(self.team.is_main)) is not None:
             progress, groups = saved
-            self.progress = _Progress(**progress)
+            self.progress = Progress(**progress)
             self.model.load_state_dict(groups["model"])
             self.ema.module.load_state_dict(groups["ema"])
             if self.twin is not None:
                 self.twin.load_state_dict({**self.model.state_dict(), **groups["twin"]})
             self.best = groups.get("best", {})
+            if self.before is not None:
+                self.before = {name: tensor.clone() for name, tensor in groups["before"].items()}
         step = self.team.broadcast(self.progress.step, self.device)
         if step != self.progress.step:
             raise GenrobustError(
@@ -265,20 +314,10 @@ class _Run:
     def finish(self) -> None:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
-        config, progress = self.config, self.progress
-        training = {
-            "run": self.job[RUN],
-            "seed": self.seed,
-            "steps": self.steps,
-            "config": config.model_dump(),
-            "counts": self.mixture.counts,
-            "mixture": self.mixture.fingerprint,
-            "best_step": progress.best_step,
-            "best_val_top1": progress.best_top1,
-            "history": progress.history,
-        }
-        info = CheckpointInfo(config.architecture, config.model_kwargs, self.labels.ids, config.image_size, training)
-        save_checkpoint(self.out, self.ema.module, info)
+        merge_lora(self.ema.module)
+        model, progress = self.ema.module, self.progress
+        how = self.mixture, self.labels, self.config, self.seed, self.job[RUN], progress
+        save_trained(self.out, model, *how, initial=self.before)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:

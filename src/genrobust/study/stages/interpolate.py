@@ -1,0 +1,58 @@
+"""The stage that mixes the weights of pretrained networks with those that fine-tuning made of them (WiSE-FT)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from genrobust.study.jobs import DoJobs, Job, Work
+from genrobust.study.rates import measured
+from genrobust.study.sources import Sources
+from genrobust.study.stage import Stage
+from genrobust.study.stages.train import is_trained, network_of, weights_bytes
+from genrobust.study.training_runs import TrainingRun
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Interpolate(Stage):
+    """Makes the classifiers of `runs`, each between a pretrained network and one that is fine-tuned already."""
+
+    name = "interpolate"
+    title = "mixing weights"
+    items = "classifiers"
+
+    def __init__(self, sources: Sources, runs: Sequence[TrainingRun], needs: Sequence[Stage] = ()) -> None:
+        super().__init__(sources.context, needs)
+        self.sources, self.runs = sources, tuple(runs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Interpolate, (self.sources, self.runs)
+
+    def jobs(self) -> list[Job]:
+        jobs: dict[Path, Job] = {}
+        for run in self.runs:
+            folder = self.sources.checkpoint(run)
+            left, rate_key = int(not is_trained(folder)), network_of(self.sources.settings(run))
+            named = f"the weights of {run.name}"
+            jobs.setdefault(folder, Job(run, named, left, rate_key, folder=folder, total=1, unit="classifiers"))
+        return list(jobs.values())
+
+    def load(self) -> DoJobs:
+        from genrobust.classifiers import interpolate_checkpoint
+
+        def mix(runs: Sequence[TrainingRun]) -> None:
+            for run in runs:
+                with measured(self.context.out, self.name, network_of(self.sources.settings(run)), 1):
+                    interpolate_checkpoint(self.sources.checkpoint(run.tuned), run.alpha, self.sources.checkpoint(run))
+
+        return mix
+
+    def do(self, todo: Sequence[Job]) -> None:
+        work = Work(self.title, todo, self.load, unit=self.items)
+        self.context.times.run(self.context.executor, self.name, self.items, work)
+
+    def disk(self, jobs: Sequence[Job]) -> float:
+        classes = len(self.context.data.labels)
+        return sum(weights_bytes(self.sources.settings(job.key), classes) for job in jobs)

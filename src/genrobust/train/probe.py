@@ -1,0 +1,171 @@
+"""Linear probes: features of all images once, and the exact solution of logistic regression on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genrobust.classifiers import Classifier, head_name, last_linear, predict_logits
+from genrobust.core import GenrobustError, ImageSet, progress_bar
+from genrobust.recipe import TrainConfig
+from genrobust.train.mixture import Mixture
+
+# scikit-learn's C for features whose mean squared length, once they are centred, is 1: strong penalties first.
+STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
+UNTRIED = 1.0  # where no image validates; scikit-learn's own
+ROWS = 65_536  # features in float64 at once
+ITERATIONS, HISTORY = 5000, 50
+FLAT, STUCK = 1e-8, 1e-15  # the largest gradient of a solution, and the least step, where a mean loss is about 1
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A linear probe: its mean loss, its L2 penalty, and its top-1 on the validation images, in percent, if any."""
+
+    loss: float
+    penalty: float
+    val_top1: float | None
+
+
+def fit_probe(model: Classifier, mixture: Mixture, val: ImageSet, config: TrainConfig, device: torch.device) -> Probed:
+    """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
+
+    Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
+    top-1 on `val`, of equals the one with the smallest loss there.
+
+    Raises:
+        UserError: The last layer is not linear.
+        GenrobustError: A feature is NaN or infinite.
+    """
+    last, parts = last_linear(model.network), mixture.shares()
+    how = config.image_size, 2 * config.batch_size, device, mixture.interpolation
+    with progress_bar("embedding", sum(len(images) for images, _ in parts) + len(val)) as bar, _without_last(model):
+        features = np.concatenate([predict_logits(model, images, *how, bar.advance) for images, _ in parts])
+        seen = predict_logits(model, val, *how, bar.advance) if len(val) else features[:0]
+    if not (np.isfinite(features).all() and np.isfinite(seen).all()):
+        raise GenrobustError(f"features of {config.init} are NaN or infinite: its weights are damaged, get them again")
+    weights = np.repeat([weight for _, weight in parts], [len(images) for images, _ in parts])
+    where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    x, val_x = (torch.from_numpy(of).to(where) for of in (features, seen))
+    y, val_y = (torch.from_numpy(np.asarray(of, dtype=np.int64)).to(where) for of in (mixture.labels, val.labels))
+    scale = float((x - x.mean(dim=0)).square().sum(dim=1).mean()) or 1.0
+    best: tuple[tuple[float, float], float, Tensor, Tensor, float] | None = None
+    start = None
+    for strength in STRENGTHS if len(val) else (UNTRIED,):
+        penalty = scale / (strength * len(x))
+        start = solve(x, y, torch.from_numpy(weights).to(where), last.out_features, penalty, start)
+        rows, bias, loss = start
+        logits = val_x.double() @ rows.T + bias
+        top1 = 100 * float((logits.argmax(dim=1) == val_y).double().mean()) if len(val) else 0.0
+        rank = (top1, -float(F.cross_entropy(logits, val_y)) if len(val) else 0.0)
+        if best is None or rank > best[0]:
+            best = rank, penalty, rows, bias, loss
+    assert best is not None  # there are penalties
+    (top1, _), penalty, rows, bias, loss = best
+    with torch.no_grad():
+        last.weight.copy_(rows)
+        if last.bias is None:
+            last.bias = nn.Parameter(torch.zeros(last.out_features, device=last.weight.device))
+        last.bias.copy_(bias)
+    return Probed(loss, penalty, top1 if len(val) else None)
+
+
+def solve(
+    features: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    classes: int,
+    penalty: float,
+    start: tuple[Tensor, Tensor, float] | None = None,
+) -> tuple[Tensor, Tensor, float]:
+    """Solve logistic regression by L-BFGS in float64.
+
+    Args:
+        features: float [N, D].
+        labels: int64 [N].
+        weights: How much each image counts, float [N]; their sum does not matter.
+        penalty: The factor of half the squared length of the rows, beside the weighted mean of the cross-entropies.
+            scikit-learn's C is 1 / (N x penalty).
+        start: A solution for another penalty.
+
+    Returns:
+        The rows of the last layer, float64 [K, D], its bias, float64 [K], and the mean loss without the penalty.
+    """
+    weights = (weights / weights.sum()).double()
+    coordinates = _Coordinates(features, weights, classes, penalty)
+    device = features.device
+    rows = torch.zeros(classes, features.shape[1], dtype=torch.float64, device=device)
+    bias = torch.zeros(classes, dtype=torch.float64, device=device)
+    if start is not None:
+        rows, bias = coordinates.enter(*start[:2])
+    rows.requires_grad_(True)
+    bias.requires_grad_(True)
+    how = {"tolerance_grad": FLAT, "tolerance_change": STUCK, "line_search_fn": "strong_wolfe"}
+    optimizer = torch.optim.LBFGS([rows, bias], max_iter=ITERATIONS, history_size=HISTORY, **how)
+    loss = torch.zeros(())
+
+    def closure() -> Tensor:
+        nonlocal loss
+        optimizer.zero_grad()
+        loss = torch.zeros((), dtype=torch.float64, device=device)
+        for part in torch.arange(len(features), device=device).split(ROWS):
+            logits = coordinates.of(features[part]) @ rows.T + bias
+            of_part = (weights[part] * F.cross_entropy(logits, labels[part], reduction="none")).sum()
+            of_part.backward()
+            loss = loss + of_part.detach()
+        half = penalty / 2 * (rows * coordinates.scales).square().sum()
+        half.backward()
+        return loss + half.detach()
+
+    optimizer.step(closure)
+    return *coordinates.leave(rows.detach(), bias.detach()), float(loss)
+
+
+class _Coordinates:
+    """Coordinates of the same problem in which its valley is round, so that L-BFGS takes tens of steps, not thousands.
+
+    Features are centred, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
+    of the objective is at rows of zeros: p (1 - p) of a class is about 1 / K there.
+    """
+
+    def __init__(self, features: Tensor, weights: Tensor, classes: int, penalty: float) -> None:
+        parts = torch.arange(len(features), device=features.device).split(ROWS)
+        self._centre = sum(weights[part] @ features[part].double() for part in parts)
+        covariance: Tensor = torch.zeros((), dtype=torch.float64, device=features.device)
+        for part in parts:
+            apart = features[part].double() - self._centre
+            covariance = covariance + (apart * weights[part, None]).T @ apart
+        variances, self._axes = torch.linalg.eigh(covariance)
+        self.scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
+
+    def of(self, features: Tensor) -> Tensor:
+        """Return features, float [N, D], in these coordinates."""
+        return (features.double() - self._centre) @ self._axes * self.scales
+
+    def enter(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows [K, D] and a bias [K] for features in these coordinates."""
+        return rows @ self._axes / self.scales, bias + rows @ self._centre
+
+    def leave(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and a bias for the features themselves."""
+        rows = rows * self.scales @ self._axes.T
+        return rows, bias - rows @ self._centre
+
+
+@contextmanager
+def _without_last(model: Classifier) -> Iterator[None]:
+    """Let the network return what its last layer gets."""
+    name = head_name(model.network)
+    parent, _, own = name.rpartition(".")
+    holder, last = model.network.get_submodule(parent), model.network.get_submodule(name)
+    setattr(holder, own, nn.Identity())
+    try:
+        yield
+    finally:
+        setattr(holder, own, last)
