@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 STARTED = {  # files that share a process which starts others, by the name of their group
     "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
-    "trained": ("train/test_loop.py", "train/test_team.py"),
+    "trained": ("train/test_loop.py", "train/test_start.py", "train/test_team.py"),
 }
 ALONE = (
     "study/executors/test_pool.py",

@@ -61,28 +61,35 @@ def open_tower(
     data = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
     blueprint = Blueprint(architecture, kwargs, int(vision.image_size), preparation["interpolation"])
     size, how = blueprint.image_size, blueprint.interpolation
-
-    def load(device: torch.device) -> nn.Module:
-        with reading(f"the CLIP {spec}", Exception):
-            model = _tower(load_clip_network(folder), blueprint, len(classes) if with_text else 1)
-        model.mean[:], model.std[:] = (torch.tensor(data[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-        if with_text:
-            clip = load_clip(folder)
-            last: Any = model.network.head
-            with torch.no_grad():
-                last.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, named))
-                last.classes.bias.zero_()
-        return move_to(model, device).eval()
-
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
         weights=digest([hash_folder(folder), named], 64),
         prepare=partial(prepare, size=size, interpolation=how),
         prepared=protocol(size, interpolation=how),
-        load=load,
+        load=partial(_load, folder, spec, blueprint, data, named),
         blueprint=blueprint,
     )
+
+
+def _load(
+    folder: Path,
+    spec: str,
+    blueprint: Blueprint,
+    data: Mapping[str, Any],
+    named: Sequence[Sequence[str]],
+    device: torch.device,
+) -> nn.Module:
+    with reading(f"the CLIP {spec}", Exception):
+        model = _tower(load_clip_network(folder), blueprint, max(1, len(named)))
+    model.mean[:], model.std[:] = (torch.tensor(data[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    if named:
+        clip = load_clip(folder)
+        last: Any = model.network.head
+        with torch.no_grad():
+            last.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, named))
+            last.classes.bias.zero_()
+    return move_to(model, device).eval()
 
 
 def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from genrobust.classifiers.checkpoints import INITIAL, fetch_checkpoint
 from genrobust.classifiers.models import load_checkpoint, save_checkpoint
-from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading
+from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove_leftovers
 
 
 def interpolate_checkpoint(tuned: Path, alpha: float, out: Path) -> None:
@@ -34,6 +34,7 @@ def interpolate_checkpoint(tuned: Path, alpha: float, out: Path) -> None:
         model.load_state_dict(interpolated(load_file(tuned / INITIAL), model.state_dict(), alpha))
     make_folder(out)
     with lock(out):
+        remove_leftovers(out, below=True)
         save_checkpoint(out, model, replace(info, training={**info.training, "wise_ft": alpha}))
 
 

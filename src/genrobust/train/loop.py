@@ -39,6 +39,7 @@ from genrobust.core import (
     hashed_seed,
     keep_freed_memory,
     progress_bar,
+    remove_leftovers,
     resolve_device,
     set_threads,
 )
@@ -81,8 +82,7 @@ def train(
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
             and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
-        initial: The network that `config.init` names, whose architecture and arguments `config` has; None for a random
-            one.
+        initial: The network that `config.init` names; `config` has its architecture.
 
     Raises:
         UserError: `val` is empty, or `out` holds another training.
@@ -90,25 +90,27 @@ def train(
     """
     if len(val) == 0:
         raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
-    set_threads(threads)
-    keep_freed_memory()
-    where = resolve_device(device)
+    where = _prepared(device, threads)
     config = resolved_here(config, where.type)
     job = _job(mixture, val, labels, config, seed, threads, initial)
     is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
     with claim_training(out, is_finished, team.is_main, broadcast) as finished:
-        if not finished and config.method == "linear-probe":
-            if team.is_main:
-                _probe(mixture, val, labels, config, seed, out, where, watch, job, initial)
-        elif not finished:
-            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job, initial)
-            run.resume()
-            run.work()
-            if team.is_main:
-                run.finish()
+        how = mixture, val, labels, config, seed, out, where, watch
+        if not finished and config.method != "linear-probe":
+            _Run(*how, team, job, initial).to_end()
+        elif not finished and team.is_main:
+            _probe(*how, job, initial)
         elif team.is_main:
             _require_same(out, job)
     return out
+
+
+def _prepared(device: str, threads: int) -> torch.device:
+    """Set this process up for a training, and return the device."""
+    set_threads(threads)
+    keep_freed_memory()
+    torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
+    return resolve_device(device)
 
 
 def _job(
@@ -153,6 +155,7 @@ def _probe(
     initial: Initial | None,
 ) -> None:
     """Save a linear probe of a pretrained network as a checkpoint: what is solved anew is the same."""
+    remove_leftovers(out, below=True)
     model = first_network(labels, config, seed, device, initial)
     probed, steps = fit_probe(model, mixture, val, config, device), config.steps_for(len(mixture))
     top1 = probed.val_top1
@@ -180,7 +183,6 @@ class _Run:
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
-        torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.steps = config.steps_for(len(mixture))
         learner = make_learner(mixture, self._first(), len(self.labels), config, self.team.rows)
         self.model, self.twin = learner.model, learner.twin
@@ -205,6 +207,13 @@ class _Run:
         if config.method == "lora":
             add_lora(model, config.lora_rank)
         return model
+
+    def to_end(self) -> None:
+        """Take the steps that are left, and save the checkpoint."""
+        self.resume()
+        self.work()
+        if self.team.is_main:
+            self.finish()
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,65 +98,72 @@ def solve(
     Returns:
         The rows of the last layer, float64 [K, D], its bias, float64 [K], and the mean loss without the penalty.
     """
-    weights = (weights / weights.sum()).double()
-    coordinates = _Coordinates(features, weights, classes, penalty)
-    device = features.device
-    rows = torch.zeros(classes, features.shape[1], dtype=torch.float64, device=device)
-    bias = torch.zeros(classes, dtype=torch.float64, device=device)
-    if start is not None:
-        rows, bias = coordinates.enter(*start[:2])
+    problem = _Problem(features, labels, weights, classes, penalty)
+    rows, bias = problem.zeros() if start is None else problem.enter(*start[:2])
     rows.requires_grad_(True)
     bias.requires_grad_(True)
-    how = {"tolerance_grad": FLAT, "tolerance_change": STUCK, "line_search_fn": "strong_wolfe"}
+    how: dict[str, Any] = {"tolerance_grad": FLAT, "tolerance_change": STUCK, "line_search_fn": "strong_wolfe"}
     optimizer = torch.optim.LBFGS([rows, bias], max_iter=ITERATIONS, history_size=HISTORY, **how)
-    loss = torch.zeros(())
 
     def closure() -> Tensor:
-        nonlocal loss
         optimizer.zero_grad()
-        loss = torch.zeros((), dtype=torch.float64, device=device)
-        for part in torch.arange(len(features), device=device).split(ROWS):
-            logits = coordinates.of(features[part]) @ rows.T + bias
-            of_part = (weights[part] * F.cross_entropy(logits, labels[part], reduction="none")).sum()
-            of_part.backward()
-            loss = loss + of_part.detach()
-        half = penalty / 2 * (rows * coordinates.scales).square().sum()
-        half.backward()
-        return loss + half.detach()
+        return problem.objective(rows, bias)
 
     optimizer.step(closure)
-    return *coordinates.leave(rows.detach(), bias.detach()), float(loss)
+    rows, bias = rows.detach(), bias.detach()
+    return *problem.leave(rows, bias), float(problem.objective(rows, bias) - problem.cost(rows))
 
 
-class _Coordinates:
-    """Coordinates of the same problem in which its valley is round, so that L-BFGS takes tens of steps, not thousands.
+class _Problem:
+    """Logistic regression in coordinates in which its valley is round: L-BFGS takes tens of steps, not thousands.
 
     Features are centred, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
     of the objective is at rows of zeros: p (1 - p) of a class is about 1 / K there.
     """
 
-    def __init__(self, features: Tensor, weights: Tensor, classes: int, penalty: float) -> None:
-        parts = torch.arange(len(features), device=features.device).split(ROWS)
-        self._centre = sum(weights[part] @ features[part].double() for part in parts)
-        covariance: Tensor = torch.zeros((), dtype=torch.float64, device=features.device)
-        for part in parts:
+    def __init__(self, features: Tensor, labels: Tensor, weights: Tensor, classes: int, penalty: float) -> None:
+        self._features, self._labels, self._weights = features, labels, (weights / weights.sum()).double()
+        self._classes, self._penalty = classes, penalty
+        self._parts = torch.arange(len(features), device=features.device).split(ROWS)
+        self._centre = torch.stack([self._weights[part] @ features[part].double() for part in self._parts]).sum(dim=0)
+        covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
+        for part in self._parts:
             apart = features[part].double() - self._centre
-            covariance = covariance + (apart * weights[part, None]).T @ apart
+            covariance += (apart * self._weights[part, None]).T @ apart
         variances, self._axes = torch.linalg.eigh(covariance)
-        self.scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
+        self._scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
 
-    def of(self, features: Tensor) -> Tensor:
-        """Return features, float [N, D], in these coordinates."""
-        return (features.double() - self._centre) @ self._axes * self.scales
+    def objective(self, rows: Tensor, bias: Tensor) -> Tensor:
+        """Return the mean loss with the penalty; gradients are added to those of what learns."""
+        total = self._backward(self.cost(rows))
+        for part in self._parts:
+            logits = (self._features[part].double() - self._centre) @ self._axes * self._scales @ rows.T + bias
+            losses = F.cross_entropy(logits, self._labels[part], reduction="none")
+            total = total + self._backward((self._weights[part] * losses).sum())
+        return total
+
+    def cost(self, rows: Tensor) -> Tensor:
+        """Return the penalty of rows."""
+        return self._penalty / 2 * (rows * self._scales).square().sum()
+
+    def zeros(self) -> tuple[Tensor, Tensor]:
+        """Return rows [K, D] and a bias [K] of zeros."""
+        rows = torch.zeros(self._classes, len(self._scales), dtype=torch.float64, device=self._scales.device)
+        return rows, rows.sum(dim=1)
 
     def enter(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Return rows [K, D] and a bias [K] for features in these coordinates."""
-        return rows @ self._axes / self.scales, bias + rows @ self._centre
+        """Return rows and a bias for features in these coordinates."""
+        return rows @ self._axes / self._scales, bias + rows @ self._centre
 
     def leave(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and a bias for the features themselves."""
-        rows = rows * self.scales @ self._axes.T
+        rows = rows * self._scales @ self._axes.T
         return rows, bias - rows @ self._centre
+
+    def _backward(self, value: Tensor) -> Tensor:
+        if value.requires_grad:
+            value.backward()
+        return value.detach()
 
 
 @contextmanager
