@@ -91,6 +91,12 @@ class Initial:
         model.load_state_dict(own)
         return model
 
+    def require(self) -> None:
+        """Fetch and load the weights, to see that they are there. Raises as `make`."""
+        import torch
+
+        self.opened.load(torch.device("cpu"))
+
     def _rows(self, labels: LabelSpace) -> list[int] | None:
         """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
         if self.head == "random" or not set(labels.ids) <= set(self.opened.classes):

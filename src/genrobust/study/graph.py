@@ -90,6 +90,16 @@ class Graph:
             needs = [*needs, graph.train([first])]
         return needs
 
+    def require_initial(self) -> None:
+        """Load once each network that a training is still to start from: what cannot be fetched is reported early.
+
+        Raises as `Initial.make`.
+        """
+        left = [job.key for job in Train(self.sources, [run.tuned for run in self.runs]).jobs() if job.size]
+        elsewhere = [initial for run in left if (initial := self.sources.initial(run)) and not self.sources.origin(run)]
+        for initial in {initial.identity: initial for initial in elsewhere}.values():
+            initial.require()
+
     def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
         """Return the stage that predicts with the classifiers of `runs`."""
         return Evaluate(self.sources, runs, needs=[self.train(runs)])

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
 
+from genrobust.classifiers import BICUBIC
 from genrobust.core import (
     RETRIEVED,
     Claim,
@@ -56,6 +57,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
+        curves=scores.curves,
     )
 
 
@@ -80,6 +82,9 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
+    for arm in recipe.arms:
+        if (how := graph.sources.interpolation(run_of(recipe, arm, 0))) != BICUBIC:
+            yield f"{arm.name} sees images resized by {how} interpolation, as its pretrained network did."
     if RETRIEVED in recipe.sources() and first is not None:
         got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
         if got < wanted:
