@@ -22,7 +22,7 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 UNTRIED = 1.0  # where no image validates; scikit-learn's own
 ROWS = 65_536  # features in float64 at once
 ITERATIONS, HISTORY = 1000, 50
-FLAT, STUCK = 1e-7, 1e-14  # a smaller gradient or step is rounding, where a mean loss is about 1
+FLAT, STUCK = 1e-8, 1e-16  # a smaller gradient or step is rounding, where a mean loss is about 1
 
 
 @dataclass(frozen=True, slots=True)
