@@ -138,7 +138,9 @@ class _Problem:
         """Return the mean loss with the penalty; gradients are added to those of what learns."""
         total = self._backward(self.cost(rows))
         for part in self._parts:
-            logits = (self._features[part].double() - self._centre) @ self._axes * self._scales @ rows.T + self._of_bias * bias
+            logits = (
+                self._features[part].double() - self._centre
+            ) @ self._axes * self._scales @ rows.T + self._of_bias * bias
             losses = F.cross_entropy(logits, self._labels[part], reduction="none")
             total = total + self._backward((self._weights[part] * losses).sum())
         return total

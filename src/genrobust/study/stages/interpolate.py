@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
+from genrobust.core import progress_bar
 from genrobust.study.jobs import DoJobs, Job, Work
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
@@ -12,8 +14,7 @@ from genrobust.study.stage import Stage
 from genrobust.study.stages.train import is_trained, network_of, weights_bytes
 from genrobust.study.training_runs import TrainingRun
 
-if TYPE_CHECKING:
-    from pathlib import Path
+TRIALS = 3  # classifiers, of which the first is a warm-up
 
 
 class Interpolate(Stage):
@@ -35,8 +36,8 @@ class Interpolate(Stage):
         for run in self.runs:
             folder = self.sources.checkpoint(run)
             left, rate_key = int(not is_trained(folder)), network_of(self.sources.settings(run))
-            named = f"the weights of {run.name}"
-            jobs.setdefault(folder, Job(run, named, left, rate_key, folder=folder, total=1, unit="classifiers"))
+            how: dict[str, Any] = {"row": "weights between two", "folder": folder, "total": 1, "unit": self.items}
+            jobs.setdefault(folder, Job(run, f"the weights of {run.name}", left, rate_key, **how))
         return list(jobs.values())
 
     def load(self) -> DoJobs:
@@ -52,6 +53,19 @@ class Interpolate(Stage):
     def do(self, todo: Sequence[Job]) -> None:
         work = Work(self.title, todo, self.load, unit=self.items)
         self.context.times.run(self.context.executor, self.name, self.items, work)
+
+    def trial(self, job: Job, folder: Path) -> None:
+        """Mix the weights of an untrained network with themselves."""
+        from genrobust.classifiers import CheckpointInfo, create_classifier, interpolate_checkpoint, save_checkpoint
+
+        train, classes = self.sources.settings(job.key), self.context.data.labels.ids
+        network = create_classifier(train.architecture, len(classes), train.image_size, train.model_kwargs)
+        info = CheckpointInfo(train.architecture, dict(train.model_kwargs), classes, train.image_size, {})
+        save_checkpoint(folder / "untrained", network, info, network.state_dict())
+        with progress_bar(self.title, TRIALS) as bar:
+            for number in range(TRIALS):
+                interpolate_checkpoint(folder / "untrained", 0.5, folder / str(number))
+                bar.advance(1)
 
     def disk(self, jobs: Sequence[Job]) -> float:
         classes = len(self.context.data.labels)
