@@ -203,6 +203,7 @@ def _own_weights(config: TrainConfig) -> OpenClassifier:
             f"train.init: pretrained: timm has no weights of {config.architecture}: set train.architecture to one that "
             f"has, such as {' or '.join(near) or 'resnet50'}, or name the weights under train.init"
         )
-    opened = open_timm_name(name, ())
+    settings = timm.get_pretrained_cfg(name)
+    opened = open_timm_name(f"{settings.architecture}.{settings.tag}" if settings and settings.tag else name, ())
     assert opened.blueprint is not None  # timm makes it
     return replace(opened, blueprint=replace(opened.blueprint, model_kwargs=config.model_kwargs))

@@ -12,6 +12,7 @@ from typing import Any
 from genrobust.core import Picture, StudyRecord, UserError, sealed, write_files
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.frame import Shown, render, verbatim
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
@@ -55,6 +56,8 @@ def html(record: StudyRecord) -> str:
         looks=looks(summary),
         answer=answer(record),
         limits=limits(record),
+        curves=drawn_curves(record),
+        curve_head=HEAD,
         claims=claim_rows(record),
         claim_heads=CLAIM_HEADS,
         qualities=quality_rows(record),

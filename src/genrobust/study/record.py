@@ -29,6 +29,7 @@ from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.train import Train
+from genrobust.study.starts import describe_starts
 from genrobust.study.training_runs import run_of
 
 CLASSES = 8  # shown, evenly through the label space
@@ -85,6 +86,7 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
     for arm in recipe.arms:
         if (how := graph.sources.interpolation(run_of(recipe, arm, 0))) != BICUBIC:
             yield f"{arm.name} sees images resized by {how} interpolation, as its pretrained network did."
+    yield from describe_starts(graph)
     if RETRIEVED in recipe.sources() and first is not None:
         got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
         if got < wanted:

@@ -19,7 +19,7 @@ from genrobust.core import (
     find_clip,
     hash_folder,
 )
-from genrobust.recipe import FilterConfig, MixturePart, TrainConfig, load_recipe
+from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, TrainConfig, load_recipe
 from genrobust.study.context import Context
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, recipe_and_arm, run_of
@@ -218,7 +218,7 @@ class Sources:
         if (own := run.train.origin_arm) is not None:
             return self, run_of(recipe, recipe.arm(own), recipe.seeds[0])
         name, arm = recipe_and_arm(spec)
-        if not name:
+        if not name or spec == PRETRAINED:  # which is the name of a recipe as well
             return None
         if name in self._named_by:
             raise UserError(f"train.init: {' < '.join([*self._named_by, name])}: these recipes start from each other")
