@@ -73,7 +73,7 @@ class TrainConfig(FineTuning):
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
 
-    The keys from `init` on are for pretrained networks: see `FineTuning`.
+    The keys from `init` to `wise_ft` are for pretrained networks, which have a page of their own in the documentation.
     """
 
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...

@@ -52,14 +52,14 @@ class FineTuning(Section):
     the report shows the accuracies along them. Arms that differ in this key alone share one training.
     """
 
-    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)
-    head: Literal["auto", "text", "random"] = _later("auto")
+    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)  # or pretrained, clip:FOLDER ...
+    head: Literal["auto", "text", "random"] = _later("auto")  # auto: text for a CLIP, known classes, else random
     method: Literal["full", "linear-probe", "lp-ft", "lora"] = _later("full")
-    lora_rank: Annotated[int, Between(1, 1024, "a larger one is no longer low")] = _later(8)
+    lora_rank: Annotated[int, Between(1, 1024, "a larger one is no longer low")] = _later(8)  # of `method: lora`
     layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = _later(
         1.0
-    )
-    wise_ft: Alphas | None = _later(None)
+    )  # of the learning rate, for each layer below the last
+    wise_ft: Alphas | None = _later(None)  # 0 is before fine-tuning, 1 after; several draw a curve
 
     @model_validator(mode="after")
     def _check_init(self) -> FineTuning:
