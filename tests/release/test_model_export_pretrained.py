@@ -62,3 +62,10 @@ def test_predict_answers_as_for_others(tuned, cut_icons, tmp_path, name):
     assert done.exit_code == 0, done.output
     answers = rows(out.read_text())
     assert len(answers) > 20 and all(float(row["probability_1"]) > 0 and not row["error"] for row in answers)
+
+
+def test_the_card_names_what_it_starts_from(tuned, timm_folders, exports, tmp_path):
+    export_model(tuned["resnet"], "onnx", tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"starts from {timm_folders['resnet']}" in card and "(method: full)" in card
+    assert "starts from" not in (exports["timm"] / "README.md").read_text()

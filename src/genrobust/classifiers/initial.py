@@ -198,7 +198,7 @@ def _own_weights(config: TrainConfig) -> OpenClassifier:
 
     name = timm_name(config.architecture)
     if not timm.is_model_pretrained(name):
-        near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3, cutoff=0.3)
+        near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
         raise UserError(
             f"train.init: pretrained: timm has no weights of {config.architecture}: set train.architecture to one that "
             f"has, such as {' or '.join(near) or 'resnet50'}, or name the weights under train.init"

@@ -224,7 +224,7 @@ class Sources:
             raise UserError(f"train.init: {' < '.join([*self._named_by, name])}: these recipes start from each other")
         other = load_recipe(name, [f"device={recipe.device}"])
         if arm not in other.arm_names:
-            known = ", ".join(other.arm_names)
+            known = ", ".join(map(repr, other.arm_names))
             raise UserError(f"train.init: {spec} names no arm of {name}: write {name}:ARM, one of {known}")
         context = self.context
         placed = Context(context.executor.placed(other), context.out, context.executor, context.log)
