@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import timm
 import torch
+import torchvision
+from torch import nn
+from torch.nn import functional as F
 
-from genrobust.classifiers.architectures import PAPER, has_fixed_size, timm_name
-from genrobust.classifiers.models import create_classifier
+from genrobust.classifiers.architectures import PAPER, has_fixed_size, make_network, timm_name
+from genrobust.classifiers.checkpoints import CheckpointInfo
+from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 
 # Parameters in millions with 1,000 classes, as torchvision's documentation gives them; of Inception those without the
 # auxiliary head, which timm leaves out: 27.16 with it.
@@ -51,3 +58,70 @@ def test_nothing_is_added_to_timm() -> None:
 def test_transformers_have_one_size_and_convolutions_any() -> None:
     assert has_fixed_size("test_vit") and has_fixed_size("vit_base_patch16_224")
     assert not any(map(has_fixed_size, PAPER))
+
+
+BINOMIAL = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 16
+BLURRED = {  # strided convolutions of 16 input channels or more; none in AlexNet and VGG
+    "resnet18": 6,
+    "resnext50": 6,
+    "resnext101": 6,
+    "alexnet": 0,
+    "vgg16_bn": 0,
+    "efficientnet_b0": 4,
+    "mobilenet_v2": 4,
+    "inception": 4,
+}
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_blur_pool_is_before_the_convolutions_that_ffcv_blurs(name: str) -> None:
+    with torch.device("meta"):
+        network = make_network(name, 10, blur_pool=True)
+    blurred = {module for module in network.modules() if module._forward_pre_hooks}
+    assert blurred == {
+        m for m in network.modules() if isinstance(m, nn.Conv2d) and m.stride != (1, 1) and m.in_channels >= 16
+    }
+    assert len(blurred) == BLURRED[name]
+
+
+def test_a_blurred_convolution_is_a_binomial_filter_and_then_the_convolution() -> None:
+    """Written out for one layer, with edges: a sum over the nine neighbours, zeros outside."""
+    layer = make_network("resnet18", 10, blur_pool=True).layer2[0].conv1  # type: ignore[index]
+    images = torch.randn(2, 64, 9, 8)
+    padded, (rows, columns) = F.pad(images, (1, 1, 1, 1)), images.shape[2:]
+    filtered = torch.zeros_like(images)
+    for i in range(3):
+        for j in range(3):
+            filtered += BINOMIAL[i, j] * padded[..., i : i + rows, j : j + columns]
+    with torch.no_grad():
+        wanted = F.conv2d(filtered, layer.weight, stride=2, padding=1)
+        assert torch.allclose(layer(images), wanted, atol=1e-5)
+        assert not torch.allclose(F.conv2d(images, layer.weight, stride=2, padding=1), wanted, atol=1e-2)
+
+
+def test_blur_pool_stays_with_copies_and_checkpoints_and_adds_nothing_to_the_state(tmp_path: Path) -> None:
+    kwargs = {"blur_pool": True}
+    model, plain = (create_classifier("resnet18", 3, 64, k).eval() for k in (kwargs, {}))
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    plain.load_state_dict(model.state_dict())
+    save_checkpoint(tmp_path, model, CheckpointInfo("resnet18", kwargs, ("a", "b", "c"), 64, {}))
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        logits = model(images)
+        assert torch.equal(load_checkpoint(tmp_path)[0](images), logits)
+        assert torch.equal(copy.deepcopy(model)(images), logits)
+        assert not torch.allclose(plain(images), logits, atol=1e-4)
+
+
+def test_resnet18_begins_as_torchvision_s_does() -> None:
+    """The same names and distributions; timm's own default begins with residual branches that give zero."""
+    torch.manual_seed(0)
+    ours = make_network("resnet18", 100, zero_init_last=False).state_dict()
+    theirs = torchvision.models.resnet18(num_classes=100).state_dict()
+    assert [(name, value.shape) for name, value in ours.items()] == [(n, v.shape) for n, v in theirs.items()]
+    for name, value in theirs.items():
+        if value.numel() > 1000:  # the others are constants, and the last bias
+            assert ours[name].std() == pytest.approx(float(value.std()), rel=0.05), name
+        elif name != "fc.bias":
+            assert torch.equal(ours[name], value), name
+    assert ours["fc.weight"].abs().max() == pytest.approx(512**-0.5, rel=0.01)

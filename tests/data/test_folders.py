@@ -41,6 +41,14 @@ def test_without_val_a_tenth_of_each_class_is_held_back(photos: Path) -> None:
         assert data.train.image(index).size == (64, 64)
 
 
+@pytest.mark.parametrize(("share", "held"), [(0, 0), (0.01, 1), (0.25, 3), (0.5, 6)])
+def test_another_share_is_held_back(photos: Path, share: float, held: int) -> None:
+    data = load_data(config(photos, held_out=share))
+    assert np.bincount(data.train.labels).tolist() == [12 - held] * 3
+    assert [int((data.val.labels == label).sum()) for label in range(3)] == [held] * 3
+    assert data.val.name == "val" and not set(data.val.keys) & set(data.train.keys)
+
+
 def test_other_sets_are_opened_where_they_are_named(photos: Path) -> None:
     test, extra = photos / "test", {"deepaugment": photos / "test", "more": photos / "train"}
     data = load_data(config(photos, val=test, retrieved=test, extra=extra))

@@ -22,7 +22,7 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
-from genrobust.data.stored import open_stored
+from genrobust.data.stored import open_stored, open_unlabelled
 from genrobust.recipe import DataConfig, ShiftConfig
 
 NAMES = ["cat", "dog", "eel"]
@@ -208,3 +208,79 @@ def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbe
     images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))
+
+
+def unlabelled_folder(folder: Path) -> None:
+    for key in ("0.png", "deep/1.png", "deep/er/2.png"):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        (folder / key).write_bytes(png(int(Path(key).stem)))
+    (folder / "notes.txt").write_text("no image")
+
+
+def unlabelled_tars(folder: Path) -> None:
+    """As img2dataset writes them: captions and facts beside the images, and a table beside each tar."""
+    for number, files in enumerate(([0, 1], [2])):
+        of = {f"{i}.png": png(i) for i in files} | {f"{i}.txt": b"a caption" for i in files}
+        write_tar(folder / f"{number:05d}.tar", of | {f"{i}.json": b'{"caption": "a cup"}' for i in files})
+        pq.write_table(pa.table({"url": ["x"] * len(files)}), folder / f"{number:05d}.parquet")
+
+
+def unlabelled_parquet(folder: Path) -> None:
+    folder.mkdir()
+    dataset([0, 0, 0]).remove_columns("label").to_parquet(folder / "part.parquet")
+
+
+def unlabelled_saved(folder: Path) -> None:
+    dataset([0, 0, 0]).remove_columns("label").save_to_disk(folder)
+
+
+def labelled_tars(folder: Path) -> None:
+    write_labelled_tar(folder / "a.tar", [2, 1, 0])
+
+
+def labelled_parquet(folder: Path) -> None:
+    folder.mkdir()
+    dataset([2, 1, 0], NAMES).to_parquet(folder / "part.parquet")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        unlabelled_folder,
+        unlabelled_tars,
+        unlabelled_parquet,
+        unlabelled_saved,
+        labelled_tars,
+        labelled_parquet,
+    ],
+)
+def test_images_to_search_are_read_without_labels(write: Callable[[Path], None], tmp_path: Path) -> None:
+    write(tmp_path / "pool")
+    images = open_unlabelled("data.retrieved.search", tmp_path / "pool")
+    assert sorted(greys(images)) == [0, 1, 2]
+    assert images.labels.tolist() == [0, 0, 0] and len(set(images.keys)) == 3 and images.name == "pool"
+
+
+@pytest.mark.parametrize(
+    ("write", "place", "says"),
+    [
+        (lambda folder: None, "pool", r"data\.retrieved\.search: there is no .*pool"),
+        (lambda folder: folder.mkdir(), "pool", r"data\.retrieved\.search: .*pool holds no image"),
+        (lambda folder: unlabelled_folder(folder), "pool/*.tar", r"no file matches .*\*\.tar"),
+        (lambda folder: unlabelled_folder(folder), "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
+        (lambda folder: unlabelled_folder(folder), "pool/notes.txt", "notes.txt"),
+        (lambda folder: write_tar(folder / "a.tar", {"a.txt": b""}), "pool", "holds no image"),
+        (lambda folder: write_tar(folder / "a.tar", {"../a.png": png(0)}), "pool", "leads out of the tar"),
+        (
+            lambda folder: [write_tar(folder / f"{split}.tar", {"a.png": png(0)}) for split in ("train", "test")],
+            "pool",
+            "holds several splits",
+        ),
+    ],
+)
+def test_a_place_without_images_to_search_is_named(
+    write: Callable[[Path], object], place: str, says: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "pool")
+    with pytest.raises(UserError, match=says):
+        open_unlabelled("data.retrieved.search", tmp_path / place)

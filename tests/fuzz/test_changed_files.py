@@ -154,13 +154,15 @@ def stored(name: str) -> Callable[[Path], StoredImages]:
 
 
 def are_listed(found: StoredImages) -> None:
-    """Keys are unique, groups known, and each image is RGB or an error."""
+    """Keys are unique, groups known, and each image is RGB or an error; so is a column, with a value for each image."""
     listing = found.listing(found.groups)
     assert len(set(listing.keys)) == len(listing.keys) == len(listing.groups) == len(listing.stamps)
     assert set(listing.groups) <= set(found.groups) and all(isinstance(group, str) for group in found.groups)
     assert len(set(found.groups)) == len(found.groups)
     for index in range(min(len(listing.keys), 6)):
         assert listing.read(index).mode == "RGB"
+    if listing.column is not None:
+        assert len(listing.column("label")) == len(listing.keys)
 
 
 TAR_MEMBERS = st.lists(
@@ -187,6 +189,7 @@ TAR_MEMBERS = st.lists(
     ),
     max_size=5,
 ).map(lambda members: b"".join(members) + bytes(1024))
+LABELLED = member("a0.json", b'{"label": 3}') + GOOD
 COLUMNS = st.sampled_from(
     [
         images_column(2),
@@ -387,6 +390,23 @@ def is_filter(found: Any) -> None:
     assert found.by == "CLIP score" and all(isinstance(reason, str) for reason in found.rejected.values())
 
 
+def save_search(folder: Path) -> None:
+    from genrobust.data import write_search
+
+    save_dataset(folder)
+    write_search(folder / "x.parquet", dataset(folder), np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.25]))
+
+
+def search_of(folder: Path) -> Any:
+    from genrobust.data import read_search
+
+    return read_search(folder / "x.parquet")
+
+
+def is_search(found: Any) -> None:
+    assert len(found.keys) == 2 and (found.labels.tolist(), found.scores.tolist()) == ([0, 1], [0.5, 0.25])
+
+
 LOGITS = np.array([[0.5, -1.0], [2.0, 0.25], [0.0, 1.0]], dtype=np.float32)
 
 
@@ -578,7 +598,7 @@ TARGETS = {
         st.deferred(lambda: changed_bytes(builtin())),
         examples=20,
     ),
-    "tar": Target("x.tar", tar("x.tar", GOOD).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
+    "tar": Target("x.tar", tar("x.tar", LABELLED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
@@ -625,6 +645,7 @@ TARGETS = {
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
     "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=80),
     "filter": Target("filter-x.parquet", save_filter, filter_of, is_filter),
+    "search": Target("x.parquet", save_search, search_of, is_search),
     "predictions": Target("test.npz", save_answers, answers, are_answers),
     "model_index.json": Target(
         "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=60

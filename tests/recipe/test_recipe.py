@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from genrobust.core import UserError, digest
-from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe
+from genrobust.recipe import GeneratorConfig, Recipe, TrainConfig, load_recipe, parse_recipe, recipe_yaml
 
 REAL: dict[str, Any] = {"name": "real", "mixture": "real"}
 SMALL: dict[str, Any] = {"name": "small", "arms": [REAL]}
@@ -18,10 +19,15 @@ def arm(**changes: Any) -> dict[str, Any]:
     return {"arms": [REAL | changes]}
 
 
+def groups(rules: Any) -> dict[str, Any]:
+    return {"data": {"groups": rules}}
+
+
 def dataset(**section: Any) -> dict[str, Any]:
     return {"datasets": {"few": section}}
 
 
+FOLDERS = {"source": "folders", "train": "a", "test": "b"}
 MISTAKES = [  # change to SMALL, what the error names
     ({"trian": {}}, "unknown key trian; did you mean train?"),
     ({"sweeps": []}, "unknown key sweeps; did you mean sweep?"),
@@ -35,8 +41,27 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
     ({"train": {"steps": 0}}, "train.steps: give a number from 1 to 1,000,000,000: "),
     ({"train": {"momentum": 1.5}}, "train.momentum: give a number from 0 to 1: it is a share (got 1.5)"),
-    ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw' or 'sgd' (got 'adam')"),
+    ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw', 'sgd' or 'momentum' (got 'adam')"),
+    ({"train": {"schedule": "cyclic"}}, "train.schedule: input should be 'cosine' or 'linear' (got 'cyclic')"),
+    ({"train": {"keep": "first"}}, "train.keep: input should be 'best' or 'last' (got 'first')"),
+    ({"train": {"blur_pool": "soft"}}, "train.blur_pool: input should be a valid boolean"),
+    ({"train": {"model_kwargs": {"blur_pool": True}}}, "train: model_kwargs: blur_pool is no argument of timm's"),
+    ({"train": {"no_decay": "bn"}}, "train.no_decay: input should be a valid tuple"),
+    ({"train": {"no_decay": [""]}}, "train.no_decay.0: a name has 1 to 200 characters"),
+    ({"train": {"warmup_epochs": -1}}, "train.warmup_epochs: give a number above 0"),
+    ({"train": {"warmup_steps": 5, "warmup_epochs": 2}}, "train: give either warmup_steps or warmup_epochs"),
+    ({"train": {"warmup_steps": None}}, "train: give either warmup_steps or warmup_epochs"),
+    ({"data": {"held_out": 0}}, "data: held_out: the validation images are part of pictograms"),
+    ({"data": FOLDERS | {"held_out": 0.2, "val": "c"}}, "data: held_out: the validation images are c"),
+    ({"data": FOLDERS | {"held_out": 0.6}}, "data.held_out: give a number from 0 to 0.5"),
+    ({"data": FOLDERS | {"held_out": 0}}, "arm 'real': train.keep: best chooses a checkpoint on validation images"),
+    (
+        {"data": FOLDERS | {"held_out": 0}, "train": {"keep": "last"}, **arm(train={"keep": "best"})},
+        "arm 'real': train.keep: best",
+    ),
     ({"train": {"steps": "many"}}, "train.steps: give a number (got 'many')"),
+    ({"train": {"augmentation_share": 0.5}}, "augmentation_share: standard is no policy"),
+    ({"train": {"augmentation": "augmix", "augmentation_share": 0}}, "train.augmentation_share: "),
     ({"train": {"epochs": 0}}, "train.epochs: "),
     ({"train": {"random_erasing": 2}}, "train.random_erasing: "),
     ({"train": {"mixup": -0.1}}, "train.mixup: "),
@@ -48,7 +73,34 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"train": {"split_batchnorm": True}, **arm(mixture=["real", "generated"])}, "give each source a weight"),
     ({"data": {"source": "folders"}}, "source: folders needs the keys train and test"),
     ({"data": {"extra": {"retrieved": "x"}}}, "data.extra: the name retrieved"),
+    ({"data": {"extra": {"retrieved-by-search": "x"}}}, "data.extra: the name retrieved-by-search"),
+    ({"data": {"retrieved": {"serch": "x"}}}, "unknown key data.retrieved.serch; did you mean search?"),
+    ({"data": {"retrieved": {"search": "", "clip": "x"}}}, "data.retrieved.search: an empty path"),
+    ({"data": {"retrieved": {"per_class": 0}}}, "data.retrieved.per_class: give a number from 1"),
+    (arm(mixture=["real", "retrieved-by-search"]), "data.retrieved.per_class: no arm mixes generated images"),
+    (
+        {"data": {"source": "folders", "train": "a", "test": "b"}, **arm(mixture=["generated", "retrieved-by-search"])},
+        "data.retrieved.clip: an arm mixes retrieved-by-search",
+    ),
     ({"data": {"extra": {"few": "x"}}, **dataset()}, "data.extra: the name few"),
+    (groups({}), "data.groups: give one rule, such as {pattern: REGEX}, or a rule for each test set"),
+    (groups("site"), "data.groups: give one rule"),
+    (groups([{"pattern": "(.)"}]), "data.groups: give one rule"),
+    (groups({"shared": True}), "data.groups: give either pattern or column"),
+    (groups({"pattern": "(.)", "column": "site"}), "data.groups: give either pattern or column"),
+    (groups({"patern": "(.)"}), "unknown key data.groups.patern; did you mean pattern?"),
+    (groups({"pattern": "(.", "shared": False}), "data.groups.pattern: '(.' is no regular expression: "),
+    (groups({"pattern": "(a{9999999999999})"}), "data.groups.pattern: "),
+    (groups({"pattern": "(" * 2000 + ")" * 2000}), "data.groups.pattern: "),
+    (groups({"pattern": "(?:a)_b"}), "data.groups.pattern: '(?:a)_b' has no capture group"),
+    (groups({"pattern": "(a)_(b)"}), "data.groups.pattern: '(a)_(b)' has 2 capture groups: "),
+    (groups({"pattern": "(?P<a>a)_(?P<b>b)"}), "has 2 capture groups: "),
+    (groups({"column": 3}), "data.groups.column: "),
+    (groups({"sketch": {"patern": "(.)"}}), "data.groups: sketch: unknown key patern; did you mean pattern?"),
+    (groups({"sketch": {"pattern": "a"}}), "data.groups: sketch: pattern: 'a' has no capture group"),
+    (groups({"sketch": {}}), "data.groups: sketch: give either pattern or column"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": "site"}), "data.groups: phone: give the rule of a test set"),
+    (groups({"sketch": {"pattern": "(.)"}, "phone": None}), "data.groups: phone: give the rule of a test set"),
     ({"arms": []}, "arms: "),
     ({"arms": [REAL, REAL]}, "arms: two arms share a name"),
     (arm(mixture=["real", "real"]), "arm 'real': mixture: "),
@@ -56,6 +108,15 @@ MISTAKES = [  # change to SMALL, what the error names
     (arm(mixture="reel"), "arm 'real': no source 'reel'; there are generated, real, retrieved"),
     (arm(reference="b"), "arm 'real': reference: 'b' is no arm; the arms are real"),
     (arm(group="real"), "'real' is the name of an arm and of a group"),
+    ({"answer": "none"}, "answer: 'none' is no arm that is compared with another; there are none"),
+    (
+        {"answer": "real", "arms": [REAL, REAL | {"name": "b"}]},
+        "answer: 'real' is no arm that is compared with another; there are b",
+    ),
+    (
+        {"answer": "b", "arms": [REAL | {"group": "old"}, REAL | {"name": "b", "group": "new"}]},
+        "answer: 'b' is no group that is compared with another; there are new",
+    ),
     ({"reference": "none"}, "reference: 'none' is no arm; the arms are real"),
     ({"generate": {"split": "test"}}, "generate.split: input should be 'train' or 'val' (got 'test')"),
     ({"generate": {"split": "val"}, **arm(mixture="generated")}, "arm 'real' trains on 'generated', which has split"),
@@ -86,6 +147,26 @@ def test_a_mistake_is_named_by_its_file_and_key(change: dict[str, Any], named: s
     assert str(caught.value).startswith("mine.yaml: ")
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"pattern": "([^/_]+)_[^/]*$"},
+        {"pattern": "(cam|phone)(?P<group>[0-9]+)"},
+        {"column": "site", "shared": False},
+        {"sketch": {"pattern": "(.)"}, "phone": {"column": "site"}},
+        {"pattern": {"column": "site"}},  # a test set may have this name
+    ],
+)
+def test_rules_of_groups_are_read_again_as_they_were_written(rules: dict[str, Any]) -> None:
+    recipe = parse_recipe(SMALL | groups(rules))
+    again = parse_recipe(yaml.safe_load(recipe_yaml(recipe)))
+    assert again == recipe
+    found = recipe.data.groups
+    assert isinstance(found, dict) == all(isinstance(rule, dict) for rule in rules.values())
+    assert not isinstance(found, dict) or found.keys() == rules.keys()
+    assert parse_recipe(SMALL).data.groups is None
+
+
 def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(UserError) as caught:
         parse_recipe(SMALL | {"trian": {}, "train": {"steps": -1}})
@@ -99,6 +180,16 @@ def test_an_arm_overrides_the_training_of_the_study() -> None:
     assert (own.augmentation, own.steps, own.batch_size) == ("randaugment", 600, 64)
     assert recipe.train_of(recipe.arm("real")) == recipe.train
     assert recipe.sources() == {"real", "generated"}
+
+
+def test_retrieved_images_may_be_a_path_alone() -> None:
+    found = [parse_recipe(SMALL | {"data": {"retrieved": place}}).data for place in ("a", {"path": "a"}, None, {})]
+    assert found[0] == found[1] != found[2] == found[3]
+    assert str(found[0].retrieved.path) == "a" and found[2].search_clip == "pictograms"
+    given = {"path": "a", "search": "b", "clip": "c", "per_class": 3, "without_styles": ["emoji"]}
+    recipe = parse_recipe(SMALL | {"data": {"retrieved": given}})
+    assert recipe.model_dump(mode="json")["data"]["retrieved"] == given
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
 
 
 def test_a_training_s_length_is_steps_or_epochs() -> None:

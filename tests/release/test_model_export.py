@@ -218,6 +218,23 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, mo
     assert not (tmp_path / "out").exists()
 
 
+def test_blur_pool_goes_to_onnx_and_not_to_timm(tmp_path: Path) -> None:
+    """A network that timm would load without its filters, and answer otherwise."""
+    torch.manual_seed(0)
+    kwargs, trained = {"blur_pool": True}, {"config": {"keep": "last"}, "best_val_top1": 50.0}
+    model = create_classifier("resnet18", 3, 48, kwargs).eval()
+    save_checkpoint(tmp_path / "made", model, CheckpointInfo("resnet18", kwargs, ("a", "b", "c"), 48, trained))
+    with pytest.raises(UserError, match=r"timm has no resnet18 with train\.blur_pool: export it with --to onnx"):
+        export_model(tmp_path / "made", "timm", tmp_path / "out")
+    made = export_model(tmp_path / "made", "onnx", tmp_path / "out")
+    images = np.random.default_rng(0).integers(0, 256, (2, 3, 48, 48), dtype=np.uint8)
+    (found,) = onnxruntime.InferenceSession(made["model.onnx"]).run(["logits"], {"images": images})
+    with torch.inference_mode():
+        np.testing.assert_allclose(found, model(torch.from_numpy(images)).numpy(), atol=1e-4)
+    card = made["README.md"].read_text()
+    assert "blur\\_pool" in card and "after the last step was 50" in card and "chose its weights" not in card
+
+
 def test_an_export_that_gives_other_logits_is_not_written(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

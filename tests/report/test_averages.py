@@ -10,11 +10,12 @@ import pytest
 
 from genrobust.core.record import StudyRecord
 from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.report.answering import answer
 from genrobust.report.averages import PAPER, averages, with_paper
 from genrobust.report.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_csv, summary_to_json
 from genrobust.report.tables import Column, Entry, Table
-from genrobust.report.wording import answer, limits
+from genrobust.report.wording import limits
 from genrobust.report.write import html
 
 KINDS = {"v2": "imagenet-v2", "sketch": "imagenet-sketch", "r": "imagenet-r", "on": "objectnet", "a": "imagenet-a"}

@@ -13,6 +13,7 @@ import pytest
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK
 from genrobust.core.own_files import FILE_LIST
+from genrobust.report.markdown import markdown
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.write import OPEN_CLASSES, html, write_report
 
@@ -175,3 +176,10 @@ def test_a_folder_that_is_a_file_is_refused(record, tmp_path):
     with pytest.raises(UserError, match="taken"):
         write_report(record, tmp_path / "taken")
     assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_mean_of_effective_robustness_says_how_many_sets_it_is_over(record):
+    emoji = replace(record.summary.lines["emoji"], r2=0.4)
+    weak = replace(record.summary, lines=record.summary.lines | {"emoji": emoji})
+    assert "1 of 2 sets" in markdown(replace(record, summary=weak))
+    assert "1 of 2 sets" not in markdown(record) and "2 sets" in markdown(record)

@@ -6,6 +6,7 @@ from scipy.stats import norm
 
 from genrobust.core.results import Score
 from genrobust.robustness import resampling
+from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import Measured, image_counts, measure_accuracy, resampled_means, seed_weights
 
 
@@ -125,3 +126,20 @@ def test_two_arms_are_averaged_and_not_resampled():
     assert (same.value, same.lo, same.hi) == (0, 0, 0)
     wide = Measured(point + 30, rng.normal(90, 30, (400, 3, 1)), 100, 6, "images", bounds=(0, 100))
     assert wide.over_arms([0, 1]).arm(0, weights).hi == 100
+
+
+def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
+    rng = np.random.default_rng(0)
+    groups = Groups.of(["a"] * 30 + ["b"] * 30, np.ones(60, dtype=bool))
+    right = np.stack([np.arange(60) < 30, np.arange(60) >= 30])[:, None]  # each arm knows one of the two groups alone
+    accuracy = measure_accuracy(right, 6, 300, rng, groups)
+    expected = np.array([[40.0], [30.0]])
+    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], True)
+    weights = seed_weights(1, 300, rng)
+    for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-40, 70))):
+        for score in (measured.arm(0, weights), measured.one(1, 0)):
+            assert (score.lo, score.hi) == (least, most)  # Student's t with one degree of freedom reaches far beyond
+        score = measured.difference(0, 1, weights)
+        assert (score.lo, score.hi) == (least - most, most - least)
+        mean = measured.over_arms([0], minus=[1]).difference(0, None, weights)
+        assert (mean.lo, mean.hi) == (score.lo, score.hi)

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from genrobust.core import GenrobustError, Sample, UserError, file_name
 from genrobust.data import create_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import load_recipe
+from genrobust.report import benchmark_verdict
 from genrobust.study import Study, run_benchmark
 
 CLASSES = {name: name for name in ("bell", "camera", "tree")}
@@ -225,12 +227,56 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     recipe = str(tmp_path / "small.yaml")
     made, _ = run_benchmark([recipe], f"{recipe}:generated-val", runs=tmp_path / "runs")
     assert [(m.name, len(m.each)) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
-    assert (made.name, made.real_name, made.notes) == ("small:generated-val", "test", ())
+    assert (made.name, made.real_name) == ("small:generated-val", "test")
+    families = len(set(made.real.groups))
+    *_, note = made.notes  # on the designers of the real images
+    assert f"{families} groups" in note and made.result.models[0].scores.drop.groups == families
+    assert made.result.shared == ["outline"]  # of seven generated ones
+    assert benchmark_verdict(made)[0].startswith("real: within the style outline, ")
+    _compares_within_styles(recipe, tmp_path / "runs")
     assert made.generated.labels.tolist() == list(range(100))
     assert all(key.endswith("-val-000000") for key in made.generated.keys)
     assert len(list((tmp_path / "runs" / "checkpoints").iterdir())) == 4
     name = file_name("small:generated-val")  # another one than that of small-generated:val
     assert (tmp_path / "runs" / "benchmarks" / name / "benchmark.html").is_file()
+
+
+def _compares_within_styles(recipe, runs):
+    """The same dataset, of seven styles, beside the images to choose by, of six of them, in all that is written."""
+    made, files = run_benchmark([recipe], f"{recipe}:generated-val", f"{recipe}:wild-val", runs)
+    assert made.real_name == "small:wild-val"
+    assert files["benchmark.html"].parent.name == file_name("small:generated-val, small:wild-val")
+    shared = ["duotone", "emoji", "illustration", "outline", "pixel", "solid"]
+    generated, of_real = Counter(made.generated.styles), Counter(made.real.styles)  # of the classes of both
+    assert made.result.shared == shared == sorted(of_real)
+    assert made.result.styles == {style: (generated[style], of_real[style]) for style in generated}
+    notes = " ".join(made.notes)
+    for said in (
+        "other shares",
+        f"hand-drawn ({generated['hand-drawn']} generated).",
+        "of one group: emoji, illustration, pixel.",
+        "settings of the generator may be chosen on",
+    ):
+        assert said in notes
+    facts = json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
+    rows = list(csv.DictReader(files["benchmark.csv"].open(encoding="utf-8")))
+    page = files["benchmark.html"].read_text(encoding="utf-8")
+    assert facts["styles"]["hand-drawn"] == [generated["hand-drawn"], 0]
+    for model, found in zip(made.result.models, facts["models"], strict=True):
+        assert list(found)[:2] == ["name", "within"]
+        drops = [model.styles[style].drop.value for style in shared]
+        assert model.within.scores.drop.value == pytest.approx(np.mean(drops))
+        assert found["within"]["scores"]["drop"]["value"] == model.within.scores.drop.value
+        own = [r for r in rows if r["model"] == model.name]
+        assert own[0]["scope"] == "within"
+        (drop,) = [r for r in own if (r["scope"], r["figure"]) == ("within", "drop")]
+        assert float(drop["value"]) == pytest.approx(model.within.scores.drop.value, abs=1e-4)
+        of_styles = Counter(r["of"] for r in own if r["scope"] == "style")
+        assert of_styles == dict.fromkeys(shared, 3) | {"hand-drawn": 1}
+    words = "within the 6 styles of both sets, each with the same weight"
+    first, overall, against = benchmark_verdict(made)
+    assert words in first and overall.startswith("Over all images, ") and "the drop within styles is" in against
+    assert page.index(first) < page.index(f"points, {words}") < page.index("points, over all images")
 
 
 def test_a_validation_part_begins_from_held_out_images_alone(tmp_path):
@@ -257,6 +303,9 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path):
         (["{}/model"], {"on": "pictograms"}, "pictograms:generated-val"),
         (["{}/model"], {"on": "pictograms:generatedd"}, "no dataset 'generatedd'"),
         (["{}/model"], {"real": None}, "with --real"),
+        (["{}/model"], {"real": "pictograms:wild"}, "no test set 'wild'; there are test, outline-v2, solid, "),
+        (["{}/model"], {"real": "pictograms:"}, "pixel, wild-val"),
+        (["{}/model"], {"real": "pictogram:test"}, "cannot read the folder"),
         (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes in common"),
         (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
     ],

@@ -106,7 +106,7 @@ def test_given_generated_and_retrieved_images_become_arms(folders, write_folder,
     names = " ".join(arm.name for arm in recipe.arms)
     assert names == "real real+randaugment generated real+generated real+retrieved"
     assert recipe.generator is None
-    assert (recipe.data.generated, recipe.data.retrieved) == (generated, retrieved)
+    assert (recipe.data.generated, recipe.data.retrieved.path) == (generated, retrieved)
     assert any("real+retrieved needs images of every class" in line for line in lines)
     assert not any("to generate" in line.lower() for line in lines)
 

@@ -24,14 +24,14 @@ from genrobust.classifiers.saved import load_predictions
 from genrobust.core import GenrobustError, ImageSet, StudyData, digest, precision
 from genrobust.core.mirror import Mirror
 from genrobust.core.own_files import read_file_list
-from genrobust.data import ShardDataset, open_stored, read_filter, write_filter
+from genrobust.data import ShardDataset, open_stored, read_filter, read_search, write_filter
 from genrobust.generate import identity
 from genrobust.generate.trained_folder import read_record
 from genrobust.recipe import GeneratorConfig, parse_recipe
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.model_card import measured
 from genrobust.study import Study, audit, describe_verified, verify_outputs
-from genrobust.study.qualities import read_embeddings
+from genrobust.study.embeddings import read_embeddings
 from genrobust.study.rates import measured_rate
 from genrobust.study.tracking import read_logged
 from genrobust.train import PACKING, PackedImages
@@ -50,16 +50,17 @@ def write_classes(data: StudyData, images: ImageSet, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
-    """A finished study with a filter, packed copies, a fine-tuned generator, a CLIP's view and a tracker."""
+    """A finished study with a filter, a search, packed copies, a fine-tuned generator, a CLIP's view and a tracker."""
     root = tmp_path_factory.mktemp("integrity")
     sets = {"train": pictogram_data.train, **{n: pictogram_data.tests[n] for n in ("test", "solid")}}
     place = {name: write_classes(pictogram_data, images, root / name) for name, images in sets.items()}
     own = {"source": "folders", "train": place["train"], "val": place["test"], "test": place["test"]}
+    search = {"search": place["train"], "clip": str(clip_folder)}
     recipe = {
         "name": "small",
         "threads": 1,
         "device": "cpu",
-        "data": own | {"shifts": {"solid": {"path": place["solid"]}}, "packed": True},
+        "data": own | {"shifts": {"solid": {"path": place["solid"]}}, "packed": True, "retrieved": search},
         "generator": {"model": str(tiny_generator), "steps": 1, "dtype": "float32"},
         "generate": {"per_class": 2, "shard_size": 3},
         "finetune": {"steps": 2, "batch_size": 2, "warmup_steps": 0, "precision": "float32"},
@@ -73,7 +74,7 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
             "warmup_steps": 0,
             "precision": "float32",
         },
-        "arms": [{"name": n, "mixture": n} for n in ("real", "tuned", "sure")],
+        "arms": [{"name": n, "mixture": n} for n in ("real", "tuned", "sure", "retrieved-by-search")],
         "quality": {"clip": str(clip_folder), "per_class": 2},
         "track": ["tensorboard"],
         "robustness": {"baselines": None, "bootstrap": 10},
@@ -144,6 +145,11 @@ def read_generator(path: Path, study: Study) -> Any:
     return found
 
 
+def read_found(path: Path, study: Study) -> Any:
+    found = read_search(path)
+    return found.fingerprint, found.keys, found.labels.tolist(), found.scores.tolist()
+
+
 def read_predictions(path: Path, study: Study) -> Any:
     found = load_predictions(path)
     return found.logits.tobytes(), found.labels.tolist(), found.keys, found.classes, found.protocol, found.test_set
@@ -151,7 +157,7 @@ def read_predictions(path: Path, study: Study) -> Any:
 
 def read_packed(path: Path, study: Study) -> Any:
     """All pixels of the smallest and of the largest level of each image."""
-    sources = [study.graph.sources.images(name) for name in ("real", "tuned", "sure")]
+    sources = [study.graph.sources.images(name) for name in ("real", "tuned", "sure", "retrieved-by-search")]
     (images,) = [images for images in sources if digest([images.fingerprint, PACKING]) == path.parent.name]
     with ThreadPoolExecutor(1) as pool:
         packed = PackedImages(images, path.parent.parent, pool)
@@ -204,6 +210,7 @@ KINDS = (
     Kind("generated/*/NNNNNN.parquet", read_dataset),
     Kind("generated/*/NNNNNN.sha256", read_dataset),
     Kind("generated/*/manifest.json", read_dataset),
+    Kind("searches/*.parquet", read_found),
     Kind("filters/*.parquet", lambda path, study: asdict(read_filter(path))),
     Kind("generated/*/filter-*.parquet", lambda path, study: asdict(read_filter(path))),
     Kind("finetuned/*/finetune.json", read_generator),

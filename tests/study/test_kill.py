@@ -9,8 +9,9 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 from kill_and_resume import contents, kill_and_resume
-from small_study import genrobust
+from small_study import CLASSES, REAL, genrobust
 
 from genrobust.data import verify
 
@@ -23,6 +24,17 @@ def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     if stage == "evaluate":
         start.to_end(["train", str(recipe), "--out", str(out)])
     kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills)
+
+
+def test_a_search_survives_kills(start, recipe, clip_folder, write_folder, tmp_path):
+    settings = yaml.safe_load(recipe.read_text())
+    pool = str(write_folder("pool", "retrieved", 6, CLASSES))
+    settings["data"]["retrieved"] = {"search": pool, "clip": str(clip_folder), "per_class": 3}
+    settings |= {"arms": [REAL | {"mixture": "retrieved-by-search"}], "train": settings["train"] | {"steps": 1}}
+    recipe.write_text(yaml.safe_dump(settings))
+    out = tmp_path / "runs"
+    made = kill_and_resume(start, ["train", str(recipe), "--out", str(out)], out, 2)
+    assert any(name.startswith("searches/") for name in made)
 
 
 def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):

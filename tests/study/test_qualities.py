@@ -4,7 +4,8 @@ import numpy as np
 
 from genrobust.core import Subset
 from genrobust.recipe import QualityConfig
-from genrobust.study.qualities import CLASS_NAMES, Qualities
+from genrobust.study.embeddings import CLASS_NAMES
+from genrobust.study.qualities import Qualities
 
 
 def test_a_source_is_embedded_once(icons, clip_folder, tmp_path):

@@ -54,6 +54,13 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
     assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
 
 
+def test_the_images_to_choose_by_are_scored_where_they_are_the_second_id_set(tmp_path):
+    change = {"robustness": {"bootstrap": 20, "second_id": "wild-val"}}
+    assert "wild-val" not in Study(parse_recipe(RECIPE), tmp_path).data.tests
+    found = Study(parse_recipe(RECIPE | change | {"evaluate": {}}), tmp_path)
+    assert found.tests[-1] == "wild-val" and found.data.tests["wild-val"] is found.data.choosing
+
+
 CLAIM = {"says": "better", "arm": "half", "than": "real"}
 NOT_SCORED = "second_id: no shifted test set '{}' is scored; there are hand-drawn, pix"
 

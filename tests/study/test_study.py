@@ -64,7 +64,18 @@ def test_each_dataset_is_made_once_and_a_second_run_makes_nothing(study, tmp_pat
         ("evaluate", "every classifier", 6 * sum(len(first.data.tests[name]) for name in ("hand-drawn", "test"))),
     ]
     named = {job.folder for row in before for job in row.jobs}
-    summary, _ = first.run()
+    summary, written = first.run()
+    arms = unsealed(written["results.json"].read_bytes())["arms"]
+    assert {arm["name"]: list(arm["seconds"]) for arm in arms} == {
+        "real": ["train"],
+        "styled": ["generate", "train"],
+        "plain": ["generate", "train"],
+        "redrawn": ["generate", "train"],
+        "sure": ["generate", "train", "filter"],  # with the training of the classifier that judges
+        "retrieved": ["train"],
+    }
+    assert all(seconds > 0 for arm in arms for seconds in arm["seconds"].values())
+    assert all(0 <= arm["val_top1"] <= 100 for arm in arms)
     assert all(folder is not None and folder.exists() for folder in named)  # names are known before anything is made
     assert summary.arms == ("real", "styled", "plain", "redrawn", "sure", "retrieved")
     assert len(list((tmp_path / "generated").iterdir())) == 3  # an unused dataset is not made
@@ -227,3 +238,12 @@ def test_a_study_trains_its_own_class_model_once(tmp_path):
     other = study(class_model={**first.recipe.model_dump()["class_model"], "depth": 2})
     assert [row.done for row in other.rows()][:2] == [0, 0]  # another model draws another dataset
     assert other.dataset("scratch").folder != first.dataset("scratch").folder
+
+
+def test_a_dataset_of_another_data_seed_has_the_same_requests_with_other_noise(study):
+    datasets = {"again": {"data_seed": 1}, "same": {"data_seed": 0}}
+    made = study(datasets=datasets, arms=RECIPE["arms"][:2])
+    own, again, same = (made.dataset(name) for name in ("generated", "again", "same"))
+    assert same.folder == own.folder != again.folder
+    assert [r.key for r in again.plan] == [r.key for r in own.plan]
+    assert not {r.seed for r in again.plan} & {r.seed for r in own.plan}

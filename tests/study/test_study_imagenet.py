@@ -71,11 +71,22 @@ def stable_diffusion_15(tmp_path_factory):
     return saved(pipeline, tmp_path_factory.mktemp("generator"))
 
 
-def words(data, generator, other_map):
+PRACTICAL = {
+    "datasets.modern.generator": "{{steps: 2, guidance_scale: 0, model: {}}}",
+    "train.start_size": 32,
+    "train.warmup_steps": 2,
+    "arms.3.train.steps": 6,
+    "arms.4.train.steps": 6,
+}
+PAPER = {"train.learning_rate": 0.05}
+
+
+def words(data, generator, other_map, more=PRACTICAL):
     """The options that shrink a recipe to seconds; what they leave alone is the study's."""
-    train = {"architecture": "test_resnet", "image_size": 48, "start_size": 32, "epochs": 3, "batch_size": 8}
-    train |= {"warmup_steps": 2, "precision": "float32", "validate_every": 10, "save_every": 10}
+    train = {"architecture": "test_resnet", "image_size": 48, "epochs": 3, "batch_size": 8}
+    train |= {"precision": "float32", "validate_every": 10, "save_every": 10}
     small = {
+        "seeds": "[0]",
         "data.root": data / "imagenet",
         "data.classes": data / "classes.txt",
         **{f"data.shifts.{name}.path": data / folder for name, folder in FOLDER_OF.items()},
@@ -83,10 +94,8 @@ def words(data, generator, other_map):
         "generator": f"{{model: {generator}, scheduler: null, steps: 4, guidance_scale: 7.5}}",
         "generate.per_class": 3,
         "generate.shard_size": 6,
-        "datasets.modern.generator": f"{{steps: 2, guidance_scale: 0, model: {generator}}}",
         **{f"train.{key}": value for key, value in train.items()},
-        "arms.3.train.steps": 6,
-        "arms.4.train.steps": 6,
+        **{key: str(value).format(generator) for key, value in more.items()},
         "evaluate.image_size": 64,
         "evaluate.min_images": 1,
         "robustness.bootstrap": 20,
@@ -180,3 +189,55 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     assert any("ImageNet testbed (Taori et al., 2020)" in note for note in results["notes"])
     assert any("No baseline line for objectnet paper's map" in note for note in results["notes"])
     assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()
+
+
+def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path):
+    """All training images train, nothing is chosen, and another test size takes the same classifiers."""
+    command = ["run", "imagenet100-paper", "--device", "cpu", "--out", str(tmp_path), "--set", "robustness.grid=3"]
+    command += words(data, stable_diffusion_15, "objectnet one-to-many", PAPER)
+    genrobust(*command)
+    results = json.loads((tmp_path / "imagenet100-paper" / "results.json").read_text())
+    parts = [{"real": 40}, {"generated": 15}, {"real": 40, "generated": 15}]
+    assert [arm["parts"] for arm in results["arms"]] == parts
+    assert [arm["steps"] for arm in results["arms"]] == [15, 6, 21]
+    trained = sorted((tmp_path / "checkpoints").iterdir())
+    made = [json.loads((folder / "checkpoint.json").read_text()) for folder in trained]
+    assert len(made) == 6 and all(one["training"]["best_step"] == one["training"]["steps"] for one in made)
+    of_arms = [one for one in made if one["architecture"] == "test_resnet"]
+    assert all(one["model_kwargs"] == {"zero_init_last": False, "blur_pool": True} for one in of_arms)
+    genrobust(*command, "--set", "name=at-48", "--set", "evaluate.image_size=48")
+    assert sorted((tmp_path / "checkpoints").iterdir()) == trained
+    protocols = json.loads((tmp_path / "at-48" / "results.json").read_text())["summary"]["protocols"]
+    assert all("48 px: shorter side resized to 54 px" in words for words in protocols.values())
+
+
+@pytest.mark.parametrize("recipe", ["imagenet100-paper", "imagenet1k-paper"])
+def test_the_papers_recipes_say_the_settings_of_its_code(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "there is no folder imagenet" in genrobust("show", recipe).output
+    settings = load_recipe(recipe)
+    train = {  # as in train/resnet_configs/rn18_88_epochs.yaml of the authors' code
+        "epochs": 56,
+        "batch_size": 128,
+        "label_smoothing": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-5,
+        "learning_rate": 0.5,
+        "warmup_epochs": 2,
+        "blur_pool": True,
+        "image_size": 160,
+        "start_size": None,
+        "optimizer": "momentum",
+        "schedule": "linear",
+        "no_decay": ("bn",),
+        "ema_decay": 0,
+        "keep": "last",
+    }
+    for arm in settings.arms:
+        assert {key: getattr(settings.train_of(arm), key) for key in train} == train
+        assert settings.train_of(arm).augmented == "standard" and settings.train_of(arm).crop == "random-resized"
+    assert settings.data.held_out == 0 and settings.seeds == (0, 1, 2)
+    assert settings.evaluate.protocol == {"image_size": 256, "crop_pct": 0.875, "flip": True}
+    practical = load_recipe(recipe.removesuffix("-paper"))
+    assert (settings.generator, settings.generate) == (practical.generator, practical.generate)  # one set of images
+    assert practical.seeds == (0, 1, 2)

@@ -107,12 +107,17 @@ def test_border_colour_is_the_paper():
     assert border_colour(images) == (255, 255, 255)
 
 
-def test_another_package_adds_a_policy(coloured, install, monkeypatch):
+def test_another_package_adds_a_policy_for_a_share_of_the_images(coloured, install, monkeypatch):
     code = "def inverted(fill):\n    return lambda image: 255 - image\n"
     install("genrobust.augmentations", "my_policies", code, inverted="my_policies:inverted")
     monkeypatch.setattr(AUGMENTATIONS, "_plugins", None)  # read once a process
     inverted = augmented(255 - coloured, {"augmentation": "inverted"})
     assert torch.equal(inverted, augmented(coloured, {}))
+    white = torch.full((400, 3, 4, 4), 255, dtype=torch.uint8)
+    some = augmented(white, {"augmentation": "inverted", "augmentation_share": 0.25})
+    black = (some == 0).flatten(1).all(dim=1)
+    assert abs(float(black.float().mean()) - 0.25) < 0.07
+    assert ((some > 0.99).flatten(1).all(dim=1) | black).all()
 
 
 def test_an_unknown_policy_names_the_key_and_the_known_ones():

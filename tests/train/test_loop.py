@@ -156,11 +156,11 @@ def test_without_average_the_checkpoint_is_the_model_itself(job, tmp_path, monke
 
 def test_learning_rate_warms_up_and_falls_to_zero():
     config = TrainConfig(steps=100, warmup_steps=10, learning_rate=1.0)
-    rates = [learning_rate(config, step, 100) for step in range(100)]
+    rates = [learning_rate(config, step, 100, 10) for step in range(100)]
     assert rates[0] == pytest.approx(0.1) and rates[9] == rates[10] == 1.0
     assert all(a >= b for a, b in pairwise(rates[10:]))
     assert 0 < rates[-1] < 0.001
-    assert learning_rate(config, 4, 5) > 0  # a run shorter than its warm-up still moves
+    assert learning_rate(config, 4, 5, 10) > 0  # a run shorter than its warm-up still moves
 
 
 @pytest.mark.parametrize(
@@ -210,6 +210,6 @@ def test_a_damaged_state_is_named_and_kept(job, tmp_path):
 
 
 def test_an_empty_validation_set_is_refused_at_once(job, tmp_path):
-    with pytest.raises(UserError, match=r"validation set .* is empty"):
+    with pytest.raises(UserError, match=r"val is empty.*train\.keep: last"):
         train(job.mixture(), Subset(job.val, []), job.labels, job.config, 0, tmp_path / "run", device="cpu", threads=1)
     assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ import torch
 import torchvision
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
@@ -22,6 +23,7 @@ from torch.nn.modules.module import (
 from genrobust.core import UserError, free_memory
 
 MODULES = 100_000  # of a network
+LEAST_BLURRED = 16  # input channels: FFCV does not blur the image itself
 
 # The eight architectures of "Leaving Reality to Imagination" (arXiv 2302.02503), section 3, as timm calls them. The
 # first five names are also torchvision's; of Inception the paper's code names no version, so the third stands for it.
@@ -59,14 +61,41 @@ class AlexNet(torchvision.models.AlexNet):
 OWN = {"alexnet": AlexNet}  # by the name that timm would give them
 
 
-def make_network(architecture: str, num_classes: int, **arguments: Any) -> nn.Module:
-    """Make a network with random weights. Raises as `timm_name`, and what timm raises for bad `arguments`."""
+def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False, **arguments: Any) -> nn.Module:
+    """Make a network with random weights, perhaps blurred as `add_blur_pool` says.
+
+    Raises as `timm_name`, and what timm raises for bad `arguments`.
+    """
     name = timm_name(architecture)
     with bounded():
         if name in OWN:
-            return OWN[name](num_classes, **arguments)
-        network: nn.Module = timm.create_model(name, num_classes=num_classes, **arguments)
-        return network
+            network: nn.Module = OWN[name](num_classes, **arguments)
+        else:
+            network = timm.create_model(name, num_classes=num_classes, **arguments)
+    if blur_pool:
+        add_blur_pool(network)
+    return network
+
+
+def add_blur_pool(network: nn.Module) -> None:
+    """Blur the input of every convolution of `network` that has a stride and `LEAST_BLURRED` input channels or more.
+
+    These are the convolutions that FFCV's ImageNet example wraps in its BlurPool (after Zhang, 2019, "Making
+    convolutional networks shift-invariant again"); the weights and their names stay.
+    """
+    binomial = torch.tensor([1.0, 2.0, 1.0])
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and max(module.stride) > 1 and module.in_channels >= LEAST_BLURRED:
+            # no part of the state: a checkpoint holds the names of the plain network
+            module.register_buffer("blur", torch.outer(binomial, binomial)[None, None] / 16, persistent=False)
+            module.register_forward_pre_hook(_blur)
+
+
+def _blur(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """Filter each channel of [B, C, H, W] with the 3 x 3 kernel of `module`, zeros beyond the edges."""
+    (images,) = inputs
+    kernel: Any = module.blur  # torch types every attribute as a tensor or a module
+    return F.conv2d(images, kernel.expand(images.shape[1], 1, 3, 3), padding=1, groups=images.shape[1])
 
 
 @contextmanager

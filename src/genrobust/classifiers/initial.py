@@ -67,7 +67,7 @@ class Initial:
         from genrobust.classifiers.models import Classifier, create_classifier
 
         made = self.blueprint
-        model = create_classifier(made.architecture, len(labels), config.image_size, made.model_kwargs)
+        model = create_classifier(made.architecture, len(labels), config.image_size, config.network_kwargs)
         state = torch.random.get_rng_state()
         source = self.opened.load(torch.device("cpu"))
         torch.random.set_rng_state(state)  # what loading draws changes no step

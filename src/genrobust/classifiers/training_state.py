@@ -188,8 +188,9 @@ class TrainingState:
     def diverged(self, what: str, step: int, config: TrainConfig | DiffusionTraining) -> GenrobustError:
         """Return the error of a training at whose `step` something is no number: `what`, as in "the loss is nan"."""
         key = "train" if isinstance(config, TrainConfig) else config.section
+        warmup = "warmup_steps" if config.warmup_steps is not None else "warmup_epochs"
         kept = "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
         return GenrobustError(
             f"{what}, at step {step} in {self.path.parent}: lower {key}.learning_rate (now {config.learning_rate:g}), "
-            f"lengthen {key}.warmup_steps (now {config.warmup_steps}), or set {key}.precision to float32. {kept}"
+            f"lengthen {key}.{warmup} (now {getattr(config, warmup)}), or set {key}.precision to float32. {kept}"
         )

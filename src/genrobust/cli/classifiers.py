@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 Dataset = Annotated[str, option("--on DATASET", "A generated dataset, image folders, or RECIPE:DATASET.")]
 Real = Annotated[
-    str | None, option("--real DIR|RECIPE", "Real test images; default: those of the recipe that --on names.")
+    str | None,
+    option("--real DIR|RECIPE[:SET]", "Real test images; default: the clean test set of the recipe that --on names."),
 ]
 PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; default: benchmarks in --runs.")]
 Checkpoint = Annotated[str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.")]
@@ -74,13 +75,18 @@ def benchmark(
 
 
 def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
-    table = Table(title=Text(f"Top-1, percent: generated {generated}, real {real}"), title_justify="left")
+    styled = models[0].within is not None
+    over = "mean over styles" if styled else "percent"
+    table = Table(title=Text(f"Top-1, {over}: generated {generated}, real {real}"), title_justify="left")
     table.add_column("model", overflow="fold")
-    for name in ("checkpoints", "generated", "real", "drop, points"):
+    drops = ("drop within styles, points", "drop over all images") if styled else ("drop, points",)
+    for name in ("checkpoints", "generated", "real", *drops):
         table.add_column(name, justify="right")
     for model in models:
-        scores = model.scores
-        figures = (_figure(scores.generated), _figure(scores.real), _figure(scores.drop, signed=True))
+        scores = model.leading.scores
+        figures = [_figure(scores.generated), _figure(scores.real), _figure(scores.drop, signed=True)]
+        if styled:
+            figures.append(_figure(model.scores.drop, signed=True))
         table.add_row(Text(model.name), str(len(model.each)), *figures)
     return table
 

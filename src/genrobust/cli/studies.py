@@ -47,6 +47,8 @@ def show(
         _print_planned(study, error)
     else:
         _print_work(study, rows, out_console)
+        if groups := {test: set(of) for test, of in study.data.image_groups.items() if test in study.tests}:
+            tell(f"groups of images: {', '.join(f'{len(of):,} in {test}' for test, of in groups.items())}")
     if unmixed := study.recipe.unmixed_sets():
         tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
 

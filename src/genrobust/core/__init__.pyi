@@ -54,6 +54,7 @@ from .images import (
     REAL as REAL,
     RETRIEVED as RETRIEVED,
     RETRIEVED_BY_CLASS as RETRIEVED_BY_CLASS,
+    RETRIEVED_BY_SEARCH as RETRIEVED_BY_SEARCH,
     ClassLabel as ClassLabel,
     ImageSet as ImageSet,
     LabelSpace as LabelSpace,

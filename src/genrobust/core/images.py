@@ -13,8 +13,10 @@ from genrobust.core.errors import UserError
 from genrobust.core.keys import digest
 
 # The sources of a mixture that are no generated dataset in any study: the control with retrieved images is matched to
-# the generated ones by class and style, or by class alone.
-REAL, RETRIEVED, RETRIEVED_BY_CLASS = NOT_GENERATED = ("real", "retrieved", "retrieved-by-class")
+# the generated ones by class and style, or by class alone, or is what a CLIP finds for the names of the classes.
+REAL, RETRIEVED, RETRIEVED_BY_CLASS, RETRIEVED_BY_SEARCH = NOT_GENERATED = (
+    "real", "retrieved", "retrieved-by-class", "retrieved-by-search",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class ImageSet(Protocol):
     A set may have three attributes more: `accepted`, for each image the labels that are right, its own first (None: its
     own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
     (None: unknown); and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
+    It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
+    None for none, and raises UserError for an unknown name.
     """
 
     name: str
@@ -121,8 +125,10 @@ class StudyData:
     """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is available. `choosing` is a shifted validation set, on which anything
-    about generation may be chosen. `extra` are further images to train on, by the name that arms mix them under.
+    the generator's own training data, where it is available. `unlabelled` are images whose labels mean nothing, to be
+    searched for the classes; None searches those of `retrieval`. `choosing` is a shifted validation set, on which
+    anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
+    under.
     """
 
     labels: LabelSpace
@@ -133,10 +139,17 @@ class StudyData:
     retrieval: ImageSet | None = None
     choosing: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
+    unlabelled: ImageSet | None = None
 
     @property
     def shifts(self) -> tuple[str, ...]:
         return tuple(name for name in self.tests if name != self.clean)
+
+    @property
+    def image_groups(self) -> dict[str, Sequence[str]]:
+        """The group of each image, by test set; for those whose groups are known."""
+        found = {name: getattr(images, "groups", None) for name, images in self.tests.items()}
+        return {name: groups for name, groups in found.items() if groups}
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,10 @@ class SourceQuality:
 class ArmRecord:
     """The training of one arm: `parts` maps a source ("real", "generated" ...) to its number of images.
 
-    `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran.
+    `augmentation` names all that changes them (see `TrainConfig.augmented`), `steps` are those that ran. `val_top1` is
+    the accuracy in percent on the validation images, a mean over seeds. `seconds` maps a stage ("generate", "train"
+    ...) to what it takes one worker to make the arm with one seed, all its images included; empty where a rate is not
+    known.
     """
 
     name: str
@@ -62,6 +65,8 @@ class ArmRecord:
     augmentation: str
     steps: int
     batch_size: int
+    val_top1: float | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class StudyRecord:
 
     `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
     of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
-    as in `ShiftConfig`.
+    as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none.
     """
 
     title: str
@@ -123,3 +128,4 @@ class StudyRecord:
     qualities: tuple[SourceQuality, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
+    answer: str = ""

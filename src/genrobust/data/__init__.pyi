@@ -22,7 +22,16 @@ from .naming import readable_names as readable_names
 from .published import choose_baselines as choose_baselines, listing as listing, read_published as read_published
 from .reader import load_data as load_data, published_line as published_line
 from .reading import check_images as check_images, image_files as image_files, read_image as read_image
-from .retrieval import retrieve as retrieve
+from .retrieval import filled_quotas as filled_quotas, retrieve as retrieve
+from .searches import (
+    SEARCHED_BY as SEARCHED_BY,
+    FoundImages as FoundImages,
+    best_classes as best_classes,
+    found_images as found_images,
+    nearest as nearest,
+    read_search as read_search,
+    write_search as write_search,
+)
 from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard
 from .shards import (
     MANIFEST as MANIFEST,

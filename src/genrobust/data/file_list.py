@@ -6,10 +6,12 @@ import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -19,6 +21,7 @@ from genrobust.data.reading import FORMATS, read_image, walk_images
 
 log = logging.getLogger(__name__)
 
+NAMED = 10  # columns that an error names
 WORKERS = 8  # folders scanned at once: a network file system answers each slowly, and several together
 
 
@@ -32,6 +35,7 @@ class Listing:
         stamps: For each image the bytes and the time of change in ns of the file that it lies in.
         read: Decodes image i, from any thread.
         in_order: Whether images are read fast in this order alone.
+        column: Reads for each image its value in a column of that name, None for none; None where there is no table.
     """
 
     path: Path
@@ -40,6 +44,7 @@ class Listing:
     stamps: Sequence[tuple[int, int]]
     read: Callable[[int], Image.Image]
     in_order: bool = False
+    column: Callable[[str], Sequence[Any]] | None = None
 
 
 class ListedImages:
@@ -90,6 +95,16 @@ class ListedImages:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def column(self, name: str) -> list[Any]:
+        """Return for each image its value in a column of its table, or under a key of its JSON.
+
+        Raises UserError where there is no table, or no such column; it names some that there are.
+        """
+        if self._listing.column is None:
+            raise UserError(f"{self._listing.path} is a folder of image files, which has no columns: use a pattern")
+        values = self._listing.column(name)
+        return [values[i] for i in self._chosen]
+
     def image(self, index: int) -> Image.Image:
         image = self._listing.read(self._chosen[index])
         cut = self._border
@@ -107,6 +122,12 @@ class _File:
     key: str
     stamp: tuple[int, int]
     id: tuple[int, int] | str
+
+
+def some_names(names: Iterable[str]) -> str:
+    """Return up to ten names, from anywhere, for a message."""
+    first = list(islice(names, NAMED + 1))
+    return ascii(", ".join(first[:NAMED]))[1:-1] + (" ..." if len(first) > NAMED else "")
 
 
 def list_folder(folder: Path, groups: Collection[str]) -> Listing:

@@ -7,36 +7,17 @@ same file.
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from genrobust.core import (
-    BLANK_SEAL,
-    Filter,
-    GenrobustError,
-    ImageSet,
-    Subset,
-    UserError,
-    check_seal,
-    digest,
-    find_seal,
-    lock,
-    make_folder,
-    reading,
-    remove_leftovers,
-    replacing,
-    write_seal,
-)
+from genrobust.core import Filter, GenrobustError, ImageSet, Subset, UserError, digest, reading
+from genrobust.data.sealed_tables import DAMAGED, read_sealed_table, write_sealed_table
 
 PATTERN = "filter-*.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
-_FACTS, _SHA256 = b"genrobust.filter", b"genrobust.sha256"
-_BEFORE_SEAL = _SHA256 + b"\x18@"  # in the file: the type of a value, and that it has 64 bytes
+_FACTS = "genrobust.filter"
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -93,30 +74,18 @@ def write_filter(
     keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
     columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
     facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    metadata = {_FACTS: json.dumps(facts, sort_keys=True), _SHA256: BLANK_SEAL}
-    table = pa.table(columns, _SCHEMA.with_metadata(metadata))
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
     chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
-    make_folder(chosen.parent)
-    with lock(chosen.parent, wait=True):
-        remove_leftovers(chosen.parent)
-        with replacing(chosen) as file:
-            file.write(buffer.getvalue())
-            write_seal(file, find_seal(buffer.getvalue(), _BEFORE_SEAL))
+    write_sealed_table(chosen, columns, _SCHEMA, _FACTS, facts)
     return read_filter(chosen)
 
 
 def read_filter(path: Path) -> Filter:
     """Read a filter. Raises UserError where there is none, GenrobustError for a damaged one."""
-    errors, then = (pa.ArrowException, KeyError, ValueError, TypeError), "; delete it and filter again"
-    with reading(f"the filter {path}", *errors, then=then, kind=GenrobustError):
+    then = "; delete it and filter again"
+    with reading(f"the filter {path}", *DAMAGED, then=then, kind=GenrobustError):
         if not path.exists():
             raise UserError(f"no filter at {path}: make one with genrobust filter")
-        content = path.read_bytes()
-        check_seal(path, find_seal(content, _BEFORE_SEAL))
-        table = pq.read_table(pa.BufferReader(content))
-        facts = json.loads((table.schema.metadata or {})[_FACTS])
+        table, facts = read_sealed_table(path, _FACTS)
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
         return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
 

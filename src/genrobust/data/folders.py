@@ -18,7 +18,6 @@ from genrobust.data.reader import read_shift
 from genrobust.data.stored import StoredImages, open_stored
 from genrobust.recipe import DataConfig, ShiftConfig
 
-HELD_BACK = 0.1  # of train, by class, where there is no validation folder
 NAMED = 10  # things of a kind that an error names one by one
 
 
@@ -153,8 +152,8 @@ def load_generated(config: DataConfig) -> ListedImages | None:
 def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: ImageSet) -> StudyData:
     """Put a study together: `train`, the clean `test`, and what else `config` names.
 
-    Without `val`, a tenth of each class of `train` is held back to choose checkpoints. Raises UserError for two test
-    sets of a name, and as the readers of the shifts do.
+    Without `val`, the share `held_out` of each class of `train` is held back to choose checkpoints. Raises UserError
+    for two test sets of a name, and as the readers of the shifts do.
     """
 
     def folder(name: str, path: Path) -> ImageSet:
@@ -166,28 +165,30 @@ def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: 
             if full_name in tests:
                 raise UserError(f"data.shifts: two test sets are called {full_name!r}: rename one")
             tests[full_name] = images
-    held = hold_back(train) if config.val is None else (train, folder("val", config.val))
+    held = hold_back(train, config.held_out) if config.val is None else (train, folder("val", config.val))
     return StudyData(
         labels=classes.labels,
         train=held[0],
         val=held[1],
         tests=tests,
         clean="test",
-        retrieval=None if config.retrieved is None else folder("retrieved", config.retrieved),
+        retrieval=None if config.retrieved.path is None else folder("retrieved", config.retrieved.path),
         extra={name: folder(name, path) for name, path in config.extra.items()},
     )
 
 
-def hold_back(train: ImageSet) -> tuple[Subset, Subset]:
-    """Split off a tenth of each class, at least one image where a class has two or more.
+def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
+    """Split off a share of each class, at least one image where a class has two or more; of a share of 0, none.
 
     Those held back are the first of their class, so that every run, of whatever seed, holds back the same. Returns
     train without them, and them.
     """
+    if share == 0:
+        return train, Subset(train, (), "val")
     held = np.zeros(len(train), dtype=bool)
     for label in np.unique(train.labels):
         of_class = np.flatnonzero(train.labels == label)  # in hash order: the first are a fair sample
-        held[of_class[: min(len(of_class) - 1, max(1, round(HELD_BACK * len(of_class))))]] = True
+        held[of_class[: min(len(of_class) - 1, max(1, round(share * len(of_class))))]] = True
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")

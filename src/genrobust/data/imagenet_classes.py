@@ -54,6 +54,7 @@ def prompt_names(kind: str) -> dict[str, str]:
     if kind == "openai":
         return names
     shared = {name for name, times in Counter(names.values()).items() if times > 1}
+    # CLIP's "tights" (638) is among the clearer names too: its photographs show swimsuits, as those of 639 do
     lemma = {wnid: text.split(",")[0] for wnid, text in zip(wnids(), descriptions(), strict=True)}
     return {wnid: lemma[wnid] if name in shared else name for wnid, name in names.items()} | _shipped("clearer_names")
 

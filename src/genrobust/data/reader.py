@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 from genrobust.core import ImageSet, Line, Registry, StudyData, UserError
+from genrobust.data.grouping import with_groups
+from genrobust.data.stored import open_unlabelled
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Each is a Source, a ShiftReader, or both.
@@ -48,7 +50,9 @@ def load_data(config: DataConfig) -> StudyData:
     reader = READERS.get(config.source)
     if not isinstance(reader, Source):
         raise UserError(f"data.source: {config.source} is a kind of test set, not a source: name it under data.shifts")
-    return reader.load(config)
+    data = with_groups(reader.load(config), config.groups)
+    pool = config.retrieved.search
+    return data if pool is None else replace(data, unlabelled=open_unlabelled("data.retrieved.search", pool))
 
 
 def shift_reader(name: str, kind: str) -> ShiftReader:

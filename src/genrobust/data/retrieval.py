@@ -36,3 +36,12 @@ def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Sub
         chosen += [i for i in here if i not in chosen_set][: count - len(chosen)]
         taken += chosen
     return Subset(pool, np.sort(np.asarray(taken, dtype=np.int64)), "retrieved")
+
+
+def filled_quotas(found: ImageSet, wanted: ImageSet) -> float:
+    """Return the share of `wanted`, from 0 to 1, for which `found` has an image of the same class and style."""
+
+    def count(images: ImageSet) -> Counter[tuple[int, str]]:
+        return Counter(zip(np.asarray(images.labels).tolist(), images.styles, strict=True))
+
+    return (count(found) & count(wanted)).total() / len(wanted)

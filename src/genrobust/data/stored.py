@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.core import UserError, reading
-from genrobust.data.file_list import Listing, list_folder
+from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.naming import check_class_names
 from genrobust.data.reading import FORMATS
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
@@ -59,6 +59,35 @@ def open_stored(path: Path) -> StoredImages:
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
     return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
+
+
+def open_unlabelled(key: str, path: Path) -> ListedImages:
+    """Return the images at `path`, which the key of a recipe names, without their labels: each has the label 0.
+
+    That is a folder with images at any depth, or what `open_stored` opens beside class folders. Raises UserError as it
+    does, and where there is no image.
+    """
+    if "*" not in path.name and not path.exists():
+        raise UserError(f"{key}: there is no {path}: name a folder of images, tars or parquet files")
+    listing = _list_unlabelled(path)
+    if not listing.keys:
+        raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")
+    return ListedImages(path.name, listing, {"": (0,)})
+
+
+def _list_unlabelled(path: Path) -> Listing:
+    files = _files(path)
+    for extension in KINDS:
+        ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
+        if ours:
+            _refuse_splits(path, ours)
+            tars = extension == ".tar"
+            return list_tars(path, ours, labelled=False) if tars else list_parquet(path, ours, labelled=False)[0]
+    if files:
+        raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
+    if (path / STATE).is_file():
+        return list_saved(path, labelled=False)[0]
+    return list_files(path, lambda key: "")
 
 
 def class_folders(folder: Path) -> list[Path]:

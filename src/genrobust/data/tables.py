@@ -14,23 +14,24 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 from genrobust.data.reading import read_image
 
 STATE = "state.json"  # of a dataset that save_to_disk wrote
 SPLITS = "dataset_dict.json"  # of a folder of several such
 IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and an integer
+HIDDEN = ""  # stands for a label that is not read: no label of a file, an integer or null, is this
 # What pyarrow and the parsers of names raise where a file is damaged.
 DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-NAMED = 10  # columns that an error names
 CACHED = 4  # row groups kept in memory: those that neighbouring images, asked for by several threads, lie in
 
 
-def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[str, ...]]:
+def list_parquet(source: Path, files: Sequence[Path], labelled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images in parquet `files`, which lie at `source`; return the names of their labels too, () without any.
 
-    Only labels are read now; images are read a row group at a time, which is fast in their order alone. A key is
-    ``{file}/{row}``. Raises UserError that names the file and the column.
+    Only labels are read now, and not these either unless the images are `labelled`: then all are of the group "".
+    Images are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``. Raises
+    UserError that names the file and the column.
     """
     metadata: list[pq.FileMetaData] = []
     labels: list[list[Any]] = []
@@ -39,12 +40,22 @@ def list_parquet(source: Path, files: Sequence[Path]) -> tuple[Listing, tuple[st
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
             with reading(f"{path} as parquet", *DAMAGED), pq.ParquetFile(path) as file:
-                names.append(_check(path, file.schema_arrow))
-                labels.append(file.read(columns=[LABEL])[LABEL].to_pylist())
+                names.append(_check(path, file.schema_arrow, labelled))
+                rows = file.metadata.num_rows
+                labels.append(file.read(columns=[LABEL])[LABEL].to_pylist() if labelled else [HIDDEN] * rows)
                 metadata.append(file.metadata)
             bar.advance()
+
+    def column(name: str) -> list[Any]:
+        found: list[Any] = []
+        for path in files:
+            with reading(f"{path} as parquet", *DAMAGED), pq.ParquetFile(path) as file:
+                _require_scalars(path, file.schema_arrow, name)
+                found += file.read(columns=[name])[name].to_pylist()
+        return found
+
     same = _same(files, names)
-    return _listing(source, files, stamps, labels, same, _by_row_group(files, metadata), in_order=True), same
+    return _listing(source, files, stamps, labels, same, _by_row_group(files, metadata), column, in_order=True), same
 
 
 def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) -> Callable[[int, int], Any]:
@@ -67,7 +78,7 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
     return value
 
 
-def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
+def list_saved(folder: Path, labelled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
 
     Returns and raises as `list_parquet`.
@@ -84,16 +95,29 @@ def list_saved(folder: Path) -> tuple[Listing, tuple[str, ...]]:
         stamps = [stamp(path) for path in files]
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
         for table in tables:
-            _check_offsets(table)
-        names = _same(files, [_check(path, table.schema) for path, table in zip(files, tables, strict=True)])
-        labels = [table[LABEL].to_pylist() for table in tables]
+            _check_offsets(table, (IMAGE, LABEL))
+        checked = [_check(path, table.schema, labelled) for path, table in zip(files, tables, strict=True)]
+        names = _same(files, checked)
+        labels = [table[LABEL].to_pylist() if labelled else [HIDDEN] * len(table) for table in tables]
     images = [table[IMAGE] for table in tables]
-    return _listing(folder, files, stamps, labels, names, lambda number, row: _encoded(images[number][row])), names
+
+    def column(name: str) -> list[Any]:
+        found: list[Any] = []
+        for path, table in zip(files, tables, strict=True):
+            with reading(path, *DAMAGED, then=again):
+                _require_scalars(path, table.schema, name)
+                _check_offsets(table, (name,))
+                found += table[name].to_pylist()
+        return found
+
+    return _listing(
+        folder, files, stamps, labels, names, lambda number, row: _encoded(images[number][row]), column
+    ), names
 
 
-def _check_offsets(table: pa.Table) -> None:
+def _check_offsets(table: pa.Table, names: Sequence[str]) -> None:
     """Raise pa.ArrowInvalid for a damaged file, whose offsets Arrow would follow out of its memory."""
-    for column in (table[name] for name in (IMAGE, LABEL) if table.schema.names.count(name) == 1):
+    for column in (table[name] for name in names if table.schema.names.count(name) == 1):
         for chunk in column.chunks:
             chunk.validate()
             kind = chunk.type
@@ -123,6 +147,7 @@ def _listing(
     labels: Sequence[list[Any]],
     names: Sequence[str],
     value: Callable[[int, int], Any],
+    column: Callable[[str], list[Any]],
     in_order: bool = False,
 ) -> Listing:
     """The rows of all `files`: a group is the name of the label, or its number where labels have no names."""
@@ -140,32 +165,45 @@ def _listing(
             )
         return read_image(data, name=f"row {row} of {files[number]}")
 
-    return Listing(source, keys, groups, [stamps[number] for number, _ in where], read, in_order)
+    return Listing(source, keys, groups, [stamps[number] for number, _ in where], read, in_order, column)
 
 
 def _group(path: Path, row: int, label: Any, names: Sequence[str]) -> str:
+    if label == HIDDEN:
+        return HIDDEN
     if not isinstance(label, int) or label < 0 or (names and label >= len(names)):
         known = f"0 to {len(names) - 1}" if names else "0, 1, ..."
         raise UserError(f"{path}, row {row}: the label {label!r} is none of {known} (a test split without labels?)")
     return names[label] if names else str(label)
 
 
-def _check(path: Path, schema: pa.Schema) -> tuple[str, ...]:
-    """The class names in the schema of `path`, which must have a column of images and one of labels."""
-    for column, fits, wanted in (
+def _check(path: Path, schema: pa.Schema, labelled: bool) -> tuple[str, ...]:
+    """The class names in the schema of `path`, which must have a column of images and, if `labelled`, one of labels."""
+    columns: tuple[tuple[str, Callable[[pa.DataType], bool], str], ...] = (
         (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
         (LABEL, pa.types.is_integer, "integers"),
-    ):
-        count = schema.names.count(column)
-        if count != 1:
-            own = ascii(", ".join(schema.names[:NAMED]))[1:-1] + (" ..." if len(schema.names) > NAMED else "")
-            has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
-            raise UserError(f"{path} has {has}: it has {own}; rename one and save it")
+    )
+    for column, fits, wanted in columns if labelled else columns[:1]:
+        _require_one(path, schema, column, "rename one and save it")
         if not fits(kind := schema.field(column).type):
             raise UserError(
                 f"{path}: the column {column!r} holds {str(kind)[:100]!a}, and must hold {wanted}: save it so"
             )
-    return _names(path, schema)
+    return _names(path, schema) if labelled else ()
+
+
+def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:
+    if (count := schema.names.count(column)) != 1:
+        has = f"{count} columns called {column!r}" if count else f"no column {column!r}"
+        raise UserError(f"{path} has {has}: it has {some_names(schema.names)}; {then}")
+
+
+def _require_scalars(path: Path, schema: pa.Schema, column: str) -> None:
+    """Raise UserError where there is no such column, or one of images, lists or mappings, which may fill the memory."""
+    _require_one(path, schema, column, "name one of these")
+    kind = schema.field(column).type
+    if pa.types.is_nested(kind) or _holds_bytes(kind):
+        raise UserError(f"{path}: the column {column!r} holds {str(kind)[:100]!a}, and no texts or numbers")
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

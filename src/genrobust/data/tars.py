@@ -5,13 +5,14 @@ from __future__ import annotations
 import filecmp
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, stamp
+from genrobust.data.file_list import Listing, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, read_image
 from genrobust.data.shard_files import check_listed
 
@@ -21,20 +22,22 @@ DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, R
 
 
 class _Image(NamedTuple):
-    """An image in a tar: its bytes are [offset, offset + size) of it."""
+    """An image in a tar: its bytes are [offset, offset + size) of it; those of its JSON are at `facts`, if any."""
 
     key: str
     label: str
     offset: int
     size: int
+    facts: tuple[int, int] | None
 
 
-def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
+def list_tars(source: Path, tars: Sequence[Path], labelled: bool = True) -> Listing:
     """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
-    Only headers and labels are read, and genrobust's own shards compared with their hashes. A key is ``{tar}/{key}``.
-    Raises UserError that names the tar and the key: compressed, damaged or truncated tars, the same tar twice, an image
-    without a class, a key or a file that comes twice, a link in place of a file, a path that leaves the tar.
+    Only headers and labels are read, and genrobust's own shards compared with their hashes; unless the images are
+    `labelled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``. Raises UserError that names the
+    tar and the key: compressed, damaged or truncated tars, the same tar twice, an image without a class, a key or a
+    file that comes twice, a link in place of a file, a path that leaves the tar.
     """
     images: list[_Image] = []
     where: list[Path] = []
@@ -44,7 +47,7 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
         for tar in tars:
             of_tar = stamp(tar)
             check_listed(tar)
-            found = _images_in(tar)
+            found = _images_in(tar, labelled)
             twin = first.setdefault((of_tar[0], hash(tuple(found))), tar)
             if twin != tar and filecmp.cmp(twin, tar, shallow=False):
                 raise UserError(f"{tar} is the same as {twin}, so that each image would count twice: remove one")
@@ -60,12 +63,22 @@ def list_tars(source: Path, tars: Sequence[Path]) -> Listing:
             data = _bytes(file, image.offset, image.size)
         return read_image(data, name=f"{keys[index]} of {tar}")
 
-    return Listing(source, keys, [image.label for image in images], stamps, read)
+    def column(name: str) -> list[Any]:
+        of_tars = groupby(zip(where, images, strict=True), key=lambda pair: pair[0])
+        facts = [of_image for tar, pairs in of_tars for of_image in _facts(tar, [image for _, image in pairs])]
+        if not any(name in of_image for of_image in facts):
+            known = some_names(dict.fromkeys(key for of_image in facts for key in of_image))
+            there = f"they have {known}; name one of these" if known else "there are none"
+            raise UserError(f"{source}: no .json of an image has the key {name!r}: {there}")
+        return [of_image.get(name) for of_image in facts]
+
+    return Listing(source, keys, [image.label for image in images], stamps, read, column=column)
 
 
-def _images_in(tar: Path) -> list[_Image]:
+def _images_in(tar: Path, labelled: bool) -> list[_Image]:
     images: dict[str, tuple[int, int]] = {}
-    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}}
+    facts: dict[str, tuple[int, int]] = {}
+    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}} if labelled else {}
     what = f"{tar} as a WebDataset tar (they are not compressed)"
     with reading(what, *DAMAGED), tar.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as file:
         for member in _members(tar, file, raw):
@@ -83,7 +96,19 @@ def _images_in(tar: Path) -> list[_Image]:
                 images[key] = member.offset_data, member.size
             else:
                 labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode()
-        return [_Image(key, _label(tar, key, labels), *place) for key, place in images.items()]
+                if extension == "json":
+                    facts[key] = member.offset_data, member.size
+        of_images = ((key, _label(tar, key, labels) if labels else "", place) for key, place in images.items())
+        return [_Image(key, label, *place, facts.get(key)) for key, label, place in of_images]
+
+
+def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
+    """What the JSON beside each image says; nothing where there is none."""
+    with reading(tar), tar.open("rb") as file:
+        for image in images:
+            with reading(f"{image.key}.json in {tar}", *DAMAGED):
+                found = parse_json(_bytes(file, *image.facts)) if image.facts else {}
+            yield found if isinstance(found, dict) else {}
 
 
 def _members(tar: Path, file: tarfile.TarFile, raw: IO[bytes]) -> Iterator[tarfile.TarInfo]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def template_set(name: str) -> tuple[Template, ...]:
 def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
     """Return the templates of each class. Raises UserError where they are not usable."""
     if prompts.file is not None:
-        return read_listed(prompts.file, labels)
+        return [_without(of_class, prompts.without_styles) for of_class in read_listed(prompts.file, labels)]
     return [templates_of(prompts)] * len(labels)
 
 
@@ -59,8 +60,10 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
                 f"prompts.templates: no set {name!r}; there is {' and '.join(SINGLE)}, or give a list{hint}"
             )
         named = template_set(name)
-        return tuple(t for t in named if t.text == SINGLE[name]) if config.strategy == "single" else named
-    templates = tuple(Template(text) for text in config.templates)
+        if config.strategy == "single":
+            named = tuple(t for t in named if t.text == SINGLE[name])
+        return _without(named, config.without_styles)
+    templates = _without(tuple(Template(text) for text in config.templates), config.without_styles)
     check_templates(templates, "prompts.templates")
     if config.strategy == "single" and len(templates) > 1:
         raise UserError(
@@ -68,6 +71,17 @@ def templates_of(config: PromptConfig) -> tuple[Template, ...]:
             "keep one, or choose the strategy diverse"
         )
     return templates
+
+
+def _without(templates: tuple[Template, ...], styles: Sequence[str]) -> tuple[Template, ...]:
+    known = list(dict.fromkeys(t.style for t in templates if t.style))
+    if unknown := [style for style in styles if style not in known]:
+        named = f"those of this recipe name {', '.join(known)}" if known else "no template of this recipe names a style"
+        raise UserError(f"prompts.without_styles: no template names the style {unknown[0]!r}; {named}")
+    left = tuple(t for t in templates if t.style not in styles)
+    if styles and not left:
+        raise UserError("prompts.without_styles leaves no template: remove a style from the list")
+    return left
 
 
 def check_templates(templates: tuple[Template, ...], where: str) -> None:

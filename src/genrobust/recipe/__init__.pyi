@@ -8,7 +8,7 @@ from .classify import (
     TrainConfig as TrainConfig,
     ZeroShotConfig as ZeroShotConfig,
 )
-from .data import DataConfig as DataConfig, ShiftConfig as ShiftConfig
+from .data import DataConfig as DataConfig, GroupRule as GroupRule, ShiftConfig as ShiftConfig
 from .diffusion import (
     ClassModelConfig as ClassModelConfig,
     DiffusionTraining as DiffusionTraining,

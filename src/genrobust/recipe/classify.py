@@ -37,8 +37,15 @@ def _mixing(alpha: float) -> float:
     return alpha
 
 
+# Keys that came later stay out of hashes at their defaults, so that the folders of earlier trainings keep their names.
+def _unset(value: object) -> bool:
+    return value is None
+
+
 LEAST_MIXING = 0.001
 Mixing = Annotated[float, Between(0, 1000, "larger ones mix all images half and half"), AfterValidator(_mixing)]
+UNCHANGED = ("none", "standard")  # no policy changes the images
+LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe gives either of each
 # Augmentations that combine with any policy and with each other, under their names in timm; 0 turns one off.
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
@@ -47,8 +54,18 @@ class TrainConfig(FineTuning):
     """Training of a classifier; the same for every arm, unless the arm overrides it.
 
     The length is either `steps` or `epochs`. Epochs are passes over as many images as the arm's mixture has, as papers
-    count them; an arm with more images then trains longer. `warmup_steps`, `validate_every` and `save_every` are always
-    steps.
+    count them; an arm with more images then trains longer. `validate_every` and `save_every` are always steps.
+
+    The learning rate rises in a straight line over `warmup_steps` or `warmup_epochs`, and falls to zero after the last
+    step: by half a cosine, or with `schedule: linear` in a straight line. The linear one is FFCV's "cyclic", which
+    starts from a ten-thousandth of `learning_rate`.
+
+    `optimizer: sgd` has Nesterov's momentum, as in timm; `momentum` is SGD with the plain one, as in PyTorch.
+    `weight_decay` leaves out biases and parameters of one dimension, as in timm. `no_decay` leaves out those whose name
+    in the network contains one of its texts instead, if any does: `[bn]` is FFCV's rule, and `[]` decays all.
+
+    `keep: best` is the checkpoint of the best validation by top-1, `last` that of the last step, which needs no
+    validation images (`data.held_out: 0`).
 
     `crop` chooses the random crop. `square` resizes and cuts an image to `image_size` pixels first, and then keeps 60
     to 100 % of its area, as suits drawings and subjects that fill an image. `random-resized` keeps 8 to 100 % of an
@@ -58,11 +75,15 @@ class TrainConfig(FineTuning):
     `augmentation` is the policy; `standard` only crops and mirrors, which all others but `none` do too. With both
     `mixup` and `cutmix`, each batch uses one of them, with equal probability.
     `drawing-styles` draws black line drawings in other styles: domain knowledge, as a baseline for generated images.
+    `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
 
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
     own, which are dropped after training (AdvProp, Xie et al., 2020; for generated images, Yu et al., 2023,
     arXiv:2312.02253): the classifier keeps those of the real images. Mixup and CutMix then mix real images only with
     real ones, and others with others.
+
+    `blur_pool` low-pass filters the input of every convolution that has a stride and 16 input channels or more (Zhang,
+    2019, as in FFCV). AlexNet and VGG have none. timm cannot load such a network: export it to ONNX.
 
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
@@ -84,14 +105,18 @@ class TrainConfig(FineTuning):
     steps: Steps | None = 600  # None with `epochs`
     epochs: Epochs | None = None
     batch_size: Annotated[int, Between(2, 65_536, "batch norm takes two, and memory holds no more")] = 128
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "momentum"] = "adamw"
     learning_rate: Rate = 2e-3
+    schedule: Literal["cosine", "linear"] = Field(default="cosine", exclude_if=lambda schedule: schedule == "cosine")
     weight_decay: Decay = 0.05
+    no_decay: tuple[Name, ...] | None = Field(default=None, exclude_if=_unset)
     momentum: Fraction = 0.9  # only for SGD
-    warmup_steps: WarmupSteps = 50
+    warmup_steps: WarmupSteps | None = 50  # None with `warmup_epochs`
+    warmup_epochs: Epochs | None = Field(default=None, exclude_if=_unset)
     label_smoothing: Fraction = 0.1
     ema_decay: Average = 0.99  # 0 turns the weight average off
     augmentation: str = "standard"  # or none, autoaugment, randaugment, trivialaugment, augmix, drawing-styles ...
+    augmentation_share: PositiveFraction = Field(default=1.0, exclude_if=lambda share: share == 1)
     mixup: Mixing = 0.0  # alpha of the Beta distribution of the mixing weight; so is cutmix
     cutmix: Mixing = 0.0
     random_erasing: Fraction = 0.0  # probability for each image; so is grayscale
@@ -100,16 +125,19 @@ class TrainConfig(FineTuning):
     )
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
+    blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
     workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
-    validate_every: Steps = 200  # steps; the best checkpoint by validation top-1 is kept
+    keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")
+    validate_every: Steps = 200  # steps
     save_every: Steps = 200  # steps; a killed run loses at most these
 
     @model_validator(mode="before")
     @classmethod
     def _drop_default_steps(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("epochs") is not None:
-            return {"steps": None, **value}
+        if isinstance(value, dict):
+            in_epochs = [steps for steps, epochs in LENGTHS if value.get(epochs) is not None]
+            return {**dict.fromkeys(in_epochs), **value}
         return value
 
     @field_validator("augmentation")
@@ -121,8 +149,11 @@ class TrainConfig(FineTuning):
 
     @model_validator(mode="after")
     def _check_together(self) -> TrainConfig:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either steps or epochs, and set the other to null or leave it out")
+        for steps, epochs in LENGTHS:
+            if (getattr(self, steps) is None) == (getattr(self, epochs) is None):
+                raise ValueError(f"give either {steps} or {epochs}, and set the other to null or leave it out")
+        if "blur_pool" in self.model_kwargs:
+            raise ValueError("model_kwargs: blur_pool is no argument of timm's: set train.blur_pool")
         require_memory(self.batch_size, self.image_size)
         if self.batch_size % self.workers:
             raise ValueError(
@@ -133,8 +164,16 @@ class TrainConfig(FineTuning):
             raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
+        if self.layer_decay != 1 and self.no_decay is not None:
+            raise ValueError(
+                "layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one of both"
+            )
         if self.method == "linear-probe" and self.split_batchnorm:
             raise ValueError("split_batchnorm: a linear probe trains no batch norm: leave it out of this arm")
+        if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
+            raise ValueError(
+                f"augmentation_share: {self.augmentation} is no policy that could change a share of images"
+            )
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self
@@ -162,11 +201,25 @@ class TrainConfig(FineTuning):
         assert self.epochs is not None  # _check_together
         return math.ceil(self.epochs * images / self.batch_size)
 
+    def warmup_for(self, images: int) -> int:
+        """The number of steps, on a mixture of so many images, in which the learning rate rises."""
+        if self.warmup_steps is not None:
+            return self.warmup_steps
+        assert self.warmup_epochs is not None  # _check_together
+        return round(self.warmup_epochs * images / self.batch_size)
+
+    @property
+    def network_kwargs(self) -> dict[str, Any]:
+        """What `create_classifier` makes the network with, as a checkpoint stores it."""
+        return {**self.model_kwargs, "blur_pool": True} if self.blur_pool else self.model_kwargs
+
     @property
     def augmented(self) -> str:
         """Every augmentation in words: "standard", or "randaugment, mixup 0.2, random erasing 0.25"."""
         combined = {key.replace("_", " "): getattr(self, key) for key in COMBINED}
-        return ", ".join([self.augmentation, *(f"{name} {value:g}" for name, value in combined.items() if value)])
+        policy = self.augmentation
+        policy += f" of {100 * self.augmentation_share:g} %" if self.augmentation_share < 1 else ""
+        return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
 
     def network_in_words(self, alpha: float = 1) -> str:
         """The network and what it starts from: "resnet50, split batch norm"; `alpha` is that of WiSE-FT."""
@@ -190,10 +243,11 @@ class MixturePart(Section):
     """A part of an arm's training images.
 
     `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
-    images of each class and style, from the generator's own training data) or retrieved-by-class (of each class, in any
-    style). `per_class` limits the images of each class (of generated ones, to the first); `fraction` takes that
-    fraction of each class. `weight` is the relative share of every batch; None is in proportion to the number of
-    images, as in a plain concatenation.
+    images of each class and style, from the generator's own training data), retrieved-by-class (of each class, in any
+    style) or retrieved-by-search (what a CLIP finds for each class among unlabelled images, the nearest first). All
+    three are described under `data.retrieved`. `per_class` limits the images of each class (of generated ones, to the
+    first); `fraction` takes that fraction of each class. `weight` is the relative share of every batch; None is in
+    proportion to the number of images, as in a plain concatenation.
     """
 
     source: Name
@@ -280,7 +334,8 @@ class RobustnessConfig(Section):
     `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
 
     `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
-    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023).
+    data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023). For the
+    pictograms it may be "wild-val", real drawings like those that the generator learned from.
     """
 
     baselines: str | None = "shipped"

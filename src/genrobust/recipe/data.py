@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from genrobust.core import Registry
+from genrobust.core import EMBEDDED, Registry
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import Between
-from genrobust.recipe.section import Place, Section
+from genrobust.recipe.numbers import Between, PerClass
+from genrobust.recipe.section import Place, Section, checked, shown
 
 Kind = Literal["folders", "imagenet-v2", "imagenet-sketch", "imagenet-r", "imagenet-a", "imagenet-c", "objectnet"]
 SourceName = Literal["pictograms", "folders", "imagenet"]
+RULE = "such as {pattern: REGEX}"
+HELD_OUT = 0.1
 PLUGINS: Registry[Any] = Registry("reader", "genrobust.readers")  # those of other packages
 
 
@@ -59,13 +62,83 @@ class ShiftConfig(Section):
         return self
 
 
+class GroupRule(Section):
+    """The rule that gives each image of a test set its group, such as its photographer, camera, hospital or site.
+
+    `pattern` is a regular expression of Python, which is searched for in the path of an image below the folder of its
+    set (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the group of the image. In tars the
+    path is the tar's name and the key in it, without an extension.
+
+    `column` names a column of parquet files and saved datasets, or a key of the JSON beside an image in tars.
+
+    A group is the same in every test set that has one of its name. With `shared: false`, it is this set's own: for
+    names such as ``1`` that mean something else in each set.
+    """
+
+    pattern: str | None = None
+    column: str | None = None
+    shared: bool = True
+
+    @field_validator("pattern")
+    @classmethod
+    def _check_pattern(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            found = re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{shown(value)} is no regular expression: {error}") from None
+        if not found.groups:
+            raise ValueError(f"{shown(value)} has no capture group: put the part that names the group in parentheses")
+        if found.groups > 1 and "group" not in found.groupindex:
+            raise ValueError(
+                f"{shown(value)} has {found.groups} capture groups: call the one that counts (?P<group>...), or begin "
+                "the others with (?:"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _check_one(self) -> GroupRule:
+        if (self.pattern is None) == (self.column is None):
+            raise ValueError("give either pattern or column")
+        return self
+
+
+class RetrievedConfig(Section):
+    """Images that arms train on instead of generated ones, as a control. A path alone means `path`.
+
+    `path` holds labelled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
+    many of each class from them as were generated. Pictograms has its own.
+
+    `search` holds images without labels: a folder with images at any depth, WebDataset tars, parquet files or a saved
+    dataset. From them, `retrieved-by-search` takes those that are nearest to each class by the cosine of image and
+    class in the CLIP `clip`, a folder or "pictograms", the embedded one, which is the default for `source: pictograms`.
+    The texts of a class are the recipe's prompts. Labels are not used; without `search`, those of `path` are hidden.
+
+    `per_class` is the number of images of each class that all of them take; None takes as many as the first generated
+    dataset of the arms has, and only a search takes more than that. `without_styles` names styles whose images none of
+    them takes, where styles are known.
+    """
+
+    path: Place | None = None
+    search: Place | None = None
+    clip: str | None = None
+    per_class: PerClass | None = None
+    without_styles: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_path(cls, value: Any) -> Any:
+        return {"path": value} if value is None or isinstance(value, str | Path) else value
+
+
 class DataConfig(Section):
     """The source of the real images.
 
     `source: pictograms` is the embedded benchmark and needs no other key.
 
-    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds out a tenth of
-    train), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
+    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds some of train
+    out), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
     shown and used in prompts. `same_class` maps a folder name of a shifted set to the training folder of that class.
 
     `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
@@ -76,7 +149,16 @@ class DataConfig(Section):
     `extra`, for any source, names further images of the training classes, which arms mix by these names: distorted
     ones (DeepAugment, Hendrycks et al., 2021), or images from anywhere else.
 
-    Each of these places is a folder of class folders, WebDataset tars, Hugging Face parquet files or a saved dataset.
+    `groups`, for any source, says which images of a test set belong together, such as those of one photographer, so
+    that intervals are over these groups: one `GroupRule` for all test sets, or a mapping from the names of test sets to
+    a rule each. The images of a set without a rule count one by one, unless its reader knows their groups. A rule
+    changes intervals, and no image, training or prediction.
+
+    Each of these places, but `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
+    files or a saved dataset.
+
+    `held_out` is the share of each class that is taken from the training images for validation, for the sources
+    `folders` and `imagenet` without `val`. With 0, arms train on all of them, and need `train.keep: last`.
 
     `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
     which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a tenth
@@ -87,15 +169,22 @@ class DataConfig(Section):
     root: Place | None = None
     train: Place | None = None
     val: Place | None = None
+    held_out: Annotated[float, Between(0, 0.5, "most images are for training")] = HELD_OUT
     test: Place | None = None
     shifts: dict[Name, ShiftConfig] = Field(default_factory=dict)
     generated: Place | None = None
-    retrieved: Place | None = None
+    retrieved: RetrievedConfig = RetrievedConfig()
     extra: dict[Name, Place] = Field(default_factory=dict)
+    groups: dict[str, GroupRule] | GroupRule | None = None
     classes: str = "all"
     class_names: dict[str, str] | Literal["openai", "unique"] = Field(default_factory=dict)
     same_class: dict[str, str] = Field(default_factory=dict)
     packed: bool = False
+
+    @property
+    def search_clip(self) -> str | None:
+        """The CLIP that searches `retrieved`; None where the recipe must name one."""
+        return self.retrieved.clip or (EMBEDDED if self.source == "pictograms" else None)
 
     @field_validator("class_names", mode="before")
     @classmethod
@@ -104,13 +193,38 @@ class DataConfig(Section):
             raise ValueError(f"{value!r} is no list of names: use openai, unique or a mapping")
         return value
 
+    @field_validator("groups", mode="before")
+    @classmethod
+    def _one_rule_or_several(cls, value: Any) -> Any:
+        """A mapping that holds mappings has a rule for each test set; any other is one rule for all of them."""
+        if value is None or isinstance(value, GroupRule):
+            return value
+        if not isinstance(value, dict) or not value:
+            raise ValueError(f"give one rule, {RULE}, or a rule for each test set by its name (got {shown(value)})")
+        if not any(isinstance(rule, dict | GroupRule) for rule in value.values()):
+            return GroupRule.model_validate(value)
+        for name, rule in value.items():
+            if not isinstance(rule, dict | GroupRule):
+                raise ValueError(f"{name}: give the rule of a test set, {RULE} (got {shown(rule)})")
+        return {name: checked(GroupRule, rule, name) for name, rule in value.items()}
+
     @field_validator("source")
     @classmethod
     def _known_source(cls, value: str) -> str:
         return _require_known(value, SourceName)
 
+    @property
+    def holds_out_none(self) -> bool:
+        """Whether there are no validation images."""
+        return self.held_out == 0 and self.val is None
+
     @model_validator(mode="after")
     def _check_source(self) -> DataConfig:
+        if self.held_out != HELD_OUT and (self.val is not None or self.source == "pictograms"):
+            raise ValueError(
+                f"held_out: the validation images are {self.val or 'part of pictograms'}, and none are taken from the "
+                "training images: leave it out"
+            )
         if self.source not in get_args(SourceName):
             return self  # a reader of another package checks its own
         if self.source == "folders" and (self.train is None or self.test is None):

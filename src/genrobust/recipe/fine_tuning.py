@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from genrobust.recipe.numbers import Between, Fraction
-from genrobust.recipe.section import Section
+from genrobust.recipe.section import Section, listed
 
 SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
 MOST_POINTS = 101  # of a curve
@@ -94,3 +95,21 @@ class FineTuning(Section):
 
 
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
+
+
+def check_origins(origins: Mapping[str, str | None]) -> None:
+    """Raise ValueError where an arm starts from an unknown one or, over others, from itself.
+
+    `origins` maps each arm to the arm that it starts from, None for one that starts from something else.
+    """
+    for name, origin in origins.items():
+        passed = [name]
+        while origin is not None:
+            if origin not in origins:
+                known = f"the arms are {listed(origins)}"
+                raise ValueError(f"arm {passed[-1]!r}: train.init: {origin!r} is no arm; {known}")
+            if origin in passed:
+                chain = " < ".join([*passed, origin])
+                raise ValueError(f"arm {name!r}: train.init: {chain}: it starts from itself")
+            passed.append(origin)
+            origin = origins[origin]

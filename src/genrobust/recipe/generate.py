@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from genrobust.recipe.names import Name
-from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction
+from genrobust.recipe.numbers import LARGER, MEMORY, Between, PerClass, PositiveFraction, Seed
 from genrobust.recipe.section import Place, PlainValues, Section
 
 
@@ -110,12 +110,15 @@ class PromptConfig(Section):
     `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
+
+    `without_styles` leaves out the templates of the set "pictograms" that name these styles.
     """
 
     strategy: Literal["single", "diverse", "list"] = "diverse"
     templates: str | tuple[str, ...] = "pictograms"
     file: Place | None = None
     negative_prompt: str = ""
+    without_styles: tuple[str, ...] = Field(default=(), exclude_if=lambda styles: not styles)
 
     @model_validator(mode="after")
     def _check_file(self) -> PromptConfig:
@@ -183,12 +186,14 @@ class DatasetConfig(Section):
     `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
     mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
     images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
-    alone (section `class_model`). `filter` leaves out some of the images.
+    alone (section `class_model`). `filter` leaves out some of the images. `data_seed` draws other images from the same
+    prompts' templates: two datasets that differ in nothing else tell how much a result depends on the draw.
     """
 
     finetuned: bool = False
     from_scratch: bool = False
     filter: FilterConfig | None = None
+    data_seed: Seed | None = None  # None: the recipe's
     generator: PlainValues = Field(default_factory=dict)
     generate: PlainValues = Field(default_factory=dict)
 

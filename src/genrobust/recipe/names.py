@@ -14,7 +14,10 @@ from genrobust.core import DEVICES, slug
 LONGEST = 200  # characters
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
 # What a study keeps in the output folder, beside the folder of its report.
-_FOLDERS = ("generated", "checkpoints", "predictions", "filters", "finetuned", "class-models", "embeddings", "packed")
+_FOLDERS = (
+    "generated", "checkpoints", "predictions", "filters", "searches",
+    "finetuned", "class-models", "embeddings", "packed",
+)  # fmt: skip
 KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
 
 

@@ -6,10 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, ZERO_SHOT, UserError
-from genrobust.recipe.classify import ArmConfig, EvaluateConfig, RobustnessConfig, TrainConfig, ZeroShotConfig
+from genrobust.core import MEAN_OF_SHIFTS, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
+from genrobust.recipe.classify import (
+    LENGTHS,
+    ArmConfig,
+    EvaluateConfig,
+    RobustnessConfig,
+    TrainConfig,
+    ZeroShotConfig,
+)
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
+from genrobust.recipe.fine_tuning import check_origins
 from genrobust.recipe.generate import UNUSED_BY_MODE, DatasetConfig, FilterConfig, GenerateConfig, GeneratorConfig
 from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
@@ -78,6 +86,9 @@ class Recipe(Section):
     `track` names the trackers that show training curves while a study runs, and its scores and images afterwards:
     TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
     set to offline.
+
+    `answer` names the arm, or the group where there are groups, that the report's answer is about, before there is any
+    result. None leaves the choice to the validation images: the best of those that train on generated images.
     """
 
     file_keys = ("quick", "sweep")
@@ -98,6 +109,7 @@ class Recipe(Section):
     train: TrainConfig = TrainConfig()
     arms: tuple[ArmConfig, ...]
     reference: Name = "real"
+    answer: Name | None = None
     zero_shot: ZeroShotConfig | None = None
     evaluate: EvaluateConfig = EvaluateConfig()
     robustness: RobustnessConfig = RobustnessConfig()
@@ -140,35 +152,38 @@ class Recipe(Section):
         if len(set(self.seeds)) != len(self.seeds) or not self.seeds:
             raise ValueError("seeds: give one or more, each once")
         for arm in self.arms:
-            weighted = all(part.weight is not None for part in arm.mixture)
-            if why := self.train_of(arm).unsplittable([part.source for part in arm.mixture], weighted):
+            train, weighted = self.train_of(arm), all(part.weight is not None for part in arm.mixture)
+            if why := train.unsplittable([part.source for part in arm.mixture], weighted):
                 raise ValueError(f"arm {arm.name!r}: {why}")
+            if train.keep == "best" and self.data.holds_out_none:
+                raise ValueError(
+                    f"arm {arm.name!r}: train.keep: best chooses a checkpoint on validation images, and data.held_out "
+                    "is 0: set train.keep: last, or hold some out"
+                )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
-        self._check_origins()
+        check_origins({arm.name: self.train_of(arm).origin_arm for arm in self.arms})
         if both := self.groups().keys() & names:
             raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
         for arm in self.arms:
             if arm.reference is not None and arm.reference not in names:
                 known = f"the arms are {listed(names)}"
                 raise ValueError(f"arm {arm.name!r}: reference: {arm.reference!r} is no arm; {known}")
+        self._check_answer()
         return self
 
-    def _check_origins(self) -> None:
-        """An arm may start from another one, and not, over others, from itself."""
-        origins = {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
-        for name, origin in origins.items():
-            passed = [name]
-            while origin is not None:
-                if origin not in origins:
-                    raise ValueError(
-                        f"arm {passed[-1]!r}: train.init: {origin!r} is no arm; the arms are {listed(origins)}"
-                    )
-                if origin in passed:
-                    chain = " < ".join([*passed, origin])
-                    raise ValueError(f"arm {name!r}: train.init: {chain}: it starts from itself")
-                passed.append(origin)
-                origin = origins[origin]
+    def _check_answer(self) -> None:
+        """The answer compares an arm, or a group where there are groups, with another."""
+        groups = self.groups()
+        references = {group: {self.references()[arm] for arm in arms} - set(arms) for group, arms in groups.items()}
+        for arm in self.arm_names if not groups else ():
+            references[arm] = {self.references()[arm]} - {arm}
+        if self.answer is not None and not references.get(self.answer):
+            noun = "group" if groups else "arm"
+            compared = listed([name for name, others in references.items() if others]) or "none"
+            raise ValueError(
+                f"answer: {self.answer!r} is no {noun} that is compared with another; there are {compared}"
+            )
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
         """A claim compares two arms, or a group with the references of its arms."""
@@ -209,6 +224,19 @@ class Recipe(Section):
                         f"arm {arm.name!r} trains on {source!r}, which has split: val and is for evaluation; "
                         "mix a dataset with split: train"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _check_search(self) -> Recipe:
+        if RETRIEVED_BY_SEARCH not in self.sources():
+            return self
+        if self.data.search_clip is None:
+            raise ValueError(f"data.retrieved.clip: an arm mixes {RETRIEVED_BY_SEARCH}: name the folder of a CLIP")
+        if self.data.retrieved.per_class is None and not self.generated_sets():
+            raise ValueError(
+                "data.retrieved.per_class: no arm mixes generated images, which would give the number of images to "
+                "search for: set it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -275,8 +303,8 @@ class Recipe(Section):
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
         """The train section of `arm`: the study's, with the arm's overrides; its `epochs` replace `steps`, and back."""
-        lengths = {"steps", "epochs"}
-        inherited = self.train.model_dump(exclude=lengths if lengths & arm.train.keys() else None)
+        replaced = {key for pair in LENGTHS if arm.train.keys() & set(pair) for key in pair}
+        inherited = self.train.model_dump(exclude=replaced)
         return checked(TrainConfig, {**inherited, **arm.train}, f"the train section of arm {arm.name!r}")
 
     @property

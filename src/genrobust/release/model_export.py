@@ -74,6 +74,8 @@ def export_model(
         raise UserError(
             "timm has no network whose logits are cosines, as those of a CLIP with head: text: export it with --to onnx"
         )
+    if to == "timm" and info.model_kwargs.get("blur_pool"):
+        raise UserError(f"timm has no {info.architecture} with train.blur_pool: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
     model, _ = load_checkpoint(checkpoint)
     contents = _FORMATS[to](model, info)

@@ -14,7 +14,7 @@ from genrobust.core import ImageSet, LabelSpace, Score, csv_line, write_files
 from genrobust.report.frame import Shown, contact_sheet, plain, render, shown
 from genrobust.report.plots import SHAPES, axis
 from genrobust.report.wording import count, is_sure, number, span
-from genrobust.robustness import Benchmark, HardImage, ModelScores, OnBothSets
+from genrobust.robustness import Benchmark, Compared, HardImage, ModelScores, OnBothSets, StyleScores
 
 CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
 FIGURES = ("generated", "real", "drop")
@@ -61,7 +61,6 @@ def html(made: Benchmarked) -> str:
     """Return the benchmark as one HTML page."""
     models = made.result.models
     hardest = [hard_image(made, hard) for hard in made.result.hardest]
-    styles = [(name, score.n, [model.styles[name] for model in models]) for name, score in models[0].styles.items()]
     both = zip(*(contact_sheet(images, made.labels, PER_CLASS) for images in (made.generated, made.real)), strict=True)
     sheets = [(name, [("generated", own), (made.real_name, real)]) for (name, own), (_, real) in both]
     return render(
@@ -70,9 +69,10 @@ def html(made: Benchmarked) -> str:
         models=models,
         several=any(len(model.each) > 1 for model in models),
         verdict=benchmark_verdict(made),
+        parts=parts(made),
         dots=dots(models),
         looks=LOOKS,
-        styles=sorted(styles, key=lambda row: (sum(score.value for score in row[2]), row[0])),  # the hardest first
+        styles=by_style(made),
         classes=by_class(made),
         rows=ROWS,
         hardest=(hardest[:OPEN_HARD], hardest[OPEN_HARD:]),
@@ -83,17 +83,31 @@ def html(made: Benchmarked) -> str:
 def benchmark_verdict(made: Benchmarked) -> list[str]:
     """Say how the first model does, and how the drops of the others compare with its own, in a sentence each."""
     first, *others = made.result.models
-    scores = first.scores
-    said = [
-        f"{first.name}: {number(scores.generated.value)} % on {count(len(made.generated), 'generated image')} and "
-        f"{number(scores.real.value)} % on {len(made.real):,} real ones, {_change(scores.drop)}."
-    ]
-    against = sorted(((m.name, m.beyond) for m in others if m.beyond is not None), key=lambda pair: pair[1].value)
+    scores, n = first.scores, (count(len(made.generated), "generated image"), f"{len(made.real):,} real ones")
+    overall = f"{number(scores.generated.value)} % on {n[0]} and {number(scores.real.value)} % on {n[1]}"
+    said = [f"{first.name}: {overall}, {_change(scores.drop)}."]
+    if first.within is not None:
+        own, all_images = first.within.scores, f"Over all images, {overall}, {_change(scores.drop)}."
+        said = [
+            f"{first.name}: {_within(made.result.shared)}, {number(own.generated.value)} % on generated images and "
+            f"{number(own.real.value)} % on real ones, {_change(own.drop)}.",
+            *([all_images] if len(parts(made)) > 1 else []),
+        ]
+    beyond = ((m.name, m.leading.beyond) for m in others)
+    against = sorted(((name, score) for name, score in beyond if score is not None), key=lambda pair: pair[1].value)
     if len(against) > COMPARED:
         against = [*against[: COMPARED - 1], against[-1]]
     if against:
-        said.append(f"Against that of {first.name}, the drop is {'; '.join(_against(*pair) for pair in against)}.")
+        drop = "the drop within styles" if first.within else "the drop"
+        said.append(f"Against that of {first.name}, {drop} is {'; '.join(_against(*pair) for pair in against)}.")
     return said
+
+
+def _within(styles: Sequence[str]) -> str:
+    """Say over which styles the mean is."""
+    if len(styles) == 1:
+        return f"within the style {styles[0]}"
+    return f"within the {len(styles)} styles of both sets, each with the same weight"
 
 
 def _change(drop: Score) -> str:
@@ -117,8 +131,11 @@ def _size(score: Score) -> str:
 
 
 def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
-    """Place both accuracies of each model with their intervals on one axis, in percent of its length."""
-    pairs = [(model.name, (model.scores.generated, model.scores.real)) for model in models]
+    """Place both accuracies of each model with their intervals on one axis, in percent of its length.
+
+    They are within styles, where there are such.
+    """
+    pairs = [(model.name, (model.leading.scores.generated, model.leading.scores.real)) for model in models]
     place, ticks = axis([score for _, scores in pairs for score in scores])
     rows = [
         (
@@ -131,6 +148,43 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
         for name, scores in pairs
     ]
     return {"rows": rows, "ticks": ticks}
+
+
+def parts(made: Benchmarked) -> list[tuple[str, str, list[Compared]]]:
+    """Return the comparisons of the models: each with an id, its name in words, and what each model scored in it.
+
+    Within styles comes first, where there is that; over all images, where that is anything else.
+    """
+    result = made.result
+    within = [model.within for model in result.models if model.within]
+    found: list[tuple[str, str, list[Compared]]] = []
+    if within:
+        found.append(("within", _within(result.shared), within))
+    if not within or len(result.styles) > 1:
+        found.append(("all", "over all images", list(result.models)))
+    return found
+
+
+def by_style(made: Benchmarked) -> dict[str, Any]:
+    """Return the known styles with the images of both sets and each model's figures, the largest drop first.
+
+    Styles of one set alone follow, the hardest first. `figures` are those that any style has.
+    """
+    models, sizes = made.result.models, made.result.styles
+
+    def rank(style: str) -> tuple[bool, float, str]:
+        scores = [model.styles[style] for model in models]
+        drops = [score.drop.value for score in scores if score.drop]
+        accuracies = [score.value for both in scores if (score := both.generated or both.real)]
+        return not drops, -sum(drops) if drops else sum(accuracies), style
+
+    names = sorted(models[0].styles, key=rank)
+    figures = [figure for figure in FIGURES if any(getattr(scores, figure) for scores in models[0].styles.values())]
+    rows = [
+        (name, sizes[name], [[getattr(model.styles[name], figure) for figure in figures] for model in models])
+        for name in names
+    ]
+    return {"figures": figures, "rows": rows}
 
 
 def by_class(made: Benchmarked) -> list[tuple[str, tuple[int, int], list[tuple[float, float]]]]:
@@ -158,40 +212,53 @@ def hard_image(made: Benchmarked, hard: HardImage) -> Shown:
 
 
 def facts(made: Benchmarked) -> Any:
-    """Return everything that was measured as JSON; classes by their ids in the order of the labels."""
+    """Return everything that was measured as JSON; classes by their ids in the order of the labels.
+
+    Each model begins with its name and how it did within styles, null where the sets share none.
+    """
     sides = {"generated": (made.name, made.generated), "real": (made.real_name, made.real)}
     sets = {
         side: {"name": name, "images": len(images), "fingerprint": images.fingerprint}
         for side, (name, images) in sides.items()
     }
-    more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result)}
+    models = [{"name": model.name, "within": None, **asdict(model)} for model in made.result.models]
+    more = {"classes": list(made.labels.ids), "notes": made.notes, **asdict(made.result), "models": models}
     return plain({"genrobust": __version__, **sets, **more})
 
 
 def table_csv(made: Benchmarked) -> str:
-    """Return one row a figure, in percent or points; `scope` is all (over checkpoints), checkpoint, style or class."""
+    """Return one row a figure, in percent or points.
+
+    `scope` is within (the mean over the styles of both sets) or all (over all images), "checkpoint within" or
+    checkpoint likewise for one of several, style or class.
+    """
     return "".join(map(csv_line, [CSV_COLUMNS, *_table_rows(made)]))
 
 
 def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
     first = made.result.models[0].name
     for model in made.result.models:
-        yield from _rows(model, "", "all", model.scores)
-        if model.beyond is not None:
-            yield _row(model, "", "all", "", f"drop minus that of {first}", model.beyond)
-        if len(model.each) > 1:
-            for checkpoint, pair in enumerate(model.each):
-                yield from _rows(model, str(checkpoint), "checkpoint", pair)
-        for style, score in model.styles.items():
-            yield _row(model, "", "style", style, "generated", score)
+        for scope, of_each, compared in (("within", "checkpoint within", model.within), ("all", "checkpoint", model)):
+            if compared is None:
+                continue
+            yield from _rows(model, "", scope, "", compared.scores)
+            if compared.beyond is not None:
+                yield _row(model, "", scope, "", f"drop minus that of {first}", compared.beyond)
+            for checkpoint, pair in enumerate(compared.each if len(compared.each) > 1 else ()):
+                yield from _rows(model, str(checkpoint), of_each, "", pair)
+        for style, scores in model.styles.items():
+            yield from _rows(model, "", "style", style, scores)
         for id, accuracies, sizes in zip(made.labels.ids, model.classes, made.result.sizes, strict=True):
             for figure, value, n in zip(FIGURES, accuracies, sizes, strict=False):
                 yield model.name, "", "class", id, figure, f"{value:.4f}", "", "", n, ""
 
 
-def _rows(model: ModelScores, checkpoint: str, scope: str, pair: OnBothSets) -> Iterator[tuple[str | int, ...]]:
+def _rows(
+    model: ModelScores, checkpoint: str, scope: str, of: str, scores: OnBothSets | StyleScores
+) -> Iterator[tuple[str | int, ...]]:
     for figure in FIGURES:
-        yield _row(model, checkpoint, scope, "", figure, getattr(pair, figure))
+        if (score := getattr(scores, figure)) is not None:
+            yield _row(model, checkpoint, scope, of, figure, score)
 
 
 def _row(model: ModelScores, checkpoint: str, scope: str, of: str, figure: str, score: Score) -> tuple[str | int, ...]:

@@ -17,10 +17,14 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
 
 
 def averaged_record(record: StudyRecord) -> StudyRecord:
-    """Return `record` with its groups in the place of arms."""
+    """Return `record` with its groups in the place of arms; each is its first arm, with the mean accuracy of all."""
     arms = {arm.name: arm for arm in record.arms}
-    groups = tuple(replace(arms[members[0]], name=group) for group, members in record.summary.groups.items())
-    return replace(record, summary=averaged(record.summary), arms=groups)
+    groups = []
+    for group, members in record.summary.groups.items():
+        val = [top1 for arm in members if (top1 := arms[arm].val_top1) is not None]
+        top1 = sum(val) / len(val) if len(val) == len(members) else None
+        groups.append(replace(arms[members[0]], name=group, val_top1=top1))
+    return replace(record, summary=averaged(record.summary), arms=tuple(groups))
 
 
 def averaged_over(record: StudyRecord) -> str:

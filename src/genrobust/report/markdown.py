@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 
 from genrobust.core import StudyRecord, Summary
+from genrobust.report.answering import answer
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.costs import arm_time
 from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
-from genrobust.report.wording import EN_DASH, answer, duration, limits, row_name, subtracted
+from genrobust.report.wording import EN_DASH, duration, limits, number, row_name, subtracted
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -95,7 +97,9 @@ def _arms(record: StudyRecord) -> str:
     for arm in record.arms:
         images = " + ".join(f"{n:,} {source}" for source, n in arm.parts.items())
         rows.append([arm.name, images, arm.architecture, arm.augmentation, f"{arm.steps:,}", str(arm.batch_size)])
-    return markdown_table(["arm", "images", "architecture", "augmentation", "steps", "batch size"], rows)
+        rows[-1] += ["" if arm.val_top1 is None else number(arm.val_top1), arm_time(arm)]
+    heads = ["arm", "images", "architecture", "augmentation", "steps", "batch size", "val, %", "time, one worker"]
+    return markdown_table(heads, rows)
 
 
 def _stages(record: StudyRecord) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, span
-from genrobust.robustness import Figure, list_figures
+from genrobust.robustness import EXPLAINED, Figure, list_figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ def figure_table(summary: Summary, figure: Figure) -> Table | None:
 
     None where it was not measured. The clean column is left out where the figure has no score there.
     """
-    columns = _columns(summary)
+    columns = _columns(summary, figure)
     return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)))
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
     """Return each arm minus its reference in `figure`; None where nothing is compared."""
-    columns = _columns(summary)
+    columns = _columns(summary, figure)
     rows = [
         (arm, tuple(_difference(gain(summary, figure.name, arm, column.name), figure) for column in columns))
         for arm in summary.arms
@@ -88,7 +88,7 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     table = figure_table(summary, figure) if figure.informs(summary) else None
     if table is None or not summary.shifts:
         return table
-    columns, head = _columns(summary), Column(f"minus {compared_with(summary)}", "mean of shifts", "gain")
+    columns, head = _columns(summary, figure), Column(f"minus {compared_with(summary)}", "mean of shifts", "gain")
     at = 1 + [column.kind for column in columns].index("mean")
     rows = [
         (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:]))
@@ -102,12 +102,22 @@ def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], 
     return {figure.name: found for figure in figures if (found := table(summary, figure))}
 
 
-def _columns(summary: Summary) -> tuple[Column, ...]:
+def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
     columns = [Column(summary.clean, _size(summary, summary.clean), "clean")]
     columns += [Column(shift, _size(summary, shift), "shift") for shift in summary.shifts]
     if summary.shifts:
-        columns.append(Column(MEAN_OF_SHIFTS, count(len(summary.shifts), "set"), "mean"))
+        columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
     return (*columns, *(Column(name, _size(summary, name), "out") for name in summary.left_out))
+
+
+def _sets_in_mean(summary: Summary, figure: Figure) -> str:
+    """How many shifts the mean is over: "6 sets", or, where some have no line that says enough, "5 of 6 sets"."""
+    shifts = len(summary.shifts)
+    if not figure.needs:
+        return count(shifts, "set")
+    fitted = getattr(summary, figure.needs)
+    over = sum(shift in fitted and fitted[shift].r2 >= EXPLAINED for shift in summary.shifts)
+    return count(shifts, "set") if over == shifts else f"{over} of {count(shifts, 'set')}"
 
 
 def _size(summary: Summary, test_set: str) -> str:

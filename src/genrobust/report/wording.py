@@ -1,12 +1,12 @@
-"""A study's figures in words: numbers with their signs and intervals, the answer, and what it does not say."""
+"""A study's figures in words: numbers with their signs and intervals, and what they do not say."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, Score, StudyRecord, Summary
-from genrobust.report.groups import averaged_over, averaged_record
+from genrobust.core import MEAN_OF_SHIFTS, Score, StudyRecord, Summary
+from genrobust.report.groups import averaged_over
 from genrobust.robustness import EXPLAINED, list_figures
 
 MINUS, EN_DASH = "\u2212", "\u2013"
@@ -56,29 +56,6 @@ def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 def row_name(summary: Summary, arm: str) -> str:
     """Return the name of a row, marked where it is a model that was trained elsewhere."""
     return f"{arm} {ELSEWHERE}" if arm in summary.trained_elsewhere else arm
-
-
-def answer(record: StudyRecord) -> tuple[str, ...]:
-    """Return the study's answer in two sentences, with figures and uncertainty.
-
-    It is about the arm with the highest mean over the shifts among those that trained on generated images (else among
-    all but the references), against its reference; an arm that trained on retrieved images is reported beside it. If a
-    study has groups, it is about these.
-    """
-    if record.summary.groups:
-        return (*answer(averaged_record(record)), f"All are means over {_members(record)}.")
-    summary = record.summary
-    arm = _focus(record)
-    if arm is None and len(summary.arms) > 1 + len(summary.trained_elsewhere):
-        return ("The study compares none of its arms with another.",)
-    if arm is None:
-        alone = f"The study has one arm, {summary.reference}, so nothing is compared."
-        if not summary.shifts:
-            return (alone,)
-        score = summary.score("top1", summary.reference)
-        over = count(len(summary.shifts), "shifted test set")
-        return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
-    return _accuracy_sentence(summary, arm), _robustness_sentence(record, arm)
 
 
 def references(summary: Summary) -> list[str]:
@@ -208,82 +185,3 @@ def _limits_of_training(record: StudyRecord) -> Iterator[str]:
         yield f"Every arm trained for the same {count(steps.pop(), 'step')}."
     elif steps:
         yield "Arms trained for different numbers of steps, so part of a difference may be longer training."
-
-
-def _members(record: StudyRecord) -> str:
-    """How many arms a group has: "3 architectures", or, where they differ, "the architectures of each group"."""
-    noun, sizes = averaged_over(record), {len(arms) for arms in record.summary.groups.values()}
-    return count(sizes.pop(), noun.removesuffix("s")) if len(sizes) == 1 else f"the {noun} of each group"
-
-
-def _focus(record: StudyRecord) -> str | None:
-    summary = record.summary
-    compared = [arm for arm in summary.arms if summary.reference_of(arm) != arm]
-    others = [arm for arm in compared if arm not in summary.trained_elsewhere]
-    generated = [a.name for a in record.arms if a.parts.keys() - set(record.not_generated) and a.name in others]
-
-    def top1(arm: str) -> float:
-        return summary.score("top1", arm, MEAN_OF_SHIFTS if summary.shifts else summary.clean).value
-
-    return max(generated or others, key=top1, default=None)
-
-
-def _accuracy_sentence(summary: Summary, arm: str) -> str:
-    reference, clean = summary.reference_of(arm), gain(summary, "top1", arm, summary.clean)
-    assert clean is not None  # every arm is scored on the clean set
-    if not summary.shifts:
-        why = "No shifted test set is large enough to average over"
-        return f"{why}; on {summary.clean}, {arm} {_against(clean, reference)}."
-    gained = gain(summary, "top1", arm)
-    assert gained is not None  # a mean over shifts exists for all arms or none
-    over = (
-        "On the one shifted test set" if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
-    )
-    ours, theirs = (summary.score("top1", name).value for name in (arm, reference))
-    averaged = "reached" if len(summary.shifts) == 1 else "averaged"
-    return (
-        f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on "
-        f"the clean set {arm} {_against(clean, reference)}."
-    )
-
-
-def _robustness_sentence(record: StudyRecord, arm: str) -> str:
-    summary = record.summary
-    parts = []
-    gained = gain(summary, "er", arm)
-    if gained is None and summary.lines:
-        parts.append("Its effective robustness has no mean, since some figures in it extrapolate a line")
-    elif gained is None:
-        parts.append("Effective robustness has no baseline line to be measured from")
-    else:
-        reference = summary.reference_of(arm)
-        ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
-        parts.append(
-            f"Its effective robustness was {number(ours, True)} points and that of {reference} "
-            f"{number(theirs, True)}, {_change(gained)}"
-        )
-    parts += [
-        f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))} "
-        "over the shifts"
-        for control in record.arms
-        if RETRIEVED in control.parts and control.name != arm
-        if (score := gain(summary, "top1", control.name)) is not None
-    ]
-    return "; ".join(parts) + "."
-
-
-def _change(score: Score) -> str:
-    """A difference after both figures: "a gain of 12.5 points (95 % interval +11.0 to +14.1)"."""
-    interval = f"95 % interval {span(score, True)}"
-    if not is_sure(score):
-        return f"a difference of {number(score.value, True)} points that may be chance ({interval})"
-    return f"a {'gain' if score.value > 0 else 'loss'} of {number(abs(score.value))} points ({interval})"
-
-
-def _against(score: Score, reference: str) -> str:
-    """A difference alone: "was 12.5 points above real (95 % interval +11.0 to +14.1)"."""
-    interval = f"95 % interval {span(score, True)}"
-    if not is_sure(score):
-        return f"did not differ from {reference} beyond chance ({number(score.value, True)} points, {interval})"
-    side = "above" if score.value > 0 else "below"
-    return f"was {number(abs(score.value))} points {side} {reference} ({interval})"

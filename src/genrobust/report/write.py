@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core import Picture, StudyRecord, UserError, sealed, write_files
+from genrobust.report.answering import answer
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.costs import arm_time, cost_plot
 from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.frame import Shown, render, verbatim
 from genrobust.report.groups import averaged
@@ -20,7 +22,7 @@ from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
-from genrobust.report.wording import answer, compared_with, limits, references, row_name, subtracted
+from genrobust.report.wording import compared_with, limits, references, row_name, subtracted
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -64,6 +66,8 @@ def html(record: StudyRecord) -> str:
         quality_heads=QUALITY_HEADS,
         quality_note=quality_note(record) if record.qualities else "",
         scatter=scatter(record),
+        costs=cost_plot(record),
+        arm_time=arm_time,
         frame=FRAME,
         **_pictures(record.pictures),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),

@@ -1,11 +1,13 @@
 from .accuracy import top1 as top1
-from .benchmarking import (
+from .benchmark_scores import (
     Benchmark as Benchmark,
+    Compared as Compared,
     HardImage as HardImage,
     ModelScores as ModelScores,
     OnBothSets as OnBothSets,
-    benchmark as benchmark,
+    StyleScores as StyleScores,
 )
+from .benchmarking import benchmark as benchmark
 from .effective import fit_lines as fit_lines, to_scale as to_scale
 from .figure import (
     EXPLAINED as EXPLAINED,

@@ -1,8 +1,9 @@
-"""Existing classifiers on a generated set and on a real one: accuracy on both, the drop, and the hardest images."""
+"""Existing classifiers on a generated set and on a real one: accuracy on both, overall and within styles."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,61 +11,23 @@ from scipy.special import log_softmax
 
 from genrobust.core import Predictions, Score, UserError
 from genrobust.robustness.accuracy import correct
-from genrobust.robustness.resampling import ANY, Measured, interval, measure_accuracy, seed_weights
+from genrobust.robustness.benchmark_scores import (
+    Benchmark,
+    Compared,
+    HardImage,
+    ModelScores,
+    OnBothSets,
+    StyleScores,
+)
+from genrobust.robustness.grouping import Groups
+from genrobust.robustness.resampling import ANY, Measured, mean_of, measure_accuracy, seed_weights
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
 
 # By name, one or more checkpoints of a model, such as seeds of an arm: predictions on the generated and the real set.
 ModelPredictions = Mapping[str, Sequence[tuple[Predictions, Predictions]]]
-
-
-@dataclass(frozen=True, slots=True)
-class OnBothSets:
-    """Accuracy in percent on both sets over the same classes, and the `drop`: real minus generated, in points."""
-
-    generated: Score
-    real: Score
-    drop: Score
-
-
-@dataclass(frozen=True, slots=True)
-class ModelScores:
-    """What one model scored, as the mean over its checkpoints; `each` is a checkpoint alone.
-
-    `beyond` is its drop minus that of the first model, None for that one. `classes` are the accuracies in percent on
-    both sets by label, `styles` those on the generated images by style, where it is known.
-    """
-
-    name: str
-    scores: OnBothSets
-    each: tuple[OnBothSets, ...]
-    beyond: Score | None
-    classes: tuple[tuple[float, float], ...]
-    styles: dict[str, Score]
-
-
-@dataclass(frozen=True, slots=True)
-class HardImage:
-    """A generated image that most models get wrong: `wrong` is the share of them, each weighing the same.
-
-    `said` holds the label that each checkpoint of each model gave.
-    """
-
-    index: int
-    key: str
-    label: int
-    wrong: float
-    said: tuple[tuple[int, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """Everything measured, over K classes; `sizes` are the images by label in the generated and the real set."""
-
-    models: tuple[ModelScores, ...]
-    sizes: tuple[tuple[int, int], ...]
-    hardest: tuple[HardImage, ...]
+Checkpoints = tuple[slice, np.ndarray]  # of one model: their place among all, and their weights in each replicate
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +35,7 @@ class _Side:
     """The answers of all checkpoints, T, on one set of N images of these `keys` and `labels`, int64 [N].
 
     `said` int64 [T, N] are the labels that they gave, `right` bool [T, N] which are right, and `doubt` float [T, N]
-    minus the log probability that they gave to the label.
+    minus the log probability that they gave to the label. `styles` str [N] are "" where unknown.
     """
 
     keys: tuple[str, ...]
@@ -80,53 +43,126 @@ class _Side:
     said: np.ndarray
     right: np.ndarray
     doubt: np.ndarray
+    styles: np.ndarray
+    groups: Sequence[str] | None
+
+    def accuracy(self, members: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator) -> Measured:
+        """Return the accuracies on the images that `members`, bool [N], selects: one or more."""
+        right, n = self.right[:, members], np.count_nonzero(members)
+        measured = measure_accuracy(right[None], classes, bootstrap, rng, Groups.of(self.groups, members))
+        # Of images that are all right, or all wrong, every resample is the same. The replicates are then spread as
+        # far as the limits of Clopper and Pearson, alike for all such checkpoints.
+        alike = right.all(axis=1) | ~right.any(axis=1)
+        away = 100 * (1 - rng.spawn(1)[0].random((bootstrap, 1, 1)) ** (1 / n))
+        draws = np.where(alike, np.abs(measured.point - away), measured.draws)
+        return replace(measured, draws=draws)
 
 
-def benchmark(answers: ModelPredictions, styles: Sequence[str], bootstrap: int = 1000) -> Benchmark:
-    """Score models on a generated and a real set of images, over the same K classes.
+def benchmark(
+    answers: ModelPredictions,
+    styles: Sequence[str],
+    bootstrap: int = 1000,
+    groups: Sequence[str] | None = None,
+    real_styles: Sequence[str] | None = None,
+) -> Benchmark:
+    """Score models on a generated and a real set of images over the same K classes, and within the styles of both.
 
     Intervals are 95 %: Clopper-Pearson for the accuracy of one checkpoint, else percentile bootstraps (deterministic).
-    Each replicate resamples the images of either set, the same for all models, and the checkpoints of each model, where
-    there are several: models are paired by image, and checkpoints are not paired.
+    Each replicate resamples the images of either set, or the groups of the real ones, the same for all models, and the
+    checkpoints of each model, where there are several: models are paired by image, and checkpoints are not paired. With
+    groups, the drop has the degrees of freedom of these alone, which are fewer than its own. Styles are not resampled.
 
     Args:
         answers: Predictions, each with images in both sets.
         styles: Those of the generated images, "" where unknown.
+        groups: Those of the real images, None where they have none.
+        real_styles: The styles of the real images, None where all are unknown.
 
     Raises:
         GenrobustError: A logit is NaN, or the highest of an image infinite.
         UserError: Predictions are not of the same images or classes.
     """
-    sides = [_side([pair[i] for of_model in answers.values() for pair in of_model]) for i in (0, 1)]
-    count = len(next(iter(answers.values()))[0][0].classes)
-    rng, names = np.random.default_rng(0), np.asarray(styles)
-    generated, real = (measure_accuracy(side.right[None], count, bootstrap, rng) for side in sides)
-    by_style = {
-        style: measure_accuracy(sides[0].right[None, :, names == style], count, bootstrap, rng)
-        for style in sorted({*styles} - {""})
-    }
-    all_three = generated, real, (drops := _drops(generated, real))
-    models: list[ModelScores] = []
-    first: tuple[float, np.ndarray] | None = None
+    pairs = [pair for of_model in answers.values() for pair in of_model]
+    sides = _side([g for g, _ in pairs], styles, None), _side([r for _, r in pairs], real_styles, groups)
+    counts, classes = [len(of_model) for of_model in answers.values()], len(pairs[0][0].classes)
+    sizes = zip(*(np.bincount(side.labels, minlength=classes).tolist() for side in sides), strict=True)
+    generated, real = (Counter(side.styles.tolist()) for side in sides)
+    return Benchmark(
+        models=tuple(_scored(answers, sides, classes, bootstrap)),
+        sizes=tuple(sizes),
+        styles={style: (generated[style], real[style]) for style in sorted({*generated, *real})},
+        hardest=_hardest(sides[0], counts),
+    )
+
+
+def _scored(
+    answers: ModelPredictions, sides: tuple[_Side, _Side], classes: int, bootstrap: int
+) -> Iterator[ModelScores]:
+    rng = np.random.default_rng(0)
+    generated, real = (side.accuracy(np.ones(len(side.labels), dtype=bool), classes, bootstrap, rng) for side in sides)
+    # The real styles have a generator of their own, so that they leave the intervals over all images as they are.
+    known = sorted({style for side in sides for style in side.styles.tolist()} - {""})
+    on_generated = _by_style(sides[0], known, generated, bootstrap, rng)
+    on_real = _by_style(sides[1], known, real, bootstrap, np.random.default_rng(1))
+    shared = [style for style in known if style in on_generated and style in on_real]
+    models: list[Checkpoints] = []
     stop = 0
-    for name, of_model in answers.items():
+    for of_model in answers.values():
         its = slice(stop, stop := stop + len(of_model))
-        weights = seed_weights(len(of_model), bootstrap, rng)
-        scores = OnBothSets(*(_mean(measured, its, weights) for measured in all_three))
-        drawn = (drops.draws[:, 0, its] * weights).sum(axis=1)
-        models.append(
-            ModelScores(
-                name=name,
-                scores=scores,
-                each=tuple(OnBothSets(*(m.one(0, t) for m in all_three)) for t in range(its.start, its.stop)),
-                beyond=None if first is None else _beyond(scores.drop, drawn, *first),
-                classes=tuple(zip(*(_by_class(side, its, count) for side in sides), strict=True)),
-                styles={style: _mean(measured, its, weights) for style, measured in by_style.items()},
-            )
+        models.append((its, seed_weights(len(of_model), bootstrap, rng)))
+    overall = _compared(generated, real, models)
+    within: Sequence[Compared | None] = [None] * len(models)
+    if shared:
+        means = [_over_styles([of[style] for style in shared]) for of in (on_generated, on_real)]
+        within = _compared(means[0], means[1], models)
+    for name, model, compared, of_styles in zip(answers, models, overall, within, strict=True):
+        yield ModelScores(
+            scores=compared.scores,
+            each=compared.each,
+            beyond=compared.beyond,
+            name=name,
+            classes=tuple(zip(*(_by_class(side, model[0], classes) for side in sides), strict=True)),
+            styles={style: _of_style(on_generated.get(style), on_real.get(style), model) for style in known},
+            within=of_styles,
         )
-        first = first or (scores.drop.value, drawn)
-    sizes = zip(*(np.bincount(side.labels, minlength=count).tolist() for side in sides), strict=True)
-    return Benchmark(tuple(models), tuple(sizes), _hardest(sides[0], [len(of_model) for of_model in answers.values()]))
+
+
+def _by_style(
+    side: _Side, styles: Sequence[str], whole: Measured, bootstrap: int, rng: np.random.Generator
+) -> dict[str, Measured]:
+    """The accuracies on the images of each of `styles` that has some: `whole` where all images are of one."""
+    members = {style: side.styles == style for style in styles}
+    return {
+        style: whole if its.all() else side.accuracy(its, whole.classes, bootstrap, rng)
+        for style, its in members.items()
+        if its.any()
+    }
+
+
+def _over_styles(parts: Sequence[Measured]) -> Measured:
+    """The mean over styles, each with the same weight."""
+    return parts[0] if len(parts) == 1 else mean_of(parts, f"mean of {len(parts)} styles")
+
+
+def _compared(generated: Measured, real: Measured, models: Sequence[Checkpoints]) -> list[Compared]:
+    """How each of `models` did on both sets, beside the first of them."""
+    drops = _drops(generated, real)
+    figures = generated, real, drops
+    drawn = [(drops.draws[:, 0, its] * weights).sum(axis=1) for its, weights in models]
+    scores = [OnBothSets(*(_mean(measured, model) for measured in figures)) for model in models]
+    return [
+        Compared(
+            scores=own,
+            each=tuple(OnBothSets(*(_one(m, t) for m in figures)) for t in range(its.start, its.stop)),
+            beyond=_beyond(drops, own.drop.value, draws, scores[0].drop.value, drawn[0]) if i else None,
+        )
+        for i, (own, draws, (its, _)) in enumerate(zip(scores, drawn, models, strict=True))
+    ]
+
+
+def _of_style(generated: Measured | None, real: Measured | None, model: Checkpoints) -> StyleScores:
+    drop = None if generated is None or real is None else _drops(generated, real)
+    return StyleScores(*(None if measured is None else _mean(measured, model) for measured in (generated, real, drop)))
 
 
 def _drops(generated: Measured, real: Measured) -> Measured:
@@ -135,26 +171,38 @@ def _drops(generated: Measured, real: Measured) -> Measured:
         point=real.point - generated.point,
         draws=real.draws - generated.draws,
         n=real.n + generated.n,
-        over=BOTH,
-        bounds=ANY,
+        over=f"{real.over} of real images and generated images" if real.shares else BOTH,
+        bounds=(-100, 100),
         right=None,
     )
 
 
-def _mean(measured: Measured, its: slice, weights: np.ndarray) -> Score:
-    """The mean over the checkpoints `its`, whose weights in each replicate are `weights` [B, S].
+def _mean(measured: Measured, model: Checkpoints) -> Score:
+    """The mean over the checkpoints of a model.
 
     Exact where it can be: the accuracy of one checkpoint is a binomial proportion. So is that of several which are all
     right, or all wrong, everywhere: resampling them would give an interval of no width.
     """
+    its, weights = model
     own = None if measured.right is None else measured.right[0, its]
     if its.stop - its.start == 1 or (own is not None and np.isin(own[0], (0, measured.n)) and np.ptp(own) == 0):
-        return measured.one(0, its.start)
+        return _one(measured, its.start)
     part = replace(measured, point=measured.point[:, its], draws=measured.draws[:, :, its], right=None)
-    return part.arm(0, weights)
+    return _with_value(part.arm(0, weights))
 
 
-def _side(found: Sequence[Predictions]) -> _Side:
+def _one(measured: Measured, checkpoint: int) -> Score:
+    """The score of one checkpoint, whose method says what it is a mean of."""
+    score = measured.one(0, checkpoint)
+    return _with_value(replace(score, method=f"{measured.of}; {score.method}") if measured.of else score)
+
+
+def _with_value(score: Score) -> Score:
+    """`score`, whose interval holds its value: replicates may all lie on one side of an accuracy of 0 or 100 %."""
+    return replace(score, lo=min(score.lo, score.value), hi=max(score.hi, score.value))
+
+
+def _side(found: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:
     first = found[0]
     for other in found:
         same = other.keys == first.keys and np.array_equal(other.labels, first.labels)
@@ -168,14 +216,16 @@ def _side(found: Sequence[Predictions]) -> _Side:
         said=np.array([p.logits.argmax(axis=1) for p in found]),
         right=np.array([correct(p, every) for p in found]),
         doubt=np.array([-log_softmax(p.logits.astype(np.float64), axis=1)[at, p.labels] for p in found]),
+        styles=np.asarray([""] * len(first.labels) if styles is None else styles),
+        groups=groups,
     )
 
 
-def _beyond(drop: Score, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
-    """`drop` minus that of the first model, whose replicates are `of_first` [B]."""
-    lo, hi = interval(drawn - of_first)
-    method = f"bootstrap 95 % over {BOTH} and each model's checkpoints"
-    return replace(drop, value=drop.value - first, lo=lo, hi=hi, method=method)
+def _beyond(drops: Measured, drop: float, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
+    """A drop, with replicates `drawn` [B], minus that of the first model, with replicates `of_first`."""
+    point, draws = np.array([[drop - first]]), (drawn - of_first)[:, None, None]
+    over = f"{drops.over} and each model's checkpoints"
+    return _one(replace(drops, point=point, draws=draws, over=over, bounds=ANY), 0)
 
 
 def _by_class(side: _Side, its: slice, count: int) -> list[float]:

@@ -20,13 +20,15 @@ from genrobust.study.study import Study
 
 Say = Callable[[str], None]
 BATCH_SIZE = 128  # where no recipe says it
+LISTED = 12  # styles that a note names
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
     """One of the two sets as it was named: `classes` are all that its labels index, `open` may generate it first.
 
-    `seen` says that a model may have trained on these very images.
+    `seen` says that a model may have trained on these very images, `chosen_on` that settings may have been chosen on
+    them, `of_several` that it was named among the sets of a recipe.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Images:
     open: Callable[[], ImageSet]
     study: Study | None = None
     seen: bool = False
+    chosen_on: bool = False
+    of_several: bool = False
 
 
 def run_benchmark(
@@ -53,9 +57,11 @@ def run_benchmark(
     Args:
         models: Models as `named_models` takes them, like `labels` with the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
-        real: A recipe, whose clean test set is taken, or a folder; by default the recipe of `on`.
+        real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
+            a folder; by default the recipe of `on`.
         runs: Where recipes keep what they make.
-        out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`.
+        out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`. NAME is that of the
+            generated set, with that of the real one where this is RECIPE:SET.
 
     Returns what was measured, and the files by name.
 
@@ -64,16 +70,19 @@ def run_benchmark(
     """
     study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
-    folder = outside(on, out or runs / "benchmarks" / file_name(generated.name))
     beside = _real(real, generated, study_of)
+    name = f"{generated.name}, {beside.name}" if beside.of_several else generated.name
+    folder = outside(on, out or runs / "benchmarks" / file_name(name))
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
     recipes = [of.study.recipe for of in (generated, beside) if of.study]
     how = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE, device
     answers = dict(_answers(opened, sets, classes, folder / "predictions", say, *how))
-    result = score(answers, sets["generated"].styles)
-    notes = tuple(_notes(result, generated, left_out, {m.prepared for of_name in opened.values() for m in of_name}))
+    groups = getattr(sets["real"], "groups", None)
+    result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
+    prepared = {m.prepared for of_name in opened.values() for m in of_name}
+    notes = (*_notes_of_styles(result), *_notes(result, generated, beside, left_out, prepared))
     made = Benchmarked(generated.name, beside.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
 
@@ -119,13 +128,26 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
 
 
 def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
+    recipe, colon, name = (word or "").rpartition(":")
     if word is not None and not is_recipe(word):
-        return _folder(word)
+        return _test_set(word, study_of(recipe), name) if colon and is_recipe(recipe) else _folder(word)
     study = generated.study if word is None else study_of(word)
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     data = study.data
     return Images(data.clean, data.labels, lambda: data.tests[data.clean], study)
+
+
+def _test_set(word: str, study: Study, name: str) -> Images:
+    """The test set `name` of a study, or its images to choose by."""
+    data = study.data
+    sets = {data.choosing.name: data.choosing} if data.choosing else {}
+    images = (sets | data.tests).get(name)
+    if images is None:
+        known = ", ".join([*data.tests, *sets])
+        raise UserError(f"--real {word}: no test set {name!r}; there are {known}")
+    called = f"{Path(word.removesuffix(f':{name}')).stem}:{name}"
+    return Images(called, data.labels, lambda: images, study, chosen_on=images is data.choosing, of_several=True)
 
 
 def _folder(word: str) -> Images:
@@ -169,11 +191,54 @@ def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageS
     return chosen
 
 
-def _notes(result: Benchmark, generated: Images, left_out: Sequence[str], prepared: set[str]) -> Iterator[str]:
+def _notes_of_styles(result: Benchmark) -> Iterator[str]:
+    """What must be known of the styles of both sets, where the style of any image is known."""
+    if not result.styles.keys() - {""}:
+        return
+    alone = [style for style in result.styles if style not in result.shared]
+    generated, real = map(sum, zip(*result.styles.values(), strict=True))
+    if not result.shared:
+        yield "No style is known to be in both sets, so the drop may be one of style, too."
+    elif any(n[0] * real != n[1] * generated for n in result.styles.values()):
+        yield (
+            "Styles have other shares in one set than in the other, so the drop over all images is one of style, too. "
+            "The drop within styles compares images of a style with images of the same style."
+        )
+    if alone:
+        some = ", ".join(_sizes_of(style, *result.styles[style]) for style in alone[:LISTED])
+        more = ", ..." if len(alone) > LISTED else ""
+        yield f"Styles of one set alone, and images of unknown style, are in no drop within styles: {some}{more}."
+    scores = result.models[0]
+    single = [style for style in result.shared if not getattr(scores.styles[style].real, "groups", 0)]
+    if scores.scores.real.groups and single:
+        yield (
+            f"In these styles all real images are of one group: {', '.join(single[:LISTED])}. Intervals there are over "
+            "images, and say nothing of other groups."
+        )
+
+
+def _sizes_of(style: str, generated: int, real: int) -> str:
+    sides = ((generated, "generated"), (real, "real"))
+    return f"{style or 'unknown'} ({', '.join(f'{n:,} {side}' for n, side in sides if n)})"
+
+
+def _notes(
+    result: Benchmark, generated: Images, real: Images, left_out: Sequence[str], prepared: set[str]
+) -> Iterator[str]:
     if generated.seen:
         yield (
             "The generated images are no validation part (split: val), so a model that trained on generated images may "
             "have trained on these: its accuracy on them then says nothing."
+        )
+    if real.chosen_on:
+        yield (
+            f"{real.name} is the set that settings of the generator may be chosen on: generated images may look more "
+            "like it than like other real images."
+        )
+    if of_real := result.models[0].scores.real.groups:
+        yield (
+            f"The real images come in {of_real} groups, such as those of one designer or photographer: intervals of "
+            "their accuracy and of drops are for another draw of the groups."
         )
     if any(len(model.each) == 1 for model in result.models):
         yield (

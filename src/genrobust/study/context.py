@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import MEAN_OF_SHIFTS, StudyData, UserError, address, device_kind, local_folder
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
@@ -40,10 +40,18 @@ class Context:
 
     @cached_property
     def data(self) -> StudyData:
-        """The images of the study; raises UserError for test sets that the recipe names and the data lacks."""
+        """The images of the study; raises UserError for test sets that the recipe names and the data lacks.
+
+        The images to choose by are a test set only where the recipe names them as the second in-distribution set.
+        """
         from genrobust.data import load_data
 
         data = load_data(self.recipe.data)
+        second = self.recipe.robustness.second_id
+        if without := self.recipe.data.retrieved.without_styles:
+            data = replace(data, retrieval=_without(data.retrieval, without))
+        if data.choosing is not None and data.choosing.name == second:
+            data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
         return data
 
@@ -78,6 +86,16 @@ class Context:
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:
     return Context(recipe, local_folder(out))
+
+
+def _without(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
+    """The images to retrieve from that have none of `styles`; raises UserError, naming the key, for an unknown one."""
+    known = set() if images is None else {*images.styles} - {""}
+    if images is None or (unknown := [style for style in styles if style not in known]):
+        there = f"they are {', '.join(sorted(known))}" if known else "those to retrieve from have none"
+        name = styles[0] if images is None else unknown[0]
+        raise UserError(f"data.retrieved.without_styles: no image has the style {name!r}; {there}")
+    return Subset(images, [i for i, style in enumerate(images.styles) if style not in styles])
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from genrobust.core import REAL, RETRIEVED, UserError
+from genrobust.core import REAL, RETRIEVED, RETRIEVED_BY_SEARCH, UserError
 from genrobust.recipe import FinetuneConfig, QualityConfig
 from genrobust.study.baselines import grid
 from genrobust.study.context import Context
@@ -17,6 +17,7 @@ from genrobust.study.stages.filter import Filter
 from genrobust.study.stages.generate import Generate
 from genrobust.study.stages.interpolate import Interpolate
 from genrobust.study.stages.pack import Pack
+from genrobust.study.stages.search import Search
 from genrobust.study.stages.train import Train
 from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
 from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs
@@ -44,7 +45,7 @@ class Graph:
     @cached_property
     def pictured(self) -> list[str]:
         """The sources that a report shows beside each other."""
-        others = self.recipe.sources() & {RETRIEVED, *self.context.data.extra}
+        others = self.recipe.sources() & {RETRIEVED, RETRIEVED_BY_SEARCH, *self.context.data.extra}
         return [REAL, *self.sources.datasets, *sorted(others)]
 
     def finetune(self) -> TrainGenerator:
@@ -59,7 +60,9 @@ class Graph:
         return self._made.setdefault(f"dataset {name}", Generate(self.sources.dataset(name)))
 
     def make(self, source: str) -> list[Stage]:
-        """Return the stages that make a source: what draws it, and its filter with the classifier that judges."""
+        """Return the stages that make a source: what draws or searches it, and its filter with what judges."""
+        if source == RETRIEVED_BY_SEARCH:
+            return [self._made.setdefault(source, Search(self.sources))]
         drawn = [self.generate(dataset.name) for dataset in self.sources.reads(source)]
         rule = self.recipe.filter_of(source) if source in self.sources.datasets else None
         if rule is None:
@@ -115,9 +118,10 @@ class Graph:
     def stages(self) -> list[Stage]:
         """Return all stages of the study, each after those that it needs.
 
-        The CLIP predicts and all datasets are drawn before the first training: what fails, fails early.
+        The CLIPs predict and search, and all datasets are drawn, before the first training: what fails, fails early.
         """
         ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
+        ends += self._all({RETRIEVED_BY_SEARCH} & self.recipe.sources())
         ends += [*map(self.generate, self.sources.datasets), self.evaluate([*self.runs, *self.points])]
         if self.recipe.quality is not None:
             ends.append(self.describe(self.recipe.quality))

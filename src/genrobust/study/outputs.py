@@ -20,9 +20,9 @@ from genrobust.core import (
     reading,
     unsealed,
 )
-from genrobust.data import MANIFEST, Verdict, describe_verdict, read_filter, set_aside, verify
+from genrobust.data import MANIFEST, Verdict, describe_verdict, read_filter, read_search, set_aside, verify
 from genrobust.generate import check_trained
-from genrobust.study.qualities import read_embeddings
+from genrobust.study.embeddings import read_embeddings
 from genrobust.study.tracking import read_logged
 from genrobust.train import check_packed
 
@@ -71,6 +71,7 @@ GUARDS = (
     Guard("embeddings/*.npz", read_embeddings),
     Guard("packed/*/*.npz", check_packed, lambda path: [path, path.with_suffix(".jpegs")]),
     Guard("filters/*.parquet", read_filter),
+    Guard("searches/*.parquet", read_search),
     Guard("rates.json", _check_json),
     Guard("results.json", _check_json),
     Guard("audit.json", _check_json),

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from genrobust.audit import Seen, first_of_each_class, qualities
 from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
 from genrobust.core import (
-    GenrobustError,
     ImageSet,
     SourceQuality,
     Subset,
@@ -19,19 +15,11 @@ from genrobust.core import (
     fetch,
     find_clip,
     hash_folder,
-    load_arrays,
-    lock,
-    make_folder,
     progress_bar,
-    reading,
-    remove_leftovers,
     resolve_device,
-    save_arrays,
 )
 from genrobust.recipe import QualityConfig
-
-CLASS_NAMES = "the class names"
-log = logging.getLogger(__name__)
+from genrobust.study.embeddings import CLASS_NAMES, FOLDER, has_embeddings, read_embeddings, write_embeddings
 
 
 class Qualities:
@@ -57,7 +45,7 @@ class Qualities:
         self._device, self._batch_size = device, batch_size
         counts = dict.fromkeys(range(len(texts)), config.per_class)
         self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
-        weights, folder = hash_folder(self._clip), out / "embeddings"
+        weights, folder = hash_folder(self._clip), out / FOLDER
         self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npz" for n, first in self._first.items()}
         self._of_texts = folder / f"{digest([weights, texts])}.npz"
 
@@ -68,8 +56,8 @@ class Qualities:
     def missing(self) -> dict[str, int]:
         """Return those of `totals` that have no embeddings yet."""
         self._fetch()
-        kept = {name: _is_kept(self._file[name], first) for name, first in self._first.items()}
-        kept[CLASS_NAMES] = _is_kept(self._of_texts, self._texts)
+        kept = {name: has_embeddings(self._file[name], len(first)) for name, first in self._first.items()}
+        kept[CLASS_NAMES] = has_embeddings(self._of_texts, len(self._texts))
         return {name: count for name, count in self.totals().items() if not kept[name]}
 
     def _fetch(self) -> None:
@@ -80,10 +68,11 @@ class Qualities:
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name == CLASS_NAMES:
-                _keep(self._of_texts, embed_ensembles(clip, self._texts))
+                write_embeddings(self._of_texts, embed_ensembles(clip, self._texts))
                 continue
             with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
-                _keep(self._file[name], clip_embeddings(clip, self._first[name], self._batch_size, bar.advance))
+                found = clip_embeddings(clip, self._first[name], self._batch_size, bar.advance)
+            write_embeddings(self._file[name], found)
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
@@ -93,27 +82,3 @@ class Qualities:
             for name, first in self._first.items()
         }
         return qualities(seen, read_embeddings(self._of_texts))
-
-
-def read_embeddings(file: Path) -> np.ndarray:
-    """Read embeddings, float32 [N, D]; raises GenrobustError where the file is damaged."""
-    then = "; delete it and rerun, and it is made again"
-    with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
-        return arrays["embeddings"]
-
-
-def _is_kept(file: Path, of: ImageSet | Sequence[Sequence[str]]) -> bool:
-    """Whether `file` holds an embedding for each of `of`; a damaged one does not."""
-    try:
-        return len(read_embeddings(file)) == len(of)
-    except GenrobustError as error:
-        if file.exists():
-            log.warning("%s", error)
-        return False
-
-
-def _keep(file: Path, found: np.ndarray) -> None:
-    make_folder(file.parent)
-    with lock(file.parent, wait=True):
-        remove_leftovers(file.parent)
-        save_arrays(file, {"embeddings": found})

@@ -9,9 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import metadata
 
-from genrobust.classifiers import BICUBIC
+import numpy as np
+
+from genrobust.classifiers import BICUBIC, read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
+    RETRIEVED_BY_SEARCH,
+    ArmRecord,
     Claim,
     ImageSet,
     LabelSpace,
@@ -22,8 +26,9 @@ from genrobust.core import (
     hardware,
 )
 from genrobust.data import LINE_SOURCE
-from genrobust.recipe import recipe_yaml
+from genrobust.recipe import ArmConfig, recipe_yaml
 from genrobust.report import count, thumbnail
+from genrobust.study.costs import device_seconds
 from genrobust.study.graph import Graph
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
@@ -40,7 +45,6 @@ SIDE = 128  # pixels at the most: a report is one file
 def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
     """Return the record of a finished study, which `command` made."""
     recipe, context, sources = graph.recipe, graph.context, graph.sources
-    trained = Train(graph.sources, ())
     return StudyRecord(
         title=recipe.title or recipe.name,
         question=recipe.question,
@@ -48,7 +52,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         recipe_yaml=recipe_yaml(recipe),
         date=datetime.date.today().isoformat(),
         summary=scores.summary,
-        arms=tuple(trained.record(run_of(recipe, arm, 0)) for arm in recipe.arms),
+        arms=tuple(_arm(graph, arm) for arm in recipe.arms),
         stages=context.times.records,
         pictures=tuple(gallery(context.data.labels, {s: sources.images(s) for s in graph.pictured})),
         environment=environment(context.device, recipe.threads, context.executor.workers()),
@@ -59,7 +63,17 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
         curves=scores.curves,
+        answer=recipe.answer or "",
     )
+
+
+def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
+    """What an arm trained on, how well it knows the validation images, and what it takes to make."""
+    runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
+    found = [read_checkpoint_info(graph.sources.checkpoint(run)).training["best_val_top1"] for run in runs]
+    record, seconds = Train(graph.sources, ()).record(runs[0]), device_seconds(graph, runs[0])
+    val_top1 = None if None in found else float(np.mean(found))  # None without validation images
+    return replace(record, val_top1=val_top1, seconds=seconds)
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:
@@ -74,8 +88,8 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
-    """What a study of few seeds, without baselines, or with too few images to retrieve cannot say."""
-    recipe, first = graph.recipe, graph.sources.first
+    """What a study of few seeds or without baselines cannot say, and what retrieval found."""
+    recipe, sources = graph.recipe, graph.sources
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"
         yield f"{seeds}: differences between arms show what happened here and claim nothing in general."
@@ -87,10 +101,10 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         if (how := graph.sources.interpolation(run_of(recipe, arm, 0))) != BICUBIC:
             yield f"{arm.name} sees images resized by {how} interpolation, as its pretrained network did."
     yield from describe_starts(graph)
-    if RETRIEVED in recipe.sources() and first is not None:
-        got, wanted = len(graph.sources.images(RETRIEVED)), len(first.images)
-        if got < wanted:
-            yield f"Retrieval found {got:,} images for {wanted:,} generated ones: some classes ran short."
+    if RETRIEVED in recipe.sources() and sources.first is not None:
+        yield sources.report_retrieval()
+    if RETRIEVED_BY_SEARCH in recipe.sources():
+        yield sources.search.report()
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:

@@ -106,7 +106,7 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
         bootstrap=recipe.robustness.bootstrap,
         second_id=recipe.robustness.second_id,
         published=lines,
-        image_groups={name: groups for name in data.tests if (groups := getattr(data.tests[name], "groups", None))},
+        image_groups=data.image_groups,
     )
     return comparison, without
 

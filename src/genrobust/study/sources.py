@@ -12,7 +12,9 @@ from genrobust.core import (
     REAL,
     RETRIEVED,
     RETRIEVED_BY_CLASS,
+    RETRIEVED_BY_SEARCH,
     ImageSet,
+    Subset,
     UserError,
     digest,
     fetch,
@@ -21,6 +23,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, TrainConfig, load_recipe
 from genrobust.study.context import Context
+from genrobust.study.searching import PoolSearch
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, recipe_and_arm, run_of
 
@@ -78,6 +81,22 @@ class Sources:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
         return self.context.data.retrieval
 
+    @cached_property
+    def search(self) -> PoolSearch:
+        """The search for images of each class. Raises UserError where there are no images to search."""
+        data, per_class = self.context.data, self.context.recipe.data.retrieved.per_class
+        pool = data.retrieval if data.unlabelled is None else data.unlabelled
+        if pool is None:
+            raise UserError(
+                f"an arm mixes {RETRIEVED_BY_SEARCH}, but this data has no images to search: name a folder of images "
+                "under data.retrieved.search"
+            )
+        wanted = np.full(len(data.labels), per_class)
+        if per_class is None:
+            assert self.first is not None  # the recipe has seen to it
+            wanted = self.class_counts(self.first.name)
+        return PoolSearch(self.context, pool, data.unlabelled is None, self.class_texts(), wanted)
+
     def reads(self, name: str) -> list[GeneratedDataset]:
         """Return the generated datasets that a source is made of."""
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
@@ -91,17 +110,23 @@ class Sources:
             own = self.datasets[name].identity
             return own if rule is None else self.filter_path(name, rule).stem
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            matched = None if self.first is None else self.first.identity
-            return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED])
+            matched, per_class = None if self.first is None else self.first.identity, self._per_class
+            fewer = [] if per_class is None else [per_class]
+            return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *fewer])
+        if name == RETRIEVED_BY_SEARCH:
+            return self.search.path.stem
         return self._given(name).fingerprint
 
     def class_counts(self, name: str) -> np.ndarray:
         """Count the images of a source, int [K], if no filter leaves any image out and retrieval finds all."""
-        if name not in self.datasets and name not in (RETRIEVED, RETRIEVED_BY_CLASS):
+        if name == RETRIEVED_BY_SEARCH:
+            return self.search.wanted
+        if name in (RETRIEVED, RETRIEVED_BY_CLASS):
+            wanted = self._counted(self.pool) if self.first is None else self.class_counts(self.first.name)
+            return wanted if self._per_class is None else np.minimum(wanted, self._per_class)
+        if name not in self.datasets:
             return self._counted(self._given(name))
-        dataset = self.datasets.get(name) or self.first
-        if dataset is None:
-            return self._counted(self.pool)
+        dataset = self.datasets[name]
         if dataset.user_provided:
             return self._counted(dataset.images)
         return np.full(len(dataset.plan.labels), dataset.plan.per_class)
@@ -117,6 +142,8 @@ class Sources:
         """Return whether the images of a source are made, and its filter is."""
         if name in self._images:
             return True
+        if name == RETRIEVED_BY_SEARCH:
+            return self.search.is_done
         rule = self.context.recipe.filter_of(name) if name in self.datasets else None
         made = not any(dataset.missing_shards() for dataset in self.reads(name))
         return made and (rule is None or self.filter_path(name, rule).exists())
@@ -125,6 +152,8 @@ class Sources:
         """Return the images of a source, which is made already."""
         if name not in self._images:
             self._images[name] = self._open(name)
+            if name == RETRIEVED and self.first is not None:
+                self.context.log(self.report_retrieval())
         return self._images[name]
 
     def _open(self, name: str) -> ImageSet:
@@ -134,9 +163,41 @@ class Sources:
             images, rule = self.datasets[name].images, self.context.recipe.filter_of(name)
             return images if rule is None else kept(images, read_filter(self.filter_path(name, rule)))
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
-            pool, first = self.pool, self.first
-            return pool if first is None else retrieve(pool, first.images, match_styles=name == RETRIEVED)
-        return self._given(name)
+            matched = self._wanted
+            return matched if self.first is None else retrieve(self.pool, matched, match_styles=name == RETRIEVED)
+        return self.search.images if name == RETRIEVED_BY_SEARCH else self._given(name)
+
+    @property
+    def _per_class(self) -> int | None:
+        return self.context.recipe.data.retrieved.per_class
+
+    @property
+    def _wanted(self) -> ImageSet:
+        """The images that retrieved ones are matched to; those to retrieve from where no generated ones are mixed."""
+        images = self.pool if self.first is None else self.first.images
+        if self._per_class is None:
+            return images
+        from genrobust.audit import first_of_each_class  # which takes torch
+
+        counts = dict.fromkeys(range(len(self.context.data.labels)), self._per_class)
+        return Subset(images, first_of_each_class(images.labels, counts))
+
+    def report_retrieval(self) -> str:
+        """Say how many images were retrieved by class and style, and how well that matched the styles."""
+        from genrobust.data import filled_quotas
+
+        found, wanted = self.images(RETRIEVED), self._wanted
+        said = f"Retrieval found {len(found):,} images for {len(wanted):,} generated ones"
+        said += " (some classes ran short)" if len(found) < len(wanted) else ""
+        styled = any(wanted.styles)
+        if styled:
+            said += f" and filled {100 * filled_quotas(found, wanted):.0f} % of the quotas of class and style"
+        if RETRIEVED_BY_CLASS in self.context.recipe.sources():
+            other = self.images(RETRIEVED_BY_CLASS)
+            said += f"; {len(set(found.keys) & set(other.keys)):,} of them are found by class alone, too"
+            if styled:
+                said += f", which fills {100 * filled_quotas(other, wanted):.0f} %"
+        return f"{said}."
 
     def class_texts(self) -> list[list[str]]:
         """Return the recipe's prompts of each class: what a CLIP knows it by."""
@@ -205,7 +266,7 @@ class Sources:
             return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
         sources, first = origin
         made, how = sources.settings(first), sources.interpolation(first)
-        blueprint = Blueprint(made.architecture, made.model_kwargs, made.image_size, how)
+        blueprint = Blueprint(made.architecture, made.network_kwargs, made.image_size, how)
         classes = sources.context.data.labels.ids
         return initial_of_run(run.train, sources.checkpoint(first), classes, blueprint)
 

@@ -20,11 +20,13 @@ CROP_ASPECT = (3 / 4, 4 / 3)
 def make_augment(config: TrainConfig, fill: Colour = (128, 128, 128)) -> Augment:
     """Return a function from uint8 [B, 3, H, W] to float [0, 1] of that shape, which draws for each image by itself.
 
-    First comes the policy, then crops and mirroring, which `none` leaves out and random resized crops bring along, then
-    colour jitter, greyscale and random erasing, in timm's order and with its ranges. `fill` is the colour beyond a
-    moved image's edge, and of what is erased. Raises UserError where the policy's package cannot be loaded.
+    First comes the policy, for its share of the images, then crops and mirroring, which `none` leaves out and random
+    resized crops bring along, then colour jitter, greyscale and random erasing, in timm's order and with its ranges.
+    `fill` is the colour beyond a moved image's edge, and of what is erased. Raises UserError where the policy's package
+    cannot be loaded.
     """
     policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
+    share = config.augmentation_share
     cuts = config.augmentation != "none" and config.crop != "random-resized"
     after = [
         *([v2.ColorJitter(strength, strength, strength)] if strength else []),
@@ -35,7 +37,8 @@ def make_augment(config: TrainConfig, fill: Colour = (128, 128, 128)) -> Augment
 
     def augment(images: Tensor) -> Tensor:
         if policy is not None:
-            images = torch.stack([policy(image) for image in images])
+            changed = [share == 1 or float(torch.rand(())) < share for _ in images]
+            images = torch.stack([policy(x) if change else x for x, change in zip(images, changed, strict=True)])
         images = images.float().div_(255)  # its own copy: bytes are no floats
         if cuts:
             images = crop_and_flip(images)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +13,15 @@ from genrobust.core import LabelSpace
 from genrobust.recipe import TrainConfig
 from genrobust.train.mixture import Mixture
 
+Watch = Callable[[int, Mapping[str, float]], None]  # as `train` calls it
+
 
 @dataclass
 class Progress:
-    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation."""
+    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation.
+
+    `best_step` is the step whose weights are kept, `best_top1` their top-1, None where there are no validation images.
+    """
 
     step: int = 0
     best_step: int = 0
@@ -55,5 +60,5 @@ def save_trained(
         "history": progress.history,
         **more,
     }
-    made = config.architecture, config.model_kwargs, labels.ids, config.image_size, training
+    made = config.architecture, config.network_kwargs, labels.ids, config.image_size, training
     save_checkpoint(out, model, CheckpointInfo(*made, interpolation=mixture.interpolation), initial)

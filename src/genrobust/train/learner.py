@@ -7,6 +7,7 @@ weights may be unequal.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -84,18 +85,25 @@ def _require_size(network: nn.Module, config: TrainConfig) -> None:
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
     """Return the optimizer of all that learns."""
     optimizer = create_optimizer_v2(
-        learner if config.layer_decay == 1 else _layers(learner, config),
+        _groups(learner, config),
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
         momentum=config.momentum,
         fused=True,  # a quarter of the time of torch's default on a CPU
     )
-    if scaler.is_enabled() and config.optimizer == "sgd":
+    if scaler.is_enabled() and config.optimizer != "adamw":
         # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
         for parameter in learner.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, Any]]:
+    """The parameters, in groups where not all have the same rate, or others than timm's rule names decay."""
+    if config.layer_decay != 1:
+        return _layers(learner, config)
+    return learner if config.no_decay is None else _decay_groups(learner, config.no_decay)
 
 
 def _layers(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
@@ -110,6 +118,15 @@ def _layers(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
             if name in norms and (scale := scales.get(id(own[name]))):
                 groups.append({"params": [parameter], "weight_decay": 0.0, "lr_scale": scale})
     return groups
+
+
+def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, Any]]:
+    """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
+    groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
+    for name, parameter in learner.named_parameters():
+        own = name.partition("network.")[2]
+        groups[any(text in own for text in excluded)]["params"].append(parameter)
+    return [group for group in groups if group["params"]]
 
 
 def twin_of(model: Model) -> Model:

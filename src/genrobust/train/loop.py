@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -39,23 +39,22 @@ from genrobust.core import (
     hashed_seed,
     keep_freed_memory,
     progress_bar,
-    remove_leftovers,
     resolve_device,
     set_threads,
 )
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_colour, make_augment
-from genrobust.train.finished import Progress, save_trained
+from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
+from genrobust.train.probing import train_probe
 from genrobust.train.start import add_lora, copied, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
 
-Watch = Callable[[int, Mapping[str, float]], None]
-
 NOUN = "classifier"
 RUN = "hash of settings, images, classes and threads"
+LOWEST = 1e-4  # of the peak's learning rate, at the first step of a linear schedule
 LOOK_EVERY = 10  # steps between looks at the loss: a look makes a GPU wait
 
 
@@ -77,7 +76,7 @@ def train(
     A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
 
     Args:
-        val: The images that the best of the averaged weights are chosen on, by top-1; the later of equals are kept.
+        val: What the best averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
         watch: Called every tenth step or so, and before a state is saved, with the number of steps done, and `loss`,
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
@@ -85,11 +84,11 @@ def train(
         initial: The network that `config.init` names; `config` has its architecture.
 
     Raises:
-        UserError: `val` is empty, or `out` holds another training.
+        UserError: `val` is empty and needed, or `out` holds another training.
         GenrobustError: The loss or the weights diverge, or a saved state cannot be read.
     """
-    if len(val) == 0:
-        raise UserError(f"the validation set {val.name} is empty: the best checkpoint is chosen on it")
+    if len(val) == 0 and config.keep == "best":
+        raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
     where = _prepared(device, threads)
     config = resolved_here(config, where.type)
     job = _job(mixture, val, labels, config, seed, threads, initial)
@@ -99,7 +98,7 @@ def train(
         if not finished and config.method != "linear-probe":
             _Run(*how, team, job, initial).to_end()
         elif not finished and team.is_main:
-            _probe(*how, job, initial)
+            train_probe(*how, job[RUN], initial)
         elif team.is_main:
             _require_same(out, job)
     return out
@@ -142,29 +141,6 @@ def _require_same(out: Path, job: Mapping[str, Any]) -> None:
     require_same_job(found, job, out, NOUN)
 
 
-def _probe(
-    mixture: Mixture,
-    val: ImageSet,
-    labels: LabelSpace,
-    config: TrainConfig,
-    seed: int,
-    out: Path,
-    device: torch.device,
-    watch: Watch,
-    job: Mapping[str, Any],
-    initial: Initial | None,
-) -> None:
-    """Save a linear probe of a pretrained network as a checkpoint: what is solved anew is the same."""
-    remove_leftovers(out, below=True)
-    model = first_network(labels, config, seed, device, initial)
-    probed, steps = fit_probe(model, mixture, val, config, device), config.steps_for(len(mixture))
-    top1 = probed.val_top1
-    figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
-    watch(steps, figures)
-    progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
-    save_trained(out, model, mixture, labels, config, seed, job[RUN], progress, penalty=probed.penalty)
-
-
 @dataclass
 class _Run:
     """One training run: model, average, optimizer, the best weights so far, and where it stands."""
@@ -183,7 +159,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
-        self.steps = config.steps_for(len(mixture))
+        self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
         learner = make_learner(mixture, self._first(), len(self.labels), config, self.team.rows)
         self.model, self.twin = learner.model, learner.twin
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
@@ -244,7 +220,8 @@ class _Run:
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps) * group.get("lr_scale", 1)
+            rate = learning_rate(self.config, step, self.steps, self.warmup)
+            group["lr"] = rate * group.get("lr_scale", 1)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
@@ -263,26 +240,35 @@ class _Run:
         if self.scaler.is_hopeless:
             raise self.state.diverged("the gradients overflow at any scale of the loss", done, self.config)
         if self.team.is_main:
-            figures = {"loss": value, "learning_rate": learning_rate(self.config, done - 1, self.steps)}
+            rate = learning_rate(self.config, done - 1, self.steps, self.warmup)
+            figures = {"loss": value, "learning_rate": rate}
             if validates:
-                figures["val_top1"] = self._validate(value)
+                figures |= self._validate(value)
             self.watch(done, figures)
         history = self.progress.history
         return f"loss {value:.3f}" + (f"  val {history[-1]['val_top1']:.1f} %" if history else "")
 
-    def _validate(self, loss: float) -> float:
+    def _validate(self, loss: float) -> dict[str, float]:
+        """Keep the averaged weights where they are the best or last; returns their top-1 if there are images for it."""
         config, progress = self.config, self.progress
         self._require_finite()
+        top1 = self._top1() if len(self.val) else None
+        if top1 is not None:
+            progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
+        best = progress.best_top1
+        if config.keep == "last" or (top1 is not None and best is not None and top1 >= best):
+            progress.best_top1, progress.best_step = top1, progress.step
+            self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
+        return {} if top1 is None else {"val_top1": top1}
+
+    def _top1(self) -> float:
+        config = self.config
         how = config.image_size, 2 * config.batch_size, self.device, self.mixture.interpolation
         logits = predict_logits(self.ema.module, self.val, *how)
         if not np.isfinite(logits).all():
-            raise self.state.diverged("logits of the validation images are NaN or infinite", progress.step, config)
-        top1 = 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
-        progress.history = [*progress.history, {"step": progress.step, "loss": loss, "val_top1": top1}]
-        if progress.best_top1 is not None and top1 >= progress.best_top1:
-            progress.best_top1, progress.best_step = top1, progress.step
-            self.best = {k: v.detach().clone() for k, v in self.ema.module.state_dict().items()}
-        return top1
+            what = "logits of the validation images are NaN or infinite"
+            raise self.state.diverged(what, self.progress.step, config)
+        return 100 * float(np.mean(logits.argmax(axis=1) == self.val.labels))
 
     def _require_finite(self) -> None:
         """Raise GenrobustError for weights or statistics that are no numbers: the last loss may not show them yet."""
@@ -329,9 +315,14 @@ class _Run:
         save_trained(self.out, model, *how, initial=self.before)
 
 
-def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Return the rate at `step` (from 0) of `steps`: linear warm-up, then half a cosine to zero after the last step."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    left = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * left))
+def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:
+    """Return the rate at `step` (from 0) of `steps`, of which `warmup` raise it; after the last it would be zero.
+
+    With ``schedule: linear`` the first step has a ten-thousandth of the peak's rate, as FFCV's "cyclic" has.
+    """
+    peak, left = config.learning_rate, (step - warmup) / max(1, steps - warmup)
+    if config.schedule == "linear":
+        return peak * (LOWEST + (1 - LOWEST) * step / warmup if step < warmup else 1 - left)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * left))

@@ -24,7 +24,7 @@ def first_network(
     torch.manual_seed(hashed_seed(seed, "weights"))
     if initial is None:
         return move_to(
-            create_classifier(config.architecture, len(labels), config.image_size, config.model_kwargs), device
+            create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs), device
         )
     return move_to(initial.make(labels, config), device)
 

@@ -13,6 +13,7 @@ import ray
 from small import NODE, count_of, recipe_of, written
 from small_study import CLASSES, REAL, TRAIN, contents, folders_section, genrobust
 
+from genrobust.recipe import parse_recipe
 from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors import ray as executor
@@ -73,22 +74,50 @@ def test_a_node_that_dies_while_generating_costs_no_image(recipe, cluster, tmp_p
 class Forgetful:
     """An actor that does not do what it is asked to, as where Ray loses a call."""
 
+    def __init__(self, silent):
+        self.silent = silent
+
     def do(self, number, key):
         time.sleep(60)
 
     @ray.method(concurrency_group="progress")
     def count(self, number):
-        return None
+        time.sleep(60 * self.silent)
 
 
-def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch):
+@pytest.mark.parametrize("silent", [False, True], ids=["it says that it is idle", "it says nothing"])
+def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch, silent):
     monkeypatch.setattr(executor, "LOST_S", 0.5)
-    worker = executor._RayWorker(Forgetful.remote)
+    monkeypatch.setattr(executor, "SILENT_S", 1.0 if silent else 3600.0)
+    worker = executor._RayWorker(lambda: Forgetful.remote(silent))
     done = worker.submit("a job")
     while not done.done():
         assert worker.count() == 0
         time.sleep(0.05)
     assert "lost" in worker.why_died(done.exception())
+    worker.stop()
+
+
+@ray.remote(num_cpus=0)
+class Sure:
+    """An actor that does what it is asked to."""
+
+    def do(self, number, key):
+        return None
+
+    def count(self, number):
+        return 1
+
+
+def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
+    monkeypatch.setattr(executor, "SILENT_S", 0.5)
+    starts = iter([Sure.options(num_cpus=1000), Sure])  # the first one waits for ever
+    worker = executor._RayWorker(lambda: next(starts).remote())
+    done = worker.submit("a job")
+    while not done.done():
+        worker.count()
+        time.sleep(0.05)
+    assert done.result() is None and next(starts, None) is None
     worker.stop()
 
 
@@ -102,6 +131,17 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, t
     far = evaluated(tmp_path / "ray", "--executor", "ray", "--address", cluster.address)
     assert far == evaluated(tmp_path / "here")
     assert count_of(tmp_path / "ray" / "checkpoints", "*") == 2, "two arms that ask for the same are trained once"
+
+
+@pytest.mark.slow
+def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder, write_folder, tmp_path):
+    pool = {"search": str(write_folder("pool", "retrieved", 9, CLASSES)), "clip": str(clip_folder), "per_class": 5}
+    data = recipe.model_dump(mode="json") | {"arms": [REAL, REAL | {"name": "found", "mixture": "retrieved-by-search"}]}
+    searching = parse_recipe(data | {"data": data["data"] | {"retrieved": pool}})
+    far = Study(searching, tmp_path / "ray", executor=Ray(searching, cluster.address))
+    here = Study(searching, tmp_path / "here")
+    assert list(far.images("retrieved-by-search").keys) == list(here.images("retrieved-by-search").keys)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
 @pytest.mark.slow

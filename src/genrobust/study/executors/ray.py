@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 from ray import cloudpickle
+from ray._private.state import actors
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -42,6 +43,9 @@ LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch fr
 # After this time a job is taken for lost that its living worker does not do: when a node dies, Ray (2.60) may start the
 # actor on another one and forget its call, whose future then never ends.
 LOST_S = 20.0
+# After this time an actor that answers nothing has lost all its calls, if it runs: else it answers at once. If it does
+# not run, it waits for room, or Ray has lost it on a node that died: another one in its place may wait as well.
+SILENT_S = 60.0
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
     "RAY_TRAIN_V2_ENABLED": "1",
@@ -202,23 +206,39 @@ class _RayWorker:
         self._actor: Any = None
         self._number, self._count = 0, 0
         self._asked: Future[int | None] | None = None
-        self._asked_at = 0.0
+        self._asked_at, self._heard_at = 0.0, time.monotonic()
         self._idle_since: float | None = None
+        self._key: Any = None
+        self._call: Future[GenrobustError | None] | None = None
         self._done = Future[GenrobustError | None]()
 
     def submit(self, key: Any) -> Future[GenrobustError | None]:
+        self._key, self._done = key, Future[GenrobustError | None]()
+        self._begin()
+        return self._done
+
+    def _begin(self) -> None:
         self._actor = self._actor or self._make()
         self._number, self._count, self._asked, self._idle_since = self._number + 1, 0, None, None
-        self._done = Future[GenrobustError | None]()
-        self._actor.do.remote(self._number, key).future().add_done_callback(partial(_hand_on, to=self._done))
-        return self._done
+        self._heard_at = time.monotonic()
+        self._call = self._actor.do.remote(self._number, self._key).future()
+        self._call.add_done_callback(self._hand_on)
 
     def count(self) -> int:
         now = time.monotonic()
         if self._asked is None or self._asked.done() or now - self._asked_at > LOST_S:  # this call may be lost as well
             if self._asked and self._asked.done() and not self._asked.exception():
                 self._look(self._asked.result())
+                self._heard_at = now
             self._asked, self._asked_at = self._actor.count.remote(self._number).future(), now
+        if now - self._heard_at > SILENT_S:
+            self._heard_at = now
+            if _runs(self._actor):
+                self._give_up()
+            else:
+                self._call = None
+                self.stop()
+                self._begin()
         return self._count
 
     def _look(self, count: int | None) -> None:
@@ -228,8 +248,22 @@ class _RayWorker:
             self._count, self._idle_since = count, None
         elif self._idle_since is None:
             self._idle_since = now
-        elif now - self._idle_since > LOST_S and not self._done.done():
+        elif now - self._idle_since > LOST_S:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        if not self._done.done():
             self._done.set_exception(RuntimeError("Ray lost its job"))
+
+    def _hand_on(self, call: Future[GenrobustError | None]) -> None:
+        """Let the job end as its last call did, unless that was taken for lost before."""
+        if call is not self._call:
+            return
+        with suppress(InvalidStateError):
+            if (error := call.exception()) is None:
+                self._done.set_result(call.result())
+            else:
+                self._done.set_exception(error)
 
     def why_died(self, error: Exception) -> str:
         return why_died(error)
@@ -240,13 +274,9 @@ class _RayWorker:
             self._actor = None
 
 
-def _hand_on(of_ray: Future[GenrobustError | None], to: Future[GenrobustError | None]) -> None:
-    """Give `to` the end of a call, unless that was taken for lost before."""
-    with suppress(InvalidStateError):
-        if (error := of_ray.exception()) is None:
-            to.set_result(of_ray.result())
-        else:
-            to.set_exception(error)
+def _runs(actor: Any) -> bool:
+    """Whether Ray says that an actor runs. The public way to ask wants Ray's dashboard, which is not started."""
+    return actors(actor._actor_id.hex()).get("State") == "ALIVE"  # type: ignore[no-untyped-call]
 
 
 def _connect(address: str | None) -> None:

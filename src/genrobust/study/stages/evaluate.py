@@ -110,8 +110,8 @@ class Evaluate(Stage):
             other.of_zero_shot()
             return
         train, labels = self.sources.settings(job.key), self.context.data.labels
-        network = create_classifier(train.architecture, len(labels), train.image_size, train.model_kwargs)
-        info = CheckpointInfo(train.architecture, dict(train.model_kwargs), labels.ids, train.image_size, {})
+        network = create_classifier(train.architecture, len(labels), train.image_size, train.network_kwargs)
+        info = CheckpointInfo(train.architecture, dict(train.network_kwargs), labels.ids, train.image_size, {})
         save_checkpoint(folder / "untrained", network, info)
         other._predict([folder / "untrained"])
 

@@ -55,7 +55,9 @@ class GeneratedDataset:
         """The requests."""
         from genrobust.generate import plan_of
 
-        labels, seed = self.context.data.labels, self.context.recipe.data_seed
+        labels, seed = self.context.data.labels, self._own.data_seed
+        if seed is None:
+            seed = self.context.recipe.data_seed
         return plan_of(self.generator, self.generate, labels, self.sources, seed)
 
     @property

@@ -59,8 +59,8 @@ class Interpolate(Stage):
         from genrobust.classifiers import CheckpointInfo, create_classifier, interpolate_checkpoint, save_checkpoint
 
         train, classes = self.sources.settings(job.key), self.context.data.labels.ids
-        network = create_classifier(train.architecture, len(classes), train.image_size, train.model_kwargs)
-        info = CheckpointInfo(train.architecture, dict(train.model_kwargs), classes, train.image_size, {})
+        network = create_classifier(train.architecture, len(classes), train.image_size, train.network_kwargs)
+        info = CheckpointInfo(train.architecture, dict(train.network_kwargs), classes, train.image_size, {})
         save_checkpoint(folder / "untrained", network, info, network.state_dict())
         with progress_bar(self.title, TRIALS) as bar:
             for number in range(TRIALS):

@@ -188,13 +188,13 @@ class Train(Stage):
 
 def network_of(train: TrainConfig) -> str:
     """Return the network of a training in words, for the keys of rates."""
-    kwargs = f" {digest(train.model_kwargs)}" if train.model_kwargs else ""
+    kwargs = f" {digest(train.network_kwargs)}" if train.network_kwargs else ""
     return f"{train.architecture}{kwargs}"
 
 
 def weights_bytes(train: TrainConfig, classes: int) -> int:
     """Return the size of a classifier's weights."""
-    return _parameters(train.architecture, classes, train.image_size, json.dumps(train.model_kwargs)) * 4
+    return _parameters(train.architecture, classes, train.image_size, json.dumps(train.network_kwargs)) * 4
 
 
 @cache

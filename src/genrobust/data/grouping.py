@@ -1,0 +1,107 @@
+"""The groups of images that a recipe tells apart: by a pattern on their names, or by a column of their table."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
+
+from genrobust.core import ImageSet, StudyData, UserError
+from genrobust.recipe import GroupRule
+
+log = logging.getLogger(__name__)
+
+KEY = "data.groups"
+CONTAINERS = (bytes, list, dict)
+MISSING = ("", "nan", "none", "null", "<na>")  # what Python, pandas and JSON write in a text for a missing value
+
+
+class GroupedImages:
+    """The images of another ImageSet, whose fingerprint it keeps, with the group of each: an ImageSet."""
+
+    def __init__(self, images: ImageSet, groups: Sequence[str] | None) -> None:
+        self._images = images
+        self.name, self.labels, self.keys, self.styles = images.name, images.labels, images.keys, images.styles
+        self.accepted = getattr(images, "accepted", None)
+        self.protocol: str = getattr(images, "protocol", "")
+        self.fingerprint = images.fingerprint  # groups change intervals, and no prediction
+        self.groups = None if groups is None else tuple(groups)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def image(self, index: int) -> Image.Image:
+        return self._images.image(index)
+
+
+def with_groups(data: StudyData, rules: Mapping[str, GroupRule] | GroupRule | None) -> StudyData:
+    """Return `data` with the groups of its test images: by the rule of each test set, or one for all of them.
+
+    A set without a rule stays as it is. Where a rule gives each image a group of its own, the set has no groups.
+
+    Raises:
+        UserError: A rule for no test set, an unknown column, an image without a group, or a set of one group. The
+            message names the key, the set and the first image.
+    """
+    if rules is None:
+        return data
+    if isinstance(rules, GroupRule):
+        return replace(data, tests={name: _grouped(KEY, name, images, rules) for name, images in data.tests.items()})
+    for name in rules:
+        if name not in data.tests:
+            raise UserError(f"{KEY}.{name}: no test set {name!r}; there are {', '.join(data.tests)}")
+    found = {name: _grouped(f"{KEY}.{name}", name, data.tests[name], rule) for name, rule in rules.items()}
+    return replace(data, tests=data.tests | found)
+
+
+def _grouped(key: str, name: str, images: ImageSet, rule: GroupRule) -> GroupedImages:
+    if rule.pattern is not None:
+        key, then = f"{key}.pattern", f"change {rule.pattern!r} so that it finds one in every name"
+        groups = _by_pattern(images, rule.pattern)
+    else:
+        key, then = f"{key}.column", f"fill in {rule.column!r}"
+        groups = _by_column(key, name, images, str(rule.column))
+    if missing := sorted(image for image, group in zip(images.keys, groups, strict=True) if not group):
+        some = f"{len(missing):,} of the {len(images):,} images of {name!r} have no group, the first {missing[0]!r}"
+        raise UserError(f"{key}: {some}: {then}, or give this set no rule")
+    if (count := len(set(groups))) == len(images):
+        log.warning("%s: each image of %s is a group of its own: its intervals are over images", key, name)
+        return GroupedImages(images, None)
+    if count == 1:
+        raise UserError(
+            f"{key}: all {len(images):,} images of {name!r} are of one group, {groups[0]!r}, and an interval over "
+            "groups needs two: change the rule, or give a rule to each of the other sets by its name"
+        )
+    return GroupedImages(images, [str(group) if rule.shared else f"{name}: {group}" for group in groups])
+
+
+def _by_pattern(images: ImageSet, pattern: str) -> list[str | None]:
+    found = re.compile(pattern)
+    which = "group" if "group" in found.groupindex else 1
+    return [match[which] if (match := found.search(image)) else None for image in images.keys]
+
+
+def _by_column(key: str, name: str, images: ImageSet, column: str) -> list[str | None]:
+    read = getattr(images, "column", None)
+    if read is None:
+        raise UserError(f"{key}: the images of {name!r} come from a reader without columns: use a pattern")
+    try:
+        values = read(column)
+    except UserError as error:
+        raise UserError(f"{key}: test set {name!r}: {error}") from None
+    odd = [(image, value) for image, value in zip(images.keys, values, strict=True) if isinstance(value, CONTAINERS)]
+    if odd:
+        image, value = min(odd, key=lambda pair: pair[0])
+        what = f"{image!r} of {name!r} has a {type(value).__name__} under {column!r}"
+        raise UserError(f"{key}: {what}, and a group is a text or a number: name another column")
+    return [_text(value) for value in values]
+
+
+def _text(value: Any) -> str | None:
+    """A value as the name of a group; None for a missing one. 3.0 is 3, as which pandas saves it beside NaN."""
+    text = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    return None if text.strip().lower() in MISSING else text

@@ -1,0 +1,99 @@
+"""What the accuracy of each arm costs: the plot of accuracy against the time that one worker takes to make the arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+from genrobust.core import MEAN_OF_SHIFTS, ArmRecord, StudyRecord
+from genrobust.report.plots import FRAME, Mark, axis
+from genrobust.report.wording import duration, number, span
+
+MINUTE, HOUR = 60, 3600
+TICKS = (  # seconds
+    *(1, 2, 5, 10, 20, 30),
+    *(t * MINUTE for t in (1, 2, 5, 10, 20, 30)),
+    *(t * HOUR for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)),
+)
+MOST_TICKS = 6  # labels that do not touch
+
+
+def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
+    """Plot top-1, the mean of the shifts, against the seconds of each arm on a log axis; None where these are unknown.
+
+    Ticks pair a position in SVG units with a label. "series" are the arms that differ in the number of steps alone, or
+    a single arm: each has a name, the arm whose look it has, marks as in `scatter`, and the SVG path through them.
+    """
+    summary = record.summary
+    test_set = MEAN_OF_SHIFTS if summary.shifts else summary.clean
+    known = {arm.name: sum(arm.seconds.values()) for arm in record.arms if arm.seconds and arm.name in summary.arms}
+    if len(known) < 2:
+        return None
+    scores = {arm: summary.score("top1", arm, test_set) for arm in known}
+    percent, y_ticks = axis(scores.values())
+    low, high = math.log(min(known.values()) / 1.3), math.log(max(known.values()) * 1.3)
+
+    def x(seconds: float) -> float:
+        return round(FRAME["left"] + (FRAME["right"] - FRAME["left"]) * (math.log(seconds) - low) / (high - low), 2)
+
+    def y(value: float) -> float:
+        return round(FRAME["bottom"] - (FRAME["bottom"] - FRAME["top"]) * percent(value) / 100, 2)
+
+    marks = [
+        Mark(
+            x(known[arm]),
+            y(score.value),
+            f"{arm}: {number(score.value)} % ({span(score)}), {duration(known[arm])}",
+            arm,
+            True,
+            (y(score.lo), y(score.hi)),
+        )
+        for arm, score in scores.items()
+    ]
+    at = {mark.arm: mark for mark in marks}
+    series = [(_name(of), of[0], [at[arm] for arm in of]) for of in _alike(record.arms, known)]
+    return {
+        "test_set": test_set,
+        "series": [(*names, own, "M" + "L".join(f"{m.x} {m.y}" for m in own)) for *names, own in series],
+        "x_ticks": [(x(t), _tick(t)) for t in _thinned([t for t in TICKS if low <= math.log(t) <= high])],
+        "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
+        "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",
+    }
+
+
+def _alike(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]]:
+    """The arms that differ in nothing but their steps, from the fewest on."""
+    found: dict[tuple[object, ...], list[ArmRecord]] = {}
+    for arm in arms:
+        if arm.name in known:
+            key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size
+            found.setdefault(key, []).append(arm)
+    return [[arm.name for arm in sorted(of, key=lambda arm: arm.steps)] for of in found.values()]
+
+
+def _name(arms: Sequence[str]) -> str:
+    """What the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
+    if len(arms) == 1:
+        return arms[0]
+    common = "".join(
+        letters[0] for letters in takewhile(lambda letters: len(set(letters)) == 1, zip(*arms, strict=False))
+    )
+    return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
+
+
+def _thinned(ticks: list[int]) -> list[int]:
+    """Every tick, or every second one and so on, so that there are `MOST_TICKS` at the most."""
+    return ticks[:: max(1, math.ceil(len(ticks) / MOST_TICKS))]
+
+
+def _tick(seconds: int) -> str:
+    if seconds < MINUTE:
+        return f"{seconds} s"
+    return f"{seconds // MINUTE} min" if seconds < HOUR else f"{seconds // HOUR:,} h"
+
+
+def arm_time(arm: ArmRecord) -> str:
+    """Write the time that one worker takes for an arm, "" where it is not known."""
+    return duration(sum(arm.seconds.values())) if arm.seconds else ""

@@ -1,0 +1,32 @@
+"""What an arm costs: the time that one worker takes for all that it is made of, by this machine's own rates."""
+
+from __future__ import annotations
+
+from genrobust.core import RETRIEVED, RETRIEVED_BY_CLASS
+from genrobust.study.graph import Graph
+from genrobust.study.rates import measured_rate
+from genrobust.study.stage import Stage
+from genrobust.study.stages.train import Train
+from genrobust.study.training_runs import TrainingRun
+
+
+def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
+    """Return the seconds of each stage, by name, in which one worker makes all that `run` mixes and then trains it.
+
+    Whatever other arms share is counted in full: so much the run costs by itself. Images that are retrieved to match
+    generated ones need not be generated. Nothing is returned where the rate of some job is not known.
+    """
+    mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
+    stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
+    sizes: dict[tuple[str, str], float] = {}
+    for stage in dict.fromkeys([*stages, Train(graph.sources, [run.tuned])]):
+        for job in stage.jobs():
+            key = stage.name, job.rate_key
+            sizes[key] = sizes.get(key, 0) + job.total * job.each * job.workers
+    seconds: dict[str, float] = {}
+    for (stage_name, rate_key), size in sizes.items():
+        rate = measured_rate(graph.context.out, stage_name, rate_key)
+        if rate is None:
+            return {}
+        seconds[stage_name] = seconds.get(stage_name, 0) + size / rate
+    return seconds

@@ -1,0 +1,146 @@
+"""The search of a study: what it depends on, the embeddings that it takes, and what it found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from genrobust.core import (
+    EMBEDDED,
+    RETRIEVED_BY_SEARCH,
+    ImageSet,
+    Subset,
+    UserError,
+    digest,
+    fetch,
+    find_clip,
+    hash_folder,
+    progress_bar,
+)
+from genrobust.data import (
+    SEARCHED_BY,
+    FoundImages,
+    best_classes,
+    found_images,
+    nearest,
+    read_search,
+    write_search,
+)
+from genrobust.study.context import Context
+from genrobust.study.embeddings import CLASS_NAMES, FOLDER, has_embeddings, read_embeddings, write_embeddings
+
+if TYPE_CHECKING:
+    from genrobust.classifiers import Clip
+
+PART = 2000  # images that are embedded in one go, and that a kill loses at most: a minute of a small CLIP on a CPU
+NAMED = 10  # classes that a report names one by one
+
+
+class PoolSearch:
+    """The search for images of each class in a pool, by a CLIP: `wanted` [K] of each class, with its `texts`.
+
+    Labels of the pool are not used. Every file is named after all that it depends on, and only the list of what is
+    found, at `path`, depends on texts and numbers: others search the same embeddings again.
+
+    Args:
+        hidden: Whether the pool has labels of the study's classes; they tell how often the search is right.
+    """
+
+    def __init__(
+        self, context: Context, pool: ImageSet, hidden: bool, texts: Sequence[Sequence[str]], wanted: np.ndarray
+    ) -> None:
+        self.context, self.pool, self.wanted = context, pool, wanted
+        self._hidden, self._texts = hidden, texts
+
+    @cached_property
+    def clip(self) -> Path:
+        """The folder of the CLIP that searches; raises UserError where there is none."""
+        name = self.context.recipe.data.search_clip
+        assert name is not None  # the recipe has seen to it
+        folder = find_clip(name)
+        if not folder.is_dir():
+            raise UserError(f"data.retrieved.clip: there is no folder {folder}: name one that holds a CLIP")
+        return folder
+
+    @cached_property
+    def path(self) -> Path:
+        """Where the list of what is found lies, or will lie."""
+        inputs = [SEARCHED_BY, self.pool.fingerprint, hash_folder(self.clip), self._texts, self.wanted.tolist()]
+        return self.context.out / "searches" / f"{digest(inputs)}.parquet"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the search is done; fetches it where another machine did it."""
+        fetch(self.path.parent, self.path.name)
+        return self.path.exists()
+
+    def file(self, part: int | str) -> Path:
+        """Return where the embeddings of a part of the pool, or of CLASS_NAMES, lie or will lie."""
+        weights = hash_folder(self.clip)
+        what = [weights, self._texts] if part == CLASS_NAMES else [weights, self.pool.fingerprint, PART, part]
+        return self.context.out / FOLDER / f"{digest(what)}.npz"
+
+    def totals(self) -> dict[int | str, int]:
+        """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES the classes."""
+        count = len(self.pool)
+        totals: dict[int | str, int] = {start // PART: min(PART, count - start) for start in range(0, count, PART)}
+        return totals | {CLASS_NAMES: len(self._texts)}
+
+    def missing(self) -> dict[int | str, int]:
+        """Return those of `totals` that have no embeddings yet; none once the search is done."""
+        if self.is_done:
+            return {}
+        self._fetch()
+        return {part: count for part, count in self.totals().items() if not has_embeddings(self.file(part), count)}
+
+    def _fetch(self) -> None:
+        fetch(self.context.out / FOLDER, *(self.file(part).name for part in self.totals()))
+
+    def embed(self, clip: Clip, part: int | str) -> None:
+        """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded; raises UserError for an unreadable image."""
+        from genrobust.classifiers import clip_embeddings, embed_ensembles
+
+        if isinstance(part, str):
+            with progress_bar(CLASS_NAMES, len(self._texts)) as bar:
+                write_embeddings(self.file(part), embed_ensembles(clip, self._texts))
+                bar.advance(len(self._texts))
+            return
+        images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
+        with progress_bar("CLIP, images to search", len(images)) as bar:
+            found = clip_embeddings(clip, images, self.context.recipe.evaluate.batch_size, bar.advance)
+        write_embeddings(self.file(part), found)
+
+    def write(self) -> None:
+        """Write the list of what is found, from the embeddings, which are all there."""
+        self._fetch()
+        classes = read_embeddings(self.file(CLASS_NAMES))
+        parts = [part for part in self.totals() if part != CLASS_NAMES]
+        seen = [best_classes(read_embeddings(self.file(part)), classes) for part in parts]
+        best, cosines = map(np.concatenate, zip(*seen, strict=True))
+        found = nearest(best, cosines, self.wanted)
+        write_search(self.path, self.pool, found, best[found], cosines[found])
+
+    @cached_property
+    def images(self) -> FoundImages:
+        """The images that were found, once the search is done."""
+        fetch(self.path.parent, self.path.name)
+        return found_images(self.pool, read_search(self.path), RETRIEVED_BY_SEARCH)
+
+    def report(self) -> str:
+        """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""
+        found, pool, names = self.images, self.pool, self.context.data.labels.names
+        said = [f"The search found {len(found):,} of {self.wanted.sum():,} images, among {len(pool):,} of {pool.name}."]
+        short = np.flatnonzero(np.bincount(found.labels, minlength=len(names)) < self.wanted)
+        if len(short):
+            some = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)
+            said.append(f"{len(short)} of {len(names)} classes ran short: {some}.")
+        if self._hidden and len(found):
+            right = 100 * float((found.labels == found.hidden_labels).mean())
+            said.append(f"{right:.1f} % show the class that they were found for, by labels that it did not use.")
+            if self.context.recipe.data.source == EMBEDDED and self.clip == find_clip(EMBEDDED):
+                said.append("This CLIP learned from these very images with their labels; a foreign pool is harder.")
+        return " ".join(said)

@@ -1,0 +1,27 @@
+"""Retrieved images are as many of each class and style as are wanted, and how far that succeeds is a share."""
+
+import numpy as np
+import pytest
+
+from genrobust.data import MemoryImages, filled_quotas, retrieve
+
+
+def images(*of):
+    """Images of these classes and styles, such as ``"0 solid"``."""
+    labels, styles = zip(*(word.split() for word in of), strict=True)
+    return MemoryImages("some", [b"x"] * len(of), [int(n) for n in labels], [str(i) for i in range(len(of))], styles)
+
+
+@pytest.mark.parametrize(
+    ("pool", "wanted", "filled"),
+    [
+        (["0 solid", "0 emoji", "1 solid"], ["0 emoji", "1 solid"], 1),
+        (["0 solid", "0 solid", "1 solid"], ["0 solid", "0 emoji", "1 solid", "1 emoji"], 0.5),
+        (["0 pixel", "1 pixel"], ["0 solid", "1 emoji"], 0),
+        (["0 solid", "0 solid", "0 solid"], ["0 solid", "0 emoji", "0 emoji"], 1 / 3),  # filled up, and not counted
+    ],
+)
+def test_a_quota_counts_as_far_as_its_class_and_style_are_found(pool, wanted, filled):
+    found = retrieve(images(*pool), images(*wanted))
+    assert filled_quotas(found, images(*wanted)) == pytest.approx(filled)
+    assert np.bincount(found.labels).sum() <= len(wanted)

@@ -1,0 +1,208 @@
+"""Retrieval by search: a CLIP finds images of each class in a pool without labels, once, and arms train on them."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import yaml
+from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
+
+from genrobust.audit import first_of_each_class
+from genrobust.core import Subset, UserError
+from genrobust.data import read_search
+from genrobust.recipe import parse_recipe
+from genrobust.study import Processes, Study, calibrate, disk, row_seconds, searching
+from genrobust.study.embeddings import CLASS_NAMES
+
+FOUND = "retrieved-by-search"
+SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 10}}
+
+
+def files(folder):
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generator, tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "PART", 120)
+    weighted = [{"source": source, "weight": 1} for source in ("real", "retrieved", "generated")]
+    recipe = {
+        **QUICK,
+        **SHORT,
+        "generator": {"model": str(tiny_generator), "steps": 1},
+        "generate": {"per_class": 2, "batch_size": 100},
+        "train": TRAIN,
+        "arms": [
+            {"name": "real", "mixture": "real"},
+            {"name": "found", "mixture": ["real", FOUND]},
+            {"name": "all", "mixture": weighted},
+            {"name": "any style", "mixture": ["real", "retrieved-by-class"]},
+        ],
+    }
+    lines = []
+
+    def study():
+        """Of 300 of the images of wild."""
+        made = Study(parse_recipe(recipe), tmp_path, say=lines.append)
+        three = first_of_each_class(made.data.retrieval.labels, dict.fromkeys(range(100), 3))
+        made.context.data = replace(made.data, retrieval=Subset(made.data.retrieval, three))
+        return made
+
+    first = study()
+    before = [(row.stage.name, row.name, row.total, row.done) for row in first.rows()]
+    assert before[:2] == [("search", "wild", 300, 0), ("search", "the class names", 100, 0)]
+    _, written = first.run()
+    found, pool = first.images(FOUND), first.data.retrieval
+    (path,) = (tmp_path / "searches").glob("*.parquet")
+    assert list(found.keys) == read_search(path).keys and len(set(found.keys)) == len(found)
+    assert np.bincount(found.labels).max() == 2 and found.labels.tolist() == sorted(found.labels)
+    right = [found.labels[i] == pool.labels[pool.keys.index(key)] for i, key in enumerate(found.keys)]
+    assert np.mean(right) > 0.9  # this CLIP has seen them
+    report = written["report.md"].read_text(encoding="utf-8")
+    said = f"The search found {len(found):,} of 200 images, among 300 of wild."
+    rates = f"{100 * np.mean(right):.1f} % show the class that they were found for"
+    for words in (said, rates, "learned from these very images with their labels"):
+        assert words in report and any(words in line for line in lines), words
+    matched = set(first.images("retrieved").keys) & set(first.images("retrieved-by-class").keys)
+    filled = r"Retrieval found 200 images for 200 generated ones and filled \d+ % of the quotas of class and style; "
+    assert re.search(filled + f"{len(matched)} of them are found by class alone, too, which fills", report)
+    assert f"| found | 1,319 real + {len(found)} {FOUND} |" in report
+    assert "| all | 1,319 real + 200 retrieved + 200 generated |" in report
+
+    made = files(tmp_path)
+    again = study()
+    assert not any(row.left for row in again.rows() if row.stage.name == "search")
+    assert again.graph.sources.identity(FOUND) == path.stem
+    again.train(again.runs())
+    assert {p: t for p, t in files(tmp_path).items() if p.suffix != ".json"} == {
+        p: t for p, t in made.items() if p.suffix != ".json"
+    }
+
+
+@pytest.fixture
+def own(write_folder, clip_folder, tmp_path):
+    """A recipe of three classes with 30 images to search, and what runs it in the folder `out`, with other keys."""
+    sets = {name: write_folder(name, name, 4, CLASSES) for name in ("train", "test")}
+    pool = tmp_path / "pool"
+    for number, path in enumerate(sorted(write_folder("labelled", "retrieved", 10, CLASSES).rglob("*.png"))):
+        (pool / f"deep{number % 2}").mkdir(parents=True, exist_ok=True)
+        path.rename(pool / f"deep{number % 2}" / f"{number}.png")
+    recipe = {
+        **QUICK,
+        "generator": None,
+        "train": TRAIN,
+        "data": folders_section(sets) | {"retrieved": {"search": str(pool), "clip": str(clip_folder), "per_class": 4}},
+        "arms": [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}],
+        "robustness": {"baselines": None, "bootstrap": 10},
+    }
+
+    def study(out, executor=None, **retrieved):
+        data = recipe["data"] | {"retrieved": recipe["data"]["retrieved"] | retrieved}
+        return Study(parse_recipe(recipe | {"data": data}), tmp_path / out, executor=executor)
+
+    study.recipe, study.pool = recipe, pool
+    return study
+
+
+def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(searching, "PART", 8)
+    found = own("one").images(FOUND)
+    assert 0 < len(found) == len(set(found.keys)) <= 12 and found.keys[0].startswith("deep")
+    one = contents(tmp_path / "one")
+    assert sum(name.startswith("embeddings") for name in one) == 4 + 1 and any(n.startswith("searches") for n in one)
+    two = own("two")
+    two.images(FOUND)
+    assert contents(tmp_path / "two") == one
+
+    search = two.graph.sources.search
+    search.file(2).write_bytes(search.file(2).read_bytes()[:-70] + bytes(70))
+    assert not any(row.left for row in own("two").rows() if row.stage.name == "search")  # nobody reads it any more
+    search.path.unlink()
+    search.file(0).unlink()
+    again = own("two")
+    assert [(row.name, row.done, row.total) for row in again.rows()][:2] == [("pool", 14, 30), (CLASS_NAMES, 3, 3)]
+    again.images(FOUND)
+    assert contents(tmp_path / "two") == one
+    fewer = own("two", per_class=2)
+    assert [(row.name, row.done) for row in fewer.rows()][:2] == [("pool", 30), (CLASS_NAMES, 3)]  # the same embeddings
+    first = {
+        label: [k for k, of in zip(found.keys, found.labels, strict=True) if of == label][:2] for label in range(3)
+    }
+    assert list(fewer.images(FOUND).keys) == [key for of in first.values() for key in of]
+
+
+def test_workers_find_the_same(own, tmp_path):
+    workers = Processes(parse_recipe(own.recipe), 2)
+    own("two", workers).images(FOUND)
+    workers.close()
+    own("one").images(FOUND)
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
+
+
+def test_the_time_of_a_search_is_known_before_it(own, tmp_path):
+    study = own("one")
+    rows = study.rows()[:2]
+    calibrate(study.context, rows)
+    assert all(row_seconds(row, study.out) > 0 for row in rows) and disk(rows) > 0
+    assert not (tmp_path / "one" / "embeddings").exists()
+
+
+def test_a_pool_that_is_too_small_leaves_classes_short_and_says_so(own, tmp_path):
+    for path in sorted(own.pool.rglob("*.png"))[2:]:
+        path.unlink()
+    _, written = own("one").run()
+    report = " ".join(written["report.md"].read_text(encoding="utf-8").split())
+    assert (
+        "The search found 2 of 12 images, among 2 of pool. 3 of 3 classes ran short: airplane, anchor, bell." in report
+    )
+    assert "show the class that they were found for" not in report  # nobody knows
+
+
+def test_labelled_images_are_searched_with_their_labels_hidden(own, write_folder, tmp_path):
+    labelled = write_folder("known", "retrieved", 5, CLASSES)
+    study = own("one", path=str(labelled), search=None)
+    found = study.images(FOUND)
+    assert set(found.keys) <= set(study.data.retrieval.keys)
+    right = 100 * np.mean(
+        found.labels == [study.data.retrieval.labels[study.data.retrieval.keys.index(k)] for k in found.keys]
+    )
+    assert f"{right:.1f} % show the class" in study.graph.sources.search.report()
+    assert np.bincount(study.images("retrieved").labels).tolist() == [4, 4, 4]  # of five
+
+
+MISTAKES = [
+    (["data.retrieved.clip=null"], "data.retrieved.clip: an arm mixes retrieved-by-search: name the folder of a CLIP"),
+    (["data.retrieved.clip=nowhere"], "data.retrieved.clip: there is no folder nowhere"),
+    (["data.retrieved.clip=pool"], "pool is no CLIP folder: config.json is missing"),
+    (["data.retrieved.per_class=null"], "data.retrieved.per_class: no arm mixes generated images"),
+    (["data.retrieved.search=null"], "no images to search: name a folder of images under data.retrieved.search"),
+    (["data.retrieved.search=nowhere"], "data.retrieved.search: there is no nowhere"),
+    (["data.retrieved.search=empty"], "data.retrieved.search: empty holds no image"),
+    (["data.retrieved.search=broken"], "cannot read the image broken/deep/7.png"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), MISTAKES)
+def test_what_is_wrong_is_named(own, tmp_path, monkeypatch, change, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own.recipe))
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken" / "deep").mkdir(parents=True)
+    (tmp_path / "broken" / "deep" / "7.png").write_bytes(b"no image")
+    words = [word for one in change for word in ("--set", one)]
+    genrobust("run", "own.yaml", *words, "--no-estimate", code=2, said=said)
+    assert not (tmp_path / "runs" / "checkpoints").exists()  # it is said before anything is trained
+
+
+def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path):
+    def study(*styles):
+        data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1}}
+        arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
+        return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
+
+    every, fewer = study(), study("emoji", "pixel")
+    assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
+    assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
+    assert fewer.graph.sources.search.pool is fewer.data.retrieval
+    with pytest.raises(UserError, match=r"without_styles: no image has the style 'emojis'; they are duotone, emoji"):
+        study("emojis").rows()

@@ -1,0 +1,164 @@
+"""The settings of the ImageNet example of FFCV, which Bansal and Grover (2023) trained with: alone and together."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from ffcv import blur_strided, optimizer_of, plain_state, rates
+from kill_and_resume import Call, kill_and_resume
+from torch.nn import functional as F
+
+from genrobust.classifiers import LossScaler, read_checkpoint_info
+from genrobust.core import GenrobustError, Subset, UserError
+from genrobust.recipe import TrainConfig
+from genrobust.train import Mixture, Source, loop, train
+from genrobust.train.learner import make_learner, make_optimizer
+from genrobust.train.loop import learning_rate
+from genrobust.train.team import ALONE
+
+PAPER = {
+    "optimizer": "momentum",
+    "schedule": "linear",
+    "learning_rate": 0.01,
+    "weight_decay": 1.0,  # far above the paper's, so that twelve steps show where it is left out
+    "no_decay": ("bn",),
+    "warmup_steps": None,
+    "warmup_epochs": 2,
+    "steps": None,
+    "epochs": 3,
+    "ema_decay": 0.0,
+    "blur_pool": True,
+    "keep": "last",
+    "precision": "float32",
+}
+
+
+def none(job):
+    return Subset(job.val, (), "val")
+
+
+@pytest.mark.parametrize(("epochs", "peak_epoch", "iterations"), [(56, 2, 7), (40, 2, 3), (3, 1, 10)])
+def test_the_linear_schedule_is_ffcv_s(epochs, peak_epoch, iterations):
+    keys = {"epochs": epochs, "warmup_epochs": peak_epoch, "batch_size": 10, "learning_rate": 0.5}
+    config, images = TrainConfig(schedule="linear", **keys), 10 * iterations
+    steps, warmup = config.steps_for(images), config.warmup_for(images)
+    assert (steps, warmup) == (epochs * iterations, peak_epoch * iterations)
+    ours = [learning_rate(config, step, steps, warmup) for step in range(steps)]
+    assert ours == pytest.approx(rates(0.5, epochs, peak_epoch, iterations), rel=1e-9, abs=1e-12)
+    assert ours[0] == pytest.approx(0.5e-4) and max(ours) == 0.5
+
+
+def test_warmup_epochs_count_the_images_of_the_arm():
+    config = TrainConfig(epochs=56, warmup_epochs=2, batch_size=128)
+    assert [config.warmup_for(images) for images in (1_281_167, 2_581_167)] == [20_018, 40_331]
+    assert TrainConfig(epochs=56, warmup_steps=7).warmup_for(10**6) == 7
+
+
+def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):
+    """Each step from the same weights: torchvision's network, torch's SGD and FFCV's formulas, on the same batches."""
+    changes = {"architecture": "resnet18", "augmentation": "none", "model_kwargs": {"zero_init_last": False}}
+    config = job.config.model_copy(update=PAPER | changes)
+    mixture = Mixture([Source("real", Subset(job.real, np.arange(64)))], 16, 32)  # four batches an epoch
+    watch = lambda step, figures: None  # noqa: E731
+    run = loop._Run(mixture, none(job), job.labels, config, 0, tmp_path, torch.device("cpu"), watch, ALONE, {})
+    ours, theirs = run.model.network, torchvision.models.resnet18(num_classes=8)
+    assert [name for name, _ in ours.named_parameters()] == [name for name, _ in theirs.named_parameters()]
+    theirs.load_state_dict(ours.state_dict())
+    assert blur_strided(theirs) == 6
+    optimizer = optimizer_of(theirs, config.weight_decay)
+    for step, rate in enumerate(rates(0.01, 3, 2, 4)):
+        images, labels = mixture.batch(0, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad()
+        logits = theirs.train()((images / 255 - run.model.mean) / run.model.std)
+        F.cross_entropy(logits, labels, label_smoothing=0.1).backward()
+        before = [p.detach().clone() for p in theirs.parameters()]
+        optimizer.step()
+        run._step(step, images, labels)
+        for (name, new), old, own in zip(theirs.named_parameters(), before, ours.parameters(), strict=True):
+            moved, apart = (new - old).norm().item(), (own - new).norm().item()
+            assert apart <= 0.01 * moved + 1e-6, (step, name, apart, moved)
+        with torch.no_grad():  # or differences of rounding grow, a hundredfold with every step
+            for own, other in zip(ours.state_dict().values(), plain_state(theirs).values(), strict=True):
+                other.copy_(own)
+    assert run.steps == step + 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"optimizer": "sgd"}, {"schedule": "cosine"}, {"no_decay": None}, {"no_decay": ()}, {"blur_pool": False}],
+    ids=str,
+)
+def test_each_setting_changes_the_weights(job, tmp_path, wrong):
+    wholes = [job.run(tmp_path / str(i), **PAPER | changes) for i, changes in enumerate(({}, wrong))]
+    assert len({(whole / "model.safetensors").read_bytes() for whole in wholes}) == 2
+
+
+def test_momentum_is_torch_s_plain_one(job):
+    config = job.config.model_copy(update=PAPER)
+    learner = make_learner(job.mixture(config), 8, config, 0, torch.device("cpu"), slice(None))
+    made = {
+        n: make_optimizer(learner, config.model_copy(update={"optimizer": n}), scaler()) for n in ("momentum", "sgd")
+    }
+    assert all(isinstance(one, torch.optim.SGD) for one in made.values())
+    assert [{group["nesterov"] for group in one.param_groups} for one in made.values()] == [{False}, {True}]
+    assert {group["dampening"] for group in made["momentum"].param_groups} == {0}
+
+
+def scaler():
+    return LossScaler(torch.device("cpu"), "float32")
+
+
+@pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
+def test_weight_decay_goes_by_names(job, texts):
+    config = job.config.model_copy(update=PAPER | {"no_decay": texts})
+    learner = make_learner(job.mixture(config), 8, config, 0, torch.device("cpu"), slice(None))
+    name_of = {id(p): name for name, p in learner.model.network.named_parameters()}
+    groups = make_optimizer(learner, config, scaler()).param_groups
+    decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
+    assert decay == {name: 0 if any(text in name for text in texts) else 1 for name in name_of.values()}
+    assert sum(len(group["params"]) for group in groups) == len(decay)  # each once
+
+
+def test_the_paper_s_settings_survive_kills(start, tmp_path):
+    changes = PAPER | {"epochs": 0.3, "warmup_epochs": 0.1, "validate_every": 5}
+    arguments = {"out": str(tmp_path / "out"), "changes": changes}
+    kill_and_resume(start, Call("train/small_job.py", "run", arguments), tmp_path / "out", kills=2)
+
+
+def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
+    kept = {}
+    for keep in ("best", "last"):
+        changes = {"keep": keep, "learning_rate": 0.05, "steps": 12, "validate_every": 2}
+        kept[keep] = read_checkpoint_info(job.run(tmp_path / keep, **changes)).training
+    assert kept["best"]["history"] == kept["last"]["history"] and len(kept["last"]["history"]) == 6
+    top1 = [row["val_top1"] for row in kept["last"]["history"]]
+    assert kept["best"]["best_val_top1"] == max(top1)
+    assert (kept["last"]["best_step"], kept["last"]["best_val_top1"]) == (12, top1[-1])
+
+
+def test_without_validation_images_nothing_is_chosen(job, tmp_path):
+    config, seen = job.config.model_copy(update={"keep": "last"}), []
+    keys = job.mixture(config), none(job), job.labels, config, 0
+    out = train(*keys, tmp_path / "out", "cpu", 1, watch=lambda step, figures: seen.append((step, dict(figures))))
+    assert all("val_top1" not in figures for _, figures in seen) and seen[-1][0] == 12
+    info = read_checkpoint_info(out)
+    assert (info.training["best_step"], info.training["best_val_top1"], info.training["history"]) == (12, None, [])
+    with pytest.raises(UserError, match=r"is empty.*train\.keep: last"):
+        train(*keys[:3], job.config, 0, tmp_path / "best", "cpu", 1)
+
+
+def test_weights_that_diverge_are_found_without_validation_images(job, tmp_path, monkeypatch):
+    take = loop._Run._step
+
+    def ruined(self, step, *batch):
+        loss = take(self, step, *batch)
+        if step == self.steps - 1:
+            next(self.model.parameters()).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(loop._Run, "_step", ruined)
+    config = job.config.model_copy(update=PAPER | {"epochs": 1.5, "warmup_epochs": 0.5})
+    with pytest.raises(GenrobustError, match=r"NaN or infinite, at step .* lengthen train\.warmup_epochs \(now 0\.5\)"):
+        train(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", 1)
