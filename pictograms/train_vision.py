@@ -31,7 +31,7 @@ from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
 
 GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "generator"
-TEACHER = ["train.steps=2000", "train.model_kwargs={}"]  # the recipes' network at its full width
+TEACHER = ["train.steps=2000", "train.model_kwargs={}", "answer=null"]  # the recipes' network at its full width
 TEACHER_SEED = 200
 MIXED = 0.5  # of the steps see mixed-up images and the teacher's answers alone
 UNLABELLED = 0.5  # of the images of such a step come from the corpus

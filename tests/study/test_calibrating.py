@@ -25,7 +25,7 @@ def study(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrating, "SECONDS", 0.05)
 
     def make(**how):
-        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}"])
+        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}", "answer=null"])
         return Study(recipe, tmp_path / "runs", **how)
 
     return make

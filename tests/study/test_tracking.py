@@ -72,7 +72,9 @@ def test_a_study_is_told_once_and_makes_the_same_with_and_without(study, folder,
         losses = curve(run, "loss")
         assert [step for step, _ in losses] == LOOKS
         assert points(history, "loss") == [point for point in losses if point[0] in VALIDATED]
-        rates = [(step, pytest.approx(loop.learning_rate(study().recipe.train, step - 1, STEPS))) for step in LOOKS]
+        train = study().recipe.train
+        warmup = train.warmup_for(0)
+        rates = [(step, pytest.approx(loop.learning_rate(train, step - 1, STEPS, warmup))) for step in LOOKS]
         assert curve(run, "learning_rate") == rates
         assert b"steps: 25" in run.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0]
     (outcome,) = (run for name, run in runs.items() if name.startswith("study-"))

@@ -68,7 +68,7 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
     except UserError as error:
         raise UserError(f"{results}: {error}") from None
     own = _record(info)
-    alike = [r.name for r in records if replace(r, name=own.name) == own]
+    alike = [r.name for r in records if replace(r, name=own.name, val_top1=None, seconds={}) == own]
     if not alike:
         trained = ", ".join(f"{r.name} on {_parts(r.parts)}" for r in records)
         raise UserError(

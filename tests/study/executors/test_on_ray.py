@@ -111,13 +111,20 @@ class Sure:
 
 def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
     monkeypatch.setattr(executor, "SILENT_S", 0.5)
-    starts = iter([Sure.options(num_cpus=1000), Sure])  # the first one waits for ever
-    worker = executor._RayWorker(lambda: next(starts).remote())
+    started = []
+
+    def start():
+        if started:  # the second one gets all the time that it takes
+            monkeypatch.setattr(executor, "SILENT_S", 3600.0)
+        started.append(Sure.options(num_cpus=0 if started else 1000).remote())  # the first one waits for ever
+        return started[-1]
+
+    worker = executor._RayWorker(start)
     done = worker.submit("a job")
     while not done.done():
         worker.count()
         time.sleep(0.05)
-    assert done.result() is None and next(starts, None) is None
+    assert done.result() is None and len(started) == 2
     worker.stop()
 
 
