@@ -16,10 +16,22 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.architectures import bounded
-from genrobust.core import parse_json
+from genrobust.core import hash_folder, parse_json
 
 CONFIG, OPEN_CLIP = "config.json", "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
+WEIGHTS = ("model.safetensors*", "model-*.safetensors")  # transformers', which may be in several files
+CLIP_FILES = (
+    CONFIG,
+    OPEN_CLIP,
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+)
 KINDS = ("clip", "clip_vision_model")  # transformers' model_type: with a text tower, and without
 ClipConfig = CLIPConfig | CLIPVisionConfig
 ClipNetwork = CLIPModel | CLIPVisionModelWithProjection
@@ -96,6 +108,16 @@ def clip_files(folder: Path) -> tuple[str, ...]:
         if isinstance(found, dict) and found.get("model_type") in KINDS:
             return CONFIG, "preprocessor_config.json"
     return (OPEN_CLIP,) if (folder / OPEN_CLIP).is_file() else ()
+
+
+def clip_weights(folder: Path) -> tuple[str, ...]:
+    """Return patterns of the names of its weights, which are safetensors."""
+    return (OPEN_CLIP_WEIGHTS,) if clip_files(folder) == (OPEN_CLIP,) else WEIGHTS
+
+
+def hash_clip(folder: Path) -> str:
+    """Return a hash of all that a CLIP is read from: a hub's folder may also hold what others fetched."""
+    return hash_folder(folder, (*CLIP_FILES, *clip_weights(folder)))
 
 
 def read_clip_config(folder: Path) -> ClipConfig:

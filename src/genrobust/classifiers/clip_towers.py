@@ -12,13 +12,19 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPVisionConfig
 
 from genrobust.classifiers.clip import embed_ensembles, load_clip
-from genrobust.classifiers.clip_format import ClipNetwork, load_clip_network, read_clip_config, read_clip_preparation
+from genrobust.classifiers.clip_format import (
+    ClipNetwork,
+    hash_clip,
+    load_clip_network,
+    read_clip_config,
+    read_clip_preparation,
+)
 from genrobust.classifiers.heads import COSINE
 from genrobust.classifiers.models import Classifier, create_classifier, move_to
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import prepare, protocol
 from genrobust.classifiers.timm_config import data_config
-from genrobust.core import UserError, digest, hash_folder, reading
+from genrobust.core import UserError, digest, reading
 
 # By width, layers and heads: what timm calls OpenAI's and open_clip's towers.
 _SIZES = {
@@ -64,7 +70,7 @@ def open_tower(
     return OpenClassifier(
         name=spec,
         classes=tuple(classes) if with_text else (),
-        weights=digest([hash_folder(folder), named], 64),
+        weights=digest([hash_clip(folder), named], 64),
         prepare=partial(prepare, size=size, interpolation=how),
         prepared=protocol(size, interpolation=how),
         load=partial(_load, folder, spec, blueprint, data, named),

@@ -49,12 +49,12 @@ def head_name(network: nn.Module) -> str:
 
 
 def last_linear(network: nn.Module) -> nn.Linear:
-    """Return the linear layer that makes the logits; raises UserError where something else does."""
+    """Return the linear layer, with a bias, that makes the logits; raises UserError where something else does."""
     last = network.get_submodule(head_name(network))
-    if not isinstance(last, nn.Linear):
+    if not isinstance(last, nn.Linear) or last.bias is None:
         raise UserError(
-            f"train.method: a linear probe needs a linear last layer, and that of {type(network).__name__} is a "
-            f"{type(last).__name__}: fine-tune all of it with method: full"
+            f"train.method: a linear probe needs a linear last layer with a bias, and that of {type(network).__name__} "
+            f"is {last}: fine-tune all of it with method: full"
         )
     return last
 

@@ -5,21 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.checkpoints import WEIGHTS
-from genrobust.classifiers.clip_format import CONFIG, OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files
+from genrobust.classifiers.clip_format import CLIP_FILES, clip_files, clip_weights
 from genrobust.core import GenrobustError, UserError
 
 HUB = "hf-hub:"  # as timm writes it
-CLIP_FILES = (
-    CONFIG,
-    OPEN_CLIP,
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "vocab.json",
-    "merges.txt",
-)
 
 
 def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
@@ -46,8 +35,6 @@ def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
 
 def fetch_hub_clip(spec: str) -> Path | None:
     """Fetch the CLIP ``hf-hub:NAME``; None where that is another model. Raises as `fetch_from_hub`."""
-    found = clip_files(fetch_from_hub(spec, CLIP_FILES, "configuration, tokenizer and safetensors"))
-    if not found:
-        return None
-    weights = OPEN_CLIP_WEIGHTS if found == (OPEN_CLIP,) else WEIGHTS
-    return fetch_from_hub(spec, (*CLIP_FILES, weights), f"configuration, tokenizer and {weights}")
+    what = "configuration, tokenizer and safetensors"
+    folder = fetch_from_hub(spec, CLIP_FILES, what)
+    return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), what) if clip_files(folder) else None

@@ -57,6 +57,8 @@ class Initial:
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
         """Load the weights into a network for `labels`; what of the last layer is new, torch's global seed decides.
 
+        `config` is as `settings` returns it.
+
         Raises:
             UserError: The weights have other shapes than those of the network, or no last layer of their own.
             GenrobustError: They cannot be fetched or loaded.
@@ -66,8 +68,7 @@ class Initial:
         from genrobust.classifiers.heads import head_name
         from genrobust.classifiers.models import Classifier, create_classifier
 
-        made = self.blueprint
-        model = create_classifier(made.architecture, len(labels), config.image_size, config.network_kwargs)
+        model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
         state = torch.random.get_rng_state()
         source = self.opened.load(torch.device("cpu"))
         torch.random.set_rng_state(state)  # what loading draws changes no step
@@ -84,18 +85,12 @@ class Initial:
             if found is None or found.shape != value.shape:
                 there = "no such weights" if found is None else f"weights of {list(found.shape)}"
                 raise UserError(
-                    f"train.init: {self.spec} has {there} for {name.removeprefix('network.')}, and {made.architecture} "
-                    f"takes {list(value.shape)}: name weights of this architecture"
+                    f"train.init: {self.spec} has {there} for {name.removeprefix('network.')}, and "
+                    f"{config.architecture} takes {list(value.shape)}: name weights of this architecture"
                 )
             own[name] = found
         model.load_state_dict(own)
         return model
-
-    def require(self) -> None:
-        """Fetch and load the weights, to see that they are there. Raises as `make`."""
-        import torch
-
-        self.opened.load(torch.device("cpu"))
 
     def _rows(self, labels: LabelSpace) -> list[int] | None:
         """The rows of the last layer that are those of `labels`; None where it is to be a new one."""

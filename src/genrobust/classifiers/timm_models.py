@@ -61,7 +61,8 @@ def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> Op
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
-    return _open_timm(spec, config, hash_folder(folder), partial(_pretrained, f"{FOLDER}{folder}"), names)
+    weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
+    return _open_timm(spec, config, weights, partial(_pretrained, f"{FOLDER}{folder}"), names)
 
 
 def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:

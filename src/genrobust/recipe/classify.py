@@ -216,6 +216,8 @@ class TrainConfig(FineTuning):
     @property
     def augmented(self) -> str:
         """Every augmentation in words: "standard", or "randaugment, mixup 0.2, random erasing 0.25"."""
+        if self.method == "linear-probe":
+            return "none"
         combined = {key.replace("_", " "): getattr(self, key) for key in COMBINED}
         policy = self.augmentation
         policy += f" of {100 * self.augmentation_share:g} %" if self.augmentation_share < 1 else ""

@@ -94,14 +94,25 @@ class Graph:
         return needs
 
     def require_initial(self) -> None:
-        """Load once each network that a training is still to start from: what cannot be fetched is reported early.
+        """Make once each network that a training is still to start from: what is wrong with one is reported early.
 
-        Raises as `Initial.make`.
+        Those of other arms are not trained yet. Raises as `Initial.make`.
         """
+        from genrobust.classifiers import last_linear
+
         left = [job.key for job in Train(self.sources, [run.tuned for run in self.runs]).jobs() if job.size]
-        elsewhere = [initial for run in left if (initial := self.sources.initial(run)) and not self.sources.origin(run)]
-        for initial in {initial.identity: initial for initial in elsewhere}.values():
-            initial.require()
+        elsewhere = [run for run in left if run.train.is_pretrained and self.sources.origin(run) is None]
+        for run in {self._first_network(run): run for run in elsewhere}.values():
+            initial = self.sources.initial(run)
+            assert initial is not None  # it is pretrained
+            network = initial.make(self.context.data.labels, self.sources.settings(run)).network
+            if run.train.method in ("linear-probe", "lp-ft"):
+                last_linear(network)
+
+    def _first_network(self, run: TrainingRun) -> tuple[object, ...]:
+        """What decides the network of a run's first step, but for the seed."""
+        initial, train = self.sources.initial(run), run.train
+        return initial and initial.identity, train.head, train.image_size, train.method
 
     def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
         """Return the stage that predicts with the classifiers of `runs`."""

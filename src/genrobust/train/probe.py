@@ -71,8 +71,6 @@ def fit_probe(model: Classifier, mixture: Mixture, val: ImageSet, config: TrainC
     (top1, _), penalty, rows, bias, loss = best
     with torch.no_grad():
         last.weight.copy_(rows)
-        if last.bias is None:
-            last.bias = nn.Parameter(torch.zeros(last.out_features, device=last.weight.device))
         last.bias.copy_(bias)
     return Probed(loss, penalty, top1 if len(val) else None)
 
@@ -138,9 +136,8 @@ class _Problem:
         """Return the mean loss with the penalty; gradients are added to those of what learns."""
         total = self._backward(self.cost(rows))
         for part in self._parts:
-            logits = (
-                self._features[part].double() - self._centre
-            ) @ self._axes * self._scales @ rows.T + self._of_bias * bias
+            turned = (self._features[part].double() - self._centre) @ self._axes * self._scales
+            logits = turned @ rows.T + self._of_bias * bias
             losses = F.cross_entropy(logits, self._labels[part], reduction="none")
             total = total + self._backward((self._weights[part] * losses).sum())
         return total
