@@ -171,16 +171,28 @@ def test_what_is_no_such_clip_is_refused(open_clip_folder, tmp_path, key, value)
         opened(folder).load(CPU)
 
 
-def test_a_pickle_is_not_read(open_clip_folder, tmp_path):
-    folder = shutil.copytree(open_clip_folder, tmp_path / "clip")
-    weights = folder / "open_clip_model.safetensors"
-    torch.save(load_file(weights), folder / "open_clip_pytorch_model.bin")
-    weights.unlink()
-    with pytest.raises(UserError, match="safetensors"):
+@pytest.mark.parametrize(
+    ("kind", "weights", "pickle"),
+    [
+        ("clip_folder", "model.safetensors", "pytorch_model.bin"),
+        ("open_clip_folder", "open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+    ],
+    ids=str,
+)
+def test_a_pickle_is_not_read(request, tmp_path, kind, weights, pickle):
+    folder = shutil.copytree(request.getfixturevalue(kind), tmp_path / "clip")
+    torch.save(load_file(folder / weights), folder / pickle)
+    (folder / weights).unlink()
+    with pytest.raises(UserError, match="save them as safetensors"):
         opened(folder).load(CPU)
 
 
-def test_a_timm_configuration_beside_is_no_clip_s(open_clip_folder, tmp_path):
+def test_what_others_put_beside_a_clip_is_not_its_own(open_clip_folder, tmp_path):
+    """A repository of the hub often holds timm's model, too, of which others fetch the weights."""
     folder = shutil.copytree(open_clip_folder, tmp_path / "clip")
     (folder / "config.json").write_text(json.dumps({"architecture": "vit_base_patch32_clip_224"}))
     assert read_clip_config(folder).projection_dim == 16
+    before = opened(folder).weights
+    shutil.copy(folder / "open_clip_model.safetensors", folder / "model.safetensors")
+    (folder / "results.json").write_text("{}")
+    assert opened(folder).weights == before

@@ -111,6 +111,13 @@ def no_clip(tmp_path, folders):
     return f"clip:{tmp_path}"
 
 
+def pickled(tmp_path, folders):
+    folder = save_timm(tmp_path / "it", "test_vit", 3, "bicubic", VIT)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
 def other_interpolation(tmp_path, folders):
     return save_timm(tmp_path / "it", "test_vit", 3, "lanczos", VIT)
 
@@ -126,10 +133,11 @@ def two_heads(tmp_path, folders):
         ("pretrained", {"architecture": "coatnet_0_224"}, "train.init: pretrained"),
         ("pretrained", {"architecture": "alexnet"}, "train.init: pretrained"),
         ("pretrained", {"architecture": "resnet_of_mine"}, "no architecture 'resnet_of_mine'"),
-        ("nothing-of-this-name", {}, "nothing-of-this-name"),
+        ("nothing-of-this-name", {}, "train.init: no classifier 'nothing-of-this-name'"),
         ("vit", {"head": "text"}, "train.head: text"),
         (no_clip, {}, "train.init"),
         (onnx, {}, "train.init"),
+        (pickled, {}, "train.init"),
         (other_interpolation, {}, "train.init"),
         (two_heads, {}, "train.init"),
         ("hf-hub:a b", {}, "hf-hub:a b"),

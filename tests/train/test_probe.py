@@ -8,9 +8,10 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 from small_job import small_job
+from torch import nn
 
 from genrobust.classifiers import create_classifier, last_linear, predict_logits
-from genrobust.core import GenrobustError, Subset
+from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train.mixture import Mixture, Source
 from genrobust.train.probe import STRENGTHS, fit_probe, solve
@@ -138,6 +139,14 @@ def test_without_validation_images_the_penalty_is_fixed():
     assert found.val_top1 is None
     _, chosen = probed([Source("real", job.real)])
     assert np.isclose(STRENGTHS, found.penalty / chosen.penalty).any()
+
+
+@pytest.mark.parametrize("last", [nn.Linear(96, 8, bias=False), nn.Sequential(nn.Linear(96, 8))], ids=str)
+def test_a_last_layer_of_another_kind_is_refused(last):
+    model = create_classifier("test_resnet", 8, 32)
+    model.network.fc = last
+    with pytest.raises(UserError, match=r"train\.method"):
+        last_linear(model.network)
 
 
 def test_features_that_are_no_numbers_are_an_error():

@@ -176,6 +176,8 @@ def load_clip_network(folder: Path) -> ClipNetwork:
 
     Nothing is fetched or unpickled. Raises as `read_clip_config`.
     """
+    if not any(path for pattern in clip_weights(folder) for path in folder.glob(pattern)):
+        raise ValueError("its weights are missing: save them as safetensors, since nothing is unpickled")
     with bounded():
         if clip_files(folder) == (OPEN_CLIP,):
             return _load_open_clip(folder)
@@ -205,13 +207,10 @@ def _load_transformers(folder: Path) -> ClipNetwork:
 
 
 def _load_open_clip(folder: Path) -> CLIPModel:
-    file = folder / OPEN_CLIP_WEIGHTS
-    if not file.is_file():
-        raise ValueError(f"{file.name} is missing: save the weights as safetensors, since nothing is unpickled")
     config: Any = read_clip_config(folder)
     model = CLIPModel(config)
     try:
-        model.load_state_dict(as_transformers(load_file(file)))
+        model.load_state_dict(as_transformers(load_file(folder / OPEN_CLIP_WEIGHTS)))
     except RuntimeError as error:
         raise ValueError(f"its weights do not fit its {OPEN_CLIP}: {' '.join(str(error).split())[:200]}") from error
     return model

@@ -172,7 +172,12 @@ def _open(
         )
     if config.head == "text":
         raise _no_text_tower(config)
-    return _own_weights(config) if spec == PRETRAINED else open_network(spec)
+    if spec == PRETRAINED:
+        return _own_weights(config)
+    try:
+        return open_network(spec)
+    except UserError as error:
+        raise UserError(f"train.init: {error}") from error
 
 
 def _no_text_tower(config: TrainConfig) -> UserError:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
 from genrobust.classifiers import read_checkpoint_info
-from genrobust.core import UserError
+from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Study
 
@@ -137,6 +137,16 @@ def test_mistakes_name_the_key(recipe, tmp_path, monkeypatch, clip_folder, train
         arms = [{"name": "real", "mixture": "real", "train": train}]
         Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out").rows()
     assert said in str(error.value)
+
+
+def test_a_network_that_cannot_be_made_stops_a_study_before_its_first_training(recipe, tmp_path, timm_folders):
+    folder = shutil.copytree(timm_folders["resnet"], tmp_path / "resnet")
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"conv1.0.weight": weights["conv1.0.weight"][:3].clone()}, folder / "model.safetensors")
+    arms = [recipe["arms"][0], {"name": "tuned", "mixture": "real", "train": {"init": str(folder)}}]
+    with pytest.raises(GenrobustError, match="cannot load the weights"):
+        Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out").run()
+    assert not list(tmp_path.glob("out/checkpoints/*/*.safetensors"))
 
 
 def test_it_survives_kills(start, recipe, tmp_path):
