@@ -34,7 +34,7 @@ OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "grou
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", nargs="+", metavar=("RUNS", "NAME"), help="the output folder, and studies in it")
-    parser.add_argument("--benchmark", nargs=2, metavar=("RUNS", "NAME"), help="the output folder, and a benchmark in it")
+    parser.add_argument("--benchmark", nargs=2, metavar=("RUNS", "NAME"), help="the same, and a benchmark in it")
     args = parser.parse_args()
     if args.benchmark:
         runs, name = args.benchmark

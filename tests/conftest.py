@@ -25,13 +25,13 @@ from genrobust.data.readers import pictograms
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
 
 pytest.register_assert_rewrite("kill_and_resume")
-pytest_plugins = ["object_store", "small_dataset", "small_study"]
+pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
 STARTED = {  # files that share a process which starts others, by the name of their group
     "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
-    "trained": ("train/test_loop.py", "train/test_team.py"),
+    "trained": ("train/test_loop.py", "train/test_start.py", "train/test_team.py"),
 }
 ALONE = (
     "study/executors/test_pool.py",

@@ -8,7 +8,7 @@ import pytest
 from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
-from genrobust.study import init, write_recipe
+from genrobust.study import Study, init, write_recipe
 from genrobust.study.init import propose
 from genrobust.study.own_folders import Folders
 from genrobust.study.rates import remember_rate
@@ -187,3 +187,37 @@ def test_training_fits_the_images_and_the_machine(real, largest, side, gpu, size
     found = propose(real, largest, side, gpu)
     keys = ("image_size", "batch_size", "steps", "architecture")
     assert tuple(found[key] for key in keys) == (size, batch, steps, architecture)
+
+
+def test_arms_start_from_a_pretrained_network(folders, write_folder, tmp_path, clip_folder, timm_folders):
+    given = replace(folders, generated=write_folder("made", "emoji", 8, CLASSES))
+    for number, spec in enumerate((f"clip:{clip_folder}", str(timm_folders["resnet"]))):
+        place = tmp_path / str(number)
+        place.mkdir()
+        text, lines = written(given, place, pretrained=spec)
+        assert not any("--pretrained" in line for line in lines) and spec in text
+        recipe, quick = loaded(place), loaded(place, quick=True)
+        inits = {arm.name: recipe.train_of(arm).init for arm in recipe.arms}
+        assert [name for name, of in inits.items() if of == spec] == [
+            f"{way}{more}" for more in ("", "+generated") for way in ("linear probe", "fine-tuned", "WiSE-FT")
+        ]
+        assert recipe.train.image_size == 32 and recipe.train_of(recipe.arm("WiSE-FT+generated")).wise_ft == (0.5,)
+        short = {arm.name: quick.train_of(arm).steps for arm in quick.arms}
+        assert set(short.values()) == {quick.train.steps}
+        assert Study(recipe, place / "runs").rows()
+
+
+def test_few_images_propose_a_pretrained_network(folders, tmp_path, monkeypatch):
+    text, lines = written(folders, tmp_path)
+    assert any("a class has 8 training images" in line for line in lines)
+    assert any(f"--pretrained {init.PROPOSED}" in line for line in lines) and init.PROPOSED in text
+    assert not any(loaded(tmp_path).train_of(arm).is_pretrained for arm in loaded(tmp_path).arms)
+    monkeypatch.setattr(init, "FEW", 8)
+    text, lines = written(folders, tmp_path, overwrite=True)
+    assert init.PROPOSED not in text + "".join(lines)
+
+
+def test_a_network_that_cannot_be_opened_writes_no_recipe(folders, tmp_path):
+    with pytest.raises(UserError, match=r"train\.init"):
+        written(folders, tmp_path, pretrained=f"clip:{tmp_path}")
+    assert not (tmp_path / "study.yaml").exists()

@@ -11,7 +11,7 @@ import numpy as np
 import torch.multiprocessing as mp
 from torch import distributed
 
-from genrobust.classifiers import training_state
+from genrobust.classifiers import open_initial, training_state
 from genrobust.core import ImageSet, LabelSpace, Subset
 from genrobust.data.readers import pictograms
 from genrobust.recipe import TrainConfig
@@ -42,9 +42,11 @@ class Job:
     def sources(self, real: float | None = 1, generated: float | None = 2) -> list[Source]:
         return [Source("real", self.real, real), Source("generated", self.wild, generated)]
 
-    def mixture(self, config: TrainConfig = CONFIG, sources: list[Source] | None = None) -> Mixture:
+    def mixture(
+        self, config: TrainConfig = CONFIG, sources: list[Source] | None = None, interpolation: str = "bicubic"
+    ) -> Mixture:
         sources = sources or [Source("real", self.real)]
-        return Mixture(sources, config.batch_size, config.image_size, config.crop)
+        return Mixture(sources, config.batch_size, config.image_size, config.crop, interpolation=interpolation)
 
     def run(
         self,
@@ -55,9 +57,12 @@ class Job:
         watch: Watch = lambda step, figures: None,
         **changes: Any,
     ) -> Path:
-        config = self.config.model_copy(update={**changes, "workers": workers})
-        mixture, team = self.mixture(config, sources), team_of(workers)
-        return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team)
+        config, initial, how = self.config.model_copy(update={**changes, "workers": workers}), None, "bicubic"
+        if config.is_pretrained:
+            initial = open_initial(config, self.labels.ids, lambda: [[f"a {c.prompt}"] for c in self.labels.classes])
+            config, how = initial.settings(config), initial.blueprint.interpolation
+        mixture, team = self.mixture(config, sources, how), team_of(workers)
+        return train(mixture, self.val, self.labels, config, seed, out, "cpu", 1, watch, team, initial)
 
 
 def _first(images: ImageSet, classes: int) -> ImageSet:

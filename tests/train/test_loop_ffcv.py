@@ -14,6 +14,7 @@ from genrobust.recipe import TrainConfig
 from genrobust.train import Mixture, Source, loop, train
 from genrobust.train.learner import make_learner, make_optimizer
 from genrobust.train.loop import learning_rate
+from genrobust.train.start import first_network
 from genrobust.train.team import ALONE
 
 PAPER = {
@@ -31,6 +32,10 @@ PAPER = {
     "keep": "last",
     "precision": "float32",
 }
+
+
+def begun(job, config):
+    return first_network(job.labels, config, 0, torch.device("cpu"), None)
 
 
 def none(job):
@@ -97,7 +102,7 @@ def test_each_setting_changes_the_weights(job, tmp_path, wrong):
 
 def test_momentum_is_torch_s_plain_one(job):
     config = job.config.model_copy(update=PAPER)
-    learner = make_learner(job.mixture(config), 8, config, 0, torch.device("cpu"), slice(None))
+    learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
     made = {
         n: make_optimizer(learner, config.model_copy(update={"optimizer": n}), scaler()) for n in ("momentum", "sgd")
     }
@@ -113,7 +118,7 @@ def scaler():
 @pytest.mark.parametrize("texts", [(), ("bn",), ("bn", "downsample"), ("fc",), ("nothing",)])
 def test_weight_decay_goes_by_names(job, texts):
     config = job.config.model_copy(update=PAPER | {"no_decay": texts})
-    learner = make_learner(job.mixture(config), 8, config, 0, torch.device("cpu"), slice(None))
+    learner = make_learner(job.mixture(config), begun(job, config), 8, config, slice(None))
     name_of = {id(p): name for name, p in learner.model.network.named_parameters()}
     groups = make_optimizer(learner, config, scaler()).param_groups
     decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}

@@ -17,6 +17,9 @@ from .clip import (
     embed_texts as embed_texts,
     load_clip as load_clip,
 )
+from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
+from .initial import Initial as Initial, initial_of_run as initial_of_run, open_initial as open_initial
+from .interpolated import interpolate_checkpoint as interpolate_checkpoint
 from .logits import embed_images as embed_images, predict_logits as predict_logits
 from .models import (
     Classifier as Classifier,
@@ -29,6 +32,7 @@ from .models import (
 )
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
 from .opened import (
+    Blueprint as Blueprint,
     OpenClassifier as OpenClassifier,
     open_checkpoint as open_checkpoint,
     open_zero_shot as open_zero_shot,
@@ -36,7 +40,7 @@ from .opened import (
 from .opening import open_classifier as open_classifier
 from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as settle, with_dtype as with_dtype
 from .predicting import predict_sets as predict_sets
-from .preprocess import prepare as prepare, protocol as protocol
+from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
 from .saved import SavedPredictions as SavedPredictions
 from .timm_config import TIMM_CONFIG as TIMM_CONFIG
 from .timm_models import FOLDER as FOLDER, is_timm_folder as is_timm_folder

@@ -42,7 +42,11 @@ PAPER = {
 class AlexNet(torchvision.models.AlexNet):
     """torchvision's AlexNet (Krizhevsky 2014, in one tower), which timm lacks, with what timm's networks have."""
 
-    pretrained_cfg = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}  # noqa: RUF012  # as timm's
+    pretrained_cfg = {  # noqa: RUF012  # as timm's
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "classifier": "classifier.6",
+    }
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] of 63 px or more to features [B, 256, h, w]."""

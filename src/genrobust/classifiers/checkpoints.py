@@ -24,6 +24,7 @@ from genrobust.core import (
 )
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
+INITIAL = "initial.safetensors"  # the weights that a fine-tuned network started from
 STATE = "state.safetensors"
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
 _BEFORE_SEAL = f'"{SEAL}":"'.encode()
@@ -42,7 +43,8 @@ class CheckpointInfo:
     `classes` are the K class ids in the order of the logits.
 
     `training` says how it came about (settings, seed, history); nothing here needs it to load. `weights_sha256` is that
-    of the file of weights, "" before it is saved.
+    of the file of weights, "" before it is saved. `initial_sha256` is that of the weights which fine-tuning started
+    from, "" where they are not kept. Images are resized by the `interpolation`.
     """
 
     architecture: Annotated[str, Field(max_length=200)]
@@ -51,6 +53,8 @@ class CheckpointInfo:
     image_size: Annotated[int, Field(ge=1, le=8192, strict=True)]  # far above what any classifier sees
     training: dict[str, Any]
     weights_sha256: str = ""
+    initial_sha256: str = ""
+    interpolation: Annotated[str, Field(pattern="^(bicubic|bilinear)$")] = "bicubic"
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -86,6 +90,9 @@ def check_weights(folder: Path) -> CheckpointInfo:
     info = read_checkpoint_info(folder)
     with reading(folder / WEIGHTS, ValueError, then=_remedy(folder), kind=GenrobustError):
         check_hash(folder / WEIGHTS, info.weights_sha256)
+    if info.initial_sha256 and (folder / INITIAL).is_file():
+        with reading(folder / INITIAL, ValueError, then=_remedy(folder), kind=GenrobustError):
+            check_hash(folder / INITIAL, info.initial_sha256)
     return info
 
 

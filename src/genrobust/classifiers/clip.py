@@ -1,9 +1,8 @@
-"""CLIP: a folder of transformers' CLIPModel, its tokenizer and its image processor, for embeddings and scores."""
+"""CLIP, with its tokenizer and the preparation of its images, for embeddings and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.architectures import bounded
+from genrobust.classifiers.clip_format import CONFIG, clip_files, load_clip_network, read_clip_preparation
 from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
@@ -62,12 +60,12 @@ class ZeroShot(nn.Module):
 
 
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
-    """Load the CLIP in `folder`: a model, a tokenizer and an image processor, as ``save_pretrained`` writes them.
+    """Load the CLIP in `folder` that transformers' ``save_pretrained`` wrote, or open_clip, with its tokenizer.
 
     Nothing is fetched or unpickled: weights are safetensors. Raises UserError that names what is missing or damaged.
     """
-    for name in ("config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        with reading(f"the CLIP in {folder}"):
+    with reading(f"the CLIP in {folder}", ValueError):
+        for name in (*(clip_files(folder) or (CONFIG, "preprocessor_config.json")), "tokenizer_config.json"):
             if not (folder / name).is_file():
                 raise UserError(
                     f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
@@ -75,44 +73,15 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
                 )
     where = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
-        model = _load_model(folder)
+        model = load_clip_network(folder)
+        if not isinstance(model, CLIPModel):
+            raise ValueError("it has no text tower")
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        processor = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
-    known = data_config(str(folder), {"mean": processor.image_mean, "std": processor.image_std})
+        preparation = read_clip_preparation(folder)
+    known = data_config(str(folder), {key: preparation[key] for key in ("mean", "std")})
     finite(model.logit_scale.detach().exp(), f"the CLIP in {folder}", "a scale of logits")
     mean, std = (torch.tensor(known[key], device=where).view(3, 1, 1) for key in ("mean", "std"))
     return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean, std, where)
-
-
-def _load_model(folder: Path) -> CLIPModel:
-    """Load the network in `folder`, of which no tensor may be missing: transformers would draw it at random."""
-    with _without_progress_bar(), bounded():
-        how: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "dtype": torch.float32}
-        how["attn_implementation"] = "sdpa"  # a configuration could name code on the hub
-        try:
-            loaded: Any = CLIPModel.from_pretrained(folder, **how, output_loading_info=True)
-        except RuntimeError as error:
-            if "mismatched" in str(error):  # which points to a table in the log
-                raise ValueError("its weights have other shapes than its config.json says") from error
-            raise
-    model: CLIPModel = loaded[0]
-    found: dict[str, Any] = loaded[1]
-    for which in ("missing_keys", "mismatched_keys", "unexpected_keys"):
-        if keys := sorted(str(key) for key in found[which] if not str(key).endswith("position_ids")):
-            raise ValueError(f"its weights do not fit its config.json: {which.replace('_', ' ')} such as {keys[0]}")
-    return model
-
-
-@contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    """Hide transformers' bar, which counts tensors, and leave it to others as it was."""
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()
 
 
 @torch.inference_mode()

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
-from genrobust.classifiers.preprocess import prepare as prepare_centre
+from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_centre
 from genrobust.core import GenrobustError, ImageSet, UserError, feed
 
 T = TypeVar("T")
@@ -148,13 +148,20 @@ def predict_together(
 
 
 def predict_logits(
-    network: nn.Module, images: ImageSet, image_size: int, batch_size: int, device: torch.device | str
+    network: nn.Module,
+    images: ImageSet,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+    interpolation: str = BICUBIC,
+    seen: Callable[[int], None] = lambda count: None,
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
     They may be NaN. Raises as `predict_together` does.
     """
-    return predict_together([network], images, partial(prepare_centre, size=image_size), batch_size, device)[0]
+    as_prepared = partial(prepare_centre, size=image_size, interpolation=interpolation)
+    return predict_together([network], images, as_prepared, batch_size, device, seen)[0]
 
 
 @torch.inference_mode()

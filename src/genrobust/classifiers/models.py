@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INFO, WEIGHTS, CheckpointInfo, check_weights
+from genrobust.classifiers.checkpoints import INFO, INITIAL, WEIGHTS, CheckpointInfo, check_weights
+from genrobust.classifiers.heads import COSINE, add_cosine_head
+from genrobust.classifiers.preprocess import BICUBIC
 from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing, sealed
 
 # timm would unpickle a file, go to the network, or lose the classes
@@ -64,18 +66,21 @@ def create_classifier(
 
     Args:
         architecture: Any name of timm's, or one of `architectures.PAPER`.
-        model_kwargs: Arguments of the network's constructor.
+        model_kwargs: Arguments of the network's constructor, and perhaps `COSINE`, which is none of timm's.
 
     Raises:
         UserError: A name that neither knows, or arguments that the network does not take or `image_size` does not fit.
     """
     arguments = dict(model_kwargs or {})
+    width = arguments.pop(COSINE, None)
     if refused := sorted(arguments.keys() & REFUSED):
         raise UserError(f"model_kwargs: {refused[0]} cannot be set: classifiers start from random weights")
     if has_fixed_size(architecture):
         arguments.setdefault("img_size", image_size)
     try:
         network = make_network(architecture, num_classes, **arguments)
+        if width is not None:
+            add_cosine_head(network, width, num_classes)
     except Exception as error:  # constructors of timm raise anything for arguments that they do not check
         if isinstance(error, GenrobustError):
             raise
@@ -99,12 +104,21 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=precision != "float32")
 
 
-def save_checkpoint(folder: Path, model: Classifier, info: CheckpointInfo) -> None:
-    """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all."""
+def save_checkpoint(
+    folder: Path, model: Classifier, info: CheckpointInfo, initial: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all.
+
+    `initial` are the weights that fine-tuning started from, where they are to be kept.
+    """
     make_folder(folder)
+    initial_sha256 = "" if initial is None else save_tensors(folder / INITIAL, initial)
     weights_sha256 = save_tensors(folder / WEIGHTS, model.state_dict())
+    about = asdict(replace(info, weights_sha256=weights_sha256, initial_sha256=initial_sha256))
+    later = {key: about.pop(key) for key in ("initial_sha256", "interpolation")}
+    plain = {"initial_sha256": "", "interpolation": BICUBIC}  # what checkpoints did not say before there were others
     with replacing(folder / INFO) as file:
-        file.write(sealed(asdict(replace(info, weights_sha256=weights_sha256))))
+        file.write(sealed(about | {key: value for key, value in later.items() if value != plain[key]}))
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:

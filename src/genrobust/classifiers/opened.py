@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from PIL import Image
 
 from genrobust.classifiers.checkpoints import check_weights
 from genrobust.classifiers.class_names import twins
-from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder
 from genrobust.recipe import EvaluateConfig
 
@@ -23,6 +23,16 @@ if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without
 
 NAMED = 5  # classes that an error names one by one
 SINGLE_CROP = EvaluateConfig()
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What `create_classifier` makes a network anew with, and how images of `image_size` pixels are resized for it."""
+
+    architecture: str
+    model_kwargs: Mapping[str, Any]
+    image_size: int
+    interpolation: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +47,7 @@ class OpenClassifier:
         prepared: How, in words. Classifiers with the same words see the same pixels.
         load: Returns the network on a device: uint8 images [B, 3, H, W] to logits [B, K].
         flip: Whether logits are averaged over an image and its mirror.
+        blueprint: That of the network, a `Classifier`; None for one that cannot be trained on.
     """
 
     name: str
@@ -46,6 +57,7 @@ class OpenClassifier:
     prepared: str
     load: Callable[[torch.device], nn.Module]
     flip: bool = False
+    blueprint: Blueprint | None = None
 
     def columns(self, labels: LabelSpace) -> list[int]:
         """Return which logits are those of `labels`, in their order; raises UserError where a class has none or two."""
@@ -101,7 +113,10 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
             )
         return load_checkpoint(folder, device)[0]
 
-    return OpenClassifier(str(folder), info.classes, info.weights_sha256, load=load, **_prepared_by(settings, size))
+    blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
+    as_prepared = _prepared_by(settings, size, info.interpolation)
+    weights = info.weights_sha256
+    return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **as_prepared)
 
 
 def open_zero_shot(
@@ -135,7 +150,7 @@ def open_zero_shot(
     return OpenClassifier(name, tuple(classes), weights, load=load, **as_prepared)
 
 
-def _prepared_by(settings: EvaluateConfig, size: int) -> dict[str, Any]:
-    as_prepared = partial(prepare, size=size, crop_pct=settings.crop_pct)
-    words = protocol(size, settings.crop_pct, settings.flip)
+def _prepared_by(settings: EvaluateConfig, size: int, interpolation: str = BICUBIC) -> dict[str, Any]:
+    as_prepared = partial(prepare, size=size, crop_pct=settings.crop_pct, interpolation=interpolation)
+    words = protocol(size, settings.crop_pct, settings.flip, interpolation)
     return {"prepare": as_prepared, "prepared": words, "flip": settings.flip}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from genrobust.classifiers.checkpoints import is_checkpoint
 from genrobust.classifiers.class_names import read_class_names
+from genrobust.classifiers.hub import HUB
 from genrobust.classifiers.onnx_files import open_onnx
 from genrobust.classifiers.opened import OpenClassifier, open_checkpoint
 from genrobust.classifiers.timm_models import (
     FOLDER,
-    HUB,
     TENSOR_FILES,
     is_timm_folder,
     open_hub_model,
@@ -45,6 +45,12 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
     if len(names) != len(opened.classes):
         raise UserError(f"{labels} names {len(names)} classes, and {spec} has {len(opened.classes)} logits")
     return replace(opened, classes=names)
+
+
+def open_network(spec: str) -> OpenClassifier:
+    """Open the classifier that `spec` names for its weights: its classes need no names. Raises as `open_classifier`."""
+    with reading(spec):
+        return _open(spec, ())
 
 
 def _open(spec: str, names: Sequence[str] | None) -> OpenClassifier:

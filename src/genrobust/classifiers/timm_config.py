@@ -65,14 +65,16 @@ class TimmConfig(Facts):
 
 
 def read_timm_config(folder: Path, spec: str) -> dict[str, Any]:
-    """Return timm's configuration of the model in `folder`, with its `num_classes` and `label_names` where it has them.
+    """Return timm's configuration of the model in `folder`, and what it is made with.
+
+    That is its `architecture` and `model_args`, and `num_classes` and `label_names` where it has them.
 
     Raises:
         UserError: The file cannot be read, or a value of it is none.
     """
     with reading(f"the {TIMM_CONFIG} of {spec}, which holds no model of timm's", ValueError, TypeError):
         found = TimmConfig.model_validate(parse_json((folder / TIMM_CONFIG).read_bytes()))
-        return found.pretrained_cfg | found.model_dump(include={"num_classes", "label_names"}, exclude_none=True)
+        return found.pretrained_cfg | found.model_dump(exclude={"pretrained_cfg"}, exclude_none=True)
 
 
 def data_config(spec: str, config: Mapping[str, Any], test_size: bool = False) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import OWN, PAPER, bounded
 from genrobust.classifiers.checkpoints import WEIGHTS
+from genrobust.classifiers.hub import HUB, fetch_from_hub
 from genrobust.classifiers.models import Classifier, move_to
-from genrobust.classifiers.opened import OpenClassifier
+from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.timm_config import TIMM_CONFIG, data_config, read_timm_config
 from genrobust.core import GenrobustError, UserError, digest, hash_file, hash_folder
 
 FILES = f"{TIMM_CONFIG} and {WEIGHTS}"
-HUB, FOLDER = "hf-hub:", "local-dir:"  # as timm writes them
+FOLDER = "local-dir:"  # as timm writes it
 TENSOR_FILES = (".safetensors", ".pt", ".pth", ".bin", ".tar")
 KINDS = (
     f"a checkpoint's folder, a folder that timm saved, a name of timm's, {HUB}NAME, ARCHITECTURE@FILE for a state "
@@ -60,7 +61,8 @@ def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> Op
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
-    return _open_timm(spec, config, hash_folder(folder), partial(_pretrained, f"{FOLDER}{folder}"), names)
+    weights = hash_folder(folder, (TIMM_CONFIG, WEIGHTS))  # a hub's folder may also hold what others fetched
+    return _open_timm(spec, config, weights, partial(_pretrained, f"{FOLDER}{folder}"), names)
 
 
 def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:
@@ -70,20 +72,7 @@ def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:
         UserError: A name that cannot be one.
         GenrobustError: The model cannot be fetched.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    name, _, revision = spec.removeprefix(HUB).partition("@")
-    try:
-        folder = snapshot_download(name, revision=revision or None, allow_patterns=[TIMM_CONFIG, WEIGHTS])
-    except HFValidationError as error:
-        raise UserError(f"{spec}: {error}") from None
-    except OSError as error:  # no network, no such model, or none that may be read
-        raise GenrobustError(
-            f"cannot fetch {spec} from the hub: {_one_line(error)} Without a network, give the folder of a download: "
-            f"its {FILES}"
-        ) from error
-    return open_timm_folder(Path(folder), spec, names)
+    return open_timm_folder(fetch_from_hub(spec, (TIMM_CONFIG, WEIGHTS), FILES), spec, names)
 
 
 def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
@@ -164,7 +153,13 @@ def _open_timm(
     def load(device: torch.device) -> nn.Module:
         return move_to(Classifier(make(), data["mean"], data["std"]), device).eval()
 
-    return OpenClassifier(spec, class_ids(spec, count, own, names), weights, prepare, words, load)
+    size = data_config(spec, config)["input_size"][-1]  # not that of tests: the one that it trained at
+    blueprint = None
+    if architecture := config.get("architecture"):
+        kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
+        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, data["interpolation"])
+    classes = class_ids(spec, count, own, names)
+    return OpenClassifier(spec, classes, weights, prepare, words, load, blueprint=blueprint)
 
 
 def _pretrained(source: str, hint: str = "") -> nn.Module:
@@ -204,7 +199,7 @@ def _timm_network(name: str, tensors: dict[str, Tensor], classes: int) -> Made:
     given = {"state_dict": tensors, "num_classes": classes, "label_offset": 0, "custom_load": False, "source": ""}
     network = timm.create_model(name, pretrained=True, num_classes=classes, pretrained_cfg_overlay=given)
     settings = timm.get_pretrained_cfg(name)
-    return network, settings.to_dict() if settings else {}
+    return network, {**(settings.to_dict() if settings else {}), "architecture": name}
 
 
 def _torchvision_network(name: str, tensors: dict[str, Tensor], classes: int) -> Made:

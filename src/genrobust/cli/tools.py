@@ -37,6 +37,9 @@ GeneratedFolder = Annotated[Path | None, option("--generated DIR", "Generated im
 RetrievedFolder = Annotated[Path | None, option("--retrieved DIR", "Retrieved images that you have already.")]
 RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
 Check = Annotated[bool, option("--check/--no-check", "Decode every image, to find broken ones.")]
+PretrainedName = Annotated[
+    str | None, option("--pretrained NAME", "Add arms that start from this network, as train.init names it.")
+]
 
 Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
 ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
@@ -90,6 +93,7 @@ def init(
     out: OutFolder = RUNS,
     check: Check = True,
     overwrite: Overwrite = False,
+    pretrained: PretrainedName = None,
 ) -> None:
     """Write a commented recipe for your own image folders."""
     from genrobust.core import local_folder
@@ -97,7 +101,7 @@ def init(
 
     runs = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
-    write_recipe(folders, recipe, runs, tell, check, overwrite)
+    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained)
 
 
 @command()

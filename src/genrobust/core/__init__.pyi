@@ -96,6 +96,7 @@ from .progress import Bar as Bar, Count as Count, about as about, counting as co
 from .record import (
     ArmRecord as ArmRecord,
     Claim as Claim,
+    Curve as Curve,
     Picture as Picture,
     SourceQuality as SourceQuality,
     StageRecord as StageRecord,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -117,12 +118,12 @@ def _hash_around(path: Path, blank: int | None) -> str:
     return hashed.hexdigest()
 
 
-def hash_folder(folder: Path) -> str:
+def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**/*.json", "**/*.txt")) -> str:
     """SHA-256, in hex, of the weights, configurations and tokenizer in a model's folder.
 
-    A process reads files that do not change only once.
+    A process reads files that do not change only once. `patterns` are those of the paths of what counts.
     """
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix in {".safetensors", ".json", ".txt"}]
+    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
     return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
 
 

@@ -70,6 +70,17 @@ class ArmRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """The classifiers between the pretrained network of an `arm` and its fine-tuned one (WiSE-FT).
+
+    `summary` measures them as if they were arms, each called by its number: "0" is before, "1" after fine-tuning.
+    """
+
+    arm: str
+    summary: Summary
+
+
+@dataclass(frozen=True, slots=True)
 class StageRecord:
     """The time of one stage: `seconds` of work (0 when it was found done), `items` of `unit` made."""
 
@@ -116,4 +127,5 @@ class StudyRecord:
     claims: tuple[Claim, ...] = ()
     qualities: tuple[SourceQuality, ...] = ()
     kinds: dict[str, str] = field(default_factory=dict)
+    curves: tuple[Curve, ...] = ()
     answer: str = ""

@@ -14,6 +14,7 @@ from .diffusion import (
     DiffusionTraining as DiffusionTraining,
     FinetuneConfig as FinetuneConfig,
 )
+from .fine_tuning import FROM_SCRATCH as FROM_SCRATCH, PRETRAINED as PRETRAINED
 from .generate import (
     AdapterConfig as AdapterConfig,
     DatasetConfig as DatasetConfig,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from genrobust.core import REAL
 from genrobust.recipe.augmentation import AUGMENTATIONS
+from genrobust.recipe.fine_tuning import FineTuning
 from genrobust.recipe.names import Name
 from genrobust.recipe.numbers import (
     Average,
@@ -49,7 +50,7 @@ LENGTHS = (("steps", "epochs"), ("warmup_steps", "warmup_epochs"))  # a recipe g
 COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 
 
-class TrainConfig(Section):
+class TrainConfig(FineTuning):
     """Training of a classifier; the same for every arm, unless the arm overrides it.
 
     The length is either `steps` or `epochs`. Epochs are passes over as many images as the arm's mixture has, as papers
@@ -93,6 +94,8 @@ class TrainConfig(Section):
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
+
+    The keys from `init` to `wise_ft` are for pretrained networks, which have a page of their own in the documentation.
     """
 
     architecture: str = "resnet10t"  # any timm name, or one of the paper's: resnext50, alexnet ...
@@ -163,6 +166,12 @@ class TrainConfig(Section):
             raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
+        if self.layer_decay != 1 and self.no_decay is not None:
+            raise ValueError(
+                "layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one of both"
+            )
+        if self.method == "linear-probe" and self.split_batchnorm:
+            raise ValueError("split_batchnorm: a linear probe trains no batch norm: leave it out of this arm")
         if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
             raise ValueError(
                 f"augmentation_share: {self.augmentation} is no policy that could change a share of images"
@@ -186,7 +195,9 @@ class TrainConfig(Section):
         return min(max(32 * round(size / 32), self.start_size), self.image_size)
 
     def steps_for(self, images: int) -> int:
-        """The number of training steps on a mixture of so many images."""
+        """The number of training steps on a mixture of so many images; a linear probe goes through them once."""
+        if self.method == "linear-probe":
+            return math.ceil(images / self.batch_size)
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None  # _check_together
@@ -207,10 +218,17 @@ class TrainConfig(Section):
     @property
     def augmented(self) -> str:
         """Every augmentation in words: "standard", or "randaugment, mixup 0.2, random erasing 0.25"."""
+        if self.method == "linear-probe":
+            return "none"
         combined = {key.replace("_", " "): getattr(self, key) for key in COMBINED}
         policy = self.augmentation
         policy += f" of {100 * self.augmentation_share:g} %" if self.augmentation_share < 1 else ""
         return ", ".join([policy, *(f"{name} {value:g}" for name, value in combined.items() if value)])
+
+    def network_in_words(self, alpha: float = 1) -> str:
+        """The network and what it starts from: "resnet50, split batch norm"; `alpha` is that of WiSE-FT."""
+        split, mixed = "split batch norm" if self.split_batchnorm else "", "" if alpha == 1 else f"WiSE-FT {alpha:g}"
+        return ", ".join(filter(None, [self.architecture, split, self.start_in_words, mixed]))
 
     def unsplittable(self, sources: Sequence[str], weighted: bool) -> str | None:
         """The reason why `split_batchnorm` cannot train on a mixture of `sources`; None if it can, or is off."""

@@ -18,6 +18,7 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
+from genrobust.recipe.fine_tuning import check_origins
 from genrobust.recipe.generate import (
     UNUSED_BY_ENGINE,
     UNUSED_BY_MODE,
@@ -148,6 +149,7 @@ class Recipe(Section):
                 )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
+        check_origins({arm.name: self.train_of(arm).origin_arm for arm in self.arms})
         if both := self.groups().keys() & names:
             raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
         for arm in self.arms:

@@ -96,7 +96,7 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         to=to,
         info=info,
         license=license,
-        protocol=protocol(info.image_size),
+        protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training(info),
         not_real=[source for source in counts if source != REAL],
         figures=figures,
@@ -148,7 +148,7 @@ def _record(info: CheckpointInfo) -> ArmRecord:
     try:
         config = TrainConfig(**training["config"])
         steps = training.get("steps") or config.steps_for(sum(training["counts"].values()))
-        network = f"{config.architecture}, split batch norm" if config.split_batchnorm else config.architecture
+        network = config.network_in_words(training.get("wise_ft", 1))
         return ArmRecord("", dict(training["counts"]), network, config.augmented, steps, config.batch_size)
     except (KeyError, TypeError, AttributeError, ValidationError) as error:
         raise UserError(

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from genrobust import __version__
 from genrobust.classifiers import (
     CONFIG,
+    COSINE,
     FOLDER,
     LABELS,
     TIMM_CONFIG,
@@ -69,6 +70,10 @@ def export_model(
     info = read_checkpoint_info(checkpoint)
     if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
         raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
+    if to == "timm" and COSINE in info.model_kwargs:
+        raise UserError(
+            "timm has no network whose logits are cosines, as those of a CLIP with head: text: export it with --to onnx"
+        )
     if to == "timm" and info.model_kwargs.get("blur_pool"):
         raise UserError(f"timm has no {info.architecture} with train.blur_pool: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
@@ -117,7 +122,7 @@ def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
     """The keys that make timm prepare an image as `prepare` does."""
     mean, std = ([float(str(v)) for v in of.flatten().numpy()] for of in (model.mean, model.std))  # as they were set
     size = [3, info.image_size, info.image_size]
-    how = {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
+    how = {"interpolation": info.interpolation, "crop_pct": 1.0, "crop_mode": "center"}
     return {"input_size": size, **how, "mean": mean, "std": std}
 
 
@@ -175,6 +180,6 @@ def _check(contents: Mapping[str, bytes], model: Classifier, info: CheckpointInf
         )
     wide = (info.image_size, 2 * info.image_size + 1, 3)
     image = Image.fromarray(random.integers(0, 256, wide, dtype=np.uint8))
-    alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size))
+    alike = np.array_equal(opened.prepare(image), prepare(image, info.image_size, interpolation=info.interpolation))
     if opened.classes != info.classes or not alike:
         raise GenrobustError("the exported classifier prepares images or names classes otherwise: nothing was written")

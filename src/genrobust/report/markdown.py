@@ -10,6 +10,7 @@ from genrobust.report.answering import answer
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.costs import arm_time
+from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
 from genrobust.report.wording import EN_DASH, duration, limits, number, row_name, subtracted
@@ -26,6 +27,7 @@ def markdown(record: StudyRecord) -> str:
         parts += [f"## {escaped(table.caption)}", _figures(table, summary)]
     for table in main_differences(summary).values():
         parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=True)]
+    parts += _curves(record)
     if further := further_tables(summary):
         parts += ["## Further figures", *(_figures(table, summary, table.caption) for table in further.values())]
     if record.claims:
@@ -41,6 +43,15 @@ def markdown(record: StudyRecord) -> str:
     parts += ["## Environment", markdown_table(["", ""], [[name, fact] for name, fact in record.environment.items()])]
     parts += ["## How to run it again", fenced(record.command, "sh"), fenced(record.recipe_yaml, "yaml")]
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
+
+
+def _curves(record: StudyRecord) -> list[str]:
+    parts = []
+    for curve in drawn_curves(record):
+        parts += [f"## WiSE-FT: {escaped(curve.arm)}"]
+        for table in curve.tables:
+            parts += [f"{escaped(table.caption)}:", _figures(table, curve.summary, HEAD)]
+    return parts
 
 
 def _averages(record: StudyRecord) -> list[str]:

@@ -79,6 +79,7 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
             for f in list_figures()
         ],
         "summary": summary_to_json(record.summary),
+        **({"curves": [{"arm": c.arm, **summary_to_json(c.summary)} for c in record.curves]} if record.curves else {}),
     }
 
 

@@ -14,6 +14,7 @@ from genrobust.report.answering import answer
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.costs import arm_time, cost_plot
+from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.frame import Shown, render, verbatim
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
@@ -57,6 +58,8 @@ def html(record: StudyRecord) -> str:
         looks=looks(summary),
         answer=answer(record),
         limits=limits(record),
+        curves=drawn_curves(record),
+        curve_head=HEAD,
         claims=claim_rows(record),
         claim_heads=CLAIM_HEADS,
         qualities=quality_rows(record),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,6 +16,8 @@ from genrobust.robustness.answers import OfImages, inside, own_classes, read_ans
 from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import Measured, resampled_means
 
+# How a network resizes images is its own choice, as its mean and standard deviation are.
+_INTERPOLATION = re.compile(r"\((bicubic|bilinear), antialiased\)")
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
 
 
@@ -208,6 +211,10 @@ def _where(arm: str, seed: int, test: str) -> str:
     return f"arm {arm!r}, seed {seed}, test set {test!r}"
 
 
+def _comparable(protocol: str) -> str:
+    return _INTERPOLATION.sub("(antialiased)", protocol)
+
+
 def _require_pair(found: Predictions, first: Predictions, where: str, test: str) -> None:
     if found.test_set != test:
         raise UserError(f"{where}: these are predictions on {found.test_set!r}; were two files swapped?")
@@ -218,7 +225,7 @@ def _require_pair(found: Predictions, first: Predictions, where: str, test: str)
         )
     if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
-    if (found.protocol, found.classes) != (first.protocol, first.classes):
+    if (_comparable(found.protocol), found.classes) != (_comparable(first.protocol), first.classes):
         raise UserError(
             f"{where}: prepared as {found.protocol!r} over {len(found.classes)} classes, others as "
             f"{first.protocol!r} over {len(first.classes)}; accuracies compare under one protocol alone"

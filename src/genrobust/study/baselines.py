@@ -13,7 +13,7 @@ from typing import Any
 
 from genrobust.core import BaselineModel, Line, Predictions, UserError, read_csv
 from genrobust.data import LINE_CLASSES, published_line
-from genrobust.recipe import COMBINED, DataConfig, MixturePart, RobustnessConfig, TrainConfig
+from genrobust.recipe import COMBINED, FROM_SCRATCH, DataConfig, MixturePart, RobustnessConfig, TrainConfig
 from genrobust.robustness import fit_lines, score_baselines
 from genrobust.study.training_runs import TrainingRun
 
@@ -66,6 +66,7 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
                     "augmentation": "standard",
                     "augmentation_share": 1.0,
                     "split_batchnorm": False,
+                    **FROM_SCRATCH,
                     **dict.fromkeys(COMBINED, 0.0),
                 }
             )

@@ -19,7 +19,7 @@ def device_seconds(graph: Graph, run: TrainingRun) -> dict[str, float]:
     mixed = [part.source for part in run.parts if part.source not in (RETRIEVED, RETRIEVED_BY_CLASS)]
     stages: list[Stage] = [stage for source in mixed for made in graph.make(source) for stage in made.order()]
     sizes: dict[tuple[str, str], float] = {}
-    for stage in dict.fromkeys([*stages, Train(graph.sources, [run])]):
+    for stage in dict.fromkeys([*stages, Train(graph.sources, [run.tuned])]):
         for job in stage.jobs():
             key = stage.name, job.rate_key
             sizes[key] = sizes.get(key, 0) + job.total * job.each * job.workers

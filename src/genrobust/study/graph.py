@@ -15,19 +15,20 @@ from genrobust.study.stages.describe import Describe
 from genrobust.study.stages.evaluate import Evaluate
 from genrobust.study.stages.filter import Filter
 from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.interpolate import Interpolate
 from genrobust.study.stages.pack import Pack
 from genrobust.study.stages.search import Search
 from genrobust.study.stages.train import Train
 from genrobust.study.stages.train_generator import TrainedGenerator, TrainGenerator
-from genrobust.study.training_runs import TrainingRun, arm_runs
+from genrobust.study.training_runs import TrainingRun, arm_runs, curve_runs
 
 
 class Graph:
     """Makes the stages of a study, joined by what they need."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sources: Sources | None = None) -> None:
         self.context, self.recipe = context, context.recipe
-        self.sources = Sources(context)
+        self.sources = sources or Sources(context)
         self._made: dict[str, Stage] = {}  # what makes a source, or draws a dataset
 
     @cached_property
@@ -35,6 +36,11 @@ class Graph:
         """The classifiers that are trained: of all arms, then of the baseline line."""
         recipe, images = self.recipe, len(self.context.data.train)
         return [*arm_runs(recipe), *grid(recipe.train, recipe.robustness.grid, images)]
+
+    @cached_property
+    def points(self) -> list[TrainingRun]:
+        """The classifiers between a pretrained network and a fine-tuned one that arms ask for beside their own."""
+        return curve_runs(self.recipe)
 
     @cached_property
     def pictured(self) -> list[str]:
@@ -67,8 +73,14 @@ class Graph:
             self._made[source] = Filter(self.sources, source, rule, needs)
         return [self._made[source]]
 
-    def train(self, runs: Sequence[TrainingRun]) -> Train:
-        """Return the stage that trains `runs`."""
+    def train(self, runs: Sequence[TrainingRun]) -> Stage:
+        """Return the stage that trains `runs`, or the last of those that do."""
+        tuned, mixed = list(dict.fromkeys(run.tuned for run in runs)), [run for run in runs if run.alpha != 1]
+        trained = Train(self.sources, tuned, self._before(tuned))
+        return Interpolate(self.sources, mixed, [trained]) if mixed else trained
+
+    def _before(self, runs: Sequence[TrainingRun]) -> list[Stage]:
+        """The stages that make what `runs` train on, and the classifiers of other arms that they start from."""
         names = list(dict.fromkeys(part.source for run in runs for part in run.parts))
         needs = self._all(names)
         if self.recipe.data.packed and self.context.executor.here:  # a node of a cluster packs what it reads
@@ -76,7 +88,31 @@ class Graph:
             wanted = [job.key for job in Train(self.sources, cropped).jobs() if job.size]
             packed = list(dict.fromkeys(part.source for run in wanted for part in run.parts))
             needs = [*needs, Pack(self.sources, packed, needs)] if packed else needs
-        return Train(self.sources, runs, needs)
+        for sources, first in filter(None, map(self.sources.origin, runs)):
+            graph = self if sources is self.sources else Graph(sources.context, sources)
+            needs = [*needs, graph.train([first])]
+        return needs
+
+    def require_initial(self) -> None:
+        """Make once each network that a training is still to start from: what is wrong with one is reported early.
+
+        Those of other arms are not trained yet. Raises as `Initial.make`.
+        """
+        from genrobust.classifiers import last_linear
+
+        left = [job.key for job in Train(self.sources, [run.tuned for run in self.runs]).jobs() if job.size]
+        elsewhere = [run for run in left if run.train.is_pretrained and self.sources.origin(run) is None]
+        for run in {self._first_network(run): run for run in elsewhere}.values():
+            initial = self.sources.initial(run)
+            assert initial is not None  # it is pretrained
+            network = initial.make(self.context.data.labels, self.sources.settings(run)).network
+            if run.train.method in ("linear-probe", "lp-ft"):
+                last_linear(network)
+
+    def _first_network(self, run: TrainingRun) -> tuple[object, ...]:
+        """What decides the network of a run's first step, but for the seed."""
+        initial, train = self.sources.initial(run), run.train
+        return initial and initial.identity, train.head, train.image_size, train.method
 
     def evaluate(self, runs: Sequence[TrainingRun]) -> Evaluate:
         """Return the stage that predicts with the classifiers of `runs`."""
@@ -97,7 +133,7 @@ class Graph:
         """
         ends: list[Stage] = [] if self.recipe.zero_shot is None else [self.zero_shot()]
         ends += self._all({RETRIEVED_BY_SEARCH} & self.recipe.sources())
-        ends += [*map(self.generate, self.sources.datasets), self.evaluate(self.runs)]
+        ends += [*map(self.generate, self.sources.datasets), self.evaluate([*self.runs, *self.points])]
         if self.recipe.quality is not None:
             ends.append(self.describe(self.recipe.quality))
         return list(dict.fromkeys(stage for end in ends for stage in end.order()))

@@ -6,10 +6,10 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core import UserError, available_devices, cores, templates, writing
-from genrobust.recipe import EvaluateConfig, GeneratorConfig, study_name
+from genrobust.recipe import EvaluateConfig, GeneratorConfig, TrainConfig, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
 from genrobust.study.own_folders import (
@@ -23,6 +23,9 @@ from genrobust.study.own_folders import (
     say_found,
     some,
 )
+
+if TYPE_CHECKING:  # which takes torch
+    from genrobust.classifiers import Initial
 
 # The repository that held Stable Diffusion 1.5 is gone; the first two are copies of it, the third its predecessor.
 STABLE_DIFFUSION = GeneratorConfig(
@@ -40,11 +43,21 @@ GPU_THREADS = 8  # CPU threads beside a GPU; without one, a worker of one thread
 CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
 PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
 CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
+FEW = 300  # training images of a class: with fewer, a pretrained network is worth a try
+PROPOSED = "hf-hub:timm/vit_base_patch32_clip_224.openai"  # OpenAI's CLIP, in open_clip's format, with safetensors
+TUNED_STEPS = (100, 2000)  # least and most: a pretrained network needs fewer
+TUNED_PASSES = 10  # over the images of the largest arm, as in WiSE-FT's paper
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
 
 
 def write_recipe(
-    folders: Folders, recipe: Path, out: Path, say: Callable[[str], None], check: bool = True, overwrite: bool = False
+    folders: Folders,
+    recipe: Path,
+    out: Path,
+    say: Callable[[str], None],
+    check: bool = True,
+    overwrite: bool = False,
+    pretrained: str | None = None,
 ) -> None:
     """Write a recipe for `folders` that `genrobust run` accepts as it is.
 
@@ -54,10 +67,11 @@ def write_recipe(
     Args:
         out: The output folder of studies, whose measured rates tell how long generation takes.
         say: Logs one line of what is found.
+        pretrained: A network as `train.init` names it, for further arms that start from it.
 
     Raises:
-        UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, or a training
-            class without images.
+        UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, a training class
+            without images, or a network that cannot be opened.
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
@@ -67,7 +81,7 @@ def write_recipe(
     say_found(found, say)
     if check:
         say_broken(found, say)
-    values = _values(found, out, say)
+    values = _values(found, out, say, None if pretrained is None else _open_pretrained(pretrained, class_names))
     environment = templates("study", keep_trailing_newline=True)
     environment.filters |= {"q": quoted}
     text = environment.get_template("init.yaml.j2").render(
@@ -77,6 +91,13 @@ def write_recipe(
         file.write(text.encode())
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
+
+
+def _open_pretrained(spec: str, class_names: Mapping[str, str]) -> Initial:
+    from genrobust.classifiers import open_initial
+
+    texts = [[f"a photo of a {name}"] for name in class_names.values()]
+    return open_initial(TrainConfig(init=spec), list(class_names), lambda: texts)
 
 
 def propose(real: int, largest: int, side: int, gpu: bool) -> dict[str, Any]:
@@ -108,7 +129,40 @@ def propose(real: int, largest: int, side: int, gpu: bool) -> dict[str, Any]:
     }
 
 
-def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def _plan(
+    train: FolderContents,
+    largest: int,
+    gpu: bool,
+    initial: Initial | None,
+    arms: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """The training settings, and what of a pretrained network the recipe has, or proposes in a comment.
+
+    Its arms follow so many others: for each mixture a linear probe, and two that are fine-tuned.
+    """
+    plan = {**propose(train.images, largest, median_side(train.folder), gpu), "init": None}
+    least = min(train.counts.values())
+    if initial is not None:
+        low, high = TUNED_STEPS
+        steps = min(high, max(low, math.ceil(TUNED_PASSES * largest / plan["batch_size"] / 100) * 100))
+        plan |= {
+            "init": initial.spec,
+            "image_size": initial.blueprint.image_size,
+            "size_reason": "px, as the pretrained network takes them; the same for all arms",
+            "tuned_steps": steps,
+            "tuned_warmup": steps // 10,
+            "tuned_arms": [arms + at for at in (1, 2, 4, 5)],
+        }
+    elif least < FEW:
+        say(f"a class has {count(least, 'training image')}: with fewer than {FEW}, try a pretrained network as well:")
+        say(f"  genrobust init ... --pretrained {PROPOSED} --overwrite")
+    return {"plan": plan, "few": least if least < FEW else 0, "proposed": PROPOSED}
+
+
+def _values(
+    found: Mapping[str, FolderContents], out: Path, say: Callable[[str], None], initial: Initial | None
+) -> dict[str, Any]:
     """The values of the template that depend on the folders and on this machine."""
     device = available_devices()[0]
     gpu = device != "cpu"
@@ -123,6 +177,7 @@ def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str],
         no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
     if no_grid:
         say(f"no baseline line, and so no effective robustness: {no_grid}")
+    with_generated = gpu or generated is not None
     added = [generated.images if generated else to_generate, retrieved.images if retrieved else 0]
     return {
         "title": f"{len(train.counts):,} classes of {train.folder}, {count(len(shifts), 'shifted test set')}",
@@ -133,11 +188,11 @@ def _values(found: Mapping[str, FolderContents], out: Path, say: Callable[[str],
         "shifts": shifts,
         "generated": generated,
         "retrieved": retrieved,
-        "with_generated": gpu or generated is not None,
+        "with_generated": with_generated,
         "unknown": {name: near for one in found.values() for name, near in one.unknown.items()},
         "generator": STABLE_DIFFUSION,
         "per_class": per_class,
-        "plan": propose(train.images, train.images + max(added), median_side(train.folder), gpu),
+        **_plan(train, train.images + max(added), gpu, initial, 2 + 2 * with_generated + (retrieved is not None), say),
         "min_images": EvaluateConfig().min_images,
         "grid": GRID,
         "no_grid": no_grid,

@@ -19,9 +19,10 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import REAL, Predictions, UserError, digest
-from genrobust.recipe import ArmConfig, Recipe, is_recipe, load_recipe
+from genrobust.recipe import ArmConfig, Recipe, load_recipe
 from genrobust.study.executors.processes import Processes
 from genrobust.study.study import Study
+from genrobust.study.training_runs import recipe_and_arm
 
 
 def studies_in(
@@ -127,7 +128,7 @@ def _name_and_rest(spec: str) -> tuple[str, str]:
 def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     folder = Path(model)
-    recipe, arm_name = _recipe_and_arm(model)
+    recipe, arm_name = recipe_and_arm(model)
     if recipe:
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
@@ -151,7 +152,7 @@ def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
 
     None for what names no recipe; raises UserError for a recipe without an arm, or with an unknown one.
     """
-    recipe, arm = _recipe_and_arm(spec)
+    recipe, arm = recipe_and_arm(spec)
     if not recipe:
         return None
     study = study_of(recipe)
@@ -163,7 +164,7 @@ def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
 
 def names_recipe(spec: str) -> bool:
     """Return whether `spec` is ``RECIPE`` or ``RECIPE:ARM``."""
-    return _recipe_and_arm(spec)[0] != ""
+    return recipe_and_arm(spec)[0] != ""
 
 
 def arm_called(recipe: Recipe, name: str) -> ArmConfig:
@@ -172,14 +173,6 @@ def arm_called(recipe: Recipe, name: str) -> ArmConfig:
     if name not in names:
         raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
     return recipe.arm(name)
-
-
-def _recipe_and_arm(spec: str) -> tuple[str, str]:
-    """The recipe in ``RECIPE`` or ``RECIPE:ARM``, and the arm; "" for what is not there."""
-    if is_recipe(spec):
-        return spec, ""
-    recipe, colon, arm = spec.rpartition(":")
-    return (recipe, arm) if colon and is_recipe(recipe) else ("", "")
 
 
 def _checkpoint(name: str, folder: Path) -> Named:

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import numpy as np
 
-from genrobust.classifiers import read_checkpoint_info
+from genrobust.classifiers import BICUBIC, read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
     RETRIEVED_BY_SEARCH,
@@ -33,6 +33,8 @@ from genrobust.study.graph import Graph
 from genrobust.study.rates import measured_rate
 from genrobust.study.scoring import StudyScores
 from genrobust.study.stages.generate import Generate
+from genrobust.study.stages.train import Train
+from genrobust.study.starts import describe_starts
 from genrobust.study.training_runs import run_of
 
 CLASSES = 8  # shown, evenly through the label space
@@ -60,6 +62,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         claims=tuple(Claim(**claim.model_dump()) for claim in recipe.claims),
         kinds={name: shift.kind for name, shift in recipe.data.shifts.items()},
         qualities=tuple(_qualities(graph)),
+        curves=scores.curves,
         answer=recipe.answer or "",
     )
 
@@ -68,7 +71,7 @@ def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
     """What an arm trained on, how well it knows the validation images, and what it takes to make."""
     runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
     found = [read_checkpoint_info(graph.sources.checkpoint(run)).training["best_val_top1"] for run in runs]
-    record, seconds = graph.train([]).record(runs[0]), device_seconds(graph, runs[0])
+    record, seconds = Train(graph.sources, ()).record(runs[0]), device_seconds(graph, runs[0])
     val_top1 = None if None in found else float(np.mean(found))  # None without validation images
     return replace(record, val_top1=val_top1, seconds=seconds)
 
@@ -94,6 +97,10 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
+    for arm in recipe.arms:
+        if (how := graph.sources.interpolation(run_of(recipe, arm, 0))) != BICUBIC:
+            yield f"{arm.name} sees images resized by {how} interpolation, as its pretrained network did."
+    yield from describe_starts(graph)
     if RETRIEVED in recipe.sources() and sources.first is not None:
         yield sources.report_retrieval()
     if RETRIEVED_BY_SEARCH in recipe.sources():

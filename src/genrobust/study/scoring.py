@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from genrobust.core import ZERO_SHOT, BaselineModel, StudyData, Summary
+from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary
 from genrobust.recipe import Recipe
 from genrobust.study.baselines import grid_rows, published_lines, read_table
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions
+    from genrobust.robustness import Comparison
 
 
 @dataclass(frozen=True, slots=True)
 class StudyScores:
-    """What a study measured, the baseline models that its lines are fitted on, and notes on shifts without a line."""
+    """What a study measured, the baseline models that its lines are fitted on, and notes on shifts without a line.
+
+    `curves` are those of arms with several numbers under `wise_ft`.
+    """
 
     summary: Summary
     baselines: list[BaselineModel]
     notes: tuple[str, ...]
+    curves: tuple[Curve, ...] = ()
 
 
 def score_study(
@@ -45,17 +50,56 @@ def score_study(
         UserError: Predictions do not fit each other, or no line can be fitted.
     """
     from genrobust.classifiers import SavedPredictions
-    from genrobust.robustness import Comparison, summarize
+    from genrobust.robustness import summarize
+
+    comparison, without = _comparison(recipe, data, shifts)
+    beside = {(ZERO_SHOT, seed, test): file for seed in recipe.seeds for test, file in zero_shot.files.items()}
+    comparison = replace(
+        comparison,
+        references=recipe.references(),
+        groups=recipe.groups(),
+        pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
+    )
+    summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
+    summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ())
+    return StudyScores(summary, baselines, (*notes, *without))
+
+
+def score_curves(
+    recipe: Recipe,
+    data: StudyData,
+    shifts: Sequence[str],
+    points: Mapping[str, SavedPredictions[tuple[str, int, str]]],
+    baselines: list[BaselineModel],
+) -> tuple[Curve, ...]:
+    """Score the points between pretrained networks and fine-tuned ones.
+
+    Args:
+        points: By arm, the predictions by a point's number in words, seed and test set. All points are compared with
+            the last.
+
+    Raises:
+        GenrobustError: A logit is NaN.
+    """
+    from genrobust.robustness import summarize
+
+    comparison, _ = _comparison(recipe, data, shifts)
+    curves = []
+    for arm, predictions in points.items():
+        *_, (last, _, _) = predictions.files
+        curves.append(Curve(arm, summarize(predictions, baselines, replace(comparison, reference=last))))
+    return tuple(curves)
+
+
+def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple[Comparison, list[str]]:
+    """How a study measures whatever it compares, and notes on the shifts without a published line."""
+    from genrobust.robustness import Comparison
 
     lines, without = published_lines(recipe.robustness, recipe.data, shifts, len(data.labels))
-    beside = {(ZERO_SHOT, seed, test): file for seed in recipe.seeds for test, file in zero_shot.files.items()}
     comparison = Comparison(
         clean=data.clean,
         shifts=shifts,
         reference=recipe.reference,
-        references=recipe.references(),
-        groups=recipe.groups(),
-        pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
         transform=recipe.robustness.transform,
         min_images=recipe.evaluate.min_images,
         beside=recipe.evaluate.beside,
@@ -64,9 +108,7 @@ def score_study(
         published=lines,
         image_groups=data.image_groups,
     )
-    summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
-    summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ())
-    return StudyScores(summary, baselines, (*notes, *without))
+    return comparison, without
 
 
 def find_baselines(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,11 +21,14 @@ from genrobust.core import (
     find_clip,
     hash_folder,
 )
-from genrobust.recipe import FilterConfig, MixturePart, TrainConfig
+from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, TrainConfig, load_recipe
 from genrobust.study.context import Context
 from genrobust.study.searching import PoolSearch
 from genrobust.study.stages.generate import GeneratedDataset
-from genrobust.study.training_runs import TrainingRun, run_of
+from genrobust.study.training_runs import TrainingRun, recipe_and_arm, run_of
+
+if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch
+    from genrobust.classifiers import Initial
 
 MOST_SHARDS = 500_000  # of all datasets: listing the job of each takes 200 MB
 
@@ -34,15 +38,19 @@ class Sources:
 
     `identity` and `class_counts` are known before anything is made, from the recipe and the real images; `images` opens
     what is made.
+
+    Args:
+        named_by: The recipes, by name, that name this one under `train.init`, the study's own left out.
     """
 
-    def __init__(self, context: Context) -> None:
-        self.context = context
+    def __init__(self, context: Context, named_by: tuple[str, ...] = ()) -> None:
+        self.context, self._named_by = context, named_by
+        self._initial: dict[str, Initial] = {}
         self._datasets: dict[str, GeneratedDataset] = {}
         self._images: dict[str, ImageSet] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Sources, (self.context,)
+        return Sources, (self.context, self._named_by)
 
     def dataset(self, name: str) -> GeneratedDataset:
         """Return the generated dataset called `name`; raises UserError where the recipe has none."""
@@ -232,7 +240,65 @@ class Sources:
 
     def checkpoint(self, run: TrainingRun) -> Path:
         """Return the folder where the classifier of a run lies, or will lie."""
+        context, initial = self.context, self.initial(run)
+        mixed, val, train = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint, run.train
+        what: list[Any] = [mixed, val, train, run.seed, context.recipe.threads, context.device]
+        if initial is not None:  # by its weights, wherever they lie
+            what[2] = initial.settings(train).model_dump(mode="json", exclude={"init"})
+            what.append(initial.identity)
+        folder = context.out / "checkpoints" / digest(what)
+        return folder if run.alpha == 1 else folder.with_name(digest([folder.name, "wise-ft", run.alpha]))
+
+    def initial(self, run: TrainingRun) -> Initial | None:
+        """Return the network that a run starts from; None where its weights are random. Raises as `open_initial`."""
+        train = run.train
+        if not train.is_pretrained:
+            return None
+        key = digest([train.init, train.head, train.architecture, train.model_kwargs])
+        if key not in self._initial:
+            self._initial[key] = self._open_initial(run)
+        return self._initial[key]
+
+    def _open_initial(self, run: TrainingRun) -> Initial:
+        from genrobust.classifiers import Blueprint, initial_of_run, open_initial
+
+        if (origin := self.origin(run)) is None:
+            return open_initial(run.train, self.context.data.labels.ids, self.class_texts)
+        sources, first = origin
+        made, how = sources.settings(first), sources.interpolation(first)
+        blueprint = Blueprint(made.architecture, made.network_kwargs, made.image_size, how)
+        classes = sources.context.data.labels.ids
+        return initial_of_run(run.train, sources.checkpoint(first), classes, blueprint)
+
+    def origin(self, run: TrainingRun) -> tuple[Sources, TrainingRun] | None:
+        """Return the run whose classifier `run` starts from, with the sources of its recipe.
+
+        None where it starts from something else. Raises UserError for a recipe without an arm, or with an unknown one.
+        """
+        spec, recipe = run.train.init, self.context.recipe
+        if (own := run.train.origin_arm) is not None:
+            return self, run_of(recipe, recipe.arm(own), recipe.seeds[0])
+        name, arm = recipe_and_arm(spec)
+        if not name or spec == PRETRAINED:  # which is the name of a recipe as well
+            return None
+        if name in self._named_by:
+            raise UserError(f"train.init: {' < '.join([*self._named_by, name])}: these recipes start from each other")
+        other = load_recipe(name, [f"device={recipe.device}"])
+        if arm not in other.arm_names:
+            known = ", ".join(map(repr, other.arm_names))
+            raise UserError(f"train.init: {spec} names no arm of {name}: write {name}:ARM, one of {known}")
         context = self.context
-        mixed, val = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint
-        what = [mixed, val, run.train, run.seed, context.recipe.threads, context.device]
-        return context.out / "checkpoints" / digest(what)
+        placed = Context(context.executor.placed(other), context.out, context.executor, context.log)
+        return Sources(placed, (*self._named_by, name)), run_of(placed.recipe, placed.recipe.arm(arm), other.seeds[0])
+
+    def interpolation(self, run: TrainingRun) -> str:
+        """Return how a run resizes images."""
+        from genrobust.classifiers import BICUBIC
+
+        initial = self.initial(run)
+        return BICUBIC if initial is None else initial.blueprint.interpolation
+
+    def settings(self, run: TrainingRun) -> TrainConfig:
+        """Return the settings of a run, with the architecture of the network that it starts from."""
+        initial = self.initial(run)
+        return run.train if initial is None else initial.settings(run.train)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
 from genrobust.study.record import record_of
-from genrobust.study.scoring import StudyScores, find_baselines, score_study
+from genrobust.study.scoring import StudyScores, find_baselines, score_curves, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
@@ -120,11 +121,24 @@ class Study:
 
     def scores(self) -> StudyScores:
         """Return everything that the study measured, its baselines, and notes on shifts without a line."""
-        self.graph.evaluate(self.graph.runs).run()  # all at once, baselines too
+        self.graph.evaluate([*self.graph.runs, *self.graph.points]).run()  # all at once, baselines too
         zero_shot = self.graph.zero_shot()
         zero_shot.run()
         arms = self._scored(arm_runs(self.recipe))
-        return score_study(self.recipe, self.data, self.shifts, arms, zero_shot.of_zero_shot(), *self.baselines())
+        baselines, notes = self.baselines()
+        how = self.recipe, self.data, self.shifts
+        found = score_study(*how, arms, zero_shot.of_zero_shot(), baselines, notes)
+        return replace(found, curves=score_curves(*how, self._points(), baselines))
+
+    def _points(self) -> dict[str, SavedPredictions[tuple[str, int, str]]]:
+        """The predictions along each arm's curve, by a point's number, seed and test set."""
+        from genrobust.classifiers import SavedPredictions
+
+        files: dict[str, dict[tuple[str, int, str], Path]] = {}
+        for run, made in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
+            of_arm = files.setdefault(run.of, {})
+            of_arm |= {(f"{run.alpha:g}", run.seed, test): file for test, file in made.files.items()}
+        return {arm: SavedPredictions(of_arm) for arm, of_arm in files.items()}
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind."""
@@ -140,6 +154,7 @@ class Study:
         for row in rows(stages):
             for job in row.left:
                 self.context.executor.require(job.workers)
+        self.graph.require_initial()
         for stage in stages:
             stage.work()
         scores = self.scores()

@@ -1,5 +1,6 @@
 from .crops import RESIZING as RESIZING
-from .loop import Watch as Watch, train as train
+from .finished import Watch as Watch
+from .loop import train as train
 from .mixture import Mixture as Mixture, Source as Source, taken as taken
 from .packed import (
     PACKING as PACKING,

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from genrobust.classifiers import Classifier, LossScaler, autocast, create_classifier, has_fixed_size, move_to
-from genrobust.core import REAL, UserError, hashed_seed
+from genrobust.classifiers import Classifier, LossScaler, autocast, has_fixed_size
+from genrobust.core import REAL, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import Mix, make_mix
 from genrobust.train.mixture import Mixture
@@ -55,20 +55,16 @@ class Learner(nn.Module):
             return network(images), targets
 
 
-def make_learner(
-    mixture: Mixture, classes: int, config: TrainConfig, seed: int, device: torch.device, rows: slice
-) -> Learner:
-    """Return a learner of random weights, which `seed` decides, for this process's `rows` of every batch.
+def make_learner(mixture: Mixture, model: Classifier, classes: int, config: TrainConfig, rows: slice) -> Learner:
+    """Return a learner with the network `model`, for this process's `rows` of every batch.
 
     Raises:
         UserError: The architecture or the mixture does not go with `config`.
     """
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
-    torch.manual_seed(hashed_seed(seed, "weights"))
-    model = move_to(create_classifier(config.architecture, classes, config.image_size, config.network_kwargs), device)
     _require_size(model.network, config)
-    real = real_rows(mixture, config, rows).to(device) if config.split_batchnorm else None
+    real = real_rows(mixture, config, rows).to(model.mean.device) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
 
 
@@ -89,7 +85,7 @@ def _require_size(network: nn.Module, config: TrainConfig) -> None:
 def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) -> torch.optim.Optimizer:
     """Return the optimizer of all that learns."""
     optimizer = create_optimizer_v2(
-        learner if config.no_decay is None else _decay_groups(learner, config.no_decay),
+        _groups(learner, config),
         opt=config.optimizer,
         lr=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -101,6 +97,27 @@ def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) ->
         for parameter in learner.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def _groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, Any]]:
+    """The parameters, in groups where not all have the same rate, or others than timm's rule names decay."""
+    if config.layer_decay != 1:
+        return _layers(learner, config)
+    return learner if config.no_decay is None else _decay_groups(learner, config.no_decay)
+
+
+def _layers(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
+    """Return the parameters in groups, by their layer and whether they decay, each with the scale of its rate."""
+    network: Any = learner.model.network  # torch types every attribute as a tensor or a module
+    spared = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
+    groups = param_groups_layer_decay(network, config.weight_decay, spared, layer_decay=config.layer_decay)
+    if learner.twin is not None:  # its norms follow those of the network
+        scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+        own, norms = dict(learner.model.named_parameters()), norm_state(learner.twin)
+        for name, parameter in learner.twin.named_parameters():
+            if name in norms and (scale := scales.get(id(own[name]))):
+                groups.append({"params": [parameter], "weight_decay": 0.0, "lr_scale": scale})
+    return groups
 
 
 def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, Any]]:

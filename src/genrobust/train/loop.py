@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
-    CheckpointInfo,
+    STATE,
+    Classifier,
+    Initial,
     LossScaler,
     TrainingState,
     claim_training,
@@ -26,7 +28,6 @@ from genrobust.classifiers import (
     read_checkpoint_info,
     require_same_job,
     resolved_here,
-    save_checkpoint,
 )
 from genrobust.core import (
     GenrobustError,
@@ -35,6 +36,7 @@ from genrobust.core import (
     UserError,
     digest,
     feed,
+    fetch,
     hashed_seed,
     keep_freed_memory,
     progress_bar,
@@ -44,11 +46,13 @@ from genrobust.core import (
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_colour, make_augment
 from genrobust.train.compiling import compile_networks, explain_compilation
+from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
+from genrobust.train.probe import fit_probe
+from genrobust.train.probing import train_probe
+from genrobust.train.start import add_lora, copied, first_network, merge_lora
 from genrobust.train.team import ALONE, Team
-
-Watch = Callable[[int, Mapping[str, float]], None]
 
 NOUN = "classifier"
 RUN = "hash of settings, images, classes and threads"
@@ -67,6 +71,7 @@ def train(
     threads: int = 2,
     watch: Watch = lambda step, figures: None,
     team: Team = ALONE,
+    initial: Initial | None = None,
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
@@ -78,6 +83,7 @@ def train(
             `learning_rate` and, after a validation, `val_top1` in percent.
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
             and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
+        initial: The network that `config.init` names; `config` has its architecture.
 
     Raises:
         UserError: `val` is empty and needed, or `out` holds another training.
@@ -85,56 +91,56 @@ def train(
     """
     if len(val) == 0 and config.keep == "best":
         raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
-    set_threads(threads)
-    keep_freed_memory()
-    where = resolve_device(device)
+    where = _prepared(device, threads)
     config = resolved_here(config, where.type)
-    job = _job(mixture, val, labels, config, seed, threads)
+    job = _job(mixture, val, labels, config, seed, threads, initial)
     is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
     with claim_training(out, is_finished, team.is_main, broadcast) as finished:
-        if not finished:
-            run = _Run(mixture, val, labels, config, seed, out, where, watch, team, job)
-            run.resume()
-            run.work()
-            if team.is_main:
-                run.finish()
+        how = mixture, val, labels, config, seed, out, where, watch
+        if not finished and config.method != "linear-probe":
+            _Run(*how, team, job, initial).to_end()
+        elif not finished and team.is_main:
+            train_probe(*how, job[RUN], initial)
         elif team.is_main:
             _require_same(out, job)
     return out
 
 
+def _prepared(device: str, threads: int) -> torch.device:
+    """Set this process up for a training, and return the device."""
+    set_threads(threads)
+    keep_freed_memory()
+    torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
+    return resolve_device(device)
+
+
 def _job(
-    mixture: Mixture, val: ImageSet, labels: LabelSpace, config: TrainConfig, seed: int, threads: int
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    threads: int,
+    initial: Initial | None,
 ) -> dict[str, Any]:
     """What decides the weights: the settings, for messages, and a hash of them and of all else."""
+    unused = {"save_every", "init"}  # the latter names weights, whose hash counts
     inputs = {
-        "config": config.model_dump(exclude={"save_every"}),
+        "config": config.model_dump(exclude=unused),
         "seed": seed,
         "classes": labels.ids,
         "mixture": mixture.fingerprint,
         "val": val.fingerprint,
         "threads": threads,
+        **({} if initial is None else {"initial": initial.identity}),
     }
-    return {**config.model_dump(mode="json", exclude={"save_every"}), "seed": seed, RUN: digest(inputs)}
+    return {**config.model_dump(mode="json", exclude=unused), "seed": seed, RUN: digest(inputs)}
 
 
 def _require_same(out: Path, job: Mapping[str, Any]) -> None:
     training = read_checkpoint_info(out).training
     found = {**training.get("config", {}), "seed": training.get("seed"), RUN: training.get("run")}
     require_same_job(found, job, out, NOUN)
-
-
-@dataclass
-class _Progress:
-    """Where a run stands. `history` holds the step, loss and top-1 (percent) of each validation.
-
-    `best_step` is the step whose weights are kept, `best_top1` their top-1, None where there are no validation images.
-    """
-
-    step: int = 0
-    best_step: int = 0
-    best_top1: float | None = -1.0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 @dataclass
@@ -151,12 +157,12 @@ class _Run:
     watch: Watch
     team: Team
     job: Mapping[str, Any]
+    initial: Initial | None = None
 
     def __post_init__(self) -> None:
         config, mixture = self.config, self.mixture
-        torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.steps, self.warmup = config.steps_for(len(mixture)), config.warmup_for(len(mixture))
-        learner = make_learner(mixture, len(self.labels), config, self.seed, self.device, self.team.rows)
+        learner = make_learner(mixture, self._first(), len(self.labels), config, self.team.rows)
         self.model, self.twin = learner.model, learner.twin
         self.ema = ModelEmaV3(self.model, decay=config.ema_decay, use_warmup=True)
         self.scaler = LossScaler(self.device, config.precision)
@@ -165,8 +171,28 @@ class _Run:
         self.learner = self.team.wrap_ddp(learner)
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
-        self.progress = _Progress()
+        self.progress = Progress()
         self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
+
+    def _first(self) -> Classifier:
+        """The network of the first step. What it starts from is kept, if that was learned elsewhere."""
+        config = self.config
+        model = first_network(self.labels, config, self.seed, self.device, self.initial)
+        if config.method == "lp-ft":
+            fetch(self.out, STATE)
+            if not (self.out / STATE).exists():  # else all of it is loaded
+                fit_probe(model, self.mixture, self.val, config, self.device)
+        self.before = None if self.initial is None else copied(model)
+        if config.method == "lora":
+            add_lora(model, config.lora_rank)
+        return model
+
+    def to_end(self) -> None:
+        """Take the steps that are left, and save the checkpoint."""
+        self.resume()
+        self.work()
+        if self.team.is_main:
+            self.finish()
 
     def work(self) -> None:
         """Take the steps that are left, with a bar on a terminal."""
@@ -194,7 +220,8 @@ class _Run:
         torch.manual_seed(hashed_seed(self.seed, "step", step, *self.team.seed_suffix))
         self.learner.train()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, step, self.steps, self.warmup)
+            rate = learning_rate(self.config, step, self.steps, self.warmup)
+            group["lr"] = rate * group.get("lr_scale", 1)
         logits, targets = self.learner(self.augment(images.to(self.device)), targets.to(self.device))
         loss = F.cross_entropy(logits.float(), targets, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad(set_to_none=True)
@@ -236,7 +263,8 @@ class _Run:
 
     def _top1(self) -> float:
         config = self.config
-        logits = predict_logits(self.ema.module, self.val, config.image_size, 2 * config.batch_size, self.device)
+        how = config.image_size, 2 * config.batch_size, self.device, self.mixture.interpolation
+        logits = predict_logits(self.ema.module, self.val, *how)
         if not np.isfinite(logits).all():
             what = "logits of the validation images are NaN or infinite"
             raise self.state.diverged(what, self.progress.step, config)
@@ -255,19 +283,22 @@ class _Run:
         """Save everything that the next step depends on."""
         self._require_finite()
         twin = {} if self.twin is None else norm_state(self.twin)
-        ema = self.ema.module.state_dict()
-        self.state.save(vars(self.progress), model=self.model.state_dict(), twin=twin, ema=ema, best=self.best)
+        ema, before = self.ema.module.state_dict(), self.before or {}
+        groups = {"model": self.model.state_dict(), "twin": twin, "ema": ema, "best": self.best, "before": before}
+        self.state.save(vars(self.progress), **groups)
 
     def resume(self) -> None:
         """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
         if (saved := self.state.load(self.team.is_main)) is not None:
             progress, groups = saved
-            self.progress = _Progress(**progress)
+            self.progress = Progress(**progress)
             self.model.load_state_dict(groups["model"])
             self.ema.module.load_state_dict(groups["ema"])
             if self.twin is not None:
                 self.twin.load_state_dict({**self.model.state_dict(), **groups["twin"]})
             self.best = groups.get("best", {})
+            if self.before is not None:
+                self.before = {name: tensor.clone() for name, tensor in groups["before"].items()}
         step = self.team.broadcast(self.progress.step, self.device)
         if step != self.progress.step:
             raise GenrobustError(
@@ -278,20 +309,10 @@ class _Run:
     def finish(self) -> None:
         """Save the best weights as a checkpoint."""
         self.ema.module.load_state_dict(self.best)
-        config, progress = self.config, self.progress
-        training = {
-            "run": self.job[RUN],
-            "seed": self.seed,
-            "steps": self.steps,
-            "config": config.model_dump(),
-            "counts": self.mixture.counts,
-            "mixture": self.mixture.fingerprint,
-            "best_step": progress.best_step,
-            "best_val_top1": progress.best_top1,
-            "history": progress.history,
-        }
-        info = CheckpointInfo(config.architecture, config.network_kwargs, self.labels.ids, config.image_size, training)
-        save_checkpoint(self.out, self.ema.module, info)
+        merge_lora(self.ema.module)
+        model, progress = self.ema.module, self.progress
+        how = self.mixture, self.labels, self.config, self.seed, self.job[RUN], progress
+        save_trained(self.out, model, *how, initial=self.before)
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int, warmup: int) -> float:

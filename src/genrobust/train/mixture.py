@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers import prepare
-from genrobust.core import ImageSet, UserError, digest
+from genrobust.classifiers import BICUBIC, prepare
+from genrobust.core import ImageSet, Subset, UserError, digest
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -67,6 +67,7 @@ class Mixture:
         image_size: int,
         crop: str = "square",
         packed: Path | None = None,
+        interpolation: str = BICUBIC,
     ) -> None:
         """A mixture of `sources`; reads no image.
 
@@ -74,6 +75,7 @@ class Mixture:
             crop: As in a recipe: "square" or "random-resized".
             packed: The folder of packed copies that random crops are read from (see `PackedImages`); they are made by
                 `pack`, or for the first batch. None reads the images themselves.
+            interpolation: That of resizing: "bicubic" or "bilinear".
 
         Raises:
             UserError: A source has no images, some sources alone have weights, or a weight is too small for a batch.
@@ -81,6 +83,7 @@ class Mixture:
         if not sources:
             raise UserError("a mixture needs one source or more")
         self.batch_size, self.image_size, self.sources = batch_size, image_size, tuple(sources)
+        self.interpolation = interpolation
         for source in sources:
             if len(source.images) == 0:
                 raise UserError(f"the source {source.name} of the mixture has no images")
@@ -94,8 +97,9 @@ class Mixture:
         self._crops = crop == "random-resized"
         self._packing = packed if self._crops else None
         images = [[s.images.fingerprint, c.tolist(), s.weight] for s, c in zip(sources, self._chosen, strict=True)]
-        packing = [] if self._packing is None else [PACKING]
-        self.fingerprint = digest([images, RESIZING, *packing] if self._crops else images)
+        how = [PACKING] if self._packing is not None else []
+        how += [interpolation] if interpolation != BICUBIC else []
+        self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
@@ -127,6 +131,12 @@ class Mixture:
         for source in self.sources:
             if source.name == name:
                 PackedImages(source.images, self._packing, self._pool)
+
+    def shares(self) -> list[tuple[ImageSet, float]]:
+        """Return the images of each source, and how much each of them weighs: its mean chance to be in a batch."""
+        images = [Subset(s.images, c) for s, c in zip(self.sources, self._chosen, strict=True)]
+        weights = [len(of) if s.weight is None else s.weight for s, of in zip(self.sources, images, strict=True)]
+        return [(of, weight / sum(weights) / len(of)) for of, weight in zip(images, weights, strict=True)]
 
     def rows(self, name: str) -> Tensor:
         """Return which rows of every batch hold images of the source `name`, bool [B].
@@ -179,10 +189,10 @@ class Mixture:
             for place in places:
                 crop, index = crops[place], indices[place]
                 if packed is None:
-                    cut[place] = crop.of(self._image(index), size)
+                    cut[place] = crop.of(self._image(index), size, self.interpolation)
                 else:
                     images, inside = packed[self._source_of[index]], int(self._index_in[index])
-                    cut[place] = crop.finish(images.crop(inside, crop, size), size)
+                    cut[place] = crop.finish(images.crop(inside, crop, size), size, self.interpolation)
 
         several = range(0, len(indices), CROPS_A_TASK)
         list(self._pool.map(fill, (range(i, min(i + CROPS_A_TASK, len(indices))) for i in several)))
@@ -196,7 +206,7 @@ class Mixture:
         return [PackedImages(source.images, self._packing, self._pool) for source in self.sources]
 
     def _decode(self, index: int) -> np.ndarray:
-        return prepare(self._image(index), self.image_size)
+        return prepare(self._image(index), self.image_size, interpolation=self.interpolation)
 
     def _image(self, index: int) -> Image.Image:
         return self.sources[self._source_of[index]].images.image(int(self._index_in[index]))

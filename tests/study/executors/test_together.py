@@ -14,6 +14,7 @@ from small_study import CLASSES, REAL, contents, folders_section, genrobust
 
 from genrobust.classifiers import STATE
 from genrobust.core import DiskFull, UserError
+from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.study.executors.pool import failure_of
 from genrobust.study.executors.ray import Ray
@@ -61,6 +62,17 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     assert two.keys() == one.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
+
+
+def test_two_fine_tune_a_pretrained_network_as_one_does(recipe, cluster, tmp_path, clip_folder):
+    tuned = {"init": f"clip:{clip_folder}", "method": "lp-ft", "steps": 8, "wise_ft": 0.5}
+    train = recipe.train.model_copy(update={"steps": 8, "learning_rate": 0.01})
+    arms = [REAL | {"train": tuned}, REAL | {"name": "alone", "train": {**tuned, "workers": 1}}]
+    changed = parse_recipe(recipe.model_dump(mode="json") | {"train": train.model_dump(mode="json"), "arms": arms})
+    study = Study(changed, tmp_path, executor=Ray(changed, cluster.address))
+    together, alone = (load_file(folder / "model.safetensors") for folder in study.train(study.runs()))
+    for name, tensor in alone.items():
+        torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=1e-4)
 
 
 def saved(out):

@@ -43,7 +43,7 @@ class Evaluate(Stage):
         jobs, total = {}, self.context.test_images
         for run in self.runs:
             folder = self._folder(self.sources.checkpoint(run))
-            name, rate_key = f"the predictions of {run.name}", self._rate_key(run.train)
+            name, rate_key = f"the predictions of {run.name}", self._rate_key(self.sources.settings(run))
             jobs[folder] = Job(run, name, self._missing(folder), rate_key, 1, EVERY, folder, total)
         if self.zero_shot is not None:
             folder, rate_key = self._clip_folder(self.zero_shot), f"CLIP {self.zero_shot.clip}, {self.context.worker}"
@@ -57,7 +57,7 @@ class Evaluate(Stage):
         def predict(keys: Sequence[TrainingRun | str]) -> None:
             runs = [key for key in keys if isinstance(key, TrainingRun)]
             if runs:
-                rate_keys = {self._rate_key(run.train) for run in runs}
+                rate_keys = {self._rate_key(self.sources.settings(run)) for run in runs}
                 images = sum(left[run].size for run in runs if run in left) if len(rate_keys) == 1 else 0
                 with measured(self.context.out, self.name, rate_keys.pop(), images):
                     self._predict([self.sources.checkpoint(run) for run in runs])
@@ -109,7 +109,7 @@ class Evaluate(Stage):
         if job.key == ZERO_SHOT:
             other.of_zero_shot()
             return
-        train, labels = job.key.train, self.context.data.labels
+        train, labels = self.sources.settings(job.key), self.context.data.labels
         network = create_classifier(train.architecture, len(labels), train.image_size, train.network_kwargs)
         info = CheckpointInfo(train.architecture, dict(train.network_kwargs), labels.ids, train.image_size, {})
         save_checkpoint(folder / "untrained", network, info)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.core import REAL, ArmRecord, UserError, digest, fetch
-from genrobust.recipe import MixturePart, TrainConfig
+from genrobust.recipe import FROM_SCRATCH, MixturePart, TrainConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
@@ -41,14 +41,16 @@ class Train(Stage):
     def jobs(self) -> list[Job]:
         jobs: dict[Path, Job] = {}
         for run in self.runs:
-            folder, train = self.sources.checkpoint(run), run.train
+            folder = self.sources.checkpoint(run)
             if folder in jobs:
                 continue
-            steps = train.steps_for(0 if train.epochs is None else self._mixed(run))
+            train = self.sources.settings(run)
+            counts = train.epochs is not None or train.method == "linear-probe"
+            steps = train.steps_for(self._mixed(run) if counts else 0)
             jobs[folder] = Job(
                 key=run,
                 name=run.name,
-                size=0 if _is_trained(folder) else steps * train.batch_size,
+                size=0 if is_trained(folder) else steps * train.batch_size,
                 rate_key=self._rate_key(train),
                 workers=train.workers,
                 folder=folder,
@@ -117,13 +119,14 @@ class Train(Stage):
                 mixture,
                 context.data.val,
                 context.data.labels,
-                run.train,
+                self.sources.settings(run),
                 run.seed,
                 folder,
                 device=context.recipe.device,
                 threads=context.recipe.threads,
                 watch=watch,
                 team=team,
+                initial=self.sources.initial(run),
             )
 
     @contextmanager
@@ -131,7 +134,8 @@ class Train(Stage):
         """Log what begins, time the training of the block, and yield what is given its figures."""
         from genrobust.classifiers import STATE
 
-        train, steps, context = run.train, run.train.steps_for(len(mixture)), self.context
+        train, context = self.sources.settings(run), self.context
+        steps = train.steps_for(len(mixture))
         for part in (name for name, left in mixture.unpacked().items() if left):
             mixture.pack(part)  # on a node that has no copies yet
         fetch(folder, STATE)
@@ -148,19 +152,21 @@ class Train(Stage):
 
         train, packed = run.train, self.context.out / "packed" if self.context.recipe.data.packed else None
         parts = [Source(p.source, self.sources.images(p.source), p.weight, p.per_class, p.fraction) for p in run.parts]
-        return Mixture(parts, train.batch_size, train.image_size, train.crop, packed)
+        how = train.batch_size, train.image_size, train.crop, packed
+        return Mixture(parts, *how, interpolation=self.sources.interpolation(run))
 
     def record(self, run: TrainingRun) -> ArmRecord:
         """Return what a run trains on, for the report."""
-        train, mixture = run.train, self.mixture(run)
-        network = f"{train.architecture}, split batch norm" if train.split_batchnorm else train.architecture
+        train, mixture = self.sources.settings(run), self.mixture(run)
+        network = train.network_in_words(run.alpha)
         steps = train.steps_for(len(mixture))
         return ArmRecord(run.of, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
 
     def trial(self, job: Job, folder: Path) -> None:
-        """Train the network on real images: those that are still to be generated take as long."""
+        """Train the network on real images: those that are still to be generated take as long, and no start less."""
         run: TrainingRun = job.key
-        settings = run.train.model_copy(update={"split_batchnorm": False, "workers": 1})
+        plain = {"split_batchnorm": False, "workers": 1, **FROM_SCRATCH}
+        settings = self.sources.settings(run).model_copy(update=plain)
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
         plain = settings.model_copy(update={"compile": False})  # which takes longer than the trial
@@ -168,15 +174,18 @@ class Train(Stage):
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """Checkpoints, and the states of those that train at the same time."""
-        sizes = sorted((_weights_bytes(job.key.train, len(self.context.data.labels)) for job in jobs), reverse=True)
-        return sum(sizes) + STATE_COPIES * sum(sizes[: self.workers])
+        classes, settings = len(self.context.data.labels), [self.sources.settings(job.key) for job in jobs]
+        sizes = sorted((weights_bytes(train, classes) for train in settings), reverse=True)
+        kept = [weights_bytes(train, classes) for train in settings if train.is_pretrained]  # what they started from
+        return sum(sizes) + sum(kept) + STATE_COPIES * sum(sizes[: self.workers])
 
     def _rate_key(self, train: TrainConfig) -> str:
         together = "" if train.workers == 1 else f", {train.workers} workers"
         together += ", compiled" if train.compile else ""
         split = ", split batch norm" if train.split_batchnorm else ""
         how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
-        return f"{network_of(train)}{split}, {how}, {train.precision}, {self.context.worker}{together}"
+        method = "" if train.method == "full" else f", {train.method}"
+        return f"{network_of(train)}{split}{method}, {how}, {train.precision}, {self.context.worker}{together}"
 
 
 def network_of(train: TrainConfig) -> str:
@@ -185,7 +194,8 @@ def network_of(train: TrainConfig) -> str:
     return f"{train.architecture}{kwargs}"
 
 
-def _weights_bytes(train: TrainConfig, classes: int) -> int:
+def weights_bytes(train: TrainConfig, classes: int) -> int:
+    """Return the size of a classifier's weights."""
     return _parameters(train.architecture, classes, train.image_size, json.dumps(train.network_kwargs)) * 4
 
 
@@ -200,7 +210,8 @@ def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: 
     return sum(p.numel() for p in network.parameters())
 
 
-def _is_trained(folder: Path) -> bool:
+def is_trained(folder: Path) -> bool:
+    """Return whether a finished checkpoint lies in `folder`, or on the remote that it mirrors."""
     from genrobust.classifiers import fetch_checkpoint, is_checkpoint
 
     fetch_checkpoint(folder)

@@ -1,0 +1,160 @@
+"""The image tower of a CLIP as a network of timm's, with the last layer that its text tower gives it, or a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPConfig, CLIPVisionConfig
+
+from genrobust.classifiers.clip import embed_ensembles, load_clip
+from genrobust.classifiers.clip_format import (
+    ClipNetwork,
+    hash_clip,
+    load_clip_network,
+    read_clip_config,
+    read_clip_preparation,
+)
+from genrobust.classifiers.heads import COSINE
+from genrobust.classifiers.models import Classifier, create_classifier, move_to
+from genrobust.classifiers.opened import Blueprint, OpenClassifier
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.timm_config import data_config
+from genrobust.core import UserError, digest, reading
+
+# By width, layers and heads: what timm calls OpenAI's and open_clip's towers.
+_SIZES = {
+    (768, 12, 12): "base",
+    (1024, 24, 16): "large",
+    (1280, 32, 16): "huge",
+}
+_BASE = "vit_base_patch32_clip_{}224"  # timm's with CLIP's layer norms; the arguments say how others differ
+_BASE_ARGS = {"patch_size": 32, "embed_dim": 768, "depth": 12, "num_heads": 12, "mlp_ratio": 4.0}
+_ACTS = {"gelu": "", "quick_gelu": "quickgelu_"}
+
+
+def open_tower(
+    folder: Path, spec: str, head: str, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
+) -> OpenClassifier:
+    """Open the image tower of the CLIP in `folder` as a classifier.
+
+    Args:
+        head: "text" for the zero-shot classifier of `classes`; "random" for a last layer that is to be drawn; "auto"
+            for the former where there is a text tower.
+        texts: Returns one text or more for each class.
+
+    Raises:
+        UserError: A folder that holds no such CLIP, or none with a text tower for "text".
+    """
+    with reading(f"the CLIP {spec}", Exception):  # its configuration may be a stranger's
+        config, preparation = read_clip_config(folder), read_clip_preparation(folder)
+        has_text = isinstance(config, CLIPConfig)
+        vision: Any = config.vision_config if isinstance(config, CLIPConfig) else config
+        architecture, kwargs = timm_tower(vision)
+    if head == "text" and not has_text:
+        raise UserError(
+            f"train.head: text: the CLIP {spec} has no text tower to embed the names of classes with: set train.head: "
+            "random, or name a whole CLIP under train.init"
+        )
+    with_text = has_text and head != "random"
+    if with_text:
+        kwargs[COSINE] = config.projection_dim
+    named = texts() if with_text else []
+    data = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
+    blueprint = Blueprint(architecture, kwargs, int(vision.image_size), preparation["interpolation"])
+    size, how = blueprint.image_size, blueprint.interpolation
+    return OpenClassifier(
+        name=spec,
+        classes=tuple(classes) if with_text else (),
+        weights=digest([hash_clip(folder), named], 64),
+        prepare=partial(prepare, size=size, interpolation=how),
+        prepared=protocol(size, interpolation=how),
+        load=partial(_load, folder, spec, blueprint, data, named),
+        blueprint=blueprint,
+    )
+
+
+def _load(
+    folder: Path,
+    spec: str,
+    blueprint: Blueprint,
+    data: Mapping[str, Any],
+    named: Sequence[Sequence[str]],
+    device: torch.device,
+) -> nn.Module:
+    with reading(f"the CLIP {spec}", Exception):
+        model = _tower(load_clip_network(folder), blueprint, max(1, len(named)))
+    model.mean[:], model.std[:] = (torch.tensor(data[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
+    if named:
+        clip = load_clip(folder)
+        last: Any = model.network.head
+        with torch.no_grad():
+            last.classes.weight[:] = clip.logit_scale * torch.from_numpy(embed_ensembles(clip, named))
+            last.classes.bias.zero_()
+    return move_to(model, device).eval()
+
+
+def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
+    """Return what timm calls the tower, and the arguments that make it; raises ValueError for one that timm lacks."""
+    import timm
+
+    if vision.hidden_act not in _ACTS or vision.layer_norm_eps != 1e-5 or vision.num_channels != 3:
+        raise ValueError(
+            f"its image tower has {vision.hidden_act}, layer norms of {vision.layer_norm_eps:g} and "
+            f"{vision.num_channels} channels: genrobust trains towers of gelu or quick_gelu, 1e-5 and 3"
+        )
+    act, size = _ACTS[vision.hidden_act], (vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads)
+    if vision.hidden_size % vision.num_attention_heads:
+        raise ValueError(f"its image tower of {vision.hidden_size} has {vision.num_attention_heads} heads")
+    name = f"vit_{_SIZES.get(size)}_patch{vision.patch_size}_clip_{act}{vision.image_size}"
+    ratio = vision.intermediate_size / vision.hidden_size
+    if int(vision.hidden_size * ratio) != vision.intermediate_size:  # timm rounds down what floats round
+        ratio = (vision.intermediate_size + 0.5) / vision.hidden_size
+    if timm.is_model(name) and ratio == 4:
+        return name, {}
+    wanted = {"patch_size": vision.patch_size, "mlp_ratio": ratio}
+    wanted |= dict(zip(("embed_dim", "depth", "num_heads"), size, strict=True))
+    return _BASE.format(act), {key: value for key, value in wanted.items() if value != _BASE_ARGS[key]}
+
+
+def _tower(clip: ClipNetwork, blueprint: Blueprint, classes: int) -> Classifier:
+    model = create_classifier(blueprint.architecture, classes, blueprint.image_size, blueprint.model_kwargs)
+    own = model.network.state_dict()
+    tensors = _as_timm(clip.vision_model.state_dict())
+    if COSINE in blueprint.model_kwargs:
+        tensors["head.projection.weight"] = clip.visual_projection.weight
+    model.network.load_state_dict({key: tensors.get(key, value) for key, value in own.items()})
+    if missing := [key for key in own if key not in tensors and not key.startswith("head.")]:
+        raise ValueError(f"timm's {blueprint.architecture} has {missing[0]}, and the CLIP has not")
+    return model
+
+
+def _as_timm(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of transformers' image tower under the names, and in the shapes, of timm's."""
+    found = {
+        "cls_token": theirs["embeddings.class_embedding"][None, None],
+        "pos_embed": theirs["embeddings.position_embedding.weight"][None],
+        "patch_embed.proj.weight": theirs["embeddings.patch_embedding.weight"],
+    }
+    names = {
+        "pre_layrnorm": "norm_pre",
+        "post_layernorm": "norm",
+        "self_attn.out_proj": "attn.proj",
+        "layer_norm": "norm",
+        "encoder.layers": "blocks",
+    }
+    for key, value in theirs.items():
+        if key.startswith("embeddings.") or any(f".{part}_proj." in key for part in "qkv"):
+            continue
+        name = key
+        for old, new in names.items():
+            name = name.replace(old, new)
+        found[name] = value
+    for key in [key for key in theirs if ".q_proj." in key]:
+        before, kind = key.replace("encoder.layers", "blocks").split(".self_attn.q_proj.")
+        found[f"{before}.attn.qkv.{kind}"] = torch.cat([theirs[key.replace(".q_", f".{part}_")] for part in "qkv"])
+    return found

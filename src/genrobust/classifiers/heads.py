@@ -1,0 +1,67 @@
+"""The last layer of a network: where it lies, and the one of a CLIP, whose logits are scaled cosines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from genrobust.core import UserError
+
+COSINE = "cosine_head"  # among the arguments of a network: the width of a CLIP's embeddings
+
+
+class CosineHead(nn.Module):
+    """The last layers of a zero-shot classifier: a projection without bias, unit length, and a linear layer.
+
+    With a row for each class that is the unit embedding of its texts times the scale of the logits, it gives a CLIP's
+    own logits.
+    """
+
+    def __init__(self, features: int, width: int, classes: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(features, width, bias=False)
+        self.classes = nn.Linear(width, classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Turn features [B, D] into logits [B, K]."""
+        return self.classes(normalize(self.projection(features), dim=-1))  # type: ignore[no-any-return]
+
+
+def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
+    """Replace the last layer of a network by a `CosineHead` of random weights; raises ValueError where it has none."""
+    name = _head_name(network)
+    last = network.get_submodule(name)
+    if not isinstance(last, nn.Linear):
+        raise ValueError(f"{COSINE}: its last layer {name} is not linear")
+    parent, _, own = name.rpartition(".")
+    setattr(network.get_submodule(parent), own, CosineHead(last.in_features, width, classes))
+
+
+def head_name(network: nn.Module) -> str:
+    """Return the name of the layer that makes the logits; raises UserError where there is none, or several."""
+    try:
+        name = _head_name(network)
+    except ValueError as error:
+        raise UserError(f"train.init: {error}: take another network") from None
+    return f"{name}.classes" if isinstance(network.get_submodule(name), CosineHead) else name
+
+
+def last_linear(network: nn.Module) -> nn.Linear:
+    """Return the linear layer, with a bias, that makes the logits; raises UserError where something else does."""
+    last = network.get_submodule(head_name(network))
+    if not isinstance(last, nn.Linear) or last.bias is None:
+        raise UserError(
+            f"train.method: a linear probe needs a linear last layer with a bias, and that of {type(network).__name__} "
+            f"is {last}: fine-tune all of it with method: full"
+        )
+    return last
+
+
+def _head_name(network: nn.Module) -> str:
+    known: Any = getattr(network, "pretrained_cfg", None) or {}
+    name = known.get("classifier")
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{type(network).__name__} has no last layer of its own that could be replaced")
+    return name

@@ -1,0 +1,40 @@
+"""Fetches files of a model from the Hugging Face hub; what is in its cache is not fetched again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from genrobust.classifiers.clip_format import CLIP_FILES, clip_files, clip_weights
+from genrobust.core import GenrobustError, UserError
+
+HUB = "hf-hub:"  # as timm writes it
+
+
+def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
+    """Fetch `files` of ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION`` where it has them, and return their folder.
+
+    Raises:
+        UserError: A name that cannot be one.
+        GenrobustError: The model cannot be fetched; `what` of a download can be given in its place.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    name, _, revision = spec.removeprefix(HUB).partition("@")
+    try:
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(files)))
+    except HFValidationError as error:
+        raise UserError(f"{spec}: {error}") from None
+    except OSError as error:  # no network, no such model, or none that may be read
+        raise GenrobustError(
+            f"cannot fetch {spec} from the hub: {' '.join(str(error).split())[:400]} Without a network, give the "
+            f"folder of a download: its {what}"
+        ) from error
+
+
+def fetch_hub_clip(spec: str) -> Path | None:
+    """Fetch the CLIP ``hf-hub:NAME``; None where that is another model. Raises as `fetch_from_hub`."""
+    what = "configuration, tokenizer and safetensors"
+    folder = fetch_from_hub(spec, CLIP_FILES, what)
+    return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), what) if clip_files(folder) else None

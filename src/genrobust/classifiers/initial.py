@@ -1,0 +1,209 @@
+"""The network that a training starts from: opened by the words of `train.init`, and made for the data's classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genrobust.classifiers.checkpoints import fetch_checkpoint
+from genrobust.classifiers.opened import Blueprint, OpenClassifier
+from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.core import LabelSpace, UserError, find_clip, reading
+from genrobust.recipe import PRETRAINED, TrainConfig
+
+if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
+    import torch
+    from torch import nn
+
+    from genrobust.classifiers.models import Classifier
+
+CLIP = "clip:"  # begins the name of a CLIP's folder
+CROPS = ("bicubic", "bilinear")  # interpolations that training crops know too
+
+
+@dataclass(frozen=True, slots=True)
+class Initial:
+    """A pretrained network, `opened` but not loaded, and the `head` that a training asks for."""
+
+    spec: str
+    opened: OpenClassifier
+    blueprint: Blueprint
+    head: str
+
+    @property
+    def identity(self) -> str:
+        """A hash of its weights, and of all else that the last layer depends on."""
+        return self.opened.weights
+
+    def settings(self, config: TrainConfig) -> TrainConfig:
+        """Return `config` for this network, whose architecture takes the place of the one there.
+
+        Raises:
+            UserError: Its images have another size than the network takes.
+        """
+        from genrobust.classifiers.architectures import has_fixed_size
+
+        made = self.blueprint
+        if config.image_size != made.image_size and has_fixed_size(made.architecture):
+            raise UserError(
+                f"train.image_size: {self.spec} takes images of {made.image_size} px alone, and image_size is "
+                f"{config.image_size}: set it to {made.image_size}"
+            )
+        return config.model_copy(update={"architecture": made.architecture, "model_kwargs": dict(made.model_kwargs)})
+
+    def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
+        """Load the weights into a network for `labels`; what of the last layer is new, torch's global seed decides.
+
+        `config` is as `settings` returns it.
+
+        Raises:
+            UserError: The weights have other shapes than those of the network, or no last layer of their own.
+            GenrobustError: They cannot be fetched or loaded.
+        """
+        import torch
+
+        from genrobust.classifiers.heads import head_name
+        from genrobust.classifiers.models import Classifier, create_classifier
+
+        model = create_classifier(config.architecture, len(labels), config.image_size, config.network_kwargs)
+        state = torch.random.get_rng_state()
+        source = self.opened.load(torch.device("cpu"))
+        torch.random.set_rng_state(state)  # what loading draws changes no step
+        if not isinstance(source, Classifier):
+            raise UserError(f"train.init: {self.spec} is no network of timm's, and cannot be trained: name another")
+        own, theirs = model.state_dict(), source.state_dict()
+        last, rows = f"network.{head_name(model.network)}.", self._rows(labels)
+        for name, value in own.items():
+            if name.startswith(last) and rows is None:
+                continue
+            found = theirs.get(name)
+            if name.startswith(last) and found is not None and len(found) == len(self.opened.classes):
+                found = found[rows]
+            if found is None or found.shape != value.shape:
+                there = "no such weights" if found is None else f"weights of {list(found.shape)}"
+                raise UserError(
+                    f"train.init: {self.spec} has {there} for {name.removeprefix('network.')}, and "
+                    f"{config.architecture} takes {list(value.shape)}: name weights of this architecture"
+                )
+            own[name] = found
+        model.load_state_dict(own)
+        return model
+
+    def _rows(self, labels: LabelSpace) -> list[int] | None:
+        """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
+        if self.head == "random" or not set(labels.ids) <= set(self.opened.classes):
+            return None
+        return self.opened.columns(labels)
+
+
+def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:
+    """Open the network that a training with `config` starts from.
+
+    Args:
+        classes: Ids of the data's classes.
+        texts: Returns one or more texts for each, that a CLIP knows them by.
+
+    Raises:
+        UserError: There is no such network, it cannot be trained, or has not the last layer that is asked for.
+        GenrobustError: It cannot be fetched from the hub.
+    """
+    spec = config.init
+    opened = _open(spec, config, classes, texts)
+    if opened.blueprint is None:
+        raise UserError(
+            f"train.init: {spec} is no network of timm's, and cannot be trained: name a checkpoint, a model of timm's "
+            f"or of the hub, or {CLIP}FOLDER"
+        )
+    if opened.blueprint.interpolation not in CROPS:
+        raise UserError(
+            f"train.init: {spec} resizes images by {opened.blueprint.interpolation} interpolation, and training knows "
+            f"{' and '.join(CROPS)}: name another network"
+        )
+    return Initial(spec, opened, opened.blueprint, config.head)
+
+
+def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ...], blueprint: Blueprint) -> Initial:
+    """Open a classifier of a study, which may not be trained yet: its folder tells its weights from others."""
+    if config.head == "text":
+        raise _no_text_tower(config)
+
+    def load(device: torch.device) -> nn.Module:
+        from genrobust.classifiers.models import load_checkpoint
+
+        fetch_checkpoint(checkpoint)
+        return load_checkpoint(checkpoint, device)[0]
+
+    size, how = blueprint.image_size, blueprint.interpolation
+    opened = OpenClassifier(
+        name=config.init,
+        classes=classes,
+        weights=checkpoint.name,
+        prepare=partial(prepare, size=size, interpolation=how),
+        prepared=protocol(size, interpolation=how),
+        load=load,
+        blueprint=blueprint,
+    )
+    return Initial(config.init, opened, blueprint, config.head)
+
+
+def _open(
+    spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
+) -> OpenClassifier:
+    from genrobust.classifiers.clip_format import clip_files
+    from genrobust.classifiers.hub import HUB, fetch_hub_clip
+    from genrobust.classifiers.opening import open_network
+
+    folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
+    if spec.startswith(HUB):
+        folder = fetch_hub_clip(spec) or folder
+    with reading(f"train.init: {spec}", ValueError):
+        is_clip = bool(clip_files(folder))
+    if is_clip:
+        from genrobust.classifiers.clip_towers import open_tower
+
+        return open_tower(folder, spec, config.head, classes, texts)
+    if spec.startswith(CLIP):
+        raise UserError(
+            f"train.init: {folder} holds no CLIP: it has neither the open_clip_config.json of open_clip nor a "
+            "config.json of transformers' CLIP"
+        )
+    if config.head == "text":
+        raise _no_text_tower(config)
+    if spec == PRETRAINED:
+        return _own_weights(config)
+    try:
+        return open_network(spec)
+    except UserError as error:
+        raise UserError(f"train.init: {error}") from error
+
+
+def _no_text_tower(config: TrainConfig) -> UserError:
+    return UserError(
+        f"train.head: text: {config.init} has no text tower to embed the names of classes with: set train.head: auto, "
+        f"or name a CLIP under train.init, such as {CLIP}FOLDER"
+    )
+
+
+def _own_weights(config: TrainConfig) -> OpenClassifier:
+    """timm's weights of the architecture; its own arguments may add what no weight depends on, such as a drop path."""
+    import difflib
+
+    import timm
+
+    from genrobust.classifiers.architectures import timm_name
+    from genrobust.classifiers.timm_models import open_timm_name
+
+    name = timm_name(config.architecture)
+    if not timm.is_model_pretrained(name):
+        near = difflib.get_close_matches(name, timm.list_models(pretrained=True), n=3)
+        raise UserError(
+            f"train.init: pretrained: timm has no weights of {config.architecture}: set train.architecture to one that "
+            f"has, such as {' or '.join(near) or 'resnet50'}, or name the weights under train.init"
+        )
+    settings = timm.get_pretrained_cfg(name)
+    opened = open_timm_name(f"{settings.architecture}.{settings.tag}" if settings and settings.tag else name, ())
+    assert opened.blueprint is not None  # timm makes it
+    return replace(opened, blueprint=replace(opened.blueprint, model_kwargs=config.model_kwargs))

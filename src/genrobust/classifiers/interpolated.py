@@ -1,0 +1,46 @@
+"""Classifiers between a pretrained network and what fine-tuning made of it (WiSE-FT: Wortsman et al., 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from genrobust.classifiers.checkpoints import INITIAL, fetch_checkpoint
+from genrobust.classifiers.models import load_checkpoint, save_checkpoint
+from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove_leftovers
+
+
+def interpolate_checkpoint(tuned: Path, alpha: float, out: Path) -> None:
+    """Save in `out` the classifier whose weights lie `alpha` of the way to those of the checkpoint `tuned`.
+
+    At 0 it is the network that fine-tuning started from, at 1 the fine-tuned one.
+
+    Raises:
+        UserError: `tuned` keeps no weights that it started from.
+        GenrobustError: It is damaged.
+    """
+    fetch_checkpoint(tuned)
+    fetch(tuned, INITIAL)
+    model, info = load_checkpoint(tuned)
+    if not (tuned / INITIAL).is_file():
+        raise UserError(f"{tuned} keeps no {INITIAL}, the weights that it started from: delete it and train it again")
+    then = f"; delete {tuned} and train again"
+    with reading(tuned / INITIAL, SafetensorError, KeyError, then=then, kind=GenrobustError):
+        model.load_state_dict(interpolated(load_file(tuned / INITIAL), model.state_dict(), alpha))
+    make_folder(out)
+    with lock(out):
+        remove_leftovers(out, below=True)
+        save_checkpoint(out, model, replace(info, training={**info.training, "wise_ft": alpha}))
+
+
+def interpolated(initial: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:
+    """Return the weights (1 - alpha) x initial + alpha x tuned; what counts, such as steps, is that of `tuned`."""
+    return {
+        name: (1 - alpha) * initial[name] + alpha * value if value.is_floating_point() else value
+        for name, value in tuned.items()
+    }

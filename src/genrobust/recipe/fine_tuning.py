@@ -1,0 +1,115 @@
+"""The keys of a training that starts from a pretrained network: which one, its head, and what is trained of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from genrobust.recipe.numbers import Between, Fraction
+from genrobust.recipe.section import Section, listed
+
+SCRATCH, PRETRAINED, ARM = "scratch", "pretrained", "arm:"  # as train.init names them
+MOST_POINTS = 101  # of a curve
+
+
+def _later(default: object) -> Any:
+    """A key that came later: at its default it stays out of hashes, so that earlier checkpoints keep their folders."""
+    return Field(default=default, exclude_if=lambda value: value == default)
+
+
+def _in_list(value: Any) -> Any:
+    return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
+
+
+Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_in_list)]
+
+
+class FineTuning(Section):
+    """Where the weights of a classifier start, and which of them are trained.
+
+    `init` is `scratch` (random weights), `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image
+    tower of a CLIP that open_clip or transformers saved; `clip:pictograms` is the embedded one), `RECIPE:ARM`
+    and `arm:ARM` (a classifier of another recipe or of this one, of its first seed, trained first where it is missing),
+    or any classifier that `genrobust predict` opens: a checkpoint, `hf-hub:NAME`, `local-dir:FOLDER`, a name of
+    timm's. Its network takes the place of `architecture` and `model_kwargs`, and images are prepared as it wants them:
+    mean, standard deviation and interpolation are its own, and so must `image_size` be where it takes one size alone.
+
+    `head` is the last layer. `text` embeds the recipe's prompts of each class with the CLIP's text tower, which gives
+    the zero-shot classifier; `random` draws a new one; `auto` is `text` for a CLIP that has the tower, the network's
+    own rows where it knows all classes of the data, and otherwise a new one.
+
+    `method` is `full` (all weights), `linear-probe` (the last layer alone: the images are embedded once, without
+    augmentation, and logistic regression is solved exactly, with the L2 penalty that validates best), `lp-ft` (all
+    weights, from the linear probe: Kumar et al., 2022), or `lora` (low-rank matrices of `lora_rank` in every linear
+    layer, or every convolution of a network that has none, and the last layer: Hu et al., 2022). A linear probe uses
+    neither the length of training nor the optimizer.
+
+    `layer_decay` multiplies the learning rate by so much for each layer below the last, as timm does.
+
+    `wise_ft` mixes the weights before and after fine-tuning (WiSE-FT: Wortsman et al., 2022), without training anew:
+    0 is the network before, 1 the one after. One number makes the arm that network. Several leave the arm as it is, and
+    the report shows the accuracies along them. Arms that differ in this key alone share one training.
+    """
+
+    init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)  # or pretrained, clip:FOLDER ...
+    head: Literal["auto", "text", "random"] = _later("auto")  # auto: text for a CLIP, known classes, else random
+    method: Literal["full", "linear-probe", "lp-ft", "lora"] = _later("full")
+    lora_rank: Annotated[int, Between(1, 1024, "a larger one is no longer low")] = _later(8)  # of `method: lora`
+    layer_decay: Annotated[float, Between(0, 1, "lower layers would learn faster than the last", above=True)] = _later(
+        1.0
+    )  # of the learning rate, for each layer below the last
+    wise_ft: Alphas | None = _later(None)  # 0 is before fine-tuning, 1 after; several draw a curve
+
+    @model_validator(mode="after")
+    def _check_init(self) -> FineTuning:
+        if self.init == SCRATCH:
+            plain = {"head": "auto", "method": "full", "wise_ft": None}
+            if key := next((key for key, value in plain.items() if getattr(self, key) != value), None):
+                raise ValueError(f"{key}: it needs a pretrained network, and init is scratch: set train.init")
+        if self.wise_ft is not None:
+            if self.method == "linear-probe":
+                raise ValueError("wise_ft: a linear probe fine-tunes no weights: leave wise_ft out, or take lp-ft")
+            if not 0 < len(set(self.wise_ft)) == len(self.wise_ft) <= MOST_POINTS:
+                raise ValueError(f"wise_ft: give one number or up to {MOST_POINTS}, each once")
+        return self
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether training starts from weights that were learned elsewhere."""
+        return self.init != SCRATCH
+
+    @property
+    def origin_arm(self) -> str | None:
+        """The arm of the same recipe that training starts from; None where it starts from something else."""
+        return self.init.removeprefix(ARM) if self.init.startswith(ARM) else None
+
+    @property
+    def start_in_words(self) -> str:
+        """ "from clip:pictograms, linear probe", or "" from scratch."""
+        if not self.is_pretrained:
+            return ""
+        method = {"full": "fine-tuned", "linear-probe": "linear probe", "lp-ft": "LP-FT", "lora": "LoRA"}[self.method]
+        return f"from {self.init}, {method}"
+
+
+FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
+
+
+def check_origins(origins: Mapping[str, str | None]) -> None:
+    """Raise ValueError where an arm starts from an unknown one or, over others, from itself.
+
+    `origins` maps each arm to the arm that it starts from, None for one that starts from something else.
+    """
+    for name, origin in origins.items():
+        passed = [name]
+        while origin is not None:
+            if origin not in origins:
+                known = f"the arms are {listed(origins)}"
+                raise ValueError(f"arm {passed[-1]!r}: train.init: {origin!r} is no arm; {known}")
+            if origin in passed:
+                chain = " < ".join([*passed, origin])
+                raise ValueError(f"arm {name!r}: train.init: {chain}: it starts from itself")
+            passed.append(origin)
+            origin = origins[origin]

@@ -1,0 +1,179 @@
+"""Linear probes: features of all images once, and the exact solution of logistic regression on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from genrobust.classifiers import Classifier, head_name, last_linear, predict_logits
+from genrobust.core import GenrobustError, ImageSet, progress_bar
+from genrobust.recipe import TrainConfig
+from genrobust.train.mixture import Mixture
+
+# scikit-learn's C for features whose mean squared length, once they are centred, is 1: strong penalties first.
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+UNTRIED = 1.0  # where no image validates; scikit-learn's own
+ROWS = 65_536  # features in float64 at once
+ITERATIONS, HISTORY = 1000, 50
+FLAT, STUCK = 1e-8, 1e-16  # a smaller gradient or step is rounding, where a mean loss is about 1
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A linear probe: its mean loss, its L2 penalty, and its top-1 on the validation images, in percent, if any."""
+
+    loss: float
+    penalty: float
+    val_top1: float | None
+
+
+def fit_probe(model: Classifier, mixture: Mixture, val: ImageSet, config: TrainConfig, device: torch.device) -> Probed:
+    """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
+
+    Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
+    top-1 on `val`, of equals the one with the smallest loss there.
+
+    Raises:
+        UserError: The last layer is not linear.
+        GenrobustError: A feature is NaN or infinite.
+    """
+    last, parts = last_linear(model.network), mixture.shares()
+    how = config.image_size, 2 * config.batch_size, device, mixture.interpolation
+    with progress_bar("embedding", sum(len(images) for images, _ in parts) + len(val)) as bar, _without_last(model):
+        features = np.concatenate([predict_logits(model, images, *how, bar.advance) for images, _ in parts])
+        seen = predict_logits(model, val, *how, bar.advance) if len(val) else features[:0]
+    if not (np.isfinite(features).all() and np.isfinite(seen).all()):
+        raise GenrobustError(f"features of {config.init} are NaN or infinite: its weights are damaged, get them again")
+    weights = np.repeat([weight for _, weight in parts], [len(images) for images, _ in parts])
+    where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    x, val_x = (torch.from_numpy(of).to(where) for of in (features, seen))
+    y, val_y = (torch.from_numpy(np.asarray(of, dtype=np.int64)).to(where) for of in (mixture.labels, val.labels))
+    scale = float((x - x.mean(dim=0)).square().sum(dim=1).mean()) or 1.0
+    best: tuple[tuple[float, float], float, Tensor, Tensor, float] | None = None
+    start = None
+    for strength in STRENGTHS if len(val) else (UNTRIED,):
+        penalty = scale / (strength * len(x))
+        start = solve(x, y, torch.from_numpy(weights).to(where), last.out_features, penalty, start)
+        rows, bias, loss = start
+        logits = val_x.double() @ rows.T + bias
+        top1 = 100 * float((logits.argmax(dim=1) == val_y).double().mean()) if len(val) else 0.0
+        rank = (top1, -float(F.cross_entropy(logits, val_y)) if len(val) else 0.0)
+        if best is None or rank > best[0]:
+            best = rank, penalty, rows, bias, loss
+    assert best is not None  # there are penalties
+    (top1, _), penalty, rows, bias, loss = best
+    with torch.no_grad():
+        last.weight.copy_(rows)
+        last.bias.copy_(bias)
+    return Probed(loss, penalty, top1 if len(val) else None)
+
+
+def solve(
+    features: Tensor,
+    labels: Tensor,
+    weights: Tensor,
+    classes: int,
+    penalty: float,
+    start: tuple[Tensor, Tensor, float] | None = None,
+) -> tuple[Tensor, Tensor, float]:
+    """Solve logistic regression by L-BFGS in float64.
+
+    Args:
+        features: float [N, D].
+        labels: int64 [N].
+        weights: How much each image counts, float [N]; their sum does not matter.
+        penalty: The factor of half the squared length of the rows, beside the weighted mean of the cross-entropies.
+            scikit-learn's C is 1 / (N x penalty).
+        start: A solution for another penalty.
+
+    Returns:
+        The rows of the last layer, float64 [K, D], its bias, float64 [K], and the mean loss without the penalty.
+    """
+    problem = _Problem(features, labels, weights, classes, penalty)
+    rows, bias = problem.zeros() if start is None else problem.enter(*start[:2])
+    rows.requires_grad_(True)
+    bias.requires_grad_(True)
+    how: dict[str, Any] = {"tolerance_grad": FLAT, "tolerance_change": STUCK, "line_search_fn": "strong_wolfe"}
+    optimizer = torch.optim.LBFGS([rows, bias], max_iter=ITERATIONS, history_size=HISTORY, **how)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        return problem.objective(rows, bias)
+
+    optimizer.step(closure)
+    rows, bias = rows.detach(), bias.detach()
+    return *problem.leave(rows, bias), float(problem.objective(rows, bias) - problem.cost(rows))
+
+
+class _Problem:
+    """Logistic regression in coordinates in which its valley is round: L-BFGS takes tens of steps, not thousands.
+
+    Features are centred, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
+    of the objective is at rows of zeros: p (1 - p) of a class is about 1 / K there.
+    """
+
+    def __init__(self, features: Tensor, labels: Tensor, weights: Tensor, classes: int, penalty: float) -> None:
+        self._features, self._labels, self._weights = features, labels, (weights / weights.sum()).double()
+        self._classes, self._penalty = classes, penalty
+        self._parts = torch.arange(len(features), device=features.device).split(ROWS)
+        self._centre = torch.stack([self._weights[part] @ features[part].double() for part in self._parts]).sum(dim=0)
+        covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
+        for part in self._parts:
+            apart = features[part].double() - self._centre
+            covariance += (apart * self._weights[part, None]).T @ apart
+        variances, self._axes = torch.linalg.eigh(covariance)
+        self._scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
+        self._of_bias = classes**0.5
+
+    def objective(self, rows: Tensor, bias: Tensor) -> Tensor:
+        """Return the mean loss with the penalty; gradients are added to those of what learns."""
+        total = self._backward(self.cost(rows))
+        for part in self._parts:
+            turned = (self._features[part].double() - self._centre) @ self._axes * self._scales
+            logits = turned @ rows.T + self._of_bias * bias
+            losses = F.cross_entropy(logits, self._labels[part], reduction="none")
+            total = total + self._backward((self._weights[part] * losses).sum())
+        return total
+
+    def cost(self, rows: Tensor) -> Tensor:
+        """Return the penalty of rows."""
+        return self._penalty / 2 * (rows * self._scales).square().sum()
+
+    def zeros(self) -> tuple[Tensor, Tensor]:
+        """Return rows [K, D] and a bias [K] of zeros."""
+        rows = torch.zeros(self._classes, len(self._scales), dtype=torch.float64, device=self._scales.device)
+        return rows, rows.sum(dim=1)
+
+    def enter(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and a bias for features in these coordinates."""
+        return rows @ self._axes / self._scales, (bias + rows @ self._centre) / self._of_bias
+
+    def leave(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows and a bias for the features themselves."""
+        rows = rows * self._scales @ self._axes.T
+        return rows, self._of_bias * bias - rows @ self._centre
+
+    def _backward(self, value: Tensor) -> Tensor:
+        if value.requires_grad:
+            value.backward()
+        return value.detach()
+
+
+@contextmanager
+def _without_last(model: Classifier) -> Iterator[None]:
+    """Let the network return what its last layer gets."""
+    name = head_name(model.network)
+    parent, _, own = name.rpartition(".")
+    holder, last = model.network.get_submodule(parent), model.network.get_submodule(name)
+    setattr(holder, own, nn.Identity())
+    try:
+        yield
+    finally:
+        setattr(holder, own, last)

@@ -1,0 +1,38 @@
+"""Trains a linear probe: what a killed one leaves is removed, and solved anew it is the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from genrobust.classifiers import Initial
+from genrobust.core import ImageSet, LabelSpace, remove_leftovers
+from genrobust.recipe import TrainConfig
+from genrobust.train.finished import Progress, Watch, save_trained
+from genrobust.train.mixture import Mixture
+from genrobust.train.probe import fit_probe
+from genrobust.train.start import first_network
+
+
+def train_probe(
+    mixture: Mixture,
+    val: ImageSet,
+    labels: LabelSpace,
+    config: TrainConfig,
+    seed: int,
+    out: Path,
+    device: torch.device,
+    watch: Watch,
+    run: str,
+    initial: Initial | None,
+) -> None:
+    """Save a linear probe of a pretrained network as a checkpoint; arguments are as for `train` and `save_trained`."""
+    remove_leftovers(out, below=True)
+    model = first_network(labels, config, seed, device, initial)
+    probed, steps = fit_probe(model, mixture, val, config, device), config.steps_for(len(mixture))
+    top1 = probed.val_top1
+    figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
+    watch(steps, figures)
+    progress = Progress(steps, steps, top1, [] if top1 is None else [{"step": steps, **figures}])
+    save_trained(out, model, mixture, labels, config, seed, run, progress, penalty=probed.penalty)

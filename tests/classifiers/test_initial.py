@@ -1,0 +1,181 @@
+"""The network that a training starts from: whose weights it has, its last layer, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pretrained_networks import VIT, save_timm
+from safetensors.torch import load_file, save_file
+
+from genrobust.classifiers.heads import head_name, last_linear
+from genrobust.classifiers.initial import initial_of_run, open_initial
+from genrobust.classifiers.models import load_checkpoint
+from genrobust.classifiers.opened import Blueprint
+from genrobust.core import ClassLabel, GenrobustError, LabelSpace, UserError
+from genrobust.recipe import TrainConfig
+
+CPU = torch.device("cpu")
+
+
+def space(*ids):
+    return LabelSpace(tuple(ClassLabel(id, id, id) for id in ids))
+
+
+def initial(spec, ids=("vit-2", "vit-0"), **keys):
+    config = TrainConfig(init=str(spec), image_size=32, **keys)
+    return open_initial(config, ids, lambda: [[f"a {id}"] for id in ids]), config
+
+
+def network(spec, ids=("vit-2", "vit-0"), **keys):
+    first, config = initial(spec, ids, **keys)
+    torch.manual_seed(0)
+    return first.make(space(*ids), first.settings(config))
+
+
+@pytest.mark.parametrize("prefix", ["", "local-dir:"])
+def test_the_rows_of_known_classes_are_kept(timm_folders, prefix):
+    model = network(f"{prefix}{timm_folders['vit']}")
+    theirs = load_file(timm_folders["vit"] / "model.safetensors")
+    assert model.mean.flatten().tolist() == pytest.approx([0.4, 0.5, 0.6])
+    for name, value in model.network.state_dict().items():
+        wanted = theirs[name][[2, 0]] if name.startswith("head.") else theirs[name]
+        assert torch.equal(value, wanted), name
+
+
+@pytest.mark.parametrize(("kind", "keys"), [("vit", {"head": "random"}), ("resnet", {})], ids=str)
+def test_a_last_layer_of_other_classes_is_new(timm_folders, kind, keys):
+    """By the seed alone, and the classes need no names."""
+    one, other = (network(timm_folders[kind], **keys) for _ in range(2))
+    theirs, last = load_file(timm_folders[kind] / "model.safetensors"), head_name(one.network)
+    assert last_linear(one.network).out_features == 2
+    for name, value in one.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name]), name
+        assert torch.equal(value, theirs[name]) != name.startswith(f"{last}.weight") or "bias" in name, name
+
+
+def test_a_checkpoint_and_a_clip_go_the_same_way(checkpoint, few_classes, clip_folder):
+    ids = few_classes.ids
+    again = network(checkpoint, ids)
+    loaded, info = load_checkpoint(checkpoint)
+    assert all(torch.equal(v, loaded.state_dict()[k]) for k, v in again.state_dict().items())
+    first, config = initial(checkpoint, ids)
+    assert first.settings(config).model_kwargs == info.model_kwargs
+    assert first.identity == info.weights_sha256
+    zero_shot = network(f"clip:{clip_folder}", ids)
+    assert zero_shot.network.head.classes.out_features == len(ids)
+    bare, random = network(clip_folder, ids), network(clip_folder, ids, head="random")
+    assert all(torch.equal(v, zero_shot.state_dict()[k]) for k, v in bare.state_dict().items())
+    images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+    assert torch.equal(random.eval().embed(images)[0], zero_shot.eval().embed(images)[0])
+
+
+def test_texts_are_part_of_the_identity(clip_folder):
+    one, other = initial(clip_folder)[0], initial(clip_folder, ("cup", "tree"))[0]
+    assert one.identity != other.identity
+    same = [initial(clip_folder, ids, head="random")[0].identity for ids in (("cup",), ("tree",))]
+    assert same[0] == same[1] != one.identity
+
+
+def test_images_are_resized_as_the_network_wants_it(timm_folders, icons):
+    image = icons.train.image(0).resize((45, 61), Image.Resampling.LANCZOS)
+    kinds = {}
+    for kind in ("vit", "resnet"):
+        first, _ = initial(timm_folders[kind])
+        kinds[kind] = first.blueprint.interpolation
+        assert np.asarray(first.opened.prepare(image)).shape == (32, 32, 3)
+    assert kinds == {"vit": "bicubic", "resnet": "bilinear"}
+
+
+def test_a_classifier_of_a_study_is_known_before_it_is_trained(tmp_path):
+    blueprint = Blueprint("test_vit", VIT, 32, "bicubic")
+    config = TrainConfig(init="arm:wild", image_size=32)
+    first = initial_of_run(config, tmp_path / "0123abc", ("cup",), blueprint)
+    assert first.identity == "0123abc"
+    with pytest.raises(UserError, match="train it first"):
+        first.make(space("cup", "tree"), first.settings(config))
+    with pytest.raises(UserError, match=r"train\.head: text"):
+        initial_of_run(config.model_copy(update={"head": "text"}), tmp_path, ("cup",), blueprint)
+
+
+def onnx(tmp_path, folders):
+    shutil.copy(folders["onnx"], tmp_path / "model.onnx")
+    return tmp_path / "model.onnx"
+
+
+def no_clip(tmp_path, folders):
+    return f"clip:{tmp_path}"
+
+
+def pickled(tmp_path, folders):
+    folder = save_timm(tmp_path / "it", "test_vit", 3, "bicubic", VIT)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return folder
+
+
+def other_interpolation(tmp_path, folders):
+    return save_timm(tmp_path / "it", "test_vit", 3, "lanczos", VIT)
+
+
+def two_heads(tmp_path, folders):
+    arguments = {"depth": 1, "embed_dim": 24, "num_heads": 2, "img_size": 32}
+    return save_timm(tmp_path / "it", "deit_tiny_distilled_patch16_224", 3, "bicubic", arguments)
+
+
+@pytest.mark.parametrize(
+    ("spec", "keys", "said"),
+    [
+        ("pretrained", {"architecture": "coatnet_0_224"}, "train.init: pretrained"),
+        ("pretrained", {"architecture": "alexnet"}, "train.init: pretrained"),
+        ("pretrained", {"architecture": "resnet_of_mine"}, "no architecture 'resnet_of_mine'"),
+        ("nothing-of-this-name", {}, "train.init: no classifier 'nothing-of-this-name'"),
+        ("vit", {"head": "text"}, "train.head: text"),
+        (no_clip, {}, "train.init"),
+        (onnx, {}, "train.init"),
+        (pickled, {}, "train.init"),
+        (other_interpolation, {}, "train.init"),
+        (two_heads, {}, "train.init"),
+        ("hf-hub:a b", {}, "hf-hub:a b"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_started_from_is_refused(tmp_path, timm_folders, exports, spec, keys, said):
+    words = spec(tmp_path, exports) if callable(spec) else str(timm_folders.get(spec, spec))
+    with pytest.raises(UserError) as error:
+        network(words, **keys)
+    assert said in str(error.value)
+
+
+def test_another_size_is_refused_where_a_network_takes_one(timm_folders):
+    first, config = initial(timm_folders["vit"])
+    with pytest.raises(UserError, match=r"train\.image_size"):
+        first.settings(config.model_copy(update={"image_size": 64}))
+    first, config = initial(timm_folders["resnet"])
+    assert first.settings(config.model_copy(update={"image_size": 64})).architecture == "test_resnet"
+
+
+def test_weights_of_another_shape_are_refused(timm_folders, tmp_path):
+    folder = shutil.copytree(timm_folders["resnet"], tmp_path / "resnet")
+    first, config = initial(folder)
+    other = replace(first, blueprint=replace(first.blueprint, model_kwargs={"stem_width": 48}))
+    with pytest.raises(UserError, match=r"train\.init: .*: name weights of this architecture"):
+        other.make(space("cup", "tree"), other.settings(config))
+    weights = load_file(folder / "model.safetensors")
+    weights["conv1.0.weight"] = torch.zeros(3, 3, 3, 3)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(GenrobustError, match="cannot load the weights"):
+        network(folder)
+
+
+def test_without_a_network_the_error_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for spec, keys in (("hf-hub:someone/something", {}), ("pretrained", {"architecture": "resnet18"})):
+        with pytest.raises(GenrobustError, match="Without a network, give the folder of a download") as error:
+            network(spec, **keys)
+        assert error.value.exit_code == 1

@@ -1,0 +1,157 @@
+"""A study of pretrained networks: what shares a training, what is mixed without one, and where networks come from."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from kill_and_resume import contents, kill_and_resume
+from safetensors.torch import load_file, save_file
+from small_study import CLASSES, TRAIN, folders_section
+
+from genrobust.classifiers import read_checkpoint_info
+from genrobust.core import GenrobustError, UserError
+from genrobust.recipe import load_recipe, parse_recipe
+from genrobust.study import Study
+
+NAMES = ("train", "test", "solid", "emoji")
+
+
+@pytest.fixture
+def data(write_folder):
+    return folders_section({name: write_folder(name, name, 6, CLASSES) for name in NAMES})
+
+
+@pytest.fixture
+def recipe(data, clip_folder, timm_folders):
+    """Six arms, of which three share the training of `full` and one its start."""
+    clip = {"init": f"clip:{clip_folder}"}
+
+    def arm(name, **train):
+        return {"name": name, "mixture": "real", "train": train}
+
+    return {
+        "name": "tuned",
+        "threads": 1,
+        "device": "cpu",
+        "generator": None,
+        "data": data,
+        "train": {**TRAIN, "steps": 3, "learning_rate": 1e-3, "ema_decay": 0.0},
+        "arms": [
+            arm("real"),
+            arm("probe", **clip, method="linear-probe"),
+            arm("full", **clip, wise_ft=[0, 0.5, 1]),
+            arm("mixed", **clip, wise_ft=0.5),
+            arm("lp-ft", **clip, method="lp-ft"),
+            arm("resnet", init=str(timm_folders["resnet"])),
+            arm("from real", init="arm:real"),
+        ],
+        "zero_shot": {"clip": str(clip_folder)},
+        "evaluate": {"batch_size": 4, "min_images": 2},
+        "robustness": {"baselines": None, "bootstrap": 10},
+    }
+
+
+def folders_of(study, stage):
+    return {row.name: {job.folder for job in row.jobs} for row in study.rows() if row.stage.name == stage}
+
+
+def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
+    study = Study(parse_recipe(recipe), tmp_path / "out")
+    trained, mixed = folders_of(study, "train"), folders_of(study, "interpolate")
+    assert next(iter(trained)) == "real, seed 0", "from which another arm starts"
+    assert trained.keys() == {f"{arm}, seed 0" for arm in ("real", "full", "lp-ft", "resnet", "from real", "probe")}
+    assert len(mixed["weights between two"]) == 2, (
+        "0 and 0.5; 1 is the fine-tuned network itself, and the arm called mixed is at 0.5"
+    )
+    summary, files = study.run()
+    assert all(not row.left for row in Study(parse_recipe(recipe), tmp_path / "out").rows())
+    made = contents(tmp_path / "out")
+    assert Study(parse_recipe(recipe), tmp_path / "out").run()[0].scores == summary.scores
+    assert {k: v for k, v in contents(tmp_path / "out").items() if k.startswith(("checkpoints", "predictions"))} == {
+        k: v for k, v in made.items() if k.startswith(("checkpoints", "predictions"))
+    }
+    (curve,) = study.scores().curves
+    assert (curve.arm, curve.summary.arms, curve.summary.reference) == ("full", ("0", "0.5", "1"), "1")
+    for point, arm in (("0", "zero-shot CLIP"), ("0.5", "mixed"), ("1", "full")):
+        for test in ("test", "solid", "emoji"):
+            assert curve.summary.score("top1", point, test).value == summary.score("top1", arm, test).value, point
+    assert files.keys() == {"report.html", "report.md", "results.csv", "results.json"}
+
+
+def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, clip_folder):
+    def folders(**train):
+        arms = [recipe["arms"][0], {"name": "full", "mixture": "real", "train": train}]
+        made = Study(parse_recipe(recipe | {"arms": arms}), tmp_path)
+        return [next(iter(of)) for of in folders_of(made, "train").values()]
+
+    copy = shutil.copytree(clip_folder, tmp_path / "elsewhere")
+    scratch, first = folders(init=str(clip_folder))
+    assert folders(init=f"clip:{copy}") == [scratch, first]
+    weights = load_file(copy / "model.safetensors")
+    save_file({k: v + 1e-3 for k, v in weights.items()}, copy / "model.safetensors", {"format": "pt"})
+    others = [folders(init=str(copy)), folders(init=str(clip_folder), head="random")]
+    assert len({first, *(one[1] for one in others)}) == 3 and {one[0] for one in others} == {scratch}
+
+
+def test_an_arm_of_another_recipe_is_trained_first(recipe, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = recipe | {"name": "other", "arms": [recipe["arms"][0]], "zero_shot": None}
+    Path("other.yaml").write_text(yaml.safe_dump(other))
+    arms = [recipe["arms"][0] | {"train": {"init": "other.yaml:real", "method": "lp-ft"}}]
+    study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
+    assert [row.name for row in study.rows() if row.stage.name == "train"] == ["real, seed 0", "real, seed 0"]
+    folder = study.checkpoint(study.recipe.arm("real"), 0)
+    first = Study(load_recipe("other.yaml"), tmp_path / "out")
+    origin = first.checkpoint(first.recipe.arm("real"), 0)
+    assert origin != folder and read_checkpoint_info(folder).architecture == "test_resnet"
+    before, after = load_file(origin / "model.safetensors"), load_file(folder / "initial.safetensors")
+    assert all((before[name] == after[name]).all() for name in before if "fc" not in name)
+    circle = other | {"arms": [recipe["arms"][0] | {"train": {"init": "other.yaml:real"}}]}
+    Path("other.yaml").write_text(yaml.safe_dump(circle))
+    with pytest.raises(UserError, match="start from each other"):
+        Study(load_recipe("other.yaml"), tmp_path / "out").rows()
+
+
+@pytest.mark.parametrize(
+    ("train", "said"),
+    [
+        ({"init": "other.yaml"}, "train.init"),
+        ({"init": "other.yaml:unknown"}, "train.init"),
+        ({"init": "arm:unknown"}, "train.init"),
+        ({"init": "arm:real"}, "train.init"),
+        ({"init": "clip:nowhere"}, "train.init"),
+        ({"init": "clip:CLIP", "image_size": 64}, "train.image_size"),
+        ({"init": "clip:CLIP", "method": "linear-probe", "split_batchnorm": True}, "split_batchnorm"),
+        ({"init": "clip:CLIP", "method": "linear-probe", "wise_ft": 0.5}, "wise_ft"),
+    ],
+    ids=str,
+)
+def test_mistakes_name_the_key(recipe, tmp_path, monkeypatch, clip_folder, train, said):
+    monkeypatch.chdir(tmp_path)
+    Path("other.yaml").write_text(yaml.safe_dump(recipe | {"arms": recipe["arms"][:1]}))
+    train["init"] = train["init"].replace("CLIP", str(clip_folder))
+    with pytest.raises(UserError) as error:
+        arms = [{"name": "real", "mixture": "real", "train": train}]
+        Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out").rows()
+    assert said in str(error.value)
+
+
+def test_a_network_that_cannot_be_made_stops_a_study_before_its_first_training(recipe, tmp_path, timm_folders):
+    folder = shutil.copytree(timm_folders["resnet"], tmp_path / "resnet")
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"conv1.0.weight": weights["conv1.0.weight"][:3].clone()}, folder / "model.safetensors")
+    arms = [recipe["arms"][0], {"name": "tuned", "mixture": "real", "train": {"init": str(folder)}}]
+    with pytest.raises(GenrobustError, match="cannot load the weights"):
+        Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out").run()
+    assert not list(tmp_path.glob("out/checkpoints/*/*.safetensors"))
+
+
+def test_it_survives_kills(start, recipe, tmp_path):
+    arms = [arm for arm in recipe["arms"] if arm["name"] in ("real", "full")]
+    path = tmp_path / "tuned.yaml"
+    path.write_text(yaml.safe_dump(recipe | {"arms": arms, "zero_shot": None}))
+    out = tmp_path / "out"
+    kill_and_resume(start, ["evaluate", str(path), "--out", str(out)], out, kills=2)

@@ -1,0 +1,50 @@
+"""What a report says of the networks that arms start from."""
+
+from __future__ import annotations
+
+import pytest
+from small_study import QUICK, TRAIN
+
+from genrobust.recipe import parse_recipe
+from genrobust.study import Study
+from genrobust.study.starts import describe_starts
+
+REAL = {"name": "real", "mixture": "real"}
+
+
+def notes(tmp_path, *arms):
+    recipe = {**QUICK, "train": {**TRAIN, "image_size": 64}, "generator": None, "arms": [REAL, *arms]}
+    return list(describe_starts(Study(parse_recipe(recipe), tmp_path).graph))
+
+
+def arm(name, **train):
+    return {"name": name, "mixture": "real", "train": train}
+
+
+@pytest.mark.parametrize(
+    ("train", "seen"),
+    [
+        ({"init": "clip:pictograms"}, "wild, icons in all styles"),
+        ({"init": "arm:real"}, "images of the study"),
+        ({"init": "pretrained", "architecture": "resnet18"}, "ImageNet-1k"),
+        ({"init": "vit_base_patch32_clip_224.laion2b_ft_in12k_in1k"}, "ImageNet-12k and ImageNet-1k"),
+        ({"init": "vit_small_patch14_dinov2.lvd142m"}, "LVD-142M"),
+        ({"init": "CHECKPOINT"}, "images that it does not name"),
+        ({"init": "TIMM"}, "data that its name does not tell"),
+        ({"init": "arm:again"}, "real; before that, on wild, icons in all styles"),
+        ({"init": "resnet50.fb_swsl_ig1b_ft_in1k"}, "a billion images of Instagram and ImageNet-1k"),
+    ],
+    ids=str,
+)
+def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_classifier, few_classes, timm_folders):
+    places = {"CHECKPOINT": save_classifier(few_classes), "TIMM": timm_folders["vit"]}
+    init = str(places.get(train["init"], train["init"]))
+    *_, note = notes(tmp_path, arm("again", init="clip:pictograms"), arm("tuned", **{**train, "init": init}))
+    assert seen in note and "tuned" in note and "no fair comparison" in note
+
+
+def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):
+    assert notes(tmp_path) == []
+    both = [arm(name, init="clip:pictograms", method=method) for name, method in (("a", "full"), ("b", "lp-ft"))]
+    (note,) = notes(tmp_path, *both)
+    assert "are a, b." in note

@@ -1,0 +1,158 @@
+"""Linear probes: the exact solution of logistic regression, against scipy's and scikit-learn's on the same features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import minimize
+from scipy.special import log_softmax
+from small_job import small_job
+from torch import nn
+
+from genrobust.classifiers import create_classifier, last_linear, predict_logits
+from genrobust.core import GenrobustError, Subset, UserError
+from genrobust.recipe import TrainConfig
+from genrobust.train.mixture import Mixture, Source
+from genrobust.train.probe import STRENGTHS, fit_probe, solve
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """More wait for each other in matrices that small."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Features of three classes that overlap, far from zero and of unequal scales."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 200)
+    features = rng.normal(size=(200, 6)) * [1, 2, 0.1, 1, 5, 1] + rng.normal(size=(3, 6))[labels] + 7
+    return features.astype(np.float32), labels, rng.uniform(0.2, 3, 200)
+
+
+def logits(features, labels, weights, penalty, **more):
+    given = (torch.from_numpy(of) for of in (features, labels, weights))
+    rows, bias, loss = solve(*given, 3, penalty, **more)
+    return features @ rows.numpy().T + bias.numpy(), loss
+
+
+def apart(found, wanted):
+    """The largest difference of logits, of which a shift of all changes nothing."""
+    one, other = (of - of.mean(axis=1, keepdims=True) for of in (found, wanted))
+    return np.abs(one - other).max()
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-4])
+def test_it_is_the_minimum_that_scipy_finds(problem, penalty):
+    features, labels, weights = problem
+    share = weights / weights.sum()
+
+    def objective(flat):
+        rows, bias = flat[:18].reshape(3, 6), flat[18:]
+        logs = log_softmax(features @ rows.T + bias, axis=1)
+        errors = (np.exp(logs) - np.eye(3)[labels]) * share[:, None]
+        gradient = np.concatenate([(errors.T @ features + penalty * rows).ravel(), errors.sum(axis=0)])
+        return -share @ logs[np.arange(200), labels] + penalty / 2 * (rows**2).sum(), gradient
+
+    best = minimize(objective, np.zeros(21), jac=True, method="BFGS", options={"gtol": 1e-8, "maxiter": 5000})
+    wanted = features @ best.x[:18].reshape(3, 6).T + best.x[18:]
+    found, loss = logits(features, labels, weights, penalty)
+    assert apart(found, wanted) < 1e-4
+    assert loss == pytest.approx(-share @ log_softmax(wanted, axis=1)[np.arange(200), labels], abs=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [1.0, 1e-2, 1e-4])
+def test_it_is_scikit_learn_s(problem, penalty):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    features, labels, _ = problem
+    how = {"tol": 1e-9, "solver": "newton-cg"}  # its default stops earlier than this
+    wanted = linear_model.LogisticRegression(C=1 / (200 * penalty), **how).fit(features.astype(np.float64), labels)
+    found, _ = logits(features, labels, np.ones(200), penalty)
+    assert apart(found, wanted.decision_function(features)) < 1e-4
+
+
+def test_a_start_changes_nothing(problem):
+    features, labels, weights = problem
+    given = [torch.from_numpy(of) for of in problem]
+    wanted, _ = logits(features, labels, weights, 1e-3)
+    found, _ = logits(features, labels, weights, 1e-3, start=solve(*given, 3, 1.0))
+    assert apart(found, wanted) < 1e-4
+
+
+def mixture(*sources):
+    return Mixture(sources, 16, 32)
+
+
+def probed(sources, architecture="test_resnet", val=None, **kwargs):
+    job = small_job()
+    torch.manual_seed(0)
+    model = create_classifier(architecture, 8, 32, kwargs)
+    config = TrainConfig(init="x", method="linear-probe", image_size=32, batch_size=16)
+    return model, fit_probe(model, mixture(*sources), job.val if val is None else val, config, CPU)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kwargs"),
+    [("test_resnet", {}), ("test_vit", {"patch_size": 8, "img_size": 32}), ("test_vit", {"cosine_head": 16})],
+    ids=str,
+)
+def test_the_last_layer_is_the_solution_for_its_features(architecture, kwargs):
+    job = small_job()
+    images = Subset(job.real, np.arange(0, len(job.real), 3))
+    model, found = probed([Source("real", images)], architecture, **kwargs)
+    last, features = last_linear(model.network), []
+    last.register_forward_pre_hook(lambda module, inputs: features.append(inputs[0].numpy()))
+    answers = predict_logits(model, images, 32, 32, CPU)
+    x, y = np.concatenate(features), torch.from_numpy(images.labels.astype(np.int64))
+    rows, bias, loss = solve(torch.from_numpy(x), y, torch.ones(len(x)), 8, found.penalty)
+    assert np.abs(answers - (x @ rows.numpy().T + bias.numpy())).max() < 1e-3
+    assert found.loss == pytest.approx(loss, rel=1e-4)
+    top1 = 100 * (predict_logits(model, job.val, 32, 32, CPU).argmax(axis=1) == job.val.labels).mean()
+    assert found.val_top1 == pytest.approx(top1)
+
+
+def test_sources_weigh_as_in_a_batch():
+    job = small_job()
+    few, many = Subset(job.real, np.arange(20)), Subset(job.wild, np.arange(60))
+    shares = mixture(Source("real", few, 1), Source("generated", many, 3)).shares()
+    assert [len(images) * weight for images, weight in shares] == pytest.approx([0.25, 0.75])
+    plain = mixture(Source("real", few), Source("generated", many)).shares()
+    assert [weight for _, weight in plain] == pytest.approx([1 / 80, 1 / 80])
+    parts = [Source("real", few, 1), Source("generated", many, 1e-3 / 0.999)]
+    with pytest.raises(GenrobustError):
+        mixture(*parts)  # no place in a batch
+
+
+def test_without_validation_images_the_penalty_is_fixed():
+    job = small_job()
+    nothing = Subset(job.val, np.arange(0))
+    _, found = probed([Source("real", job.real)], val=nothing)
+    assert found.val_top1 is None
+    _, chosen = probed([Source("real", job.real)])
+    assert np.isclose(STRENGTHS, found.penalty / chosen.penalty).any()
+
+
+@pytest.mark.parametrize("last", [nn.Linear(96, 8, bias=False), nn.Sequential(nn.Linear(96, 8))], ids=str)
+def test_a_last_layer_of_another_kind_is_refused(last):
+    model = create_classifier("test_resnet", 8, 32)
+    model.network.fc = last
+    with pytest.raises(UserError, match=r"train\.method"):
+        last_linear(model.network)
+
+
+def test_features_that_are_no_numbers_are_an_error():
+    job = small_job()
+    torch.manual_seed(0)
+    model = create_classifier("test_resnet", 8, 32)
+    with torch.no_grad():
+        next(model.network.parameters()).fill_(torch.nan)
+    config = TrainConfig(init="x", method="linear-probe", image_size=32)
+    with pytest.raises(GenrobustError, match="NaN"):
+        fit_probe(model, mixture(Source("real", job.real)), job.val, config, CPU)

@@ -1,0 +1,187 @@
+"""Trainings that start from a pretrained network: what learns, what is kept, and the same weights after kills."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from kill_and_resume import Call, kill_and_resume
+from safetensors.torch import load_file
+from small_job import small_job
+
+from genrobust.classifiers import create_classifier, interpolate_checkpoint, load_checkpoint, predict_logits
+from genrobust.core import UserError
+from genrobust.train.learner import Learner, make_optimizer
+from genrobust.train.start import add_lora, merge_lora
+
+CPU = torch.device("cpu")
+FULL = {"steps": 4, "validate_every": 2, "ema_decay": 0.5, "learning_rate": 1e-3}
+METHODS = {
+    "full": {},
+    "layers": {"layer_decay": 0.5},
+    "lp-ft": {"method": "lp-ft"},
+    "lora": {"method": "lora", "lora_rank": 2},
+    "probe": {"method": "linear-probe"},
+}
+
+
+@pytest.fixture(scope="module")
+def networks(timm_folders, clip_folder, open_clip_folder):
+    return {**timm_folders, "clip": clip_folder, "open_clip": open_clip_folder}
+
+
+def run(out, network, sources=None, **changes):
+    return small_job().run(out, sources=sources, init=str(network), **{**FULL, **changes})
+
+
+def tensors(folder, name="model"):
+    return load_file(folder / f"{name}.safetensors")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", ["vit", "resnet", "clip", "open_clip"])
+def test_every_network_learns_by_every_method(networks, tmp_path, kind, method):
+    """And ends as a plain checkpoint of it; WiSE-FT at 0 and 1 gives the logits before and after."""
+    job = small_job()
+    out = run(tmp_path / "out", networks[kind], **METHODS[method])
+    model, info = load_checkpoint(out)
+    made = create_classifier(info.architecture, 8, 32, info.model_kwargs).state_dict()
+    assert made.keys() == tensors(out).keys()
+    assert info.interpolation == ("bilinear" if kind == "resnet" else "bicubic")
+    learned = predict_logits(model, job.val, 32, 16, CPU, info.interpolation)
+    if method == "probe":
+        assert not (out / "initial.safetensors").exists()
+        return
+    before = create_classifier(info.architecture, 8, 32, info.model_kwargs)
+    before.load_state_dict(tensors(out, "initial"))
+    wanted = predict_logits(before, job.val, 32, 16, CPU, info.interpolation)
+    assert not (wanted == learned).all()
+    for alpha, logits in ((0, wanted), (1, learned)):
+        interpolate_checkpoint(out, alpha, tmp_path / str(alpha))
+        mixed, about = load_checkpoint(tmp_path / str(alpha))
+        assert about.training["wise_ft"] == alpha
+        assert predict_logits(mixed, job.val, 32, 16, CPU, info.interpolation) == pytest.approx(logits, abs=1e-5)
+    interpolate_checkpoint(out, 0.25, tmp_path / "between")
+    for name, value in tensors(tmp_path / "between").items():
+        if value.is_floating_point():
+            between = 0.75 * tensors(out, "initial")[name] + 0.25 * tensors(out)[name]
+            torch.testing.assert_close(value, between)
+
+
+@pytest.mark.parametrize("kind", ["resnet", "clip"])
+def test_lp_ft_starts_from_the_probe(networks, tmp_path, kind):
+    sources = small_job().sources(1, 2)
+    probe = run(tmp_path / "probe", networks[kind], sources, method="linear-probe")
+    tuned = run(tmp_path / "tuned", networks[kind], sources, method="lp-ft")
+    for name, value in tensors(probe).items():
+        torch.testing.assert_close(tensors(tuned, "initial")[name], value)
+
+
+def test_a_probe_changes_the_last_layer_alone_and_a_seed_nothing(networks, tmp_path):
+    one, other = (run(tmp_path / str(seed), networks["vit"], seed=seed, method="linear-probe") for seed in (0, 1))
+    theirs = load_file(networks["vit"] / "model.safetensors")
+    for name, value in tensors(one).items():
+        if name.startswith("network.") and "head" not in name:
+            assert torch.equal(value, theirs[name.removeprefix("network.")]), name
+        torch.testing.assert_close(tensors(other)[name], value)
+    info = json.loads((one / "checkpoint.json").read_text())["training"]
+    assert info["history"][-1]["val_top1"] == info["best_val_top1"] and info["penalty"] > 0
+
+
+@pytest.mark.parametrize("kind", ["test_vit", "test_resnet"])
+def test_lora_begins_as_the_network_and_learns_matrices_of_low_rank(kind):
+    torch.manual_seed(0)
+    model = create_classifier(kind, 4, 32, {"img_size": 32} if kind == "test_vit" else {}).eval()
+    images = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    before, weights = model(images), {k: v.clone() for k, v in model.state_dict().items()}
+    add_lora(model, 2)
+    assert torch.allclose(model(images), before, atol=1e-6)
+    learned = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    last = "network.head." if kind == "test_vit" else "network.fc."
+    assert any(name.startswith(last) for name in learned)
+    assert all("lora_" in name or name.startswith(last) for name in learned)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    wanted = model(images)
+    merge_lora(model)
+    assert model.state_dict().keys() == weights.keys()
+    assert torch.allclose(model(images), wanted, atol=1e-4)
+    changed = {k: v - weights[k] for k, v in model.state_dict().items() if not torch.equal(v, weights[k])}
+    assert changed and all(torch.linalg.matrix_rank(v.flatten(1), rtol=1e-3) <= 2 for v in changed.values())
+
+
+def test_layer_decay_slows_lower_layers():
+    job = small_job()
+    config = job.config.model_copy(update={"layer_decay": 0.5, "architecture": "test_vit"})
+    model = create_classifier("test_vit", 8, 32, {"img_size": 32})
+    learner, scaler = Learner(model, None, None, "float32"), torch.amp.GradScaler("cpu", enabled=False)
+    optimizer = make_optimizer(learner, config, scaler)
+    scales = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
+    assert scales.keys() == {id(p) for p in model.parameters()}
+    blocks = [scales[id(block.attn.qkv.weight)] for block in model.network.blocks]
+    assert blocks == pytest.approx([0.5 ** (6 - i) for i in range(6)])
+    assert scales[id(model.network.head.weight)] == 1
+
+
+def test_the_rate_of_a_layer_is_its_scale(networks, tmp_path):
+    """So small a decay leaves all but the last layer as it was."""
+    tuned = run(tmp_path / "tuned", networks["vit"], layer_decay=1e-12)
+    for name, value in tensors(tuned, "initial").items():
+        if "head" in name or "network.norm" in name:
+            continue
+        torch.testing.assert_close(tensors(tuned)[name], value, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("changes", [{}, {"layer_decay": 0.7}, {"method": "lora"}], ids=str)
+def test_split_batch_norms_go_with_it(networks, tmp_path, changes):
+    sources = small_job().sources(1, 2)
+    out = run(tmp_path / "out", networks["resnet"], sources, split_batchnorm=True, **changes)
+    assert load_checkpoint(out)[1].classes == small_job().labels.ids
+
+
+def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_folder):
+    out = run(tmp_path / "out", networks["vit"])
+    copy = tmp_path / "elsewhere"
+    copy.mkdir()
+    for path in networks["vit"].iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    assert run(out, copy) == out, "the same weights elsewhere"
+    with pytest.raises(UserError, match="holds another classifier"):
+        run(out, networks["vit"], head="random")
+
+
+def test_a_checkpoint_without_its_start_cannot_be_mixed(networks, tmp_path):
+    out = run(tmp_path / "out", networks["vit"], method="linear-probe")
+    with pytest.raises(UserError, match=r"initial\.safetensors"):
+        interpolate_checkpoint(out, 0.5, tmp_path / "mixed")
+
+
+def call(out: Path, network, workers=1, **changes):
+    given = {"init": str(network), "steps": 9, **changes}
+    return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": given})
+
+
+@pytest.mark.parametrize("method", ["layers", "lp-ft", "lora", "probe"])
+def test_it_survives_kills(start, networks, tmp_path, method):
+    kind = "resnet" if method == "layers" else "clip"
+    made = kill_and_resume(start, call(tmp_path / "out", networks[kind], **METHODS[method]), tmp_path / "out", kills=2)
+    kept = set() if method == "probe" else {"initial.safetensors"}
+    assert made.keys() == {"checkpoint.json", "model.safetensors"} | kept
+
+
+@pytest.mark.parametrize("method", ["lp-ft", "lora", "probe"])
+def test_a_team_learns_what_one_does(start, networks, tmp_path, method):
+    exact = {"augmentation": "none", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 12, **METHODS[method]}
+    one, two = tmp_path / "one", tmp_path / "two"
+    start.to_end(call(one, networks["vit"], **exact))
+    start.to_end(call(two, networks["vit"], 2, **exact))
+    for name, tensor in tensors(one).items():
+        torch.testing.assert_close(tensors(two)[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_a_team_survives_kills(start, networks, tmp_path):
+    kill_and_resume(start, call(tmp_path / "out", networks["clip"], 2, method="lp-ft"), tmp_path / "out", kills=1)
