@@ -165,12 +165,12 @@ class Train(Stage):
     def trial(self, job: Job, folder: Path) -> None:
         """Train the network on real images: those that are still to be generated take as long, and no start less."""
         run: TrainingRun = job.key
-        plain = {"split_batchnorm": False, "workers": 1, **FROM_SCRATCH}
+        # compilation takes longer than the trial
+        plain = {"split_batchnorm": False, "workers": 1, "compile": False, **FROM_SCRATCH}
         settings = self.sources.settings(run).model_copy(update=plain)
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
-        plain = settings.model_copy(update={"compile": False})  # which takes longer than the trial
-        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=plain)])
+        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """Checkpoints, and the states of those that train at the same time."""
