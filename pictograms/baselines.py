@@ -26,10 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True))
+    rows = study.baselines()[0]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*COLUMNS, ARCHITECTURE])
-        rows = study.baselines()[0]
         writer.writerows((r.model, r.test_set, f"{r.clean:.4f}", f"{r.shifted:.4f}", r.architecture) for r in rows)
 
 
