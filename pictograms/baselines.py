@@ -14,6 +14,7 @@ from pathlib import Path
 
 from genrobust.recipe.load import load_recipe
 from genrobust.study.baselines import ARCHITECTURE, COLUMNS
+from genrobust.study.executors.open import open_executor
 from genrobust.study.study import Study
 
 TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms" / "baselines.csv"
@@ -25,7 +26,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
     recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
-    study = Study(recipe, args.out, say=lambda line: print(line, flush=True))
+    executor = open_executor("processes", recipe)  # as many workers as there are cores
+    study = Study(recipe, args.out, say=lambda line: print(line, flush=True), executor=executor)
     rows = study.baselines()[0]
     with TABLE.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
