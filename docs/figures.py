@@ -177,7 +177,7 @@ DRAWN = {
     "amounts": amounts,
     "augmentations": augmentations,
     "headline": architectures,
-    "benchmarks/pictograms-full": benchmark,
+    "benchmarks/pictograms-full-generated-val": benchmark,
 }
 
 

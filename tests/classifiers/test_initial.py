@@ -142,7 +142,7 @@ def two_heads(tmp_path, folders):
         (two_heads, {}, "train.init"),
         ("hf-hub:a b", {}, "hf-hub:a b"),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_cannot_be_started_from_is_refused(tmp_path, timm_folders, exports, spec, keys, said):
     words = spec(tmp_path, exports) if callable(spec) else str(timm_folders.get(spec, spec))

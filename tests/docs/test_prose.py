@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TEMPLATES = sorted((ROOT / "docs" / "templates").glob("*.j2"))
 RESULTS = sorted((ROOT / "docs" / "results").glob("*.json"))
-OURS = r"[+\u2212-]\d+\.\d|\d+\.\d+ ?(?:%|points)"  # a signed decimal, or one with a unit
+OURS = r"(?<!\w)[+\u2212-]\d+\.\d|\d+\.\d+ ?(?:%|points)"  # a signed decimal, or one with a unit
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ the cosine of an image with the mean of a class's prompts, and keeps the highest
 on data augmentation", take nearest neighbours too; Wallingford et al., 2023, "Neural priming", match captions, which a
 pool of images alone has not). There an image may be found for two classes. Here it may not: a class with few images in
 the pool would take those of other classes. Of the 5,600 images that a search for 56 of each class takes from *wild* of
-Pictograms with the embedded CLIP, 89.0 % show their class if images may be found twice, and 89.1 % if each image is
+the first Pictograms with their CLIP, 89.0 % show their class if images may be found twice, and 89.1 % if each image is
 given to the class that wants it most while it has room; with the rule of this module, the search finds 4,993, of which
 99.9 % do. So a class may run short, and a class that is no image's best has none.
 
