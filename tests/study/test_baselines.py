@@ -96,8 +96,9 @@ def test_a_table_that_cannot_be_used_is_refused(tmp_path, text, words):
 def test_the_shipped_table_covers_every_shift():
     rows = read_table("pictograms")
     shifts = {row.test_set for row in rows}
-    assert shifts == {"outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel"}
-    assert all(len([r for r in rows if r.test_set == shift]) >= 12 for shift in shifts)
+    assert shifts == {"outline-v2", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel", "wild-val"}
+    assert all(len([r for r in rows if r.test_set == shift]) >= 30 for shift in shifts)
+    assert len({row.architecture for row in rows}) >= 5
     assert all(0 <= r.clean <= 100 and 0 <= r.shifted <= 100 for r in rows)
 
 

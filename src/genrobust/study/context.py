@@ -57,9 +57,9 @@ class Context:
 
     @cached_property
     def tests(self) -> list[str]:
-        """The names of the test sets that are scored, the clean one first."""
-        chosen = self.recipe.evaluate.tests
-        return [n for n in self.data.tests if chosen is None or n in chosen or n == self.data.clean]
+        """The names of the test sets that are scored, the clean one first, also where the recipe chooses among them."""
+        chosen, always = self.recipe.evaluate.tests, (self.data.clean, self.recipe.robustness.second_id)
+        return [n for n in self.data.tests if chosen is None or n in chosen or n in always]
 
     @property
     def test_images(self) -> int:
@@ -109,10 +109,10 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
         unknown = [t for t in tests or () if t not in data.tests]
         if unknown:
             raise UserError(f"evaluate.{key}: no test set {unknown[0]!r}; there are {there}")
-    second, scored = recipe.robustness.second_id, recipe.evaluate.tests or data.tests
-    if second is not None and (second not in scored or second == data.clean):
-        others = ", ".join(name for name in scored if name != data.clean)
-        raise UserError(f"robustness.second_id: no shifted test set {second!r} is scored; there are {others}")
+    second = recipe.robustness.second_id
+    if second is not None and (second not in data.tests or second == data.clean):
+        others = ", ".join(name for name in data.tests if name != data.clean)
+        raise UserError(f"robustness.second_id: no shifted test set {second!r}; there are {others}")
     figures = [figure.name for figure in list_figures()]
     for i, claim in enumerate(recipe.claims):
         if claim.figure not in figures:

@@ -98,8 +98,6 @@ class Graph:
 
         Those of other arms are not trained yet. Raises as `Initial.make`.
         """
-        from genrobust.classifiers import last_linear
-
         left = [job.key for job in Train(self.sources, [run.tuned for run in self.runs]).jobs() if job.size]
         elsewhere = [run for run in left if run.train.is_pretrained and self.sources.origin(run) is None]
         for run in {self._first_network(run): run for run in elsewhere}.values():
@@ -107,6 +105,8 @@ class Graph:
             assert initial is not None  # it is pretrained
             network = initial.make(self.context.data.labels, self.sources.settings(run)).network
             if run.train.method in ("linear-probe", "lp-ft"):
+                from genrobust.classifiers import last_linear  # with torch, which a report of what is there loads not
+
                 last_linear(network)
 
     def _first_network(self, run: TrainingRun) -> tuple[object, ...]:

@@ -23,7 +23,7 @@ def test_each_job_is_done_once_by_workers_that_load_once(on_ray, tmp_path):
     assert [count_of(tmp_path, f"try-*-{name}") for name in names] == [1] * len(names)
     assert 1 <= count_of(tmp_path, "loaded-*") <= 2  # the nodes have room for two
     told = [json.loads((tmp_path / f"done-{name}").read_text()) for name in names]
-    assert told == [{"folder": str(Path.cwd()), "threads": "3"}] * len(names)
+    assert {(of["folder"], of["threads"], of["gpus"]) for of in told} == {(str(Path.cwd()), "3", None)}
 
 
 def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(on_ray, tmp_path, caplog):
