@@ -25,7 +25,7 @@ from genrobust.classifiers import (
 from genrobust.core import GenrobustError, Sample, UserError, file_name
 from genrobust.data import create_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
-from genrobust.recipe import load_recipe, parse_recipe
+from genrobust.recipe import parse_recipe
 from genrobust.report import benchmark_verdict
 from genrobust.study import Study, run_benchmark
 
@@ -284,6 +284,8 @@ def _compares_within_styles(recipe, runs):
 
 def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_folder):
     real = {name: str(write_folder(name, source, 4, CLASSES)) for name, source in (("train", "train"), ("val", "test"))}
+    for image in (tmp_path / "val").rglob("*.png"):
+        image.rename(image.with_stem(f"held-out-{image.stem}"))
     data = {"source": "folders", **real, "test": str(write_folder("test", "outline-v2", 4, CLASSES))}
     raw = yaml.safe_load(RECIPE) | {"data": data, "generator": {"model": "pictograms", "steps": 1}}
     raw["arms"] = [{"name": "real", "mixture": "real"}, {"name": "generated", "mixture": "generated"}]
