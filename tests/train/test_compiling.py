@@ -39,12 +39,16 @@ def test_it_trains_to_the_same_weights_up_to_rounding_and_resumes_to_the_same_bi
         assert torch.equal(compiled[name], resumed[name]), name
 
 
-def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path, monkeypatch):
+def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path):
     from torch._inductor import config, utils
 
     torch._dynamo.reset()  # what this process has compiled before
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    with utils.fresh_cache(), pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"):
+    broken = config.patch({"cpp.cxx": ("no-such-compiler",)})
+    with (
+        broken,
+        utils.fresh_cache(),
+        pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"),
+    ):
         small_job().run(tmp_path / "failed", compile=True, **FEW)
 
 

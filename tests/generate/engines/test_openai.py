@@ -225,7 +225,15 @@ def test_an_amount_beyond_the_bound_is_refused_before_a_request(tmp_path):
         assert server.seen() == []
 
 
-def test_an_interrupt_does_not_wait_for_the_server():
+@pytest.fixture
+def interruptible():
+    """SIGINT raises KeyboardInterrupt, whatever another test or a library has made of it in this process."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_does_not_wait_for_the_server(interruptible):
     def interrupt():
         while not server.seen():
             pass
