@@ -52,7 +52,7 @@ def main() -> None:
 def condensed(results: dict[str, Any]) -> str:
     """What the pages need of a study's results.json, as JSON: one score a line, without those of single seeds."""
     summary = results["summary"]
-    rows = [{key: row[key] for key in KEPT} for row in summary["scores"]]
+    rows = [{key: rounded(row[key]) for key in KEPT} for row in summary["scores"]]
     wanted = [row for row, full in zip(rows, summary["scores"], strict=True) if full["seed"] is None]
     told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
     told |= {key: summary[key] for key in OF_SUMMARY}
@@ -61,6 +61,11 @@ def condensed(results: dict[str, Any]) -> str:
     text = json.dumps(told, indent=1, ensure_ascii=False)
     scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in wanted if row["figure"] in FIGURES)
     return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
+
+
+def rounded(value: Any) -> Any:
+    """Floats to four decimals, more than any page shows."""
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def condensed_benchmark(results: dict[str, Any]) -> str:

@@ -46,7 +46,7 @@ def test_kept_results_agree_with_themselves(file, prose):
         own, other = ((figure, name, test, "") for name in (arm, minus))
         if minus and {own, other} <= study.scores.keys():
             difference = study.scores[own]["value"] - study.scores[other]["value"]
-            assert score["value"] == pytest.approx(difference, abs=1e-6), (figure, arm, test, minus)
+            assert score["value"] == pytest.approx(difference, abs=2e-4), (figure, arm, test, minus)
 
 
 def test_a_figure_that_was_not_measured_is_an_error(prose):

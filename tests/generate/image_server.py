@@ -1,4 +1,4 @@
-"""A server that speaks the images API of OpenAI, in a process of its own, and fails as often as it is told to.
+"""A server process with the images API of OpenAI, which fails at a given rate.
 
     with Server(faults=0.2) as server:
         GeneratorConfig(engine="openai", server={"url": server.url}, ...)
