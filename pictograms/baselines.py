@@ -22,10 +22,10 @@ TABLE = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "pictograms
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", type=int, default=42)
+    parser.add_argument("--models", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     args = parser.parse_args()
-    recipe = load_recipe("pictograms", [f"robustness.grid={args.models}"])
+    recipe = load_recipe("pictograms-full", [f"robustness.grid={args.models}"])
     executor = open_executor("processes", recipe)  # as many workers as there are cores
     study = Study(recipe, args.out, say=lambda line: print(line, flush=True), executor=executor)
     rows = study.baselines()[0]

@@ -105,6 +105,11 @@ def test_arms_and_test_sets_may_have_any_name(record):
     assert any(f"{EVIL}solid" in (svg.get("aria-label") or "") for svg in page.all("svg"))
 
 
+def test_the_name_of_a_mixture_breaks_behind_its_plus(record):
+    tile = re.search(r'<ul class="arms">.*?</ul>', html(record), re.DOTALL).group()
+    assert "real+<wbr>generated" in tile and "real+generated" not in tile
+
+
 def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
     page = Page(html(record))
     text = page.text.replace("\u00a0", " ")

@@ -10,11 +10,11 @@ from genrobust.study.baselines import grid, grid_rows, published_lines, read_tab
 
 
 def test_a_longer_grid_begins_with_the_shorter():
-    whole = grid(TrainConfig(), 42, 1800)
+    whole = grid(TrainConfig(), 48, 1800)
     assert grid(TrainConfig(), 5, 1800) == whole[:5]
-    assert len({model.name for model in whole}) == 42
+    assert len({model.name for model in whole}) == 48
     assert len({model.train.architecture for model in whole}) == 6
-    assert len({model.train.architecture for model in whole[:14]}) == 2
+    assert len({model.train.architecture for model in whole[:16]}) == 2
     assert all(0 < (m.parts[0].fraction or 1) <= 1 for m in whole)
     assert all(m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
 
@@ -34,8 +34,8 @@ def test_every_model_of_the_recipes_grid_can_be_made():
 
 
 def test_more_models_than_there_are_is_refused():
-    with pytest.raises(UserError, match="more than the 42 models"):
-        grid(TrainConfig(), 43, 1800)
+    with pytest.raises(UserError, match="more than the 48 models"):
+        grid(TrainConfig(), 49, 1800)
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path):
@@ -146,5 +146,6 @@ def test_baselines_that_do_not_fit_the_study_are_refused(data, robustness, words
 def test_imagenet_trains_a_grid_of_its_own_size():
     models = grid(load_recipe("imagenet100").train, 6, 117_000)
     assert {m.train.architecture for m in models} == {"resnet18", "resnet14t"}
-    assert models[0].train.steps == 12_797  # 56 x 117,000 / 512, rounded up
+    assert models[2].train.steps == 12_797  # 56 x 117,000 / 512, rounded up
+    assert models[0].train.steps == 2 * 12_797
     assert all((m.train.crop, m.train.image_size, m.train.epochs) == ("random-resized", 192, None) for m in models)

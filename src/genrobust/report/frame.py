@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from PIL import Image
 
 from genrobust import __version__
@@ -66,7 +66,7 @@ def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[
 def render(template: str, **values: Any) -> str:
     """Render the page `template`, which loads nothing from anywhere, with every value escaped."""
     environment = templates("report", autoescape=True)
-    filters = (figure, percent, significant, number, span, duration, unbroken)
+    filters = (figure, percent, significant, number, span, duration, unbroken, breakable)
     environment.filters |= {f.__name__: f for f in filters}
     environment.globals |= {"count": count}
     return environment.get_template(template).render(version=__version__, style=verbatim("report.css"), **values)
@@ -104,6 +104,11 @@ def significant(value: float) -> str:
 def unbroken(text: str) -> str:
     """Keep a percent sign on the line of its number."""
     return text.replace(" %", "\u00a0%")
+
+
+def breakable(name: str) -> Markup:
+    """Let a line end behind a plus sign, as in the name of a mixture, and not somewhere in a word."""
+    return Markup(str(escape(name)).replace("+", "+<wbr>"))
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
