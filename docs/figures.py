@@ -18,6 +18,7 @@ import matplotlib
 matplotlib.use("svg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from prose import read_kept
 
 OUT = Path(__file__).parent / "figures"
 RESULTS = Path(__file__).parent / "results"
@@ -185,7 +186,7 @@ def main() -> None:
     plt.rcParams.update(STYLE)
     for name, draw in DRAWN.items():
         if (kept := RESULTS / f"{name}.json").exists():
-            draw(json.loads(kept.read_text(encoding="utf-8")))
+            draw(read_kept(name) if "/" not in name else json.loads(kept.read_text(encoding="utf-8")))
     conditioning((OUT.parent / "earlier-findings.md").read_text(encoding="utf-8"))
 
 

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def condensed(results: dict[str, Any]) -> str:
-    """What the pages need of a study's results.json, as JSON: one score a line, without those of single seeds."""
+    """What the pages need of a results.json, as JSON: a score a line below their columns, none of a single seed."""
     summary = results["summary"]
     rows = [{key: rounded(row[key]) for key in KEPT} for row in summary["scores"]]
     wanted = [row for row, full in zip(rows, summary["scores"], strict=True) if full["seed"] is None]
@@ -58,9 +58,29 @@ def condensed(results: dict[str, Any]) -> str:
     told |= {key: summary[key] for key in OF_SUMMARY}
     told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
     told["recipe"] = results["recipe"]
+    if curves := results.get("curves"):
+        told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
     text = json.dumps(told, indent=1, ensure_ascii=False)
-    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in wanted if row["figure"] in FIGURES)
+    kept = [[*row.values()] for row in wanted if row["figure"] in FIGURES]
+    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in [list(KEPT), *kept])
     return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
+
+
+def read_kept(name: str) -> dict[str, Any]:
+    """What is kept of the study `name`, with its scores as dictionaries."""
+    told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    columns, *rows = told["scores"]
+    return {**told, "scores": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+def condensed_curve(curve: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
+    found: dict[str, dict[str, float]] = {}
+    for row in curve["scores"]:
+        told = row["figure"] == "top1" and row["test_set"] in (curve["clean"], MEAN)
+        if told and row["seed"] is None and not row["minus"]:
+            found.setdefault(row["arm"], {})[row["test_set"]] = rounded(row["value"])
+    return found
 
 
 def rounded(value: Any) -> Any:
@@ -101,7 +121,7 @@ class Result:
     @cache
     def of(name: str) -> Result:
         """The results kept of the study `name`."""
-        told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+        told = read_kept(name)
         keys = ("figure", "arm", "test_set", "minus")
         return Result(told, {tuple(row[key] for key in keys): row for row in told["scores"]})
 
@@ -136,6 +156,15 @@ class Result:
         low, mine, high = (self.score(name)["value"] for name in (above, arm, of))
         return f"{100 * (mine - low) / (high - low):.0f}"
 
+    def apart(self, other: Result) -> str:
+        """How far the means of the shifts of the same arms are apart in another run, at the most: "1.1"."""
+        return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in self.told['arms']):.1f}"
+
+    def decided_otherwise(self, other: Result) -> list[str]:
+        """The claims of which something else became in another run."""
+        mine, theirs = ({claim["says"]: claim["here"] for claim in run.told["claims"]} for run in (self, other))
+        return [says for says, here in mine.items() if theirs[says] != here]
+
     @property
     def ran(self) -> str:
         """Where and when: "2 CPU cores with AVX512_BF16, 2026-11-27"."""
@@ -154,6 +183,16 @@ class Result:
         rows.append(["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def curves(self) -> str:
+        """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table."""
+        curves = self.told["curves"]
+        sides = [(arm, test) for arm in curves for test in (self.told["clean"], MEAN)]
+        heads = [f"{arm}: {'shifts' if test == MEAN else f'`{test}`'}" for arm, test in sides]
+        rows = [["share of fine-tuning", *heads], ["---"] * (len(sides) + 1)]
+        for point in next(iter(curves.values())):
+            rows.append([point, *(f"{curves[arm][point][test]:.1f}" for arm, test in sides)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def verdicts(self) -> str:

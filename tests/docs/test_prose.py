@@ -66,4 +66,27 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     summary["scores"] = [score | {"seed": None}, score | {"seed": 0}, score | {"seed": None, "figure": "nll"}]
     told = dict.fromkeys(("title", "date", "command", "environment", "arms", "claims", "qualities", "recipe"), "x")
     kept = json.loads(prose.condensed(told | {"summary": summary}))
-    assert kept["scores"] == [score] and kept["lines"] == {"t": {"r2": 0.9, "n": 42}}
+    assert kept["scores"] == [list(prose.KEPT), list(score.values())]
+    assert kept["lines"] == {"t": {"r2": 0.9, "n": 42}} and "curves" not in kept
+
+
+def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose):
+    at = {"figure": "top1", "seed": None, "minus": ""}
+    rows = [{**at, "arm": share, "test_set": t, "value": v} for share, t, v in (
+        ("0", "test", 80.0), ("0", prose.MEAN, 60.0), ("0", "solid", 1.0), ("1", "test", 90.0), ("1", prose.MEAN, 40.0),
+    )]  # fmt: skip
+    rows.append({**at, "arm": "1", "test_set": "test", "value": 10.0, "minus": "0"})
+    found = prose.condensed_curve({"clean": "test", "scores": rows})
+    assert found == {"0": {"test": 80.0, prose.MEAN: 60.0}, "1": {"test": 90.0, prose.MEAN: 40.0}}
+    told = {"clean": "test", "curves": {"tuned": found}}
+    assert prose.Result(told, {}).curves().splitlines()[2:] == ["| 0 | 80.0 | 60.0 |", "| 1 | 90.0 | 40.0 |"]
+
+
+def test_two_runs_are_compared_by_their_means_and_their_claims(prose):
+    def run(value, here):
+        score = {"value": value, "lo": 0.0, "hi": 99.0}
+        claims = [{"says": "better", "here": here}, {"says": "worse", "here": "undecided"}]
+        return prose.Result({"arms": ["a"], "claims": claims}, {("top1", "a", prose.MEAN, ""): score})
+
+    assert run(50.0, "holds").apart(run(51.26, "holds")) == "1.3"
+    assert run(50.0, "holds").decided_otherwise(run(50.0, "undecided")) == ["better"]
