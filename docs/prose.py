@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,8 +52,6 @@ def main() -> None:
 def condensed(results: dict[str, Any]) -> str:
     """What the pages need of a results.json, as JSON: a score a line below their columns, none of a single seed."""
     summary = results["summary"]
-    rows = [{key: rounded(row[key]) for key in KEPT} for row in summary["scores"]]
-    wanted = [row for row, full in zip(rows, summary["scores"], strict=True) if full["seed"] is None]
     told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
     told |= {key: summary[key] for key in OF_SUMMARY}
     told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
@@ -61,26 +59,32 @@ def condensed(results: dict[str, Any]) -> str:
     if curves := results.get("curves"):
         told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
     text = json.dumps(told, indent=1, ensure_ascii=False)
-    kept = [[*row.values()] for row in wanted if row["figure"] in FIGURES]
-    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in [list(KEPT), *kept])
+    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in [list(KEPT), *rows_of(summary["scores"])])
     return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
+
+
+def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
+    """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
+    where = ("top1", curve["clean"]), ("top1", MEAN)
+    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["figure"], row["test_set"]) in where)]
+
+
+def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
+    """The columns `KEPT` of the scores over all seeds that pages quote."""
+    return [[rounded(row[key]) for key in KEPT] for row in scores if row["seed"] is None and row["figure"] in FIGURES]
 
 
 def read_kept(name: str) -> dict[str, Any]:
     """What is kept of the study `name`, with its scores as dictionaries."""
     told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    columns, *rows = told["scores"]
-    return {**told, "scores": [dict(zip(columns, row, strict=True)) for row in rows]}
+    curves = {arm: named(rows) for arm, rows in told.get("curves", {}).items()}
+    return {**told, "scores": named(told["scores"]), "curves": curves}
 
 
-def condensed_curve(curve: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
-    found: dict[str, dict[str, float]] = {}
-    for row in curve["scores"]:
-        told = row["figure"] == "top1" and row["test_set"] in (curve["clean"], MEAN)
-        if told and row["seed"] is None and not row["minus"]:
-            found.setdefault(row["arm"], {})[row["test_set"]] = rounded(row["value"])
-    return found
+def named(rows: list[list[Any]]) -> list[dict[str, Any]]:
+    """Rows below their columns, as dictionaries."""
+    columns, *values = rows
+    return [dict(zip(columns, row, strict=True)) for row in values]
 
 
 def rounded(value: Any) -> Any:
@@ -122,8 +126,12 @@ class Result:
     def of(name: str) -> Result:
         """The results kept of the study `name`."""
         told = read_kept(name)
-        keys = ("figure", "arm", "test_set", "minus")
-        return Result(told, {tuple(row[key] for key in keys): row for row in told["scores"]})
+        return Result(told, by_key(told["scores"]))
+
+    def curve(self, arm: str) -> Result:
+        """The scores along the WiSE-FT curve of `arm`: its arms are the shares of fine-tuning, such as "0.5"."""
+        rows = self.told["curves"][arm]
+        return Result({**self.told, "arms": list(dict.fromkeys(row["arm"] for row in rows))}, by_key(rows))
 
     def score(self, arm: str, test: str = MEAN, figure: str = "top1", minus: str = "") -> dict[str, Any]:
         """A score, by default the mean of the shifts."""
@@ -187,12 +195,12 @@ class Result:
 
     def curves(self) -> str:
         """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table."""
-        curves = self.told["curves"]
+        curves = {arm: self.curve(arm) for arm in self.told["curves"]}
         sides = [(arm, test) for arm in curves for test in (self.told["clean"], MEAN)]
         heads = [f"{arm}: {'shifts' if test == MEAN else f'`{test}`'}" for arm, test in sides]
         rows = [["share of fine-tuning", *heads], ["---"] * (len(sides) + 1)]
-        for point in next(iter(curves.values())):
-            rows.append([point, *(f"{curves[arm][point][test]:.1f}" for arm, test in sides)])
+        for point in next(iter(curves.values())).told["arms"]:
+            rows.append([point, *(curves[arm].top1(point, test) for arm, test in sides)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def verdicts(self) -> str:
@@ -207,6 +215,11 @@ class Result:
                 measured = f"{found['value']:+.1f} ({found['lo']:.1f} to {found['hi']:.1f}){of}{on}"
             rows.append([claim["says"], claim["source"] or "us", measured, f"**{claim['here']}**"])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def by_key(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """Scores by what they are of: figure, arm, test set, and the arm that is subtracted."""
+    return {(row["figure"], row["arm"], row["test_set"], row["minus"]): row for row in rows}
 
 
 @dataclass(frozen=True)

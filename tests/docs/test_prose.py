@@ -71,15 +71,16 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
 
 
 def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose):
-    at = {"figure": "top1", "seed": None, "minus": ""}
-    rows = [{**at, "arm": share, "test_set": t, "value": v} for share, t, v in (
+    score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "minus": "", "seed": None}
+    rows = [{**score, "arm": share, "test_set": t, "value": v} for share, t, v in (
         ("0", "test", 80.0), ("0", prose.MEAN, 60.0), ("0", "solid", 1.0), ("1", "test", 90.0), ("1", prose.MEAN, 40.0),
     )]  # fmt: skip
-    rows.append({**at, "arm": "1", "test_set": "test", "value": 10.0, "minus": "0"})
-    found = prose.condensed_curve({"clean": "test", "scores": rows})
-    assert found == {"0": {"test": 80.0, prose.MEAN: 60.0}, "1": {"test": 90.0, prose.MEAN: 40.0}}
-    told = {"clean": "test", "curves": {"tuned": found}}
-    assert prose.Result(told, {}).curves().splitlines()[2:] == ["| 0 | 80.0 | 60.0 |", "| 1 | 90.0 | 40.0 |"]
+    rows.append({**score, "arm": "0", "test_set": prose.MEAN, "value": 20.0, "minus": "1"})
+    found = prose.condensed_curve({"clean": "test", "scores": [*rows, {**rows[0], "seed": 0}]})
+    assert len(found) == 1 + len(rows) - 1
+    study = prose.Result({"clean": "test", "curves": {"tuned": prose.named(found)}}, {})
+    assert study.curves().splitlines()[2:] == ["| 0 | 80.0 | 60.0 |", "| 1 | 90.0 | 40.0 |"]
+    assert study.curve("tuned").gain("0", "1").startswith("+20.0")
 
 
 def test_two_runs_are_compared_by_their_means_and_their_claims(prose):
