@@ -116,9 +116,9 @@ def test_quantized_parts_draw(section, sampler, plan):
 @pytest.mark.parametrize(
     ("sizes", "free", "offload"),
     [
-        ({"unet": 2 * GB, "vae": GB}, 8 * GB, "none"),
-        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 40 * GB, "model"),
-        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 24 * GB, "group"),
+        ([2 * GB, GB], 8 * GB, "none"),
+        ([24 * GB, 10 * GB], 40 * GB, "model"),
+        ([24 * GB, 10 * GB], 24 * GB, "group"),
     ],
 )
 def test_parts_that_do_not_fit_wait_in_main_memory(sizes, free, offload):
