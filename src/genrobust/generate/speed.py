@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -101,6 +102,8 @@ def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.devic
     if offload == "auto":
         parts = [part for pipeline in pipelines for part in pipeline.components.values()]
         sizes = [_bytes(part) for part in parts if isinstance(part, nn.Module)]
+        gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
+        torch.cuda.empty_cache()
         offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
         if offload != "none":
             log.warning(

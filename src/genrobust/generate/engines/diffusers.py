@@ -105,8 +105,6 @@ class DiffusersEngine(Engine):
                     raise
                 self._most = len(part) // 2
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
             except GenrobustError as error:
                 if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
                     raise
