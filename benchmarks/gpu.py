@@ -1,7 +1,7 @@
 """What one GPU does: generation, training, loading and evaluation, as Markdown tables; under 30 minutes on one card.
 
     python benchmarks/gpu.py              all of it, on the first card
-    python benchmarks/gpu.py --tiny       tiny networks on the CPU: whether it runs, not how fast
+    python benchmarks/gpu.py --tiny       tiny networks on the CPU: whether it runs, not how fast; keeps nothing
 
 No weights are fetched: speed does not depend on their values, so pipelines of the shape of SD 1.5 and SDXL get random
 ones. "Plain loop" is what a user would write: the pipeline as it is loaded, and a file for each image; "genrobust" is
@@ -18,6 +18,7 @@ import argparse
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,17 +93,19 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--only", choices=KINDS, action="append", help="one kind of part; may be given several times")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no part begins later")
-    parser.add_argument("--out", type=Path, help="the file of results; default: gpu.json, or gpu-tiny.json")
+    parser.add_argument("--out", type=Path, help="the file of results; default: gpu.json, and none for --tiny")
     asked = parser.parse_args()
     began = time.monotonic()
     logging.basicConfig(format="%(message)s")
     diffusers.logging.set_verbosity_error()
+    warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
     device = resolve_device("cpu" if asked.tiny else "auto")
     if device.type != "cuda" and not asked.tiny:
         raise SystemExit("there is no GPU here: --tiny tries it out on the CPU")
     machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "tiny networks, CPU"
-    results = Results.load(asked.out or Path("gpu-tiny.json" if asked.tiny else "gpu.json"), machine, where_and_when())
     with tempfile.TemporaryDirectory() as folder:
+        file = asked.out or (Path(folder) / "gpu.json" if asked.tiny else Path("gpu.json"))
+        results = Results.load(file, machine, where_and_when().replace(f", {machine}", ""))  # named once
         list_parts = tiny_parts_of if asked.tiny else parts_of
         parts = list(list_parts(asked.only or list(KINDS), Path(folder), device, results))
         for part in parts:

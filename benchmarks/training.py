@@ -75,7 +75,8 @@ class BareSteps:
 
 def fastest_convolutions(device: torch.device) -> AbstractContextManager[None]:
     """Let cuDNN choose what is fastest, for the block; genrobust takes what sums in a fixed order, for all after it."""
-    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(benchmark=True, deterministic=False)
+    how = {"enabled": True, "benchmark": True, "deterministic": False}  # `flags` turns off what it is not asked for
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(**how)
     return flags if device.type == "cuda" else nullcontext()
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from full_size import SD15, SDXL, unet_of
 from gpu_results import Part, Results
+from training import fastest_convolutions
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -27,6 +28,12 @@ def test_the_dry_run_measures_all_parts(tmp_path):
 def test_pipelines_have_the_size_of_the_published_ones(shape, parameters):
     with torch.device("meta"):
         assert sum(p.numel() for p in unet_of(shape).parameters()) == parameters
+
+
+def test_a_bare_step_on_a_gpu_has_the_convolutions_of_cudnn():
+    with fastest_convolutions(torch.device("cuda")):
+        flags = torch.backends.cudnn
+        assert (flags.enabled, flags.benchmark, flags.deterministic) == (True, True, False)
 
 
 def test_results_of_a_stopped_run_are_kept(tmp_path):

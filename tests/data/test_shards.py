@@ -75,6 +75,19 @@ def test_metadata_has_a_row_for_every_request(folder):
     assert ShardDataset(folder).given_up == {"dog-000099": "black after 2 redraws"}
 
 
+def test_columns_that_came_later_are_null_in_older_shards(folder):
+    for shard in range(3):
+        path, sums = folder / f"{shard:06d}.parquet", folder / f"{shard:06d}.sha256"
+        before = hashlib.sha256(path.read_bytes()).hexdigest()
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns([name for name in table.column_names if name.startswith("adapter")]), path)
+        sums.write_text(sums.read_text().replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
+    table = ShardDataset(folder).metadata()
+    assert table.schema.names == SCHEMA.names
+    assert table["adapter"].to_pylist() == [None] * 13
+    assert ShardDataset(folder).metadata(("adapter_scale",)).num_rows == 13
+
+
 def test_the_parquet_says_where_each_image_lies(folder):
     for shard in range(3):
         tar = (folder / f"{shard:06d}.tar").read_bytes()

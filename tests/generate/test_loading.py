@@ -85,6 +85,26 @@ def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == names
 
 
+@pytest.mark.parametrize("has_card", [True, False])
+def test_a_generator_of_the_hub_comes_with_its_card(generator_folder, monkeypatch, has_card):
+    """An export reads the license from it; diffusers alone leaves it out."""
+    asked = []
+
+    def download(*words, **more):
+        asked.append((*words, more["revision"]))
+        if not has_card:
+            raise OSError("404")
+
+    for name, replaced in {
+        "DiffusionPipeline.download": lambda *words, **more: str(generator_folder),
+        "try_to_load_from_cache": lambda *words, **more: None,
+        "hf_hub_download": download,
+    }.items():
+        monkeypatch.setattr(f"genrobust.generate.locate.{name}", replaced)
+    assert locate(GeneratorConfig(model="some/one", revision="main")) == ("some/one", generator_folder)
+    assert asked == [("some/one", "README.md", "main")]
+
+
 def test_the_embedded_generator_is_the_one_for_the_mode(folder_of, monkeypatch, tmp_path):
     monkeypatch.setattr("genrobust.generate.locate.embedded", lambda part: tmp_path / part)
     for part, kind, modes in (("variation", "variation", ["images"]), ("generator", "sd", ["labels", "labels+images"])):

@@ -1,6 +1,7 @@
 """What makes a pipeline faster or smaller: what it does to the images and their identity, and what it refuses."""
 
 import json
+import weakref
 from functools import partial
 from importlib.util import find_spec
 
@@ -14,6 +15,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import GenrobustError, MissingPackage, UserError
 from genrobust.generate import identity
+from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import PAYS, compile_blocks, offload_for
@@ -116,9 +118,9 @@ def test_quantized_parts_draw(section, sampler, plan):
 @pytest.mark.parametrize(
     ("sizes", "free", "offload"),
     [
-        ({"unet": 2 * GB, "vae": GB}, 8 * GB, "none"),
-        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 40 * GB, "model"),
-        ({"transformer": 24 * GB, "text_encoder_2": 10 * GB}, 24 * GB, "group"),
+        ([2 * GB, GB], 8 * GB, "none"),
+        ([24 * GB, 10 * GB], 40 * GB, "model"),
+        ([24 * GB, 10 * GB], 24 * GB, "group"),
     ],
 )
 def test_parts_that_do_not_fit_wait_in_main_memory(sizes, free, offload):
@@ -189,6 +191,22 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(section, sampler, plan, cap
     assert "with 12" not in caplog.text and "from here on 6 at once" in caplog.text and "3 at once" in caplog.text
     with pytest.raises(GenrobustError, match=r"out of memory .* 1 image .*offload"):
         sampler(section(), small_card(0)).draw(asked)
+
+
+def test_running_out_of_memory_frees_what_was_computed():
+    """Before the error is handled: half of the batch has to fit beside it."""
+    kept = []
+
+    def compute():
+        latents = torch.zeros(8)
+        kept.append(weakref.ref(latents))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    try:
+        with explain_out_of_memory(CPU, "while drawing", "lower generate.batch_size"):
+            compute()
+    except OutOfMemory:
+        assert kept[0]() is None
 
 
 def test_a_measured_batch_size_draws_the_same_images(section, plan, labels, tmp_path):

@@ -12,7 +12,8 @@ import diffusers
 import tokenizers
 import torch
 import transformers
-from tiny import stable_diffusion_3, stable_diffusion_xl, text_config, tokenizer, vae
+from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
+from tiny import SIZE, stable_diffusion_3, stable_diffusion_xl, text_config, tokenizer, vae
 
 CHARACTERS = ["<pad>", "</s>", "<unk>", *string.printable[:95], "\n"]
 SMALL: dict[str, Any] = {"vocab_size": len(CHARACTERS), "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 1}
@@ -70,6 +71,10 @@ def flux(guidance_embeds: bool = True) -> diffusers.FluxPipeline:
         guidance_embeds=guidance_embeds,
         axes_dims_rope=(4, 6, 6),
     )
+    with torch.no_grad():  # or the tokens beside those of the image do next to nothing
+        for block in (*transformer.transformer_blocks, *transformer.single_transformer_blocks):
+            for weight in block.parameters():
+                weight *= 3 if weight.ndim == 2 else 1
     text = text_config()
     text.projection_dim = None
     return diffusers.FluxPipeline(
@@ -80,6 +85,21 @@ def flux(guidance_embeds: bool = True) -> diffusers.FluxPipeline:
         text_encoder_2=t5(),
         tokenizer_2=words(),
         transformer=transformer,
+    )
+
+
+def redux(width: int = 16, seed: int = 0) -> diffusers.FluxPriorReduxPipeline:
+    """FLUX.1-Redux, for a FLUX whose tokens have `width` numbers."""
+    torch.manual_seed(seed)
+    vision = {"num_hidden_layers": 1, "image_size": 32, "patch_size": 2}  # 256 tokens, so that they count beside 512
+    sizes = {key: value for key, value in SIZE.items() if key != "projection_dim"}
+    embedder = ReduxImageEncoder(redux_dim=SIZE["hidden_size"], txt_in_features=width)
+    with torch.no_grad():
+        embedder.redux_down.weight *= 10
+    return diffusers.FluxPriorReduxPipeline(
+        image_encoder=transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**vision, **sizes)),
+        feature_extractor=transformers.SiglipImageProcessor(size={"height": 32, "width": 32}),
+        image_embedder=embedder,
     )
 
 

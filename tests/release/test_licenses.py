@@ -1,10 +1,12 @@
-"""The licenses of generators: what their cards say, and what an export makes of it."""
+"""The licenses of generators and of what is added to them: what their cards say, and what an export makes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from made import refused, write_dataset
 from typer.testing import Result
@@ -46,7 +48,7 @@ def generator(folder: Path, header: str) -> Path:
 def test_a_license_is_what_the_generators_card_says(tmp_path: Path, header: str, named: str, forbids: bool) -> None:
     folder = generator(tmp_path / "g", header)
     (found,) = licenses_of([{"generator": "g", "weights_sha256": hash_folder(folder)}], folder)
-    assert (found.generator, found.name, bool(found.forbids)) == ("g", named, forbids)
+    assert (found.part, found.id, found.name, bool(found.forbids)) == ("generator", "g", named, forbids)
 
 
 def test_the_embedded_generator_may_be_used() -> None:
@@ -72,3 +74,54 @@ def test_an_unknown_license_is_told(run: Callable[..., Result], tmp_path: Path, 
     text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "No card of the generator art was found" in text
     assert "No license was chosen for this dataset" in text
+
+
+REDUX: dict[str, Any] = {"adapter": "art/redux", "adapter_sha256": "2", "adapter_scale": 0.5}
+
+
+@pytest.fixture
+def on_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts the card of a hub id, with a license, into a cache of downloads."""
+    cache = tmp_path / "cache"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+    def put(id: str, license: str) -> None:
+        folder = cache / f"models--{id.replace('/', '--')}"
+        for name, text in (("refs/main", "1"), ("snapshots/1/README.md", f"---\nlicense: {license}\n---\n")):
+            (folder / name).parent.mkdir(parents=True)
+            (folder / name).write_text(text)
+
+    return put
+
+
+@pytest.mark.parametrize(("key", "part"), [("lora", "LoRA"), ("adapter", "adapter")])
+def test_what_was_added_to_the_generator_may_restrict_the_images(
+    run: Callable[..., Result],
+    export: Callable[..., Path],
+    tmp_path: Path,
+    samples: list[Sample],
+    on_hub: Callable[[str, str], None],
+    key: str,
+    part: str,
+) -> None:
+    on_hub("art/redux", "cc-by-nc-4.0")
+    source = write_dataset(tmp_path / "made", samples, **{key: "art/redux"})
+    refused(run("--to", "parquet", source=source), f"the {part} art/redux", "cc-by-nc-4.0", "--accept-license")
+    card = (export("--to", "parquet", "--accept-license", source=source) / "README.md").read_text(encoding="utf-8")
+    assert f"The {part} art/redux is under cc-by-nc-4.0, which restricts" in card
+    assert "drawn by the\ngenerator pictograms:" in card
+
+
+def test_an_export_names_the_adapter(
+    export: Callable[..., Path], tmp_path: Path, samples: list[Sample], on_hub: Callable[[str, str], None]
+) -> None:
+    named = [Sample(s.key, s.label, s.image, {**s.meta, **REDUX, "adapter_file": "ip.safetensors"}) for s in samples]
+    folder = export("--to", "parquet", source=write_dataset(tmp_path / "made", named, **REDUX))
+    (file,) = (folder / "data").glob("train-*.parquet")
+    assert set(pq.read_table(file, columns=["adapter"])["adapter"].to_pylist()) == {"art/redux"}
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    rows = {"adapter": "art/redux", "adapter file": "ip.safetensors", "adapter sha256": "2", "adapter scale": "0.5"}
+    for name, value in rows.items():
+        assert f"| {name} | {value} |" in card
+    assert "| adapter | the adapter through which" in card and "adapter: art/redux" in card
+    assert "No card of the adapter art/redux was found: its license is not known, and holds as well." in card

@@ -31,7 +31,8 @@ _COLUMNS = {
     "the request": "key:string label:int64 class_id:string prompt:string template:string negative_prompt:string "
     "style:string seed:int64 source:string",
     "how it was drawn": "generator:string weights_sha256:string mode:string lora:string lora_sha256:string "
-    "lora_scale:float64 strength:float64 scheduler:string steps:int32 guidance_scale:float64 guidance_until:float64 "
+    "lora_scale:float64 adapter:string adapter_file:string adapter_sha256:string adapter_scale:float64 "
+    "strength:float64 scheduler:string steps:int32 guidance_scale:float64 guidance_until:float64 "
     "width:int32 height:int32 dtype:string device:string batch_size:int32 threads:int32 genrobust_version:string "
     "diffusers_version:string transformers_version:string torch_version:string",
     "redraws beyond the first draw, and what was wrong with any draw": "redraws:int32 black:bool blank:bool nan:bool "
@@ -40,6 +41,7 @@ _COLUMNS = {
     ":string reason:string file:string offset:int64 size:int64 image_sha256:string",
 }
 SCHEMA = pa.schema([tuple(column.split(":")) for columns in _COLUMNS.values() for column in columns.split()])
+_LATER = ("adapter", "adapter_file", "adapter_sha256", "adapter_scale")  # a sidecar from before lacks them: null
 
 
 def shard_paths(folder: Path, index: int) -> tuple[Path, Path, Path]:
@@ -109,7 +111,11 @@ def hash_list(hashes: Mapping[str, str]) -> bytes:
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
     """Read one row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where it is damaged."""
     with _reading_sidecar(folder, index) as sidecar:
-        return pq.read_table(sidecar, columns=list(columns)).select(list(columns)).cast(schema_of(columns))
+        found = pq.ParquetFile(sidecar).read(columns=list(columns))
+        for name in _LATER:
+            if name in columns and name not in found.column_names:
+                found = found.append_column(SCHEMA.field(name), pa.nulls(found.num_rows, SCHEMA.field(name).type))
+        return found.select(list(columns)).cast(schema_of(columns))
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:

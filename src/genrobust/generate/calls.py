@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,12 +20,18 @@ class OutOfMemory(GenrobustError):
 
 @contextmanager
 def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Iterator[None]:
-    """Turn running out of memory in the block into OutOfMemory that names the `work` and the `remedy`."""
+    """Turn running out of memory in the block into OutOfMemory that names the `work` and the `remedy`.
+
+    What the block computed is freed, which the error would keep until it is handled.
+    """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in WORDS):
             raise
+        traceback.clear_frames(error.__traceback__)
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
         raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import GenrobustError, UserError, reading
+from genrobust.core import GenrobustError, UserError
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
-from genrobust.generate.locate import find_adapter, find_generator, find_lora, refuse_pickles
+from genrobust.generate.index import INDEX, read_index, read_object
+from genrobust.generate.locate import Adapter, find_adapter, find_generator, find_lora, refuse_pickles
 from genrobust.generate.mode import MODES, Generator, mode_of
 from genrobust.generate.speed import place, prepare, quantization
 from genrobust.generate.trained_folder import check_trained
-from genrobust.recipe import AdapterConfig, GeneratorConfig
+from genrobust.recipe import GeneratorConfig
 
-INDEX = "model_index.json"
 MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
 ADAPTER = "recipe"  # the name of a LoRA in the pipeline
 
@@ -42,17 +41,17 @@ _REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMSchedule
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
-    """Load the generator of `config` onto `device`, with its LoRA, and with the recipe's scheduler.
+    """Load the generator of `config` onto `device`, with its LoRA or adapter, and with the recipe's scheduler.
 
     Raises:
         UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
-            LoRA that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained with, a
-            scheduler that it cannot take, a guidance that cannot end before the last step.
+            LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
+            with, a scheduler that it cannot take, a guidance that cannot end before the last step.
         GenrobustError: Weights are NaN or infinite.
     """
     config = resolved_here(config, device.type)
     id, folder = locate(config)
-    index = _index(folder)
+    index = read_index(folder)
     pipeline = _load(folder, config, index)
     lora = None if config.lora is None else find_lora(config.lora)[1]
     if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
@@ -67,12 +66,16 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:
         _add_lora(pipeline, lora, config.lora.scale)
+    redux, pipelines = None, {folder: pipeline}
     if config.adapter is not None:
-        _add_adapter(pipeline, config.adapter)
+        adapter = find_adapter(config.adapter)
+        redux = _add_adapter(pipeline, config, adapter, config.adapter.scale)
+        pipelines |= {} if redux is None else {adapter.folder: redux}
     prepare(pipeline, config)
-    place(pipeline, config, device)
-    _check_finite(pipeline, folder, config)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index))
+    place(list(pipelines.values()), config, device)
+    for where, loaded in pipelines.items():
+        _check_finite(loaded, where, config)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index), redux)
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
@@ -83,7 +86,7 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     """
     id, folder = find_generator(config)
     check_trained(folder)
-    index = _index(folder)
+    index = read_index(folder)
     kind, mode = index.get("_class_name"), mode_of(config)
     if kind not in mode.kinds:
         others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
@@ -97,50 +100,6 @@ def locate(config: GeneratorConfig) -> tuple[str, Path]:
     return id, folder
 
 
-def _index(folder: Path) -> dict[str, Any]:
-    """The folder's model_index.json; raises UserError where it is no diffusers folder."""
-    if folder.is_file():
-        raise UserError(
-            f"{folder} is a file; a generator is a diffusers folder: convert it with "
-            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
-        )
-    if not (folder / INDEX).exists():
-        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
-    index = _read_object(folder / INDEX)
-    if not isinstance(index.get("_class_name"), str | list):
-        raise UserError(f"cannot read {folder / INDEX}: it names no _class_name: get the generator again")
-    if isinstance(index["_class_name"], list):
-        raise UserError(
-            f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
-            "own, and genrobust runs none: name a generator of diffusers' own classes"
-        )
-    for name, part in index.items():
-        if name != "id2label" and isinstance(part, list) and not _is_known_part(part):
-            raise UserError(
-                f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
-                "[null, null]; get the generator again, or name another"
-            )
-    return index
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises UserError for anything else."""
-    with reading(path, ValueError, then=": get the generator again"):
-        found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
-        if not isinstance(found, dict):
-            raise ValueError("it is no JSON object")
-        return found
-
-
-def _is_known_part(part: list[Any]) -> bool:
-    """Whether diffusers can load `part`, [library, class], without importing a module that anybody may have named."""
-    if part == [None, None]:
-        return True
-    if len(part) != 2 or not all(isinstance(word, str) for word in part):
-        return False
-    return part[0] in ("diffusers", "transformers") or hasattr(diffusers.pipelines, part[0])
-
-
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
     """The names that a class-conditional generator gives its classes, by number, where it does."""
     names = index.get("id2label")
@@ -151,7 +110,7 @@ def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
 
 
 def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
-    """The folder's pipeline, all of it in the recipe's dtype whatever the files are in; raises UserError."""
+    """The folder's pipeline, without what the mode does not use; raises UserError."""
     # A part that was left out when the folder was saved, such as the third text encoder of SD3, is left out again.
     extra: dict[str, Any] = {name: None for name, part in index.items() if part == [None, None]}
     if "safety_checker" in index and not config.safety_checker:
@@ -160,28 +119,31 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
         extra["add_watermarker"] = False  # else it depends on what else is installed
     if _id2label(index):
         extra["id2label"] = _id2label(index)  # JSON has its numbers as texts
-    for path in sorted(folder.glob("*/*config.json")):
-        _read_object(path)  # diffusers would look on the hub for one that it cannot read
-    quantized = quantization(config, folder)
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    extra |= dict.fromkeys(mode_of(config).unused)
+    if (quantized := quantization(config, folder)) is not None:
+        extra["quantization_config"] = quantized
     try:
-        with warnings.catch_warnings(), bounded(), refusing_random_weights():
-            warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
-            pipeline = mode_of(config).loader.from_pretrained(
-                folder,
-                torch_dtype=getattr(torch, config.dtype),
-                variant=config.variant,
-                use_safetensors=True,
-                local_files_only=True,
-                **({} if quantized is None else {"quantization_config": quantized}),
-                **extra,
-            )
-        if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
-            raise ValueError(f"weights of the {lacking[0]} are missing")
-        return pipeline
+        return _from_pretrained(mode_of(config).loader, folder, config.dtype, variant=config.variant, **extra)
+    except UserError:
+        raise
     except Exception as error:  # its configurations may be a stranger's
         raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
+
+
+def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
+    """The pipeline in `folder`, all of it in `dtype` whatever the files are in. Raises what diffusers raises."""
+    for path in sorted(folder.glob("*/*config.json")):
+        read_object(path)  # diffusers would look on the hub for one that it cannot read
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    with warnings.catch_warnings(), bounded(), refusing_random_weights():
+        warnings.simplefilter("ignore", FutureWarning)  # newer diffusers say dtype, older know only this
+        pipeline = kind.from_pretrained(
+            folder, torch_dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, **more
+        )
+    if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
+        raise ValueError(f"weights of the {lacking[0]} are missing")
+    return pipeline
 
 
 def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:
@@ -235,35 +197,38 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
     pipeline.unload_lora_weights()
 
 
-def _add_adapter(pipeline: Any, config: AdapterConfig) -> None:
-    """Add an IP-Adapter to `pipeline`, with its image encoder. Raises UserError where it does not fit."""
-    _, file, encoder = find_adapter(config)
+def _add_adapter(pipeline: Any, config: GeneratorConfig, adapter: Adapter, scale: float) -> Any:
+    """Add an IP-Adapter to `pipeline`, or return the pipeline of a FLUX Redux; raises UserError where neither works."""
     try:
-        with (
-            bounded(),
-            refusing_random_weights(),
-            muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
-            muted("should be kept in float32: []", "diffusers.models.modeling_utils"),
-        ):
-            pipeline.load_ip_adapter(
-                file.parent,
-                subfolder="",
-                weight_name=file.name,
-                image_encoder_folder=None,
-                local_files_only=True,
-            )
-            image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
-                encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
-            )
+        if adapter.kind == "FLUX Redux":
+            without = dict.fromkeys(mode_of(config).unused)
+            return _from_pretrained(diffusers.FluxPriorReduxPipeline, adapter.folder, config.dtype, **without)
+        _add_ip_adapter(pipeline, *adapter.weights)
+        pipeline.set_ip_adapter_scale(scale)
     except Exception as error:  # of any shape, from anywhere
-        kind = type(pipeline).__name__
+        kind, named = type(pipeline).__name__, adapter.weights[0] if adapter.file else adapter.folder
         raise UserError(
-            f"generator.adapter: {file} cannot be added to the generator, a {kind}: {error}: take one for that"
+            f"generator.adapter: {named} cannot be added to the generator, a {kind}: {error}: take one for that"
         ) from error
+    return None
+
+
+def _add_ip_adapter(pipeline: Any, file: Path, encoder: Path) -> None:
+    with (
+        bounded(),
+        refusing_random_weights(),
+        muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
+        muted("should be kept in float32: []", "diffusers.models.modeling_utils"),
+    ):
+        pipeline.load_ip_adapter(
+            file.parent, subfolder="", weight_name=file.name, image_encoder_folder=None, local_files_only=True
+        )
+        image_encoder = transformers.CLIPVisionModelWithProjection.from_pretrained(
+            encoder, dtype=pipeline.dtype, use_safetensors=True, local_files_only=True
+        )
     side: Any = image_encoder.config.image_size
     processor = transformers.CLIPImageProcessor(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
     pipeline.register_modules(image_encoder=image_encoder, feature_extractor=processor)
-    pipeline.set_ip_adapter_scale(config.scale)
 
 
 def _networks(pipeline: Any) -> list[tuple[str, nn.Module]]:

@@ -1,20 +1,28 @@
-"""Finds generators and LoRAs by name, folder or hub id."""
+"""Finds generators, LoRAs and adapters by name, folder or hub id."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from diffusers import DiffusionPipeline
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
-from huggingface_hub import snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, UserError, absent, embedded
+from genrobust.core import EMBEDDED, UserError, absent, digest, embedded, hash_folder, hash_once
+from genrobust.generate.index import INDEX, read_index
 from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import AdapterConfig, GeneratorConfig, LoraConfig
 
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
+REDUX = "FluxPriorReduxPipeline"  # what the folder of a FLUX Redux says that it is
+REDUX_PARTS = ("image_encoder", "feature_extractor", "image_embedder")
+CARD = "README.md"  # from which an export reads the license
 log = logging.getLogger(__name__)
 _warn_once = lru_cache(log.warning)  # a run looks for its generator several times
 
@@ -58,7 +66,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         if place.exists():
             id = place.resolve().name
         else:
-            place = Path(snapshot_download(config.model, allow_patterns=["*.safetensors"]))
+            place = _snapshot(config.model, ["*.safetensors"])
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
     files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
@@ -75,20 +83,55 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
     return id, named[0]
 
 
-def find_adapter(config: AdapterConfig) -> tuple[str, Path, Path]:
-    """Return the id, the .safetensors file and the folder of the image encoder of an IP-Adapter.
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """What lets a text-to-image model draw from an image.
 
-    One of the hub is downloaded. Raises UserError where one of them is not found, or is a pickle.
+    Attributes:
+        id: Its name, without a path.
+        folder: Where it lies.
+        weights: The file and the image encoder of an IP-Adapter, or the parts of a FLUX Redux.
     """
-    parts = [config.file, *(f"{config.image_encoder}/*.{ending}" for ending in ("json", "safetensors"))]
+
+    id: str
+    kind: Literal["IP-Adapter", "FLUX Redux"]
+    folder: Path
+    weights: tuple[Path, ...]
+
+    @property
+    def sha256(self) -> str:
+        """A hash of the weights and their configurations."""
+        return digest([hash_folder(path) if path.is_dir() else hash_once(path) for path in self.weights], 64)
+
+    @property
+    def file(self) -> str | None:
+        """The name of an IP-Adapter's file, of which a folder has several; None for a Redux."""
+        return self.weights[0].name if self.kind == "IP-Adapter" else None
+
+
+def find_adapter(config: AdapterConfig) -> Adapter:
+    """Return the adapter of `config`; one of the hub is downloaded. Its folder says whether it is a FLUX Redux.
+
+    Raises UserError where a part of it is not found or is a pickle, and for keys that a Redux does not use.
+    """
+    folders = [config.image_encoder, *REDUX_PARTS]
+    parts = [INDEX, config.file, *(f"{folder}/*.{ending}" for folder in folders for ending in ("json", "safetensors"))]
     try:
         place, id = Path(config.model).expanduser(), config.model
         if place.exists():
             id = place.resolve().name
         else:
-            place = Path(snapshot_download(config.model, allow_patterns=parts))
+            place = _snapshot(config.model, parts)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {_first_line(error)}") from None
+    try:
+        is_redux = (place / INDEX).is_file() and read_index(place)["_class_name"] == REDUX
+    except UserError as error:
+        raise UserError(f"generator.adapter: {error}") from None
+    return _redux(config, id, place) if is_redux else _ip_adapter(config, id, place)
+
+
+def _ip_adapter(config: AdapterConfig, id: str, place: Path) -> Adapter:
     file, encoder = place / config.file, place / config.image_encoder
     if file.suffix != ".safetensors":
         raise UserError(f"generator.adapter.file: {config.file} is no .safetensors file: name one in {place}")
@@ -97,7 +140,18 @@ def find_adapter(config: AdapterConfig) -> tuple[str, Path, Path]:
     if not (encoder / "config.json").is_file():
         raise UserError(f"generator.adapter.image_encoder: {encoder} holds no image encoder: name its folder")
     refuse_pickles(encoder)
-    return id, file, encoder
+    return Adapter(id, "IP-Adapter", place, (file, encoder))
+
+
+def _redux(config: AdapterConfig, id: str, place: Path) -> Adapter:
+    for key in ("file", "image_encoder"):
+        if getattr(config, key) != type(config).model_fields[key].default:
+            raise UserError(f"generator.adapter.{key}: {id} is a FLUX Redux, which names its parts: leave it out")
+    for part in REDUX_PARTS:
+        if not (place / part).is_dir():
+            raise UserError(f"generator.adapter: {place} lacks its {part}: get it again")
+        refuse_pickles(place / part)
+    return Adapter(id, "FLUX Redux", place, tuple(place / part for part in REDUX_PARTS))
 
 
 def refuse_pickles(part: Path) -> None:
@@ -112,9 +166,16 @@ def _download(model: str, config: GeneratorConfig) -> Path:
         raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):
         raise FileNotFoundError("there is no such folder")
-    return Path(
-        DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
-    )
+    folder = DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
+    if try_to_load_from_cache(model, CARD, revision=config.revision) is None:
+        with suppress(OSError, ValueError, RuntimeError):  # some have none
+            hf_hub_download(model, CARD, revision=config.revision)
+    return Path(folder)
+
+
+def _snapshot(model: str, parts: Sequence[str]) -> Path:
+    """Download `parts` of a model of the hub, and its card."""
+    return Path(snapshot_download(model, allow_patterns=[*parts, CARD]))
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from genrobust.core import LabelSpace, Registry, Request
+from genrobust.generate.locate import find_adapter
 from genrobust.recipe import GeneratorConfig
 
 
@@ -23,6 +24,7 @@ class Generator:
         id: Its name, without a path.
         width, height: The size of its images in pixels.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
+        redux: The FluxPriorReduxPipeline of a FLUX Redux, where the recipe names one.
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
@@ -32,6 +34,7 @@ class Generator:
     width: int
     height: int
     id2label: dict[int, str] | None = None
+    redux: Any = None
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -49,13 +52,15 @@ class Mode(ABC):
         loader: The diffusers class that loads a folder.
         kinds: The pipelines that a folder's model_index.json may name.
         needs: The same in words.
-        adapted: The mode in place of this one where the recipe names an IP-Adapter.
+        unused: The pipeline's parts that the mode does not use, which are not loaded.
+        adapted: The modes in place of this one where the recipe names an adapter, by its kind.
     """
 
     loader: ClassVar[Any]
     kinds: ClassVar[frozenset[str]]
     needs: ClassVar[str]
-    adapted: ClassVar[type[Mode] | None] = None
+    unused: ClassVar[tuple[str, ...]] = ()
+    adapted: ClassVar[Mapping[str, type[Mode]]] = {}
 
     def __init__(self, generator: Generator, labels: LabelSpace, source_image: Callable[[Request], Image.Image]):
         """Raises UserError where the generator or the classes do not fit the mode."""
@@ -85,6 +90,6 @@ MODES: Registry[type[Mode]] = Registry("generator.mode", package="genrobust.gene
 
 
 def mode_of(config: GeneratorConfig) -> type[Mode]:
-    """Return the mode that `config` names, or its variant for an IP-Adapter."""
+    """Return the mode that `config` names, or its variant for an adapter. Raises UserError as `find_adapter` does."""
     mode = MODES.get(config.mode)
-    return mode if config.adapter is None or mode.adapted is None else mode.adapted
+    return mode if config.adapter is None else mode.adapted[find_adapter(config.adapter).kind]

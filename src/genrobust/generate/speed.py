@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
-from collections.abc import Mapping
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -92,33 +93,37 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
         raise UserError(f"generator.attention: {name} cannot be used: {error}") from error
 
 
-def place(pipeline: Any, config: GeneratorConfig, device: torch.device) -> None:
-    """Move `pipeline` onto `device`, all of it or, where that has too little memory, what is computing.
+def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.device) -> None:
+    """Move `pipelines` onto `device`, all of them or, where that has too little memory, what is computing.
 
     No image depends on it.
     """
     offload: str = config.offload if device.type == "cuda" else "none"
     if offload == "auto":
-        sizes = {name: _bytes(part) for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
+        parts = [part for pipeline in pipelines for part in pipeline.components.values()]
+        sizes = [_bytes(part) for part in parts if isinstance(part, nn.Module)]
+        gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
+        torch.cuda.empty_cache()
         offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
         if offload != "none":
             log.warning(
-                f"the generator takes {sum(sizes.values()) / 1e9:.1f} GB, more than {device} has free: what does not "
+                f"the generator takes {sum(sizes) / 1e9:.1f} GB, more than {device} has free: what does not "
                 f"compute waits in main memory (generator.offload: {offload}), which takes more time"
             )
-    if offload == "model":
-        pipeline.enable_model_cpu_offload(device=device)
-    elif offload == "group":
-        pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=True)
-    else:
-        pipeline.to(device)
+    for pipeline in pipelines:
+        if offload == "model":
+            pipeline.enable_model_cpu_offload(device=device)
+        elif offload == "group":
+            pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=True)
+        else:
+            pipeline.to(device)
 
 
-def offload_for(sizes: Mapping[str, int], free: int) -> str:
+def offload_for(sizes: Sequence[int], free: int) -> str:
     """Return how parts of `sizes`, in bytes, fit into `free` bytes: "none", "model" (one at a time), or "group"."""
-    if sum(sizes.values()) <= USABLE * free:
+    if sum(sizes) <= USABLE * free:
         return "none"
-    return "model" if max(sizes.values()) <= USABLE * free else "group"
+    return "model" if max(sizes) <= USABLE * free else "group"
 
 
 def _bytes(part: nn.Module) -> int:

@@ -23,10 +23,11 @@ class LoraConfig(Section):
 
 
 class AdapterConfig(Section):
-    """An IP-Adapter (Ye et al., 2023, arXiv 2308.06721): Stable Diffusion or SDXL then draws from a real image.
+    """An adapter, through which a text-to-image model draws from a real image: an IP-Adapter or a FLUX Redux.
 
-    `model` is a folder or a hub id, `file` its .safetensors file in there, `image_encoder` the folder of its CLIP in
-    there, and `scale` how much the image counts. A text in place of the section means `model`.
+    An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
+    `model` is a folder or a hub id, and `scale` how much the image counts. Of an IP-Adapter, `file` is its .safetensors
+    file in there, and `image_encoder` the folder of its CLIP in there. A text in place of the section means `model`.
     """
 
     model: Annotated[str, Field(min_length=1)]

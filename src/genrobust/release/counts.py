@@ -13,7 +13,8 @@ from genrobust.release.parts import ALWAYS, COLUMNS, OWN, Content, Part, rows
 
 # How images were drawn: what differs between the images of few datasets, so that distinct values are few.
 DRAWN = (
-    *("generator", "weights_sha256", "mode", "lora", "lora_sha256", "lora_scale", "strength", "scheduler", "steps"),
+    *("generator", "weights_sha256", "mode", "lora", "lora_sha256", "lora_scale"),
+    *("adapter", "adapter_file", "adapter_sha256", "adapter_scale", "strength", "scheduler", "steps"),
     *("guidance_scale", "guidance_until", "negative_prompt", "width", "height", "dtype", "device"),
     *("genrobust_version", "diffusers_version", "transformers_version", "torch_version"),
 )

@@ -13,7 +13,7 @@ from genrobust.release.audit_summary import AuditSummary
 from genrobust.release.cards import render_card
 from genrobust.release.counts import Counts
 from genrobust.release.format import Format
-from genrobust.release.licenses import License
+from genrobust.release.licenses import GENERATOR, License
 from genrobust.release.parts import RECIPE, Content
 from genrobust.release.sheet import shown_classes
 from genrobust.report import EN_DASH
@@ -26,7 +26,7 @@ class About:
     """The content of a card beside the counts.
 
     `division` says in words how the export was divided into parts and `filtered` what a filter left out, or is "".
-    `making` is of each dataset, by name. `license` is the dataset's own, `licenses` those of its generators.
+    `making` is of each dataset, by name. `license` is the dataset's own, `licenses` those of what drew it.
     `manifests` are the datasets', `command` makes it again, and `has_recipe` says that the recipe lies beside the card.
     """
 
@@ -44,7 +44,7 @@ class About:
 
     @property
     def generators(self) -> str:
-        return " and ".join(dict.fromkeys(license.generator for license in self.licenses))
+        return " and ".join(dict.fromkeys(license.id for license in self.licenses if license.part == GENERATOR))
 
 
 def dataset_card(content: Content, counts: Counts, about: About) -> str:

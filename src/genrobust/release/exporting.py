@@ -20,7 +20,7 @@ from genrobust.release.croissant import croissant
 from genrobust.release.dataset_card import About, dataset_card
 from genrobust.release.folder import new_folder, refuse_others
 from genrobust.release.format import FORMATS
-from genrobust.release.licenses import OTHER, License, check_license, licenses_of
+from genrobust.release.licenses import GENERATOR, OTHER, License, check_license, licenses_of
 from genrobust.release.parts import CARD, CROISSANT, RECIPE, SHEET, TRAIN, VALIDATION, Content, Origin, Part, split
 from genrobust.release.sheet import contact_sheet
 from genrobust.report import count, percent
@@ -44,7 +44,7 @@ class ExportOptions:
         filter: The name of a filter beside the shards, or its file: what it leaves out is not exported.
         generator: The folder of the generator, for its card.
         origin: The recipe that the dataset came from, which goes along as RECIPE.
-        accept_license: Export although the license of the generator restricts its images.
+        accept_license: Export although the license of the generator, or of what was added to it, restricts its images.
     """
 
     dataset: Path
@@ -74,8 +74,8 @@ def export(options: ExportOptions) -> ExportResult:
     """Write a dataset of shards in the form of another program, with its card, into a folder of its own.
 
     Raises:
-        UserError: What cannot be opened or does not belong together, a class without images in a part, or a generator
-            whose license restricts its images, unless `accept_license`.
+        UserError: What cannot be opened or does not belong together, a class without images in a part, or a generator,
+            LoRA or adapter whose license restricts its images, unless `accept_license`.
         GenrobustError: A damaged dataset.
     """
     check_license(options.license)
@@ -109,7 +109,7 @@ def export(options: ExportOptions) -> ExportResult:
         if options.origin is not None:
             (folder / RECIPE).write_text(options.origin.recipe, encoding="utf-8")
         _write_about(content, counts, about, folder)
-    return ExportResult(out, counts.images, tuple(of.generator for of in licenses if not of.name))
+    return ExportResult(out, counts.images, tuple(of.id for of in licenses if of.part == GENERATOR and not of.name))
 
 
 def _write_about(content: Content, counts: Counts, about: About, folder: Path) -> None:
@@ -159,7 +159,7 @@ def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple
     for license in found:
         if license.forbids and not options.accept_license:
             raise UserError(
-                f"the generator {license.generator} is under {license.name}, which restricts what may be done with its "
+                f"the {license.part} {license.id} is under {license.name}, which restricts what may be done with its "
                 f"images ({license.forbids}): read it, and export with --accept-license if it allows what you plan"
             )
     return found

@@ -1,4 +1,4 @@
-"""The licenses of generators, as their cards name them: whether what they drew may be given away."""
+"""The licenses of generators and of what is added to them, by their cards: whether their images may be given away."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_folder, parse_yaml
 
 OTHER = "other"  # the hub's word for a license that is none of its list
+GENERATOR = "generator"
+_ADDED = {"lora": "LoRA", "adapter": "adapter"}  # to a generator: the key of a manifest, in words
 _CARD = "README.md"
 _HEADER = re.compile(rb"\s*---[\r\n]+(.*?)[\r\n]+---[ \t]*([\r\n]|$)", re.S)
 # In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license.
@@ -21,9 +23,16 @@ _FORBIDS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class License:
-    """The license of `generator` as its card names it, "" where that is not known; `forbids` is what restricts it."""
+    """The license of a `part` of what drew: GENERATOR, or a word of what was added to it.
 
-    generator: str
+    Attributes:
+        id: The name of the part.
+        name: The license as the card of the part names it, "" where that is not known.
+        forbids: What restricts the use of the images, or "".
+    """
+
+    part: str
+    id: str
     name: str
     forbids: str
 
@@ -35,10 +44,10 @@ def check_license(license: str) -> None:
 
 
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
-    """Read the licenses of the generators that `manifests` name, each once, from their cards.
+    """Read the licenses of the generators, LoRAs and adapters that `manifests` name, each once, from their cards.
 
-    `folder` is that of one of them. Otherwise the card of the embedded generator is known, and that of a hub id in the
-    cache of its downloads.
+    `folder` is that of one of the generators. Otherwise the card of the embedded generator is known, and that of a hub
+    id in the cache of its downloads.
 
     Raises:
         UserError: `folder` holds none of the generators.
@@ -52,11 +61,13 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
     for manifest in manifests:
         here = folder if folder is not None and manifest.get("weights_sha256") == weights else None
         generator = str(manifest.get("generator") or "of an unknown name")
-        found.append(_license(generator, _card_of(generator, str(manifest.get("mode")), here)))
+        found.append(_license(GENERATOR, generator, _card_of(generator, str(manifest.get("mode")), here)))
+        added = {part: str(manifest[key]) for key, part in _ADDED.items() if manifest.get(key)}
+        found += [_license(part, id, _card_on_hub(id)) for part, id in added.items()]
     return tuple(dict.fromkeys(found))
 
 
-def _license(generator: str, card: Path | None) -> License:
+def _license(part: str, id: str, card: Path | None) -> License:
     found = {} if card is None else _header(card)
     names = found.get("license")
     names = [str(name) for name in names] if isinstance(names, list) else [str(names)] if names else []
@@ -64,7 +75,7 @@ def _license(generator: str, card: Path | None) -> License:
     forbids = next((text for text in (*names, *more) if _FORBIDS.search(text)), "")
     if names in ([], [OTHER]) and found.get("license_name"):
         names = [str(found["license_name"])]
-    return License(generator, ", ".join(names) or forbids, forbids)
+    return License(part, id, ", ".join(names) or forbids, forbids)
 
 
 def _header(card: Path) -> dict[str, Any]:
@@ -87,9 +98,13 @@ def _card_of(generator: str, mode: str, folder: Path | None) -> Path | None:
         return folder / _CARD
     if generator == EMBEDDED:
         return embedded("variation" if mode == "images" else "generator") / _CARD
-    if generator.count("/") != 1:
+    return _card_on_hub(generator)
+
+
+def _card_on_hub(id: str) -> Path | None:
+    if id.count("/") != 1:
         return None  # a local folder's last name, or none
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(generator, _CARD)
+    cached = try_to_load_from_cache(id, _CARD)
     return Path(cached) if isinstance(cached, str) else None

@@ -24,7 +24,7 @@ TIMM = "_info.json"  # of the tars
 ALWAYS = ("key", "label", "class_id", "class_name")
 _NAMES = (
     *(*ALWAYS, "prompt", "template", "negative_prompt", "style", "seed", "source"),
-    *("generator", "mode", "lora", "strength", "steps", "guidance_scale", "redraws", "flagged"),
+    *("generator", "mode", "lora", "adapter", "strength", "steps", "guidance_scale", "redraws", "flagged"),
 )
 _ADDED = {"class_name": pa.string(), "flagged": pa.string()}
 COLUMNS = pa.schema([pa.field(n, _ADDED[n]) if n in _ADDED else SCHEMA.field(n) for n in _NAMES])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, digest, hash_folder, hash_once
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, hash_folder, hash_once
 from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
@@ -24,6 +24,7 @@ from genrobust.recipe import GeneratorConfig
 # SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
 TRIAL_STEPS = 4  # take as much memory as all steps
 EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
+ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
 log = logging.getLogger(__name__)
 
 
@@ -53,22 +54,28 @@ class DiffusersEngine(Engine):
             lora, file = find_lora(config.lora)
             found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}
         if config.adapter is not None:
-            adapter, file, encoder = find_adapter(config.adapter)
-            weights = digest([hash_once(file), hash_folder(encoder)], 64)
-            found |= {"adapter": adapter, "adapter_sha256": weights, "adapter_scale": config.adapter.scale}
+            adapter = find_adapter(config.adapter)
+            found |= {"adapter": adapter.id, "adapter_sha256": adapter.sha256, "adapter_scale": config.adapter.scale}
         return found
 
     @classmethod
     def weights_bytes(cls, config: GeneratorConfig) -> int:
-        return sum(path.stat().st_size for path in find_generator(config)[1].rglob("*.safetensors"))
+        folder = find_generator(config)[1]
+        unused = {folder / part for part in mode_of(config).unused}
+        files = [path for path in folder.rglob("*.safetensors") if path.parent not in unused]
+        for path in () if config.adapter is None else find_adapter(config.adapter).weights:
+            files += path.rglob("*.safetensors") if path.is_dir() else [path]
+        return sum(path.stat().st_size for path in files)
 
     @property
     def record(self) -> dict[str, Any]:
         own, found = self.config, self.identity(self.config)
+        file = None if own.adapter is None else find_adapter(own.adapter).file
         return {
             **super().record,
             "weights_sha256": found["weights_sha256"],
-            **{key: found.get(key) for key in ("lora", "lora_sha256", "lora_scale")},
+            **{key: found.get(key) for key in ADDED},
+            "adapter_file": file,
             "strength": None if "strength" in own.unused else own.strength,
             "scheduler": type(self.generator.pipeline.scheduler).__name__,
             "steps": own.steps,
@@ -98,8 +105,6 @@ class DiffusersEngine(Engine):
                     raise
                 self._most = len(part) // 2
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
             except GenrobustError as error:
                 if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
                     raise

@@ -1,6 +1,6 @@
 """A real image of the class, through its CLIP embedding: variations of it, without text.
 
-An image variation pipeline draws them, or with an IP-Adapter a text-to-image one.
+An image variation pipeline draws them, or with an IP-Adapter or a FLUX Redux a text-to-image one.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from diffusers.models.embeddings import ImageProjection
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
 
+TEXT_TOKENS = 512  # of FLUX's prompts
+
 
 class AdaptedImages(Mode):
     """Draws from the source image and an empty prompt, through an IP-Adapter."""
 
     loader: ClassVar[Any] = AutoPipelineForText2Image
     kinds = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
-    needs = "with generator.adapter a StableDiffusionPipeline or a StableDiffusionXLPipeline"
+    needs = "with an IP-Adapter in generator.adapter a StableDiffusionPipeline or a StableDiffusionXLPipeline"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -50,6 +52,40 @@ def _as_given(
     return embeds
 
 
+class ReduxImages(Mode):
+    """Draws from the source image alone, whose tokens a FLUX Redux appends to those of the text, which are zeros.
+
+    So does diffusers where the text encoders are left out, which take more memory than all else beside the transformer.
+    """
+
+    loader: ClassVar[Any] = AutoPipelineForText2Image
+    kinds = frozenset({"FluxPipeline"})
+    needs = "with a FLUX Redux in generator.adapter a FluxPipeline"
+    unused = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        asked = self.generator.pipeline.transformer.config.joint_attention_dim
+        given = self.generator.redux.image_embedder.redux_down.out_features
+        if given != asked:
+            raise UserError(
+                f"generator.adapter: it gives tokens of {given} numbers, and {self.generator.id} takes {asked}: take "
+                "the one for this model"
+            )
+
+    def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        redux, adapter = self.generator.redux, self.generator.config.adapter
+        assert adapter is not None  # or this mode would not draw
+        # Not by a call of the Redux, which mixes the images of a batch into one.
+        hidden = redux.encode_image([self.source_image(r) for r in requests], self.generator.device, 1)
+        image = adapter.scale * redux.image_embedder(hidden).image_embeds
+        redux.maybe_free_model_hooks()
+        count, _, width = image.shape
+        text = image.new_zeros(count, TEXT_TOKENS, width)
+        pooled = image.new_zeros(count, self.generator.pipeline.transformer.config.pooled_projection_dim)
+        return {"prompt_embeds": torch.cat([text, image], 1), "pooled_prompt_embeds": pooled, **self.size}
+
+
 @MODES.register("images")
 class Images(Mode):
     """Draws variations of the source image."""
@@ -57,7 +93,7 @@ class Images(Mode):
     loader = StableDiffusionImageVariationPipeline
     kinds = frozenset({"StableDiffusionImageVariationPipeline"})
     needs = "a StableDiffusionImageVariationPipeline, or another generator and a generator.adapter"
-    adapted = AdaptedImages
+    adapted: ClassVar = {"IP-Adapter": AdaptedImages, "FLUX Redux": ReduxImages}
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from genrobust.classifiers import STATE, require_same_job, save_tensors
 from genrobust.core import UserError, fetch, make_folder, replacing
-from genrobust.generate.loading import INDEX
+from genrobust.generate.index import INDEX
 from genrobust.generate.trained_folder import read_record, record_of
 from genrobust.recipe import DiffusionTraining
 

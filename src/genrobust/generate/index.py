@@ -1,0 +1,57 @@
+"""Reads the model_index.json of a folder in the diffusers format, which may be a stranger's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from genrobust.core import UserError, reading
+
+INDEX = "model_index.json"
+
+
+def read_index(folder: Path) -> dict[str, Any]:
+    """Return the model_index.json of `folder`; raises UserError where that is no diffusers folder, or an odd one."""
+    if folder.is_file():
+        raise UserError(
+            f"{folder} is a file; a generator is a diffusers folder: convert it with "
+            "StableDiffusionPipeline.from_single_file(...).save_pretrained(...)"
+        )
+    if not (folder / INDEX).exists():
+        raise UserError(f"{folder} is no diffusers folder: it has no {INDEX}")
+    index = read_object(folder / INDEX)
+    if not isinstance(index.get("_class_name"), str | list):
+        raise UserError(f"cannot read {folder / INDEX}: it names no _class_name: get it again")
+    if isinstance(index["_class_name"], list):
+        raise UserError(
+            f"{folder} is a community pipeline (the _class_name in its {INDEX} is a list), which brings code of its "
+            "own, and genrobust runs none: name a generator of diffusers' own classes"
+        )
+    for name, part in index.items():
+        if name != "id2label" and isinstance(part, list) and not _is_known_part(part):
+            raise UserError(
+                f"{folder / INDEX}: {name} is {str(part)[:60]}: a part is of a class of diffusers or transformers, or "
+                "[null, null]; get it again, or name another"
+            )
+    return index
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises UserError for anything else."""
+    with reading(path, ValueError, then=": get it again"):
+        found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
+
+
+def _is_known_part(part: list[Any]) -> bool:
+    """Whether diffusers can load `part`, [library, class], without importing a module that anybody may have named."""
+    if part == [None, None]:
+        return True
+    if len(part) != 2 or not all(isinstance(word, str) for word in part):
+        return False
+    return part[0] in ("diffusers", "transformers") or hasattr(diffusers.pipelines, part[0])
