@@ -152,18 +152,21 @@ def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(sect
 
 
 def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
+    from torch._inductor import config
+
     monkeypatch.setenv("CXX", "/nowhere/c++")
-    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("/nowhere/c++",))
+    broken = config.patch({"cpp.cxx": ("/nowhere/c++",)})  # monkeypatch would take the name away afterwards
     asked = list(plan(section()))[:2]
     for compiles, raises in (("auto", False), (True, True)):
         torch.compiler.reset()
         engine = DiffusersEngine(section(compile=compiles), labels, None, CPU)
         engine._compiled = compile_blocks(engine.generator.pipeline, engine.config, torch.device("cuda"), PAYS)
         if raises:
-            with pytest.raises(GenrobustError, match="fails"):
+            with broken, pytest.raises(GenrobustError, match="fails"):
                 engine.draw(asked)
         else:
-            drawn = engine.draw(asked)
+            with broken:
+                drawn = engine.draw(asked)
             assert "drawing without generator.compile" in caplog.text
             assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
 

@@ -35,7 +35,8 @@ def test_it_trains_to_the_same_weights_up_to_rounding_and_resumes_to_the_same_bi
     resumed = weights(job.run(tmp_path / "resumed", compile=True, **FEW))
     assert plain.keys() == compiled.keys() == resumed.keys()
     for name, tensor in plain.items():
-        assert torch.allclose(tensor.float(), compiled[name].float(), rtol=1e-2, atol=1e-3), name
+        apart = (tensor.float() - compiled[name].float()).abs()
+        assert apart.mean() < 1e-3 and apart.max() < 1e-2, name  # Adam makes a step of a gradient that rounds to zero
         assert torch.equal(compiled[name], resumed[name]), name
 
 

@@ -97,7 +97,7 @@ def means(generator, mirrored=False):
 
 def nearest(latents, all_means):
     distances = torch.cdist(latents.flatten(1), all_means.flatten(1))
-    assert distances.min(1).values.max() < 1e-3
+    assert distances.min(1).values.max() < 1e-2  # rounding in the VAE
     return distances.argmin(1).tolist()
 
 

@@ -18,6 +18,7 @@ from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors import ray as executor
 from genrobust.study.executors.ray import Ray
+from genrobust.study.executors.ray_workers import Task
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ class Forgetful:
 def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch, silent):
     monkeypatch.setattr(executor, "LOST_S", 0.5)
     monkeypatch.setattr(executor, "SILENT_S", 1.0 if silent else 3600.0)
-    worker = executor._RayWorker(lambda: Forgetful.remote(silent))
+    worker = executor._RayWorker(lambda replaced: Forgetful.remote(silent))
     done = worker.submit("a job")
     while not done.done():
         assert worker.count() == 0
@@ -113,7 +114,8 @@ def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
     monkeypatch.setattr(executor, "SILENT_S", 0.5)
     started = []
 
-    def start():
+    def start(replaced):
+        assert replaced == len(started)
         if started:  # the second one gets all the time that it takes
             monkeypatch.setattr(executor, "SILENT_S", 3600.0)
         started.append(Sure.options(num_cpus=0 if started else 1000).remote())  # the first one waits for ever
@@ -126,6 +128,17 @@ def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):
         time.sleep(0.05)
     assert done.result() is None and len(started) == 2
     worker.stop()
+
+
+def test_a_worker_that_replaces_one_has_a_process_of_its_own(cluster):
+    def where(replaced):
+        task = Task(b"", "images", ".", at_url=False)  # nobody does a job
+        actor = executor._start({"num_cpus": 0, "concurrency_groups": {"progress": 1}}, {"A": "1"}, task, 1, replaced)
+        seen = ray.get(actor.__ray_call__.remote(lambda _: (os.environ["A"], os.environ.get("GENROBUST_REPLACED"))))
+        ray.kill(actor)
+        return seen
+
+    assert [where(0), where(1), where(2)] == [("1", None), ("1", "1"), ("1", "2")]
 
 
 @pytest.mark.slow  # pytest -m slow tests/study/executors

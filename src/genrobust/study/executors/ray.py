@@ -45,7 +45,8 @@ LOOK_S = 300.0  # for a node's answer to what it computes fast: loading torch fr
 # actor on another one and forget its call, whose future then never ends.
 LOST_S = 20.0
 # After this time an actor that answers nothing has lost all its calls, if it runs: else it answers at once. If it does
-# not run, it waits for room, or Ray has lost it on a node that died: another one in its place may wait as well.
+# not run, it waits for room, or Ray has lost it on a node that died: another one in its place may wait as well. It gets
+# a process of its own: else Ray may give it the process of the lost one, which starts none of those that follow.
 SILENT_S = 60.0
 WAIT_S = 600.0  # for a node, where none is left: what starts nodes on demand takes minutes
 RAY_TRAIN = {  # nobody reads its metrics, is warned of preemption, or wants to work in its folder
@@ -168,22 +169,22 @@ class Ray:
                 pool.stop()
             pool.report()
 
-    def _worker(self, task: Task) -> Callable[[], Any]:
-        """Return what starts a worker, on a node with room.
+    def _worker(self, task: Task) -> Callable[[int], Any]:
+        """Return what starts a worker, on a node with room, from how many that do not run it replaces.
 
         The pool tries a job again whose worker died, in place of Ray's `max_task_retries`: see LOST_S.
         """
         takes: dict[str, Any] = {"num_cpus": self._cpus, "num_gpus": self._gpus, "concurrency_groups": {"progress": 1}}
-        return partial(ray.remote(**takes)(Worker).remote, task, self._threads)
+        return partial(_start, takes, {}, task, self._threads)
 
-    def _leader(self, task: Task, workers: int, store: str) -> Callable[[], Any]:
+    def _leader(self, task: Task, workers: int, store: str) -> Callable[[int], Any]:
         """Return what starts the leader of a group, on this machine, where Ray Train's folder `store` lies."""
         each = {"CPU": self._cpus, "GPU": self._gpus}
         group = partial(group_of, workers, task, self._threads, each, store)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         takes: dict[str, Any] = {"num_cpus": 0, "concurrency_groups": {"progress": 1}, "scheduling_strategy": here}
         led = replace(task, load=cloudpickle.dumps(group))
-        return partial(ray.remote(**takes, runtime_env={"env_vars": RAY_TRAIN})(Worker).remote, led, self._threads)
+        return partial(_start, takes, RAY_TRAIN, led, self._threads)
 
     def _room_for(self, workers: int) -> int:
         """Return how many jobs of so many workers are done at a time: one of several.
@@ -201,12 +202,21 @@ class Ray:
         return capacity if workers == 1 else int(capacity >= workers)
 
 
-class _RayWorker:
-    """A worker of a `WorkerPool` that is an actor, which `make` starts."""
+def _start(takes: dict[str, Any], env_vars: dict[str, str], task: Task, threads: int, replaced: int) -> Any:
+    """Start an actor; one that replaces others has an environment that none has had, and so a process of its own."""
+    if replaced:
+        env_vars = {**env_vars, "GENROBUST_REPLACED": str(replaced)}
+    environment = {"runtime_env": {"env_vars": env_vars}} if env_vars else {}
+    return ray.remote(**takes, **environment)(Worker).remote(task, threads)
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+
+class _RayWorker:
+    """A worker of a `WorkerPool` that is an actor, which `make` starts from how many that do not run it replaces."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
         self._make = make
         self._actor: Any = None
+        self._replaced = 0
         self._number, self._count = 0, 0
         self._asked: Future[int | None] | None = None
         self._asked_at, self._heard_at = 0.0, time.monotonic()
@@ -221,7 +231,7 @@ class _RayWorker:
         return self._done
 
     def _begin(self) -> None:
-        self._actor = self._actor or self._make()
+        self._actor = self._actor or self._make(self._replaced)
         self._number, self._count, self._asked, self._idle_since = self._number + 1, 0, None, None
         self._heard_at = time.monotonic()
         self._call = self._actor.do.remote(self._number, self._key).future()
@@ -241,6 +251,7 @@ class _RayWorker:
             else:
                 self._call = None
                 self.stop()
+                self._replaced += 1
                 self._begin()
         return self._count
 
