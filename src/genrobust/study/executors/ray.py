@@ -206,8 +206,8 @@ def _start(takes: dict[str, Any], env_vars: dict[str, str], task: Task, threads:
     """Start an actor; one that replaces others has an environment that none has had, and so a process of its own."""
     if replaced:
         env_vars = {**env_vars, "GENROBUST_REPLACED": str(replaced)}
-    environment = {"runtime_env": {"env_vars": env_vars}} if env_vars else {}
-    return ray.remote(**takes, **environment)(Worker).remote(task, threads)
+    options = {**takes, "runtime_env": {"env_vars": env_vars}} if env_vars else takes
+    return ray.remote(**options)(Worker).remote(task, threads)
 
 
 class _RayWorker:
