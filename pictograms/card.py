@@ -57,7 +57,8 @@ def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str,
                 thumb = image.resize((THUMB - 4, THUMB - 4), Image.Resampling.LANCZOS)
                 canvas.paste(thumb, (x + label + j * THUMB + 2, y + 2))
     # Sixty-four colours are enough to look at, and keep the repository small.
-    canvas.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
+    flat = canvas.quantize(64, dither=Image.Dither.NONE).convert("RGB")
+    flat.save(path, lossless=True, method=6, quality=100)  # as WebP: an eighth smaller than PNG
 
 
 def table(header: list[str], rows: list[list[object]]) -> str:
@@ -310,7 +311,7 @@ def main() -> None:
     for stem, (title, columns) in SHEETS.items():
         by = "style" if stem.startswith("wild") else "split"
         wanted = [r for r in rows if by == "split" or r["split"] == stem]
-        sheet(wanted, classes, title, columns, by, args.sheets / f"{stem}.png")
+        sheet(wanted, classes, title, columns, by, args.sheets / f"{stem}.webp")
 
 
 if __name__ == "__main__":
