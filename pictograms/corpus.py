@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
-from build import HERE, render, style_of, to_svg
+from drawings import HERE, render, style_of, to_svg
 
 # Drawings taken of each style. The coloured ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 if TYPE_CHECKING:
-    from build import Drawing
+    from drawings import Drawing
 
 
 def encoded(pixels: np.ndarray) -> bytes:
