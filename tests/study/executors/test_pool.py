@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -22,11 +23,11 @@ class Thread:
         self._pool = ThreadPoolExecutor(1)
 
     def submit(self, key):
-        def do():
-            self._done.append((self._number, key))
-            return self._fails(key)
+        return self._pool.submit(self._do, key)
 
-        return self._pool.submit(do)
+    def _do(self, key):
+        self._done.append((self._number, key))
+        return self._fails(key)
 
     def count(self):
         return 0
@@ -76,6 +77,36 @@ def test_what_failed_is_tried_by_another_worker_first(caplog):
         done = run(once, 2, workers=2)
     assert sorted(done) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert sorted(caplog.messages) == [f"shard {n}: no good; it is tried again" for n in (0, 1)]
+
+
+class Placed(Thread):
+    """A worker that waits for one of `places` to start, and takes it until it is stopped, as an actor of Ray's."""
+
+    def __init__(self, places, done, number):
+        super().__init__(lambda key: None, done, number)
+        self._places, self._has_place = places, False
+
+    def _do(self, key):
+        if not self._has_place:
+            self._has_place = self._places.acquire(timeout=20)  # far more than the others need
+            assert self._has_place, "nobody makes room"
+        return super()._do(key)
+
+    def stop(self):
+        if self._has_place:
+            self._has_place = False
+            self._places.release()
+
+
+def test_where_a_place_is_lost_no_idle_worker_keeps_the_one_that_another_waits_for():
+    done, places, numbers = [], threading.Semaphore(1), iter(range(9))  # of the two places that `room` tells of first
+    with progress_bar("drawing", 30) as bar:
+        made = WorkerPool("drawing", bar, on_cluster=True)
+        jobs = [Job(n, f"shard {n}", 10) for n in range(3)]
+        made.run(jobs, lambda: Placed(places, done, next(numbers)), lambda: 1 if done else 2)
+        made.report()
+    assert sorted(key for _, key in done) == [0, 1, 2]
+    assert len({number for number, _ in done}) == 2, "the one that waited did its job itself"
 
 
 def test_what_fails_for_good_is_listed_with_its_reason_when_all_else_is_done():

@@ -104,6 +104,8 @@ class WorkerPool:
                 self._room = room()
                 while len(self._idle) + len(self._busy) < min(self._room, len(self._waiting) + len(self._busy)):
                     self._idle.append(new_worker())
+                while self._idle and len(self._idle) + len(self._busy) > self._room:  # such as when a node is gone
+                    self._idle.pop().stop()  # a busy one may wait for its place
                 self._hand_out()
                 if not self._busy:
                     time.sleep(LOOK_EVERY_S)
