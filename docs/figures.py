@@ -3,7 +3,7 @@
     pip install matplotlib
     python docs/figures.py
 
-writes docs/figures/*.svg: those of the studies that are kept, and that of the table of generators.
+writes docs/figures/*.svg, those of the studies that are kept.
 """
 
 from __future__ import annotations
@@ -76,21 +76,18 @@ def main_question(summary: Results) -> None:
     save(figure, "main")
 
 
-def conditioning(page: str) -> None:
-    """Each dataset of the table of generators: FID to the real images, and accuracy when mixed with them."""
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| ")]
-    head = next(row for row in rows if row[0] == "generated from")
-    table = [dict(zip(head, row, strict=True)) for row in rows if len(row) == len(head)]
-    real = float(next(row for row in table if row["generated from"].startswith("*nothing"))["alone: shifts"])
+def conditioning(summary: Results) -> None:
+    """Each source of images: FID to the real ones, and accuracy when mixed with them."""
+    means = scores_of(summary, "top1")
     figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
-    for row in table:
-        if row["FID"].replace(".", "").isdigit():
-            name = row["generated from"].strip("*").split("`")[-2 if "`" in row["generated from"] else 0]
-            colour = GREEN if "retrieved" in name else BLUE
-            at = float(row["FID"]), float(row["with real: shifts"])
-            axes.plot(*at, "o", color=colour, markersize=5)
+    for quality in summary["qualities"]:
+        name, mixed = quality["source"], means.get(f"real+{quality['source']}")
+        if mixed:
+            at = quality["fid"], mixed["value"]
+            axes.plot(*at, "o", color=GREEN if name == "retrieved" else BLUE, markersize=5)
             place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # two are close
             axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
+    real = means["real"]["value"]
     axes.axhline(real, color=GREY, linestyle="--")
     axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GREY)
     axes.set_xlim(0.04, 0.345)
@@ -178,6 +175,7 @@ DRAWN = {
     "amounts": amounts,
     "augmentations": augmentations,
     "headline": architectures,
+    "generators": conditioning,
     "benchmarks/pictograms-full-generated-val": benchmark,
 }
 
@@ -187,7 +185,6 @@ def main() -> None:
     for name, draw in DRAWN.items():
         if (kept := RESULTS / f"{name}.json").exists():
             draw(read_kept(name) if "/" not in name else json.loads(kept.read_text(encoding="utf-8")))
-    conditioning((OUT.parent / "earlier-findings.md").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,10 @@ RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
 MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "n", "groups", "p", "extrapolated")
 FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+QUALITIES = (  # of a source's images: head, key, digits, factor
+    ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
+    ("images/s", "per_second", 0, 1),
+)  # fmt: skip
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
 
 
@@ -202,6 +206,24 @@ class Result:
         rows.append(["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def sources(self, made_from: Mapping[str, str]) -> str:
+        """What images of each source are like, and the top-1 of the arms named by it, as a Markdown table.
+
+        `made_from` says in words what they are made from. The arm of a source alone has its name, that of half as many
+        real images "real+" before it.
+        """
+        qualities, clean = {one["source"]: one for one in self.told["qualities"]}, self.told["clean"]
+        heads = [f"{how}: {where}" for how in ("alone", "with real") for where in (f"`{clean}`", "shifts")]
+        heads = ["images from", *heads, *(head for head, *_ in QUALITIES)]
+        rows = [heads, ["---"] * len(heads)]
+        for source, words in made_from.items():
+            arms = [(arm, test) for arm in (source, f"real+{source}") for test in (clean, MEAN)]
+            top1 = [self.top1(arm, test) if arm in self.told["arms"] else "\u2013" for arm, test in arms]
+            found = [(qualities[source][key], digits, times) for _, key, digits, times in QUALITIES]
+            like = ["\u2013" if value is None else f"{times * value:.{digits}f}" for value, digits, times in found]
+            rows.append([f"{words} (`{source}`)", *top1, *like])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def curves(self) -> str:

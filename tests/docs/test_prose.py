@@ -60,6 +60,17 @@ def test_a_figure_that_was_not_measured_is_an_error(prose):
     assert study.er("a") == "\u2013"
 
 
+def test_the_table_of_sources_has_the_arms_alone_and_with_real_images(prose):
+    quality = {"recall": 0.876, "vendi": 3.94, "agreement": 0.87, "per_second": None}
+    qualities = [{"source": "real", "fid": None, **quality}, {"source": "words", "fid": 0.2912, **quality}]
+    told = {"clean": "test", "qualities": qualities, "arms": ["real", "words", "real+words"]}
+    where = [(arm, test) for arm in told["arms"] for test in ("test", prose.MEAN)]
+    study = prose.Result(told, {("top1", *key, ""): {"value": 10.0 * n} for n, key in enumerate(where)})
+    table = study.sources({"words": "their class", "real": "nothing"}).splitlines()[2:]
+    assert table[0] == "| their class (`words`) | 20.0 | 30.0 | 40.0 | 50.0 | 0.291 | 88 | 3.9 | 87 | \u2013 |"
+    assert table[1].startswith("| nothing (`real`) | 0.0 | 10.0 | \u2013 | \u2013 | \u2013 |")
+
+
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
