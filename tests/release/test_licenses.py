@@ -41,7 +41,7 @@ def generator(folder: Path, header: str) -> Path:
         ("license: mit\nversion: 010", "", False),
         ("license: &a [mit, &b [mit]]\nlicense_link: *b", "mit, ['mit']", False),
         ("license: " + "[" * 1000, "", False),
-        ("license: &a [mit, mit]\nx: &b [*a, *a]\n" * 1 + "license_name: nc", "mit, mit", True),
+        ("license: &a [mit, mit]\nx: &b [*a, *a]\n" * 1 + "license_name: nc", "mit", True),
         ("a list", "", False),
     ],
 )
@@ -80,16 +80,16 @@ REDUX: dict[str, Any] = {"adapter": "art/redux", "adapter_sha256": "2", "adapter
 
 
 @pytest.fixture
-def on_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts the card of a hub id, with a license, into a cache of downloads."""
+def on_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts the cards of a hub id, each with a license, into a cache of downloads."""
     cache = tmp_path / "cache"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
 
-    def put(id: str, license: str) -> None:
-        folder = cache / f"models--{id.replace('/', '--')}"
-        for name, text in (("refs/main", "1"), ("snapshots/1/README.md", f"---\nlicense: {license}\n---\n")):
-            (folder / name).parent.mkdir(parents=True)
-            (folder / name).write_text(text)
+    def put(id: str, *licenses: str) -> None:
+        for revision, license in enumerate(licenses):
+            card = cache / f"models--{id.replace('/', '--')}" / "snapshots" / str(revision) / "README.md"
+            card.parent.mkdir(parents=True)
+            card.write_text(f"---\nlicense: {license}\n---\n")
 
     return put
 
@@ -100,7 +100,7 @@ def test_what_was_added_to_the_generator_may_restrict_the_images(
     export: Callable[..., Path],
     tmp_path: Path,
     samples: list[Sample],
-    on_hub: Callable[[str, str], None],
+    on_hub: Callable[..., None],
     key: str,
     part: str,
 ) -> None:
@@ -112,8 +112,21 @@ def test_what_was_added_to_the_generator_may_restrict_the_images(
     assert "drawn by the\ngenerator pictograms:" in card
 
 
+def test_of_several_revisions_each_may_forbid(on_hub: Callable[..., None]) -> None:
+    """Only one of them drew, perhaps no branch's newest: a recipe can name any."""
+    on_hub("art/words", "mit", "cc-by-nc-4.0", "mit")
+    (found,) = licenses_of([{"generator": "art/words", "mode": "labels"}], None)
+    assert (found.name, found.forbids) == ("mit, cc-by-nc-4.0", "cc-by-nc-4.0")
+
+
+@pytest.mark.parametrize("id", ["../..", "a/\0", "a/b*", f"a/{'b' * 500}"])
+def test_an_id_that_no_hub_has_is_of_an_unknown_license(id: str) -> None:
+    (found,) = licenses_of([{"generator": id, "mode": "labels"}], None)
+    assert (found.name, found.forbids) == ("", "")
+
+
 def test_an_export_names_the_adapter(
-    export: Callable[..., Path], tmp_path: Path, samples: list[Sample], on_hub: Callable[[str, str], None]
+    export: Callable[..., Path], tmp_path: Path, samples: list[Sample], on_hub: Callable[..., None]
 ) -> None:
     named = [Sample(s.key, s.label, s.image, {**s.meta, **REDUX, "adapter_file": "ip.safetensors"}) for s in samples]
     folder = export("--to", "parquet", source=write_dataset(tmp_path / "made", named, **REDUX))

@@ -66,7 +66,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         if place.exists():
             id = place.resolve().name
         else:
-            place = _snapshot(config.model, ["*.safetensors"])
+            place = _snapshot(config, ["*.safetensors"])
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
     files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
@@ -121,7 +121,7 @@ def find_adapter(config: AdapterConfig) -> Adapter:
         if place.exists():
             id = place.resolve().name
         else:
-            place = _snapshot(config.model, parts)
+            place = _snapshot(config, parts)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"generator.adapter: {config.model} is no folder or hub id: {_first_line(error)}") from None
     try:
@@ -173,9 +173,9 @@ def _download(model: str, config: GeneratorConfig) -> Path:
     return Path(folder)
 
 
-def _snapshot(model: str, parts: Sequence[str]) -> Path:
+def _snapshot(config: LoraConfig | AdapterConfig, parts: Sequence[str]) -> Path:
     """Download `parts` of a model of the hub, and its card."""
-    return Path(snapshot_download(model, allow_patterns=[*parts, CARD]))
+    return Path(snapshot_download(config.model, revision=config.revision, allow_patterns=[*parts, CARD]))
 
 
 def _first_line(error: Exception) -> str:

@@ -15,10 +15,12 @@ from genrobust.recipe.server import ServerConfig
 class LoraConfig(Section):
     """A low-rank adaptation, added to the generator's weights `scale` times.
 
-    `model` is a .safetensors file, a folder that holds one, or a hub id. A text in place of the section means `model`.
+    `model` is a .safetensors file, a folder that holds one, or a hub id, and `revision` a branch, tag or commit of the
+    hub's. A text in place of the section means `model`.
     """
 
     model: str
+    revision: str | None = None
     scale: Annotated[float, Between(-1000, 1000, "images turn to noise")] = 1.0
 
 
@@ -26,11 +28,13 @@ class AdapterConfig(Section):
     """An adapter, through which a text-to-image model draws from a real image: an IP-Adapter or a FLUX Redux.
 
     An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
-    `model` is a folder or a hub id, and `scale` how much the image counts. Of an IP-Adapter, `file` is its .safetensors
-    file in there, and `image_encoder` the folder of its CLIP in there. A text in place of the section means `model`.
+    `model` is a folder or a hub id, `revision` a branch, tag or commit of the hub's, and `scale` how much the image
+    counts. Of an IP-Adapter, `file` is its .safetensors file in there, and `image_encoder` the folder of its CLIP in
+    there. A text in place of the section means `model`.
     """
 
     model: Annotated[str, Field(min_length=1)]
+    revision: str | None = None
     file: str = "models/ip-adapter_sd15.safetensors"
     image_encoder: str = "models/image_encoder"
     scale: Annotated[float, Between(0, 10, "images turn to noise")] = 1.0

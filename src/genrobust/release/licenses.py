@@ -46,8 +46,8 @@ def check_license(license: str) -> None:
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
     """Read the licenses of the generators, LoRAs and adapters that `manifests` name, each once, from their cards.
 
-    `folder` is that of one of the generators. Otherwise the card of the embedded generator is known, and that of a hub
-    id in the cache of its downloads.
+    `folder` is that of one of the generators. Otherwise the card of the embedded generator is known, and those of a hub
+    id in the cache of its downloads: which of several revisions drew is not, so each may forbid.
 
     Raises:
         UserError: `folder` holds none of the generators.
@@ -61,21 +61,26 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
     for manifest in manifests:
         here = folder if folder is not None and manifest.get("weights_sha256") == weights else None
         generator = str(manifest.get("generator") or "of an unknown name")
-        found.append(_license(GENERATOR, generator, _card_of(generator, str(manifest.get("mode")), here)))
+        found.append(_license(GENERATOR, generator, _cards_of(generator, str(manifest.get("mode")), here)))
         added = {part: str(manifest[key]) for key, part in _ADDED.items() if manifest.get(key)}
-        found += [_license(part, id, _card_on_hub(id)) for part, id in added.items()]
+        found += [_license(part, id, _cards_on_hub(id)) for part, id in added.items()]
     return tuple(dict.fromkeys(found))
 
 
-def _license(part: str, id: str, card: Path | None) -> License:
-    found = {} if card is None else _header(card)
-    names = found.get("license")
-    names = [str(name) for name in names] if isinstance(names, list) else [str(names)] if names else []
-    more = [str(found[key]) for key in ("license_name", "license_link") if found.get(key)]
-    forbids = next((text for text in (*names, *more) if _FORBIDS.search(text)), "")
-    if names in ([], [OTHER]) and found.get("license_name"):
-        names = [str(found["license_name"])]
-    return License(part, id, ", ".join(names) or forbids, forbids)
+def _license(part: str, id: str, cards: Sequence[Path]) -> License:
+    headers = [_header(card) for card in cards]
+    said = list(dict.fromkeys(text for header in headers for text in _names(header)))
+    more = [str(header[key]) for header in headers for key in ("license_name", "license_link") if header.get(key)]
+    forbids = next((text for text in (*said, *more) if _FORBIDS.search(text)), "")
+    return License(part, id, ", ".join(said) or forbids, forbids)
+
+
+def _names(header: dict[str, Any]) -> list[str]:
+    """The licenses that a card names."""
+    found = header.get("license")
+    names = [str(name) for name in found] if isinstance(found, list) else [str(found)] if found else []
+    own = header.get("license_name")
+    return [str(own)] if names in ([], [OTHER]) and own else names
 
 
 def _header(card: Path) -> dict[str, Any]:
@@ -93,18 +98,24 @@ def _header(card: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _card_of(generator: str, mode: str, folder: Path | None) -> Path | None:
+def _cards_of(generator: str, mode: str, folder: Path | None) -> list[Path]:
     if folder is not None:
-        return folder / _CARD
+        return [folder / _CARD]
     if generator == EMBEDDED:
-        return embedded("variation" if mode == "images" else "generator") / _CARD
-    return _card_on_hub(generator)
+        return [embedded("variation" if mode == "images" else "generator") / _CARD]
+    return _cards_on_hub(generator)
 
 
-def _card_on_hub(id: str) -> Path | None:
+def _cards_on_hub(id: str) -> list[Path]:
+    """The cards of all cached revisions of a hub id."""
     if id.count("/") != 1:
-        return None  # a local folder's last name, or none
-    from huggingface_hub import try_to_load_from_cache
+        return []  # a local folder's last name, or none
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.file_download import repo_folder_name
 
-    cached = try_to_load_from_cache(id, _CARD)
-    return Path(cached) if isinstance(cached, str) else None
+    try:
+        name = repo_folder_name(repo_id=id, repo_type="model")
+    except HFValidationError:
+        return []  # a manifest may say anything
+    return sorted(Path(constants.HF_HUB_CACHE, name).glob(f"snapshots/*/{_CARD}"))

@@ -156,16 +156,16 @@ def test_an_adapter_of_the_hub_comes_with_its_card(either, monkeypatch):
     """Of other adapters in its folder, nothing is downloaded."""
     section, asked = either().adapter, []
 
-    def download(model, allow_patterns):
-        asked.append(model)
+    def download(model, revision, allow_patterns):
+        asked.append((model, revision))
         files = [path.relative_to(section.model) for path in Path(section.model).rglob("*") if path.is_file()]
         assert files and all(any(path.match(one) for one in allow_patterns) for path in files)
         assert "README.md" in allow_patterns and not any(Path("x.safetensors").match(one) for one in allow_patterns)
         return section.model
 
     monkeypatch.setattr("genrobust.generate.locate.snapshot_download", download)
-    found = find_adapter(section.model_copy(update={"model": "some/one"}))
-    assert asked == [found.id] == ["some/one"] and found.sha256 == find_adapter(section).sha256
+    found = find_adapter(section.model_copy(update={"model": "some/one", "revision": "v2"}))
+    assert asked == [(found.id, "v2")] == [("some/one", "v2")] and found.sha256 == find_adapter(section).sha256
 
 
 def test_a_redux_is_the_same_wherever_it_lies_and_another_with_other_weights(redux, with_redux, tmp_path):
