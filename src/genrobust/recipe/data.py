@@ -161,7 +161,7 @@ class DataConfig(Section):
     `folders` and `imagenet` without `val`. With 0, arms train on all of them, and need `train.keep: last`.
 
     `packed` is for `crop: random-resized`: training then reads copies of the images, generated ones too, as JPEGs of
-    which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a tenth
+    which it decodes only the crop. The copies are made once and take about as much disk as the photographs, or a third
     of PNGs. Their pixels differ a little (see the page on speed), so the checkpoints differ too.
     """
 
