@@ -2,7 +2,8 @@
 
     python pictograms/corpus.py --package path/to/package --out build/corpus.npy
 
-About 40,000, each once: all of the colored styles, a sample of the plentiful ones; uint8 [N, 64, 64, 3].
+About 40,000, each once: all of the colored styles, a sample of the plentiful ones; uint8 [N, 64, 64, 3]. It prints how
+many images of each test set have a near copy among them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import argparse
 import hashlib
 import json
 import random
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import yaml
 from drawings import HERE, render, style_of, to_svg
+from PIL import Image
+
+from genrobust import Study, load_recipe
+from genrobust.audit.fingerprint import NEAR, frame, nearest
 
 # Drawings taken of each style. The coloured ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {
@@ -76,6 +82,16 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.save(args.out, np.stack(unique))
     print(f"{len(unique)} images in {args.out}", flush=True)
+    tests = Study(load_recipe("pictograms"), args.out.parent).data.tests
+    frames = framed(unique)
+    for name, test in tests.items():
+        distances = nearest(framed(test.image(index) for index in range(len(test.keys))), frames).distance
+        print(f"{name}: {(distances < NEAR).sum()} of {len(distances)} images have a near copy among them", flush=True)
+
+
+def framed(images: Iterable[np.ndarray | Image.Image]) -> np.ndarray:
+    """Their small pictures, which `nearest` compares."""
+    return np.stack([frame(Image.fromarray(i) if isinstance(i, np.ndarray) else i) for i in images])
 
 
 if __name__ == "__main__":
