@@ -183,10 +183,11 @@ class Result:
         """How far the means of the shifts of the same arms are apart in another run, at the most: "1.1"."""
         return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in self.told['arms']):.1f}"
 
-    def decided_otherwise(self, other: Result) -> list[str]:
-        """The claims of which something else became in another run."""
+    def decided_otherwise(self, other: Result) -> str:
+        """How many claims that another run measured, too, it decided otherwise: "none of the 9 claims"."""
         mine, theirs = ({claim["says"]: claim["here"] for claim in run.told["claims"]} for run in (self, other))
-        return [says for says, here in mine.items() if theirs[says] != here]
+        both = [says for says in mine if "not measured" not in (mine[says], theirs[says])]
+        return f"{sum(mine[says] != theirs[says] for says in both) or 'none'} of the {len(both)} claims"
 
     @property
     def ran(self) -> str:
@@ -206,6 +207,18 @@ class Result:
         rows.append(["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def robustness(self, arms: Sequence[str]) -> str:
+        """Effective robustness of each arm on each shift and its mean, as a Markdown table; ° marks extrapolations."""
+        shifts = self.told["shifts"]
+        rows = [["effective robustness", *(f"`{name}`" for name in shifts), "**mean**", "95 % interval"]]
+        rows.append(["---"] * (len(shifts) + 3))
+        for arm in arms:
+            marks = ["°" if self.score(arm, name, "er")["extrapolated"] else "" for name in shifts]
+            each = [f"{self.er(arm, name)}{mark}" for name, mark in zip(shifts, marks, strict=True)]
+            has_mean = ("er", arm, MEAN, "") in self.scores
+            rows.append([arm, *each, f"**{self.er(arm)}**", self.spread(arm, figure="er") if has_mean else ""])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def sources(self, made_from: Mapping[str, str]) -> str:

@@ -71,6 +71,19 @@ def test_the_table_of_sources_has_the_arms_alone_and_with_real_images(prose):
     assert table[1].startswith("| nothing (`real`) | 0.0 | 10.0 | \u2013 | \u2013 | \u2013 |")
 
 
+def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(prose):
+    score = {"value": 12.34, "lo": -1.0, "hi": 25.0}
+    told = {"shifts": ["solid", "emoji"]}
+    scores = {
+        ("er", arm, name, ""): {**score, "extrapolated": arm == "far"}
+        for arm in ("a", "far")
+        for name in told["shifts"]
+    }
+    study = prose.Result(told, scores | {("er", "a", prose.MEAN, ""): score})
+    rows = study.robustness(["a", "far"]).splitlines()[2:]
+    assert rows == ["| a | +12.3 | +12.3 | **+12.3** | -1.0 to 25.0 |", "| far | +12.3° | +12.3° | **\u2013** |  |"]
+
+
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
@@ -101,4 +114,5 @@ def test_two_runs_are_compared_by_their_means_and_their_claims(prose):
         return prose.Result({"arms": ["a"], "claims": claims}, {("top1", "a", prose.MEAN, ""): score})
 
     assert run(50.0, "holds").apart(run(51.26, "holds")) == "1.3"
-    assert run(50.0, "holds").decided_otherwise(run(50.0, "undecided")) == ["better"]
+    assert run(50.0, "holds").decided_otherwise(run(50.0, "undecided")) == "1 of the 2 claims"
+    assert run(50.0, "holds").decided_otherwise(run(50.0, "not measured")) == "none of the 1 claims"

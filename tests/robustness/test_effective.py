@@ -14,6 +14,7 @@ from genrobust.robustness.effective import (
     fit_line,
     fit_lines,
     moved_in,
+    outside,
 )
 
 CLEAN = np.array([55.0, 62.0, 70.0, 74.0, 81.0])
@@ -76,6 +77,14 @@ def test_baselines_that_make_no_line_are_refused_by_set(clean, shifted, message)
     with pytest.raises(UserError, match=message) as caught:
         fit_line(clean, shifted, "sketch")
     assert "'sketch'" in str(caught.value)
+
+
+def test_an_arm_is_outside_by_the_mean_of_its_seeds_and_more_than_a_standard_error():
+    percents = np.array([[84.0, 88.0, 86.6], [86.9, 86.9, 86.9], [70.0, 11.0, 10.0], [7.0, 8.0, 9.0], [8.5, 8.6, 8.7]])
+    found = outside(percents, 380, least=10.0, most=85.0)  # standard errors of 1.54 and 1.83 points
+    assert found.shape == percents.shape
+    assert found.any(axis=1).tolist() == found.all(axis=1).tolist() == [False, True, False, True, False]
+    assert outside(percents, 10**6, least=10.0, most=85.0)[:, 0].tolist() == [True, True, False, True, True]
 
 
 def test_only_shifts_with_baselines_have_a_line():

@@ -167,8 +167,8 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
                 yield f"{title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
-            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on. "
-            "Such an arm has no mean effective robustness."
+            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on, "
+            "by more than its standard error. Such an arm has no mean effective robustness."
         )
         if weak := [test for test, line in summary.lines.items() if line.r2 < EXPLAINED]:
             yield (

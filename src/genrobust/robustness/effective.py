@@ -112,6 +112,17 @@ def moved_in(percent: np.ndarray | float, n: int, transform: str) -> np.ndarray:
     return np.clip(percent, half, 100 - half)
 
 
+def outside(percents: np.ndarray, n: int, least: float, most: float) -> np.ndarray:
+    """Return which arms, with `percents` [A, S] of `n` images, lie outside `least` to `most`, as bool [A, S].
+
+    It is the mean of their seeds that counts. The accuracies at both ends were measured on as many images: an arm that
+    lies no further off than their standard error may be no better than these models.
+    """
+    mean = percents.mean(axis=1, keepdims=True)
+    errors = [np.sqrt(end * (100 - end) / n) for end in (least, most)]
+    return np.broadcast_to((mean < least - errors[0]) | (mean > most + errors[1]), percents.shape)
+
+
 def refit(baselines: Sequence[BaselineModel], weights: np.ndarray, transform: str) -> tuple[np.ndarray, np.ndarray]:
     """Fit one shift's line with its M baselines weighted by each row of `weights` [B, M]: slope [B], intercept [B].
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrobust.robustness.effective import drawn_lines, moved_in, predict, refit
+from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict, refit
 from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
@@ -41,6 +41,6 @@ class EffectiveRobustness(Figure):
             expected = predict(line.slope, line.intercept, line.transform, point)
             intercept = intercept + line.residual_sd * off
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
-            outside = (clean < line.lo) | (clean > line.hi)
-            found[shift] = study.measured["top1", shift].beyond(expected, drawn, over, outside, line.r2 >= EXPLAINED)
+            beyond = outside(clean, draws.images[shift], line.lo, line.hi)
+            found[shift] = study.measured["top1", shift].beyond(expected, drawn, over, beyond, line.r2 >= EXPLAINED)
         return found

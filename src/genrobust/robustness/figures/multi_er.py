@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from genrobust.core import Summary
-from genrobust.robustness.effective import moved_in
+from genrobust.robustness.effective import moved_in, outside
 from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
-from genrobust.robustness.multi_id import beyond_plane, pair_up, plane_expected, plane_predict, refit_planes
+from genrobust.robustness.multi_id import pair_up, plane_expected, plane_predict, refit_planes
 from genrobust.robustness.resampling import Measured
 from genrobust.robustness.sets import StudyAnswers
 
@@ -41,8 +41,9 @@ class MultiIDEffectiveRobustness(Figure):
             other, others = (moved_in(p, second.n, plane.transform) for p in (second.point, second.draws))
             expected = plane_expected(plane, np.stack([clean, other], axis=-1))
             drawn = plane_predict(fits[:, None, None], plane.transform, np.stack([cleans, others], axis=-1))
-            outside = beyond_plane(plane, np.stack([raw, second.point], axis=-1))
+            sides = zip((raw, second.point), (n, second.n), plane.lo, plane.hi, strict=True)
+            beyond = np.logical_or(*(outside(*side) for side in sides))
             found[shift] = study.measured["top1", shift].beyond(
-                expected, drawn, BASELINES, outside, plane.r2 >= EXPLAINED
+                expected, drawn, BASELINES, beyond, plane.r2 >= EXPLAINED
             )
         return found
