@@ -58,7 +58,7 @@ MISTAKES = [  # section, its values, what the error names
     ("generator", {"guidance_until": 0}, "generator.guidance_until: give a number above 0"),
     ("generator", {"guidance_until": 1.1}, "generator.guidance_until: give a number above 0, up to 1"),
     ("generator", {"guidance_until": 0.5, "guidance_scale": 1}, "guidance_until: a guidance_scale of 1 guides no step"),
-    ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, scale"),
+    ("generator", {"lora": {"path": "x"}}, "unknown key generator.lora.path; known here: model, revision, scale"),
     ("generate", {"prompts": {"strategy": "list"}}, "generate.prompts: strategy list needs the key file"),
     ("generate", {"prompts": {"file": "x"}}, "generate.prompts: strategy diverse does not use the key file"),
     ("generate", {"prompts": LISTED}, "generate.prompts: strategy list does not use the key templates"),
