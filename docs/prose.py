@@ -26,8 +26,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
 MEAN = "mean of shifts"
-KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "n", "groups", "p", "extrapolated")
-FIGURES = ("top1", "er", "multi_er")  # what the pages quote
+KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "p", "extrapolated")
+FIGURES = ("top1", "er")  # what the pages quote
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
     ("images/s", "per_second", 0, 1),
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def condensed(results: dict[str, Any]) -> str:
-    """What the pages need of a results.json, as JSON: a score a line below their columns, none of a single seed."""
+    """What the pages need of a results.json, as JSON: a line for each part, and for each score below their columns."""
     summary = results["summary"]
     told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
     told |= {key: summary[key] for key in OF_SUMMARY}
@@ -68,9 +68,15 @@ def condensed(results: dict[str, Any]) -> str:
     told["recipe"] = results["recipe"]
     if curves := results.get("curves"):
         told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
-    text = json.dumps(told, indent=1, ensure_ascii=False)
-    scores = ",\n  ".join(json.dumps(row, ensure_ascii=False) for row in [list(KEPT), *rows_of(summary["scores"])])
-    return f'{text[:-2]},\n "scores": [\n  {scores}\n ]\n}}\n'
+    rows = [list(KEPT), *rows_of(summary["scores"])]
+    lines = [f"{compact(key)}:{compact(value)}" for key, value in told.items()]
+    lines.append('"scores":[\n' + ",\n".join(map(compact, rows)) + "\n]")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def compact(value: Any) -> str:
+    """JSON without spaces."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_mean(row: dict[str, Any]) -> bool:
@@ -86,7 +92,13 @@ def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
 
 def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
     """The columns `KEPT` of the scores over all seeds that pages quote."""
-    return [[rounded(row[key]) for key in KEPT] for row in scores if row["seed"] is None and row["figure"] in FIGURES]
+    return [[rounded(row[key]) for key in KEPT] for row in scores if row["seed"] is None and is_quoted(row)]
+
+
+def is_quoted(row: dict[str, Any]) -> bool:
+    """Whether pages may quote a score: of differences, those of accuracies, and of robustness those of its mean."""
+    of_all = row["figure"] in FIGURES and " on the classes of " not in row["test_set"]
+    return of_all and (not row["minus"] or row["figure"] == "top1" or (row["figure"], row["test_set"]) == ("er", MEAN))
 
 
 def read_kept(name: str) -> dict[str, Any]:

@@ -87,7 +87,9 @@ def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
-    summary["scores"] = [score | {"seed": None}, score | {"seed": 0}, score | {"seed": None, "figure": "nll"}]
+    every = {"seed": None}
+    left_out = {"figure": "nll"}, {"test_set": "t on the classes of u"}, {"figure": "er", "minus": "b"}, {"seed": 0}
+    summary["scores"] = [score | every, *(score | every | other for other in left_out)]
     told = dict.fromkeys(("title", "date", "command", "environment", "arms", "claims", "qualities", "recipe"), "x")
     kept = json.loads(prose.condensed(told | {"summary": summary}))
     assert kept["scores"] == [list(prose.KEPT), list(score.values())]
