@@ -83,15 +83,15 @@ def main() -> None:
     np.save(args.out, np.stack(unique))
     print(f"{len(unique)} images in {args.out}", flush=True)
     tests = Study(load_recipe("pictograms"), args.out.parent).data.tests
-    frames = framed(unique)
+    frames = framed(map(Image.fromarray, unique))
     for name, test in tests.items():
         distances = nearest(framed(test.image(index) for index in range(len(test.keys))), frames).distance
         print(f"{name}: {(distances < NEAR).sum()} of {len(distances)} images have a near copy among them", flush=True)
 
 
-def framed(images: Iterable[np.ndarray | Image.Image]) -> np.ndarray:
+def framed(images: Iterable[Image.Image]) -> np.ndarray:
     """Their small pictures, which `nearest` compares."""
-    return np.stack([frame(Image.fromarray(i) if isinstance(i, np.ndarray) else i) for i in images])
+    return np.stack([frame(image) for image in images])
 
 
 if __name__ == "__main__":
