@@ -72,11 +72,11 @@ def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image
         box = (x - radius * stretch, y - radius / stretch, x + radius * stretch, y + radius / stretch)
         draw.ellipse(box, fill=number)
     of = np.asarray(objects)
-    colours = rng.uniform(40, 215, (256, 3))
-    colours = (colours + colours.mean(axis=1, keepdims=True)) / 2
+    colors = rng.uniform(40, 215, (256, 3))
+    colors = (colors + colors.mean(axis=1, keepdims=True)) / 2
     shade = noise(1.4) * rng.uniform(12, 30) + noise(0.8) * rng.uniform(0, 5, 256)[of]
     warm, cold = 8 * noise(1.5), 8 * noise(1.5)
-    pixels = colours[of] + shade[..., None] + np.stack([warm, -0.3 * (warm + cold), cold], axis=-1)
+    pixels = colors[of] + shade[..., None] + np.stack([warm, -0.3 * (warm + cold), cold], axis=-1)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 

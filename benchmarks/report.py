@@ -36,7 +36,7 @@ TOP1 = {"test": 0.7}  # and 0.5 on every shift
 def make_folders(folder: Path, classes: int, sets: dict[str, int]) -> None:
     """Image folders with so many images each, the classes in turn."""
     png = io.BytesIO()
-    Image.new("RGB", (32, 32), "grey").save(png, "PNG")
+    Image.new("RGB", (32, 32), "gray").save(png, "PNG")
     for name, count in sets.items():
         for k in range(classes):
             (folder / name / f"c{k:04d}").mkdir(parents=True, exist_ok=True)

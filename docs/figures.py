@@ -22,7 +22,7 @@ from prose import read_kept
 
 OUT = Path(__file__).parent / "figures"
 RESULTS = Path(__file__).parent / "results"
-BLUE, ORANGE, GREEN, GREY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
+BLUE, ORANGE, GREEN, GRAY = "#2f6fde", "#d9730d", "#2e8b57", "#777777"  # distinct for color-blind readers
 ABOVE, BELOW = (5, 4), (5, -11)  # offset of a name from its point, in points
 WIDTH = 7.2  # inches: the width of a page's column at 100 px an inch
 STYLE = {
@@ -49,28 +49,28 @@ def scores_of(summary: Results, figure: str, test_set: str = MEAN) -> dict[str, 
     return {row["arm"]: row for row in rows if wanted.items() <= row.items()}
 
 
-def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colours: Sequence[str], offset: float = 0) -> None:
+def dots(axes: Axes, names: Sequence[str], scores: Sequence[Score], colors: Sequence[str], offset: float = 0) -> None:
     """A row for each of `names`, from the top: its score with its interval."""
-    for row, (score, colour) in enumerate(zip(scores, colours, strict=True)):
-        axes.plot([score["lo"], score["hi"]], [row + offset] * 2, color=colour, linewidth=1.5)
-        axes.plot([score["value"]], [row + offset], "o", color=colour, markersize=5)
+    for row, (score, color) in enumerate(zip(scores, colors, strict=True)):
+        axes.plot([score["lo"], score["hi"]], [row + offset] * 2, color=color, linewidth=1.5)
+        axes.plot([score["value"]], [row + offset], "o", color=color, markersize=5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
 
 
 def main_question(summary: Results) -> None:
     """Some arms on each test set, and on the mean of the shifts."""
-    colours = {
-        "real": GREY, "drawing styles": "#8d5fd3", "real+generated": BLUE, "real+generated, drawing styles": ORANGE,
+    colors = {
+        "real": GRAY, "drawing styles": "#8d5fd3", "real+generated": BLUE, "real+generated, drawing styles": ORANGE,
         "real+retrieved": GREEN,
     }  # fmt: skip
     sets = [summary["clean"], *summary["shifts"]]
     by_set = [scores_of(summary, "top1", name) for name in (*sets, MEAN)]
     figure, axes = plt.subplots(figsize=(WIDTH, 4.8), layout="constrained")
-    for place, (arm, colour) in enumerate(colours.items()):
+    for place, (arm, color) in enumerate(colors.items()):
         scores = [of_set[arm] for of_set in by_set]
-        dots(axes, [*sets, "mean of the shifts"], scores, [colour] * len(scores), (place - 2) * 0.15)
-        axes.plot([], [], "o-", color=colour, label=arm)
+        dots(axes, [*sets, "mean of the shifts"], scores, [color] * len(scores), (place - 2) * 0.15)
+        axes.plot([], [], "o-", color=color, label=arm)
     axes.set_xlabel("top-1, %")
     figure.legend(loc="outside upper left", ncols=3, frameon=False)
     save(figure, "main")
@@ -88,8 +88,8 @@ def conditioning(summary: Results) -> None:
             place = BELOW if name in ("no style words", "labels+images fine-tuned") else ABOVE  # two are close
             axes.annotate(name, at, xytext=place, textcoords="offset points", fontsize=8)
     real = means["real"]["value"]
-    axes.axhline(real, color=GREY, linestyle="--")
-    axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GREY)
+    axes.axhline(real, color=GRAY, linestyle="--")
+    axes.annotate("real alone", (0.30, real), xytext=(0, 4), textcoords="offset points", fontsize=8, color=GRAY)
     axes.set_xlim(0.04, 0.345)
     axes.grid(axis="y", color="#dddddd")
     axes.set_xlabel("FID to the real training images (less is nearer)")
@@ -102,15 +102,15 @@ def amounts(summary: Results) -> None:
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.2), layout="constrained")
     means, er = scores_of(summary, "top1"), scores_of(summary, "er")
     for axes, scores, label in zip(panels, (means, er), ("top-1, %", "effective robustness, points"), strict=True):
-        for pattern, colour, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
+        for pattern, color, told in (("real+{}x", BLUE, "beside real images"), ("{}x alone", ORANGE, "alone")):
             found = [(float(x), scores[pattern.format(x)]) for x in ("0.1", "0.3", "1", "2", "6")
                      if pattern.format(x) in scores]  # fmt: skip
             at, found_scores = [x for x, _ in found], [score for _, score in found]
-            axes.plot(at, [s["value"] for s in found_scores], "o-", color=colour, label=told, markersize=5)
+            axes.plot(at, [s["value"] for s in found_scores], "o-", color=color, label=told, markersize=5)
             axes.fill_between(
-                at, [s["lo"] for s in found_scores], [s["hi"] for s in found_scores], color=colour, alpha=0.15
+                at, [s["lo"] for s in found_scores], [s["hi"] for s in found_scores], color=color, alpha=0.15
             )
-        axes.axhline(scores["real"]["value"], color=GREY, linestyle="--", label="real alone")
+        axes.axhline(scores["real"]["value"], color=GRAY, linestyle="--", label="real alone")
         axes.set_xscale("log")
         axes.set_xticks([0.1, 0.3, 1, 2, 6], ["0.1", "0.3", "1", "2", "6"])
         axes.minorticks_off()
@@ -126,10 +126,10 @@ def augmentations(summary: Results) -> None:
     """Augmented and generated images."""
     means, clean = scores_of(summary, "top1"), scores_of(summary, "top1", summary["clean"])
     arms = sorted(summary["arms"], key=lambda arm: -means[arm]["value"])
-    colours = [BLUE if "generated" in arm else GREY for arm in arms]
+    colors = [BLUE if "generated" in arm else GRAY for arm in arms]
     figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.4), layout="constrained", sharey=True)
-    dots(panels[0], arms, [means[arm] for arm in arms], colours)
-    dots(panels[1], arms, [clean[arm] for arm in arms], colours)
+    dots(panels[0], arms, [means[arm] for arm in arms], colors)
+    dots(panels[1], arms, [clean[arm] for arm in arms], colors)
     panels[0].set_xlabel("top-1 on the mean of the shifts, %")
     panels[1].set_xlabel(f"top-1 on {summary['clean']}, %")
     save(figure, "augmentations")
@@ -138,13 +138,13 @@ def augmentations(summary: Results) -> None:
 def architectures(summary: Results) -> None:
     """Effective robustness of each architecture and of their mean."""
     er = scores_of(summary, "er")
-    colours = {"real": GREY, "generated": ORANGE, "real+generated": BLUE}
+    colors = {"real": GRAY, "generated": ORANGE, "real+generated": BLUE}
     figure, axes = plt.subplots(figsize=(WIDTH, 2.8), layout="constrained")
     rows = [arm.split(", ")[1] for arm in summary["groups"]["real"]]
-    for place, (name, colour) in enumerate(colours.items()):
+    for place, (name, color) in enumerate(colors.items()):
         scores = [er[arm] for arm in (*summary["groups"][name], name)]
-        dots(axes, [*rows, "mean"], scores, [colour] * len(scores), (place - 1) * 0.2)
-        axes.plot([], [], "o-", color=colour, label=name)
+        dots(axes, [*rows, "mean"], scores, [color] * len(scores), (place - 1) * 0.2)
+        axes.plot([], [], "o-", color=color, label=name)
     axes.set_xlabel("effective robustness, points, mean of the shifts")
     figure.legend(loc="outside upper left", ncols=3, frameon=False)
     save(figure, "architectures")
@@ -155,9 +155,9 @@ def benchmark(drops: Results) -> None:
     models = drops["models"]
     names = [model["name"].partition(":")[2] or model["name"] for model in models]
     figure, axes = plt.subplots(figsize=(WIDTH, 3.4), layout="constrained")
-    for side, colour, offset in (("real", GREY, -0.1), ("generated", ORANGE, 0.1)):
-        dots(axes, names, [model["within"][side] for model in models], [colour] * len(names), offset)
-        axes.plot([], [], "o-", color=colour, label=f"on {side} images")
+    for side, color, offset in (("real", GRAY, -0.1), ("generated", ORANGE, 0.1)):
+        dots(axes, names, [model["within"][side] for model in models], [color] * len(names), offset)
+        axes.plot([], [], "o-", color=color, label=f"on {side} images")
     axes.set_xlabel("top-1 within styles, %")
     figure.legend(loc="outside upper left", ncols=2, frameon=False)
     save(figure, "benchmark")

@@ -53,7 +53,7 @@ def without_exact_duplicates(drawings: list[Drawing], counts: Counter[str]) -> l
 
 
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
-    """32x32x3 ink (255 minus colour) of the drawing cropped to its own box: blind to margin and scale.
+    """32x32x3 ink (255 minus color) of the drawing cropped to its own box: blind to margin and scale.
 
     Blurred by a pixel, since thin strokes that lie beside each other would have no ink in common.
     """

@@ -38,7 +38,7 @@ def load(data: Path) -> list[dict]:
 def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str, ...], by: str, path: Path) -> None:
     """A grid of classes by columns, fifty classes in each half; the same column twice shows two drawings."""
     queues: dict[tuple[str, str], list[dict]] = defaultdict(list)
-    for row in sorted(rows, key=lambda r: r["sha256"]):  # an order that favours no set
+    for row in sorted(rows, key=lambda r: r["sha256"]):  # an order that favors no set
         queues[row["class_id"], row[by]].append(row)
     font, label, head = ImageFont.load_default(10), 78, 34
     half = len(columns) * THUMB + label
@@ -51,12 +51,12 @@ def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str,
         draw.text((x, y + 13), one["id"], fill="black", font=font)
         for j, column in enumerate(columns):
             if i % per_half == 0 and (j == 0 or columns[j - 1] != column):
-                draw.text((x + label + j * THUMB, 19), column[:7], fill="grey", font=font)
+                draw.text((x + label + j * THUMB, 19), column[:7], fill="gray", font=font)
             if queue := queues[one["id"], column]:
                 image = Image.open(io.BytesIO(queue.pop(0)["image"])).convert("RGB")
                 thumb = image.resize((THUMB - 4, THUMB - 4), Image.Resampling.LANCZOS)
                 canvas.paste(thumb, (x + label + j * THUMB + 2, y + 2))
-    # Sixty-four colours are enough to look at, and keep the repository small.
+    # Sixty-four colors are enough to look at, and keep the repository small.
     flat = canvas.quantize(64, dither=Image.Dither.NONE).convert("RGB")
     flat.save(path, lossless=True, method=6, quality=100)  # as WebP: an eighth smaller than PNG
 
@@ -235,8 +235,8 @@ def limits(counts: Counts) -> str:
 - `emoji` has {len(counts.of_split["emoji"])} families, `illustration` and `pixel` \
 {len(counts.of_split["pixel"])} each: little can be said of other designers in these styles.
 - `hand-drawn` comes from one family a side and is too small for tight intervals ({counts.splits["hand-drawn"]} images \
-over {drawn} classes); `wild-val` has none, and its `illustration` is two-colour line art by one family.
-- `illustration` in `shift` is mostly two families: one's outlines with a colour fill, and another's flat shapes.
+over {drawn} classes); `wild-val` has none, and its `illustration` is two-color line art by one family.
+- `illustration` in `shift` is mostly two families: one's outlines with a color fill, and another's flat shapes.
 - Some bicycles carry a rider, some wheelchairs a person; `watch` holds smart watches, `glasses` sunglasses too.
 - Pixel icons are resampled to 64 pixels, so their cells are not all whole pixels.
 """

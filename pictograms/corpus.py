@@ -24,7 +24,7 @@ from PIL import Image
 from genrobust import Study, load_recipe
 from genrobust.audit.fingerprint import NEAR, frame, nearest
 
-# Drawings taken of each style. The coloured ones are what an autoencoder finds hard, so they are taken almost whole.
+# Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {
     "outline": 9000,
     "solid": 8000,
@@ -34,7 +34,7 @@ MOST = {
     "hand-drawn": 2500,
     "pixel": 1500,
 }
-FLAT = 8  # grey levels of standard deviation under which next to nothing was drawn
+FLAT = 8  # gray levels of standard deviation under which next to nothing was drawn
 
 
 def rendered(svgs: list[str]) -> list[np.ndarray]:

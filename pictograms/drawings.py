@@ -76,7 +76,7 @@ def stem_of(name: str) -> str:
 
 
 def to_svg(icon: dict, defaults: dict, margin: int = MARGIN) -> str:
-    """A square, black-on-nothing SVG whose view box keeps the drawing's aspect and is centred."""
+    """A square, black-on-nothing SVG whose view box keeps the drawing's aspect and is centered."""
     left, top = icon.get("left", defaults.get("left", 0)), icon.get("top", defaults.get("top", 0))
     width, height = icon.get("width", defaults.get("width", 16)), icon.get("height", defaults.get("height", 16))
     side = max(width, height) * SIZE / (SIZE - 2 * margin)

@@ -32,7 +32,7 @@ def load_split(images: ImageSet | None, without: Sequence[str] = ()) -> tuple[np
 
 
 def batch_augment(images: np.ndarray, g: torch.Generator, zoom: float = 0.15, hue: bool = True) -> Tensor:
-    """Mirror half, zoom by up to `zoom`, move by up to 4 px and recolour some of uint8 [B, 64, 64, 3].
+    """Mirror half, zoom by up to `zoom`, move by up to 4 px and recolor some of uint8 [B, 64, 64, 3].
 
     Returns [B, 3, 64, 64] in [-1, 1]; white comes in from outside. Hues turn by permuting channels in a quarter.
     """

@@ -19,7 +19,7 @@ from loop import train
 from torch import Tensor
 
 LATENT_CHANNELS = 12  # 768 numbers an image: enough for crisp lines, few enough to generate
-COLOUR_SHARE = 0.5  # coloured drawings are a third of the corpus and the harder half
+COLOR_SHARE = 0.5  # colored drawings are a third of the corpus and the harder half
 CHROMA_WEIGHT = 4.0  # of the squared error of (image - its channel mean)
 KL_WEIGHT = 2e-4  # per latent element, beside a mean squared error of about 2e-3
 
@@ -41,7 +41,7 @@ def build() -> AutoencoderKL:
 
 
 def augment(x: Tensor, g: torch.Generator) -> Tensor:
-    """Mirror, turn, move, zoom and recolour a batch of images [B, 3, 64, 64] in [-1, 1], white outside."""
+    """Mirror, turn, move, zoom and recolor a batch of images [B, 3, 64, 64] in [-1, 1], white outside."""
     n = len(x)
     angle = torch.randint(0, 4, (n,), generator=g) * (torch.pi / 2)
     flip = torch.randint(0, 2, (n,), generator=g) * 2.0 - 1
@@ -93,16 +93,16 @@ def main() -> None:
     args = parser.parse_args()
     images = np.load(args.corpus, mmap_mode="r")
     chroma = np.array([np.ptp(i[::4, ::4].astype(np.int16), axis=2).max() > 24 for i in images])
-    colour, grey = torch.from_numpy(np.flatnonzero(chroma)), torch.from_numpy(np.flatnonzero(~chroma))
-    print(f"{len(images)} images, {len(colour)} of them coloured", flush=True)
+    color, gray = torch.from_numpy(np.flatnonzero(chroma)), torch.from_numpy(np.flatnonzero(~chroma))
+    print(f"{len(images)} images, {len(color)} of them colored", flush=True)
     model = build().to(memory_format=torch.channels_last)
 
     def loss_of(vae: AutoencoderKL, step: int, g: torch.Generator) -> dict[str, Tensor]:
-        n = round(args.batch_size * COLOUR_SHARE)
+        n = round(args.batch_size * COLOR_SHARE)
         pick = torch.cat(
             [
-                colour[torch.randint(len(colour), (n,), generator=g)],
-                grey[torch.randint(len(grey), (args.batch_size - n,), generator=g)],
+                color[torch.randint(len(color), (n,), generator=g)],
+                gray[torch.randint(len(gray), (args.batch_size - n,), generator=g)],
             ]
         )
         x = torch.from_numpy(images[pick.numpy()]).permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -5,7 +5,7 @@
 As in locked-image tuning (Zhai et al. 2022) with exchanged roles: the text tower conditions a UNet already, so it must
 not change. A transformer learns little from 6,425 images; a convolutional network of the same size learns more. So one
 is trained on them first (by genrobust itself), and is the teacher of the tower: long and consistent distillation (Beyer
-et al. 2022) on mixed-up images, with unlabelled drawings of the same families among them. At the end it prints
+et al. 2022) on mixed-up images, with unlabeled drawings of the same families among them. At the end it prints
 zero-shot top-1 on *wild-val*, the only evaluation.
 """
 
@@ -34,12 +34,12 @@ GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "genera
 TEACHER = ["train.steps=2000", "train.model_kwargs={}", "answer=null"]  # the recipes' network at its full width
 TEACHER_SEED = 200
 MIXED = 0.5  # of the steps see mixed-up images and the teacher's answers alone
-UNLABELLED = 0.5  # of the images of such a step come from the corpus
+UNLABELED = 0.5  # of the images of such a step come from the corpus
 TEMPERATURE = 2.0  # of the teacher's answers
 
 
 def teacher_of(out: Path) -> Classifier:
-    """A classifier trained on the labelled *wild* images."""
+    """A classifier trained on the labeled *wild* images."""
     arm = ArmConfig(name="wild", mixture="retrieved")
     recipe = load_recipe("pictograms", [*TEACHER, "arms=[{name: wild, mixture: retrieved}]", "reference=wild"])
     study = Study(recipe, out, say=lambda line: print(line, flush=True))
@@ -104,7 +104,7 @@ class Lesson:
         drawn = self.images[pick]
         mixed = bool(torch.rand((), generator=g) < MIXED)
         if mixed:
-            places = np.flatnonzero(torch.rand(n, generator=g).numpy() < UNLABELLED)
+            places = np.flatnonzero(torch.rand(n, generator=g).numpy() < UNLABELED)
             drawn[places] = self.corpus[torch.randint(len(self.corpus), (len(places),), generator=g).numpy()]
         x = batch_augment(drawn, g, zoom=0.25)
         if mixed:

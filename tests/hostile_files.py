@@ -44,9 +44,9 @@ TABLE = "model,clean,shifted\n" + "".join(f"m{i},{50 + 5 * i},{30 + 6 * i}\n" fo
 DEEP = 100_000  # levels: more than any parser's stack
 
 
-def png(colour: int = 0, size: tuple[int, int] = (32, 32)) -> bytes:
+def png(color: int = 0, size: tuple[int, int] = (32, 32)) -> bytes:
     buffer = io.BytesIO()
-    Image.new("RGB", size, (colour % 256, 60, 200)).save(buffer, "PNG")
+    Image.new("RGB", size, (color % 256, 60, 200)).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -74,8 +74,8 @@ def yaml(changes: str, name: str = "r.yaml") -> Make:
     return Make(f"{name} with {changes[:100]!r}", file(name, recipe(changes)).run)
 
 
-def image(name: str | bytes, colour: int = 0) -> Make:
-    return Make(f"{name!r}", file(name, png(colour)).run)
+def image(name: str | bytes, color: int = 0) -> Make:
+    return Make(f"{name!r}", file(name, png(color)).run)
 
 
 def link(name: str, target: str) -> Make:
@@ -144,8 +144,8 @@ def tar(name: str, *members: bytes) -> Make:
     return Make(f"{name} with {names}", file(name, b"".join(members) + bytes(1024)).run)
 
 
-def pair(key: str, label: str = "camera", colour: int = 0) -> bytes:
-    return member(f"{key}.png", png(colour)) + member(f"{key}.cls", label)
+def pair(key: str, label: str = "camera", color: int = 0) -> bytes:
+    return member(f"{key}.png", png(color)) + member(f"{key}.cls", label)
 
 
 GOOD = b"".join(pair(f"a{i}", label, i) for i, label in enumerate(("camera", "clock") * 2))

@@ -61,7 +61,7 @@ def test_variants_of_a_drawing_stay_on_one_split(tables: dict[str, pa.Table]) ->
 
 
 def test_every_set_is_free_to_ship(tables: dict[str, pa.Table]) -> None:
-    licences = {licence for table in tables.values() for licence in table["license"].to_pylist()}
-    assert licences <= FREE
+    licenses = {license for table in tables.values() for license in table["license"].to_pylist()}
+    assert licenses <= FREE
     named = json.loads((ASSETS / "sets.json").read_text(encoding="utf-8"))
     assert {s for table in tables.values() for s in table["set"].to_pylist()} == set(named)

@@ -44,7 +44,7 @@ DISGUISES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def picture(seed: int, size: int = 160) -> Image.Image:
-    """A picture as busy as a photograph: coloured noise with more power at low frequencies, as natural images have."""
+    """A picture as busy as a photograph: colored noise with more power at low frequencies, as natural images have."""
     rng = np.random.default_rng(seed)
     layers = [s * gaussian_filter(rng.normal(size=(size, size, 3)), (s, s, 0)) for s in (2, 5, 12, 30)]
     total = sum(layers)
@@ -76,12 +76,12 @@ def sets(icons: StudyData) -> dict[str, list[Image.Image]]:
 def test_planted_copies_are_found(sets: dict[str, list[Image.Image]], kind: str, disguise: str) -> None:
     originals = sets[kind]
     planted = [DISGUISES[disguise](image) for image in originals[::6]]
-    copies, neighbours = compare(kind, *kept(planted), *kept(originals))
-    assert neighbours.index.tolist() == list(range(0, len(originals), 6))
-    assert neighbours.distance.max() < NEAR
+    copies, neighbors = compare(kind, *kept(planted), *kept(originals))
+    assert neighbors.index.tolist() == list(range(0, len(originals), 6))
+    assert neighbors.distance.max() < NEAR
     assert copies.copies == len(planted)
     if disguise == "mirrored":
-        assert neighbours.mirrored.mean() > 0.5  # the others are symmetric
+        assert neighbors.mirrored.mean() > 0.5  # the others are symmetric
 
 
 def test_unlike_pictures_are_not_near(sets: dict[str, list[Image.Image]]) -> None:
@@ -90,9 +90,9 @@ def test_unlike_pictures_are_not_near(sets: dict[str, list[Image.Image]]) -> Non
     assert nearest(frames(sets["emoji"]), frames(sets["test"])).distance.min() > NEAR
 
 
-def test_the_same_shape_in_other_colours_is_not_a_copy() -> None:
+def test_the_same_shape_in_other_colors_is_not_a_copy() -> None:
     disc = np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]) < 0.7
-    red, blue = (np.where(disc[..., None], colour, 255).astype(np.uint8) for colour in ((220, 40, 30), (30, 90, 220)))
+    red, blue = (np.where(disc[..., None], color, 255).astype(np.uint8) for color in ((220, 40, 30), (30, 90, 220)))
     assert nearest(frames([Image.fromarray(red)]), frames([Image.fromarray(blue)])).distance[0] > NEAR
 
 
@@ -117,10 +117,10 @@ def test_pixels_decide_what_is_exact_and_not_the_file(tmp_path, icons: StudyData
 
 
 def test_flat_images_are_near_nothing_but_themselves_exactly() -> None:
-    white, grey = (Image.new("RGB", (64, 64), colour) for colour in ("white", "grey"))
-    flat = kept([white, grey, white])
-    copies, neighbours = compare("itself", *flat, *flat, itself=True)
-    assert neighbours.distance.tolist() == [1, 1, 1]
+    white, gray = (Image.new("RGB", (64, 64), color) for color in ("white", "gray"))
+    flat = kept([white, gray, white])
+    copies, neighbors = compare("itself", *flat, *flat, itself=True)
+    assert neighbors.distance.tolist() == [1, 1, 1]
     assert (copies.exact, copies.near) == (2, 0)
 
 

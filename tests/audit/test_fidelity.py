@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import sqrtm
 from scipy.spatial.distance import cdist
 
-from genrobust.audit.fidelity import KID_SUBSETS, NEIGHBOURS, fidelity, halves
+from genrobust.audit.fidelity import KID_SUBSETS, NEIGHBORS, fidelity, halves
 
 rng = np.random.default_rng(7)
 REAL = rng.normal(size=(90, 6)).astype(np.float32)
@@ -36,8 +36,8 @@ def kid_of(a: np.ndarray, b: np.ndarray, seed: int) -> tuple[float, float]:
 
 
 def share_inside(points: np.ndarray, of: np.ndarray) -> float:
-    """The share of `points` that lie in the ball round one of `of` that reaches to its third neighbour."""
-    radii = np.sort(cdist(of, of), axis=1)[:, NEIGHBOURS]
+    """The share of `points` that lie in the ball round one of `of` that reaches to its third neighbor."""
+    radii = np.sort(cdist(of, of), axis=1)[:, NEIGHBORS]
     return float((cdist(points, of) <= radii).any(axis=1).mean())
 
 

@@ -1,4 +1,4 @@
-"""Colour and spectra of images whose statistics are known."""
+"""Color and spectra of images whose statistics are known."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_a_grating_has_its_power_at_its_frequency() -> None:
 
 
 def test_white_noise_has_its_variance_at_every_frequency() -> None:
-    grey = np.random.default_rng(1).normal(128, 30, (200, 32, 32)).clip(0, 255).astype(np.uint8)
-    found = counted(np.repeat(grey[..., None], 3, axis=-1))
+    gray = np.random.default_rng(1).normal(128, 30, (200, 32, 32)).clip(0, 255).astype(np.uint8)
+    found = counted(np.repeat(gray[..., None], 3, axis=-1))
     assert np.array(found.spectrum) == pytest.approx((30 / 255) ** 2, rel=0.1)
 
 

@@ -85,7 +85,7 @@ def test_blur_pool_is_before_the_convolutions_that_ffcv_blurs(name: str) -> None
 
 
 def test_a_blurred_convolution_is_a_binomial_filter_and_then_the_convolution() -> None:
-    """Written out for one layer, with edges: a sum over the nine neighbours, zeros outside."""
+    """Written out for one layer, with edges: a sum over the nine neighbors, zeros outside."""
     layer = make_network("resnet18", 10, blur_pool=True).layer2[0].conv1  # type: ignore[index]
     images = torch.randn(2, 64, 9, 8)
     padded, (rows, columns) = F.pad(images, (1, 1, 1, 1)), images.shape[2:]

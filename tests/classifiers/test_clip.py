@@ -41,7 +41,7 @@ def test_scores_are_transformers_logits(clip_folder: Path, small: MemoryImages) 
     assert plain == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_text_does_not_depend_on_its_neighbours(clip_folder: Path) -> None:
+def test_a_text_does_not_depend_on_its_neighbors(clip_folder: Path) -> None:
     clip = load_clip(clip_folder)
     together = embed_texts(clip, TEXTS)
     assert together == pytest.approx(np.concatenate([embed_texts(clip, [t]) for t in TEXTS]), abs=1e-6)

@@ -52,8 +52,8 @@ def test_images_are_prepared_as_timm_prepares_them(crop_pct: float) -> None:
 
 
 def test_a_protocol_says_what_was_done_to_the_images() -> None:
-    assert protocol(64) == "64 px: shorter side resized (bicubic, antialiased), centre crop; no flip; float32"
+    assert protocol(64) == "64 px: shorter side resized (bicubic, antialiased), center crop; no flip; float32"
     assert protocol(256, 0.875, True) == (
-        "256 px: shorter side resized to 292 px (bicubic, antialiased), centre crop; logits averaged over the image "
+        "256 px: shorter side resized to 292 px (bicubic, antialiased), center crop; logits averaged over the image "
         "and its mirror; float32"
     )

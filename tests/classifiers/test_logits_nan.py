@@ -28,7 +28,7 @@ from genrobust.data.memory import MemoryImages
 
 CPU = torch.device("cpu")
 LABELS = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("red", "green", "blue")))
-IMAGES = MemoryImages("grey", [np.full((16, 16, 3), 99, np.uint8)] * 3, [0, 1, 2], ["a", "b", "c"])
+IMAGES = MemoryImages("gray", [np.full((16, 16, 3), 99, np.uint8)] * 3, [0, 1, 2], ["a", "b", "c"])
 
 
 def checkpoint(folder: Path, tensor: str, value: float) -> Path:
@@ -85,7 +85,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     with pytest.raises(GenrobustError, match=match):
         opened.logits(IMAGES, 2, CPU)
     with pytest.raises(GenrobustError, match=match):
-        predict_sets({tmp_path / "out": opened}, {"grey": IMAGES}, LABELS, 2, "cpu")
+        predict_sets({tmp_path / "out": opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
     assert not list((tmp_path / "out").glob("*.npz"))
     done = genrobust("predict", spec, tmp_path / "images", "--out", tmp_path / "out.csv")
     assert done.exit_code == 1 and "gives logits that are no numbers" in done.stderr

@@ -19,10 +19,10 @@ def photos(write_folder: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def save_jpeg() -> Callable[..., None]:
-    """Writes a small JPEG of one colour, and the folders above it."""
+    """Writes a small JPEG of one color, and the folders above it."""
 
-    def save(path: Path, colour: str = "red", size: tuple[int, int] = (8, 8)) -> None:
+    def save(path: Path, color: str = "red", size: tuple[int, int] = (8, 8)) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", size, colour).save(path, "JPEG")
+        Image.new("RGB", size, color).save(path, "JPEG")
 
     return save

@@ -44,7 +44,7 @@ def test_scipy_fits_the_same_line_to_the_published_table(name: str) -> None:
     assert line.r2 == pytest.approx(fit.rvalue**2, abs=6e-6)
     assert line.residual_sd == pytest.approx(np.sqrt((residuals**2).sum() / (len(x) - 2)), abs=6e-6)
     assert (line.lo, line.hi) == pytest.approx((100 * x.min(), 100 * x.max()), abs=0.006)
-    assert line.centre == pytest.approx(logit(x).mean(), abs=6e-6)
+    assert line.center == pytest.approx(logit(x).mean(), abs=6e-6)
 
 
 FIX = ("FixResNet50_no_adaptation", "FixPNASNet", "FixResNet50", "FixResNet50_v2")

@@ -44,7 +44,7 @@ def palette() -> Image.Image:
     return image
 
 
-GREY_16 = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
+GRAY_16 = Image.fromarray(np.array([[0, 257 * 100, 65535]], dtype=np.uint16))
 FLOATS = Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32))
 WHITE = (255, 255, 255)
 
@@ -52,7 +52,7 @@ WHITE = (255, 255, 255)
 @pytest.mark.parametrize(
     ("data", "pixels"),
     [
-        (encoded(GREY_16), [(0, 0, 0), (100, 100, 100), WHITE]),  # scaled, not clipped
+        (encoded(GRAY_16), [(0, 0, 0), (100, 100, 100), WHITE]),  # scaled, not clipped
         (encoded(FLOATS, "TIFF"), [(0, 0, 0), (128, 128, 128), WHITE]),
         (encoded(see_through()), [WHITE, (255, 0, 0)]),
         (encoded(Image.new("RGBA", (1, 1), (0, 0, 0, 128))), [(127, 127, 127)]),
@@ -60,7 +60,7 @@ WHITE = (255, 255, 255)
         (encoded(palette()), [(10, 20, 30), (200, 100, 50)]),
         (encoded(palette(), transparency=1), [(10, 20, 30), WHITE]),
     ],
-    ids=["16 bit", "float", "transparent", "half RGBA", "half grey", "palette", "transparent palette"],
+    ids=["16 bit", "float", "transparent", "half RGBA", "half gray", "palette", "transparent palette"],
 )
 def test_every_kind_becomes_8_bit_rgb(data: bytes, pixels: list[tuple[int, ...]]) -> None:
     assert [pixel(data, x) for x in range(len(pixels))] == pixels
@@ -72,7 +72,7 @@ def test_float_that_is_no_number_is_refused() -> None:
         read_image(data, name="sky.tif")
 
 
-def test_cmyk_jpeg_has_its_colours() -> None:
+def test_cmyk_jpeg_has_its_colors() -> None:
     red = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     r, g, b = pixel(encoded(red, "JPEG", quality=95))
     assert r > 200 and g < 60 and b < 60
@@ -89,7 +89,7 @@ def test_exif_rotation_is_applied() -> None:
 
 
 def test_first_frame_of_an_animation() -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     assert pixel(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)
 
 

@@ -22,14 +22,14 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
-from genrobust.data.stored import open_stored, open_unlabelled
+from genrobust.data.stored import open_stored, open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
 NAMES = ["cat", "dog", "eel"]
 
 
 def png(value: int) -> bytes:
-    """An image that tells its number by its grey."""
+    """An image that tells its number by its gray."""
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (value, value, value)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -44,7 +44,7 @@ def write_tar(path: Path, files: dict[str, bytes]) -> None:
             tar.addfile(info, io.BytesIO(data))
 
 
-def write_labelled_tar(path: Path, labels: list[int]) -> None:
+def write_labeled_tar(path: Path, labels: list[int]) -> None:
     pairs = [(f"{i:04d}.png", png(i)) for i in range(len(labels))]
     write_tar(path, dict(pairs) | {f"{i:04d}.cls": str(k).encode() for i, k in enumerate(labels)})
 
@@ -56,7 +56,7 @@ def dataset(labels: list[int], names: list[str] | None = None) -> datasets.Datas
     return datasets.Dataset.from_dict(rows, features)
 
 
-def greys(images: ImageSet) -> Iterator[int]:
+def grays(images: ImageSet) -> Iterator[int]:
     with ThreadPoolExecutor(4) as pool:
         yield from pool.map(lambda i: images.image(i).getpixel((0, 0))[0], range(len(images)))
 
@@ -66,12 +66,12 @@ def folders(train: Path, test: Path, **keys: object) -> DataConfig:
 
 
 def test_tars_are_read_at_their_offsets(tmp_path: Path) -> None:
-    write_labelled_tar(tmp_path / "train" / "000.tar", [0, 10, 9, 0])
-    write_labelled_tar(tmp_path / "train" / "001.tar", [9, 10])
+    write_labeled_tar(tmp_path / "train" / "000.tar", [0, 10, 9, 0])
+    write_labeled_tar(tmp_path / "train" / "001.tar", [9, 10])
     data = load_data(folders(tmp_path / "train", tmp_path / "train" / "000.tar", class_names={"10": "eel"}))
     assert data.labels.names == ("0", "9", "eel")  # numbers, so 10 comes after 9
     test = data.tests["test"]
-    found = {key: (grey, label) for key, grey, label in zip(test.keys, greys(test), test.labels.tolist(), strict=True)}
+    found = {key: (gray, label) for key, gray, label in zip(test.keys, grays(test), test.labels.tolist(), strict=True)}
     assert found == {"000/0000": (0, 0), "000/0001": (1, 2), "000/0002": (2, 1), "000/0003": (3, 0)}
     assert len(data.train) + len(data.val) == 6
 
@@ -105,7 +105,7 @@ def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> N
         data = load_data(folders(tmp_path / "train", tmp_path / "test"))
     assert data.labels.ids == tuple(NAMES)
     images = data.tests["test"]
-    found = sorted(zip(greys(images), images.labels.tolist(), strict=True))
+    found = sorted(zip(grays(images), images.labels.tolist(), strict=True))
     assert found == list(enumerate([1, 1, 0, 2, 2, 0, 1]))
     assert np.bincount(data.train.labels).tolist() == np.bincount(data.val.labels).tolist() == [1, 1, 1]
 
@@ -203,21 +203,21 @@ def test_label_names_are_in_imagenet_s_order_or_wordnet_ids(tmp_path: Path) -> N
 def test_r_in_tars_may_count_its_200_classes_or_imagenet_s(tmp_path: Path, numbering: str) -> None:
     r = listed_by_timm("imagenet_r")
     labels = [wnids().index(wnid) if numbering == "imagenet" else n for n, wnid in enumerate(r)]
-    write_labelled_tar(tmp_path / "r.tar", labels)
+    write_labeled_tar(tmp_path / "r.tar", labels)
     shift = ShiftConfig(kind="imagenet-r", path=tmp_path / "r.tar")
     images = read_shift("r", shift, read_classes(imagenet(tmp_path)), {})["r"]
     found = {int(key.split("/")[1]): wnids()[label] for key, label in zip(images.keys, images.labels, strict=True)}
     assert found == dict(enumerate(r))
 
 
-def unlabelled_folder(folder: Path) -> None:
+def unlabeled_folder(folder: Path) -> None:
     for key in ("0.png", "deep/1.png", "deep/er/2.png"):
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_bytes(png(int(Path(key).stem)))
     (folder / "notes.txt").write_text("no image")
 
 
-def unlabelled_tars(folder: Path) -> None:
+def unlabeled_tars(folder: Path) -> None:
     """As img2dataset writes them: captions and facts beside the images, and a table beside each tar."""
     for number, files in enumerate(([0, 1], [2])):
         of = {f"{i}.png": png(i) for i in files} | {f"{i}.txt": b"a caption" for i in files}
@@ -225,20 +225,20 @@ def unlabelled_tars(folder: Path) -> None:
         pq.write_table(pa.table({"url": ["x"] * len(files)}), folder / f"{number:05d}.parquet")
 
 
-def unlabelled_parquet(folder: Path) -> None:
+def unlabeled_parquet(folder: Path) -> None:
     folder.mkdir()
     dataset([0, 0, 0]).remove_columns("label").to_parquet(folder / "part.parquet")
 
 
-def unlabelled_saved(folder: Path) -> None:
+def unlabeled_saved(folder: Path) -> None:
     dataset([0, 0, 0]).remove_columns("label").save_to_disk(folder)
 
 
-def labelled_tars(folder: Path) -> None:
-    write_labelled_tar(folder / "a.tar", [2, 1, 0])
+def labeled_tars(folder: Path) -> None:
+    write_labeled_tar(folder / "a.tar", [2, 1, 0])
 
 
-def labelled_parquet(folder: Path) -> None:
+def labeled_parquet(folder: Path) -> None:
     folder.mkdir()
     dataset([2, 1, 0], NAMES).to_parquet(folder / "part.parquet")
 
@@ -246,18 +246,18 @@ def labelled_parquet(folder: Path) -> None:
 @pytest.mark.parametrize(
     "write",
     [
-        unlabelled_folder,
-        unlabelled_tars,
-        unlabelled_parquet,
-        unlabelled_saved,
-        labelled_tars,
-        labelled_parquet,
+        unlabeled_folder,
+        unlabeled_tars,
+        unlabeled_parquet,
+        unlabeled_saved,
+        labeled_tars,
+        labeled_parquet,
     ],
 )
 def test_images_to_search_are_read_without_labels(write: Callable[[Path], None], tmp_path: Path) -> None:
     write(tmp_path / "pool")
-    images = open_unlabelled("data.retrieved.search", tmp_path / "pool")
-    assert sorted(greys(images)) == [0, 1, 2]
+    images = open_unlabeled("data.retrieved.search", tmp_path / "pool")
+    assert sorted(grays(images)) == [0, 1, 2]
     assert images.labels.tolist() == [0, 0, 0] and len(set(images.keys)) == 3 and images.name == "pool"
 
 
@@ -266,9 +266,9 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], None],
     [
         (lambda folder: None, "pool", r"data\.retrieved\.search: there is no .*pool"),
         (lambda folder: folder.mkdir(), "pool", r"data\.retrieved\.search: .*pool holds no image"),
-        (lambda folder: unlabelled_folder(folder), "pool/*.tar", r"no file matches .*\*\.tar"),
-        (lambda folder: unlabelled_folder(folder), "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
-        (lambda folder: unlabelled_folder(folder), "pool/notes.txt", "notes.txt"),
+        (lambda folder: unlabeled_folder(folder), "pool/*.tar", r"no file matches .*\*\.tar"),
+        (lambda folder: unlabeled_folder(folder), "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),
+        (lambda folder: unlabeled_folder(folder), "pool/notes.txt", "notes.txt"),
         (lambda folder: write_tar(folder / "a.tar", {"a.txt": b""}), "pool", "holds no image"),
         (lambda folder: write_tar(folder / "a.tar", {"../a.png": png(0)}), "pool", "leads out of the tar"),
         (
@@ -283,4 +283,4 @@ def test_a_place_without_images_to_search_is_named(
 ) -> None:
     write(tmp_path / "pool")
     with pytest.raises(UserError, match=says):
-        open_unlabelled("data.retrieved.search", tmp_path / place)
+        open_unlabeled("data.retrieved.search", tmp_path / place)

@@ -189,7 +189,7 @@ TAR_MEMBERS = st.lists(
     ),
     max_size=5,
 ).map(lambda members: b"".join(members) + bytes(1024))
-LABELLED = member("a0.json", b'{"label": 3}') + GOOD
+LABELED = member("a0.json", b'{"label": 3}') + GOOD
 COLUMNS = st.sampled_from(
     [
         images_column(2),
@@ -429,7 +429,7 @@ def are_answers(found: Predictions) -> None:
     assert found.accepted == ((0,), (1,), (1, 0))
 
 
-def labelled(folder: Path) -> Any:
+def labeled(folder: Path) -> Any:
     from genrobust.classifiers import open_classifier
 
     return open_classifier(str(folder), folder / "l.txt").classes
@@ -558,7 +558,7 @@ def save_audit(folder: Path) -> None:
         "of_tests": [copies],
         "of_wild": None,
         "memorization": None,
-        "judgements": [{"judge": "x", "agreement": {"share": 0.5}}],
+        "judgments": [{"judge": "x", "agreement": {"share": 0.5}}],
         "clip_score": {"named": 27.5},
         "left_out": [],
         "spaces": [{"name": "s", "fidelity": {"fid": 1.5, "kid": 0.1, "precision": 0.5, "recall": 0.5}}],
@@ -598,7 +598,7 @@ TARGETS = {
         st.deferred(lambda: changed_bytes(builtin())),
         examples=20,
     ),
-    "tar": Target("x.tar", tar("x.tar", LABELLED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
+    "tar": Target("x.tar", tar("x.tar", LABELED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
@@ -623,7 +623,7 @@ TARGETS = {
     "label file": Target(
         "l.txt",
         lambda f: (save_classifier(f), file("l.txt", "camera\nclock\n").run(f)),
-        labelled,
+        labeled,
         are_classes,
         examples=80,
     ),

@@ -40,7 +40,7 @@ def test_a_text_file_holds_templates_for_all_classes(write):
 
 
 def test_a_json_file_holds_full_prompts_by_class(write):
-    cranes = ["a grey crane wading", "two cranes in flight", "a grey crane wading", "une grue"]
+    cranes = ["a gray crane wading", "two cranes in flight", "a gray crane wading", "une grue"]
     made = plan(write({"n01": cranes, 'the "{0}"': ["100% {drawn} \\1"], "n99": ["not of this study"]}))
     found = prompts(made)
     assert sorted(found["n01"][:3]) == sorted(set(cranes)), "all before any comes again, and each counts once"

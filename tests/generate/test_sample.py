@@ -22,7 +22,7 @@ def test_drawings_come_in_the_order_of_requests(sampler, generator, requests):
 
 
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS, None])
-def test_neither_batch_size_nor_neighbours_change_an_image(sampler, generator, requests, scheduler):
+def test_neither_batch_size_nor_neighbors_change_an_image(sampler, generator, requests, scheduler):
     """LCM adds noise at every step: that, too, is an image's own."""
     draw = sampler(generator.model_copy(update={"scheduler": scheduler, "steps": 3})).draw
     whole = pixels(draw(requests))

@@ -78,7 +78,7 @@ def summary() -> Summary:
             "solid": Line("solid", "logit", 0.9, -1.2, 0.98, 8, 0.1, 50.0, 95.0, 1.2),
             "emoji": Line("emoji", "logit", 0.6, -2.6, 0.95, 8, 0.2, 50.0, 80.0, 0.6),
         },
-        protocols=dict.fromkeys(SIZES, "64 px: centre crop") | {"emoji": "64 px: centre crop; first label alone"},
+        protocols=dict.fromkeys(SIZES, "64 px: center crop") | {"emoji": "64 px: center crop; first label alone"},
         gaps={"top5": {"emoji": "over 3 classes it is always 100 %"}},
     )  # fmt: skip
 

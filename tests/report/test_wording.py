@@ -37,8 +37,8 @@ def test_the_limits_name_subsets_left_out_sets_and_unequal_steps(record):
     assert "(emoji) are scored with logits restricted to their classes" in text
     assert "pixel is scored but left out of every mean: 40 images, fewer than 150." in text
     assert "Every arm trained for the same 600 steps." in text
-    assert "prepared alike. 64 px: centre crop." in text
-    assert "emoji differs. 64 px: centre crop; first label alone." in text
+    assert "prepared alike. 64 px: center crop." in text
+    assert "emoji differs. 64 px: center crop; first label alone." in text
     assert "Top-5 accuracy is not shown on emoji: over 3 classes it is always 100 %." in text
     assert "Negative log-likelihood is minus the log" in text and "Calibration error is" not in text  # not measured
     assert limits(record)[-1] == "The generator saw no test image."

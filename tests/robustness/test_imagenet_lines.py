@@ -13,7 +13,7 @@ from genrobust.robustness.summary import Comparison, summarize
 
 
 def test_drawn_lines_scatter_as_the_standard_errors_of_the_fit_say() -> None:
-    """Against scipy's standard error of the mean response, at the centre and away from it."""
+    """Against scipy's standard error of the mean response, at the center and away from it."""
     rng = np.random.default_rng(0)
     x = rng.normal(1.2, 0.4, 30)
     y = 0.9 * x - 1 + rng.normal(0, 0.15, 30)

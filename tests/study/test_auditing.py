@@ -76,7 +76,7 @@ def test_an_audit_without_models_measures_what_pixels_tell(photos):
     before = {p: p.read_bytes() for p in (photos / "made").rglob("*.png")}
     done = audit(photos, "--train-of-generator", photos / "wild")
     facts = read(photos / "audit-made")
-    assert (facts["n"], facts["leaks"], facts["judgements"]) == (18, {}, [])
+    assert (facts["n"], facts["leaks"], facts["judgments"]) == (18, {}, [])
     assert [space["name"] for space in facts["spaces"]] == ["thumbnails of 8 px"]
     assert facts["spaces"][0]["fidelity"]["n_real"] == 24
     assert facts["memorization"]["n"] == 18
@@ -122,9 +122,9 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     dataset = ShardDataset(shards)
     model, info = load_checkpoint(classifier)
     logits = predict_logits(model, dataset, info.image_size, 4, "cpu")
-    shares = {j["judge"]: j["agreement"]["share"] for j in facts["judgements"]}
+    shares = {j["judge"]: j["agreement"]["share"] for j in facts["judgments"]}
     assert shares["the classifier"] == pytest.approx((logits.argmax(1) == dataset.labels).mean())
-    assert shares == {j["judge"]: j["agreement"]["share"] for j in again["judgements"]}
+    assert shares == {j["judge"]: j["agreement"]["share"] for j in again["judgments"]}
     assert set(shares) == {"the classifier", "zero-shot CLIP"}
     assert [space["name"] for space in facts["spaces"][1:]] == ["classifier features", "CLIP embeddings"]
     assert facts["clip_score"]["own"] == pytest.approx(again["clip_score"]["own"], abs=1e-4)
@@ -151,7 +151,7 @@ def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, i
         model_words = ("--classifier", word, "--device", "cpu")
         genrobust("audit", shards, *model_words, "--out", photos / f"audit-{form}")
         facts = read(photos / f"audit-{form}")
-        share = facts["judgements"][0]["agreement"]["share"]
+        share = facts["judgments"][0]["agreement"]["share"]
         assert share == pytest.approx((logits.argmax(1) == dataset.labels).mean()), form
         assert [space["name"] for space in facts["spaces"]][1:] == ["classifier features"] * (form != "onnx")
         assert any("gives answers and no features" in told for told in facts["left_out"]) == (form == "onnx")
@@ -174,7 +174,7 @@ def test_a_file_names_the_classes_of_a_classifier_that_names_none(photos, shards
     for more in (["--classifier", checkpoint], [*model, "--labels", names]):
         for words in asked:
             genrobust(*words, *more, "--device", "cpu")
-        found.append((read(photos / "a")["judgements"][0]["agreement"], rejected(shards)))
+        found.append((read(photos / "a")["judgments"][0]["agreement"], rejected(shards)))
     assert found[0] == found[1]
 
 

@@ -55,7 +55,7 @@ def test_an_arm_of_a_recipe_judges_and_is_exported():
     assert "6 of 9 images kept" in done.stdout
     done = genrobust("audit", dataset, *arm, "--out", "page", "--runs", "runs")
     assert "training real" not in done.stderr
-    (judged,) = json.loads(Path("page/audit.json").read_text())["judgements"]
+    (judged,) = json.loads(Path("page/audit.json").read_text())["judgments"]
     assert judged["judge"] == "the classifier"
     genrobust("export-model", "own.yaml:real", "--to", "timm", "--out", "mine")
     assert (Path("mine") / "model.safetensors").exists()

@@ -84,7 +84,7 @@ def own(write_folder, clip_folder, tmp_path):
     """A recipe of three classes with 30 images to search, and what runs it in the folder `out`, with other keys."""
     sets = {name: write_folder(name, name, 4, CLASSES) for name in ("train", "test")}
     pool = tmp_path / "pool"
-    for number, path in enumerate(sorted(write_folder("labelled", "retrieved", 10, CLASSES).rglob("*.png"))):
+    for number, path in enumerate(sorted(write_folder("labeled", "retrieved", 10, CLASSES).rglob("*.png"))):
         (pool / f"deep{number % 2}").mkdir(parents=True, exist_ok=True)
         path.rename(pool / f"deep{number % 2}" / f"{number}.png")
     recipe = {
@@ -158,9 +158,9 @@ def test_a_pool_that_is_too_small_leaves_classes_short_and_says_so(own, tmp_path
     assert "show the class that they were found for" not in report  # nobody knows
 
 
-def test_labelled_images_are_searched_with_their_labels_hidden(own, write_folder, tmp_path):
-    labelled = write_folder("known", "retrieved", 5, CLASSES)
-    study = own("one", path=str(labelled), search=None)
+def test_labeled_images_are_searched_with_their_labels_hidden(own, write_folder, tmp_path):
+    labeled = write_folder("known", "retrieved", 5, CLASSES)
+    study = own("one", path=str(labeled), search=None)
     found = study.images(FOUND)
     assert set(found.keys) <= set(study.data.retrieval.keys)
     right = 100 * np.mean(

@@ -179,7 +179,7 @@ def test_a_changed_dataset_redoes_only_its_own_arm_and_what_workers_take_of_a_cl
         return datasets | {"real": made.graph.sources.checkpoint(*made.runs("real"))}
 
     before = folders()
-    datasets = RECIPE["datasets"] | {"plain": {"generate": {"per_class": 1, "prompts": {"negative_prompt": "grey"}}}}
+    datasets = RECIPE["datasets"] | {"plain": {"generate": {"per_class": 1, "prompts": {"negative_prompt": "gray"}}}}
     after = folders(datasets=datasets)
     assert [name for name in before if before[name] != after[name]] == ["plain"]
     assert len(set(before.values())) == 5

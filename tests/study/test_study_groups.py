@@ -15,7 +15,7 @@ from small_study import QUICK, REAL, TRAIN, genrobust
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
-COLOURS = {"blue": (20, 40, 220), "red": (220, 40, 20)}
+COLORS = {"blue": (20, 40, 220), "red": (220, 40, 20)}
 SITES = ("ann", "bob", "cleo", "dan", "eve", "flo")
 EACH = 5  # images of each class and site
 RULES = {"names": {"pattern": "/([a-z]+)_[0-9]+"}, "table": {"column": "site"}}
@@ -23,16 +23,16 @@ PREDICTED = ("checkpoints", "predictions")
 
 
 def photo(of_class, seed):
-    """A grainy photograph of the class's colour."""
-    pixels = np.random.default_rng(seed).normal(COLOURS[of_class], 25, (32, 32, 3))
+    """A grainy photograph of the class's color."""
+    pixels = np.random.default_rng(seed).normal(COLORS[of_class], 25, (32, 32, 3))
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
 def rows():
     """The images of a shifted set: class, site, number and photograph; every other site calls red blue."""
-    for number, of_class in enumerate(COLOURS):
+    for number, of_class in enumerate(COLORS):
         for place, site in enumerate(SITES):
-            shows = [*COLOURS][(number + place) % 2]
+            shows = [*COLORS][(number + place) % 2]
             for i in range(EACH):
                 yield of_class, site, i, photo(shows, 1000 * number + 100 * place + i)
 
@@ -41,7 +41,7 @@ def rows():
 def recipe(tmp_path):
     """A recipe of two classes, with one shifted set in folders and the same one in a parquet file; without groups."""
     for name, first in (("train", 0), ("test", 50)):
-        for of_class in COLOURS:
+        for of_class in COLORS:
             (tmp_path / name / of_class).mkdir(parents=True)
             for i in range(16):
                 photo(of_class, first + i).save(tmp_path / name / of_class / f"{i}.png")
@@ -53,9 +53,9 @@ def recipe(tmp_path):
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         table["image"].append({"bytes": buffer.getvalue(), "path": None})
-        table["label"].append([*COLOURS].index(of_class))
+        table["label"].append([*COLORS].index(of_class))
         table["site"].append(site)
-    features = {"features": {"label": {"names": [*COLOURS], "_type": "ClassLabel"}}}
+    features = {"features": {"label": {"names": [*COLORS], "_type": "ClassLabel"}}}
     made = pa.table(table).replace_schema_metadata({"huggingface": json.dumps({"info": features})})
     pq.write_table(made, tmp_path / "table.parquet")
     sets = {"names": str(tmp_path / "names"), "table": str(tmp_path / "table.parquet")}

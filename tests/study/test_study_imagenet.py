@@ -16,7 +16,7 @@ from genrobust.recipe import load_recipe
 from genrobust.study import baselines
 
 # Goldfish and great white shark, which ImageNet-R has; barber chair, rocking chair and loafer, which ObjectNet has.
-COLOURS = {
+COLORS = {
     "n01443537": (230, 120, 20),
     "n01484850": (60, 110, 200),
     "n02791124": (150, 20, 20),
@@ -32,11 +32,11 @@ ARMS = ("real", "generated", "real+generated", "real+generated at equal steps", 
 
 
 def save(path, wnid, seed):
-    """A grainy photograph of the class's colour, upright or across."""
+    """A grainy photograph of the class's color, upright or across."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     shape = (80, 100, 3) if seed % 2 else (110, 70, 3)
-    pixels = np.clip(rng.normal(COLOURS[wnid], 60, shape), 0, 255)
+    pixels = np.clip(rng.normal(COLORS[wnid], 60, shape), 0, 255)
     Image.fromarray(pixels.astype(np.uint8)).save(path, "JPEG")
 
 
@@ -44,8 +44,8 @@ def save(path, wnid, seed):
 def data(tmp_path_factory):
     """ImageNet and the shifted sets of the recipes, as they unpack, of five classes."""
     root = tmp_path_factory.mktemp("data")
-    (root / "classes.txt").write_text("\n".join(COLOURS))
-    for number, wnid in enumerate(COLOURS):
+    (root / "classes.txt").write_text("\n".join(COLORS))
+    for number, wnid in enumerate(COLORS):
         for i in range(8):
             save(root / "imagenet" / "train" / wnid / f"{wnid}_{i}.JPEG", wnid, i)
         for i in range(3):
@@ -177,7 +177,7 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypat
 
 
 def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
-    monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLOURS))  # stands for the 1,000 that no test has images of
+    monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLORS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
     command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
     genrobust(

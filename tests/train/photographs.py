@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def photograph(width: int, height: int, seed: int) -> Image.Image:
-    """Noise whose amplitude falls with the frequency as that of photographs does, greyer than it is coloured."""
+    """Noise whose amplitude falls with the frequency as that of photographs does, grayer than it is colored."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)) + 1 / max(width, height)
 
@@ -16,9 +16,9 @@ def photograph(width: int, height: int, seed: int) -> Image.Image:
         values = np.fft.irfft2((phases[0] + 1j * phases[1]) / frequency**1.3, (height, width))
         return values * deviation / values.std()
 
-    grey, warm, cold = field(50), field(12), field(12)
-    colours = np.stack([grey + warm, grey - warm / 2 - cold / 2, grey + cold], axis=-1) + 128
-    return Image.fromarray(np.clip(colours, 0, 255).astype(np.uint8))
+    gray, warm, cold = field(50), field(12), field(12)
+    colors = np.stack([gray + warm, gray - warm / 2 - cold / 2, gray + cold], axis=-1) + 128
+    return Image.fromarray(np.clip(colors, 0, 255).astype(np.uint8))
 
 
 def psnr(ours: np.ndarray, theirs: np.ndarray) -> float:

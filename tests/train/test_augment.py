@@ -5,7 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from genrobust.recipe import AUGMENTATIONS, TrainConfig
-from genrobust.train.augment import border_colour, crop_and_flip, make_augment, make_mix
+from genrobust.train.augment import border_color, crop_and_flip, make_augment, make_mix
 
 POLICIES = [{"augmentation": name} for name in AUGMENTATIONS.names()]
 PLAIN = {"augmentation": "none"}
@@ -20,37 +20,37 @@ def augmented(images, settings, seed=7, fill=(128, 128, 128)):
 
 
 @pytest.fixture(scope="module")
-def coloured(job):
-    """Sixteen drawings with as much red everywhere, so that operations on colour have something to change."""
+def colored(job):
+    """Sixteen drawings with as much red everywhere, so that operations on color have something to change."""
     images, _ = job.mixture().batch(0, 0)
     images[:, 0] = 200
     return images
 
 
 @pytest.mark.parametrize("settings", [*POLICIES, *(PLAIN | more for more in COMBINED), ALL], ids=str)
-def test_shape_range_and_seed(coloured, settings):
-    before = coloured.clone()
-    once, again, other = (augmented(coloured, settings, seed) for seed in (7, 7, 8))
-    assert torch.equal(coloured, before)
-    assert once.shape == coloured.shape and once.dtype == torch.float32
+def test_shape_range_and_seed(colored, settings):
+    before = colored.clone()
+    once, again, other = (augmented(colored, settings, seed) for seed in (7, 7, 8))
+    assert torch.equal(colored, before)
+    assert once.shape == colored.shape and once.dtype == torch.float32
     assert float(once.min()) >= 0 and float(once.max()) <= 1
     assert torch.equal(once, again)
     assert torch.equal(once, other) == (settings == PLAIN)
-    assert torch.equal(once, coloured.float() / 255) == (settings == PLAIN)
+    assert torch.equal(once, colored.float() / 255) == (settings == PLAIN)
 
 
 @pytest.mark.parametrize("more", COMBINED, ids=str)
-def test_what_combines_changes_what_a_policy_made(coloured, more):
-    standard, both = augmented(coloured, {}), augmented(coloured, more)
+def test_what_combines_changes_what_a_policy_made(colored, more):
+    standard, both = augmented(colored, {}), augmented(colored, more)
     changed = (standard != both).flatten(1).any(dim=1)
     assert changed.any()
     if "color_jitter" not in more:  # the others leave some images as the policy drew them, from the same draws
         assert not changed.all()
 
 
-def test_erased_pixels_take_the_fill(coloured):
-    erased = augmented(coloured, PLAIN | {"random_erasing": 1.0}, fill=(255, 0, 51))
-    changed = (erased != coloured.float() / 255).any(dim=1)
+def test_erased_pixels_take_the_fill(colored):
+    erased = augmented(colored, PLAIN | {"random_erasing": 1.0}, fill=(255, 0, 51))
+    changed = (erased != colored.float() / 255).any(dim=1)
     share = changed.float().mean(dim=(1, 2))
     assert (share > 0).all() and (share < 0.4).all()  # up to a third of the area
     wanted = torch.tensor([1.0, 0.0, 0.2]).view(3, 1).expand(3, int(changed.sum()))
@@ -77,7 +77,7 @@ def test_mixed_images_stay_in_range_and_their_targets_sum_to_one(job, settings):
 
 
 def test_partners_come_from_anywhere_in_a_batch_if_they_are_asked_for():
-    """A weighted batch holds source after source, and torchvision mixes neighbours."""
+    """A weighted batch holds source after source, and torchvision mixes neighbors."""
     assert make_mix(TrainConfig(), 8) is None
     mix = make_mix(TrainConfig(mixup=1.0), 2)
     first_half = torch.arange(64) < 32
@@ -101,18 +101,18 @@ def test_each_image_gets_a_crop_of_its_own():
     assert float((out.amax(dim=(1, 2, 3)) - out.amin(dim=(1, 2, 3))).max()) <= 1
 
 
-def test_border_colour_is_the_paper():
+def test_border_color_is_the_paper():
     images = torch.full((4, 3, 16, 16), 255, dtype=torch.uint8)
     images[:, :, 4:12, 4:12] = 0
-    assert border_colour(images) == (255, 255, 255)
+    assert border_color(images) == (255, 255, 255)
 
 
-def test_another_package_adds_a_policy_for_a_share_of_the_images(coloured, install, monkeypatch):
+def test_another_package_adds_a_policy_for_a_share_of_the_images(colored, install, monkeypatch):
     code = "def inverted(fill):\n    return lambda image: 255 - image\n"
     install("genrobust.augmentations", "my_policies", code, inverted="my_policies:inverted")
     monkeypatch.setattr(AUGMENTATIONS, "_plugins", None)  # read once a process
-    inverted = augmented(255 - coloured, {"augmentation": "inverted"})
-    assert torch.equal(inverted, augmented(coloured, {}))
+    inverted = augmented(255 - colored, {"augmentation": "inverted"})
+    assert torch.equal(inverted, augmented(colored, {}))
     white = torch.full((400, 3, 4, 4), 255, dtype=torch.uint8)
     some = augmented(white, {"augmentation": "inverted", "augmentation_share": 0.25})
     black = (some == 0).flatten(1).all(dim=1)
@@ -138,18 +138,18 @@ def test_drawings_get_every_style_and_keep_their_paper(ring):
     policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
     torch.manual_seed(0)
     drawn = [policy(ring) for _ in range(60)]
-    centres = {tuple(image[:, 32, 32].tolist()) for image in drawn}
-    assert {(255, 255, 255), (0, 0, 0)} < centres  # as it is or knocked out, and filled
-    assert any(len(set(colour)) == 1 and 100 < colour[0] < 230 for colour in centres)  # translucent grey
-    assert any(max(colour) - min(colour) > 40 for colour in centres)  # colours
+    centers = {tuple(image[:, 32, 32].tolist()) for image in drawn}
+    assert {(255, 255, 255), (0, 0, 0)} < centers  # as it is or knocked out, and filled
+    assert any(len(set(color)) == 1 and 100 < color[0] < 230 for color in centers)  # translucent gray
+    assert any(max(color) - min(color) > 40 for color in centers)  # colors
     assert all((image[:, :8] == 255).all() for image in drawn)
     strokes = [(image[:, 32] < 128).all(dim=0).sum() for image in drawn if (image[:, 32, 32] == 255).all()]
     assert len(set(map(int, strokes))) > 1  # thickened or not
 
 
-def test_drawings_in_colour_keep_their_style(coloured, ring):
+def test_drawings_in_color_keep_their_style(colored, ring):
     policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
     torch.manual_seed(0)
-    assert all(policy(image) is image for image in coloured)
+    assert all(policy(image) is image for image in colored)
     wide = torch.cat([ring, ring], dim=2)
     assert policy(wide).shape == wide.shape

@@ -52,7 +52,7 @@ def test_boxes_have_the_area_and_aspect_of_torchvisions(size):
     assert ours.std(axis=0) == pytest.approx(theirs.std(axis=0), rel=0.1)
 
 
-def test_an_image_that_no_box_fits_is_cut_at_its_centre_and_a_single_pixel_is_one():
+def test_an_image_that_no_box_fits_is_cut_at_its_center_and_a_single_pixel_is_one():
     (crop,) = draw_crops(0, 0, 1)
     assert crop.box(1000, 10) == (493, 0, 506, 10)  # 4 / 3 of its height wide
     assert crop.box(10, 1000) == (0, 493, 10, 506)

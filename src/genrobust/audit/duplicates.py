@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
-from genrobust.audit.fingerprint import NEAR, Neighbours, nearest
+from genrobust.audit.fingerprint import NEAR, Neighbors, nearest
 from genrobust.core import Duplicates, Memorization, NearPair
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
@@ -17,7 +17,7 @@ SHOWN = 24  # nearest pairs that are kept, to be looked at
 # those with a copy aside: one hand's variants of a design would make any copy look usual.
 EXPECTED = 0.05
 TAIL = 0.025  # the level of the one-sided test, as that of a 95 % interval's end
-SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbours set the measure
+SAMPLE = 2000  # training images, evenly through the set, whose own nearest neighbors set the measure
 
 
 def compare(
@@ -29,8 +29,8 @@ def compare(
     *,
     itself: bool = False,
     advance: Callable[[int], None] = lambda count: None,
-) -> tuple[Duplicates, Neighbours]:
-    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbours.
+) -> tuple[Duplicates, Neighbors]:
+    """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbors.
 
     With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted.
     """
@@ -56,9 +56,9 @@ def compare(
 
 
 def memorization(
-    generated: Neighbours,
+    generated: Neighbors,
     training_frames: np.ndarray,
-    unseen: Neighbours | None = None,
+    unseen: Neighbors | None = None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Memorization:
     """Test whether generated images lie nearer to the generator's training images than unseen ones do.

@@ -16,7 +16,7 @@ from genrobust.core import Fidelity
 
 KID_SUBSETS = 100
 KID_SUBSET_SIZE = 1000  # images, but at most half of the smaller set: whole ones would hardly vary
-NEIGHBOURS = 3  # the ball round an image reaches to its third neighbour, as in the paper
+NEIGHBORS = 3  # the ball round an image reaches to its third neighbor, as in the paper
 _ROWS, _DISTANCES = 1000, 2**27  # images whose distances to all others are in memory at once, and 1 GiB of distances
 
 
@@ -24,10 +24,10 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
     """Compare features float [N, D] of generated images with features float [M, D] of real ones.
 
     Raises:
-        ValueError: Fewer than NEIGHBOURS + 1 images on a side, which have no third neighbour.
+        ValueError: Fewer than NEIGHBORS + 1 images on a side, which have no third neighbor.
     """
-    if min(len(generated), len(real)) <= NEIGHBOURS:
-        raise ValueError(f"fidelity needs more than {NEIGHBOURS} images on each side")
+    if min(len(generated), len(real)) <= NEIGHBORS:
+        raise ValueError(f"fidelity needs more than {NEIGHBORS} images on each side")
     ours, theirs = (torch.from_numpy(np.asarray(f, dtype=np.float64)) for f in (generated, real))
     statistics = [fid_features_to_statistics(features) for features in (ours, theirs)]
     kid = kid_features_to_metric(
@@ -41,7 +41,7 @@ def fidelity(generated: np.ndarray, real: np.ndarray, seed: int = 0) -> Fidelity
     rows = max(1, min(_ROWS, _DISTANCES // max(len(ours), len(theirs))))
     # torch-fidelity takes the generated images first since 0.4; before, it called precision what is recall
     among = prc_features_to_metric(
-        ours, theirs, prc_neighborhood=NEIGHBOURS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
+        ours, theirs, prc_neighborhood=NEIGHBORS, prc_batch_size=rows, save_cpu_ram=True, verbose=False
     )
     return Fidelity(
         len(ours),

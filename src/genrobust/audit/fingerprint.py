@@ -1,7 +1,7 @@
 """Finding near duplicates: small pictures of images, and how much of two of them differs once they are aligned.
 
 Two images are near where one looks like a copy of the other: encoded again, resized, mirrored, moved by a few percent
-of the picture, or, on a plain background, moved further or drawn larger or smaller. Colour counts: without it,
+of the picture, or, on a plain background, moved further or drawn larger or smaller. Color counts: without it,
 any two blots of one outline would be near. Candidates come from two descriptors (the whole picture, coarsely, and what
 lies on the background, cut to its own extent), which are compared all with all; only the nearest few are aligned.
 """
@@ -38,7 +38,7 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbors:
     """The nearest other image of each of N, mirrored or not.
 
     `index` is int64 [N], `distance` float64 [N] (0 for a copy to 1 for nothing alike), `mirrored` bool [N].
@@ -68,10 +68,10 @@ def planes(frame: np.ndarray) -> np.ndarray:
 
 def nearest(
     queries: np.ndarray, references: np.ndarray, *, itself: bool = False, advance: Advance = lambda count: None
-) -> Neighbours:
+) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
-    With `itself` the two are one set, whose images are not their own neighbours. A flat frame is near nothing: its
+    With `itself` the two are one set, whose images are not their own neighbors. A flat frame is near nothing: its
     distance to all is 1. `advance` is called with the number of finished queries.
 
     Raises:
@@ -93,7 +93,7 @@ def nearest(
                 index[row], distance[row] = near[best], apart[best].min()
                 mirrored[row] = apart[best, 1] < apart[best, 0]
                 advance(1)
-    return Neighbours(index, distance, mirrored)
+    return Neighbors(index, distance, mirrored)
 
 
 def _descriptors(frames: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,9 +106,9 @@ def _descriptors(frames: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def cut_out(picture: np.ndarray, side: int) -> np.ndarray:
-    """Cut what differs from the border's colour to its own extent: float32 [C, side, side], 0 on the background.
+    """Cut what differs from the border's color to its own extent: float32 [C, side, side], 0 on the background.
 
-    `picture` is [C, SIDE, SIDE], luma first. The window lies round the centre of the luma's contrast and reaches to
+    `picture` is [C, SIDE, SIDE], luma first. The window lies round the center of the luma's contrast and reaches to
     twice its root mean square radius: unlike a bounding box, neither moves when a few pixels change.
     """
     border = np.concatenate([picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1]], axis=1)
@@ -186,8 +186,8 @@ def aligned_distance(one: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _spectrum(luma: np.ndarray) -> np.ndarray:
-    centred = luma - luma.mean(axis=(-2, -1), keepdims=True)
-    return scipy.fft.rfft2(centred, s=(_PADDED, _PADDED))
+    centered = luma - luma.mean(axis=(-2, -1), keepdims=True)
+    return scipy.fft.rfft2(centered, s=(_PADDED, _PADDED))
 
 
 def _differing(one: np.ndarray, other: np.ndarray, dy: int, dx: int) -> float:

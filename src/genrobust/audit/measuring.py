@@ -12,8 +12,8 @@ import torch
 from genrobust.audit.agreement import agreement, least_agreeing
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
 from genrobust.audit.duplicates import SAMPLE, compare, memorization
-from genrobust.audit.fidelity import NEIGHBOURS, fidelity, halves
-from genrobust.audit.fingerprint import NEAR, Neighbours
+from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
+from genrobust.audit.fingerprint import NEAR, Neighbors
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
 from genrobust.classifiers import (
     Classifier,
@@ -33,7 +33,7 @@ from genrobust.core import (
     Duplicates,
     FeatureSpace,
     ImageSet,
-    Judgement,
+    Judgment,
     Memorization,
     progress_bar,
 )
@@ -66,18 +66,18 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
     mine, real = scans[0], scans[1] if sets.real is not None else None
     wild, remembered = _memory(sets, mine, size)
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
-    judgements, score, featureless = [], None, False
+    judgments, score, featureless = [], None, False
     if judge is not None:
         say(f"showing the images to the classifier {judge.name}")
         features, logits = _by_classifier(judge, shown, models)
         spaces += [_space("classifier features", sets, features)] if features else []
         featureless = not features
-        judgements.append(_judgement("the classifier", logits[:, columns], sets.dataset, None))
+        judgments.append(_judgment("the classifier", logits[:, columns], sets.dataset, None))
     if models.clip is not None:
         say(f"showing the images to the CLIP in {models.clip}")
-        space, judgement, score = _by_clip(models.clip, sets, shown, models)
+        space, judgment, score = _by_clip(models.clip, sets, shown, models)
         spaces.append(space)
-        judgements.append(judgement)
+        judgments.append(judgment)
     shards = sets.dataset if isinstance(sets.dataset, ShardDataset) else None
     return Audit(
         n=len(sets.dataset),
@@ -93,7 +93,7 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
-        judgements=tuple(judgements),
+        judgments=tuple(judgments),
         clip_score=score,
         left_out=tuple(_left_out(sets, models, featureless)),
     )
@@ -124,7 +124,7 @@ def _scanned(images: ImageSet, size: int, name: str = "") -> Scan:
         return scan(images, size, bar.advance)
 
 
-def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbours]:
+def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbors]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
         found = (mine.frames, mine.sha256, other.frames, other.sha256)
         return compare(name, *found, itself=other is mine, advance=bar.advance)
@@ -135,14 +135,14 @@ def _memory(sets: AuditSets, mine: Scan, size: int) -> tuple[Duplicates | None, 
     if wild is None:
         return None, None
     other = _scanned(wild, size)
-    duplicates, neighbours = _compared(wild.name, mine, other)
+    duplicates, neighbors = _compared(wild.name, mine, other)
     if len(wild) < 2:
         return duplicates, None
     if sets.unseen is not None:
         unseen = _compared(f"{sets.unseen.name} in {wild.name}", _scanned(sets.unseen, size), other)[1]
-        return duplicates, memorization(neighbours, other.frames, unseen)
+        return duplicates, memorization(neighbors, other.frames, unseen)
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
-        return duplicates, memorization(neighbours, other.frames, advance=bar.advance)
+        return duplicates, memorization(neighbors, other.frames, advance=bar.advance)
 
 
 def _by_classifier(
@@ -161,7 +161,7 @@ def _by_classifier(
 
 def _by_clip(
     folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models
-) -> tuple[FeatureSpace, Judgement, ClipScore]:
+) -> tuple[FeatureSpace, Judgment, ClipScore]:
     clip = load_clip(folder, models.device)
     features = []
     for images in shown:
@@ -171,14 +171,14 @@ def _by_clip(
     real = None
     if sets.real is not None:
         real = agreement(features[1] @ classes.T, sets.real.labels, sets.real.styles).share
-    judgement = _judgement("zero-shot CLIP", clip.logit_scale * features[0] @ classes.T, sets.dataset, real)
-    return _space("CLIP embeddings", sets, features), judgement, _clip_score(clip, sets, features, classes)
+    judgment = _judgment("zero-shot CLIP", clip.logit_scale * features[0] @ classes.T, sets.dataset, real)
+    return _space("CLIP embeddings", sets, features), judgment, _clip_score(clip, sets, features, classes)
 
 
-def _judgement(judge: str, logits: np.ndarray, images: ImageSet, real: float | None) -> Judgement:
+def _judgment(judge: str, logits: np.ndarray, images: ImageSet, real: float | None) -> Judgment:
     worst = least_agreeing(logits, images.labels, WORST)
     found = agreement(logits, images.labels, images.styles)
-    return Judgement(judge, found, real, tuple((i, int(logits[i].argmax())) for i in worst))
+    return Judgment(judge, found, real, tuple((i, int(logits[i].argmax())) for i in worst))
 
 
 def _clip_score(clip: Clip, sets: AuditSets, features: Sequence[np.ndarray], classes: np.ndarray) -> ClipScore:
@@ -206,8 +206,8 @@ def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> Featur
     labels = sets.dataset.labels, sets.real.labels
     diversity = _diversity(common_counts(*labels), labels, features)
     one, other = (features[1][half] for half in halves(sets.real.labels))
-    if min(len(mine), len(one), len(other)) <= NEIGHBOURS:
-        note = f"Fewer than {2 * NEIGHBOURS + 2} images on a side are too few to compare distributions."
+    if min(len(mine), len(one), len(other)) <= NEIGHBORS:
+        note = f"Fewer than {2 * NEIGHBORS + 2} images on a side are too few to compare distributions."
         return FeatureSpace(name, mine.shape[1], None, None, diversity, note)
     least, note = min(len(mine), len(one)), ""
     if least < 2 * mine.shape[1]:

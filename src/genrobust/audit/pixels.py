@@ -1,4 +1,4 @@
-"""Images as signals: colour, chroma and the power at each frequency."""
+"""Images as signals: color, chroma and the power at each frequency."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from genrobust.core import PixelStatistics
 
-FLAT = 0.01  # of [0, 1]: below it the generator's own check finds an image black, or of one flat colour
+FLAT = 0.01  # of [0, 1]: below it the generator's own check finds an image black, or of one flat color
 CHANNELS = ("red", "green", "blue", "chroma")
 
 
@@ -19,7 +19,7 @@ class PixelCounter:
         self._sum, self._squares = np.zeros(len(CHANNELS)), np.zeros(len(CHANNELS))
         self._power = np.zeros(size // 2)
         cycles = np.fft.fftfreq(size, 1 / size)
-        # The distance of each place of a 2-D spectrum from its centre, rounded: int64 [size * size].
+        # The distance of each place of a 2-D spectrum from its center, rounded: int64 [size * size].
         self._rings = np.rint(np.hypot(cycles[:, None], cycles[None])).astype(np.int64).ravel()
 
     def add(self, images: np.ndarray) -> None:
@@ -46,10 +46,10 @@ class PixelCounter:
         return PixelStatistics(self._images, self._size, means, sds, powers, self._black, self._blank)
 
 
-def radial_power(grey: np.ndarray, rings: np.ndarray) -> np.ndarray:
-    """Average the power of each picture in `grey`, float [B, S, S], over each of `rings`: float64 [B, S // 2]."""
-    side = grey.shape[-1]
-    centred = grey - grey.mean(axis=(1, 2), keepdims=True)
-    power = np.abs(np.fft.fft2(centred)).reshape(len(grey), -1) ** 2 / side**2
+def radial_power(gray: np.ndarray, rings: np.ndarray) -> np.ndarray:
+    """Average the power of each picture in `gray`, float [B, S, S], over each of `rings`: float64 [B, S // 2]."""
+    side = gray.shape[-1]
+    centered = gray - gray.mean(axis=(1, 2), keepdims=True)
+    power = np.abs(np.fft.fft2(centered)).reshape(len(gray), -1) ** 2 / side**2
     total = np.stack([np.bincount(rings, weights=row, minlength=side // 2 + 1) for row in power])
     return total[:, 1 : side // 2 + 1] / np.bincount(rings)[1 : side // 2 + 1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from genrobust.audit.agreement import agreement
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class
-from genrobust.audit.fidelity import NEIGHBOURS, fidelity
+from genrobust.audit.fidelity import NEIGHBORS, fidelity
 from genrobust.core import REAL, SourceQuality
 
 
@@ -39,7 +39,7 @@ def qualities(sources: Mapping[str, Seen], classes: np.ndarray) -> tuple[SourceQ
         chosen = np.arange(len(seen.labels)) if whole else first_of_each_class(seen.labels, compared)
         sizes = len(chosen), len(sources[REAL].labels)
         near = None
-        if name != REAL and min(sizes) > NEIGHBOURS:
+        if name != REAL and min(sizes) > NEIGHBORS:
             near = fidelity(seen.embeddings[chosen], sources[REAL].embeddings)
         distance: float | None = None
         vendi: float | None = None

@@ -16,7 +16,7 @@ from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
 from genrobust.core import ImageSet, PixelStatistics, UserError
 
-THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of colour and layout
+THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
 _SAMPLE = 32  # images whose size is looked at
 _BATCH = 64
@@ -27,7 +27,7 @@ class Scan:
     """The data that is kept of N images.
 
     `frames`, uint8 [N, 72, 64], find near duplicates, `sha256` of their size and decoded pixels exact ones;
-    `thumbnails`, float32 [N, 192], are features (1 minus colour: paper is 0).
+    `thumbnails`, float32 [N, 192], are features (1 minus color: paper is 0).
     """
 
     frames: np.ndarray

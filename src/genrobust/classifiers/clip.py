@@ -90,7 +90,7 @@ def clip_embeddings(
 ) -> np.ndarray:
     """Return unit embeddings float32 [N, D] of `images` in their order.
 
-    Images are resized by their shorter side (bicubic) and cut at the centre, as CLIP's own processor does.
+    Images are resized by their shorter side (bicubic) and cut at the center, as CLIP's own processor does.
 
     Args:
         seen: Called with the number of images of each batch.
@@ -118,7 +118,7 @@ def embed_texts(clip: Clip, texts: Sequence[str]) -> np.ndarray:
     config: Any = clip.model.config.text_config
     longest = int(config.max_position_embeddings)
     for start in range(0, len(texts), TEXTS):
-        # padded to one length, so that a text's embedding does not depend on its neighbours
+        # padded to one length, so that a text's embedding does not depend on its neighbors
         tokens = clip.tokenizer(
             list(texts[start : start + TEXTS]),
             padding="max_length",

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
-from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_centre
+from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
 from genrobust.core import GenrobustError, ImageSet, UserError, feed
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ def predict_logits(
 
     They may be NaN. Raises as `predict_together` does.
     """
-    as_prepared = partial(prepare_centre, size=image_size, interpolation=interpolation)
+    as_prepared = partial(prepare_center, size=image_size, interpolation=interpolation)
     return predict_together([network], images, as_prepared, batch_size, device, seen)[0]
 
 

@@ -12,7 +12,7 @@ _RESAMPLING = {BICUBIC: Image.Resampling.BICUBIC, "bilinear": Image.Resampling.B
 
 
 def prepare(image: Image.Image, size: int, crop_pct: float = 1, interpolation: str = BICUBIC) -> np.ndarray:
-    """Return `image` as uint8 [size, size, 3]: its shorter side resized (antialiased), the centre cropped.
+    """Return `image` as uint8 [size, size, 3]: its shorter side resized (antialiased), the center cropped.
 
     The crop keeps the share `crop_pct` of the shorter side, which is resized to `size` / `crop_pct`, rounded down as
     timm does: 256 px for 224 px at 0.875. The pixels are those of timm's own validation (torchvision's Resize and
@@ -32,4 +32,4 @@ def protocol(size: int, crop_pct: float = 1, flip: bool = False, interpolation: 
     side = math.floor(size / crop_pct)
     resized = "resized" if side == size else f"resized to {side} px"
     mirrored = "logits averaged over the image and its mirror" if flip else "no flip"
-    return f"{size} px: shorter side {resized} ({interpolation}, antialiased), centre crop; {mirrored}; float32"
+    return f"{size} px: shorter side {resized} ({interpolation}, antialiased), center crop; {mirrored}; float32"

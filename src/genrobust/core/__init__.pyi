@@ -11,7 +11,7 @@ from .audit_results import (
     FeatureSpace as FeatureSpace,
     Fidelity as Fidelity,
     Filter as Filter,
-    Judgement as Judgement,
+    Judgment as Judgment,
     Making as Making,
     Memorization as Memorization,
     NearPair as NearPair,

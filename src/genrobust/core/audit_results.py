@@ -32,7 +32,7 @@ class Making:
     """Counts over the requests of a dataset.
 
     Of `requests`, `given_up` gave no image (`reasons` counts why) and `redrawn` were drawn more than once. `faults`
-    counts the requests with a draw that was black, blank (one flat colour), not a number, or unsafe.
+    counts the requests with a draw that was black, blank (one flat color), not a number, or unsafe.
     """
 
     requests: int
@@ -92,11 +92,11 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True)
 class Memorization:
-    """Generated images (`n`) whose nearest neighbour among the generator's training images is nearer than `threshold`.
+    """Generated images (`n`) whose nearest neighbor among the generator's training images is nearer than `threshold`.
 
     `threshold` is the distance below which a share `expected` of `unseen` images, which the generator never saw, lie.
     Where none are known (`unseen` is 0) it is the distance below which that share of training images have their own
-    nearest neighbour, over the `unique` of those looked at that have no near copy: an approximation, since one hand's
+    nearest neighbor, over the `unique` of those looked at that have no near copy: an approximation, since one hand's
     images are alike. `share` is a fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether it is
     above `expected`, beyond what the number of images on both sides leaves to chance.
     """
@@ -138,7 +138,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     """How often the model called `judge` takes an image for its label.
 
     `worst` are (image, class taken for), surest mistakes first. `real` is the same share for the real images, None
@@ -217,9 +217,9 @@ class FeatureSpace:
 class PixelStatistics:
     """Of `n` images at `size` pixels: mean and standard deviation, in [0, 1], of red, green, blue and chroma.
 
-    Chroma is the length of the opponent colours (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is grey.
-    `spectrum[f]` is the mean power of the grey image's contrast at f + 1 cycles a picture, up to size / 2; in white
-    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat colour.
+    Chroma is the length of the opponent colors (R - G, (R + G) / 2 - B), as in Hasler and Suesstrunk 2003: 0 is gray.
+    `spectrum[f]` is the mean power of the gray image's contrast at f + 1 cycles a picture, up to size / 2; in white
+    noise of variance v it is v at every f. `black` and `blank` count images that are all black, or one flat color.
     """
 
     n: int
@@ -252,7 +252,7 @@ class Audit:
     of_wild: Duplicates | None
     memorization: Memorization | None
     spaces: tuple[FeatureSpace, ...]
-    judgements: tuple[Judgement, ...]
+    judgments: tuple[Judgment, ...]
     clip_score: ClipScore | None
     left_out: tuple[str, ...]
 

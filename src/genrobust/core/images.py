@@ -71,7 +71,7 @@ class LabelSpace:
 
 
 class ImageSet(Protocol):
-    """Labelled images, read when asked for. Implemented by every source and by a generated dataset.
+    """Labeled images, read when asked for. Implemented by every source and by a generated dataset.
 
     `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
     an image ("" where unknown); `fingerprint` changes when any image or label does.
@@ -125,7 +125,7 @@ class StudyData:
     """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
-    the generator's own training data, where it is available. `unlabelled` are images whose labels mean nothing, to be
+    the generator's own training data, where it is available. `unlabeled` are images whose labels mean nothing, to be
     searched for the classes; None searches those of `retrieval`. `choosing` is a shifted validation set, on which
     anything about generation may be chosen. `extra` are further images to train on, by the name that arms mix them
     under.
@@ -139,7 +139,7 @@ class StudyData:
     retrieval: ImageSet | None = None
     choosing: ImageSet | None = None
     extra: dict[str, ImageSet] = field(default_factory=dict)
-    unlabelled: ImageSet | None = None
+    unlabeled: ImageSet | None = None
 
     @property
     def shifts(self) -> tuple[str, ...]:

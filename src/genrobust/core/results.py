@@ -69,7 +69,7 @@ class Line:
     """The baseline line of one shifted set: transform(shifted) = intercept + slope x transform(clean).
 
     Accuracies enter as fractions; `residual_sd` is in transformed space with n - 2 degrees of freedom; `lo` and `hi`
-    bound the clean accuracies, in percent, that the fit has seen, and `centre` is the mean of these, transformed.
+    bound the clean accuracies, in percent, that the fit has seen, and `center` is the mean of these, transformed.
     """
 
     test_set: str
@@ -81,7 +81,7 @@ class Line:
     residual_sd: float
     lo: float
     hi: float
-    centre: float
+    center: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # calls STANDARD, trained on ImageNet alone without an intervention, less those whose name holds "aws" or "batch64" (one
 # network trained again on fewer images or in smaller batches), as its own figures leave them out. Every model has the
 # same weight; accuracies are transformed by the logit. Each model was evaluated with its own preparation of images,
-# mostly a centre crop of 0.875 and no flip.
+# mostly a center crop of 0.875 and no flip.
 LINE_SOURCE = "published standard models of the ImageNet testbed (Taori et al., 2020)"
 LINE_CLASSES = 1000  # that the accuracies are over, or that their classes are a part of
 

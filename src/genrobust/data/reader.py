@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from genrobust.core import ImageSet, Line, Registry, StudyData, UserError
 from genrobust.data.grouping import with_groups
-from genrobust.data.stored import open_unlabelled
+from genrobust.data.stored import open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Each is a Source, a ShiftReader, or both.
@@ -52,7 +52,7 @@ def load_data(config: DataConfig) -> StudyData:
         raise UserError(f"data.source: {config.source} is a kind of test set, not a source: name it under data.shifts")
     data = with_groups(reader.load(config), config.groups)
     pool = config.retrieved.search
-    return data if pool is None else replace(data, unlabelled=open_unlabelled("data.retrieved.search", pool))
+    return data if pool is None else replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
 
 
 def shift_reader(name: str, kind: str) -> ShiftReader:

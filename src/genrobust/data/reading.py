@@ -34,8 +34,8 @@ _TOO_LARGE = f"it claims more than {MAX_PIXELS / 1e6:.0f} million pixels (a deco
 def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     """Decode `source`, a path or encoded bytes, to 8-bit RGB in its own size.
 
-    It is turned as its EXIF says; transparency lies on white; 16-bit and float grey are scaled to 8 bits; palette, CMYK
-    and grey become RGB; of an animation the first frame is taken. `name` stands for bytes in messages.
+    It is turned as its EXIF says; transparency lies on white; 16-bit and float gray are scaled to 8 bits; palette, CMYK
+    and gray become RGB; of an animation the first frame is taken. `name` stands for bytes in messages.
 
     Raises:
         UserError: The file is missing, empty, no image, truncated, or too large to be decoded safely.
@@ -146,7 +146,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead."""
+    """Gray of 16 or 32 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead."""
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise _Unreadable("it holds values that are no numbers (NaN or infinite)")

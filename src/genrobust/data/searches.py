@@ -4,7 +4,7 @@ An image counts for the class with the highest cosine alone, as in zero-shot cla
 each class takes as many of its images as are wanted, the nearest first. Published retrieval ranks in the same way, by
 the cosine of an image with the mean of a class's prompts, and keeps the highest of each class (the code of Geng et al.,
 2024, "The unmet promise of synthetic training images"; Burg et al., 2023, "Image retrieval outperforms diffusion models
-on data augmentation", take nearest neighbours too; Wallingford et al., 2023, "Neural priming", match captions, which a
+on data augmentation", take nearest neighbors too; Wallingford et al., 2023, "Neural priming", match captions, which a
 pool of images alone has not). There an image may be found for two classes. Here it may not: a class with few images in
 the pool would take those of other classes. Of the 5,600 images that a search for 56 of each class takes from *wild* of
 the first Pictograms with their CLIP, 89.0 % show their class if images may be found twice, and 89.1 % if each image is

@@ -1,4 +1,4 @@
-"""Labelled images as they are stored: class folders, WebDataset tars, parquet files, or a saved dataset."""
+"""Labeled images as they are stored: class folders, WebDataset tars, parquet files, or a saved dataset."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
 
 @dataclass(frozen=True, slots=True)
 class StoredImages:
-    """The labelled images at a path.
+    """The labeled images at a path.
 
     Attributes:
         groups: The words for classes there: names of folders, names of labels, or numbers as text.
@@ -61,7 +61,7 @@ def open_stored(path: Path) -> StoredImages:
     return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
 
 
-def open_unlabelled(key: str, path: Path) -> ListedImages:
+def open_unlabeled(key: str, path: Path) -> ListedImages:
     """Return the images at `path`, which the key of a recipe names, without their labels: each has the label 0.
 
     That is a folder with images at any depth, or what `open_stored` opens beside class folders. Raises UserError as it
@@ -69,24 +69,24 @@ def open_unlabelled(key: str, path: Path) -> ListedImages:
     """
     if "*" not in path.name and not path.exists():
         raise UserError(f"{key}: there is no {path}: name a folder of images, tars or parquet files")
-    listing = _list_unlabelled(path)
+    listing = _list_unlabeled(path)
     if not listing.keys:
         raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")
     return ListedImages(path.name, listing, {"": (0,)})
 
 
-def _list_unlabelled(path: Path) -> Listing:
+def _list_unlabeled(path: Path) -> Listing:
     files = _files(path)
     for extension in KINDS:
         ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
         if ours:
             _refuse_splits(path, ours)
             tars = extension == ".tar"
-            return list_tars(path, ours, labelled=False) if tars else list_parquet(path, ours, labelled=False)[0]
+            return list_tars(path, ours, labeled=False) if tars else list_parquet(path, ours, labeled=False)[0]
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
     if (path / STATE).is_file():
-        return list_saved(path, labelled=False)[0]
+        return list_saved(path, labeled=False)[0]
     return list_files(path, lambda key: "")
 
 

@@ -23,13 +23,13 @@ IMAGE, LABEL = "image", "label"  # the columns: a struct of bytes and path, and 
 HIDDEN = ""  # stands for a label that is not read: no label of a file, an integer or null, is this
 # What pyarrow and the parsers of names raise where a file is damaged.
 DAMAGED = (pa.ArrowException, ValueError, LookupError, TypeError, AttributeError, OverflowError)
-CACHED = 4  # row groups kept in memory: those that neighbouring images, asked for by several threads, lie in
+CACHED = 4  # row groups kept in memory: those that neighboring images, asked for by several threads, lie in
 
 
-def list_parquet(source: Path, files: Sequence[Path], labelled: bool = True) -> tuple[Listing, tuple[str, ...]]:
+def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images in parquet `files`, which lie at `source`; return the names of their labels too, () without any.
 
-    Only labels are read now, and not these either unless the images are `labelled`: then all are of the group "".
+    Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "".
     Images are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``. Raises
     UserError that names the file and the column.
     """
@@ -40,9 +40,9 @@ def list_parquet(source: Path, files: Sequence[Path], labelled: bool = True) -> 
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
         for path in files:
             with reading(f"{path} as parquet", *DAMAGED), pq.ParquetFile(path) as file:
-                names.append(_check(path, file.schema_arrow, labelled))
+                names.append(_check(path, file.schema_arrow, labeled))
                 rows = file.metadata.num_rows
-                labels.append(file.read(columns=[LABEL])[LABEL].to_pylist() if labelled else [HIDDEN] * rows)
+                labels.append(file.read(columns=[LABEL])[LABEL].to_pylist() if labeled else [HIDDEN] * rows)
                 metadata.append(file.metadata)
             bar.advance()
 
@@ -70,7 +70,7 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
 
     def value(number: int, row: int) -> Any:
         group = int(np.searchsorted(starts[number], row, side="right")) - 1
-        # neighbours wait for one read instead of each doing their own
+        # neighbors wait for one read instead of each doing their own
         with lock:
             images = row_group(number, group)
         return _encoded(images[row - int(starts[number][group])])
@@ -78,7 +78,7 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
     return value
 
 
-def list_saved(folder: Path, labelled: bool = True) -> tuple[Listing, tuple[str, ...]]:
+def list_saved(folder: Path, labeled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
 
     Returns and raises as `list_parquet`.
@@ -96,9 +96,9 @@ def list_saved(folder: Path, labelled: bool = True) -> tuple[Listing, tuple[str,
         tables = [pa.ipc.open_stream(pa.memory_map(str(path))).read_all() for path in files]
         for table in tables:
             _check_offsets(table, (IMAGE, LABEL))
-        checked = [_check(path, table.schema, labelled) for path, table in zip(files, tables, strict=True)]
+        checked = [_check(path, table.schema, labeled) for path, table in zip(files, tables, strict=True)]
         names = _same(files, checked)
-        labels = [table[LABEL].to_pylist() if labelled else [HIDDEN] * len(table) for table in tables]
+        labels = [table[LABEL].to_pylist() if labeled else [HIDDEN] * len(table) for table in tables]
     images = [table[IMAGE] for table in tables]
 
     def column(name: str) -> list[Any]:
@@ -177,19 +177,19 @@ def _group(path: Path, row: int, label: Any, names: Sequence[str]) -> str:
     return names[label] if names else str(label)
 
 
-def _check(path: Path, schema: pa.Schema, labelled: bool) -> tuple[str, ...]:
-    """The class names in the schema of `path`, which must have a column of images and, if `labelled`, one of labels."""
+def _check(path: Path, schema: pa.Schema, labeled: bool) -> tuple[str, ...]:
+    """The class names in the schema of `path`, which must have a column of images and, if `labeled`, one of labels."""
     columns: tuple[tuple[str, Callable[[pa.DataType], bool], str], ...] = (
         (IMAGE, _holds_bytes, "bytes, or a struct of bytes and path"),
         (LABEL, pa.types.is_integer, "integers"),
     )
-    for column, fits, wanted in columns if labelled else columns[:1]:
+    for column, fits, wanted in columns if labeled else columns[:1]:
         _require_one(path, schema, column, "rename one and save it")
         if not fits(kind := schema.field(column).type):
             raise UserError(
                 f"{path}: the column {column!r} holds {str(kind)[:100]!a}, and must hold {wanted}: save it so"
             )
-    return _names(path, schema) if labelled else ()
+    return _names(path, schema) if labeled else ()
 
 
 def _require_one(path: Path, schema: pa.Schema, column: str, then: str) -> None:

@@ -31,11 +31,11 @@ class _Image(NamedTuple):
     facts: tuple[int, int] | None
 
 
-def list_tars(source: Path, tars: Sequence[Path], labelled: bool = True) -> Listing:
+def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listing:
     """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read, and genrobust's own shards compared with their hashes; unless the images are
-    `labelled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``. Raises UserError that names the
+    `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``. Raises UserError that names the
     tar and the key: compressed, damaged or truncated tars, the same tar twice, an image without a class, a key or a
     file that comes twice, a link in place of a file, a path that leaves the tar.
     """
@@ -47,7 +47,7 @@ def list_tars(source: Path, tars: Sequence[Path], labelled: bool = True) -> List
         for tar in tars:
             of_tar = stamp(tar)
             check_listed(tar)
-            found = _images_in(tar, labelled)
+            found = _images_in(tar, labeled)
             twin = first.setdefault((of_tar[0], hash(tuple(found))), tar)
             if twin != tar and filecmp.cmp(twin, tar, shallow=False):
                 raise UserError(f"{tar} is the same as {twin}, so that each image would count twice: remove one")
@@ -75,10 +75,10 @@ def list_tars(source: Path, tars: Sequence[Path], labelled: bool = True) -> List
     return Listing(source, keys, [image.label for image in images], stamps, read, column=column)
 
 
-def _images_in(tar: Path, labelled: bool) -> list[_Image]:
+def _images_in(tar: Path, labeled: bool) -> list[_Image]:
     images: dict[str, tuple[int, int]] = {}
     facts: dict[str, tuple[int, int]] = {}
-    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}} if labelled else {}
+    labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}} if labeled else {}
     what = f"{tar} as a WebDataset tar (they are not compressed)"
     with reading(what, *DAMAGED), tar.open("rb") as raw, tarfile.open(fileobj=raw, mode="r:") as file:
         for member in _members(tar, file, raw):

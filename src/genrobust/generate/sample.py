@@ -11,7 +11,7 @@ from genrobust.core import Request, hashed_seed
 from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
-FLAT = 0.01  # of [0, 1]: about 2.5 of 255 grey levels, below what a drawn line or a photo's noise gives
+FLAT = 0.01  # of [0, 1]: about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives
 
 
 @dataclass(frozen=True, slots=True)

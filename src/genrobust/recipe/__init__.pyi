@@ -1,4 +1,4 @@
-from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Colour as Colour, Policy as Policy
+from .augmentation import AUGMENTATIONS as AUGMENTATIONS, Color as Color, Policy as Policy
 from .classify import (
     COMBINED as COMBINED,
     ArmConfig as ArmConfig,

@@ -10,10 +10,10 @@ from genrobust.core import Registry
 if TYPE_CHECKING:  # torch takes seconds, and names are checked without it
     from torch import Tensor
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Policy = Callable[["Tensor"], "Tensor"]  # of one image, uint8 [3, H, W], to another of that shape
-# Makes a policy, given the colour of what lies beyond a turned or moved image; None changes nothing.
-PolicyMaker = Callable[[Colour], Policy | None]
+# Makes a policy, given the color of what lies beyond a turned or moved image; None changes nothing.
+PolicyMaker = Callable[[Color], Policy | None]
 
 AUGMENTATIONS: Registry[PolicyMaker] = Registry(
     "train.augmentation", "genrobust.augmentations", "genrobust.train.augmentations"

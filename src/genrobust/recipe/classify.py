@@ -248,7 +248,7 @@ class MixturePart(Section):
 
     `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
     images of each class and style, from the generator's own training data), retrieved-by-class (of each class, in any
-    style) or retrieved-by-search (what a CLIP finds for each class among unlabelled images, the nearest first). All
+    style) or retrieved-by-search (what a CLIP finds for each class among unlabeled images, the nearest first). All
     three are described under `data.retrieved`. `per_class` limits the images of each class (of generated ones, to the
     first); `fraction` takes that fraction of each class. `weight` is the relative share of every batch; None is in
     proportion to the number of images, as in a plain concatenation.

@@ -107,7 +107,7 @@ class GroupRule(Section):
 class RetrievedConfig(Section):
     """Images that arms train on instead of generated ones, as a control. A path alone means `path`.
 
-    `path` holds labelled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
+    `path` holds labeled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
     many of each class from them as were generated. Pictograms has its own.
 
     `search` holds images without labels: a folder with images at any depth, WebDataset tars, parquet files or a saved

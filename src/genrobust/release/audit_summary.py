@@ -71,7 +71,7 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if known is not None:
         near = f"unusually near to the generator's training images ({percent(known['expected'], 0)} expected)"
         yield near, f"{percent(known['share'])} ({figure(100 * known['lo'], 1)} to {percent(known['hi'])})"
-    for judged in facts["judgements"]:
+    for judged in facts["judgments"]:
         yield f"taken for their label by {judged['judge']}", percent(judged["agreement"]["share"])
     if facts["clip_score"] is not None:
         yield "CLIP score with the class, 100 x mean cosine", figure(facts["clip_score"]["named"])

@@ -17,7 +17,7 @@ from genrobust.core import (
     ClassDiversity,
     Duplicates,
     ImageSet,
-    Judgement,
+    Judgment,
     NearPair,
     sealed,
     write_files,
@@ -56,7 +56,7 @@ def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> st
         verdict=audit_verdict(audit, leaks),
         class_sizes=f"{sizes[0]:,}" if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}",
         pairs=_pair_sheets(audit, sets),
-        judgements=[(j, _mistakes(j, sets)) for j in audit.judgements],
+        judgments=[(j, _mistakes(j, sets)) for j in audit.judgments],
         diversity=[(space, *_means(space.diversity)) for space in audit.spaces],
         spectrum=_spectrum(audit),
         open_classes=classes[:OPEN_CLASSES],
@@ -82,7 +82,7 @@ def _facts(audit: Audit, sets: AuditSets, name: str) -> Any:
 
 def audit_verdict(audit: Audit, leaks: Sequence[str]) -> list[str]:
     """Sum up the audit in a few sentences; `leaks` are the test sets whose leaks were not allowed."""
-    judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgements]
+    judged = [f"{j.judge} takes {percent(j.agreement.share)} of the images for their label" for j in audit.judgments]
     return [s for s in (_leak_sentence(audit, leaks), _copy_sentence(audit), _sentence(judged)) if s]
 
 
@@ -140,10 +140,10 @@ def _pair(sets: AuditSets, images: ImageSet, pair: NearPair, near: float) -> tup
     return sides[0], sides[1], words, pair.exact or pair.distance < near
 
 
-def _mistakes(judgement: Judgement, sets: AuditSets) -> list[Shown]:
+def _mistakes(judgment: Judgment, sets: AuditSets) -> list[Shown]:
     """The images that are surest to be taken for another class."""
     names, found = sets.labels.names, []
-    for index, taken in judgement.worst:
+    for index, taken in judgment.worst:
         name = names[sets.dataset.labels[index]]
         alt, caption = f"{name}, taken for {names[taken]}", f"{name} → {names[taken]}"
         found.append(shown(sets.dataset, index, alt, caption))

@@ -18,7 +18,7 @@ from genrobust.robustness import Benchmark, Compared, HardImage, ModelScores, On
 
 CSV_COLUMNS = ("model", "checkpoint", "scope", "of", "figure", "value", "lo", "hi", "n", "method")
 FIGURES = ("generated", "real", "drop")
-LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # colour and shape of the generated and the real set
+LOOKS = ((1, SHAPES[0]), (0, SHAPES[1]))  # color and shape of the generated and the real set
 PER_CLASS = 4  # images of each class of either set on the contact sheet
 OPEN_CLASSES = 6  # that are shown before the rest is opened
 OPEN_HARD = 24  # of the hardest images, likewise

@@ -14,7 +14,7 @@ from genrobust.report.tables import Table
 from genrobust.report.wording import number, span
 from genrobust.robustness import to_scale
 
-# Shapes of radius 1 about the origin, of about one area, distinct without colour.
+# Shapes of radius 1 about the origin, of about one area, distinct without color.
 SHAPES = (
     "M-1 0a1 1 0 1 0 2 0a1 1 0 1 0-2 0z",  # circle
     "M-.9-.9H.9V.9H-.9z",  # square
@@ -23,12 +23,12 @@ SHAPES = (
     "M0 1.25L1.2-.9H-1.2z",  # triangle, upside down
     "M-.45-1.2h.9v.75h.75v.9h-.75v.75h-.9v-.75h-.75v-.9h.75z",  # plus
 )
-COLOURS = 7  # so many --arm-N colours the style sheet has; with six shapes, 42 arms look different
+COLORS = 7  # so many --arm-N colors the style sheet has; with six shapes, 42 arms look different
 
 
 def looks(summary: Summary) -> dict[str, dict[str, int | str]]:
-    """Return a colour's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
-    return {arm: {"colour": i % COLOURS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
+    """Return a color's index and a shape's path for each arm, by its place in the study: so it is drawn everywhere."""
+    return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 
 
 def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:

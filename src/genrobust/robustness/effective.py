@@ -15,7 +15,7 @@ from genrobust.core import BaselineModel, Line, UserError
 from genrobust.robustness.resampling import TAILS, baseline_counts
 
 SCALES = {"logit": (logit, expit), "probit": (ndtri, ndtr), "linear": (np.asarray, np.asarray)}  # with inverses
-NEIGHBOURS = 500  # models of like clean accuracy, whose percentiles are found together
+NEIGHBORS = 500  # models of like clean accuracy, whose percentiles are found together
 Percents = Sequence[float] | np.ndarray
 
 
@@ -65,7 +65,7 @@ def fit_line(clean: Percents, shifted: Percents, test_set: str, transform: str =
         residual_sd=float(np.sqrt(unexplained / (len(x) - 2))),
         lo=float(used_clean.min()),
         hi=float(used_clean.max()),
-        centre=float(x.mean()),
+        center=float(x.mean()),
     )
 
 
@@ -140,7 +140,7 @@ def _refit(
     used = finite(clean, shifted, transform)
     used_clean, used_shifted = _usable(clean, shifted, test_set, transform)
     x, y = to_scale(transform, used_clean / 100), to_scale(transform, used_shifted / 100)
-    dx, dy = x - x.mean(), y - y.mean()  # centred first, so that the sums below do not cancel
+    dx, dy = x - x.mean(), y - y.mean()  # centered first, so that the sums below do not cancel
     slopes, intercepts = [], []
     for block in blocks:
         weights = np.asarray(block, dtype=float)[:, used]
@@ -158,7 +158,7 @@ def _refit(
 def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw slopes [B] and intercepts [B] that `line` may as well have had, from its own figures, without its baselines.
 
-    The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the centre
+    The sampling distribution of ordinary least squares with normal errors of one size: slope and height at the center
     are independent, with standard errors s / sqrt(Sxx) and s / sqrt(n) and n - 2 degrees of freedom. Sxx, the sum of
     squares of transformed clean accuracies, is what makes R² of the slope and s.
     """
@@ -167,8 +167,8 @@ def drawn_lines(line: Line, bootstrap: int, rng: np.random.Generator) -> tuple[n
     squares = line.r2 / (1 - line.r2) * unexplained / line.slope**2
     sd = np.sqrt(unexplained / rng.chisquare(freedom, bootstrap))
     slope = line.slope + sd / np.sqrt(squares) * rng.standard_normal(bootstrap)
-    height = line.intercept + line.slope * line.centre + sd / np.sqrt(line.n) * rng.standard_normal(bootstrap)
-    return slope, height - slope * line.centre
+    height = line.intercept + line.slope * line.center + sd / np.sqrt(line.n) * rng.standard_normal(bootstrap)
+    return slope, height - slope * line.center
 
 
 def er_interval(
@@ -196,13 +196,13 @@ def _percentiles(slope: np.ndarray, intercept: np.ndarray, transform: str, clean
     """The percentiles TAILS, [2, M], of what B lines predict from `clean`, percents [M].
 
     As numpy.percentile of `predict`, exactly, without its [B, M] predictions: few of the lines come near a percentile
-    anywhere between two neighbouring models, and the transform keeps their order.
+    anywhere between two neighboring models, and the transform keeps their order.
     """
     x, order = to_scale(transform, clean / 100), np.argsort(clean, kind="stable")
     ranks = [tail / 100 * (len(slope) - 1) for tail in TAILS]
     found = np.empty((len(TAILS), len(clean)))
-    for start in range(0, len(clean), NEIGHBOURS):
-        near = order[start : start + NEIGHBOURS]
+    for start in range(0, len(clean), NEIGHBORS):
+        near = order[start : start + NEIGHBORS]
         ends = intercept + slope * x[near[[0, -1]], None]  # a line lies between its values at both ends
         low, high = ends.min(axis=0), ends.max(axis=0)
         for to, rank in zip(found, ranks, strict=True):

@@ -117,8 +117,8 @@ class ImageFigure(Figure):
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         """Measure the figure from `values`, [A, S, N] or [A, S, N, P], with replicates over the images or groups.
 
-        Replicates are centred on the value itself: resampling adds to the bias of a figure that is no mean, such as the
-        lowest of several accuracies.
+        Replicates are centered on the value itself: resampling adds to the bias of a figure that is no mean, such as
+        the lowest of several accuracies.
         """
         arms, seeds, n = values.shape[:3]
         by_checkpoint = values.reshape(arms * seeds, *values.shape[2:])

@@ -232,7 +232,7 @@ def resampled_means(
 
     Args:
         columns: bool [N, M], what is right.
-        members: bool [N, G], which images count in each of G groups, of M / G neighbouring columns each. A resample
+        members: bool [N, G], which images count in each of G groups, of M / G neighboring columns each. A resample
             without any member of a group gives NaN in its columns.
     """
     per_group = columns.shape[1] // members.shape[1]

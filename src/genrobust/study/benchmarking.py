@@ -179,7 +179,7 @@ def _matched(generated: Images, real: Images) -> tuple[dict[str, ImageSet], Labe
 
 
 def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageSet:
-    """The images whose class is among `wanted`, labelled by their place there; `ids` are the classes of the labels."""
+    """The images whose class is among `wanted`, labeled by their place there; `ids` are the classes of the labels."""
     if tuple(ids) == tuple(wanted):
         return images
     to = np.array([wanted.index(id) if id in wanted else -1 for id in ids])

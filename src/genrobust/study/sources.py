@@ -85,7 +85,7 @@ class Sources:
     def search(self) -> PoolSearch:
         """The search for images of each class. Raises UserError where there are no images to search."""
         data, per_class = self.context.data, self.context.recipe.data.retrieved.per_class
-        pool = data.retrieval if data.unlabelled is None else data.unlabelled
+        pool = data.retrieval if data.unlabeled is None else data.unlabeled
         if pool is None:
             raise UserError(
                 f"an arm mixes {RETRIEVED_BY_SEARCH}, but this data has no images to search: name a folder of images "
@@ -95,7 +95,7 @@ class Sources:
         if per_class is None:
             assert self.first is not None  # the recipe has seen to it
             wanted = self.class_counts(self.first.name)
-        return PoolSearch(self.context, pool, data.unlabelled is None, self.class_texts(), wanted)
+        return PoolSearch(self.context, pool, data.unlabeled is None, self.class_texts(), wanted)
 
     def reads(self, name: str) -> list[GeneratedDataset]:
         """Return the generated datasets that a source is made of."""

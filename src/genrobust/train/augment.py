@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from genrobust.recipe import AUGMENTATIONS, Colour, TrainConfig
+from genrobust.recipe import AUGMENTATIONS, Color, TrainConfig
 
 Augment = Callable[[Tensor], Tensor]
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -17,12 +17,12 @@ CROP_AREA = (0.6, 1.0)  # mild: the drawing or object stays mostly in sight
 CROP_ASPECT = (3 / 4, 4 / 3)
 
 
-def make_augment(config: TrainConfig, fill: Colour = (128, 128, 128)) -> Augment:
+def make_augment(config: TrainConfig, fill: Color = (128, 128, 128)) -> Augment:
     """Return a function from uint8 [B, 3, H, W] to float [0, 1] of that shape, which draws for each image by itself.
 
     First comes the policy, for its share of the images, then crops and mirroring, which `none` leaves out and random
-    resized crops bring along, then colour jitter, greyscale and random erasing, in timm's order and with its ranges.
-    `fill` is the colour beyond a moved image's edge, and of what is erased. Raises UserError where the policy's package
+    resized crops bring along, then color jitter, grayscale and random erasing, in timm's order and with its ranges.
+    `fill` is the color beyond a moved image's edge, and of what is erased. Raises UserError where the policy's package
     cannot be loaded.
     """
     policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
@@ -59,7 +59,7 @@ def make_mix(config: TrainConfig, classes: int) -> Mix | None:
     either = v2.RandomChoice(kinds)
 
     def mix(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        order = torch.randperm(len(images))  # neighbours are paired, and a weighted batch holds source after source
+        order = torch.randperm(len(images))  # neighbors are paired, and a weighted batch holds source after source
         order = order.to(images.device, non_blocking=True)  # a GPU need not wait
         mixed: tuple[Tensor, Tensor] = either(images[order], labels[order])
         return mixed
@@ -91,8 +91,8 @@ def crop_and_flip(images: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def border_colour(images: Tensor) -> Colour:
-    """Return the median colour of the outermost pixels of uint8 [B, 3, H, W]: white for drawings on white."""
+def border_color(images: Tensor) -> Color:
+    """Return the median color of the outermost pixels of uint8 [B, 3, H, W]: white for drawings on white."""
     edges = torch.cat([images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]], dim=-1)
     red, green, blue = edges.permute(1, 0, 2).reshape(3, -1).median(dim=1).values.tolist()
     return int(red), int(green), int(blue)

@@ -53,7 +53,7 @@ class RandomCrop:
     def box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Return the first box that fits into an image of that size: left, top, right and bottom, in pixels.
 
-        Where none fits, it is the largest at the centre whose aspect is allowed.
+        Where none fits, it is the largest at the center whose aspect is allowed.
         """
         area = self.areas * width * height
         w, h = np.rint(np.sqrt(area * self.aspects)), np.rint(np.sqrt(area / self.aspects))

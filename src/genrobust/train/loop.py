@@ -44,7 +44,7 @@ from genrobust.core import (
     set_threads,
 )
 from genrobust.recipe import TrainConfig
-from genrobust.train.augment import border_colour, make_augment
+from genrobust.train.augment import border_color, make_augment
 from genrobust.train.compiling import compile_networks, explain_compilation
 from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
@@ -172,7 +172,7 @@ class _Run:
         self.state = TrainingState(self.out, self.job, NOUN, self.optimizer, self.scaler)
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
-        self.augment = make_augment(config, border_colour(mixture.batch(self.seed, 0)[0]))
+        self.augment = make_augment(config, border_color(mixture.batch(self.seed, 0)[0]))
 
     def _first(self) -> Classifier:
         """The network of the first step. What it starts from is kept, if that was learned elsewhere."""

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 QUALITY = 90  # FFCV's default; crops then have a PSNR of 37 dB or more against those of the original photograph
-BLOCK = 16  # pixels, of either side, that are coded together: their colours are stored at half the resolution
+BLOCK = 16  # pixels, of either side, that are coded together: their colors are stored at half the resolution
 TILE = 2  # blocks between restart markers: fewer cost bytes (1 % at 4), more cost pixels decoded beside a crop
-MARGIN = 2  # pixels beside a crop that its colours are interpolated from
+MARGIN = 2  # pixels beside a crop that its colors are interpolated from
 STEP = 0.75  # of the width: smaller steps cost room, larger ones pixels; 0.7 to 0.8 decode about as many
 SMALLEST = 224  # pixels of the shorter side: of smaller levels, few crops are large enough for a training
 SHARD = 1000  # images a file

@@ -17,7 +17,7 @@ from genrobust.core import GenrobustError, ImageSet, progress_bar
 from genrobust.recipe import TrainConfig
 from genrobust.train.mixture import Mixture
 
-# scikit-learn's C for features whose mean squared length, once they are centred, is 1: strong penalties first.
+# scikit-learn's C for features whose mean squared length, once they are centered, is 1: strong penalties first.
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)
 UNTRIED = 1.0  # where no image validates; scikit-learn's own
 ROWS = 65_536  # features in float64 at once
@@ -115,7 +115,7 @@ def solve(
 class _Problem:
     """Logistic regression in coordinates in which its valley is round: L-BFGS takes tens of steps, not thousands.
 
-    Features are centred, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
+    Features are centered, since the bias is free, turned to the axes of their covariance, and scaled as the curvature
     of the objective is at rows of zeros: p (1 - p) of a class is about 1 / K there.
     """
 
@@ -123,10 +123,10 @@ class _Problem:
         self._features, self._labels, self._weights = features, labels, (weights / weights.sum()).double()
         self._classes, self._penalty = classes, penalty
         self._parts = torch.arange(len(features), device=features.device).split(ROWS)
-        self._centre = torch.stack([self._weights[part] @ features[part].double() for part in self._parts]).sum(dim=0)
+        self._center = torch.stack([self._weights[part] @ features[part].double() for part in self._parts]).sum(dim=0)
         covariance = torch.zeros(features.shape[1], features.shape[1], dtype=torch.float64, device=features.device)
         for part in self._parts:
-            apart = features[part].double() - self._centre
+            apart = features[part].double() - self._center
             covariance += (apart * self._weights[part, None]).T @ apart
         variances, self._axes = torch.linalg.eigh(covariance)
         self._scales = (variances.clamp(min=0) / classes + penalty).rsqrt()
@@ -136,7 +136,7 @@ class _Problem:
         """Return the mean loss with the penalty; gradients are added to those of what learns."""
         total = self._backward(self.cost(rows))
         for part in self._parts:
-            turned = (self._features[part].double() - self._centre) @ self._axes * self._scales
+            turned = (self._features[part].double() - self._center) @ self._axes * self._scales
             logits = turned @ rows.T + self._of_bias * bias
             losses = F.cross_entropy(logits, self._labels[part], reduction="none")
             total = total + self._backward((self._weights[part] * losses).sum())
@@ -153,12 +153,12 @@ class _Problem:
 
     def enter(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and a bias for features in these coordinates."""
-        return rows @ self._axes / self._scales, (bias + rows @ self._centre) / self._of_bias
+        return rows @ self._axes / self._scales, (bias + rows @ self._center) / self._of_bias
 
     def leave(self, rows: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows and a bias for the features themselves."""
         rows = rows * self._scales @ self._axes.T
-        return rows, self._of_bias * bias - rows @ self._centre
+        return rows, self._of_bias * bias - rows @ self._center
 
     def _backward(self, value: Tensor) -> Tensor:
         if value.requires_grad:

@@ -18,7 +18,7 @@ from genrobust.recipe import DataConfig, ShiftConfig
 
 # Three classes, with what their images are filled with; the fourth has no part in the study. All but tench are in
 # ImageNet-R, goldfish being its first class.
-COLOURS = {"n01443537": "red", "n02012849": "lime", "n01484850": "blue"}  # goldfish, crane bird, great white shark
+COLORS = {"n01443537": "red", "n02012849": "lime", "n01484850": "blue"}  # goldfish, crane bird, great white shark
 OTHER = "n01440764"  # tench
 IN_R = ("n01443537", "n01484850")
 CHANNELS = ("red", "lime", "blue")
@@ -29,12 +29,12 @@ SaveJpeg, SaveSet = Callable[..., None], Callable[..., Path]
 @pytest.fixture
 def root(tmp_path: Path, save_jpeg: SaveJpeg) -> Path:
     """ImageNet with train and val in class folders."""
-    for wnid, colour in {**COLOURS, OTHER: "white"}.items():
+    for wnid, color in {**COLORS, OTHER: "white"}.items():
         for number in range(10):
-            save_jpeg(tmp_path / "imagenet" / "train" / wnid / f"{wnid}_{number}.JPEG", colour)
+            save_jpeg(tmp_path / "imagenet" / "train" / wnid / f"{wnid}_{number}.JPEG", color)
         for number in range(2):
-            save_jpeg(tmp_path / "imagenet" / "val" / wnid / f"ILSVRC2012_val_{number}.JPEG", colour)
-    (tmp_path / "classes.txt").write_text("\n".join(COLOURS))
+            save_jpeg(tmp_path / "imagenet" / "val" / wnid / f"ILSVRC2012_val_{number}.JPEG", color)
+    (tmp_path / "classes.txt").write_text("\n".join(COLORS))
     return tmp_path / "imagenet"
 
 
@@ -42,10 +42,10 @@ def root(tmp_path: Path, save_jpeg: SaveJpeg) -> Path:
 def save_set(tmp_path: Path, save_jpeg: SaveJpeg) -> Callable[..., Path]:
     """Writes a set of one image, or `each`, in every folder."""
 
-    def save(name: str, folders: Iterable[object], each: int = 1, colour: str = "red") -> Path:
+    def save(name: str, folders: Iterable[object], each: int = 1, color: str = "red") -> Path:
         for folder in folders:
             for number in range(each):
-                save_jpeg(tmp_path / name / str(folder) / f"{number}.jpg", colour)
+                save_jpeg(tmp_path / name / str(folder) / f"{number}.jpg", color)
         return tmp_path / name
 
     return save
@@ -68,7 +68,7 @@ def whole(path: Path) -> DataConfig:
 
 def test_imagenet_in_class_folders(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = load_data(config(root))
-    assert data.labels.ids == tuple(sorted(COLOURS))
+    assert data.labels.ids == tuple(sorted(COLORS))
     assert data.labels.names == ("goldfish", "great white shark", "crane bird")
     sets = (data.train, data.val, data.tests["test"])
     assert [np.bincount(images.labels).tolist() for images in sets] == [[9] * 3, [1] * 3, [2] * 3]
@@ -77,7 +77,7 @@ def test_imagenet_in_class_folders(root: Path, caplog: pytest.LogCaptureFixture)
     assert "3 classes have other than 50 images (2 of n01443537" in caplog.text
     for index, label in enumerate(data.tests["test"].labels.tolist()):
         channel = np.asarray(data.tests["test"].image(index)).mean(axis=(0, 1)).argmax()
-        assert CHANNELS[channel] == COLOURS[data.labels.ids[label]]
+        assert CHANNELS[channel] == COLORS[data.labels.ids[label]]
 
 
 def test_each_part_can_be_named_on_its_own(root: Path) -> None:
@@ -182,8 +182,8 @@ def test_r_holds_its_own_classes_alone(root: Path, save_set: SaveSet, caplog: py
 def test_c_is_a_set_for_each_corruption_and_severity(
     root: Path, save_set: SaveSet, chosen: dict[str, object], names: dict[str, str]
 ) -> None:
-    for where, colour in {"fog/1": "lime", "fog/3": "red", "snow/3": "blue"}.items():
-        save_set(f"c/{where}", COLOURS, colour=colour)
+    for where, color in {"fog/1": "lime", "fog/3": "red", "snow/3": "blue"}.items():
+        save_set(f"c/{where}", COLORS, color=color)
     data = load_data(config(root, shifts={"c": {"kind": "imagenet-c", "path": root.parent / "c", **chosen}}))
     found = {name: np.asarray(data.tests[name].image(0)).mean(axis=(0, 1)).argmax() for name in data.shifts}
     assert {name: CHANNELS[channel] for name, channel in found.items()} == names
@@ -196,7 +196,7 @@ def test_a_shift_of_one_s_own_names_classes_in_words(root: Path, save_set: SaveS
 
 
 def test_shifts_that_clash_or_are_missing_are_named(root: Path, save_set: SaveSet) -> None:
-    save_set("c/fog/3", COLOURS)
+    save_set("c/fog/3", COLORS)
     of_c = {"kind": "imagenet-c", "path": root.parent / "c"}
     for shifts, said in (
         ({"c-fog-3": root / "val", "c": of_c}, "two test sets are called 'c-fog-3'"),

@@ -8,7 +8,7 @@ from genrobust import Engine, ImageFigure, MemoryImages
 
 
 class Squares(Engine):
-    """Draws a square in the colour of the class, somewhere on white."""
+    """Draws a square in the color of the class, somewhere on white."""
 
     modes = ("labels",)
 

@@ -38,7 +38,7 @@ class Objective(ABC):
     Attributes:
         base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
         config: A FinetuneConfig or a ClassModelConfig.
-        images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the centre.
+        images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the center.
         labels: Their classes.
     """
 

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.recipe import AUGMENTATIONS, Colour, Policy
+from genrobust.recipe import AUGMENTATIONS, Color, Policy
 
 if TYPE_CHECKING:  # recipes ask for the names, and torch takes seconds to load
     from torch import Tensor
 
 THICKENED, PIXELATED = 0.5, 0.2  # shares of the images
 CELLS = (14, 28)  # of a pixelated side
-GREY = (0.15, 0.5)  # the opacity of a translucent fill
-COLOURED = 24  # of 255: the mean spread of an image's channels above which it is no line drawing
+GRAY = (0.15, 0.5)  # the opacity of a translucent fill
+COLORED = 24  # of 255: the mean spread of an image's channels above which it is no line drawing
 SIDE = 64  # pixels at which a stroke is thickened by one on each side
 
 
 @AUGMENTATIONS.register("drawing-styles")
-def _drawing_styles(fill: Colour) -> Policy:
-    """Draw a dark-on-light line drawing in another style; images in colour stay as they are.
+def _drawing_styles(fill: Color) -> Policy:
+    """Draw a dark-on-light line drawing in another style; images in color stay as they are.
 
     Half of the drawings get thicker strokes. Then each is, at random, left as it is, filled, filled with its strokes
-    knocked out, filled with translucent grey, or drawn in two random colours; a fifth is pixelated.
+    knocked out, filled with translucent gray, or drawn in two random colors; a fifth is pixelated.
     """
     paper = np.asarray(fill, dtype=np.float32)
 
@@ -31,7 +31,7 @@ def _drawing_styles(fill: Colour) -> Policy:
         import torch
 
         pixels = image.permute(1, 2, 0).numpy()
-        if float(np.ptp(pixels, axis=2).mean()) > COLOURED:
+        if float(np.ptp(pixels, axis=2).mean()) > COLORED:
             return image
         draw = torch.rand(12).numpy()
         drawn = _restyled(pixels, paper, draw)
@@ -47,7 +47,7 @@ def _restyled(pixels: np.ndarray, paper: np.ndarray, draw: np.ndarray) -> np.nda
     from scipy.ndimage import binary_fill_holes, grey_dilation
 
     luma = pixels.mean(axis=2, dtype=np.float32)
-    thickness, style, grey = draw[:3]
+    thickness, style, gray = draw[:3]
     ink = np.clip(1 - luma / max(float(paper.mean()), 1.0), 0, 1)
     if thickness < THICKENED:
         ink = grey_dilation(ink, size=2 * max(1, round(len(ink) / SIDE)) + 1)
@@ -60,20 +60,20 @@ def _restyled(pixels: np.ndarray, paper: np.ndarray, draw: np.ndarray) -> np.nda
     if style == 2:
         return _over(paper, area, np.where(filled & (ink <= 0.5), 1 - ink, 0))
     if style == 3:
-        return _over(_over(paper, area, inside * (GREY[0] + grey * (GREY[1] - GREY[0]))), stroke, ink)
+        return _over(_over(paper, area, inside * (GRAY[0] + gray * (GRAY[1] - GRAY[0]))), stroke, ink)
     if style == 4:
         stroke, area = 255 * draw[3:6], 255 * draw[6:9]
         return _over(_over(paper, area, inside), stroke, ink)
     return _over(paper, stroke, ink)
 
 
-def _over(below: np.ndarray, colour: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    """`colour` [3] laid over the picture or colour `below` with the opacity of each pixel, [H, W]."""
-    return np.asarray(below * (1 - opacity[..., None]) + colour * opacity[..., None], dtype=np.float32)
+def _over(below: np.ndarray, color: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    """`color` [3] laid over the picture or color `below` with the opacity of each pixel, [H, W]."""
+    return np.asarray(below * (1 - opacity[..., None]) + color * opacity[..., None], dtype=np.float32)
 
 
 def _pixelated(picture: np.ndarray, cells: int) -> np.ndarray:
-    """The picture [H, W, 3] in as many cells a side, each of the colour at its centre."""
+    """The picture [H, W, 3] in as many cells a side, each of the color at its center."""
     height, width = picture.shape[:2]
     rows, columns = ((np.arange(side) * cells // side * 2 + 1) * side // (2 * cells) for side in (height, width))
     return picture[rows][:, columns]

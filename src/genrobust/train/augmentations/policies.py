@@ -1,10 +1,10 @@
-"""The policies of torchvision with its published defaults, and the two that change no colour."""
+"""The policies of torchvision with its published defaults, and the two that change no color."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from genrobust.recipe import AUGMENTATIONS, Colour, Policy
+from genrobust.recipe import AUGMENTATIONS, Color, Policy
 
 TORCHVISION = {
     "autoaugment": "AutoAugment",  # learned on ImageNet: Cubuk et al., 2019, arXiv:1805.09501
@@ -16,11 +16,11 @@ TORCHVISION = {
 
 @AUGMENTATIONS.register("none")
 @AUGMENTATIONS.register("standard")  # crops and mirrors all the same
-def _unchanged(fill: Colour) -> Policy | None:
+def _unchanged(fill: Color) -> Policy | None:
     return None
 
 
-def _of_torchvision(name: str, fill: Colour) -> Policy | None:
+def _of_torchvision(name: str, fill: Color) -> Policy | None:
     from torchvision.transforms import v2  # recipes ask for the names, and torch takes seconds to load
 
     policy: Policy = getattr(v2, name)(fill=list(fill))
