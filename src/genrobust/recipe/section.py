@@ -133,8 +133,12 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
         return f"unknown key {path}; {near_or_known(str(last)[:SHOWN], [*section.model_fields, *section.file_keys])}"
     message = str(error["msg"]).removeprefix("Value error, ")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
-    if error["type"] == "string_type" and isinstance(error["input"], bool | int | float):
-        got += ": put a text that looks like a number or a truth value in quotes"
+    if error["type"] == "string_type":
+        given = error["input"]
+        if isinstance(given, bool | int | float):
+            got += ": put a text that looks like a number or a truth value in quotes"
+        elif isinstance(given, dict):
+            got += ": put a text with a colon in quotes"
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
 
 
