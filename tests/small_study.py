@@ -43,7 +43,7 @@ TRAIN = {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_siz
 TRAIN["precision"] = "float32"
 SHORT = (  # options that make the recipe of Pictograms small
     "device=cpu generator.steps=1 generator.dtype=float32 train.architecture=test_resnet train.model_kwargs={} "
-    "train.image_size=32 train.batch_size=16 train.warmup_steps=2 train.precision=float32 robustness.bootstrap=10 "
+    "train.image_size=32 train.batch_size=16 train.warmup_steps=2 train.precision=float32 robustness.bootstrap=100 "
 )
 
 OWN = """

@@ -67,7 +67,7 @@ def test_a_recipe_names_them_and_a_report_shows_them(
         "train": {"architecture": "test_resnet", "image_size": 32, "steps": 2, "batch_size": 4, "warmup_steps": 0}
         | {"precision": "float32"},
         "evaluate": {"min_images": 1},
-        "robustness": {"baselines": None, "bootstrap": 20},
+        "robustness": {"baselines": None, "bootstrap": 100},
         "arms": [{"name": "real", "mixture": "real"}, {"name": "generated", "mixture": "generated"}],
     }
     (tmp_path / "squares.yaml").write_text(yaml.safe_dump(recipe))

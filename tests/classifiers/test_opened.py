@@ -33,7 +33,7 @@ RECIPE = {
     },
     "arms": [{"name": "real", "mixture": "real"}],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
-    "robustness": {"baselines": None, "bootstrap": 20},
+    "robustness": {"baselines": None, "bootstrap": 100},
 }
 
 

@@ -133,7 +133,7 @@ def test_own_folders_to_a_report(genrobust: Run, write_folder: Callable[..., Pat
 
     # two baselines make no line, which must not cost the report
     settings = ("train.steps=4", "train.architecture=test_resnet", "train.precision=float32", "threads=1")
-    settings += ("robustness.bootstrap=20", "robustness.grid=2")
+    settings += ("robustness.bootstrap=100", "robustness.grid=2")
     tiny = ["--quick", *(word for setting in settings for word in ("--set", setting))]
     done = genrobust("run", "study.yaml", *tiny)
     assert done.exit_code == 0, done.stderr

@@ -41,6 +41,7 @@ MISTAKES = [  # change to SMALL, what the error names
     ({"execute": {"num_gpus": 1.5}}, "execute: num_gpus: 1.5"),
     ({"train": {"steps": 0}}, "train.steps: give a number from 1 to 1,000,000,000: "),
     ({"train": {"momentum": 1.5}}, "train.momentum: give a number from 0 to 1: it is a share (got 1.5)"),
+    ({"train": {"optimizer": "sgd", "momentum": 0}}, "train: momentum: sgd is Nesterov's, which needs some"),
     ({"train": {"optimizer": "adam"}}, "train.optimizer: input should be 'adamw', 'sgd' or 'momentum' (got 'adam')"),
     ({"train": {"schedule": "cyclic"}}, "train.schedule: input should be 'cosine' or 'linear' (got 'cyclic')"),
     ({"train": {"keep": "first"}}, "train.keep: input should be 'best' or 'last' (got 'first')"),

@@ -76,7 +76,20 @@ def test_without_a_mean_of_effective_robustness_the_answer_says_why(record):
     gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record, summary=replace(record.summary, scores=scores))
-    assert "no mean, since some figures in it extrapolate" in answer(found)[1]
+    assert "Its effective robustness has no mean, since some figures in it extrapolate" in answer(found)[1]
+    lines = {test: replace(line, r2=0.4) for test, line in record.summary.lines.items()}
+    weak = replace(found, summary=replace(found.summary, lines=lines))
+    assert "no mean, since no line of a shift in it explains enough" in answer(weak)[1]
+    kept = {key for key in gone if key.arm == "real+generated" and not key.minus}
+    alone = replace(record.summary, scores=scores | {key: record.summary.scores[key] for key in kept})
+    assert "was +10.5 points; that of real has no mean, since some" in answer(replace(record, summary=alone))[1]
+
+
+def test_an_arm_without_validation_accuracy_is_not_chosen_by_it(record):
+    real, generated, other = record.arms
+    arms = (real, replace(generated, val_top1=None), replace(other, val_top1=0.0, parts={"generated": 10}))
+    assert answer(replace(record, arms=arms))[0].startswith("Over 2 shifted test sets, real+retrieved averaged")
+    assert "Of 1 arm, the validation images chose real+retrieved" in answer(replace(record, arms=arms))[2]
 
 
 def of_two(record, *val_top1):

@@ -63,6 +63,15 @@ def test_a_claim_holds_only_where_the_interval_says_so(asked: StudyRecord) -> No
     assert rows[0][2:] == ["Top-1 accuracy, mean of the shifts", "+12.5 points (+10.5 to +14.5)", "< 0.001", "holds"]
 
 
+def test_a_claim_about_what_extrapolates_is_undecided_and_marked(asked: StudyRecord) -> None:
+    of_top1 = ScoreKey("top1", "real+generated", MEAN_OF_SHIFTS, minus="real")
+    sure = asked.summary.scores[of_top1]
+    scores = {**asked.summary.scores, of_top1: replace(sure, extrapolated=True)}
+    told = replace(asked, summary=replace(asked.summary, scores=scores))
+    assert check_claims(told)[0].outcome == "undecided"
+    assert claim_rows(told)[0][3].startswith("+12.5° points")
+
+
 @pytest.mark.parametrize(
     ("figure", "lo", "hi", "p", "outcome"),
     [

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import norm, t as student
 
 from genrobust.core.results import Score
 from genrobust.robustness import resampling
@@ -65,6 +65,47 @@ def test_several_seeds_are_resampled_too(arms):
     assert score.hi - score.lo > 3 * (lambda s: s.hi - s.lo)(paired_difference(*arms, classes=6))
 
 
+def test_few_seeds_that_differ_widen_an_interval_as_students_t_does(arms):
+    """Where seeds differ by far more than images leave open, the mean of three has two degrees of freedom."""
+    point = np.array([[40.0, 50.0, 60.0]])
+    measured = Measured(point, np.repeat(point[None], 4000, axis=0), 100, 6, "images", bounds=(0, 100))
+    score = measured.difference(0, None, seed_weights(3, 4000, np.random.default_rng(0)))
+    assert score.p == pytest.approx(2 * student.sf(50 / (10 / np.sqrt(3)), 2), rel=0.05)
+    assert (score.hi - score.lo) / 2 == pytest.approx(student.ppf(0.975, 2) * 10 / np.sqrt(3), rel=0.25)
+    alike = paired_difference(*(np.repeat(right[:1], 3, axis=0) for right in arms), classes=6)
+    once = paired_difference(*(right[:1] for right in arms), classes=6)
+    assert alike.p == pytest.approx(once.p, rel=1e-9)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(1.0, 1.0), (0.0, 0.0), (1.0, 0.0)])
+@pytest.mark.parametrize("grouped", [True, False])
+def test_arms_that_are_right_or_wrong_everywhere_have_intervals_of_some_width(ours, theirs, grouped):
+    rng, n = np.random.default_rng(0), 60
+    groups = Groups.of([str(i % 6) for i in range(n)], np.ones(n, dtype=bool)) if grouped else None
+    right = np.broadcast_to(np.array([ours, theirs])[:, None, None] > 0, (2, 3, n))
+    measured, weights = measure_accuracy(right, 6, 400, rng, groups), seed_weights(3, 400, rng)
+    score, gain = measured.arm(0, weights), measured.difference(0, 1, weights)
+    assert score.lo <= score.value <= score.hi and score.hi - score.lo > 1
+    assert gain.value == 100 * (ours - theirs) and gain.lo <= gain.value <= gain.hi
+    assert gain.p == 1 if ours == theirs else 0 < gain.p < 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("images", "seeds", "spread"), [(30_000, 3, 1.0), (10_000, 3, 2.0), (2_000, 3, 1.0), (2_000, 5, 2.0)]
+)
+def test_arms_that_differ_by_training_alone_are_told_apart_no_more_often_than_they_may(images, seeds, spread):
+    """No groups, and trainings that differ by `spread` points: the seeds decide, and there are few of them."""
+    rng, times, found, missed = np.random.default_rng(7), 400, 0, 0
+    for _ in range(times):
+        accuracy = 0.7 + spread / 100 * rng.standard_normal((2, seeds, 1))
+        right = 0.8 * rng.random(images) + 0.2 * rng.random((2, seeds, images)) < accuracy
+        score = measure_accuracy(right, 10, 400, rng).difference(1, 0, seed_weights(seeds, 400, rng))
+        found += score.p < 0.05
+        missed += not score.lo <= 0 <= score.hi
+    assert max(found, missed) <= 0.075 * times, (found, missed)  # 7.5 % is what chance alone passes once in a hundred
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_seed_weights_carry_the_unbiased_variance_of_a_mean(seeds):
     values = np.random.default_rng(1).normal(size=seeds)
@@ -121,7 +162,8 @@ def test_two_arms_are_averaged_and_not_resampled():
     assert (two.value, two.lo, two.hi) == (60, 60, 60)
     three = measured.over_arms([0, 1, 2]).arm(0, weights)
     assert three.value == 70
-    assert (three.hi - three.lo) / 2 == pytest.approx(1.96 * 20 / np.sqrt(3), rel=0.15)  # of a mean of three
+    # Of a mean of three: Student's t with two degrees of freedom.
+    assert (three.hi - three.lo) / 2 == pytest.approx(4.30 * 20 / np.sqrt(3), rel=0.2)
     same = measured.over_arms([2, 0, 1], minus=[2, 0, 1]).arm(0, weights)
     assert (same.value, same.lo, same.hi) == (0, 0, 0)
     wide = Measured(point + 30, rng.normal(90, 30, (400, 3, 1)), 100, 6, "images", bounds=(0, 100))
@@ -136,7 +178,7 @@ def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
     expected = np.array([[40.0], [30.0]])
     robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], True)
     weights = seed_weights(1, 300, rng)
-    for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-40, 70))):
+    for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-100, 100))):
         for score in (measured.arm(0, weights), measured.one(1, 0)):
             assert (score.lo, score.hi) == (least, most)  # Student's t with one degree of freedom reaches far beyond
         score = measured.difference(0, 1, weights)

@@ -70,6 +70,14 @@ def test_a_small_shift_is_scored_and_left_out_of_the_means(summary):
     assert summary.score("top1", "real").n == 500
 
 
+def test_a_shift_of_one_class_is_left_out_of_the_means(drawn_study):
+    """Over its own class alone, every answer is right."""
+    study = drawn_study(ACCURACY, (0, 1), N | {"pixel": 300}, ONLY | {"pixel": [2]})
+    summary = summed(study)
+    assert summary.score("top1", "real", "pixel").value == 100
+    assert summary.left_out == {"pixel": "its images are of one class, where every answer is right"}
+
+
 def test_a_figure_that_a_shift_lacks_is_averaged_over_the_others(study):
     summary = summed(study, [b for b in BASELINES if b.test_set == "solid"])
     assert summary.find("er", "real", "emoji", 0) is summary.find("er", "real", "emoji") is None
@@ -113,7 +121,7 @@ def test_the_summary_is_the_same_every_time_and_in_any_order_of_seeds(study, sum
 def test_points_outside_the_fitted_range_are_told(study):
     summary = summed(study, [replace(b, clean=99 + i / 50) for i, b in enumerate(BASELINES)])
     for key, score in summary.scores.items():
-        assert score.extrapolated is (key.figure == "er" and not key.minus)
+        assert score.extrapolated is (key.figure == "er"), key
 
 
 def test_all_shifts_too_small_leaves_no_mean_and_no_crash(study):

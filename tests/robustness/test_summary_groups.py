@@ -5,6 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.special import expit, logit
+from scipy.stats import norm, t as student
 
 from genrobust.core.errors import UserError
 from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
@@ -127,7 +128,7 @@ def test_gains_are_means_of_each_arm_minus_its_own_reference(summary):
 
 
 def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seeds_and_arms(right, summary):
-    rng, drawn = np.random.default_rng(5), []
+    rng, drawn, still = np.random.default_rng(5), [], []
     places = list(product(SHIFTS, ("real", "mixed")))
     for _ in range(1500):
         images = {test: rng.integers(0, n, n) for test, n in N.items()}
@@ -135,21 +136,33 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
         # three that are drawn with replacement, with the spread of a sample: see `seed_weights`
         seeds, arms = (1 / 3 + (rng.multinomial(3, even(3)) / 3 - 1 / 3) * np.sqrt(1.5) for _ in range(2))
         drawn.append([plainly(right, images, models, off, seeds, arms, group, test) for test, group in places])
-    draws = np.array(drawn)  # [replicates, set and group, figure]
+        still.append([plainly(right, images, models, off, even(3), even(3), group, test) for test, group in places])
+    draws, of_images = np.array(drawn), np.array(still)  # [replicates, set and group, figure]
+    whole = {test: np.arange(n) for test, n in N.items()}, np.arange(10), 0
 
-    def ends(values):
-        lo, hi = np.percentile(values, (2.5, 97.5))
+    def alone(seeds, arms):
+        return [plainly(right, *whole, seeds, arms, group, test) for test, group in places]
+
+    by_seed = np.array([alone(one, even(3)) for one in np.eye(3)])  # [seeds, set and group, figure]
+    by_arm = np.array([alone(even(3), one) for one in np.eye(3)])
+
+    def ends(of):
+        seeds, arms = of(by_seed), of(by_arm)
+        few = [part.var(ddof=1) / 3 for part in (seeds, arms)]  # three of either: two degrees of freedom
+        freedom = (of(of_images).var() + sum(few)) ** 2 / sum(variance**2 / 2 for variance in few)
+        wider = student.ppf(0.975, freedom) / norm.ppf(0.975)
+        lo, hi = seeds.mean() + wider * (np.percentile(of(draws), (2.5, 97.5)) - seeds.mean())
         return pytest.approx((lo, hi), abs=0.1 * (hi - lo))  # within what two bootstraps of 1,500 differ by
 
     for f, figure in enumerate(("top1", "er")):
         for i, (test, group) in enumerate(places):
             score = summary.score(figure, group, test)
-            assert (score.lo, score.hi) == ends(draws[:, i, f])
+            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, i, f])
         for i, test in enumerate(SHIFTS):
             score = summary.score(figure, "mixed", test, minus="real")
-            assert (score.lo, score.hi) == ends(draws[:, 2 * i + 1, f] - draws[:, 2 * i, f])
+            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, 2 * i + 1, f] - of[:, 2 * i, f])
     mean = summary.score("er", "mixed")
-    assert (mean.lo, mean.hi) == ends(draws[:, [1, 3], 1].mean(axis=1))
+    assert (mean.lo, mean.hi) == ends(lambda of: of[:, [1, 3], 1].mean(axis=1))
 
 
 def test_the_method_says_what_was_resampled(study, summary):
@@ -179,6 +192,16 @@ def test_the_reference_of_a_group_is_a_group_or_an_arm_outside_it_or_none(study)
     ):
         found = summed(study, (), reference, bootstrap=20, groups=groups, references=references)
         assert tuple(map(found.reference_of, groups)) == expected
+
+
+def test_a_group_is_held_against_another_only_where_its_difference_is_that_of_the_means(study):
+    groups = {"one": ["mixed, a", "mixed, b", "mixed, c"], "two": ["real, a", "real, b"], "alone": ["real, c"]}
+    twice = dict.fromkeys(groups["one"], "real, a") | {"mixed, c": "real, b"}
+    of_one = summed(study, (), groups=groups, references=REFERENCES | twice)
+    assert not any(key.arm == "one" and key.minus for key in of_one.scores), "real, a would count twice"
+    single = summed(study, (), groups=groups, references=REFERENCES | dict.fromkeys(groups["one"], "real, c"))
+    gains = {key.minus: score for key, score in single.scores.items() if key.arm == "one" and key.minus}
+    assert gains.keys() == {"real, c", "alone"}, "an arm, and the group that it is all of"
 
 
 def test_groups_change_nothing_else(study):

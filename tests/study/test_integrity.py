@@ -77,7 +77,7 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
         "arms": [{"name": n, "mixture": n} for n in ("real", "tuned", "sure", "retrieved-by-search")],
         "quality": {"clip": str(clip_folder), "per_class": 2},
         "track": ["tensorboard"],
-        "robustness": {"baselines": None, "bootstrap": 10},
+        "robustness": {"baselines": None, "bootstrap": 100},
         "evaluate": {"min_images": 1},
     }
     made = Study(parse_recipe(recipe), root / "runs")

@@ -17,7 +17,7 @@ RECIPE = {
     "train": TRAIN,
     "arms": [REAL, {"name": "half", "mixture": [{"source": "real", "fraction": 0.5}]}],
     "evaluate": {"tests": ["hand-drawn", "pixel"], "min_images": 50},
-    "robustness": {"bootstrap": 20},
+    "robustness": {"bootstrap": 100},
 }
 
 
@@ -44,7 +44,7 @@ def test_a_report_of_saved_predictions_loads_no_torch(tmp_path):
 
 
 def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
-    change = {"robustness": {"bootstrap": 20, "second_id": "pixel"}}
+    change = {"robustness": {"bootstrap": 100, "second_id": "pixel"}}
     summary, files = Study(parse_recipe(RECIPE | change), tmp_path).run()
     assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
     assert list(summary.planes) == ["hand-drawn"]
@@ -55,7 +55,7 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
 
 
 def test_the_images_to_choose_by_are_scored_where_they_are_the_second_id_set(tmp_path):
-    change = {"robustness": {"bootstrap": 20, "second_id": "wild-val"}}
+    change = {"robustness": {"bootstrap": 100, "second_id": "wild-val"}}
     assert "wild-val" not in Study(parse_recipe(RECIPE), tmp_path).data.tests
     found = Study(parse_recipe(RECIPE | change), tmp_path)  # which chooses among the others
     assert found.tests[-1] == "wild-val" and found.data.tests["wild-val"] is found.data.choosing

@@ -16,7 +16,7 @@ from genrobust.study import Processes, Study, calibrate, disk, row_seconds, sear
 from genrobust.study.embeddings import CLASS_NAMES
 
 FOUND = "retrieved-by-search"
-SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 10}}
+SHORT = {"evaluate": {"tests": ["hand-drawn"], "min_images": 50}, "robustness": {"baselines": None, "bootstrap": 100}}
 
 
 def files(folder):
@@ -93,7 +93,7 @@ def own(write_folder, clip_folder, tmp_path):
         "train": TRAIN,
         "data": folders_section(sets) | {"retrieved": {"search": str(pool), "clip": str(clip_folder), "per_class": 4}},
         "arms": [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}],
-        "robustness": {"baselines": None, "bootstrap": 10},
+        "robustness": {"baselines": None, "bootstrap": 100},
     }
 
     def study(out, executor=None, **retrieved):

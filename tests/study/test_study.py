@@ -34,7 +34,7 @@ RECIPE = {
         {"name": "retrieved", "mixture": ["real", "retrieved"]},
     ],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
-    "robustness": {"baselines": None, "bootstrap": 20},
+    "robustness": {"baselines": None, "bootstrap": 100},
 }
 
 

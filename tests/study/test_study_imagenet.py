@@ -100,7 +100,7 @@ def words(data, generator, other_map, more=PRACTICAL):
         **{key: str(value).format(generator) for key, value in more.items()},
         "evaluate.image_size": 64,
         "evaluate.min_images": 1,
-        "robustness.bootstrap": 20,
+        "robustness.bootstrap": 100,
         "threads": 1,
     }
     return [word for key, value in small.items() for word in ("--set", f"{key}={value}")]

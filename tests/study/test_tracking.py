@@ -26,7 +26,7 @@ RECIPE = {
     "train": TRAIN | {"steps": STEPS, "batch_size": 8, "warmup_steps": 5, "validate_every": 10, "save_every": 7},
     "arms": [REAL],
     "evaluate": {"tests": ["hand-drawn"], "min_images": 50},
-    "robustness": {"baselines": None, "bootstrap": 20},
+    "robustness": {"baselines": None, "bootstrap": 100},
 }
 LOOKS = [7, 10, 14, 20, 21, 25]  # every tenth step, those that save, and the last
 VALIDATED = [10, 20, 25]

@@ -166,6 +166,8 @@ class TrainConfig(FineTuning):
             raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
+        if self.optimizer == "sgd" and self.momentum == 0:
+            raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
         if self.layer_decay != 1 and self.no_decay is not None:
             raise ValueError(
                 "layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one of both"
@@ -345,5 +347,7 @@ class RobustnessConfig(Section):
     baselines: str | None = "shipped"
     transform: Literal["logit", "probit", "linear"] = "logit"
     grid: Annotated[int, Between(0, 100, "the grid is smaller")] = 0
-    bootstrap: Annotated[int, Between(1, 100_000, "an interval gains nothing from more resamples")] = 1000
+    bootstrap: Annotated[
+        int, Between(100, 100_000, "fewer resamples give no interval, and more give no better one")
+    ] = 1000
     second_id: str | None = None

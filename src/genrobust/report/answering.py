@@ -5,6 +5,7 @@ from __future__ import annotations
 from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
 from genrobust.report.wording import count, gain, is_sure, number, span
+from genrobust.robustness import EXPLAINED
 
 
 def answer(record: StudyRecord) -> tuple[str, ...]:
@@ -19,7 +20,7 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
         return (*answer(averaged_record(record)), f"All are means over {_members(record)}.")
     summary = record.summary
     others = _candidates(record)
-    best = max(others, key=lambda other: other.val_top1 or 0, default=None)
+    best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
     arm = record.answer or (best and best.name)
     if not arm and len(summary.arms) > 1 + len(summary.trained_elsewhere):
         return ("The study compares none of its arms with another.",)
@@ -47,11 +48,12 @@ def _choice(record: StudyRecord, others: list[ArmRecord], arm: str) -> str:
         return f"The recipe named {arm} for this answer before there was any result."
     if len(others) < 2:
         return ""
-    best = next(other.val_top1 for other in others if other.name == arm)
+    known = [other for other in others if other.val_top1 is not None]
+    best = next((other.val_top1 for other in known if other.name == arm), None)
     if best is None:
         return f"It is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(others), 'arm')}, the validation images chose {arm} ({number(best)} % of them right); no test "
+        f"Of {count(len(known), 'arm')}, the validation images chose {arm} ({number(best)} % of them right); no test "
         "set was asked."
     )
 
@@ -85,12 +87,10 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
     summary = record.summary
     parts = []
     gained = gain(summary, "er", arm)
-    if gained is None and summary.lines:
-        parts.append("Its effective robustness has no mean, since some figures in it extrapolate a line")
-    elif gained is None:
-        parts.append("Effective robustness has no baseline line to be measured from")
+    reference = summary.reference_of(arm)
+    if gained is None:
+        parts.append(_why_no_robustness(summary, arm, reference))
     else:
-        reference = summary.reference_of(arm)
         ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
         parts.append(
             f"Its effective robustness was {number(ours, True)} points and that of {reference} "
@@ -106,6 +106,21 @@ def _robustness_sentence(record: StudyRecord, arm: str) -> str:
         if (score := gain(summary, "top1", control.name)) is not None
     ]
     return "; ".join(parts) + "."
+
+
+def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
+    """Why there is no difference of mean effective robustness between an arm and its reference."""
+    if not summary.lines:
+        return "Effective robustness has no baseline line to be measured from"
+    if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):
+        return "Effective robustness has no mean, since no line of a shift in it explains enough"
+    own = summary.find("er", arm)
+    if own is None:
+        return "Its effective robustness has no mean, since some figures in it extrapolate a line"
+    return (
+        f"Its effective robustness was {number(own.value, True)} points; that of {reference} has no mean, since some "
+        "figures in it extrapolate a line"
+    )
 
 
 def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from genrobust.core import MEAN_OF_SHIFTS, Claim, Score, StudyRecord
-from genrobust.report.wording import EN_DASH, number, span
+from genrobust.report.wording import EN_DASH, EXTRAPOLATED, number, span
 from genrobust.robustness import Figure, figure_called
 
 CLAIM_HEADS = ("claim", "difference of", "in", "measured", "p, corrected", "here")
@@ -31,7 +31,7 @@ def check_claims(record: StudyRecord) -> list[CheckedClaim]:
     """Check every claim of the study.
 
     One holds or is contradicted where the difference is none with a probability below LEVEL, corrected for the number
-    of claims (Holm, 1979).
+    of claims (Holm, 1979). What extrapolates a line decides nothing.
 
     Raises:
         UserError: A claim about an unknown figure.
@@ -58,7 +58,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _outcome(score: Score | None, p: float | None, figure: Figure) -> str:
     if score is None or p is None:
         return "not measured"
-    if p >= LEVEL:
+    if p >= LEVEL or score.extrapolated:
         return "undecided"
     return "holds" if (score.value > 0) is figure.higher_is_better else "contradicted"
 
@@ -73,7 +73,8 @@ def claim_rows(record: StudyRecord) -> list[list[str]]:
         measured = EN_DASH
         if score is not None:
             value, interval = number(score.value, True, figure.digits), span(score, True, figure.digits)
-            measured = f"{value} {figure.difference_unit} ({interval})"
+            mark = EXTRAPOLATED if score.extrapolated else ""
+            measured = f"{value}{mark} {figure.difference_unit} ({interval})"
         chance = EN_DASH if checked.p is None else _chance(checked.p)
         pair = f"{claim.arm} minus {claim.than}"
         rows.append([says, pair, f"{figure.title}, {where}", measured, chance, checked.outcome])

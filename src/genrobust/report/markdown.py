@@ -13,7 +13,7 @@ from genrobust.report.costs import arm_time
 from genrobust.report.curves import HEAD, drawn_curves
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
-from genrobust.report.wording import EN_DASH, duration, limits, number, row_name, subtracted
+from genrobust.report.wording import EN_DASH, EXTRAPOLATED, duration, limits, number, row_name, subtracted
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>#|~&])")  # what Markdown or the HTML in it might read as markup
 
@@ -71,7 +71,7 @@ def _figures(table: Table, summary: Summary, head: str = "arm", minus: bool = Fa
         return row_name(summary, arm) + (f" minus {others[arm]}" if arm in others else "")
 
     def shown(entry: Entry) -> str:
-        text = entry.text + ("°" if entry.extrapolated else "")
+        text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")
         return (f"**{text}**" if entry.best or entry.sure else text) + (
             f" ({entry.interval})" if entry.interval else ""
         )

@@ -85,16 +85,21 @@ def difference_table(summary: Summary, figure: Figure) -> Table | None:
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
-    table = figure_table(summary, figure) if figure.informs(summary) else None
-    if table is None or not summary.shifts:
+    """`figure` with the gain beside the mean; the columns are the same for every figure, which share a heading."""
+    shared = [replace(c, note=_all_sets(summary)) if c.kind == "mean" else c for c in _columns(summary, figure)]
+    caption, over = figure.caption(summary), _sets_in_mean(summary, figure)
+    if summary.shifts and over != _all_sets(summary):
+        caption = f"{caption}; the mean is over {over}"
+    table = Table(tuple(shared), _rows(summary, figure, shared), caption)
+    if not figure.informs(summary) or _measured(table) is None:
+        return None
+    if not summary.shifts:
         return table
-    columns, head = _columns(summary, figure), Column(f"minus {compared_with(summary)}", "mean of shifts", "gain")
-    at = 1 + [column.kind for column in columns].index("mean")
+    head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
     rows = [
-        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:]))
-        for arm, row in _rows(summary, figure, columns)
+        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:])) for arm, row in table.rows
     ]
-    return replace(table, columns=(*columns[:at], head, *columns[at:]), rows=tuple(rows))
+    return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
 
 def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], main: bool) -> dict[str, Table]:
@@ -111,13 +116,17 @@ def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
 
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
-    """How many shifts the mean is over: "6 sets", or, where some have no line that says enough, "5 of 6 sets"."""
-    shifts = len(summary.shifts)
-    if not figure.needs:
-        return count(shifts, "set")
-    fitted = getattr(summary, figure.needs)
-    over = sum(shift in fitted and fitted[shift].r2 >= EXPLAINED for shift in summary.shifts)
-    return count(shifts, "set") if over == shifts else f"{over} of {count(shifts, 'set')}"
+    """How many shifts the mean is over: "6 sets", or, where the figure says nothing of some, "5 of 6 sets"."""
+    if figure.needs:
+        fitted = getattr(summary, figure.needs)
+        over = sum(shift in fitted and fitted[shift].r2 >= EXPLAINED for shift in summary.shifts)
+    else:
+        over = sum(summary.find(figure.name, summary.arms[0], shift) is not None for shift in summary.shifts)
+    return _all_sets(summary) if over == len(summary.shifts) else f"{over} of {_all_sets(summary)}"
+
+
+def _all_sets(summary: Summary) -> str:
+    return count(len(summary.shifts), "set")
 
 
 def _size(summary: Summary, test_set: str) -> str:

@@ -10,7 +10,19 @@ from rich.text import Text
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
 from genrobust.report.tables import main_tables
-from genrobust.report.wording import ELSEWHERE, EN_DASH, caveat, compared_with, gain, is_sure, number, row_name, span
+from genrobust.report.wording import (
+    ELSEWHERE,
+    EN_DASH,
+    EXTRAPOLATED,
+    caveat,
+    compared_with,
+    gain,
+    is_sure,
+    number,
+    references,
+    row_name,
+    span,
+)
 from genrobust.robustness import list_figures
 
 COLUMNS = 6  # arms that stand beside each other within some 100 columns
@@ -46,7 +58,8 @@ def final_table(summary: Summary) -> RichTable:
         table.add_row(Text(title), *figures)
     for shift in summary.lines if groups else ():
         of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
-        table.add_row(Text(f"  effective robustness on {shift}"), *(Text(number(s.value, True)) for s in of_shift))
+        marked = (Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift)
+        table.add_row(Text(f"  effective robustness on {shift}"), *marked)
     return table
 
 
@@ -54,13 +67,15 @@ def _mean_columns(summary: Summary) -> Iterator[tuple[str, list[Text]]]:
     """The means over shifts of every arm, by their title: the gain in top-1, then all other figures."""
     if summary.shifts:
         title = f"mean minus {compared_with(summary)}"
-        yield title, [_gain(gain(summary, "top1", arm)) for arm in summary.arms]
+        compared = references(summary)
+        missing = {arm: "reference" if arm in compared else EN_DASH for arm in summary.arms}
+        yield title, [_gain(gain(summary, "top1", arm), missing[arm]) for arm in summary.arms]
     for figure in list_figures():
         found = [summary.find(figure.name, arm) for arm in summary.arms]
         if figure.name == "top1" or not figure.informs(summary):
             continue
         if figure.signed and any(found):
-            yield figure.heading(summary), [_gain(score, missing=EN_DASH) for score in found]
+            yield figure.heading(summary), [_gain(score, EN_DASH) for score in found]
         elif any(found):
             values = [Text(number(score.value, digits=figure.digits) if score else EN_DASH) for score in found]
             yield f"{figure.heading(summary)}, {figure.unit}", values
@@ -84,7 +99,7 @@ def _on_one_line(figure: Text) -> Text:
     return Text(f"{value} ({interval})" if interval else value, style=figure.style)
 
 
-def _gain(score: Score | None, missing: str = "reference") -> Text:
+def _gain(score: Score | None, missing: str) -> Text:
     if score is None:
         return Text(missing, style="dim")
     return Text(f"{number(score.value, True)}\n{span(score, True)}", style="bold" if is_sure(score) else "dim")

@@ -10,6 +10,7 @@ from genrobust.report.groups import averaged_over
 from genrobust.robustness import EXPLAINED, list_figures
 
 MINUS, EN_DASH = "\u2212", "\u2013"
+EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
 
 
@@ -167,8 +168,9 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
                 yield f"{title} is not shown on {', '.join(tests)}: {reason}."
     if summary.lines:
         yield (
-            "° marks figures that extrapolate: some clean accuracy in them lies outside those the line was fitted on, "
-            "by more than its standard error. Such an arm has no mean effective robustness."
+            f"{EXTRAPOLATED} marks figures that extrapolate: some clean accuracy in them lies outside those the line "
+            "was fitted on, by more than its standard error. An arm of which one belongs to the mean has no mean "
+            "effective robustness, and a claim about one stays undecided."
         )
         if weak := [test for test, line in summary.lines.items() if line.r2 < EXPLAINED]:
             yield (

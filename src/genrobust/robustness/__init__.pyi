@@ -16,6 +16,7 @@ from .figure import (
     figure_called as figure_called,
     list_figures as list_figures,
 )
+from .multi_id import fit_planes as fit_planes
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (
     Published as Published,

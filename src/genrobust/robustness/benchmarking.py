@@ -48,14 +48,8 @@ class _Side:
 
     def accuracy(self, members: np.ndarray, classes: int, bootstrap: int, rng: np.random.Generator) -> Measured:
         """Return the accuracies on the images that `members`, bool [N], selects: one or more."""
-        right, n = self.right[:, members], np.count_nonzero(members)
-        measured = measure_accuracy(right[None], classes, bootstrap, rng, Groups.of(self.groups, members))
-        # Of images that are all right, or all wrong, every resample is the same. The replicates are then spread as
-        # far as the limits of Clopper and Pearson, alike for all such checkpoints.
-        alike = right.all(axis=1) | ~right.any(axis=1)
-        away = 100 * (1 - rng.spawn(1)[0].random((bootstrap, 1, 1)) ** (1 / n))
-        draws = np.where(alike, np.abs(measured.point - away), measured.draws)
-        return replace(measured, draws=draws)
+        right = self.right[:, members]
+        return measure_accuracy(right[None], classes, bootstrap, rng, Groups.of(self.groups, members))
 
 
 def benchmark(

@@ -66,8 +66,8 @@ def fit_planes(
     """
     if not any(b.test_set == second for b in baselines):
         raise UserError(
-            f"robustness.second_id: no baseline was scored on {second!r}: add its rows to robustness.baselines, or set "
-            "second_id to null"
+            f"robustness.second_id: no baseline was scored on {second!r}: name a table with such rows under "
+            "robustness.baselines, train baselines with robustness.grid, or set second_id to null"
         )
     planes = {}
     for shift in shifts:

@@ -35,7 +35,8 @@ class Measured:
         right: The right answers, int [A, S], of a proportion, whose interval for one checkpoint is then exact.
         outside: Which values extrapolate, bool [A, S]; None for none.
         shares: The share of the images that each group has, by its name; empty where the images have no groups.
-        freedom: The degrees of freedom of Student's t for intervals over few groups.
+        freedom: The degrees of freedom of Student's t for the spread that the replicates have: few where they are over
+            few groups, infinite for images.
         in_mean: Whether it says enough to enter a mean over test sets.
     """
 
@@ -70,7 +71,9 @@ class Measured:
         if reference is not None:
             point, draws = point - self.point[reference], draws - self.draws[:, reference]
             bounds = self._apart
-        return replace(_within(self._score(point, draws, seeds), bounds), p=self._p_value(point, draws, seeds))
+        extrapolated = self.extrapolates(arm) if reference is None else self.extrapolates(arm, reference)
+        score, p = self._score(point, draws, seeds), self._p_value(point, draws, seeds)
+        return replace(_within(score, bounds), p=p, extrapolated=extrapolated)
 
     @property
     def _apart(self) -> tuple[float, float]:
@@ -83,7 +86,7 @@ class Measured:
         if self.right is not None:
             return accuracy_score(int(self.right[arm, seed]), self.n, self.classes)
         point = float(self.point[arm, seed])
-        lo, hi = self._interval(point, self.draws[:, arm, seed])
+        lo, hi = _interval(point, self.draws[:, arm, seed], self.freedom)
         outside = self.outside is not None and bool(self.outside[arm, seed])
         method = f"bootstrap 95 % over {self.over}"
         score = Score(point, lo, hi, self.n, self.classes, method, outside, len(self.shares))
@@ -94,11 +97,10 @@ class Measured:
     ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points.
 
-        Its bounds are those of an accuracy of 0 or 100 %: intervals over few groups would leave them.
+        The expected accuracy is as uncertain as its replicates, so nothing but 0 and 100 % bounds either.
         """
         beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
-        bounds = (-float(expected.max()), 100 - float(expected.min()))
-        return replace(beyond, bounds=bounds, right=None, outside=outside, in_mean=in_mean)
+        return replace(beyond, bounds=(-100, 100), right=None, outside=outside, in_mean=in_mean)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
@@ -111,9 +113,10 @@ class Measured:
         if minus is not None:
             point, draws = point - self.point[list(minus)], draws - self.draws[:, list(minus)]
         words = f"{count} arm{'' if count == 1 else 's'}"
-        over, shares = self.over, np.full((resamples, count), 1 / count)
+        over, freedom, shares = self.over, self.freedom, np.full((resamples, count), 1 / count)
         if count >= RESAMPLED_FROM:
             over = f"{over.replace(' and ', ', ')} and {words}"
+            freedom = freedom_of_sum((_variance(draws.mean(axis=(1, 2))), freedom), *spread(point.mean(axis=1)))
             shares = seed_weights(count, resamples, np.random.default_rng([0, count]))
         return replace(
             self,
@@ -123,28 +126,25 @@ class Measured:
             of=f"{self.of} and {words}" if self.of else f"mean of {words}",
             bounds=self.bounds if minus is None else self._apart,
             right=None,
+            freedom=freedom,
             outside=None if outside is None else np.any(outside[[*own, *(minus or ())]], axis=0, keepdims=True),
         )
 
-    def _interval(self, point: float, draws: np.ndarray) -> tuple[float, float]:
-        """The interval of `draws` [B], wider for few groups: by Student's t over the normal distribution's quantile."""
-        lo, hi = interval(draws)
-        if np.isinf(self.freedom):
-            return lo, hi
-        tail = TAILS[1] / 100
-        wider = float(stdtrit(self.freedom, tail) / ndtri(tail))
-        return point + wider * (lo - point), point + wider * (hi - point)
+    def _freedom(self, point: np.ndarray, draws: np.ndarray) -> float:
+        """The degrees of freedom of a mean over seeds: of the spread of `draws` [B, S] and that of `point` [S]."""
+        return freedom_of_sum((_variance(draws.mean(axis=1)), self.freedom), *spread(point))
 
     def _p_value(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> float:
         """Of a difference that is none, by its standard error; where nothing varies, it is none or sure."""
         value, error = float(point.mean()), float(np.nanstd((draws * seeds).sum(axis=1)))
         if error == 0:
             return float(value == 0)
-        below = ndtr(-abs(value) / error) if np.isinf(self.freedom) else stdtr(self.freedom, -abs(value) / error)
+        freedom = self._freedom(point, draws)
+        below = ndtr(-abs(value) / error) if np.isinf(freedom) else stdtr(freedom, -abs(value) / error)
         return float(2 * below)
 
     def _score(self, point: np.ndarray, draws: np.ndarray, seeds: np.ndarray) -> Score:
-        lo, hi = self._interval(float(point.mean()), (draws * seeds).sum(axis=1))
+        lo, hi = _interval(float(point.mean()), (draws * seeds).sum(axis=1), self._freedom(point, draws))
         method = f"bootstrap 95 % over {self.over}; one seed"
         if seeds.shape[1] > 1:
             method = f"bootstrap 95 % over {self.over.replace(' and ', ', ')} and {seeds.shape[1]} seeds"
@@ -152,9 +152,35 @@ class Measured:
         return Score(float(point.mean()), lo, hi, self.n, self.classes, method, groups=len(self.shares))
 
 
+def spread(point: np.ndarray) -> list[tuple[float, float]]:
+    """Return the variance of the mean of `point` [S], such as that of seeds, and its freedom; nothing for one."""
+    return [(float(point.var(ddof=1)) / len(point), len(point) - 1)] if len(point) > 1 else []
+
+
+def freedom_of_sum(*parts: tuple[float, float]) -> float:
+    """Return the degrees of freedom of a sum of parts, each a variance with its own (Satterthwaite, 1946)."""
+    total, few = sum(variance for variance, _ in parts), sum(variance**2 / freedom for variance, freedom in parts)
+    return total**2 / few if few else np.inf
+
+
+def _variance(draws: np.ndarray) -> float:
+    return float(np.nanvar(draws))
+
+
+def _interval(point: float, draws: np.ndarray, freedom: float) -> tuple[float, float]:
+    """The interval of `draws` [B], wider for little freedom: by Student's t over the normal distribution's quantile."""
+    lo, hi = interval(draws)
+    if np.isinf(freedom):
+        return lo, hi
+    tail = TAILS[1] / 100
+    wider = float(stdtrit(freedom, tail) / ndtri(tail))
+    return point + wider * (lo - point), point + wider * (hi - point)
+
+
 def _within(score: Score, bounds: tuple[float, float]) -> Score:
+    """`score` within `bounds`, and its value within its interval: replicates of 0 or 100 % lie all on one side."""
     least, most = bounds
-    return replace(score, lo=max(score.lo, least), hi=min(score.hi, most))
+    return replace(score, lo=min(max(score.lo, least), score.value), hi=max(min(score.hi, most), score.value))
 
 
 def mean_of(parts: Sequence[Measured], of: str) -> Measured:
@@ -186,8 +212,7 @@ def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> 
     """
     if not shares:
         return np.inf
-    variances = np.array([crowding(part.shares) or 1 / part.n for part in parts])
-    independent = variances.sum() ** 2 / (variances**2 / [part.freedom for part in parts]).sum()
+    independent = freedom_of_sum(*((crowding(part.shares) or 1 / part.n, part.freedom) for part in parts))
     return float(min(independent, max(1 / crowding(shares) - 1, 1.0)))
 
 
@@ -204,6 +229,11 @@ def measure_accuracy(
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
     draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
+    # Of images that are all right, or all wrong, every resample is the same. The replicates are then spread as far as
+    # the limits of Clopper and Pearson, alike for all such checkpoints.
+    alike = columns.all(axis=0) | ~columns.any(axis=0)
+    away = 100 * (1 - rng.spawn(1)[0].random((bootstrap, 1)) ** (1 / n))
+    draws = np.where(alike, np.abs(point.ravel() - away), draws)
     measured = Measured(point, draws.reshape(bootstrap, arms, seeds), n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))

@@ -49,7 +49,7 @@ class BaselineDraws:
         clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.
         drawn: Its replicates, [B, A, S]. They resample the images of the clean set, the same for all shifts.
         picks: How much each of `models` counts in each resample of the baseline models and, where these are known, of
-            their architectures: [B, models].
+            their architectures: [B, models]. Beside others, a model of unknown architecture has one of its own.
     """
 
     clean: dict[str, np.ndarray]
@@ -109,7 +109,8 @@ class StudyAnswers:
         picks = np.empty((self.bootstrap, 0), dtype=int)
         if models:
             picks = self.rng.multinomial(len(models), np.full(len(models), 1 / len(models)), size=self.bootstrap)
-        if (kind := Groups.of([kinds[m] for m in models], np.ones(len(models), dtype=bool))) is not None:
+        families = [kinds[m] or m for m in models] if any(kinds.values()) else None
+        if (kind := Groups.of(families, np.ones(len(models), dtype=bool))) is not None:
             picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
         drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
         images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -166,6 +167,8 @@ def _left_out(study: StudyAnswers, comparison: Comparison) -> dict[str, str]:
     sizes = {shift: len(study.sets[shift].labels) for shift in comparison.shifts}
     few = comparison.min_images
     reasons = {shift: f"{n} images, fewer than {few}" for shift, n in sizes.items() if n < few}
+    alone = [shift for shift in comparison.shifts if len(study.sets[shift].classes) == 1]
+    reasons |= dict.fromkeys(alone, "its images are of one class, where every answer is right")
     reasons |= {shift: "named under evaluate.beside" for shift in comparison.shifts if shift in comparison.beside}
     if comparison.second_id is not None:
         reasons[comparison.second_id] = "the study takes it for a second in-distribution set"
@@ -183,12 +186,17 @@ def _means(measured: Table, shifts: Sequence[str]) -> Table:
 
 
 def _reference_of(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
-    """What the arms of `group` are compared with: a group or an arm outside it; itself where that has no one name."""
-    theirs = {references[arm] for arm in groups[group]}
-    if theirs & set(groups[group]):
+    """What the arms of `group` are compared with: an arm outside it, or a group; itself where that has no one name.
+
+    With a group each of whose arms is subtracted as often, so that the difference is that of both means.
+    """
+    theirs = Counter(references[arm] for arm in groups[group])
+    if theirs.keys() & set(groups[group]):
         return group
-    same = (name for name, members in groups.items() if theirs == set(members))
-    return next(same, next(iter(theirs)) if len(theirs) == 1 else group)
+    if len(theirs) == 1:
+        return next(iter(theirs))
+    alike = len(set(theirs.values())) == 1
+    return next((name for name, members in groups.items() if alike and theirs.keys() == set(members)), group)
 
 
 def _rows(
@@ -219,7 +227,8 @@ def _rows(
             minus = [at[references[arm]] for arm in members]
             if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
                 score = measured.over_arms(own, minus).difference(0, None, weights)
-                yield ScoreKey(figure, group, test, minus=reference), score
+                alone = [name for name, of in comparison.groups.items() if list(of) == [reference]]  # the arm itself
+                yield from ((ScoreKey(figure, group, test, minus=name), score) for name in (reference, *alone))
 
 
 def _has_mean(test: str, measured: Measured, *arms: int) -> bool:

@@ -58,8 +58,7 @@ class Context:
     @cached_property
     def tests(self) -> list[str]:
         """The names of the test sets that are scored, the clean one first, also where the recipe chooses among them."""
-        chosen, always = self.recipe.evaluate.tests, (self.data.clean, self.recipe.robustness.second_id)
-        return [n for n in self.data.tests if chosen is None or n in chosen or n in always]
+        return _scored_tests(self.recipe, self.data)
 
     @property
     def test_images(self) -> int:
@@ -82,6 +81,12 @@ class Context:
         other = Context(self.recipe.model_copy(update={"track": (), **changes}), folder)
         other.data = self.data if images is None else images
         return other
+
+
+def _scored_tests(recipe: Recipe, data: StudyData) -> list[str]:
+    """Return the names of the test sets of `data` that `recipe` scores, the clean one first."""
+    chosen, always = recipe.evaluate.tests, (data.clean, recipe.robustness.second_id)
+    return [name for name in data.tests if chosen is None or name in chosen or name in always]
 
 
 def _in_worker(recipe: Recipe, out: Path | str) -> Context:
@@ -117,7 +122,9 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
     for i, claim in enumerate(recipe.claims):
         if claim.figure not in figures:
             raise UserError(f"claims.{i}.figure: no figure {claim.figure!r}; there are {', '.join(figures)}")
-        if claim.test_set not in (MEAN_OF_SHIFTS, *data.tests):
+        scored = _scored_tests(recipe, data)
+        if claim.test_set not in (MEAN_OF_SHIFTS, *scored):
             raise UserError(
-                f"claims.{i}.test_set: no test set {claim.test_set!r}; there are {there}, and {MEAN_OF_SHIFTS!r}"
+                f"claims.{i}.test_set: no test set {claim.test_set!r} is scored; those that are are "
+                f"{', '.join(scored)}, and {MEAN_OF_SHIFTS!r}"
             )

@@ -111,6 +111,24 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
     return comparison, without
 
 
+def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> None:
+    """Fit all lines and planes that need no training of the study, so that a mistake is told before anything is made.
+
+    Raises:
+        UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
+            scored on the second in-distribution set.
+    """
+    from genrobust.robustness import fit_lines, fit_planes
+
+    settings = recipe.robustness
+    if settings.grid:
+        return
+    rows, _ = find_baselines(recipe, data.clean, shifts, None)
+    fit_lines(rows, shifts, settings.transform)
+    if settings.second_id is not None:
+        fit_planes(rows, shifts, data.clean, settings.second_id, settings.transform)
+
+
 def find_baselines(
     recipe: Recipe, clean: str, shifts: Sequence[str], grid: SavedPredictions[tuple[str, int, str]] | None
 ) -> tuple[list[BaselineModel], list[str]]:

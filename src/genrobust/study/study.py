@@ -14,7 +14,7 @@ from genrobust.study.executors.local import Local
 from genrobust.study.graph import Graph
 from genrobust.study.jobs import Executor
 from genrobust.study.record import record_of
-from genrobust.study.scoring import StudyScores, find_baselines, score_curves, score_study
+from genrobust.study.scoring import StudyScores, check_baselines, find_baselines, score_curves, score_study
 from genrobust.study.stage import Row, rows
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
@@ -155,6 +155,7 @@ class Study:
             for job in row.left:
                 self.context.executor.require(job.workers)
         self.graph.require_initial()
+        check_baselines(recipe, self.data, self.shifts)
         for stage in stages:
             stage.work()
         scores = self.scores()
