@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from small_job import small_job
 
 from genrobust.classifiers import create_classifier, interpolate_checkpoint, load_checkpoint, predict_logits
-from genrobust.core import UserError
+from genrobust.core import Subset, UserError
 from genrobust.train.learner import Learner, make_optimizer
 from genrobust.train.start import add_lora, merge_lora
 
@@ -59,11 +59,14 @@ def test_every_network_learns_by_every_method(networks, tmp_path, kind, method):
     wanted = predict_logits(before, job.val, 32, 16, CPU, info.interpolation)
     assert not (wanted == learned).all()
     for alpha, logits in ((0, wanted), (1, learned)):
-        interpolate_checkpoint(out, alpha, tmp_path / str(alpha))
+        interpolate_checkpoint(out, alpha, tmp_path / str(alpha), job.val)
         mixed, about = load_checkpoint(tmp_path / str(alpha))
         assert about.training["wise_ft"] == alpha
+        right = logits.argmax(axis=1) == job.val.labels
+        assert about.training["best_val_top1"] == pytest.approx(100 * right.mean())
         assert predict_logits(mixed, job.val, 32, 16, CPU, info.interpolation) == pytest.approx(logits, abs=1e-5)
-    interpolate_checkpoint(out, 0.25, tmp_path / "between")
+    interpolate_checkpoint(out, 0.25, tmp_path / "between", Subset(job.val, []))
+    assert load_checkpoint(tmp_path / "between")[1].training["best_val_top1"] is None
     for name, value in tensors(tmp_path / "between").items():
         if value.is_floating_point():
             between = 0.75 * tensors(out, "initial")[name] + 0.25 * tensors(out)[name]
@@ -157,7 +160,7 @@ def test_the_weights_decide_what_is_another_training(networks, tmp_path, clip_fo
 def test_a_checkpoint_without_its_start_cannot_be_mixed(networks, tmp_path):
     out = run(tmp_path / "out", networks["vit"], method="linear-probe")
     with pytest.raises(UserError, match=r"initial\.safetensors"):
-        interpolate_checkpoint(out, 0.5, tmp_path / "mixed")
+        interpolate_checkpoint(out, 0.5, tmp_path / "mixed", small_job().val)
 
 
 def call(out: Path, network, workers=1, **changes):

@@ -6,19 +6,25 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from genrobust.classifiers.checkpoints import INITIAL, fetch_checkpoint
+from genrobust.classifiers.logits import predict_logits
 from genrobust.classifiers.models import load_checkpoint, save_checkpoint
-from genrobust.core import GenrobustError, UserError, fetch, lock, make_folder, reading, remove_leftovers
+from genrobust.core import GenrobustError, ImageSet, UserError, fetch, lock, make_folder, reading, remove_leftovers
 
 
-def interpolate_checkpoint(tuned: Path, alpha: float, out: Path) -> None:
+def interpolate_checkpoint(
+    tuned: Path, alpha: float, out: Path, val: ImageSet, batch_size: int = 256, device: torch.device | str = "cpu"
+) -> None:
     """Save in `out` the classifier whose weights lie `alpha` of the way to those of the checkpoint `tuned`.
 
-    At 0 it is the network that fine-tuning started from, at 1 the fine-tuned one.
+    At 0 it is the network that fine-tuning started from, at 1 the fine-tuned one. Its top-1 on `val`, where that has
+    images, takes the place of that of the fine-tuned one.
 
     Raises:
         UserError: `tuned` keeps no weights that it started from.
@@ -32,10 +38,15 @@ def interpolate_checkpoint(tuned: Path, alpha: float, out: Path) -> None:
     then = f"; delete {tuned} and train again"
     with reading(tuned / INITIAL, SafetensorError, KeyError, then=then, kind=GenrobustError):
         model.load_state_dict(interpolated(load_file(tuned / INITIAL), model.state_dict(), alpha))
+    top1 = None
+    if len(val):
+        how = info.image_size, batch_size, device, info.interpolation
+        top1 = 100 * float(np.mean(predict_logits(model.to(device), val, *how).argmax(axis=1) == val.labels))
+    training = {**info.training, "wise_ft": alpha, "best_val_top1": top1}
     make_folder(out)
     with lock(out):
         remove_leftovers(out, below=True)
-        save_checkpoint(out, model, replace(info, training={**info.training, "wise_ft": alpha}))
+        save_checkpoint(out, model, replace(info, training=training))
 
 
 def interpolated(initial: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:

@@ -50,7 +50,7 @@ def recipe(data, clip_folder, timm_folders):
         ],
         "zero_shot": {"clip": str(clip_folder)},
         "evaluate": {"batch_size": 4, "min_images": 2},
-        "robustness": {"baselines": None, "bootstrap": 10},
+        "robustness": {"baselines": None, "bootstrap": 100},
     }
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from genrobust.core import progress_bar
+from genrobust.core import ImageSet, progress_bar, resolve_device
+from genrobust.recipe import TrainConfig
 from genrobust.study.jobs import DoJobs, Job, Work
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
 from genrobust.study.stages.train import is_trained, network_of, weights_bytes
 from genrobust.study.training_runs import TrainingRun
+
+if TYPE_CHECKING:
+    import torch
 
 TRIALS = 3  # classifiers, of which the first is a warm-up
 
@@ -45,10 +49,16 @@ class Interpolate(Stage):
 
         def mix(runs: Sequence[TrainingRun]) -> None:
             for run in runs:
-                with measured(self.context.out, self.name, network_of(self.sources.settings(run)), 1):
-                    interpolate_checkpoint(self.sources.checkpoint(run.tuned), run.alpha, self.sources.checkpoint(run))
+                train = self.sources.settings(run)
+                tuned, out = self.sources.checkpoint(run.tuned), self.sources.checkpoint(run)
+                with measured(self.context.out, self.name, network_of(train), 1):
+                    interpolate_checkpoint(tuned, run.alpha, out, *self._validation(train))
 
         return mix
+
+    def _validation(self, train: TrainConfig) -> tuple[ImageSet, int, torch.device]:
+        """The validation images, how many are answered at once, and where."""
+        return self.context.data.val, 2 * train.batch_size, resolve_device(self.context.recipe.device)
 
     def do(self, todo: Sequence[Job]) -> None:
         work = Work(self.title, todo, self.load, unit=self.items)
@@ -64,7 +74,7 @@ class Interpolate(Stage):
         save_checkpoint(folder / "untrained", network, info, network.state_dict())
         with progress_bar(self.title, TRIALS) as bar:
             for number in range(TRIALS):
-                interpolate_checkpoint(folder / "untrained", 0.5, folder / str(number))
+                interpolate_checkpoint(folder / "untrained", 0.5, folder / str(number), *self._validation(train))
                 bar.advance(1)
 
     def disk(self, jobs: Sequence[Job]) -> float:
