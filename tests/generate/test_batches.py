@@ -33,7 +33,7 @@ def card(fits, fixed, each):
 def test_it_doubles_until_it_does_not_fit_or_gains_nothing(fits, fixed, each, most, best, caplog):
     seconds = card(fits, fixed, each)
     assert best_batch(seconds, most) == best
-    assert ("do not fit (out of memory" in caplog.text) == (max(seconds.asked) > fits)
+    assert ("cannot be drawn (out of memory" in caplog.text) == (max(seconds.asked) > fits)
 
 
 def test_the_first_call_of_a_size_may_take_long():

@@ -171,6 +171,25 @@ def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampl
             assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
 
 
+def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
+    """Else each size would be compiled, and the images of the next full batch would depend on it."""
+    compiled, asked = [], list(plan(section(), 4))
+    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
+    torch.compiler.reset()
+    for block in engine.generator.pipeline.unet.modules():
+        if type(block).__name__ == "BasicTransformerBlock":
+            block.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward, dynamic=False)
+    engine._whole = 0
+    engine.draw(asked[:4])
+    count = len(compiled)
+    assert count
+    rest = engine.draw(asked[4:6])
+    assert len(compiled) == count
+    assert (np.stack(rest) == np.stack(plain.draw(asked[4:6]))).all()
+    engine.draw(asked[6:10])
+    assert len(compiled) == count
+
+
 def small_card(fits):
     """Lets the decoder of a pipeline run out of memory with more than `fits` images."""
 
@@ -194,6 +213,25 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(section, sampler, plan, cap
     assert "with 12" not in caplog.text and "from here on 6 at once" in caplog.text and "3 at once" in caplog.text
     with pytest.raises(GenrobustError, match=r"out of memory .* 1 image .*offload"):
         sampler(section(), small_card(0)).draw(asked)
+
+
+def test_an_autoencoder_that_was_left_in_another_precision_is_given_its_own_back(section, sampler, plan):
+    """As SDXL leaves it in float32 where decoding runs out of memory, which the next half of the batch is not in."""
+
+    def prepare(pipeline):
+        decode = pipeline.vae.decode
+
+        def limited(latents, *words, **more):
+            if len(latents) > 2:
+                pipeline.vae.to(torch.float32)
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return decode(latents, *words, **more)
+
+        pipeline.vae.decode = limited
+
+    half = section(dtype="bfloat16")
+    asked = list(plan(half))[:4]
+    assert len(pixels(sampler(half, prepare).draw(asked))) == 4
 
 
 def test_running_out_of_memory_frees_what_was_computed():

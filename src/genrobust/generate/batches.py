@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from genrobust.generate.calls import OutOfMemory
+from genrobust.core import GenrobustError, UserError
 
 GAIN = 1.05  # images a second, from a batch to one of twice its size: less is not worth the memory
 MOST = 256  # images at once
@@ -33,7 +33,7 @@ def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
         seconds: Draws so many images at once, and returns how long that took.
 
     Raises:
-        OutOfMemory: Not even one image fits.
+        GenrobustError: Not even one image can be drawn.
     """
 
     def rate_of(size: int) -> float:
@@ -44,8 +44,10 @@ def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:
     while size <= most:
         try:
             now = rate_of(size)
-        except OutOfMemory as error:
-            log.warning(f"batch_size: {size} images at once do not fit ({error}): {best} at once")
+        except GenrobustError as error:  # too little memory, or more than some kernel can index
+            if isinstance(error, UserError):
+                raise
+            log.warning(f"batch_size: {size} images at once cannot be drawn ({error}): {best} at once")
             return best
         if now < GAIN * rate:
             break

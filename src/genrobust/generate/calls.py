@@ -11,7 +11,15 @@ import torch
 
 from genrobust.core import GenrobustError
 
-WORDS = ("out of memory", "allocate memory", "not enough memory")  # of CUDA and MPS, a CPU, and a CPU on Windows
+WORDS = (
+    *("out of memory", "allocate memory", "not enough memory"),  # of CUDA and MPS, a CPU, and a CPU on Windows
+    *(
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "CUDNN_STATUS_NOT_SUPPORTED",
+        "unable to find an engine",
+    ),
+)
 
 
 class OutOfMemory(GenrobustError):

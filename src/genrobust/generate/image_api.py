@@ -114,14 +114,16 @@ class ImageApi:
             try:
                 return attempt()
             except _Fault as fault:
-                if tries > retries or self.stop.is_set() or fault.pause > LONGEST_WISH_S:
+                ends = tries > retries or self.stop.is_set() or fault.pause > LONGEST_WISH_S
+                if not ends:
+                    self._tell(str(fault))
+                    pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)) * self._chance.uniform(0.5, 1)
+                    ends = self.stop.wait(max(pause, fault.pause))  # where another request ended the work meanwhile
+                if ends:
                     times = f"{tries} tries, the last" if tries > 1 else "one try"
                     raise GenrobustError(
                         f"{self._where} fails ({times}: {fault}): look at its log, and rerun: completed shards are kept"
                     ) from fault
-                self._tell(str(fault))
-                pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** (tries - 1)) * self._chance.uniform(0.5, 1)
-                self.stop.wait(max(pause, fault.pause))
                 tries += 1
 
     def _try(self, body: Mapping[str, Any], size: tuple[int, int] | None) -> list[np.ndarray] | None:

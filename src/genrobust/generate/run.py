@@ -6,11 +6,11 @@ import logging
 import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Any
 
 from genrobust.classifiers import AUTO, resolved_here
@@ -41,9 +41,11 @@ from genrobust.recipe import GenerateConfig, GeneratorConfig
 SERVED = 64  # images at once, of a server: its own key concurrency says how many are asked for at a time
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
+WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
+LOOK_S = 1.0  # between looks at whether the writer that drawing waits for has failed
 # Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
 # None, or what went wrong.
-Handover = SimpleQueue[Sample | None | GenrobustError]
+Handover = Queue[Sample | None | GenrobustError]
 
 
 class Generation:
@@ -182,40 +184,43 @@ class _Run:
 
     def shards(self, out: Path, shards: abc.Iterable[tuple[int, list[Request]]]) -> abc.Generator[int, None, None]:
         """Draw and write each shard; yields how many requests were just drawn. Interrupted, it leaves whole shards."""
-        before: Future[None] | None = None
+        pending: list[Future[None]] = []
         with ThreadPoolExecutor(1, thread_name_prefix="shards") as writer:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
-                samples: Handover = SimpleQueue()
+                samples: Handover = Queue(WAITING * self._batch_size)
                 writing = writer.submit(write_shard, out, index, _taken(samples), rejected)
+                pending.append(writing)
                 end: GenrobustError | None = GenrobustError("the shard was not drawn to its end")
                 try:
                     for start in range(0, len(requests), self._batch_size):
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
                         for drawing in drawings:
-                            self._keep(drawing, samples, rejected)
+                            if (sample := self._sample(drawing, rejected)) is not None:
+                                _hand_over(samples, sample, pending)
                         self._stop_if_hopeless(rejected)
-                        for future in (before, writing):
-                            if future is not None and future.done():
-                                future.result()  # a full disk is reported now, not a shard later
+                        pending = _unfinished(pending)
                         yield len(drawings)
                     end = None
                 finally:
-                    samples.put(end)
-                before = writing
-            if before is not None:
-                before.result()
+                    while not writing.done():
+                        with suppress(Full):
+                            samples.put(end, timeout=LOOK_S)
+                            break
+            for future in pending:
+                future.result()
 
-    def _keep(self, drawing: Drawing, samples: Handover, rejected: list[dict[str, Any]]) -> None:
+    def _sample(self, drawing: Drawing, rejected: list[dict[str, Any]]) -> Sample | None:
+        """The image of a request with its metadata; None for one that was given up, which is added to `rejected`."""
         request = drawing.request
         flags = {fault: fault in drawing.faults for fault in FAULTS}
         meta = {**asdict(request), **self._how, "redraws": drawing.redraws, **flags}
         if drawing.image is None:
             self._given_up += 1
             rejected.append({**meta, "reason": f"{drawing.faults[-1]} after {drawing.redraws} redraws"})
-        else:
-            self._accepted += 1
-            samples.put(Sample(request.key, request.label, drawing.image, meta))
+            return None
+        self._accepted += 1
+        return Sample(request.key, request.label, drawing.image, meta)
 
     def _stop_if_hopeless(self, rejected: list[dict[str, Any]]) -> None:
         if not self._accepted and self._given_up >= HOPELESS:
@@ -223,6 +228,26 @@ class _Run:
                 f"the generator {self._how['generator']} gave no usable image for {self._given_up} requests (the last: "
                 f"{rejected[-1]['reason']}): try generator.dtype float32, more generator.steps, or another generator"
             )
+
+
+def _hand_over(samples: Handover, sample: Sample, pending: abc.Sequence[Future[None]]) -> None:
+    """Put `sample`, once there is room for it. Raises what a writer raised, which makes no more room."""
+    while True:
+        try:
+            return samples.put(sample, timeout=LOOK_S)
+        except Full:
+            _unfinished(pending)
+
+
+def _unfinished(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
+    """Those that are not done. Raises what another raised: a full disk is reported now, not a shard later."""
+    left = []
+    for future in pending:
+        if future.done():
+            future.result()
+        else:
+            left.append(future)
+    return left
 
 
 def _taken(queue: Handover) -> abc.Iterator[Sample]:

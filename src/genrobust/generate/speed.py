@@ -133,7 +133,7 @@ def _bytes(part: nn.Module) -> int:
 def compile_blocks(pipeline: Any, config: GeneratorConfig, device: torch.device, images: int) -> bool:
     """Compile the repeated blocks of the network, where `config` wants it for so many `images`; return whether it did.
 
-    Compiled at the first draw. It changes images as another batch size does: by rounding.
+    Compiled at the first draw, for its batch size alone. It changes images as another batch size does: by rounding.
     """
     trunk = trunk_of(pipeline)
     can = bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
@@ -144,7 +144,7 @@ def compile_blocks(pipeline: Any, config: GeneratorConfig, device: torch.device,
         return False
     elif not can:
         raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
-    trunk.compile_repeated_blocks(fullgraph=config.offload == "none")
+    trunk.compile_repeated_blocks(fullgraph=config.offload == "none", dynamic=False)
     return True
 
 

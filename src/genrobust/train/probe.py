@@ -55,7 +55,8 @@ def fit_probe(model: Classifier, mixture: Mixture, val: ImageSet, config: TrainC
     where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
     x, val_x = (torch.from_numpy(of).to(where) for of in (features, seen))
     y, val_y = (torch.from_numpy(np.asarray(of, dtype=np.int64)).to(where) for of in (mixture.labels, val.labels))
-    scale = float((x - x.mean(dim=0)).square().sum(dim=1).mean()) or 1.0
+    center = x.mean(dim=0)
+    scale = sum(float((part - center).square().sum()) for part in x.split(ROWS)) / len(x) or 1.0
     best: tuple[tuple[float, float], float, Tensor, Tensor, float] | None = None
     start = None
     for strength in STRENGTHS if len(val) else (UNTRIED,):

@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+import time
 from collections import Counter
 from io import BytesIO
 
@@ -231,6 +232,28 @@ def interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+def test_a_request_that_pauses_is_not_sent_again_once_the_work_has_ended(monkeypatch):
+    """It would be paid for."""
+    for name in ("FIRST_PAUSE_S", "LONGEST_PAUSE_S"):
+        monkeypatch.setattr(image_api, name, 600)
+    failed = []
+
+    def ask(drawing):
+        with pytest.raises(GenrobustError, match="one try"):
+            drawing.draw(requests(1))
+        failed.append(True)
+
+    with Server(faults=1, kinds=("500",)) as server:
+        drawing = engine(server)
+        asking = threading.Thread(target=ask, args=[drawing])
+        asking.start()
+        while not server.seen():
+            time.sleep(0.01)
+        drawing._api.stop.set()
+        asking.join()
+        assert failed and len(server.seen()) == 1
 
 
 def test_an_interrupt_does_not_wait_for_the_server(interruptible):

@@ -84,12 +84,14 @@ def test_without_names_the_number_of_classes_must_agree(config, labels):
         numbers(config(), LabelSpace(labels.classes[:2]))
 
 
-@pytest.mark.parametrize("scheduler", ["lcm", None])
-def test_noise_that_would_not_be_an_images_own_is_refused(tmp_path, folder_of, config, labels, scheduler):
+@pytest.mark.parametrize("scheduler", ["lcm", "euler", None])
+def test_schedulers_whose_noise_the_pipeline_does_not_treat_as_they_need_are_refused(
+    tmp_path, folder_of, config, labels, scheduler
+):
     folder = shutil.copytree(folder_of("dit"), tmp_path / "dit")
     if scheduler is None:
         pipeline = DiTPipeline.from_pretrained(folder)
         pipeline.scheduler = DDPMScheduler()
         pipeline.save_pretrained(folder)
-    with pytest.raises(UserError, match=r"generator.scheduler: \w+ may add noise"):
+    with pytest.raises(UserError, match=r"generator.scheduler: a DiTPipeline does not draw with \w+Scheduler"):
         numbers(config(folder, scheduler=scheduler), labels)

@@ -12,9 +12,17 @@ from tiny import saved, stable_diffusion
 from genrobust.core import UserError
 from genrobust.generate.train.finetune import CaptionCondition
 from genrobust.generate.train.objective import Batch, Examples, losses, noise_schedule, snr_weights, target
+from genrobust.recipe import GeneratorConfig
 
 # Signal shares of 0.64 and, after a second step, 0.64 x 0.5 = 0.32: signal-to-noise ratios of 16/9 and 8/17.
 KNOWN = {"num_train_timesteps": 2, "trained_betas": [0.36, 0.5]}
+
+
+@pytest.mark.parametrize("drawing", [{"quantize": "torchao-int8"}, {"tiling": True}, {"offload": "group"}])
+def test_what_speeds_up_drawing_has_no_part_in_training(base, drawing):
+    generator = objective(GeneratorConfig(model=str(base), **drawing), "full").load(CPU)
+    assert generator.config.quantize is None and generator.config.offload == "none" and not generator.config.tiling
+    assert {weight.dtype for weight in generator.pipeline.unet.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(("kind", "wanted"), [("v_prediction", 0.8 * 2 - 0.6 * 3), ("epsilon", 2.0)])

@@ -187,6 +187,7 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
         ("full", "dit", {"mode": "class"}, {}, "generator.mode is class, which draws without text"),
         ("full", "dit", {}, {}, "holds a DiTPipeline"),
         ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
+        ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize is set: a LoRA cannot be merged"),
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("full", "sd", {"engine": "other"}, {}, r"generator\.engine is other"),
         ("class", "sd3", {}, {}, "needs a plain AutoencoderKL, and .* has one with shifted latents"),

@@ -1,13 +1,14 @@
 """A recipe's generator is fine-tuned on the recipe's real images, said in the recipe's own prompts, and once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from small_study import QUICK, REAL, folders_section, genrobust
 
-from genrobust.core import UserError
+from genrobust.core import UserError, embedded
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 
@@ -53,6 +54,16 @@ def test_the_same_work_has_one_folder_and_is_done_once(raw, tmp_path):
 def test_without_a_generator_there_is_nothing_to_fine_tune(raw, tmp_path):
     with pytest.raises(UserError, match="small has no generator to fine-tune"):
         finetuned(raw, tmp_path, generator=None)
+
+
+def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_path):
+    other = shutil.copytree(embedded("generator"), tmp_path / "other")
+    datasets = {"tuned": {"finetuned": True}, "other tuned": {"finetuned": True, "generator": {"model": str(other)}}}
+    arms = [REAL, *({"name": name, "mixture": name} for name in datasets)]
+    study = Study(parse_recipe({**raw, "datasets": datasets, "arms": arms}), tmp_path / "runs")
+    own, others = (study.dataset(name).trained for name in datasets)
+    assert own.objective.base.model == "pictograms" and others.objective.base.model == str(other)
+    assert own.folder != others.folder
 
 
 def test_the_command_prints_the_folder(raw, tmp_path):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
 from typing import Any
 
@@ -45,6 +46,10 @@ class DiffusersEngine(Engine):
         # depend on the others.
         self._most = 2**16 if config.cache is None else 1
         self._compiled = False
+        # How many images at once the network is compiled for; 0 before the first, None where it is not compiled.
+        self._whole: int | None = None
+        vae = getattr(self.generator.pipeline, "vae", None)
+        self._vae_dtype = None if vae is None else vae.dtype
 
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
@@ -89,6 +94,7 @@ class DiffusersEngine(Engine):
 
     def expect(self, images: int) -> None:
         self._compiled = compile_blocks(self.generator.pipeline, self.config, self.device, images)
+        self._whole = 0 if self._compiled else None
 
     def trial(self, requests: Sequence[Request]) -> None:
         steps = TRIAL_STEPS if "strength" in self.config.unused else math.ceil(TRIAL_STEPS / self.config.strength)
@@ -104,11 +110,12 @@ class DiffusersEngine(Engine):
                 if len(part) == 1:
                     raise
                 self._most = len(part) // 2
+                self._whole = self._whole and 0
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
             except GenrobustError as error:
                 if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
                     raise
-                self._compiled = False
+                self._compiled, self._whole = False, None
                 uncompile(self.generator.pipeline)
                 log.warning(f"{error}; drawing without generator.compile")
             else:
@@ -121,7 +128,11 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+        if self._whole == 0:
+            self._whole = len(requests)
         with (
+            self._compiled_for(len(requests)),
+            self._vae_restored(),
             explain_out_of_memory(self.device, *self._memory_words(len(requests))),
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
@@ -136,6 +147,25 @@ class DiffusersEngine(Engine):
             images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
         unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
         return [None if bad else image for image, bad in zip(images, unsafe, strict=True)]
+
+    def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
+        """Let another batch size than the first, such as the rest of a shard, be drawn without the compiled network.
+
+        It would take a minute to compile for each, and an image would depend on the shards that this process drew
+        before.
+        """
+        other = self._whole is not None and images != self._whole
+        return torch.compiler.set_stance("force_eager") if other else nullcontext()
+
+    @contextmanager
+    def _vae_restored(self) -> Iterator[None]:
+        """Give the autoencoder its precision back: SDXL decodes in float32, and leaves it there where that fails."""
+        try:
+            yield
+        finally:
+            vae = getattr(self.generator.pipeline, "vae", None)
+            if vae is not None and vae.dtype != self._vae_dtype:
+                vae.to(self._vae_dtype)
 
     def _memory_words(self, images: int) -> tuple[str, str]:
         size = "" if "width" in self.config.unused else ", or generator.width and generator.height"

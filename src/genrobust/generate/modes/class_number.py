@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError
 from genrobust.generate.mode import MODES, Generator, Mode
 
-# Schedulers that add no noise while they denoise: DiTPipeline would take it from torch's own source, not the image's.
-DETERMINISTIC = {"DPMSolverMultistepScheduler", "DDIMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"}
+# Schedulers that add no noise while they denoise, which DiTPipeline would take from torch's own source and not from the
+# image's, and that begin with noise of standard deviation 1: it does not scale it, as Euler's needs.
+FITTING = {"DPMSolverMultistepScheduler", "DDIMScheduler", "UniPCMultistepScheduler"}
 
 
 @MODES.register("class")
@@ -43,14 +44,14 @@ def class_numbers(generator: Generator, labels: LabelSpace) -> list[int]:
     generator of as many classes as the study is taken to have them in the study's order.
 
     Raises:
-        UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler's noise would not
-            be an image's own.
+        UserError: A class is missing, two are one, the numbers of classes differ, or the scheduler does not fit a
+            DiTPipeline.
     """
     scheduler = type(generator.pipeline.scheduler).__name__
-    if scheduler not in DETERMINISTIC:
+    if scheduler not in FITTING:
         raise UserError(
-            f"generator.scheduler: {scheduler} may add noise at every step, and a DiTPipeline takes no seed for it, so "
-            "no image could be made again: set ddim, dpmsolver++, euler or unipc"
+            f"generator.scheduler: a DiTPipeline does not draw with {scheduler}, since it neither scales the noise at "
+            "the start nor takes a seed for noise at later steps: set ddim, dpmsolver++ or unipc"
         )
     count = generator.pipeline.transformer.config.num_embeds_ada_norm
     if generator.id2label is None:

@@ -45,6 +45,11 @@ class Finetune(Objective):
             )
         if self.base.lora is not None:
             raise UserError("generator.lora is set: a generator is fine-tuned without one: leave it out")
+        if self.base.quantize is not None and self.config.method == "lora":
+            raise UserError(
+                "generator.quantize is set: a LoRA cannot be merged into quantized weights: leave it out, or set "
+                "finetune.method to full"
+            )
         if len(self.images) == 0:
             raise UserError(
                 f"the image set {self.images.name} is empty: there is nothing to fine-tune the generator on"

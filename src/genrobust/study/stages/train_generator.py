@@ -50,10 +50,10 @@ class TrainedGenerator:
         recipe, data, config = self.context.recipe, self.context.data, self.config
         if recipe.generator is None:
             raise UserError(f"{recipe.name} has no generator to train the {config.noun} from: set generator.model")
-        if isinstance(config, ClassModelConfig):
-            return ClassModel(recipe.generator, config, data.train, data.labels, recipe.data_seed)
-        prompts = recipe.generate.prompts
-        return Finetune(recipe.generator, config, data.train, data.labels, recipe.data_seed, prompts)
+        if isinstance(config, ClassModelConfig):  # its base draws by class, which the recipe's generator need not
+            base = recipe.generator.model_copy(update={"width": self.base.width, "height": self.base.height})
+            return ClassModel(base, config, data.train, data.labels, recipe.data_seed)
+        return Finetune(self.base, config, data.train, data.labels, recipe.data_seed, recipe.generate.prompts)
 
     @cached_property
     def folder(self) -> Path:
