@@ -11,8 +11,8 @@ import pytest
 from made import refused, write_dataset
 from typer.testing import Result
 
+from genrobust.core.generator_files import hash_generator
 from genrobust.core.images import Sample
-from genrobust.core.keys import hash_folder
 from genrobust.release.licenses import licenses_of
 
 
@@ -47,7 +47,7 @@ def generator(folder: Path, header: str) -> Path:
 )
 def test_a_license_is_what_the_generators_card_says(tmp_path: Path, header: str, named: str, forbids: bool) -> None:
     folder = generator(tmp_path / "g", header)
-    (found,) = licenses_of([{"generator": "g", "weights_sha256": hash_folder(folder)}], folder)
+    (found,) = licenses_of([{"generator": "g", "weights_sha256": hash_generator(folder)}], folder)
     assert (found.part, found.id, found.name, bool(found.forbids)) == ("generator", "g", named, forbids)
 
 
@@ -60,7 +60,7 @@ def test_a_license_that_forbids_must_be_accepted(
     run: Callable[..., Result], export: Callable[..., Path], tmp_path: Path, samples: list[Sample]
 ) -> None:
     folder = generator(tmp_path / "art", "license: cc-by-nc-4.0")
-    source = write_dataset(tmp_path / "made", samples, generator="art", weights_sha256=hash_folder(folder))
+    source = write_dataset(tmp_path / "made", samples, generator="art", weights_sha256=hash_generator(folder))
     words = ("--to", "parquet", "--generator", folder)
     refused(run(*words, source=source), "art", "cc-by-nc-4.0", "--accept-license")
     assert not (tmp_path / "out").exists()

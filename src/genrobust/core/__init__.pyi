@@ -51,6 +51,12 @@ from .files import (
     size_of as size_of,
     writing as writing,
 )
+from .generator_files import (
+    INDEX as INDEX,
+    hash_generator as hash_generator,
+    part_files as part_files,
+    variants_of as variants_of,
+)
 from .images import (
     NOT_GENERATED as NOT_GENERATED,
     REAL as REAL,

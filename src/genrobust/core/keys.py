@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -123,8 +123,12 @@ def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**
 
     A process reads files that do not change only once. `patterns` are those of the paths of what counts.
     """
-    files = sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
-    return _hash_files(folder, tuple((p, p.stat().st_mtime_ns) for p in files))
+    return hash_files(folder, {path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
+
+
+def hash_files(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256, in hex, of `files` in `folder`, with their names; a process reads one that does not change once."""
+    return _hash_files(folder, tuple((path, path.stat().st_mtime_ns) for path in sorted(files)))
 
 
 @lru_cache

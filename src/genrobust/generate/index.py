@@ -8,9 +8,7 @@ from typing import Any
 
 import diffusers
 
-from genrobust.core import UserError, reading
-
-INDEX = "model_index.json"
+from genrobust.core import INDEX, UserError, reading
 
 
 def read_index(folder: Path) -> dict[str, Any]:

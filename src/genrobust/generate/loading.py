@@ -15,10 +15,10 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import GenrobustError, UserError
+from genrobust.core import INDEX, GenrobustError, UserError
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
-from genrobust.generate.index import INDEX, read_index, read_object
+from genrobust.generate.index import read_index, read_object
 from genrobust.generate.locate import Adapter, find_adapter, find_generator, find_lora, refuse_pickles
 from genrobust.generate.mode import MODES, Generator, mode_of
 from genrobust.generate.speed import place, prepare, quantization

@@ -14,8 +14,8 @@ from diffusers import DiffusionPipeline
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
-from genrobust.core import EMBEDDED, UserError, absent, digest, embedded, hash_folder, hash_once
-from genrobust.generate.index import INDEX, read_index
+from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once
+from genrobust.generate.index import read_index
 from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import AdapterConfig, GeneratorConfig, LoraConfig
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_folder, parse_yaml
+from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_generator, parse_yaml, variants_of
 
 OTHER = "other"  # the hub's word for a license that is none of its list
 GENERATOR = "generator"
@@ -52,14 +52,15 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
     Raises:
         UserError: `folder` holds none of the generators.
     """
-    weights = None
+    weights: set[str] = set()
     if folder is not None:
-        weights = hash_folder(folder) if folder.is_dir() else None
-        if weights is None or weights not in [manifest.get("weights_sha256") for manifest in manifests]:
+        if folder.is_dir():
+            weights = {hash_generator(folder, variant) for variant in variants_of(folder)}
+        if not weights & {manifest.get("weights_sha256") for manifest in manifests}:
             raise UserError(f"--generator {folder}: its weights are not those that drew the images")
     found = []
     for manifest in manifests:
-        here = folder if folder is not None and manifest.get("weights_sha256") == weights else None
+        here = folder if manifest.get("weights_sha256") in weights else None
         generator = str(manifest.get("generator") or "of an unknown name")
         found.append(_license(GENERATOR, generator, _cards_of(generator, str(manifest.get("mode")), here)))
         added = {part: str(manifest[key]) for key, part in _ADDED.items() if manifest.get(key)}

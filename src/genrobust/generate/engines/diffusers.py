@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, hash_folder, hash_once
+from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, hash_generator, hash_once
 from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
@@ -54,7 +54,7 @@ class DiffusersEngine(Engine):
     @classmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
         id, folder = locate(config)
-        found: dict[str, Any] = {"generator": id, "weights_sha256": hash_folder(folder)}
+        found: dict[str, Any] = {"generator": id, "weights_sha256": hash_generator(folder, config.variant)}
         if config.lora is not None:
             lora, file = find_lora(config.lora)
             found |= {"lora": lora, "lora_sha256": hash_once(file), "lora_scale": config.lora.scale}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import claim_training, resolved_here
-from genrobust.core import UserError, hash_folder, keep_freed_memory, resolve_device, set_threads
+from genrobust.core import UserError, hash_generator, keep_freed_memory, resolve_device, set_threads
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
 from genrobust.generate.train.loop import DiffusionTrainer
@@ -66,7 +66,7 @@ def training_inputs(objective: Objective, device: str, threads: int) -> dict[str
     id, folder = locate(base)
     return {
         "base": id,
-        "base_sha256": hash_folder(folder),
+        "base_sha256": hash_generator(folder, base.variant),
         "images": len(images),
         "images_fingerprint": images.fingerprint,
         **objective.inputs(),

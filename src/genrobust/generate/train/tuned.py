@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from genrobust.classifiers import STATE, require_same_job, save_tensors
-from genrobust.core import UserError, fetch, make_folder, replacing
-from genrobust.generate.index import INDEX
+from genrobust.core import INDEX, UserError, fetch, make_folder, part_files, replacing
 from genrobust.generate.trained_folder import read_record, record_of
 from genrobust.recipe import DiffusionTraining
 
@@ -100,29 +98,14 @@ def save_class_model(
 
 def _copy_part(part: Path, to: Path, variant: str | None, weights: bool = True) -> None:
     make_folder(to)
-    for source, name in _files(part, variant):
-        if weights or source.suffix != ".safetensors":
-            _copy(source, to / name)
-
-
-def _files(part: Path, variant: str | None) -> Iterator[tuple[Path, str]]:
-    """The files of a generator's part that are loaded, with their plain names: weights of one variant, no pickles.
-
-    The index of weights in several files stays behind for the UNet's, which are written as one.
-    """
-    weights = [p for p in part.iterdir() if p.suffix == ".safetensors"]
-    chosen = [p for p in weights if p.stem.partition(".")[2] == (variant or "")]
-    if not chosen:  # a part without files of the variant is loaded from its plain ones
-        chosen = [p for p in weights if "." not in p.stem]
-    for path in sorted(chosen):
-        yield path, f"{path.stem.partition('.')[0]}.safetensors"
-    for path in sorted(part.iterdir()):
-        if path.suffix in {".json", ".txt"} and ".index." not in path.name:
-            yield path, path.name
+    for source in part_files(part, variant):
+        is_weights = source.suffix == ".safetensors"
+        if weights or not is_weights:
+            _copy(source, to / (f"{source.stem.partition('.')[0]}.safetensors" if is_weights else source.name))
 
 
 def _dtype(part: Path, variant: str | None) -> torch.dtype:
-    weights = next(path for path, _ in _files(part, variant) if path.suffix == ".safetensors")
+    weights = next(path for path in part_files(part, variant) if path.suffix == ".safetensors")
     with safe_open(weights, framework="pt") as file:
         dtype: torch.dtype = file.get_tensor(next(iter(file.keys()))).dtype
     return dtype

@@ -1,0 +1,55 @@
+"""The files of a generator in the diffusers format that are loaded, and their hash: a folder may hold others."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from genrobust.core.keys import hash_files
+
+INDEX = "model_index.json"
+_SHARD = re.compile(r"-\d{5}-of-\d{5}")  # in the names of weights in several files
+
+
+def part_files(part: Path, variant: str | None) -> list[Path]:
+    """Return the files that are loaded of a part of a generator, its folder: weights of one variant, configurations.
+
+    A part without weights of the variant is loaded from its plain ones. Pickles and lists of weights in several files
+    are left out.
+    """
+    weights = [path for path in part.iterdir() if path.suffix == ".safetensors"]
+    chosen = [path for path in weights if _variant(path) == (variant or "")]
+    more = [path for path in part.iterdir() if path.suffix in {".json", ".txt"} and ".index." not in path.name]
+    return [*sorted(chosen or [path for path in weights if not _variant(path)]), *sorted(more)]
+
+
+def hash_generator(folder: Path, variant: str | None = None) -> str:
+    """SHA-256, in hex, of what is loaded of the generator in `folder`: weights of `variant`, all configurations.
+
+    A process reads files that do not change only once.
+    """
+    own = [path for path in folder.iterdir() if path.suffix in {".json", ".txt"} and path.is_file()]
+    return hash_files(folder, [*own, *(path for part in _parts(folder) for path in part_files(part, variant))])
+
+
+def variants_of(folder: Path) -> list[str | None]:
+    """Return the variants of the weights in `folder`, None for the plain ones."""
+    found = {_variant(path) for part in _parts(folder) for path in part.glob("*.safetensors")}
+    return [None, *sorted(found - {""})]
+
+
+def _parts(folder: Path) -> list[Path]:
+    """The folders of the parts that the index names, or of all where there is none that can be read."""
+    parts = sorted(path for path in folder.iterdir() if path.is_dir())
+    with suppress(OSError, ValueError):
+        index = json.loads((folder / INDEX).read_bytes())
+        if isinstance(index, dict):
+            parts = [part for part in parts if part.name in index]
+    return parts
+
+
+def _variant(path: Path) -> str:
+    """The variant that the name of a file of weights says, "" for none: ``model.fp16.safetensors``."""
+    return _SHARD.sub("", path.stem).partition(".")[2]
