@@ -40,6 +40,7 @@ from genrobust.recipe.data import DataConfig
 from genrobust.recipe.load import load_recipe
 
 WORKERS = 2  # of the DataLoader: one a core
+BATCHES = 6  # of each set: with one, a worker of the DataLoader would read all of it while the others have no work
 SETS = 8  # as the Pictograms study has
 
 
@@ -142,7 +143,7 @@ def main() -> None:
     asked = parser.parse_args()
     use_cores(2)
     count = asked.images or (24 if asked.photographs else 150)
-    settings = EvaluateConfig(crop_pct=0.875 if asked.photographs else 1)
+    settings = EvaluateConfig(crop_pct=0.875 if asked.photographs else 1, batch_size=-(-count // BATCHES))
     folder = Path(tempfile.mkdtemp(prefix="evaluation-"))
     try:
         (write_photographs if asked.photographs else write_drawings)(folder / "images", count)

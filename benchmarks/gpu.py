@@ -9,7 +9,8 @@ ones. "Plain loop" is what a user would write: the pipeline as it is loaded, and
 "bare step" is forward, backward and optimizer on one batch on the card, with the fastest convolutions of cuDNN.
 
 What is measured is saved after each part, in --out. A part that would begin after --minutes is left for the next time:
-the same command goes on where the last one ended. A part that fails is reported, and the next one begins.
+the same command goes on where the last one ended, with the weights and photographs that it left in --folder. A part
+that fails is reported, and the next one begins. It needs `pip install -e '.[dev]'`.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import diffusers
-import loading
 import torch
 from full_size import SD15, SDXL, TINY_SD15, TINY_SDXL
 from gpu_generation import Drawing, Size
-from gpu_results import Part, Results
+from gpu_results import Part, Results, Seconds, in_a_process, setting
 from gpu_training import Evaluation, Reading, Training
 from side_by_side import where_and_when
 
@@ -35,43 +37,40 @@ from genrobust.core.devices import resolve_device
 
 KINDS = ("generation", "training", "loading", "evaluation")
 MINUTES = 25  # the part that begins last may take a few more
+LIMIT_S = 600.0  # of a part, which then hangs
 PHOTOGRAPHS, ROUNDS = 1024, 3
 
 
 def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results) -> Iterator[Part]:
     """All parts; those come first that matter most, since the last ones may find no time."""
     photographs = folder / "photographs"
-    if {"training", "loading"} & set(kinds):
-        loading.make(photographs, PHOTOGRAPHS)
     if "generation" in kinds:
         yield from Drawing(SD15, folder, device, results, Size((20, 50), ROUNDS, most=32, images=16)).parts()
     if "training" in kinds:
         size = {"image_size": 224, "batch_size": 128}
         for architecture in ("resnet50", "vit_small_patch16_224"):
-            yield from Training(photographs, device, 2, 8, 2, architecture=architecture, **size).parts()
+            yield from Training(photographs, PHOTOGRAPHS, device, 2, 8, 2, architecture=architecture, **size).parts()
     if "loading" in kinds:
         yield from Reading(photographs, PHOTOGRAPHS, 128, ROUNDS).parts()
     if "evaluation" in kinds:
-        yield from Evaluation(folder, device, 64, 4, ROUNDS).parts()
-    if "generation" in kinds:
-        yield from Drawing(SDXL, folder, device, results, Size((20, 50), ROUNDS, most=8, images=8)).parts()
+        yield from Evaluation(folder, device, 256, 4, ROUNDS).parts()
+    if "generation" in kinds:  # two seconds an image, and so one number of steps and two rounds
+        yield from Drawing(SDXL, folder, device, results, Size((20,), 2, most=8, images=8)).parts()
 
 
 def tiny_parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results) -> Iterator[Part]:
     """The same with tiny networks, a few images and steps, and one thread."""
     photographs, size = folder / "photographs", Size((2,), 1, 2, 2, threads=1)
-    if {"training", "loading"} & set(kinds):
-        loading.make(photographs, 8)
     if "generation" in kinds:
         yield from Drawing(TINY_SD15, folder, device, results, size).parts()
     if "training" in kinds:
         for architecture in ("test_resnet", "test_vit"):
             few = {"image_size": 32, "batch_size": 4}
-            yield from Training(photographs, device, 0, 1, 1, architecture=architecture, **few).parts(compiled=False)
+            yield from Training(photographs, 8, device, 0, 1, 1, architecture=architecture, **few).parts(compiled=False)
     if "loading" in kinds:
         yield from Reading(photographs, 8, 4, 1).parts()
     if "evaluation" in kinds:
-        yield from Evaluation(folder, device, 2, 2, 1, small=True).parts()
+        yield from Evaluation(folder, device, 4, 2, 1, batch=2, small=True).parts()
     if "generation" in kinds:
         yield from Drawing(TINY_SDXL, folder, device, results, size).parts()
 
@@ -79,13 +78,26 @@ def tiny_parts_of(kinds: list[str], folder: Path, device: torch.device, results:
 def measure(part: Part, results: Results) -> None:
     """Run a part, and keep what it gives, or why it failed: a loan is too short to end with an error."""
     began = time.monotonic()
+
+    def run() -> tuple[Seconds, dict[str, str], dict[str, int]]:
+        return part.run(), results.notes, results.batches  # what the part learned, in its own process
+
     try:
-        results.add(part, part.run())
+        seconds, results.notes, results.batches = in_a_process(run, LIMIT_S)
+        results.add(part, seconds)
         words = "measured"
-    except Exception as error:
-        words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        results.failed[", ".join(part.ways)] = words
-    print(f"{part.title}: {', '.join(part.ways)}: {words} in {time.monotonic() - began:.0f} s", flush=True)
+    except RuntimeError as error:
+        words = results.failed[part.name] = str(error)
+    print(f"{part.name}: {words} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def machine_of(tiny: bool) -> tuple[str, str, str]:
+    """The kind of device, its name, and the line below the tables; SystemExit without a GPU."""
+    device = resolve_device("cpu" if tiny else "auto")
+    if device.type != "cuda" and not tiny:
+        raise RuntimeError("there is no GPU here: --tiny tries it out on the CPU")
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "tiny networks, CPU"
+    return device.type, name, where_and_when().replace(f", {name}", "")  # named once
 
 
 def main() -> None:
@@ -94,20 +106,22 @@ def main() -> None:
     parser.add_argument("--only", choices=KINDS, action="append", help="one kind of part; may be given several times")
     parser.add_argument("--minutes", type=float, default=MINUTES, help="no part begins later")
     parser.add_argument("--out", type=Path, help="the file of results; default: gpu.json, and none for --tiny")
+    parser.add_argument("--folder", type=Path, help="where weights and photographs are kept; default: nowhere")
     asked = parser.parse_args()
     began = time.monotonic()
     logging.basicConfig(format="%(message)s")
     diffusers.logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
-    device = resolve_device("cpu" if asked.tiny else "auto")
-    if device.type != "cuda" and not asked.tiny:
-        raise SystemExit("there is no GPU here: --tiny tries it out on the CPU")
-    machine = torch.cuda.get_device_name(device) if device.type == "cuda" else "tiny networks, CPU"
-    with tempfile.TemporaryDirectory() as folder:
+    try:
+        kind, machine, where = in_a_process(partial(machine_of, asked.tiny))
+    except RuntimeError as error:
+        raise SystemExit(str(error)) from None
+    with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
         file = asked.out or (Path(folder) / "gpu.json" if asked.tiny else Path("gpu.json"))
-        results = Results.load(file, machine, where_and_when().replace(f", {machine}", ""))  # named once
+        results = Results.load(file, setting(machine=machine), f"{machine}; {where}")
         list_parts = tiny_parts_of if asked.tiny else parts_of
-        parts = list(list_parts(asked.only or list(KINDS), Path(folder), device, results))
+        parts = list(list_parts(asked.only or list(KINDS), Path(folder), torch.device(kind), results))
         for part in parts:
             if not results.has(part) and time.monotonic() - began < 60 * asked.minutes:
                 measure(part, results)

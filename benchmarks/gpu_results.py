@@ -1,16 +1,27 @@
-"""Results of a benchmark of many parts, saved after each, so that a run that was stopped goes on where it was."""
+"""Results of a benchmark of many parts, saved after each, so that a run that was stopped goes on where it was.
+
+Each part runs in a process of its own: what it sets, compiles or breaks on the card is gone with it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from side_by_side import rate, table
 
 Seconds = dict[str, list[float]]  # of one item, in each round, by the way that it was made
+# Copies of this process, which has everything imported, take no time to begin; CUDA is never used in this one.
+PROCESSES = multiprocessing.get_context("fork")
+HERE = Path(__file__).parent
+VERSIONS = ("torch", "diffusers", "transformers", "timm")
 
 
 @dataclass(frozen=True)
@@ -26,33 +37,81 @@ class Part:
     ways: Sequence[str]
     run: Callable[[], Seconds]
 
+    @property
+    def name(self) -> str:
+        return f"{self.title}: {', '.join(self.ways)}"
+
+
+def setting(**more: str) -> dict[str, str]:
+    """What results may not be mixed over: the code, the versions of what it uses, and `more`."""
+    code = hashlib.sha256()
+    for path in sorted([*HERE.glob("*.py"), *(HERE.parent / "src").rglob("*.py")]):
+        code.update(path.read_bytes())
+    return {**more, "code": code.hexdigest()[:12], **{name: metadata.version(name) for name in VERSIONS}}
+
+
+def in_a_process(work: Callable[[], Any], limit_s: float | None = None) -> Any:
+    """Return what `work` returns in a copy of this process. Raises RuntimeError with what it raised, or that it ended.
+
+    After `limit_s` seconds it is killed.
+    """
+    ours, theirs = PROCESSES.Pipe(duplex=False)
+
+    def run() -> None:
+        try:
+            answer: tuple[bool, Any] = True, work()
+        except Exception as error:
+            answer = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        theirs.send(answer)
+
+    process = PROCESSES.Process(target=run)
+    process.start()
+    theirs.close()
+    try:
+        if not ours.poll(limit_s):
+            raise RuntimeError(f"no end after {limit_s:.0f} s")
+        try:
+            well, answer = ours.recv()
+        except EOFError:
+            process.join()
+            raise RuntimeError(f"its process ended with {process.exitcode}") from None
+    finally:
+        process.kill()
+        process.join()
+    if not well:
+        raise RuntimeError(answer)
+    return answer
+
 
 @dataclass
 class Results:
-    """What was measured on the machine `where`, kept in `file`."""
+    """What was measured on the machine and with the code of `setting`, kept in `file`. `where` is for readers."""
 
     file: Path
     where: str
+    setting: dict[str, str]
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # by the title of the table, and the way
     notes: dict[str, str] = field(default_factory=dict)  # on a table
-    failed: dict[str, str] = field(default_factory=dict)  # why, by the ways of a part; tried again by the next run
+    batches: dict[str, int] = field(default_factory=dict)  # what `batch_size: auto` chose, by the shape of the pipeline
+    failed: dict[str, str] = field(default_factory=dict)  # why, by the name of a part; tried again by the next run
 
     @classmethod
-    def load(cls, file: Path, machine: str, where: str) -> Results:
-        """Read what an earlier run on the same kind of `machine` left in `file`; SystemExit for another one."""
+    def load(cls, file: Path, setting: dict[str, str], where: str) -> Results:
+        """Read what an earlier run in the same `setting` left in `file`; SystemExit for another one."""
         if not file.exists():
-            return cls(file, f"{machine}; {where}")
+            return cls(file, where, setting)
         found = json.loads(file.read_text(encoding="utf-8"))
-        if not found["where"].startswith(f"{machine};"):
-            raise SystemExit(f"{file} has the results of {found['where']}: name another file with --out")
-        return cls(file, found["where"], found["seconds"], found["notes"])
+        if other := [key for key in {**setting, **found["setting"]} if found["setting"].get(key) != setting.get(key)]:
+            told = ", ".join(f"{key} {found['setting'].get(key)}, now {setting.get(key)}" for key in other)
+            raise SystemExit(f"{file} has other results ({told}): name another file with --out")
+        return cls(file, found["where"], setting, found["seconds"], found["notes"], found["batches"])
 
     def has(self, part: Part) -> bool:
         return set(part.ways) <= self.seconds.get(part.title, {}).keys()
 
     def add(self, part: Part, seconds: Mapping[str, list[float]]) -> None:
         self.seconds.setdefault(part.title, {}).update(seconds)
-        self.failed.pop(", ".join(part.ways), None)
+        self.failed.pop(part.name, None)
         self.save()
 
     def note(self, title: str, words: str) -> None:
@@ -60,7 +119,8 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        content = {"where": self.where, "seconds": self.seconds, "notes": self.notes}
+        kept = ("where", "setting", "seconds", "notes", "batches")
+        content = {key: getattr(self, key) for key in kept}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(content, indent=1), encoding="utf-8")
@@ -79,7 +139,7 @@ class Results:
             rows = [[way, rate(1, found[way]), f"{first / median(found[way]):.2f}"] for way in ways]
             blocks.append(table([title, of_title[0].unit, f"times {ways[0]}"], rows))
             blocks += [self.notes[title]] if title in self.notes else []
-        left = [f"{part.title}: {', '.join(part.ways)}" for part in parts if not self.has(part)]
-        blocks += [f"Failed: {ways}: {why}" for ways, why in self.failed.items()]
+        left = [part.name for part in parts if not self.has(part)]
+        blocks += [f"Failed: {name}: {why}" for name, why in self.failed.items()]
         blocks += ["Not measured yet; the same command goes on with it:\n" + "\n".join(left)] if left else []
         return "\n\n".join([*blocks, f"Median of the rounds (slowest to fastest); {self.where}"])

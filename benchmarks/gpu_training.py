@@ -29,22 +29,25 @@ from genrobust.train.loop import LOOK_EVERY
 
 
 class Training:
-    """The parts that train one network on the photographs in `folder`."""
+    """The parts that train one network on the photographs in `folder`, which are drawn where they are missing."""
 
     def __init__(
-        self, folder: Path, device: torch.device, warm_up: int, turns: int, threads: int, **settings: Any
+        self, folder: Path, count: int, device: torch.device, warm_up: int, turns: int, threads: int, **settings: Any
     ) -> None:
-        """`turns` of `LOOK_EVERY` steps count, after some that `warm_up`."""
+        """`count` photographs; `turns` of `LOOK_EVERY` steps count, after some that `warm_up`."""
         steps = (warm_up + turns) * LOOK_EVERY + 1
         never: dict[str, Any] = {"validate_every": steps + 1, "save_every": steps + 1, "warmup_steps": 0}
         crop: dict[str, Any] = {"crop": "random-resized", "optimizer": "sgd", "learning_rate": 0.1}
         self.config = resolved_here(TrainConfig(steps=steps, **never, **crop, **settings), device.type)
-        self.folder, self.device, self.warm_up, self.turns, self.threads = folder, device, warm_up, turns, threads
+        self.folder, self.count, self.device, self.threads = folder, count, device, threads
+        self.warm_up, self.turns = warm_up, turns
 
     def parts(self, compiled: bool = True) -> Iterator[Part]:
         config = self.config
         title = f"{config.architecture}, {config.image_size} px, batch {config.batch_size}, {config.precision}"
         yield Part(title, "images/s", ["bare step", "genrobust"], self.ours)
+        unpacked = "genrobust, packed: false"
+        yield Part(title, "images/s", [unpacked], lambda: {unpacked: self.ours(packed=False)["genrobust"]})
         yield Part(title, "images/s", ["timm's loop"], self.timm)
         policy = "genrobust, augmentation: randaugment"
         yield Part(title, "images/s", [policy], lambda: {policy: self.ours(augmentation="randaugment")["genrobust"]})
@@ -53,26 +56,26 @@ class Training:
             run = partial(self.ours, compile=True)
             yield Part(title, "images/s", ways, lambda: dict(zip(ways, run().values(), strict=True)))
 
-    def ours(self, **changes: Any) -> Seconds:
-        """genrobust's loop, with as many bare steps after each ten of its own."""
+    def ours(self, packed: bool = True, **changes: Any) -> Seconds:
+        """genrobust's loop, with as many bare steps after each ten of its own, by default from packed copies."""
         config = self.config.model_copy(update=changes)
-        images, labels = loading.photographs(self.folder)
-        packed = self.folder / "packed"
-        found = take_turns(images, labels, config, self.device, packed, self.warm_up, self.threads)
+        images, labels = loading.photographs(self.folder, self.count)
+        copies = self.folder / "packed" if packed else None
+        found = take_turns(images, labels, config, self.device, copies, self.warm_up, self.threads)
         each = LOOK_EVERY * config.batch_size
         return {way: [s / each for s in found[key]] for way, key in (("bare step", "bare"), ("genrobust", "loop"))}
 
     def timm(self) -> Seconds:
         """The parts of timm as its train.py puts them together: loader with prefetcher, scaler, average of weights."""
         config, device = self.config, self.device
+        _, labels = loading.photographs(self.folder, self.count)
         images = create_dataset("", str(self.folder / "photographs"))
         shape = (3, config.image_size, config.image_size)
         how: dict[str, Any] = {"color_jitter": 0, "interpolation": "bicubic", "num_workers": cores(), "device": device}
         loader = create_loader(
             images, shape, config.batch_size, True, **how, pin_memory=True, use_multi_epochs_loader=True
         )
-        classes = len(loading.photographs(self.folder)[1])
-        network = create_classifier(config.architecture, classes, config.image_size).network
+        network = create_classifier(config.architecture, len(labels), config.image_size).network
         model = network.to(device).to(memory_format=torch.channels_last).train()
         optimizer = create_optimizer_v2(model, opt="sgd", lr=config.learning_rate, weight_decay=config.weight_decay)
         average, loss_of = ModelEmaV3(model, decay=config.ema_decay), LabelSmoothingCrossEntropy(config.label_smoothing)
@@ -108,10 +111,11 @@ class Reading:
 
     def parts(self) -> Iterator[Part]:
         title = f"crops to {loading.SIDE} px, {cores()} cores, half JPEG, half PNG"
-        for way in loading.loaders(self.folder, True, self.count, self.batch, cores()):
+        for way in loading.NAMES:
             yield Part(title, "images/s", [way], partial(self.read, way))
 
     def read(self, way: str) -> Seconds:
+        loading.make(self.folder, self.count)
         begin = loading.loaders(self.folder, True, self.count, self.batch, cores())[way]
         seconds = []
         for _ in range(self.rounds + 1):
@@ -128,10 +132,17 @@ class Evaluation:
     """
 
     def __init__(
-        self, folder: Path, device: torch.device, images: int, checkpoints: int, rounds: int, small: bool = False
+        self,
+        folder: Path,
+        device: torch.device,
+        images: int,
+        checkpoints: int,
+        rounds: int,
+        batch: int = 16,  # so that each set has a batch for each of 16 workers of the plain loop
+        small: bool = False,
     ) -> None:
         self.folder, self.device, self.small = folder / "evaluation", str(device), small
-        self.images, self.checkpoints, self.rounds = images, checkpoints, rounds
+        self.images, self.checkpoints, self.rounds, self.batch = images, checkpoints, rounds, batch
 
     def parts(self) -> Iterator[Part]:
         networks = f"{self.checkpoints} {'small networks' if self.small else 'ResNet-18s'}"
@@ -150,7 +161,7 @@ class Evaluation:
 
     def run(self) -> Seconds:
         checkpoints, folders, sets, classes = self.inputs
-        settings = EvaluateConfig(crop_pct=0.875)
+        settings = EvaluateConfig(crop_pct=0.875, batch_size=self.batch)
         ways = {
             "plain loop (ImageFolder, DataLoader)": partial(
                 evaluation.plain, checkpoints, folders, settings, self.device, cores()

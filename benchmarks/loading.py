@@ -53,6 +53,8 @@ CLASSES = 10
 BATCH, SIDE, WORKERS = 128, 224, 2
 TARS = 2  # that the photographs are in, for webdataset
 OURS, PACKED = "genrobust", "genrobust, packed"
+FOLDERS, TARS_OF_OTHERS, FFCV = "torchvision ImageFolder + DataLoader", "webdataset", "FFCV, JPEG mode"
+NAMES = (PACKED, OURS, FOLDERS, TARS_OF_OTHERS, *([FFCV] if importlib.util.find_spec("ffcv") else []))
 
 
 def photograph(rng: np.random.Generator, width: int, height: int) -> Image.Image:
@@ -202,11 +204,11 @@ def loaders(
     ways = {
         PACKED: this_project(folder, mixed, folder / "packed", batch),
         OURS: this_project(folder, mixed, None, batch),
-        "torchvision ImageFolder + DataLoader": torchvision_folders(folder, mixed, batch, workers),
-        "webdataset": webdataset_tars(folder, mixed, count, batch, workers),
+        FOLDERS: torchvision_folders(folder, mixed, batch, workers),
+        TARS_OF_OTHERS: webdataset_tars(folder, mixed, count, batch, workers),
     }
-    if importlib.util.find_spec("ffcv"):
-        ways["FFCV, JPEG mode"] = ffcv_beton(folder, mixed, batch, workers)
+    if FFCV in NAMES:
+        ways[FFCV] = ffcv_beton(folder, mixed, batch, workers)
     return ways
 
 

@@ -1,14 +1,16 @@
 """The benchmark of a GPU: its dry run on the CPU, what it keeps when it is stopped, and the size of its pipelines."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from full_size import SD15, SDXL, unet_of
-from gpu_results import Part, Results
+from gpu_results import Part, Results, in_a_process
 from training import fastest_convolutions
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -38,10 +40,10 @@ def test_a_bare_step_on_a_gpu_has_the_convolutions_of_cudnn():
 
 def test_results_of_a_stopped_run_are_kept(tmp_path):
     first, second = (Part("t", "images/s", [way], dict) for way in ("plain", "ours"))
-    results = Results.load(tmp_path / "r.json", "a card", "today")
+    results = Results.load(tmp_path / "r.json", {"machine": "a card"}, "a card; today")
     results.add(first, {"plain": [0.5, 0.25]})
     results.note("t", "noted")
-    found = Results.load(tmp_path / "r.json", "a card", "tomorrow")
+    found = Results.load(tmp_path / "r.json", {"machine": "a card"}, "a card; tomorrow")
     assert found.has(first) and not found.has(second)
     assert "Not measured yet" in found.markdown([first, second]) and "t: ours" in found.markdown([first, second])
     found.add(second, {"ours": [0.125, 0.125]})
@@ -49,7 +51,27 @@ def test_results_of_a_stopped_run_are_kept(tmp_path):
     assert "| ours | 8.00 (8.00 to 8.00) | 3.00 |" in page and "noted" in page and "a card; today" in page
 
 
-def test_results_of_another_card_are_refused(tmp_path):
-    Results.load(tmp_path / "r.json", "a card", "today").note("t", "noted")
-    with pytest.raises(SystemExit, match="another file with --out"):
-        Results.load(tmp_path / "r.json", "another", "today")
+@pytest.mark.parametrize("change", [{"machine": "another"}, {"code": "b"}, {"torch": "2"}])
+def test_results_of_another_card_or_of_other_code_are_refused(tmp_path, change):
+    here = {"machine": "a card", "code": "a"}
+    Results.load(tmp_path / "r.json", here, "today").note("t", "noted")
+    with pytest.raises(SystemExit, match=f"{next(iter(change))} .*, now .*another file with --out"):
+        Results.load(tmp_path / "r.json", here | change, "today")
+
+
+def test_a_part_that_fails_hides_no_other_of_the_same_name(tmp_path):
+    results = Results(tmp_path / "r.json", "here", {})
+    parts = [Part(f"{steps} steps", "images/s", ["genrobust"], dict) for steps in (20, 50)]
+    results.failed[parts[0].name] = "too large"
+    results.add(parts[1], {"genrobust": [0.5]})
+    assert "Failed: 20 steps: genrobust: too large" in results.markdown(parts)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [(lambda: 1 / 0, "ZeroDivisionError"), (lambda: os._exit(3), "ended with 3"), (lambda: time.sleep(60), "no end")],
+)
+def test_a_part_can_fail_end_or_hang_without_the_others(work, said):
+    with pytest.raises(RuntimeError, match=said):
+        in_a_process(work, 0.5)
+    assert in_a_process(lambda: 3) == 3
