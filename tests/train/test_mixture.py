@@ -1,5 +1,8 @@
 """Batches are a pure function of (seed, step), in the proportions that were asked for."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -54,6 +57,19 @@ def test_a_small_part_is_repeated_evenly(job):
     drawn = np.concatenate([mixture.indices(0, step) for step in range(10)])
     counts = np.bincount(drawn[drawn < 5], minlength=5)
     assert counts.sum() == 80 and counts.tolist() == [16] * 5
+
+
+def test_a_mixture_that_is_no_longer_used_is_freed_at_once(job):
+    """It may hold gigabytes of pixels, and the next training begins in the same process."""
+    mixture = both(job)
+    mixture.batch(0, 0)
+    gone = weakref.ref(mixture)
+    gc.disable()
+    try:
+        del mixture
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_labels_belong_to_their_images(job):

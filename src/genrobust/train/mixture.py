@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,8 @@ class Mixture:
         how = [PACKING] if self._packing is not None else []
         how += [interpolation] if interpolation != BICUBIC else []
         self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
-        self._permutation = lru_cache(maxsize=2 * len(self._streams))(self._shuffle)
+        # Not by a method, which would keep the pixels of this mixture until a full collection of garbage.
+        self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_shuffle, self._streams))
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
@@ -211,8 +212,9 @@ class Mixture:
     def _image(self, index: int) -> Image.Image:
         return self.sources[self._source_of[index]].images.image(int(self._index_in[index]))
 
-    def _shuffle(self, seed: int, stream: int, epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, stream, epoch]).permutation(self._streams[stream].size)
+
+def _shuffle(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng([seed, stream, epoch]).permutation(streams[stream].size)
 
 
 def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) -> np.ndarray:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +84,10 @@ class PackedImages:
                         self._write(images, shard, pool)
                         bar.advance(len(shard))
         files = [_file(self._folder, shard.start) for shard in _shards(images)]
-        indices = [_read_index(file.with_suffix(INDEX))[0] for file in files]
-        self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
-        self._bytes = lru_cache(MAPPED)(self._mapped)
+        indices = {file: _read_index(file.with_suffix(INDEX)) for file in files}
+        self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *(rows for rows, _ in indices.values())])
+        # Not by a method, which would keep these images until a full collection of garbage.
+        self._bytes = lru_cache(MAPPED)(partial(_mapped, {file: sha256 for file, (_, sha256) in indices.items()}))
         self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
@@ -135,21 +136,25 @@ class PackedImages:
         arrays = {"rows": np.array(rows, np.int64), "sha256": np.array(hashed.hexdigest())}
         save_arrays(path.with_suffix(INDEX), arrays, mirrored=False)  # last: with it, a shard is complete
 
-    def _mapped(self, path: Path) -> memoryview:
-        """The bytes of a shard's file, which are compared with their hash once in a process, at their first use."""
-        check_packed(path.with_suffix(INDEX))
-        return np.memmap(path, np.uint8, "r").data
-
 
 def check_packed(index: Path) -> None:
     """Compare the packed images beside the file `index` with the hash in that; a process reads them once.
 
     Raises GenrobustError where one of both is damaged.
     """
-    _, sha256 = _read_index(index)
     path = index.with_suffix(IMAGES)
+    _check({path: _read_index(index)[1]}, path)
+
+
+def _mapped(hashes: Mapping[Path, str], path: Path) -> memoryview:
+    """The bytes of a shard's file, which are compared with their hash once in a process, at their first use."""
+    _check(hashes, path)
+    return np.memmap(path, np.uint8, "r").data
+
+
+def _check(hashes: Mapping[Path, str], path: Path) -> None:
     with reading(path, ValueError, then=_remedy(path), kind=GenrobustError):
-        check_hash(path, sha256)
+        check_hash(path, hashes[path])
 
 
 def _read_index(index: Path) -> tuple[np.ndarray, str]:
