@@ -155,11 +155,14 @@ def test_workers_share_a_folder_and_keep_others_out(tmp_path, holder):
     refused("another process", tmp_path)
 
 
-def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkeypatch):
+@pytest.mark.parametrize("reason", [errno.ENOLCK, errno.ENOSYS])  # NFS without lockd, Lustre without its locks
+def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkeypatch, reason):
     def refuse(*args):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(reason, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
+    with lock(tmp_path, shared=True):
+        pass
     with lock(tmp_path):
         assert names(tmp_path) == [".lock", ".lock.held"]
         refused("another process", tmp_path)

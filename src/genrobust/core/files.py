@@ -237,37 +237,48 @@ def _held_alone(folder: Path, wait: bool) -> Iterator[None]:
     from filelock import FileLock, SoftFileLock, Timeout
 
     timeout = -1 if wait else 0
-    try:
+    with _flocked(folder, exclusive=True, wait=wait) as has_locks:
         try:
-            held = FileLock(folder / LOCK, timeout).acquire()
+            soft = SoftFileLock(folder / f"{LOCK}.held", timeout)
+            held = nullcontext() if has_locks else (soft if fcntl else FileLock(folder / LOCK, timeout)).acquire()
+        except Timeout:
+            raise _busy(folder) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            held = SoftFileLock(folder / f"{LOCK}.held", timeout).acquire()
-    except Timeout:
-        raise _busy(folder) from None
-    except OSError as error:
-        raise refusal(folder, error) from error
-    with held:
-        yield
+            raise refusal(folder, error) from error
+        with held:
+            yield
 
 
 @contextmanager
 def _held_shared(folder: Path) -> Iterator[None]:
-    """Hold the lock of `FileLock`, of which that library has no shared kind."""
+    with _flocked(folder, exclusive=False, wait=False):
+        yield
+
+
+@contextmanager
+def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
+    """Hold the system's lock on a folder's lock file; the block is told whether the file system has such locks.
+
+    The system's own call: filelock has no shared kind of it, and takes the file that such a holder leaves behind for a
+    holder itself where there are no locks.
+    """
     try:
         file = (folder / LOCK).open("a+b")
     except OSError as error:
         raise refusal(folder, error) from error
     with file:
+        has_locks = fcntl is not None
         if fcntl is not None:
+            kind = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
             try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                fcntl.flock(file, kind | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise _busy(folder) from None
-            except OSError:  # the file system has no locks
-                pass
-        yield
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise refusal(folder, error) from error
+                has_locks = False
+        yield has_locks
 
 
 def _busy(folder: Path) -> UserError:
