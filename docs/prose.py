@@ -30,7 +30,6 @@ KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "p"
 FIGURES = ("top1", "er")  # what the pages quote
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
-    ("images/s", "per_second", 0, 1),
 )  # fmt: skip
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
 
@@ -250,6 +249,10 @@ class Result:
             like = ["\u2013" if value is None else f"{times * value:.{digits}f}" for value, digits, times in found]
             rows.append([f"{words} (`{source}`)", *top1, *like])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def quality(self, source: str, key: str) -> str:
+        """A share of a source's images that is kept of their qualities, in percent: "86"."""
+        return f"{100 * next(one[key] for one in self.told['qualities'] if one['source'] == source):.0f}"
 
     def curves(self) -> str:
         """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table."""
