@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core import GenrobustError, Sample, UserError, sealed
+from genrobust.data import shard_files
 from genrobust.data.shard_files import SCHEMA, write_shard
 from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
 from genrobust.data.verifying import verify
@@ -235,6 +237,23 @@ def test_a_flipped_bit_is_found_when_its_image_is_read(folder):
     assert dataset.image(1).size == (64, 48)
     with pytest.raises(GenrobustError, match=f"{row['key']} in .*000000.tar has changed"):
         dataset.image(2)
+
+
+def test_a_key_that_an_export_could_not_write_is_refused(folder, monkeypatch):
+    """A stranger's shards may name anything; exports make names of files of it."""
+    made = [replace(samples(0)[0], key="../../../../home/photo")]
+    monkeypatch.setattr(shard_files, "is_key", lambda key: True)
+    write_shard(folder, 0, made, [])
+    with pytest.raises(GenrobustError, match=r"an image of the key '../../../../home/photo', which genrobust did not"):
+        ShardDataset(folder)
+
+
+def test_what_is_no_image_is_named_and_nothing_else_is_started_for_it(folder, monkeypatch):
+    """Pillow hands PostScript to Ghostscript."""
+    monkeypatch.setattr(shard_files, "_png", lambda sample: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    write_shard(folder, 0, samples(0), [])
+    with pytest.raises(GenrobustError, match=r"cat-000000 in .*000000\.tar"):
+        ShardDataset(folder).image(0)
 
 
 FULL_DISK = """

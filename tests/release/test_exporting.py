@@ -56,6 +56,13 @@ def test_a_mistake_is_named_and_writes_nothing(run: Run, tmp_path: Path, places:
     assert not [p for p in tmp_path.iterdir() if p.name != ".lock"]
 
 
+def test_one_key_for_several_images_is_refused(run: Run, tmp_path: Path, samples: list[Sample]) -> None:
+    """Of a stranger's shards: a file would take the place of another."""
+    twice = write_dataset(tmp_path / "twice", [samples[0], *samples])
+    refused(run("--to", "imagefolder", source=twice), "one key for several images", code=1)
+    assert not [p for p in tmp_path.iterdir() if p.name not in (".lock", "twice")]
+
+
 def test_a_dataset_without_a_class_or_a_shard_is_refused(run: Run, places: dict[str, Path], tmp_path: Path) -> None:
     refused(run("--to", "parquet", source=places["fewer"]), "has no image of 1 class (ice-cream)")
     part = Path(shutil.copytree(places["dataset"], tmp_path / "partial"))

@@ -24,6 +24,13 @@ def generator(folder: Path, header: str) -> Path:
     return folder
 
 
+def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    folder = generator(tmp_path / "g", "license: cc-by-nc-4.0")
+    (folder / "README.md").write_bytes(b"\xef\xbb\xbf" + (folder / "README.md").read_bytes())
+    (found,) = licenses_of([{"generator": "g", "weights_sha256": hash_generator(folder)}], folder)
+    assert found.name == found.forbids == "cc-by-nc-4.0"
+
+
 @pytest.mark.parametrize(
     ("header", "named", "forbids"),
     [
@@ -33,6 +40,8 @@ def generator(folder: Path, header: str) -> Path:
         ("license: other\nlicense_name: flux-1-dev-non-commercial-license", "flux-1-dev-non-commercial-license", True),
         ("license: other\nlicense_name: sai-nc-community", "sai-nc-community", True),
         ("license: research-only", "research-only", True),
+        *((f"license: {name}", name, True) for name in ("intel-research", "apple-amlr", "deepfloyd-if-license")),
+        ("license: other\nlicense_name: NSCL v2-custom", "NSCL v2-custom", True),
         ("license: creativeml-openrail-m", "creativeml-openrail-m", False),
         ("license: other\nlicense_link: https://x.org/no-derivatives.md", "other", True),
         ("tags: [a]", "", False),

@@ -113,6 +113,11 @@ class Entry:
             os.utime(path, (self.when, self.when))
 
 
+def without_password(url: str) -> str:
+    """Return `url` without the user and password before its host, for names and messages."""
+    return re.sub(r"^([A-Za-z0-9+.-]+://)[^/@:]*:.*@", r"\1", url)
+
+
 class Mirror:
     """The files at `url` and their copy in `folder`, which lies below `copies` or this machine's default.
 
@@ -120,12 +125,12 @@ class Mirror:
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
-        self.url = url
+        self.url = without_password(url)
         self._fs, self._root = file_system(url)
         self._is_store = is_one_of(self._fs, OBJECT_STORES)
-        with translate_errors(f"cannot use {url}"):
+        with translate_errors(f"cannot use {self.url}"):
             identity = self._identity()
-        name = re.sub(r"[^A-Za-z0-9]+", "-", url).strip("-")[:80]
+        name = re.sub(r"[^A-Za-z0-9]+", "-", self.url).strip("-")[:80]
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
         self.folder = copies.absolute() / f"{name}-{identity[:8]}"
         make_folder(self.folder / FETCHING)
@@ -267,6 +272,7 @@ class Mirror:
                 self._fs.makedirs(self._root, exist_ok=True)
             content = sealed({"id": secrets.token_hex(16)})
             if create_file(self._fs, mark, content) and create_file(self._fs, mark, content):
+                self._fs.rm_file(mark)  # or the next run would find it, and take the server for a fit one
                 raise NotImplementedError("the server wrote a file twice that was to be written where there is none")
         found, then = self._fs.cat_file(mark), "; delete it, and each machine fetches the files of this place anew"
         with reading(f"{self.url}/{MARK}", ValueError, KeyError, then=then, kind=GenrobustError):

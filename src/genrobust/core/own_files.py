@@ -52,12 +52,14 @@ def is_own(folder: Path, name: str, files: Listed) -> bool:
 def foreign_files(folder: Path, files: Listed, compare: bool = True) -> Iterator[str]:
     """Describe what `folder` holds beside the list `files`: other files, links, empty folders and, with `compare`,
     files that have changed."""
-    parents = {str(parent) for name in (*files, FILE_LIST) for parent in PurePosixPath(name).parents}
+    known = {FILE_LIST, *files}
+    parents = {str(parent) for name in known for parent in PurePosixPath(name).parents}
     for root, folders, names in os.walk(folder):
+        below = set(folders)
         for name in sorted((*folders, *names)):
             path = Path(root, name)
             inside = path.relative_to(folder).as_posix()
-            if path.is_symlink() or inside not in (parents if name in folders else {FILE_LIST, *files}):
+            if path.is_symlink() or inside not in (parents if name in below else known):
                 yield f"{inside}, which genrobust did not write"
             elif compare and inside in files and not is_own(folder, inside, files):
                 yield f"{inside}, which was changed after genrobust wrote it"

@@ -91,6 +91,11 @@ def _sidecar(rows: list[dict[str, Any]], facts: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
+def is_key(key: str) -> bool:
+    """Return whether `key` can name an image in a shard: readers split names at the first dot."""
+    return re.fullmatch(r"[A-Za-z0-9_-]+", key) is not None
+
+
 def _encoded(samples: Iterable[Sample]) -> Iterator[tuple[Sample, bytes]]:
     """Each sample with its image as PNG, in order: an image of 512 x 512 pixels takes a core 0.1 s."""
     ahead: deque[tuple[Sample, Future[bytes]]] = deque()
@@ -111,7 +116,7 @@ def _png(sample: Sample) -> bytes:
 
 def _add(tar: TarWriter, sample: Sample, image: bytes) -> dict[str, Any]:
     """Append a sample's three files to `tar`; return its row, with where the image lies."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", sample.key):  # readers split names at the first dot
+    if not is_key(sample.key):
         raise ValueError(f"the key {sample.key!r} has characters beyond letters, digits, - and _")
     meta = {**sample.meta, "key": sample.key, "label": sample.label}
     offset = tar.add(f"{sample.key}.png", image)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sys
 from collections import Counter
@@ -30,10 +29,12 @@ from genrobust.core import (
     sealed,
     unsealed,
 )
+from genrobust.data.reading import read_image
 from genrobust.data.shard_files import (
     GIVEN_UP,
     OK,
     SCHEMA,
+    is_key,
     remedy,
     schema_of,
     shard_facts,
@@ -175,6 +176,9 @@ class ShardDataset:
             raise GenrobustError(
                 f"{self.folder} has images of other classes than the {len(self.class_ids)} in {MANIFEST}"
             )
+        if (odd := next((key for key in keys if not is_key(key)), None)) is not None:  # an export makes a name of it
+            what = f"an image of the key {odd[:80]!a}, which genrobust did not write"
+            raise GenrobustError(f"{self.folder} has {what}: {then}")
         self.keys: Sequence[str] = keys
         self.styles: Sequence[str] = styles
         self._shard = np.repeat(np.array(self._done, np.int64), counts)
@@ -184,8 +188,12 @@ class ShardDataset:
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        """Return image `index` as RGB; raises as `encoded` does."""
-        return Image.open(io.BytesIO(self.encoded(index))).convert("RGB")
+        """Return image `index` as RGB; raises as `encoded` does, and for one that cannot be decoded."""
+        data = self.encoded(index)
+        try:
+            return read_image(data, f"{self.keys[index]} in {shard_paths(self.folder, int(self._shard[index]))[0]}")
+        except UserError as error:
+            raise GenrobustError(str(error)) from None
 
     def encoded(self, index: int) -> bytes:
         """Return the bytes of image `index`; raises GenrobustError, naming shard and key, where they have changed."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ClassLabel, Filter, LabelSpace, UserError, progress_bar, slug
+from genrobust.core import ClassLabel, Filter, GenrobustError, LabelSpace, UserError, progress_bar, slug
 from genrobust.data import PATTERN, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
@@ -82,6 +82,9 @@ def export(options: ExportOptions) -> ExportResult:
     form = FORMATS.get(options.to)()
     out = _place(options)
     datasets = [ShardDataset(folder) for folder in (options.dataset, options.val_dataset) if folder is not None]
+    for dataset in datasets:
+        if len(set(dataset.keys)) < len(dataset):  # forms name files by them
+            raise GenrobustError(f"{dataset.folder} has one key for several images, which genrobust did not write")
     labels = _labels(datasets)
     licenses = _licenses(datasets, options)
     chosen, flagged, filtered = _filtered(options, datasets[0])

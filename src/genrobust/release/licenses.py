@@ -14,10 +14,11 @@ OTHER = "other"  # the hub's word for a license that is none of its list
 GENERATOR = "generator"
 _ADDED = {"lora": "LoRA", "adapter": "adapter"}  # to a generator: the key of a manifest, in words
 _CARD = "README.md"
-_HEADER = re.compile(rb"\s*---[\r\n]+(.*?)[\r\n]+---[ \t]*([\r\n]|$)", re.S)
-# In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license.
+_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*---[\r\n]+(.*?)[\r\n]+---[ \t]*([\r\n]|$)", re.S)
+# In the names and links of licenses: cc-by-nc-4.0, cc-by-nd-4.0, sai-nc-community, flux-1-dev-non-commercial-license,
+# intel-research, apple-amlr, deepfloyd-if-license, NSCL (NVIDIA's).
 _FORBIDS = re.compile(
-    r"(?<![a-z])(nc|nd)(?![a-z])|non[-_ ]?commercial|non?[-_ ]?deriv|research[-_ a-z]*only|only[-_ a-z]*research", re.I
+    r"(?<![a-z])(nc|nd|research|nscl|amlr)(?![a-z])|non[-_ ]?commercial|non?[-_ ]?deriv|deepfloyd", re.I
 )
 
 

@@ -189,17 +189,19 @@ class Ray:
     def _room_for(self, workers: int) -> int:
         """Return how many jobs of so many workers are done at a time: one of several.
 
-        Raises GenrobustError where the last node is gone and none came for long.
+        Raises GenrobustError where nodes are gone, so that none has room, and none came for long.
         """
         capacity, now = self.capacity(), time.monotonic()
-        if capacity:
+        room = capacity if workers == 1 else int(capacity >= workers)
+        if room:
             self._had_room = now
         elif now - self._had_room > WAIT_S:
+            left = f"room for {capacity} of {workers} workers" if capacity else "no node for a worker left"
             raise GenrobustError(
-                f"the cluster has no node for a worker left, and none came in {WAIT_S / 60:.0f} minutes: completed "
-                "jobs are kept; start a node and rerun"
+                f"the cluster has {left}, and none came in {WAIT_S / 60:.0f} minutes: completed jobs are kept; start a "
+                "node and rerun"
             )
-        return capacity if workers == 1 else int(capacity >= workers)
+        return room
 
 
 def _start(takes: dict[str, Any], env_vars: dict[str, str], task: Task, threads: int, replaced: int) -> Any:
