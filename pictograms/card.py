@@ -56,7 +56,7 @@ def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str,
                 image = Image.open(io.BytesIO(queue.pop(0)["image"])).convert("RGB")
                 thumb = image.resize((THUMB - 4, THUMB - 4), Image.Resampling.LANCZOS)
                 canvas.paste(thumb, (x + label + j * THUMB + 2, y + 2))
-    # Forty colors are enough to look at, and keep the repository small; spread over all that occur, not by their pixels.
+    # Forty colors, spread over all that occur, are enough to look at, and keep the repository small.
     flat = canvas.quantize(40, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
     flat.save(path, lossless=True, method=6, quality=100)  # as WebP: an eighth smaller than PNG
 

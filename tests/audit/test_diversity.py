@@ -9,12 +9,15 @@ import pytest
 from scipy.linalg import logm
 from scipy.spatial.distance import pdist
 
+from genrobust.audit import diversity
 from genrobust.audit.diversity import by_class, common_counts, first_of_each_class, pairwise_distance, vendi_score
 
 FEATURES = np.random.default_rng(2).normal(size=(9, 5))
 
 
-def test_pairwise_distance_is_the_mean_over_pairs() -> None:
+@pytest.mark.parametrize("rows", [1000, 4])
+def test_pairwise_distance_is_the_mean_over_pairs(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diversity, "ROWS", rows)
     assert pairwise_distance(FEATURES) == pytest.approx(pdist(FEATURES).mean())
     assert pairwise_distance(np.ones((4, 3))) == 0
     assert math.isnan(pairwise_distance(FEATURES[:1]))

@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from genrobust.audit.duplicates import compare, memorization
 from genrobust.audit.fingerprint import NEAR, frame, nearest
 from genrobust.audit.scan import pixel_sha256
+from genrobust.core.errors import UserError
 from genrobust.core.images import StudyData
 
 
@@ -153,6 +154,11 @@ def test_memorization_is_held_against_unseen_images_where_there_are_some(sets: d
     fresh = memorization(others, training, unseen)
     assert fresh.threshold == np.quantile(unseen.distance, 0.05)
     assert not fresh.above_expected
+    mixed = nearest(frames([*sets["photographs"][40:50], *map(jpeg, sets["photographs"][:10])]), training)
+    half = memorization(nearest(frames([jpeg(i) for i in sets["photographs"][:20]]), training), training, mixed)
+    assert (half.unseen, half.threshold, half.share) == (10, fresh.threshold, 1.0), "copies among the unseen hide none"
+    with pytest.raises(UserError, match="--unseen: all of its images are near copies"):
+        memorization(others, training, nearest(training, training))
     itself = memorization(unseen, training, unseen)
     assert itself.lo <= itself.expected <= itself.hi and not itself.above_expected
 

@@ -110,6 +110,18 @@ def test_a_hugging_face_dataset_trains_and_tests(tmp_path: Path, kind: str) -> N
     assert np.bincount(data.train.labels).tolist() == np.bincount(data.val.labels).tolist() == [1, 1, 1]
 
 
+def test_what_is_held_back_of_parquet_is_no_run_of_its_rows(tmp_path: Path) -> None:
+    """Rows may lie by patient or by photographer."""
+    dataset([0] * 40 + [1] * 40, NAMES[:2]).to_parquet(tmp_path / "train.parquet")
+    dataset([0, 1], NAMES[:2]).to_parquet(tmp_path / "test.parquet")
+    data = load_data(folders(tmp_path / "train.parquet", tmp_path / "test.parquet", held_out=0.25))
+    held = [sorted(int(gray) for gray, label in zip(grays(data.val), data.val.labels, strict=True) if label == k)
+            for k in (0, 1)]  # fmt: skip
+    assert [len(rows) for rows in held] == [10, 10]
+    assert all(rows[-1] - rows[0] > 20 for rows in held)
+    assert data.train.keys == sorted(data.train.keys), "which is read in order"
+
+
 def test_labels_without_names_are_numbers(tmp_path: Path) -> None:
     dataset([3, 12, 3]).to_parquet(tmp_path / "a.parquet")
     assert open_stored(tmp_path / "a.parquet").groups == ("3", "12")

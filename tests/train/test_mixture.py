@@ -84,6 +84,17 @@ def test_labels_belong_to_their_images(job):
         assert np.array_equal(images[place].permute(1, 2, 0).numpy(), expected)
 
 
+def test_of_images_in_the_order_of_their_files_a_fair_sample_is_taken(job):
+    """It does not depend on that order, in which one hand's images may lie together."""
+    taken = []
+    for step in (1, -1):
+        stored = Subset(job.real, np.arange(len(job.real))[::step])
+        stored.as_stored = True
+        chosen = [Mixture([Source("real", stored, per_class=n)], 16, 32)._index_in for n in (3, 5)]
+        taken.append([{stored.keys[i] for i in indices} for indices in chosen])
+    assert taken[0] == taken[1] and taken[0][0] < taken[0][1]
+
+
 def test_per_class_and_fraction_take_nested_prefixes(job):
     def taken(**how):
         mixture = Mixture([Source("real", job.real, **how)], 16, 32)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+ROWS = 1000  # whose distances to all others are held at once: a class may have hundreds of thousands of images
+
 
 def pairwise_distance(features: np.ndarray) -> float:
     """Return the mean Euclidean distance of two different rows of `features`, float [N, D]; NaN for fewer than two."""
@@ -13,10 +15,13 @@ def pairwise_distance(features: np.ndarray) -> float:
     if count < 2:
         return float("nan")
     rows = np.asarray(features, dtype=np.float64)
-    squares = (rows**2).sum(axis=1)
-    apart = np.sqrt(np.maximum(squares[:, None] + squares[None] - 2 * rows @ rows.T, 0))
-    np.fill_diagonal(apart, 0)  # rounding leaves a little there
-    return float(apart.sum() / (count * (count - 1)))
+    squares, total = (rows**2).sum(axis=1), 0.0
+    for start in range(0, count, ROWS):
+        block = slice(start, start + ROWS)
+        apart = np.sqrt(np.maximum(squares[block, None] + squares[None] - 2 * rows[block] @ rows.T, 0))
+        apart[np.arange(len(apart)), np.arange(start, start + len(apart))] = 0  # rounding leaves a little there
+        total += float(apart.sum())
+    return total / (count * (count - 1))
 
 
 def vendi_score(features: np.ndarray) -> float:

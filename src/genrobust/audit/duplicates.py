@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from genrobust.audit.fingerprint import NEAR, Neighbors, nearest
-from genrobust.core import Duplicates, Memorization, NearPair
+from genrobust.core import Duplicates, Memorization, NearPair, UserError
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
 # This share of unseen images of the same kind as the training data lies nearer to it than the threshold; a larger share
@@ -69,11 +69,18 @@ def memorization(
         generated: The nearest training images of every generated one, and `unseen` those of every unseen one.
         training_frames: uint8 [M, 72, 64].
         advance: Called with the number of training images that are done.
+
+    Raises:
+        UserError: All unseen images are near copies of training images, so that they say nothing of what is usual.
     """
     count_n = len(generated.distance)
     if unseen is not None:
-        threshold, known = float(np.quantile(unseen.distance, EXPECTED)), len(unseen.distance)
-        count, usual = (int((found.distance < threshold).sum()) for found in (generated, unseen))
+        own = unseen.distance[unseen.distance >= NEAR]  # one that is in the training images was not unseen
+        known = len(own)
+        if not known:
+            raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
+        threshold = float(np.quantile(own, EXPECTED))
+        count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, own))
         table = [[count, count_n - count], [usual, known - usual]]
         above = fisher_exact(table, alternative="greater").pvalue < TAIL
         interval = binomtest(count, count_n).proportion_ci(0.95, "exact")

@@ -70,6 +70,7 @@ from .images import (
     Sample as Sample,
     StudyData as StudyData,
     Subset as Subset,
+    fair_order as fair_order,
 )
 from .json_text import parse_json as parse_json
 from .keys import (

@@ -94,7 +94,8 @@ class Duplicates:
 class Memorization:
     """Generated images (`n`) whose nearest neighbor among the generator's training images is nearer than `threshold`.
 
-    `threshold` is the distance below which a share `expected` of `unseen` images, which the generator never saw, lie.
+    `threshold` is the distance below which a share `expected` of `unseen` images, which the generator never saw, lie;
+    near copies of training images are not counted among these.
     Where none are known (`unseen` is 0) it is the distance below which that share of training images have their own
     nearest neighbor, over the `unique` of those looked at that have no near copy: an approximation, since one hand's
     images are alike. `share` is a fraction with a 95 % interval (Clopper-Pearson); `above_expected` says whether it is

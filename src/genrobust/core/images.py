@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -76,9 +77,10 @@ class ImageSet(Protocol):
     `labels` is int64 [N] into the study's LabelSpace; `keys` name the images and are unique; `styles` is one string
     an image ("" where unknown); `fingerprint` changes when any image or label does.
 
-    A set may have three attributes more: `accepted`, for each image the labels that are right, its own first (None: its
+    A set may have four attributes more: `accepted`, for each image the labels that are right, its own first (None: its
     own alone); `groups`, for each image the name of its group, such as its designer, photographer, camera or site
-    (None: unknown); and `protocol`, which says in words how its images or labels differ from how they lie on the disk.
+    (None: unknown); `protocol`, which says in words how its images or labels differ from how they lie on the disk; and
+    `as_stored`, whether its order is that of the files, so that the first images are no fair sample.
     It may also have a method `column(name)`, which returns for each image the value that its table has under this name,
     None for none, and raises UserError for an unknown name.
     """
@@ -111,6 +113,7 @@ class Subset:
         groups = getattr(images, "groups", None)
         self.groups = None if groups is None else tuple(groups[i] for i in self._indices)
         self.protocol: str = getattr(images, "protocol", "")
+        self.as_stored: bool = getattr(images, "as_stored", False)
         self.fingerprint = digest([images.fingerprint, self._indices.tolist()])
 
     def __len__(self) -> int:
@@ -118,6 +121,18 @@ class Subset:
 
     def image(self, index: int) -> Image.Image:
         return self._images.image(int(self._indices[index]))
+
+
+def fair_order(images: ImageSet) -> np.ndarray:
+    """Return the indices of `images`, int64 [N], in an order of which any first ones are a fair sample.
+
+    It is their own, unless that is the order of the files, in which one hand's images may lie together: then that of
+    the hashes of their keys.
+    """
+    if not getattr(images, "as_stored", False):
+        return np.arange(len(images))
+    hashes = [hashlib.sha256(key.encode()).digest() for key in images.keys]
+    return np.array(sorted(range(len(images)), key=hashes.__getitem__), dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class ListedImages:
             raise UserError(f"{listing.path} holds no image of a known class; what is read: {', '.join(FORMATS)}")
         if by_name or not listing.in_order:
             chosen.sort(key=lambda i: listing.keys[i] if by_name else _hash(_valid(listing.keys[i])))
-        self._chosen = chosen
+        self._chosen, self.as_stored = chosen, listing.in_order and not by_name
         self.keys: Sequence[str] = [_valid(listing.keys[i]) for i in chosen]
         rights = [tuple(labels[listing.groups[i]]) for i in chosen]
         self.labels = np.array([right[0] for right in rights], dtype=np.int64)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, slug
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, fair_order, slug
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.reader import read_shift
@@ -180,14 +180,14 @@ def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: 
 def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
     """Split off a share of each class, at least one image where a class has two or more; of a share of 0, none.
 
-    Those held back are the first of their class, so that every run, of whatever seed, holds back the same. Returns
-    train without them, and them.
+    Those held back are the first of their class in a fair order, so that every run, of whatever seed, holds back the
+    same. Returns train without them, and them.
     """
     if share == 0:
         return train, Subset(train, (), "val")
-    held = np.zeros(len(train), dtype=bool)
+    held, order = np.zeros(len(train), dtype=bool), fair_order(train)
     for label in np.unique(train.labels):
-        of_class = np.flatnonzero(train.labels == label)  # in hash order: the first are a fair sample
+        of_class = order[train.labels[order] == label]
         held[of_class[: min(len(of_class) - 1, max(1, round(share * len(of_class))))]] = True
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")

@@ -169,15 +169,11 @@ class TrainConfig(FineTuning):
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
         if self.layer_decay != 1 and self.no_decay is not None:
-            raise ValueError(
-                "layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one of both"
-            )
+            raise ValueError("layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one")
         if self.method == "linear-probe" and self.split_batchnorm:
             raise ValueError("split_batchnorm: a linear probe trains no batch norm: leave it out of this arm")
         if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
-            raise ValueError(
-                f"augmentation_share: {self.augmentation} is no policy that could change a share of images"
-            )
+            raise ValueError(f"augmentation_share: {self.augmentation} is no policy that could change a share")
         if self.start_size is not None and (self.crop == "square" or self.start_size > self.image_size):
             raise ValueError("start_size needs crop: random-resized, and must not exceed image_size")
         return self

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
-from genrobust.core import ImageSet, Subset, UserError, digest
+from genrobust.core import ImageSet, Subset, UserError, digest, fair_order
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -87,7 +87,7 @@ class Mixture:
         for source in sources:
             if len(source.images) == 0:
                 raise UserError(f"the source {source.name} of the mixture has no images")
-        self._chosen = [prefix(np.asarray(s.images.labels), s.per_class, s.fraction) for s in sources]
+        self._chosen = [prefix(s.images, s.per_class, s.fraction) for s in sources]
         self.counts = {source.name: len(chosen) for source, chosen in zip(sources, self._chosen, strict=True)}
         sizes = list(self.counts.values())
         self.labels = np.concatenate([s.images.labels[c] for s, c in zip(sources, self._chosen, strict=True)])
@@ -100,7 +100,6 @@ class Mixture:
         how = [PACKING] if self._packing is not None else []
         how += [interpolation] if interpolation != BICUBIC else []
         self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
-        # Not by a method, which would keep the pixels of this mixture until a full collection of garbage.
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_shuffle, self._streams))
         self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
@@ -213,17 +212,19 @@ class Mixture:
         return self.sources[self._source_of[index]].images.image(int(self._index_in[index]))
 
 
+# No method: a cache of that would keep the pixels of a mixture until a full collection of garbage.
 def _shuffle(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, stream, epoch]).permutation(streams[stream].size)
 
 
-def prefix(labels: np.ndarray, per_class: int | None, fraction: float | None) -> np.ndarray:
-    """Return which of the images with these labels, int64 [N], a source takes (see `Source`), int64, ascending."""
+def prefix(images: ImageSet, per_class: int | None, fraction: float | None) -> np.ndarray:
+    """Return which of `images` a source takes (see `Source`), int64, ascending."""
     if per_class is None and fraction is None:
-        return np.arange(len(labels))
-    kept = []
-    for label in np.unique(labels):
-        of_class = np.flatnonzero(labels == label)
+        return np.arange(len(images))
+    kept, order = [], fair_order(images)
+    ordered = np.asarray(images.labels)[order]
+    for label in np.unique(ordered):
+        of_class = order[ordered == label]
         kept.append(of_class[: taken(len(of_class), per_class, fraction)])
     return np.sort(np.concatenate(kept))
 
