@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard
-from made import GIVEN_UP, IDS, PER_CLASS, read_json, refused
+from made import GIVEN_UP, IDS, PER_CLASS, read_json, refused, write_dataset
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -117,6 +118,14 @@ def test_figures_and_leaks_are_those_of_the_audit(export: Export, audited: Path,
     assert leaked == samples[LEAKED].key
     assert {key: flag for key, flag in flagged(folder).items() if flag} == {leaked: "a copy of a test image"}
     assert f"1 copy of camera. 1 exported image is such, flagged: {leaked}" in body
+
+
+def test_a_validation_part_that_the_audit_has_not_seen_is_told(
+    export: Export, audited: Path, tmp_path: Path, samples: list[Sample]
+) -> None:
+    other = write_dataset(tmp_path / "other", [replace(sample, image=255 - sample.image) for sample in samples])
+    body = plain(card_of(export("--to", "parquet", "--audit", audited, "--val-dataset", other))[1])
+    assert "The validation part is another dataset, which this audit has not seen." in " ".join(body.split())
 
 
 @pytest.mark.parametrize(

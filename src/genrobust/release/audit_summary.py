@@ -29,8 +29,8 @@ class AuditSummary:
     beyond: str
 
 
-def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSummary:
-    """Read the audit.json of `dataset`, whose images at the indices `chosen` are exported.
+def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray, alone: bool = True) -> AuditSummary:
+    """Read the audit.json of `dataset`, whose images at the indices `chosen` are exported, `alone` or with another's.
 
     Raises:
         UserError: No such file, no audit, or one of another dataset.
@@ -40,13 +40,17 @@ def read_audit(path: Path, dataset: ShardDataset, chosen: np.ndarray) -> AuditSu
         if facts["dataset"]["fingerprint"] != dataset.fingerprint:
             raise UserError(f"--audit {path} is of another dataset than {dataset.folder}: audit this one")
         leaked = sorted({i for found in facts["of_tests"] for i in found["flagged"]} & set(chosen.tolist()))
-        left = len(dataset) - len(chosen)
+        left, beyond = len(dataset) - len(chosen), []
+        if left:
+            beyond.append(f"Measured over all {len(dataset):,} images, {left:,} of which the filter left out.")
+        if not alone:
+            beyond.append("The validation part is another dataset, which this audit has not seen.")
         return AuditSummary(
             rows=tuple(_rows(facts)),
             leaks={str(name): int(n) for name, n in facts["leaks"].items()},
             leaked=tuple(dataset.keys[i] for i in leaked),
             left_out=tuple(map(str, facts["left_out"])),
-            beyond=f"Measured over all {len(dataset):,} images, {left:,} of which the filter left out." if left else "",
+            beyond=" ".join(beyond),
         )
     except FileNotFoundError:
         raise UserError(f"--audit {path}: there is no such file; genrobust audit writes it") from None

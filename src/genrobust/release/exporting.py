@@ -88,7 +88,8 @@ def export(options: ExportOptions) -> ExportResult:
     labels = _labels(datasets)
     licenses = _licenses(datasets, options)
     chosen, flagged, filtered = _filtered(options, datasets[0])
-    audit = None if options.audit is None else read_audit(options.audit, datasets[0], chosen)
+    alone = len(datasets) == 1
+    audit = None if options.audit is None else read_audit(options.audit, datasets[0], chosen, alone)
     for key in audit.leaked if audit else ():
         _flag(flagged, key, "a copy of a test image")
     parts, division = _parts(options, datasets, chosen, flagged)
