@@ -13,7 +13,7 @@ from typer.testing import Result
 
 from genrobust.core.generator_files import hash_generator
 from genrobust.core.images import Sample
-from genrobust.release.licenses import licenses_of
+from genrobust.release.licenses import license_of_network, licenses_of
 
 
 def generator(folder: Path, header: str) -> Path:
@@ -22,6 +22,22 @@ def generator(folder: Path, header: str) -> Path:
     (folder / "model_index.json").write_text(f'{{"of": "{folder.name}"}}')
     (folder / "README.md").write_text(f"---\n{header}\n---\n# A generator\n", encoding="utf-8")
     return folder
+
+
+@pytest.mark.parametrize(
+    ("init", "license"),
+    [
+        ("resnet50.a1_in1k", "apache-2.0"),
+        ("convnextv2_tiny.fcmae_ft_in22k_in1k", "cc-by-nc-4.0"),
+        ("hf-hub:nobody/nothing", ""),
+        ("clip:somewhere", ""),
+        ("/a/folder", ""),
+        ("no_such_network", ""),
+        ("", ""),
+    ],
+)
+def test_a_pretrained_network_has_the_license_that_timm_knows(init: str, license: str) -> None:
+    assert license_of_network(init) == license
 
 
 def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

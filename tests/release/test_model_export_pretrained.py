@@ -40,6 +40,10 @@ def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
     opened = open_classifier(str(files["model.onnx"] if form == "onnx" else tmp_path / "out"))
     model, info = load_checkpoint(tuned[name])
     assert info.interpolation in opened.prepared
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    if form == "onnx":  # the lines that prepare an image
+        assert f"Image.Resampling.{info.interpolation.upper()})" in card
+    assert "with whose weights it began, which is not known here" in " ".join(card.split())
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
     with torch.inference_mode():
         assert torch.allclose(opened.load(CPU)(images), model(images), atol=1e-4)

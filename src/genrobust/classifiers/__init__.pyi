@@ -18,6 +18,7 @@ from .clip import (
     load_clip as load_clip,
 )
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
+from .hub import HUB as HUB
 from .initial import Initial as Initial, initial_of_run as initial_of_run, open_initial as open_initial
 from .interpolated import interpolate_checkpoint as interpolate_checkpoint
 from .logits import embed_images as embed_images, predict_logits as predict_logits

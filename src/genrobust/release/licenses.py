@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genrobust.classifiers import HUB
 from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_generator, parse_yaml, variants_of
 
 OTHER = "other"  # the hub's word for a license that is none of its list
@@ -67,6 +68,16 @@ def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> 
         added = {part: str(manifest[key]) for key, part in _ADDED.items() if manifest.get(key)}
         found += [_license(part, id, _cards_on_hub(id)) for part, id in added.items()]
     return tuple(dict.fromkeys(found))
+
+
+def license_of_network(init: str) -> str:
+    """Return the license of the pretrained network that `train.init` names, as timm or its card says; "" unknown."""
+    from timm import get_pretrained_cfg
+
+    if init.startswith(HUB):
+        return _license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
+    known = get_pretrained_cfg(init) if re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", init) else None
+    return str(getattr(known, "license", None) or "")
 
 
 def _license(part: str, id: str, cards: Sequence[Path]) -> License:

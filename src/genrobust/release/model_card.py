@@ -15,6 +15,7 @@ from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug, unsealed
 from genrobust.recipe import TrainConfig
 from genrobust.release.cards import render_card
+from genrobust.release.licenses import license_of_network
 from genrobust.report import number, span, summary_from_json
 from genrobust.robustness import Figure, list_figures
 
@@ -96,6 +97,7 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         to=to,
         info=info,
         license=license,
+        of_init=license_of_network(str((info.training.get("config") or {}).get("init") or "")),
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training(info),
         not_real=[source for source in counts if source != REAL],
