@@ -67,7 +67,7 @@ def test_the_table_of_sources_has_the_arms_alone_and_with_real_images(prose):
     where = [(arm, test) for arm in told["arms"] for test in ("test", prose.MEAN)]
     study = prose.Result(told, {("top1", *key, ""): {"value": 10.0 * n} for n, key in enumerate(where)})
     table = study.sources({"words": "their class", "real": "nothing"}).splitlines()[2:]
-    assert table[0] == "| their class (`words`) | 20.0 | 30.0 | 40.0 | 50.0 | 0.291 | 88 | 3.9 | 87 | \u2013 |"
+    assert table[0] == "| their class (`words`) | 20.0 | 30.0 | 40.0 | 50.0 | 0.291 | 88 | 3.9 | 87 |"
     assert table[1].startswith("| nothing (`real`) | 0.0 | 10.0 | \u2013 | \u2013 | \u2013 |")
 
 

@@ -125,6 +125,6 @@ def _check_names(recipe: Recipe, data: StudyData) -> None:
         scored = _scored_tests(recipe, data)
         if claim.test_set not in (MEAN_OF_SHIFTS, *scored):
             raise UserError(
-                f"claims.{i}.test_set: no test set {claim.test_set!r} is scored; those that are are "
+                f"claims.{i}.test_set: no test set {claim.test_set!r} is scored; there are "
                 f"{', '.join(scored)}, and {MEAN_OF_SHIFTS!r}"
             )
