@@ -69,7 +69,10 @@ NO_SHIFT = "second_id: no shifted test set '{}'; there are outline-v2, solid"
     ("change", "said"),
     [
         ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: no figure 'top6'; there are top1, er"),
-        ({"claims": [CLAIM | {"test_set": "solidd"}]}, "claims.0.test_set: no test set 'solidd' is scored; there are .*'mean of"),
+        (
+            {"claims": [CLAIM | {"test_set": "solidd"}]},
+            "test_set: no test set 'solidd' is scored; there are .*'mean of",
+        ),
         *(({"robustness": {"second_id": name}}, NO_SHIFT.format(name)) for name in ("test", "nonsense")),
     ],
 )
