@@ -11,7 +11,7 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from genrobust.core.errors import DiskFull, GenrobustError, UserError
 
@@ -239,8 +239,11 @@ def _held_alone(folder: Path, wait: bool) -> Iterator[None]:
     timeout = -1 if wait else 0
     with _flocked(folder, exclusive=True, wait=wait) as has_locks:
         try:
-            soft = SoftFileLock(folder / f"{LOCK}.held", timeout)
-            held = nullcontext() if has_locks else (soft if fcntl else FileLock(folder / LOCK, timeout)).acquire()
+            held: AbstractContextManager[Any] = nullcontext()
+            if fcntl is None:
+                held = FileLock(folder / LOCK, timeout).acquire()
+            elif not has_locks:
+                held = SoftFileLock(folder / f"{LOCK}.held", timeout).acquire()
         except Timeout:
             raise _busy(folder) from None
         except OSError as error:
@@ -257,10 +260,13 @@ def _held_shared(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
-    """Hold the system's lock on a folder's lock file; the block is told whether the file system has such locks.
+    """Hold the lock file of `folder` by the system's own lock. The block gets whether the file system has such locks.
 
-    The system's own call: filelock has no shared kind of it, and takes the file that such a holder leaves behind for a
-    holder itself where there are no locks.
+    Not by filelock: it has no shared locks, and on a file system without any it takes the file that a shared holder
+    leaves behind for a holder.
+
+    Raises:
+        UserError: Another process holds it, or the folder cannot be written to.
     """
     try:
         file = (folder / LOCK).open("a+b")

@@ -112,7 +112,7 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
 
 
 def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> None:
-    """Fit all lines and planes that need no training of the study, so that a mistake is told before anything is made.
+    """Fit the lines and planes that need no trained baselines: a mistake in them is told before any work begins.
 
     Raises:
         UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be
