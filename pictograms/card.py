@@ -262,7 +262,7 @@ def licenses(sets: dict[str, dict]) -> str:
     return f"""\
 ## Licenses and attribution
 
-The icons keep their authors' licenses (the `license` column); they were rasterised, nothing else was changed.
+The icons keep their authors' licenses (the `license` column); they were rasterized, nothing else was changed.
 
 {table(["Set", "Author", "License", "Images"], rows)}
 """
@@ -292,7 +292,7 @@ def notice(data: Path) -> str:
     ]
     return (
         "## Pictograms\n\nThe dataset in `src/genrobust/assets/pictograms` holds icons of the sets below, taken from\n"
-        "the npm package `@iconify/json` 2.2.535 and rasterised at 64x64 pixels. Each stays under its own license.\n\n"
+        "the npm package `@iconify/json` 2.2.535 and rasterized at 64x64 pixels. Each stays under its own license.\n\n"
         + "\n".join(lines)
         + "\n"
     )
