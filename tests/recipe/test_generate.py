@@ -76,3 +76,27 @@ MISTAKES = [  # section, its values, what the error names
 def test_what_does_not_go_together_or_is_out_of_range_is_refused_by_name(section, values, message):
     with pytest.raises(UserError, match=message):
         parse(**{section: values})
+
+
+FOLDERS = {"source": "folders", "train": "a", "test": "b"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "templates"),
+    [
+        ({}, "pictograms"),
+        ({"data": FOLDERS}, "openai"),
+        ({"data": FOLDERS, "generator": None}, "openai"),
+        ({"data": FOLDERS, "generator": {"model": "pictograms"}}, "pictograms"),
+        ({"data": FOLDERS, "generate": {"prompts": {"templates": ["a {}"]}}}, ("a {}",)),
+        ({"data": FOLDERS, "generate": {"per_class": 3}}, "openai"),
+    ],
+)
+def test_only_icons_have_the_prompts_of_icons_where_none_are_named(sections, templates):
+    assert parse(**sections).generate.prompts.templates == templates
+
+
+def test_a_dataset_of_listed_prompts_leaves_out_the_templates_of_the_others():
+    listed = {"listed": {"generate": {"prompts": {"strategy": "list", "file": "x.txt"}}}}
+    prompts = parse(generate={"prompts": {"templates": "openai"}}, datasets=listed).generation("listed")[1].prompts
+    assert (prompts.strategy, prompts.templates) == ("list", "pictograms")

@@ -168,7 +168,8 @@ class GeneratorConfig(Section):
 class PromptConfig(Section):
     """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
-    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each. `file`, for `list`,
+    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; where a recipe
+    names none, it is the first for Pictograms and its generator, and the second for all others. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
 

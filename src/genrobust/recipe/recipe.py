@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
+from genrobust.core import EMBEDDED, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
 from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
@@ -104,6 +104,21 @@ class Recipe(Section):
     claims: tuple[ClaimConfig, ...] = ()
     track: tuple[Literal["tensorboard", "wandb"], ...] = ()
     execute: ExecuteConfig = ExecuteConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_templates(cls, given: Any) -> Any:
+        """Fill in CLIP's templates for images that are no icons: those of Pictograms name styles of these."""
+        if not isinstance(given, dict):
+            return given
+        data, generator, generate = (given.get(key, {}) for key in ("data", "generator", "generate"))
+        prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
+        if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
+            return given
+        of_icons = isinstance(generator, dict) and generator.get("model") == EMBEDDED
+        if of_icons or data.get("source", EMBEDDED) == EMBEDDED:
+            return given
+        return {**given, "generate": {**generate, "prompts": {"templates": "openai", **prompts}}}
 
     @model_validator(mode="after")
     def _check_size(self) -> Recipe:
@@ -284,9 +299,12 @@ class Recipe(Section):
         mode, engine = (str(own.get(key, getattr(self.generator, key))) for key in ("mode", "engine"))
         unused = (*UNUSED_BY_MODE.get(mode, ()), *UNUSED_BY_ENGINE.get(engine, ()))
         inherited = self.generator.model_dump(exclude=set(unused))
+        how = self.generate.model_dump()
+        if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
+            del how["prompts"]["templates"]  # the prompts of a file take their place
         return (
             checked(GeneratorConfig, _merged(inherited, own), f"{where}.generator"),
-            checked(GenerateConfig, _merged(self.generate.model_dump(), other.generate), f"{where}.generate"),
+            checked(GenerateConfig, _merged(how, other.generate), f"{where}.generate"),
         )
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
