@@ -34,6 +34,7 @@ from gpu_training import Evaluation, Reading, Training
 from side_by_side import where_and_when
 
 from genrobust.core.devices import resolve_device
+from genrobust.core.precision import hardware
 
 KINDS = ("generation", "training", "loading", "evaluation")
 MINUTES = 25  # the part that begins last may take a few more
@@ -41,13 +42,18 @@ LIMIT_S = 600.0  # of a part, which then hangs
 PHOTOGRAPHS, ROUNDS = 1024, 3
 
 
-def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results) -> Iterator[Part]:
-    """All parts; those come first that matter most, since the last ones may find no time."""
+def parts_of(
+    kinds: list[str], folder: Path, device: torch.device, results: Results, precision: str
+) -> Iterator[Part]:
+    """All parts; those come first that matter most, since the last ones may find no time.
+
+    Classifiers train in `precision`. Nothing here may use the card: see `gpu_results.PROCESSES`.
+    """
     photographs = folder / "photographs"
     if "generation" in kinds:
         yield from Drawing(SD15, folder, device, results, Size((20, 50), ROUNDS, most=32, images=16)).parts()
     if "training" in kinds:
-        size = {"image_size": 224, "batch_size": 128}
+        size = {"image_size": 224, "batch_size": 128, "precision": precision}
         for architecture in ("resnet50", "vit_small_patch16_224"):
             yield from Training(photographs, PHOTOGRAPHS, device, 2, 8, 2, architecture=architecture, **size).parts()
     if "loading" in kinds:
@@ -58,14 +64,16 @@ def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Resu
         yield from Drawing(SDXL, folder, device, results, Size((20,), 2, most=8, images=8)).parts()
 
 
-def tiny_parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results) -> Iterator[Part]:
+def tiny_parts_of(
+    kinds: list[str], folder: Path, device: torch.device, results: Results, precision: str
+) -> Iterator[Part]:
     """The same with tiny networks, a few images and steps, and one thread."""
     photographs, size = folder / "photographs", Size((2,), 1, 2, 2, threads=1)
     if "generation" in kinds:
         yield from Drawing(TINY_SD15, folder, device, results, size).parts()
     if "training" in kinds:
         for architecture in ("test_resnet", "test_vit"):
-            few = {"image_size": 32, "batch_size": 4}
+            few = {"image_size": 32, "batch_size": 4, "precision": precision}
             yield from Training(photographs, 8, device, 0, 1, 1, architecture=architecture, **few).parts(compiled=False)
     if "loading" in kinds:
         yield from Reading(photographs, 8, 4, 1).parts()
@@ -91,13 +99,16 @@ def measure(part: Part, results: Results) -> None:
     print(f"{part.name}: {words} in {time.monotonic() - began:.0f} s", flush=True)
 
 
-def machine_of(tiny: bool) -> tuple[str, str, str]:
-    """The kind of device, its name, and the line below the tables; SystemExit without a GPU."""
+def machine_of(tiny: bool) -> tuple[str, str, str, str]:
+    """The kind of device, its name, its fastest precision, and the line below the tables.
+
+    Raises RuntimeError without a GPU.
+    """
     device = resolve_device("cpu" if tiny else "auto")
     if device.type != "cuda" and not tiny:
         raise RuntimeError("there is no GPU here: --tiny tries it out on the CPU")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "tiny networks, CPU"
-    return device.type, name, where_and_when().replace(f", {name}", "")  # named once
+    return device.type, name, hardware(device.type).best, where_and_when().replace(f", {name}", "")  # named once
 
 
 def main() -> None:
@@ -113,7 +124,7 @@ def main() -> None:
     diffusers.logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
     try:
-        kind, machine, where = in_a_process(partial(machine_of, asked.tiny))
+        kind, machine, precision, where = in_a_process(partial(machine_of, asked.tiny))
     except RuntimeError as error:
         raise SystemExit(str(error)) from None
     with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
@@ -121,7 +132,7 @@ def main() -> None:
         file = asked.out or (Path(folder) / "gpu.json" if asked.tiny else Path("gpu.json"))
         results = Results.load(file, setting(machine=machine), f"{machine}; {where}")
         list_parts = tiny_parts_of if asked.tiny else parts_of
-        parts = list(list_parts(asked.only or list(KINDS), Path(folder), torch.device(kind), results))
+        parts = list(list_parts(asked.only or list(KINDS), Path(folder), torch.device(kind), results, precision))
         for part in parts:
             if not results.has(part) and time.monotonic() - began < 60 * asked.minutes:
                 measure(part, results)

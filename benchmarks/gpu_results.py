@@ -15,10 +15,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import torch
 from side_by_side import rate, table
 
 Seconds = dict[str, list[float]]  # of one item, in each round, by the way that it was made
-# Copies of this process, which has everything imported, take no time to begin; CUDA is never used in this one.
+# Copies of this process, which has everything imported, take no time to begin. CUDA works in them while it has never
+# been used in this one: `in_a_process` refuses it after that.
 PROCESSES = multiprocessing.get_context("fork")
 HERE = Path(__file__).parent
 VERSIONS = ("torch", "diffusers", "transformers", "timm")
@@ -55,6 +57,8 @@ def in_a_process(work: Callable[[], Any], limit_s: float | None = None) -> Any:
 
     After `limit_s` seconds it is killed.
     """
+    if torch.cuda.is_initialized():
+        raise RuntimeError("CUDA was used in the benchmark's own process: it works in no copy of it")
     ours, theirs = PROCESSES.Pipe(duplex=False)
 
     def run() -> None:

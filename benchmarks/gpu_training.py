@@ -19,7 +19,6 @@ from timm.utils import ModelEmaV3, NativeScaler
 from training import fastest_convolutions, take_turns
 
 from genrobust.classifiers.models import autocast, create_classifier
-from genrobust.classifiers.precision import resolved_here
 from genrobust.core.machine import cores
 from genrobust.data.folders import open_images, read_classes
 from genrobust.data.stored import open_stored
@@ -37,8 +36,9 @@ class Training:
         """`count` photographs; `turns` of `LOOK_EVERY` steps count, after some that `warm_up`."""
         steps = (warm_up + turns) * LOOK_EVERY + 1
         never: dict[str, Any] = {"validate_every": steps + 1, "save_every": steps + 1, "warmup_steps": 0}
-        crop: dict[str, Any] = {"crop": "random-resized", "optimizer": "sgd", "learning_rate": 0.1}
-        self.config = resolved_here(TrainConfig(steps=steps, **never, **crop, **settings), device.type)
+        # Speed does not depend on the rate, which is low enough for every network to train without a warm-up.
+        crop: dict[str, Any] = {"crop": "random-resized", "optimizer": "sgd", "learning_rate": 1e-3}
+        self.config = TrainConfig(steps=steps, **never, **crop, **settings)
         self.folder, self.count, self.device, self.threads = folder, count, device, threads
         self.warm_up, self.turns = warm_up, turns
 

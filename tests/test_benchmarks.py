@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from full_size import SD15, SDXL, unet_of
+from gpu import KINDS, parts_of
 from gpu_results import Part, Results, in_a_process
 from training import fastest_convolutions
 
@@ -36,6 +37,26 @@ def test_a_bare_step_on_a_gpu_has_the_convolutions_of_cudnn():
     with fastest_convolutions(torch.device("cuda")):
         flags = torch.backends.cudnn
         assert (flags.enabled, flags.benchmark, flags.deterministic) == (True, True, False)
+
+
+@pytest.mark.parametrize("name", ["init", "_lazy_init", "get_device_properties", "mem_get_info", "device_count"])
+def test_listing_the_parts_leaves_the_card_alone(tmp_path, monkeypatch, name):
+    """Each part runs in a copy of the process, where CUDA works only if it was never used before."""
+
+    def used(*given, **named):
+        raise AssertionError(name)
+
+    monkeypatch.setattr(torch.cuda, name, used)
+    results = Results.load(tmp_path / "r.json", {"machine": "a card"}, "a card; today")
+    parts = list(parts_of(list(KINDS), tmp_path, torch.device("cuda"), results, "bfloat16"))
+    assert {part.title.partition(",")[0] for part in parts} >= {"resnet50", "vit_small_patch16_224"}
+    assert len({part.name for part in parts}) == len(parts)
+
+
+def test_a_process_that_used_the_card_is_not_copied(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    with pytest.raises(RuntimeError, match="CUDA was used"):
+        in_a_process(int)
 
 
 def test_results_of_a_stopped_run_are_kept(tmp_path):

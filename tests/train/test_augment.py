@@ -147,6 +147,26 @@ def test_drawings_get_every_style_and_keep_their_paper(ring):
     assert len(set(map(int, strokes))) > 1  # thickened or not
 
 
+class OnCard(torch.Tensor):
+    """An image as a GPU has it: NumPy cannot read it where it is."""
+
+    def numpy(self, *, force=False):
+        raise TypeError("not on the CPU")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_drawings_of_a_gpu_are_styled_on_the_cpu(ring):
+    policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
+    styled = []
+    for image in (ring, ring.as_subclass(OnCard)):
+        torch.manual_seed(3)
+        styled.append(policy(image))
+    assert not torch.equal(styled[0], ring)
+    assert torch.equal(*styled)
+
+
 def test_drawings_in_color_keep_their_style(colored, ring):
     policy = AUGMENTATIONS.get("drawing-styles")((255, 255, 255))
     torch.manual_seed(0)

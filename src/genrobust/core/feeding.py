@@ -19,14 +19,14 @@ def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, Non
     A GPU gets its own copies, from pinned memory and in a stream of their own, so that it computes meanwhile. For any
     other device, batches stay as they are.
     """
-    copy, receive = _copying(device) if device.type == "cuda" else (_as_it_is, _as_it_is)
+    copy, receive, begin = _copying(device) if device.type == "cuda" else (_as_it_is, _as_it_is, None)
     left = iter(batches)
 
     def read() -> Batch | None:
         batch = next(left, None)
         return None if batch is None else copy(batch)
 
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(1, initializer=begin) as reader:
         ahead = reader.submit(read)
         while (batch := ahead.result()) is not None:
             ahead = reader.submit(read)
@@ -37,11 +37,14 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
-def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch]]:
-    """What copies a batch to the GPU `device`, in one thread, and what takes the copy over, in another."""
+def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
+    """What copies a batch to the GPU `device` in a thread, what takes the copy over in another, what begins the first."""
     import torch
 
     stream = torch.cuda.Stream(device)
+
+    def begin() -> None:
+        torch.cuda.set_device(stream.device)  # or leaving the stream would take memory on the first GPU
 
     def copy(batch: Batch) -> Batch:
         with torch.cuda.stream(stream):
@@ -54,4 +57,4 @@ def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[
             tensor.record_stream(torch.cuda.current_stream(device))
         return batch
 
-    return copy, receive
+    return copy, receive, begin

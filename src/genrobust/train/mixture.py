@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
-from genrobust.core import ImageSet, Subset, UserError, digest, fair_order
+from genrobust.core import ImageSet, Subset, UserError, cores, digest, fair_order
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -22,7 +21,7 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
     from torch import Tensor
 
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
-READERS = 32  # threads that decode images, at most one a processor
+READERS = 32  # threads that decode images, at most one a core
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -101,7 +100,7 @@ class Mixture:
         how += [interpolation] if interpolation != BICUBIC else []
         self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_shuffle, self._streams))
-        self._pool = ThreadPoolExecutor(min(READERS, os.cpu_count() or 1))
+        self._pool = ThreadPoolExecutor(min(READERS, cores()))
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
         self._ready = np.zeros(len(self), dtype=bool)

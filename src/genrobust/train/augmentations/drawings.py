@@ -30,14 +30,15 @@ def _drawing_styles(fill: Color) -> Policy:
     def restyle(image: Tensor) -> Tensor:
         import torch
 
-        pixels = image.permute(1, 2, 0).numpy()
+        pixels = image.cpu().permute(1, 2, 0).numpy()  # a GPU's images are styled here, too: scipy has no other way
         if float(np.ptp(pixels, axis=2).mean()) > COLORED:
             return image
         draw = torch.rand(12).numpy()
         drawn = _restyled(pixels, paper, draw)
         if draw[11] < PIXELATED:
             drawn = _pixelated(drawn, int(CELLS[0] + draw[10] * (CELLS[1] - CELLS[0] + 1)))
-        return torch.from_numpy(drawn.round().clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+        styled = torch.from_numpy(drawn.round().clip(0, 255).astype(np.uint8)).permute(2, 0, 1).contiguous()
+        return styled.to(image.device)
 
     return restyle
 
