@@ -7,7 +7,9 @@ import pytest
 
 from genrobust.core.results import MEAN_OF_SHIFTS, Score
 from genrobust.report.markdown import markdown
-from genrobust.report.wording import caveat, count, duration, limits, number, span
+from genrobust.report.results import summary_from_json, summary_to_json
+from genrobust.report.tables import main_tables
+from genrobust.report.wording import caveat, count, duration, limits, marks, number, row_name, span
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,19 @@ def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(re
     found = replace(record.summary, scores=scores)
     row = next(line for line in shown(found, 120).splitlines() if "Effective robustness" in line)
     assert row.count("–") == 2 and "+27.0" in row
+
+
+def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):
+    summary = record.summary
+    best = max(summary.arms, key=lambda arm: summary.score("top1", arm).value)
+    other = next(arm for arm in summary.arms if arm != best)
+    begun = replace(record, summary=replace(summary, pretrained=(best,)))
+    assert row_name(begun.summary, best) == f"{best} §" and row_name(begun.summary, other) == other
+    assert marks(begun.summary) == "§ started from a pretrained network." and marks(summary) == ""
+    assert "§ started from a pretrained network: compare these with each other." in limits(begun)
+    assert f"{best} §" in markdown(begun)
+    bold = {arm for arm, entries in main_tables(begun.summary)["top1"].rows if any(e.best for e in entries)}
+    assert best not in bold
+    alone = replace(summary, pretrained=summary.arms)
+    assert main_tables(alone)["top1"].rows == main_tables(summary)["top1"].rows
+    assert summary_from_json(summary_to_json(begun.summary)) == begun.summary

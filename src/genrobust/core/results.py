@@ -131,6 +131,7 @@ class Summary:
         protocols: How the images of each test set were prepared and which labels count as right.
         gaps: Why a figure was not measured, by figure and test set.
         trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
+        pretrained: Arms whose training began with what other data taught: no fair comparison with the others.
         second_id: The second in-distribution test set, "" for none.
         references: What each arm and group is compared with; itself for none.
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
@@ -148,6 +149,7 @@ class Summary:
     protocols: dict[str, str]
     gaps: dict[str, dict[str, str]] = field(default_factory=dict)
     trained_elsewhere: tuple[str, ...] = ()
+    pretrained: tuple[str, ...] = ()
     planes: dict[str, Plane] = field(default_factory=dict)
     second_id: str = ""
     references: dict[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from genrobust.core import Line, Plane, Score, ScoreKey, StudyRecord, Summary, U
 from genrobust.report.claims import check_claims
 from genrobust.robustness import list_figures
 
-FORMAT = 2  # of a summary's JSON; a reader refuses one that it does not know
+FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
 CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",

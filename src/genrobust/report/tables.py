@@ -138,18 +138,19 @@ def _size(summary: Summary, test_set: str) -> str:
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
 
-    What was trained elsewhere does not compete.
+    What was trained elsewhere does not compete, nor what began with it, unless all did.
     """
     rows = {
         arm: [_entry(summary.find(figure.name, arm, column.name), figure, figure.signed) for column in columns]
         for arm in summary.arms
     }
-    own = [row for arm, row in rows.items() if arm not in summary.trained_elsewhere]
+    own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
+    own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
     for i in range(len(columns) if len(own) > 1 else 0):
-        values = [value for row in own if (value := row[i].value) is not None]
+        values = [value for row in own.values() if (value := row[i].value) is not None]
         if values:
             best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
-            for row in own:
+            for row in own.values():
                 row[i] = replace(row[i], best=row[i].text == best)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 

@@ -11,13 +11,13 @@ from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
 from genrobust.report.tables import main_tables
 from genrobust.report.wording import (
-    ELSEWHERE,
     EN_DASH,
     EXTRAPOLATED,
     caveat,
     compared_with,
     gain,
     is_sure,
+    marks,
     number,
     references,
     row_name,
@@ -37,13 +37,13 @@ def final_table(summary: Summary) -> RichTable:
     """
     groups = summary.groups
     summary = averaged(summary, others=True) if groups else summary
-    marks = f" {ELSEWHERE} trained on other data." if summary.trained_elsewhere else ""
-    marks += " A group's figures are means over its arms." if groups else ""
+    said = f" {marks(summary)}".rstrip()
+    said += " A group's figures are means over its arms." if groups else ""
     if len(summary.arms) > COLUMNS:
-        return _by_arm(summary, caveat(summary) + marks)
-    marks = (" † left out of the mean." if summary.left_out else "") + marks
-    marks += " The lower part shows means of shifts." if summary.shifts else ""
-    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + marks, title_justify="left")
+        return _by_arm(summary, caveat(summary) + said)
+    said = (" † left out of the mean." if summary.left_out else "") + said
+    said += " The lower part shows means of shifts." if summary.shifts else ""
+    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + said, title_justify="left")
     table.add_column("test set")
     for arm in summary.arms:
         table.add_column(Text(row_name(summary, arm)), justify="right")

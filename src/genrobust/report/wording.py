@@ -12,6 +12,8 @@ from genrobust.robustness import EXPLAINED, list_figures
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
+STARTED = "\u00a7"  # a section sign: began with what it learned from other data
+_BEGUN = "started from a pretrained network"
 
 
 def number(value: float, signed: bool = False, digits: int = 1) -> str:
@@ -55,8 +57,18 @@ def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 
 
 def row_name(summary: Summary, arm: str) -> str:
-    """Return the name of a row, marked where it is a model that was trained elsewhere."""
-    return f"{arm} {ELSEWHERE}" if arm in summary.trained_elsewhere else arm
+    """Return the name of a row, marked where it is a model that was trained elsewhere or began with one."""
+    if arm in summary.trained_elsewhere:
+        return f"{arm} {ELSEWHERE}"
+    return f"{arm} {STARTED}" if arm in summary.pretrained else arm
+
+
+def marks(summary: Summary) -> str:
+    """Return what the marks of `row_name` mean, as sentences; "" without any."""
+    found = [f"{ELSEWHERE} trained on other data."] if summary.trained_elsewhere else []
+    if set(summary.pretrained) & set(summary.arms):
+        found.append(f"{STARTED} {_BEGUN}.")
+    return " ".join(found)
 
 
 def references(summary: Summary) -> list[str]:
@@ -116,6 +128,9 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
             f"{row_name(summary, name)} is no arm: it learned from other data than the study's and was not trained "
             "here. Its answers are the same for every seed."
         )
+    if begun := set(summary.pretrained) & set(summary.arms):
+        what = "compare these with each other." if len(begun) < len(summary.arms) else "as all arms did."
+        yield f"{STARTED} {_BEGUN}: {what}"
     if summary.groups:
         yield (
             f"A figure averaged over {averaged_over(record)} gives each arm of a group the same weight. Its interval "

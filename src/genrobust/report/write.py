@@ -22,7 +22,7 @@ from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
-from genrobust.report.wording import compared_with, limits, references, row_name, subtracted
+from genrobust.report.wording import compared_with, limits, marks, references, row_name, subtracted
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -54,6 +54,7 @@ def html(record: StudyRecord) -> str:
         record=record,
         summary=summary,
         named=partial(row_name, summary),
+        row_marks=marks(summary),
         **_tables(record),
         looks=looks(summary),
         answer=answer(record),

@@ -61,7 +61,8 @@ def score_study(
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
     summary = summarize(SavedPredictions(arms.files | beside), baselines, comparison)
-    summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else ())
+    pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
+    summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     return StudyScores(summary, baselines, (*notes, *without))
 
 
