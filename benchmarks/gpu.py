@@ -42,9 +42,7 @@ LIMIT_S = 600.0  # of a part, which then hangs
 PHOTOGRAPHS, ROUNDS = 1024, 3
 
 
-def parts_of(
-    kinds: list[str], folder: Path, device: torch.device, results: Results, precision: str
-) -> Iterator[Part]:
+def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results, precision: str) -> Iterator[Part]:
     """All parts; those come first that matter most, since the last ones may find no time.
 
     Classifiers train in `precision`. Nothing here may use the card: see `gpu_results.PROCESSES`.

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip import ZeroShot, load_clip
-from genrobust.classifiers.clip_format import as_transformers, read_clip_config
+from genrobust.classifiers.clip_format import as_transformers, clip_files, read_clip_config
 from genrobust.classifiers.clip_towers import open_tower, timm_tower
 from genrobust.classifiers.models import create_classifier
 from genrobust.core import UserError, find_clip
@@ -99,6 +99,30 @@ def test_without_the_text_head_a_tower_is_a_plain_timm_network(clip_folder, tmp_
     assert torch.equal(*features)
     with pytest.raises(UserError, match=r"train\.head: text"):
         opened(tmp_path, "text")
+
+
+def test_a_clip_in_both_formats_is_read_by_the_weights_that_are_there(clip_folder, open_clip_folder, tmp_path):
+    both = shutil.copytree(clip_folder, tmp_path / "both")
+    for path in open_clip_folder.glob("open_clip_*"):
+        shutil.copy(path, both)
+    assert clip_files(both)[0] == "config.json"
+    (both / "model.safetensors").unlink()
+    assert clip_files(both) == ("open_clip_config.json",)
+    images = pixels(32)
+    assert torch.allclose(opened(both).load(CPU)(images), opened(clip_folder).load(CPU)(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(("mode", "crop"), [("shortest", "center"), ("squash", "squash"), ("longest", "border")])
+def test_how_images_become_squares_is_known_of_both_formats(clip_folder, open_clip_folder, tmp_path, mode, crop):
+    here = shutil.copytree(open_clip_folder, tmp_path / "open")
+    config = json.loads((here / "open_clip_config.json").read_text())
+    config["preprocess_cfg"]["resize_mode"] = mode
+    (here / "open_clip_config.json").write_text(json.dumps(config))
+    assert opened(here).blueprint.crop_mode == crop
+    theirs = shutil.copytree(clip_folder, tmp_path / "transformers")
+    assert opened(theirs).blueprint.crop_mode == "center"
+    CLIPImageProcessor(size={"height": 32, "width": 32}, do_center_crop=False).save_pretrained(theirs)
+    assert opened(theirs).blueprint.crop_mode == "squash"
 
 
 def mean(tower):

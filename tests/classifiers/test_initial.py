@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -56,6 +57,29 @@ def test_a_last_layer_of_other_classes_is_new(timm_folders, kind, keys):
     for name, value in one.network.state_dict().items():
         assert torch.equal(value, other.network.state_dict()[name]), name
         assert torch.equal(value, theirs[name]) != name.startswith(f"{last}.weight") or "bias" in name, name
+
+
+def test_numbers_for_unknown_names_are_no_classes_of_the_data(tmp_path):
+    """Folders in ImageFolder's order, 0, 1, 10, 2: the row of a number is that of another class."""
+    ids = [str(i) for i in (0, 1, 10, 2)]
+    place = save_timm(tmp_path / "numbers", "test_vit", 11, "bicubic", VIT)
+    config = json.loads((place / "config.json").read_text())
+    config.pop("label_names")
+    (place / "config.json").write_text(json.dumps(config))
+    first, _ = initial(place, ids)
+    assert first.opened.classes == ()
+    model, theirs = network(place, ids), load_file(place / "model.safetensors")
+    assert not any(torch.equal(row, other) for row in model.network.head.weight for other in theirs["head.weight"])
+
+
+def test_timms_own_weights_are_named_and_a_blurred_network_stays_one(timm_folders):
+    first, config = initial(timm_folders["resnet"])
+    named = replace(first, opened=replace(first.opened, name="resnet18.a1_in1k"))
+    assert named.settings(config.model_copy(update={"init": "pretrained"})).init == "resnet18.a1_in1k"
+    assert first.settings(config).init == config.init
+    kwargs = {**first.blueprint.model_kwargs, "blur_pool": True}
+    made = replace(first, blueprint=replace(first.blueprint, model_kwargs=kwargs)).settings(config)
+    assert made.blur_pool and TrainConfig(**made.model_dump()).network_kwargs == kwargs
 
 
 def test_a_checkpoint_and_a_clip_go_the_same_way(checkpoint, few_classes, clip_folder):

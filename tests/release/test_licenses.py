@@ -31,6 +31,7 @@ def generator(folder: Path, header: str) -> Path:
         ("convnextv2_tiny.fcmae_ft_in22k_in1k", "cc-by-nc-4.0"),
         ("hf-hub:nobody/nothing", ""),
         ("clip:somewhere", ""),
+        ("clip:pictograms", "apache-2.0"),
         ("/a/folder", ""),
         ("no_such_network", ""),
         ("", ""),
@@ -38,6 +39,14 @@ def generator(folder: Path, header: str) -> Path:
 )
 def test_a_pretrained_network_has_the_license_that_timm_knows(init: str, license: str) -> None:
     assert license_of_network(init) == license
+
+
+def test_a_folder_has_the_license_of_its_card_and_no_network_of_its_name(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    generator(tmp_path / "resnet50", "license: cc-by-nc-4.0")
+    generator(tmp_path / "resnet50.mine", "other: key")
+    found = [license_of_network(init) for init in ("resnet50", "local-dir:resnet50", "resnet50.mine")]
+    assert found == ["cc-by-nc-4.0", "cc-by-nc-4.0", ""]
 
 
 def test_a_card_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

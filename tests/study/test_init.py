@@ -204,7 +204,9 @@ def test_arms_start_from_a_pretrained_network(folders, write_folder, tmp_path, c
         assert recipe.train.image_size == 32 and recipe.train_of(recipe.arm("WiSE-FT+generated")).wise_ft == (0.5,)
         assert recipe.generate.prompts.templates == "openai"  # a CLIP is to know the classes by no icons' prompts
         assert {recipe.references()[arm] for arm, of in inits.items() if of == spec} == {
-            "fine-tuned", "linear probe", "WiSE-FT"
+            "fine-tuned",
+            "linear probe",
+            "WiSE-FT",
         }  # and never an arm from scratch
         short = {arm.name: quick.train_of(arm).steps for arm in quick.arms}
         assert set(short.values()) == {quick.train.steps}

@@ -43,6 +43,16 @@ def test_training_data_is_named_where_it_is_known(train, seen, tmp_path, save_cl
     assert seen in note and "tuned" in note and "no fair comparison" in note
 
 
+def test_images_that_are_prepared_otherwise_than_before_are_noted(tmp_path):
+    squashed = arm("tuned", init="vit_base_patch16_clip_384.laion2b_ft_in12k_in1k", image_size=384)
+    (note,) = notes(tmp_path, squashed)
+    assert note.endswith("whole images were pressed into a square; here they are cut to one.")
+    (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k"))
+    assert "It has learned from images of 224 px, and here they have 64: train.image_size: 224" in note
+    (note,) = notes(tmp_path, arm("tuned", init="pretrained", architecture="resnet50.a1_in1k", image_size=224))
+    assert note.endswith("compare these arms with each other.")
+
+
 def test_arms_of_one_start_share_a_note_and_scratch_has_none(tmp_path):
     assert notes(tmp_path) == []
     both = [arm(name, init="clip:pictograms", method=method) for name, method in (("a", "full"), ("b", "lp-ft"))]

@@ -117,6 +117,18 @@ def test_lora_begins_as_the_network_and_learns_matrices_of_low_rank(kind):
     assert changed and all(torch.linalg.matrix_rank(v.flatten(1), rtol=1e-3) <= 2 for v in changed.values())
 
 
+@pytest.mark.parametrize("changes", [{}, {"no_decay": ["norm"]}, {"layer_decay": 0.7}], ids=str)
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
+def test_what_learns_beside_a_frozen_network_is_saved_in_float16(optimizer, changes):
+    """A scaler makes the state of what is trained, and of nothing else: torch can save no other."""
+    config = small_job().config.model_copy(update={"optimizer": optimizer, **changes})
+    model = create_classifier("test_vit", 8, 32, {"img_size": 32})
+    add_lora(model, 2)
+    made = make_optimizer(Learner(model, None, None, "float16"), config, torch.amp.GradScaler("cpu", enabled=True))
+    learned = sum(parameter.requires_grad for parameter in model.parameters())
+    assert len(made.state_dict()["state"]) == learned < len(list(model.parameters()))
+
+
 def test_layer_decay_slows_lower_layers():
     job = small_job()
     config = job.config.model_copy(update={"layer_decay": 0.5, "architecture": "test_vit"})

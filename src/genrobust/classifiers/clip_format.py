@@ -98,16 +98,22 @@ class Preprocess(BaseModel):
     mean: list[float] = [0.48145466, 0.4578275, 0.40821073]
     std: list[float] = [0.26862954, 0.26130258, 0.27577711]
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
 
 
 def clip_files(folder: Path) -> tuple[str, ...]:
-    """Return the files that say what the CLIP in `folder` is; none where it holds no CLIP."""
-    config = folder / CONFIG
+    """Return the files that say what the CLIP in `folder` is; none where it holds no CLIP.
+
+    Where it is there in both formats, and has weights of open_clip's alone, it is open_clip's.
+    """
+    config, is_open = folder / CONFIG, (folder / OPEN_CLIP).is_file()
     if config.is_file():
         found = parse_json(config.read_bytes())
-        if isinstance(found, dict) and found.get("model_type") in KINDS:
+        theirs = isinstance(found, dict) and found.get("model_type") in KINDS
+        weights = any(path for pattern in WEIGHTS for path in folder.glob(pattern))
+        if theirs and (weights or not (is_open and (folder / OPEN_CLIP_WEIGHTS).is_file())):
             return CONFIG, "preprocessor_config.json"
-    return (OPEN_CLIP,) if (folder / OPEN_CLIP).is_file() else ()
+    return (OPEN_CLIP,) if is_open else ()
 
 
 def clip_weights(folder: Path) -> tuple[str, ...]:
@@ -161,14 +167,21 @@ def read_clip_config(folder: Path) -> ClipConfig:
 
 
 def read_clip_preparation(folder: Path) -> dict[str, Any]:
-    """Return `mean`, `std` and `interpolation` of the CLIP in `folder`. Raises as `read_clip_config`."""
+    """Return `mean`, `std`, `interpolation` and `crop_mode` of the CLIP in `folder`, the last as `Blueprint` has it.
+
+    Raises as `read_clip_config`.
+    """
     if clip_files(folder) == (OPEN_CLIP,):
         found: dict[str, Any] = parse_json((folder / OPEN_CLIP).read_bytes())
-        return Preprocess.model_validate(found.get("preprocess_cfg") or {}).model_dump()
+        read = Preprocess.model_validate(found.get("preprocess_cfg") or {}).model_dump()
+        modes = {"shortest": "center", "longest": "border", "squash": "squash"}
+        return {**read, "crop_mode": modes[read.pop("resize_mode")]}
     processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     names = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
     interpolation = names.get(int(processor.resample), "another")
-    return {"mean": processor.image_mean, "std": processor.image_std, "interpolation": interpolation}
+    by_sides = processor.do_resize and not processor.size.get("shortest_edge")
+    mode = {"crop_mode": "squash" if by_sides else "center"}
+    return {"mean": processor.image_mean, "std": processor.image_std, "interpolation": interpolation, **mode}
 
 
 def load_clip_network(folder: Path) -> ClipNetwork:

@@ -9,10 +9,13 @@ from genrobust.classifiers.clip_format import CLIP_FILES, clip_files, clip_weigh
 from genrobust.core import GenrobustError, UserError
 
 HUB = "hf-hub:"  # as timm writes it
+CARD = "README.md"
 
 
 def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
     """Fetch `files` of ``hf-hub:NAME`` or ``hf-hub:NAME@REVISION`` where it has them, and return their folder.
+
+    The model's card comes along, since it names the license.
 
     Raises:
         UserError: A name that cannot be one.
@@ -23,7 +26,7 @@ def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
 
     name, _, revision = spec.removeprefix(HUB).partition("@")
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(files)))
+        return Path(snapshot_download(name, revision=revision or None, allow_patterns=[*files, CARD]))
     except HFValidationError as error:
         raise UserError(f"{spec}: {error}") from None
     except OSError as error:  # no network, no such model, or none that may be read

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from genrobust.classifiers.checkpoints import fetch_checkpoint
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
-from genrobust.classifiers.preprocess import prepare, protocol
+from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import LabelSpace, UserError, find_clip, reading
 from genrobust.recipe import PRETRAINED, TrainConfig
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is kno
     from genrobust.classifiers.models import Classifier
 
 CLIP = "clip:"  # begins the name of a CLIP's folder
-CROPS = ("bicubic", "bilinear")  # interpolations that training crops know too
+CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
+_SHAPED = {"squash": "pressed into", "border": "padded to"}  # by timm's crop_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Initial:
     def settings(self, config: TrainConfig) -> TrainConfig:
         """Return `config` for this network, whose architecture takes the place of the one there.
 
+        timm's own weights go by their whole name from then on.
+
         Raises:
             UserError: Its images have another size than the network takes.
         """
@@ -52,7 +55,28 @@ class Initial:
                 f"train.image_size: {self.spec} takes images of {made.image_size} px alone, and image_size is "
                 f"{config.image_size}: set it to {made.image_size}"
             )
-        return config.model_copy(update={"architecture": made.architecture, "model_kwargs": dict(made.model_kwargs)})
+        kwargs = dict(made.model_kwargs)
+        changed = {
+            "init": self.opened.name if config.init == PRETRAINED else config.init,
+            "architecture": made.architecture,
+            "blur_pool": kwargs.pop("blur_pool", config.blur_pool),
+            "model_kwargs": kwargs,
+        }
+        return config.model_copy(update=changed)
+
+    def prepared_otherwise(self, config: TrainConfig) -> list[str]:
+        """Return, as sentences, how training prepares images otherwise than the network has seen them before."""
+        found, made = [], self.blueprint
+        if made.interpolation != BICUBIC:
+            found.append(f"Images are resized by {made.interpolation} interpolation for it, as before.")
+        if config.image_size != made.image_size:
+            found.append(
+                f"It has learned from images of {made.image_size} px, and here they have {config.image_size}: "
+                f"train.image_size: {made.image_size} keeps its size."
+            )
+        if made.crop_mode in _SHAPED:
+            found.append(f"Before, whole images were {_SHAPED[made.crop_mode]} a square; here they are cut to one.")
+        return found
 
     def make(self, labels: LabelSpace, config: TrainConfig) -> Classifier:
         """Load the weights into a network for `labels`; what of the last layer is new, torch's global seed decides.

@@ -27,12 +27,17 @@ SINGLE_CROP = EvaluateConfig()
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What `create_classifier` makes a network anew with, and how images of `image_size` pixels are resized for it."""
+    """What `create_classifier` makes a network anew with, and how images of `image_size` pixels are resized for it.
+
+    `crop_mode` is timm's word for what becomes of an image that is no square: "center" cuts it, "squash" presses it
+    into one, "border" pads it.
+    """
 
     architecture: str
     model_kwargs: Mapping[str, Any]
     image_size: int
     interpolation: str
+    crop_mode: str = "center"
 
 
 @dataclass(frozen=True, slots=True)

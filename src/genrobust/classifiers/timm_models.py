@@ -121,7 +121,8 @@ def prepare_as_timm(data: Mapping[str, Any]) -> tuple[Callable[[Image.Image], np
 def class_ids(spec: str, count: int, own: Sequence[str] | None, names: Sequence[str] | None) -> tuple[str, ...]:
     """Return `own` where there are any, else the WordNet ids of the ImageNet subset with `count` classes.
 
-    Where neither is known and the user gave `names`, numbers stand in for them. Raises UserError without.
+    Where neither is known and the user gave `names`, numbers stand in for them; with `names` of no class, whose caller
+    wants the weights alone, there are none. Raises UserError where `names` is None.
     """
     subset = infer_imagenet_subset({"num_classes": count})
     if own:
@@ -129,7 +130,7 @@ def class_ids(spec: str, count: int, own: Sequence[str] | None, names: Sequence[
     if subset is not None:
         return tuple(ImageNetInfo(subset).label_names())
     if names is not None:
-        return tuple(map(str, range(count)))
+        return tuple(map(str, range(count))) if names else ()
     raise UserError(
         f"{spec} has {count} classes of unknown names: list them in a text file, a class a line in the order of the "
         "logits, and give it with --labels FILE; or save it for timm with its label_names"
@@ -157,7 +158,8 @@ def _open_timm(
     blueprint = None
     if architecture := config.get("architecture"):
         kwargs = {key: value for key, value in config.get("model_args", {}).items() if key != "num_classes"}
-        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, data["interpolation"])
+        how = data["interpolation"], data["crop_mode"]
+        blueprint = Blueprint(architecture.partition(".")[0], kwargs, size, *how)
     classes = class_ids(spec, count, own, names)
     return OpenClassifier(spec, classes, weights, prepare, words, load, blueprint=blueprint)
 

@@ -38,7 +38,7 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
-    """What copies a batch to the GPU `device` in a thread, what takes the copy over in another, what begins the first."""
+    """What copies a batch to the GPU `device` in one thread, takes it over in another, and begins the first."""
     import torch
 
     stream = torch.cuda.Stream(device)

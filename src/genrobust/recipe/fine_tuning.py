@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from genrobust.recipe.numbers import Between, Fraction
 from genrobust.recipe.section import Section, listed
@@ -23,7 +23,11 @@ def _in_list(value: Any) -> Any:
     return [value] if isinstance(value, int | float | str) and not isinstance(value, bool) else value
 
 
-Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_in_list)]
+def _in_order(alphas: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(sorted(alphas))
+
+
+Alphas = Annotated[tuple[Fraction, ...], BeforeValidator(_in_list), AfterValidator(_in_order)]
 
 
 class FineTuning(Section):

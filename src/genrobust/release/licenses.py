@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import HUB
-from genrobust.core import EMBEDDED, LARGEST_YAML, UserError, embedded, hash_generator, parse_yaml, variants_of
+from genrobust.core import (
+    EMBEDDED,
+    LARGEST_YAML,
+    UserError,
+    embedded,
+    find_clip,
+    hash_generator,
+    parse_yaml,
+    variants_of,
+)
 
 OTHER = "other"  # the hub's word for a license that is none of its list
 GENERATOR = "generator"
@@ -76,6 +85,11 @@ def license_of_network(init: str) -> str:
 
     if init.startswith(HUB):
         return _license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
+    folder = (
+        find_clip(init.removeprefix("clip:")) if init.startswith("clip:") else Path(init.removeprefix("local-dir:"))
+    )
+    if init and folder.exists():
+        return _license("network", init, [folder / "README.md"]).name
     known = get_pretrained_cfg(init) if re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", init) else None
     return str(getattr(known, "license", None) or "")
 

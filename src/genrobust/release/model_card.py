@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from genrobust.classifiers import CheckpointInfo, protocol
 from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug, unsealed
-from genrobust.recipe import TrainConfig
+from genrobust.recipe import TrainConfig, is_recipe
 from genrobust.release.cards import render_card
 from genrobust.release.licenses import license_of_network
 from genrobust.report import number, span, summary_from_json
@@ -88,7 +88,8 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
-    counts = info.training.get("counts") or {}
+    counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
+    of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
         ModelCard,
         "model_card.md.j2",
@@ -97,7 +98,9 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         to=to,
         info=info,
         license=license,
-        of_init=license_of_network(str((info.training.get("config") or {}).get("init") or "")),
+        of_init="" if of_study else license_of_network(init),
+        of_study=of_study,
+        start=f"the classifier {init}" if of_study else f"{init}, which has learned from other images than these",
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training(info),
         not_real=[source for source in counts if source != REAL],

@@ -11,7 +11,7 @@ from importlib import metadata
 
 import numpy as np
 
-from genrobust.classifiers import BICUBIC, read_checkpoint_info
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import (
     RETRIEVED,
     RETRIEVED_BY_SEARCH,
@@ -97,9 +97,6 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
         yield "No baseline models: without them there is no line, and so no effective robustness."
     elif not scores.baselines:
         yield f"Baseline lines: {LINE_SOURCE}; intervals are over images and the lines' own errors."
-    for arm in recipe.arms:
-        if (how := graph.sources.interpolation(run_of(recipe, arm, 0))) != BICUBIC:
-            yield f"{arm.name} sees images resized by {how} interpolation, as its pretrained network did."
     yield from describe_starts(graph)
     if RETRIEVED in recipe.sources() and sources.first is not None:
         yield sources.report_retrieval()

@@ -77,7 +77,7 @@ def score_curves(
 
     Args:
         points: By arm, the predictions by a point's number in words, seed and test set. All points are compared with
-            the last.
+            the last and with the first.
 
     Raises:
         GenrobustError: A logit is NaN.
@@ -87,8 +87,9 @@ def score_curves(
     comparison, _ = _comparison(recipe, data, shifts)
     curves = []
     for arm, predictions in points.items():
-        *_, (last, _, _) = predictions.files
-        curves.append(Curve(arm, summarize(predictions, baselines, replace(comparison, reference=last))))
+        first, *others = dict.fromkeys(point for point, _, _ in predictions.files)
+        compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
+        curves.append(Curve(arm, summarize(predictions, baselines, compared)))
     return tuple(curves)
 
 

@@ -40,10 +40,12 @@ def describe_starts(graph: Graph) -> Iterator[str]:
             starts.setdefault(named or run.train.init, []).append(run)
     for start, runs in starts.items():
         arms = ", ".join(dict.fromkeys(run.of for run in runs))
+        initial = graph.sources.initial(runs[0])
+        prepared = [] if initial is None else initial.prepared_otherwise(runs[0].train)
         yield (
             f"{start}: arms that start from it are {arms}. It was trained on {seen_by(graph.sources, runs[0])}. A "
             "network that may have seen the styles of the test sets is no fair comparison with one that has not: "
-            "compare these arms with each other."
+            f"{' '.join(['compare these arms with each other.', *prepared])}"
         )
 
 

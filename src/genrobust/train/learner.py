@@ -94,7 +94,7 @@ def make_optimizer(learner: Learner, config: TrainConfig, scaler: LossScaler) ->
     )
     if scaler.is_enabled() and config.optimizer != "adamw":
         # Zeros change no step. torch leaves what it makes at a first step that is skipped without any value.
-        for parameter in learner.parameters():
+        for parameter in [parameter for group in optimizer.param_groups for parameter in group["params"]]:
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
 
@@ -124,6 +124,8 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
     """Return two groups of parameters: with weight decay, and without, where the name contains a text of `excluded`."""
     groups: tuple[dict[str, Any], ...] = ({"params": []}, {"params": [], "weight_decay": 0.0})
     for name, parameter in learner.named_parameters():
+        if not parameter.requires_grad:  # LoRA's network
+            continue
         own = name.partition("network.")[2]
         groups[any(text in own for text in excluded)]["params"].append(parameter)
     return [group for group in groups if group["params"]]

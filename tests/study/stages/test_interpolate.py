@@ -15,6 +15,7 @@ from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Study
+from genrobust.study.costs import device_seconds
 
 NAMES = ("train", "test", "solid", "emoji")
 
@@ -42,7 +43,7 @@ def recipe(data, clip_folder, timm_folders):
         "arms": [
             arm("real"),
             arm("probe", **clip, method="linear-probe"),
-            arm("full", **clip, wise_ft=[0, 0.5, 1]),
+            arm("full", **clip, wise_ft=[0.5, 1, 0]),  # in any order
             arm("mixed", **clip, wise_ft=0.5),
             arm("lp-ft", **clip, method="lp-ft"),
             arm("resnet", init=str(timm_folders["resnet"])),
@@ -75,10 +76,15 @@ def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
     }
     (curve,) = study.scores().curves
     assert (curve.arm, curve.summary.arms, curve.summary.reference) == ("full", ("0", "0.5", "1"), "1")
+    regained = curve.summary.score("top1", "0.5", minus="0").value
+    assert regained == pytest.approx(curve.summary.score("top1", "0.5").value - curve.summary.score("top1", "0").value)
     for point, arm in (("0", "zero-shot CLIP"), ("0.5", "mixed"), ("1", "full")):
         for test in ("test", "solid", "emoji"):
             assert curve.summary.score("top1", point, test).value == summary.score("top1", arm, test).value, point
     assert files.keys() == {"report.html", "report.md", "results.csv", "results.json"}
+    runs = {run.of: run for run in study.graph.runs}
+    real, begun = (device_seconds(study.graph, runs[arm])["train"] for arm in ("real", "from real"))
+    assert begun == pytest.approx(2 * real), "the first classifier costs as much as the second"
 
 
 def test_the_weights_name_the_folder_and_not_where_they_lie(recipe, tmp_path, clip_folder):
