@@ -134,6 +134,12 @@ def test_set_and_quick_apply_before_the_expansion(tmp_path: Path) -> None:
     assert names("sweep.0.over.amount.1=12", "sweep.0.arm.name='{amount}'") == ["6", "12"]
 
 
+def test_a_sweep_is_left_out_where_null_takes_its_place() -> None:
+    sweeps = [{"over": {"n": [n]}, "arm": {"name": f"{name} {{n}}"}} for n, name in enumerate("abc")]
+    names = [arm["name"] for arm in expand({"sweep": [sweeps[0], None, sweeps[2]]})["arms"]]
+    assert names == ["a 0", "c 2"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

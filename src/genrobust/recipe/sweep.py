@@ -49,6 +49,8 @@ def expand(raw: Mapping[str, Any], where: str = "recipe") -> dict[str, Any]:
         return rest  # its validation reports the mistake
     arms, datasets = list(listed), dict(datasets)
     for i, sweep in enumerate(raw["sweep"]):
+        if sweep is None:  # left out, as by --set sweep.1=null
+            continue
         try:
             for path, filled in _expanded(sweep):
                 _add(filled, path, arms, datasets)
