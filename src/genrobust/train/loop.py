@@ -75,7 +75,8 @@ def train(
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
-    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine.
+    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine; on a
+    GPU those of a network with attention differ by rounding, since its backward pass sums in any order.
 
     Args:
         val: What the best averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
