@@ -5,7 +5,15 @@ import sys
 import pytest
 import torch
 
-from genrobust.core import UserError, available_devices, device_kind, resolve_device, set_threads, waiting_of_threads
+from genrobust.core import (
+    UserError,
+    available_devices,
+    device_kind,
+    resolve_device,
+    room_for_code,
+    set_threads,
+    waiting_of_threads,
+)
 from genrobust.core.devices import WAITING
 
 
@@ -35,6 +43,18 @@ def test_how_threads_wait_is_the_users_to_say(monkeypatch):
     assert waiting_of_threads() == WAITING
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # a count of looks would go before it
     assert waiting_of_threads() == {"OMP_WAIT_POLICY": "ACTIVE"}
+
+
+def test_code_is_kept_for_the_same_and_makes_room_for_other():
+    compiled = []
+
+    @torch.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward)
+    def double(numbers):
+        return numbers + numbers
+
+    for of, times in (("one", 1), ("one", 1), ("other", 2), ("one", 3)):
+        room_for_code(of)
+        assert (double(torch.ones(3)) == 2).all() and len(compiled) == times
 
 
 def test_threads_are_set_and_must_be_positive():

@@ -51,6 +51,13 @@ def test_a_negative_prompt_that_would_do_nothing_is_refused(section, sampler, pl
         sampler(section(kind)).draw(asked)
 
 
+@pytest.mark.parametrize("guidance", [0, 0.5])
+def test_a_negative_prompt_counts_wherever_z_image_is_guided(section, sampler, plan, guidance):
+    own = section("z-image", guidance_scale=guidance)
+    drawn = [pixels(sampler(own).draw(list(plan(own, 1, negative_prompt=words))[:1])) for words in ("", "xyz")]
+    assert (drawn[0] != drawn[1]).any() == (guidance > 0)
+
+
 @pytest.mark.parametrize("kind", PACKED)
 def test_a_size_that_would_be_rounded_is_refused(section, kind):
     with pytest.raises(UserError, match=r"generator\.width is 72 pixels; .* draws multiples of 16"):

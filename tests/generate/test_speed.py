@@ -1,12 +1,13 @@
 """What makes a pipeline faster or smaller: what it does to the images and their identity, and what it refuses."""
 
 import json
+import sys
 import weakref
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import diffusers
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,15 +15,13 @@ from drawn import CPU, generate, pixels
 from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import GenrobustError, MissingPackage, UserError
-from genrobust.generate import identity
+from genrobust.generate import BatchSize, Generation, identity
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.speed import PAYS, compile_blocks, offload_for
+from genrobust.generate.speed import _bytes, quantization
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 from genrobust.study.rates import RATES
-
-GB = 10**9
 
 
 @pytest.fixture
@@ -110,84 +109,33 @@ def test_what_a_pipeline_cannot_do_is_refused(section, kind, more, error, messag
         load_generator(section(kind, **more), CPU)
 
 
+def test_the_attention_of_a_generator_is_not_that_of_the_next(section, labels, plan):
+    asked = list(plan(section("flux")))[:1]
+    plain = DiffusersEngine(section("flux"), labels, None, CPU)
+    before = plain.draw(asked)[0]
+    flex = DiffusersEngine(section("flux", attention="flex"), labels, None, CPU)
+    assert (plain.draw(asked)[0] == before).all()
+    assert (flex.draw(asked)[0] != before).any()  # in the last bits
+
+
 @pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
-def test_quantized_parts_draw(section, sampler, plan):
+def test_quantized_parts_draw_and_take_less(section, sampler, plan):
+    quantized, plain = (load_generator(section(**more), CPU).pipeline for more in ({"quantize": "torchao-int8"}, {}))
+    assert _bytes(quantized.unet.parameters()) < _bytes(plain.unet.parameters())
     assert pixels(sampler(section(quantize="torchao-int8")).draw(list(plan(section()))[:2])).shape[0] == 2
 
 
-@pytest.mark.parametrize(
-    ("sizes", "free", "offload"),
-    [
-        ([2 * GB, GB], 8 * GB, "none"),
-        ([24 * GB, 10 * GB], 40 * GB, "model"),
-        ([24 * GB, 10 * GB], 24 * GB, "group"),
-    ],
-)
-def test_parts_that_do_not_fit_wait_in_main_memory(sizes, free, offload):
-    assert offload_for(sizes, free) == offload
-
-
-@pytest.mark.parametrize(
-    ("kind", "compiles", "device", "images", "done"),
-    [
-        ("sd", "auto", "cuda", PAYS, True),
-        ("sd", "auto", "cuda", PAYS - 1, False),
-        ("sd", "auto", "cpu", PAYS, False),
-        ("sd", False, "cuda", PAYS, False),
-        ("sd", True, "cpu", 1, True),
-        ("dit", "auto", "cuda", PAYS, False),  # has no blocks that diffusers compiles
-    ],
-)
-def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, device, images, done):
-    mode = {"mode": "class"} if kind == "dit" else {}
-    config = section(kind, compile=compiles, **mode)
-    pipeline = load_generator(config, CPU).pipeline
-    assert compile_blocks(pipeline, config, torch.device(device), images) == done
-
-
-def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(section):
-    config = section("dit", mode="class", compile=True)
-    with pytest.raises(UserError, match=r"generator\.compile: the network of a DiTPipeline"):
-        compile_blocks(load_generator(config, CPU).pipeline, config, CPU, 1)
-
-
-def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
-    from torch._inductor import config
-
-    monkeypatch.setenv("CXX", "/nowhere/c++")
-    broken = config.patch({"cpp.cxx": ("/nowhere/c++",)})  # monkeypatch would take the name away afterwards
-    asked = list(plan(section()))[:2]
-    for compiles, raises in (("auto", False), (True, True)):
-        torch.compiler.reset()
-        engine = DiffusersEngine(section(compile=compiles), labels, None, CPU)
-        engine._compiled = compile_blocks(engine.generator.pipeline, engine.config, torch.device("cuda"), PAYS)
-        if raises:
-            with broken, pytest.raises(GenrobustError, match="fails"):
-                engine.draw(asked)
-        else:
-            with broken:
-                drawn = engine.draw(asked)
-            assert "drawing without generator.compile" in caplog.text
-            assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
-
-
-def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
-    """Else each size would be compiled, and the images of the next full batch would depend on it."""
-    compiled, asked = [], list(plan(section(), 4))
-    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
-    torch.compiler.reset()
-    for block in engine.generator.pipeline.unet.modules():
-        if type(block).__name__ == "BasicTransformerBlock":
-            block.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward, dynamic=False)
-    engine._whole = 0
-    engine.draw(asked[:4])
-    count = len(compiled)
-    assert count
-    rest = engine.draw(asked[4:6])
-    assert len(compiled) == count
-    assert (np.stack(rest) == np.stack(plain.draw(asked[4:6]))).all()
-    engine.draw(asked[6:10])
-    assert len(compiled) == count
+@pytest.mark.skipif(find_spec("torchao") is not None, reason="a stand-in of an old version takes its place")
+def test_a_quantizer_that_is_too_old_is_named_with_what_to_do(section, tmp_path, monkeypatch):
+    (tmp_path / "torchao").mkdir()
+    for module in ("__init__.py", "quantization.py"):
+        (tmp_path / "torchao" / module).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    config = section(quantize="torchao-int8")
+    with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 cannot .*pip install --upgrade"):
+        quantization(config, Path(config.model))
+    for name in ("torchao", "torchao.quantization"):
+        sys.modules.pop(name)
 
 
 def small_card(fits):
@@ -258,6 +206,16 @@ def test_a_measured_batch_size_draws_the_same_images(section, plan, labels, tmp_
         found.append((dataset.metadata().column("key").to_pylist(), pixels(dataset)))
         assert {1, 2, 4} >= set(dataset.metadata().column("batch_size").to_pylist())
     assert found[0][0] == found[1][0] and abs(found[0][1] - found[1][1]).max() <= 1
+
+
+def test_with_a_cache_no_batch_size_is_measured(section, plan, labels, tmp_path):
+    """Images are drawn one by one, whatever a larger batch would gain."""
+    cached = section("flux", cache="first-block")
+    asked, measured = GenerateConfig(per_class=2, shard_size=6, batch_size="auto"), []
+    run = Generation(plan(cached), cached, asked, labels, tmp_path / "out", "cpu", 1)
+    with run.claimed() as missing:
+        run.drawer(BatchSize(None, measured.append))(missing)
+    assert set(run.opened().metadata().column("batch_size").to_pylist()) == {1} and not measured
 
 
 def test_a_study_keeps_the_measured_batch_size(write_folder, tmp_path):

@@ -23,6 +23,7 @@ from .devices import (
     device_name as device_name,
     keep_freed_memory as keep_freed_memory,
     resolve_device as resolve_device,
+    room_for_code as room_for_code,
     set_threads as set_threads,
     waiting_of_threads as waiting_of_threads,
     worker_environment as worker_environment,

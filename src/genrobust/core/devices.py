@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Hashable
+from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -95,6 +97,18 @@ def set_threads(n: int) -> None:
     if n < 1:
         raise UserError(f"threads must be 1 or more, got {n}")
     torch.set_num_threads(n)
+
+
+@lru_cache(maxsize=1)
+def room_for_code(of: Hashable) -> None:
+    """Let this process compile networks anew, unless the last that it compiled were those of an equal `of`.
+
+    PyTorch keeps 8 versions of a function's code in a process, one for each shape of whatever network runs it. Beyond
+    them it compiles no more, and says so in a warning at most: a later network would be as slow as without.
+    """
+    import torch
+
+    torch.compiler.reset()
 
 
 def keep_freed_memory() -> None:

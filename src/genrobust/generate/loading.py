@@ -46,7 +46,8 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     Raises:
         UserError: No such folder or model, weights that are pickles, a pipeline for another mode, a damaged file, a
             LoRA or adapter that does not fit, a size that is no multiple of 8 pixels, more steps than it was trained
-            with, a scheduler that it cannot take, a guidance that cannot end before the last step.
+            with, a scheduler that it cannot take, a guidance that cannot end before the last step, a key for speed or
+            memory that it cannot follow.
         GenrobustError: Weights are NaN or infinite.
     """
     config = resolved_here(config, device.type)
@@ -72,10 +73,10 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
         redux = _add_adapter(pipeline, config, adapter, config.adapter.scale)
         pipelines |= {} if redux is None else {adapter.folder: redux}
     prepare(pipeline, config)
-    place(list(pipelines.values()), config, device)
+    offload = place(list(pipelines.values()), config, device)
     for where, loaded in pipelines.items():
         _check_finite(loaded, where, config)
-    return Generator(pipeline, config, id, device, width, height, _id2label(index), redux)
+    return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
 
 
 def locate(config: GeneratorConfig) -> tuple[str, Path]:

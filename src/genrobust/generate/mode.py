@@ -25,6 +25,7 @@ class Generator:
         width, height: The size of its images in pixels.
         id2label: The names of the classes of a class-conditional one, by number, where its folder names them.
         redux: The FluxPriorReduxPipeline of a FLUX Redux, where the recipe names one.
+        offload: What of it waits in main memory: "none", "model" or "group", as `generator.offload` has it.
     """
 
     pipeline: Any  # a diffusers pipeline, which gets its attributes at run time
@@ -35,6 +36,7 @@ class Generator:
     height: int
     id2label: dict[int, str] | None = None
     redux: Any = None
+    offload: str = "none"
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:

@@ -51,8 +51,10 @@ class Prompts:
         self._takes_negative = "negative_prompt" in taken and true_guidance(generator.pipeline) != 1
         # Cleaning depends on a package that may be installed or not, and prompts are what a plan says.
         self._plain = {"clean_caption": False} if "clean_caption" in taken else {}
-        # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone.
-        self._negative = self._takes_negative and generator.config.guidance_scale > 1
+        # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone; of Z-Image at 0,
+        # whose guidance is what is added.
+        unguided = 0 if type(generator.pipeline).__name__.startswith("ZImage") else 1
+        self._negative = self._takes_negative and generator.config.guidance_scale > unguided
         self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
 
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from genrobust.core import MissingPackage, UserError
+from genrobust.core import MissingPackage, UserError, room_for_code
 from genrobust.generate.calls import muted
+from genrobust.generate.mode import Generator
 from genrobust.recipe import GeneratorConfig
 
 PAYS = 2_000  # images: at 2 a second, a third faster saves five minutes; compiling takes about one, in each worker
 USABLE = 0.8  # of the free memory of a GPU, for weights; the rest is for the images
 LARGE = 1_000_000_000  # bytes of a part's files: smaller ones, such as a CLIP or a VAE, are not worth quantizing
 TRUNKS = ("transformer", "unet")
+AUTOENCODERS = ("vae", "movq")  # small: they stay on the GPU where single layers wait in main memory
 BACKENDS = {"flash-3": "_flash_3", "cudnn": "_native_cudnn"}  # names of diffusers, where they are not the recipe's
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ def trunk_of(pipeline: Any) -> Any:
 def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQuantizationConfig | None:
     """Return what `from_pretrained` needs to quantize the large parts of the generator in `folder`; None for nothing.
 
-    Raises MissingPackage where the quantizer is not installed.
+    Raises MissingPackage where the quantizer is not installed, and UserError where it is too old.
     """
     if config.quantize is None:
         return None
@@ -43,6 +45,18 @@ def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQua
     sizes = {part.name: sum(f.stat().st_size for f in part.glob("*.safetensors")) for part in folder.iterdir()}
     # The autoencoder stays as it is: it draws the pixels, and is small.
     names = [name for name, size in sizes.items() if name in TRUNKS or (size > LARGE and "encoder" in name)]
+    try:
+        return _quantization(package, kind, names, config)
+    except (ImportError, ValueError) as error:  # diffusers says which version it wants
+        raise UserError(
+            f"generator.quantize: {config.quantize} cannot be used with the {package} that is installed: {error}: "
+            "pip install --upgrade 'genrobust[quantize]'"
+        ) from error
+
+
+def _quantization(
+    package: str, kind: str, names: Sequence[str], config: GeneratorConfig
+) -> diffusers.PipelineQuantizationConfig:
     if package == "bitsandbytes":
         how: dict[str, Any] = {"load_in_8bit": True}
         if kind == "nf4":
@@ -50,7 +64,7 @@ def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQua
             how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": compute}
         backend = f"bitsandbytes_{4 if kind == 'nf4' else 8}bit"
         return diffusers.PipelineQuantizationConfig(
-            quant_backend=backend, quant_kwargs=how, components_to_quantize=names
+            quant_backend=backend, quant_kwargs=how, components_to_quantize=list(names)
         )
     import transformers
     from torchao.quantization import Float8WeightOnlyConfig, Int8WeightOnlyConfig
@@ -87,36 +101,69 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
     if not any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in parts):
         raise UserError(f"generator.attention: the attention of a {kind} is PyTorch's own alone: leave it out")
     try:
-        with muted("experimental feature", "diffusers.models.modeling_utils"):
+        # It makes the choice that of every network without one of its own too, which the block undoes: the next
+        # generator of this process would draw with it.
+        with muted("experimental feature", "diffusers.models.modeling_utils"), diffusers.attention_backend():
             trunk.set_attention_backend(BACKENDS.get(name, name))
     except Exception as error:  # of packages that are not installed, with what to install
         raise UserError(f"generator.attention: {name} cannot be used: {error}") from error
 
 
-def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.device) -> None:
+def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.device) -> str:
     """Move `pipelines` onto `device`, all of them or, where that has too little memory, what is computing.
 
-    No image depends on it.
+    No image depends on it. Returns what is done, as `generator.offload` has it: "none", "model" or "group". Raises
+    UserError where a pipeline cannot do what the recipe asks for.
     """
     offload: str = config.offload if device.type == "cuda" else "none"
     if offload == "auto":
-        parts = [part for pipeline in pipelines for part in pipeline.components.values()]
-        sizes = [_bytes(part) for part in parts if isinstance(part, nn.Module)]
-        gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
-        torch.cuda.empty_cache()
-        offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0])
-        if offload != "none":
-            log.warning(
-                f"the generator takes {sum(sizes) / 1e9:.1f} GB, more than {device} has free: what does not "
-                f"compute waits in main memory (generator.offload: {offload}), which takes more time"
-            )
+        offload = _chosen(pipelines, device)
     for pipeline in pipelines:
+        _move(pipeline, offload, device)
+    return offload
+
+
+def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
+    parts = [part for pipeline in pipelines for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    sizes = [_bytes(part.parameters()) for part in parts]
+    gc.collect()  # or what this process no longer uses, such as the generator before, counts as taken
+    torch.cuda.empty_cache()
+    # What bitsandbytes quantizes was loaded there at once.
+    there = _bytes(weight for part in parts for weight in part.parameters() if _is_on(weight, device))
+    offload = offload_for(sizes, torch.cuda.mem_get_info(device)[0] + there)
+    if offload == "group" and not all(map(can_offload_layers, pipelines)):
+        offload = "model"
+    if offload != "none":
+        log.warning(
+            f"the generator takes {sum(sizes) / 1e9:.1f} GB, more than {device} has free: what does not "
+            f"compute waits in main memory (generator.offload: {offload}), which takes more time"
+        )
+    return offload
+
+
+def _move(pipeline: Any, offload: str, device: torch.device) -> None:
+    if offload == "none":
+        pipeline.to(device)
+        return
+    try:
         if offload == "model":
             pipeline.enable_model_cpu_offload(device=device)
-        elif offload == "group":
-            pipeline.enable_group_offload(onload_device=device, offload_type="leaf_level", use_stream=True)
         else:
-            pipeline.to(device)
+            # Not the autoencoder: SDXL casts it to float32 before each call, and the copies that wait are not cast.
+            pipeline.enable_group_offload(
+                onload_device=device, offload_type="leaf_level", use_stream=True, exclude_modules=list(AUTOENCODERS)
+            )
+    except (ImportError, ValueError) as error:
+        kind, other = type(pipeline).__name__, "model or none" if offload == "group" else "none"
+        raise UserError(
+            f"generator.offload: {offload} cannot be used with a {kind}: {error}: set it to {other}"
+        ) from error
+
+
+def can_offload_layers(pipeline: Any) -> bool:
+    """Return whether single layers of `pipeline` can wait in main memory: `generator.offload: group`."""
+    parts = (part for name, part in pipeline.components.items() if name not in AUTOENCODERS)
+    return all(getattr(part, "_supports_group_offloading", True) for part in parts)
 
 
 def offload_for(sizes: Sequence[int], free: int) -> str:
@@ -126,24 +173,40 @@ def offload_for(sizes: Sequence[int], free: int) -> str:
     return "model" if max(sizes) <= USABLE * free else "group"
 
 
-def _bytes(part: nn.Module) -> int:
-    return sum(weight.numel() * weight.element_size() for weight in part.parameters())
+def _bytes(weights: Iterable[Tensor]) -> int:
+    """What `weights` take: those of torchao call themselves what they were, and hold what they were made into."""
+    total = 0
+    for weight in weights:
+        if hasattr(weight, "__tensor_flatten__"):
+            total += _bytes(getattr(weight, name) for name in weight.__tensor_flatten__()[0])
+        else:
+            total += weight.numel() * weight.element_size()
+    return total
 
 
-def compile_blocks(pipeline: Any, config: GeneratorConfig, device: torch.device, images: int) -> bool:
-    """Compile the repeated blocks of the network, where `config` wants it for so many `images`; return whether it did.
+def _is_on(weight: Tensor, device: torch.device) -> bool:
+    return weight.device.type == device.type and device.index in (None, weight.device.index)
+
+
+def compile_blocks(generator: Generator, images: int) -> bool:
+    """Compile the repeated blocks of the network, where its recipe wants it for `images`; return whether it did.
 
     Compiled at the first draw, for its batch size alone. It changes images as another batch size does: by rounding.
+    Raises UserError where the recipe insists, and the network has no such blocks.
     """
+    pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
     can = bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
     if config.compile == "auto":
-        if not (can and device.type == "cuda" and images >= PAYS):
+        # Layers that are fetched one by one interrupt the compiled code at each.
+        pays = generator.device.type == "cuda" and generator.offload != "group" and images >= PAYS
+        if not (can and pays):
             return False
     elif not config.compile:
         return False
     elif not can:
         raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
+    room_for_code(config.model_dump_json())
     trunk.compile_repeated_blocks(fullgraph=config.offload == "none", dynamic=False)
     return True
 

@@ -78,11 +78,11 @@ class GeneratorConfig(Section):
     checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
 
     The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network on a GPU, for a
-    dataset of 2,000 images or more. `offload: auto` keeps on the GPU what computes (`model`: one part, `group`: one
-    layer), if not all fits; on a CPU it does nothing. `quantize` stores the weights of the large parts in 8 or 4 bits,
-    `cache` skips the network where its first block changes little (First Block Cache; one image at a time), `attention`
-    chooses another implementation; these change the images, and so does `tiling`, which decodes an image in tiles.
-    `slicing` decodes one image after another.
+    dataset of 2,000 images or more, where it has such blocks and they stay there. `offload: auto` keeps on the GPU what
+    computes (`model`: one part, `group`: one layer), if not all fits; on a CPU it does nothing. `quantize` stores
+    the weights of the large parts in 8 or 4 bits, `cache` skips the network where its first block changes little (First
+    Block Cache; one image at a time), `attention` chooses another implementation; these change the images, and so does
+    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from genrobust.core import GenrobustError
+from genrobust.core import GenrobustError, room_for_code
 from genrobust.recipe import TrainConfig
 from genrobust.train.learner import Learner
 
@@ -18,6 +18,8 @@ def compile_networks(learner: Learner, config: TrainConfig) -> None:
     Their copies, such as the average of the weights, are not compiled. Each size of images has code of its own.
     """
     if config.compile:
+        # The same settings have the same shapes, except where the rows of a batch are shared out.
+        room_for_code(config.model_dump_json() if learner.twin is None else object())
         for network in (learner.model, learner.twin):
             if network is not None:
                 network.compile(dynamic=False)

@@ -2,12 +2,15 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+import weakref
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from scribe import SIZE, work
@@ -104,6 +107,32 @@ def test_jobs_that_are_cheaper_together_are_shared_out_once(workers):
     assert [share.key for share in shares] == [[0, 2, 4], [1, 3]]
     assert [share.size for share in shares] == [6, 9]
     assert workers(3).workers() == 3
+
+
+@dataclass(frozen=True)
+class Heavy:
+    """Loads what a GPU has room for once, such as a generator."""
+
+    name: str
+    loaded: ClassVar = weakref.WeakSet()
+
+    def __call__(self):
+        assert not self.loaded
+
+        def do(keys):
+            return do  # a circle, as pipelines have: it is freed where garbage is collected
+
+        self.loaded.add(do)
+        return do
+
+
+def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next(monkeypatch):
+    monkeypatch.setattr(processes, "_last", None)
+    first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
+    kept = weakref.ref(processes._loaded(first))
+    assert processes._loaded(first) is kept()
+    processes._loaded(other)
+    assert kept() is None and len(Heavy.loaded) == 1
 
 
 def test_the_environment_says_how_many_workers(monkeypatch):

@@ -12,14 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from genrobust.core import GenrobustError, ImageSet, LabelSpace, Request, UserError, hash_generator, hash_once
+from genrobust.core import (
+    GenrobustError,
+    ImageSet,
+    LabelSpace,
+    Request,
+    UserError,
+    hash_generator,
+    hash_once,
+    room_for_code,
+)
 from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, mode_of
-from genrobust.generate.speed import compile_blocks, uncompile
+from genrobust.generate.speed import can_offload_layers, compile_blocks, uncompile
 from genrobust.recipe import GeneratorConfig
 
 # SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
@@ -93,7 +102,7 @@ class DiffusersEngine(Engine):
         }
 
     def expect(self, images: int) -> None:
-        self._compiled = compile_blocks(self.generator.pipeline, self.config, self.device, images)
+        self._compiled = compile_blocks(self.generator, images)
         self._whole = 0 if self._compiled else None
 
     def trial(self, requests: Sequence[Request]) -> None:
@@ -110,7 +119,9 @@ class DiffusersEngine(Engine):
                 if len(part) == 1:
                     raise
                 self._most = len(part) // 2
-                self._whole = self._whole and 0
+                if self._whole is not None:
+                    self._whole = 0
+                    room_for_code((self.config.model_dump_json(), self._most))
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
             except GenrobustError as error:
                 if isinstance(error, UserError) or not self._compiled or self.config.compile is True:
@@ -173,5 +184,7 @@ class DiffusersEngine(Engine):
         shape = f"{self.generator.width} x {self.generator.height} pixels"
         remedy = f"lower generate.batch_size{size}{half}"
         if images == 1:
-            remedy = f"set generator.offload to group, slicing or tiling to true{half}{size}"
+            layers = self.generator.offload != "group" and can_offload_layers(self.generator.pipeline)
+            offload = "set generator.offload to group, slicing" if layers else "set generator.slicing"
+            remedy = f"{offload} or tiling to true{half}{size}"
         return f"while drawing {images} image{'s' if images > 1 else ''} of {shape} at once", remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
@@ -13,7 +14,6 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import lru_cache
 from itertools import takewhile
 from multiprocessing.connection import Connection
 from typing import Any
@@ -197,6 +197,7 @@ def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
 # In a worker:
 
 _counter: Any = None  # how far it is, in memory that it shares with the command
+_last: tuple[bytes, DoJobs] | None = None  # what was loaded, and from which bytes
 
 
 def _begin(alive: Connection, counter: Any, variables: Mapping[str, str]) -> None:
@@ -227,8 +228,12 @@ def _do(load: bytes, unit: str, keys: Sequence[Any]) -> GenrobustError | None:
     return None
 
 
-@lru_cache(maxsize=1)
 def _loaded(load: bytes) -> DoJobs:
-    # No file is unpickled: these bytes are the command's own, from its memory.
-    loads: Callable[[], DoJobs] = pickle.loads(load)
-    return loads()
+    global _last
+    if _last is None or _last[0] != load:
+        _last = None
+        gc.collect()  # before the next is loaded: a GPU rarely has room for both
+        # No file is unpickled: these bytes are the command's own, from its memory.
+        loads: Callable[[], DoJobs] = pickle.loads(load)
+        _last = load, loads()
+    return _last[1]

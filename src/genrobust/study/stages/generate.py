@@ -29,6 +29,8 @@ TRIAL_BATCH = 8  # images drawn at once in a trial: large batches are a tenth fa
 LARGEST_ON_CPU = 500_000_000  # bytes of weights: a generator beyond it draws for minutes before it gives a rate
 PNG_SHARE = 0.6  # of the raw bytes of a photograph; drawings take less
 STABLE_DIFFUSION_PIXELS = 512  # the side of its images where a recipe names none
+# Keys that take time or memory, or spare it. A LoRA is merged into the weights, and takes neither.
+COSTING = ("adapter", "attention", "offload", "quantize", "cache", "slicing", "tiling")
 
 
 class GeneratedDataset:
@@ -253,7 +255,8 @@ class Generate(Stage):
         how = dataset.generate.model_copy(
             update={"batch_size": TRIAL_BATCH if batch == "auto" else min(batch, TRIAL_BATCH)}
         )
-        other = self.context.elsewhere(folder, generator=dataset.generator, generate=how, datasets={})
+        plain = dataset.generator.model_copy(update={"compile": False})  # compilation takes longer than the trial
+        other = self.context.elsewhere(folder, generator=plain, generate=how, datasets={})
         GeneratedDataset(other, GENERATED).make(slice(0, 1))
 
     def disk(self, jobs: Sequence[Job]) -> float:
@@ -275,7 +278,14 @@ def generator_rate_key(generator: GeneratorConfig, worker: str, class_model: Cla
         steps = int(steps * generator.strength)  # it begins at a noised image
     mode = "" if generator.mode == "labels" else f"{generator.mode}, "
     guided = "" if generator.guidance_until == 1 else f" guided until {generator.guidance_until:g}"
+    if generator.guidance_scale <= 1:
+        guided = " unguided"  # half as many images in the network at a time
     size = f", {generator.width} x {generator.height} px" if generator.width and generator.height else ""
     if generator.server is not None:
         return f"{engine}{model}, {generator.server.url}, {generator.server.concurrency} at a time, {steps} steps{size}"
-    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}, {worker}"
+    fields = GeneratorConfig.model_fields
+    more = {key: value for key in COSTING if (value := getattr(generator, key)) != fields[key].default}
+    if generator.adapter is not None:
+        more["adapter"] = generator.adapter.model
+    how = "".join(f", {key}" if value is True else f", {key} {value}" for key, value in more.items())
+    return f"{engine}{model}, {mode}{steps} steps{guided}{size}, {generator.dtype}{how}, {worker}"

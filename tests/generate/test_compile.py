@@ -1,0 +1,147 @@
+"""Compiled blocks: when they are, for which batches, and what becomes of them where another generator is loaded."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from drawn import CPU
+
+from genrobust.core import GenrobustError, UserError
+from genrobust.generate.calls import OutOfMemory
+from genrobust.generate.engines.diffusers import DiffusersEngine
+from genrobust.generate.loading import load_generator
+from genrobust.generate.speed import PAYS, compile_blocks
+from genrobust.recipe import GeneratorConfig
+
+
+@pytest.fixture
+def section(folder_of):
+    """A section with the tiny pipeline of a kind."""
+
+    def make(kind="sd", **more):
+        size = {} if kind == "dit" else {"width": 64, "height": 64}
+        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": "ddim", **size}
+        return GeneratorConfig(**{**own, **more})
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "compiles", "device", "offload", "images", "done"),
+    [
+        ("sd", "auto", "cuda", "none", PAYS, True),
+        ("sd", "auto", "cuda", "model", PAYS, True),
+        ("sd", "auto", "cuda", "group", PAYS, False),  # each layer that is fetched would end the compiled code
+        ("sd", "auto", "cuda", "none", PAYS - 1, False),
+        ("sd", "auto", "cpu", "none", PAYS, False),
+        ("sd", False, "cuda", "none", PAYS, False),
+        ("sd", True, "cpu", "none", 1, True),
+        ("dit", "auto", "cuda", "none", PAYS, False),  # has no blocks that diffusers compiles
+    ],
+)
+def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, device, offload, images, done):
+    mode = {"mode": "class"} if kind == "dit" else {}
+    loaded = load_generator(section(kind, compile=compiles, **mode), CPU)
+    assert compile_blocks(replace(loaded, device=torch.device(device), offload=offload), images) == done
+
+
+def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(section):
+    config = section("dit", mode="class", compile=True)
+    with pytest.raises(UserError, match=r"generator\.compile: the network of a DiTPipeline"):
+        compile_blocks(load_generator(config, CPU), 1)
+
+
+def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
+    from torch._inductor import config
+
+    monkeypatch.setenv("CXX", "/nowhere/c++")
+    broken = config.patch({"cpp.cxx": ("/nowhere/c++",)})  # monkeypatch would take the name away afterwards
+    asked = list(plan(section()))[:2]
+    for compiles, raises in (("auto", False), (True, True)):
+        torch.compiler.reset()
+        engine = DiffusersEngine(section(compile=compiles), labels, None, CPU)
+        engine._compiled = compile_blocks(replace(engine.generator, device=torch.device("cuda")), PAYS)
+        if raises:
+            with broken, pytest.raises(GenrobustError, match="fails"):
+                engine.draw(asked)
+        else:
+            with broken:
+                drawn = engine.draw(asked)
+            assert "drawing without generator.compile" in caplog.text
+            assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
+
+
+def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
+    """Else each size would be compiled, and the images of the next full batch would depend on it."""
+    compiled, asked = [], list(plan(section(), 4))
+    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
+    torch.compiler.reset()
+    for block in engine.generator.pipeline.unet.modules():
+        if type(block).__name__ == "BasicTransformerBlock":
+            block.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward, dynamic=False)
+    engine._whole = 0
+    engine.draw(asked[:4])
+    count = len(compiled)
+    assert count
+    rest = engine.draw(asked[4:6])
+    assert len(compiled) == count
+    assert (np.stack(rest) == np.stack(plain.draw(asked[4:6]))).all()
+    engine.draw(asked[6:10])
+    assert len(compiled) == count
+
+
+class Counted(DiffusersEngine):
+    """Lists the graphs that it compiles, with a compiler that leaves them as they are."""
+
+    def expect(self, images):
+        self.graphs = []
+        unet = self.generator.pipeline.unet
+        unet.compile_repeated_blocks = partial(unet.compile_repeated_blocks, backend=self.compiled)
+        super().expect(images)
+
+    def compiled(self, graph, inputs):
+        self.graphs.append(graph)
+        return graph.forward
+
+
+def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, labels, plan):
+    """PyTorch keeps few versions of a block's code in a process, whatever it belongs to, and then compiles no more."""
+    from torch._dynamo import config
+
+    asked = list(plan(section(), 4))
+
+    def drawn(side, room):
+        with config.patch(recompile_limit=room):
+            engine = Counted(section(compile=True, offload="none", width=side, height=side), labels, None, CPU)
+            engine.expect(len(asked))
+            engine.draw(asked[:4])
+        return engine
+
+    versions = len(drawn(64, room=8).graphs)
+    assert versions
+    assert len(drawn(32, room=versions).graphs) == versions
+
+
+def test_the_code_of_a_batch_that_does_not_fit_leaves_room_for_that_of_the_half(section, labels, plan):
+    from torch._dynamo import config
+
+    asked = list(plan(section(), 4))[:4]
+    engine = Counted(section(compile=True, offload="none"), labels, None, CPU)
+    decode = engine.generator.pipeline.vae.decode
+
+    def limited(latents, *words, **more):
+        if len(latents) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(latents, *words, **more)
+
+    engine.generator.pipeline.vae.decode = limited
+    engine.expect(len(asked))
+    with pytest.raises(OutOfMemory):
+        engine._draw(asked, 1)
+    versions = len(engine.graphs)
+    assert versions
+    with config.patch(recompile_limit=versions):
+        engine.draw(asked)
+    assert len(engine.graphs) == 2 * versions
