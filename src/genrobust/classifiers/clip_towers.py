@@ -65,8 +65,8 @@ def open_tower(
         kwargs[COSINE] = config.projection_dim
     named = texts() if with_text else []
     data = data_config(spec, {"mean": preparation["mean"], "std": preparation["std"]})
-    how = preparation["interpolation"], preparation["crop_mode"]
-    blueprint = Blueprint(architecture, kwargs, int(vision.image_size), *how)
+    resized = preparation["interpolation"], preparation["crop_mode"]
+    blueprint = Blueprint(architecture, kwargs, int(vision.image_size), *resized)
     size, how = blueprint.image_size, blueprint.interpolation
     return OpenClassifier(
         name=spec,
