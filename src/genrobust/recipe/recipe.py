@@ -107,16 +107,14 @@ class Recipe(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _choose_templates(cls, given: Any) -> Any:
+    def _choose_templates(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Fill in CLIP's templates for images that are no icons: those of Pictograms name styles of these."""
-        if not isinstance(given, dict):
-            return given
         data, generator, generate = (given.get(key, {}) for key in ("data", "generator", "generate"))
         prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
         if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
             return given
-        of_icons = isinstance(generator, dict) and generator.get("model") == EMBEDDED
-        if of_icons or data.get("source", EMBEDDED) == EMBEDDED:
+        models = [data.get("source", EMBEDDED), *([generator.get("model")] if isinstance(generator, dict) else [])]
+        if EMBEDDED in models:
             return given
         return {**given, "generate": {**generate, "prompts": {"templates": "openai", **prompts}}}
 
