@@ -114,8 +114,11 @@ def named(rows: list[list[Any]]) -> list[dict[str, Any]]:
 
 
 def rounded(value: Any) -> Any:
-    """Floats to four decimals, more than any page shows."""
-    return round(value, 4) if isinstance(value, float) else value
+    """Floats to four decimals, more than any page shows, but for those that would then be shown otherwise."""
+    if not isinstance(value, float):
+        return value
+    short = round(value, 4)
+    return short if f"{short:.1f}" == f"{value:.1f}" else value
 
 
 def condensed_benchmark(results: dict[str, Any]) -> str:
