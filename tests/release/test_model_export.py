@@ -29,7 +29,7 @@ from genrobust.core import GenrobustError, LabelSpace, MissingPackage, StudyData
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
 from genrobust.release.model_export import export_model
-from genrobust.report.results import summary_to_json
+from genrobust.report.results import FORMAT, summary_to_json
 from genrobust.report.wording import number
 from genrobust.robustness.figure import list_figures
 from genrobust.robustness.summary import Comparison, summarize
@@ -174,7 +174,7 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
     with pytest.raises(UserError, match=r"has the seeds .*, and the checkpoint the seed 3"):
         told(summary={**raw["summary"], "seeds": [0]})
     with pytest.raises(UserError, match="no summary of a study"):
-        told(summary={"format": 2})
+        told(summary={"format": FORMAT})
     with pytest.raises(UserError, match=r"no results\.json of a study"):
         told(arms=None)
     assert not (tmp_path / "out").exists()
