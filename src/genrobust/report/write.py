@@ -55,6 +55,7 @@ def html(record: StudyRecord) -> str:
         summary=summary,
         named=partial(row_name, summary),
         row_marks=marks(summary),
+        unmarked=any(row_name(summary, arm) == arm for arm in summary.arms),
         **_tables(record),
         looks=looks(summary),
         answer=answer(record),
