@@ -1,4 +1,4 @@
-"""Compiled blocks: when they are, for which batches, and what becomes of them where another generator is loaded."""
+"""Compiled blocks: when and for which batches blocks are compiled, and that a second generator is compiled as well."""
 
 from dataclasses import replace
 from functools import partial

@@ -64,8 +64,8 @@ class Initial:
         }
         return config.model_copy(update=changed)
 
-    def prepared_otherwise(self, config: TrainConfig) -> list[str]:
-        """Return, as sentences, how training prepares images otherwise than the network has seen them before."""
+    def preparation_notes(self, config: TrainConfig) -> list[str]:
+        """Return sentences on how training prepares images for it, where other arms or its pretraining differ."""
         found, made = [], self.blueprint
         if made.interpolation != BICUBIC:
             found.append(f"Images are resized by {made.interpolation} interpolation for it, as before.")

@@ -29,8 +29,8 @@ SINGLE_CROP = EvaluateConfig()
 class Blueprint:
     """What `create_classifier` makes a network anew with, and how images of `image_size` pixels are resized for it.
 
-    `crop_mode` is timm's word for what becomes of an image that is no square: "center" cuts it, "squash" presses it
-    into one, "border" pads it.
+    `crop_mode` is timm's name for how other images become squares: "center" crops them, "squash" changes their aspect
+    ratio, "border" pads them.
     """
 
     architecture: str

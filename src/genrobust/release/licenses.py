@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import HUB
+from genrobust.classifiers import FOLDER, HUB
 from genrobust.core import (
     EMBEDDED,
     LARGEST_YAML,
@@ -85,9 +85,7 @@ def license_of_network(init: str) -> str:
 
     if init.startswith(HUB):
         return _license("network", init, _cards_on_hub(init.removeprefix(HUB).partition("@")[0])).name
-    folder = (
-        find_clip(init.removeprefix("clip:")) if init.startswith("clip:") else Path(init.removeprefix("local-dir:"))
-    )
+    folder = find_clip(init.removeprefix("clip:")) if init.startswith("clip:") else Path(init.removeprefix(FOLDER))
     if init and folder.exists():
         return _license("network", init, [folder / "README.md"]).name
     known = get_pretrained_cfg(init) if re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", init) else None

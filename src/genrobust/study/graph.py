@@ -103,7 +103,7 @@ class Graph:
         for run in {self._first_network(run): run for run in elsewhere}.values():
             initial = self.sources.initial(run)
             assert initial is not None  # it is pretrained
-            for words in initial.prepared_otherwise(run.train):
+            for words in initial.preparation_notes(run.train):
                 self.context.log(f"{initial.spec}: {words}")
             network = initial.make(self.context.data.labels, self.sources.settings(run)).network
             if run.train.method in ("linear-probe", "lp-ft"):

@@ -114,7 +114,7 @@ def _comparison(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> tuple
 
 
 def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> None:
-    """Fit the lines and planes that need no trained baselines: a mistake in them is told before any work begins.
+    """Fit the lines and planes that need no trained baselines, so that a mistake in them is reported before any work.
 
     Raises:
         UserError: The table of baselines cannot be read, a line or a plane cannot be fitted on it, or no model can be

@@ -41,7 +41,7 @@ def describe_starts(graph: Graph) -> Iterator[str]:
     for start, runs in starts.items():
         arms = ", ".join(dict.fromkeys(run.of for run in runs))
         initial = graph.sources.initial(runs[0])
-        prepared = [] if initial is None else initial.prepared_otherwise(runs[0].train)
+        prepared = [] if initial is None else initial.preparation_notes(runs[0].train)
         yield (
             f"{start}: arms that start from it are {arms}. It was trained on {seen_by(graph.sources, runs[0])}. A "
             "network that may have seen the styles of the test sets is no fair comparison with one that has not: "
