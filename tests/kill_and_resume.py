@@ -117,12 +117,11 @@ def contents(out: Path) -> dict[str, bytes]:
     return {p.relative_to(out).as_posix(): p.read_bytes() for p in files}
 
 
-def kill_and_resume(start: Starter, work: Work, out: Path, kills: int, goes_on: bool = True) -> dict[str, bytes]:
+def kill_and_resume(start: Starter, work: Work, out: Path, kills: int) -> dict[str, bytes]:
     """Kill `work` so many times, and compare what it leaves below `out` whenever it ends; returns those files.
 
     Kills fall by turns right before a write and at a moment, each drawn from the whole length of an undisturbed run.
-    The folder is then as it was at first, and has to have files more when the work is done. Unless it `goes_on`, work
-    keeps nothing before its end, and may begin anew.
+    The folder is then as it was at first, and has to have files more when the work is done.
     """
     before = out.with_name(f"{out.name}.before")
     shutil.copytree(out, before) if out.exists() else before.mkdir()
@@ -144,7 +143,7 @@ def kill_and_resume(start: Starter, work: Work, out: Path, kills: int, goes_on: 
         finished = done.codes == [0]
         if finished:
             assert contents(out) == wanted, f"after {killed} kills"
-            assert not goes_on or furthest <= total / 2 or done.writes[0] < total, "it began anew"
+            assert furthest <= total / 2 or done.writes[0] < total, "it began anew"
         else:
             killed += 1
             furthest = max(furthest, at or 0)

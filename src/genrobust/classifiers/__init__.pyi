@@ -1,13 +1,17 @@
 from .architectures import bounded as bounded, has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
+    FEATURES as FEATURES,
     STATE as STATE,
+    UNDER_WAY as UNDER_WAY,
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
     check_state as check_state,
     check_weights as check_weights,
     fetch_checkpoint as fetch_checkpoint,
     is_checkpoint as is_checkpoint,
+    is_under_way as is_under_way,
     read_checkpoint_info as read_checkpoint_info,
+    write_state as write_state,
 )
 from .clip import (
     Clip as Clip,
@@ -30,6 +34,7 @@ from .models import (
     move_to as move_to,
     save_checkpoint as save_checkpoint,
     save_tensors as save_tensors,
+    tensor_bytes as tensor_bytes,
 )
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
 from .opened import (

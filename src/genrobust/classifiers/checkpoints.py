@@ -25,7 +25,7 @@ from genrobust.core import (
 
 WEIGHTS, INFO = "model.safetensors", "checkpoint.json"
 INITIAL = "initial.safetensors"  # the weights that a fine-tuned network started from
-STATE = "state.safetensors"
+STATE, FEATURES = UNDER_WAY = "state.safetensors", "features.safetensors"  # what a killed training goes on from
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its readers have it
 _BEFORE_SEAL = f'"{SEAL}":"'.encode()
 
@@ -94,6 +94,11 @@ def check_weights(folder: Path) -> CheckpointInfo:
         with reading(folder / INITIAL, ValueError, then=_remedy(folder), kind=GenrobustError):
             check_hash(folder / INITIAL, info.initial_sha256)
     return info
+
+
+def is_under_way(folder: Path) -> bool:
+    """Return whether a training keeps in `folder` what it goes on from."""
+    return any((folder / name).exists() for name in UNDER_WAY)
 
 
 def write_state(path: Path, content: bytes) -> None:

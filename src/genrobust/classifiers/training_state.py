@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import STATE, check_state, write_state
+from genrobust.classifiers.checkpoints import STATE, UNDER_WAY, check_state, write_state
 from genrobust.classifiers.models import tensor_bytes
 from genrobust.core import (
     BLANK_SEAL,
@@ -86,7 +86,8 @@ def claim_training(
     with lock(out, shared=is_finished()) if is_main else nullcontext():
         yield broadcast(is_finished())  # asked again: another process may have finished before this one got the lock
         if is_main:
-            remove(out / STATE)
+            for name in UNDER_WAY:
+                remove(out / name)
 
 
 def remove_finished_state(out: Path, is_finished: Callable[[], bool]) -> None:

@@ -46,6 +46,7 @@ from genrobust.core import (
 from genrobust.recipe import TrainConfig
 from genrobust.train.augment import border_color, make_augment
 from genrobust.train.compiling import compile_networks, explain_compilation
+from genrobust.train.embedding import KeptFeatures
 from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.learner import make_learner, make_optimizer, norm_state
 from genrobust.train.mixture import Mixture
@@ -101,7 +102,7 @@ def train(
         if not finished and config.method != "linear-probe":
             _Run(*how, team, job, initial).to_end()
         elif not finished and team.is_main:
-            train_probe(*how, job[RUN], initial)
+            train_probe(*how, job[RUN], initial, KeptFeatures(out, job[RUN], NOUN))
         elif team.is_main:
             _require_same(out, job)
     return out
@@ -182,7 +183,8 @@ class _Run:
         if config.method == "lp-ft":
             fetch(self.out, STATE)
             if not (self.out / STATE).exists():  # else all of it is loaded
-                fit_probe(model, self.mixture, self.val, config, self.device)
+                kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
+                fit_probe(model, self.mixture, self.val, config, self.device, kept)
         self.before = None if self.initial is None else copied(model)
         if config.method == "lora":
             add_lora(model, config.lora_rank)

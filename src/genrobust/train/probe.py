@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from genrobust.classifiers import Classifier, head_name, last_linear, predict_logits
-from genrobust.core import GenrobustError, ImageSet, progress_bar
+from genrobust.classifiers import Classifier, last_linear
+from genrobust.core import GenrobustError, ImageSet
 from genrobust.recipe import TrainConfig
+from genrobust.train.embedding import KeptFeatures, embed
 from genrobust.train.mixture import Mixture
 
 # scikit-learn's C for features whose mean squared length, once they are centered, is 1: strong penalties first.
@@ -34,21 +33,26 @@ class Probed:
     val_top1: float | None
 
 
-def fit_probe(model: Classifier, mixture: Mixture, val: ImageSet, config: TrainConfig, device: torch.device) -> Probed:
+def fit_probe(
+    model: Classifier,
+    mixture: Mixture,
+    val: ImageSet,
+    config: TrainConfig,
+    device: torch.device,
+    kept: KeptFeatures | None = None,
+) -> Probed:
     """Replace the last layer of `model` by the logistic regression on its features of the images of `mixture`.
 
     Each image counts once, as much as its source weighs in a batch. The penalty is that of `STRENGTHS` with the best
-    top-1 on `val`, of equals the one with the smallest loss there.
+    top-1 on `val`, of equals the one with the smallest loss there. Features are `kept` until it is found.
 
     Raises:
-        UserError: The last layer is not linear.
+        UserError: The last layer is not linear, or features of another training are kept.
         GenrobustError: A feature is NaN or infinite.
     """
     last, parts = last_linear(model.network), mixture.shares()
-    how = config.image_size, 2 * config.batch_size, device, mixture.interpolation
-    with progress_bar("embedding", sum(len(images) for images, _ in parts) + len(val)) as bar, _without_last(model):
-        features = np.concatenate([predict_logits(model, images, *how, bar.advance) for images, _ in parts])
-        seen = predict_logits(model, val, *how, bar.advance) if len(val) else features[:0]
+    *of_parts, seen = embed(model, [*(of for of, _ in parts), val], config, mixture.interpolation, device, kept)
+    features = np.concatenate(of_parts)
     if not (np.isfinite(features).all() and np.isfinite(seen).all()):
         raise GenrobustError(f"features of {config.init} are NaN or infinite: its weights are damaged, get them again")
     weights = np.repeat([weight for _, weight in parts], [len(images) for images, _ in parts])
@@ -165,16 +169,3 @@ class _Problem:
         if value.requires_grad:
             value.backward()
         return value.detach()
-
-
-@contextmanager
-def _without_last(model: Classifier) -> Iterator[None]:
-    """Let the network return what its last layer gets."""
-    name = head_name(model.network)
-    parent, _, own = name.rpartition(".")
-    holder, last = model.network.get_submodule(parent), model.network.get_submodule(name)
-    setattr(holder, own, nn.Identity())
-    try:
-        yield
-    finally:
-        setattr(holder, own, last)

@@ -1,4 +1,4 @@
-"""Trains a linear probe: what a killed one leaves is removed, and solved anew it is the same."""
+"""Trains a linear probe: a killed one goes on from the features that it kept, and solved anew it is the same."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from genrobust.classifiers import Initial
 from genrobust.core import ImageSet, LabelSpace, remove_leftovers
 from genrobust.recipe import TrainConfig
+from genrobust.train.embedding import KeptFeatures
 from genrobust.train.finished import Progress, Watch, save_trained
 from genrobust.train.mixture import Mixture
 from genrobust.train.probe import fit_probe
@@ -26,11 +27,15 @@ def train_probe(
     watch: Watch,
     run: str,
     initial: Initial | None,
+    kept: KeptFeatures,
 ) -> None:
-    """Save a linear probe of a pretrained network as a checkpoint; arguments are as for `train` and `save_trained`."""
+    """Save a linear probe of a pretrained network as a checkpoint.
+
+    Arguments are as for `train`, `save_trained` and `fit_probe`.
+    """
     remove_leftovers(out, below=True)
     model = first_network(labels, config, seed, device, initial)
-    probed, steps = fit_probe(model, mixture, val, config, device), config.steps_for(len(mixture))
+    probed, steps = fit_probe(model, mixture, val, config, device, kept), config.steps_for(len(mixture))
     top1 = probed.val_top1
     figures = {"loss": probed.loss, **({} if top1 is None else {"val_top1": top1})}
     watch(steps, figures)

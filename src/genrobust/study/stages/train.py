@@ -73,14 +73,14 @@ class Train(Stage):
             self.context.log(f"training {len(jobs)} classifiers, {together} at a time")
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.classifiers import STATE, is_checkpoint
+        from genrobust.classifiers import is_checkpoint, is_under_way
 
         super().do(todo)
         trained = {job.key for job in todo}
         for run in self.runs:
             if run not in trained:
                 folder = self.sources.checkpoint(run)
-                if (folder / STATE).exists():
+                if is_under_way(folder):
                     from genrobust.classifiers import remove_finished_state  # which takes torch
 
                     remove_finished_state(folder, partial(is_checkpoint, folder))
@@ -132,14 +132,14 @@ class Train(Stage):
     @contextmanager
     def _watched(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
         """Log what begins, time the training of the block, and yield what is given its figures."""
-        from genrobust.classifiers import STATE
+        from genrobust.classifiers import UNDER_WAY, is_under_way
 
         train, context = self.sources.settings(run), self.context
         steps = train.steps_for(len(mixture))
         for part in (name for name, left in mixture.unpacked().items() if left):
             mixture.pack(part)  # on a node that has no copies yet
-        fetch(folder, STATE)
-        images = 0 if (folder / STATE).exists() else steps * train.batch_size  # the rest of one gives no rate
+        fetch(folder, *UNDER_WAY)
+        images = 0 if is_under_way(folder) else steps * train.batch_size  # the rest of one gives no rate
         counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
         context.log(f"training {run.name}: {steps} steps of {train.batch_size} on {counts}")
         rate = measured(context.out, self.name, self._rate_key(train), images)
