@@ -35,6 +35,7 @@ from genrobust.study.embeddings import read_embeddings
 from genrobust.study.rates import measured_rate
 from genrobust.study.tracking import read_logged
 from genrobust.train import PACKING, PackedImages
+from genrobust.train.embedding import KeptFeatures
 
 CLASSES = ("airplane", "anchor", "bell")
 FLIPS = 100  # bits of each file
@@ -93,6 +94,7 @@ def files(study):
     write_filter(shards.folder, shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low")
     audit(str(dataset_of(out)), out=out / "audit-small", device="cpu")
     save_state(out / "checkpoints" / "killed")
+    kept_features(out / "checkpoints" / "killed").save(np.arange(600, dtype=np.float32).reshape(30, 20))
     Mirror(f"local://{out}/remote", out / "copies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(out / "cache"))
@@ -123,6 +125,10 @@ def read_state(path: Path, study: Study) -> Any:
     assert loaded is not None
     progress, groups = loaded
     return progress, [(group, key, v.numpy().tobytes()) for group, of in groups.items() for key, v in of.items()]
+
+
+def kept_features(folder: Path) -> KeptFeatures:
+    return KeptFeatures(folder, "a hash", "classifier")
 
 
 def read_dataset(path: Path, study: Study) -> Any:
@@ -219,6 +225,7 @@ KINDS = (
     Kind("checkpoints/*/checkpoint.json", lambda path, study: asdict(read_checkpoint_info(path.parent))),
     Kind("checkpoints/*/model.safetensors", read_weights),
     Kind("checkpoints/*/state.safetensors", read_state),
+    Kind("checkpoints/*/features.safetensors", lambda path, study: kept_features(path.parent).load().tobytes()),
     Kind("packed/*/*.jpegs", read_packed),
     Kind("packed/*/*.npz", read_packed),
     Kind("predictions/*/*.npz", read_predictions),

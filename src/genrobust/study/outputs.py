@@ -65,6 +65,7 @@ def _check_arrays(path: Path) -> None:
 GUARDS = (
     Guard("checkpoint.json", _of_folder(check_weights), _folder),
     Guard("state.safetensors", check_state),
+    Guard("features.safetensors", check_state),
     Guard("finetune.json", _of_folder(check_trained), _folder),
     Guard("class_model.json", _of_folder(check_trained), _folder),
     Guard("predictions/*/*.npz", _check_arrays),

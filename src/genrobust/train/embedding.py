@@ -51,7 +51,7 @@ class KeptFeatures:
         if not path.exists():
             return None
         check_state(path)
-        with reading(path, SafetensorError, KeyError, then="; delete it to embed anew", kind=GenrobustError):
+        with reading(path, SafetensorError, KeyError, then="; delete it to train from the start", kind=GenrobustError):
             with safe_open(path, framework="numpy") as file:
                 require_same_job({RUN: file.metadata()[RUN]}, {RUN: self._run}, self._folder, self._noun)
             return load_file(path)[KEY].numpy()
