@@ -62,6 +62,7 @@ def condensed(results: dict[str, Any]) -> str:
     """What the pages need of a results.json, as JSON: a line for each part, and for each score below their columns."""
     summary = results["summary"]
     told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
+    told["seconds"] = {arm["name"]: rounded_seconds(arm["seconds"]) for arm in results["arms"]}
     told |= {key: summary[key] for key in OF_SUMMARY}
     told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
     told["recipe"] = results["recipe"]
@@ -81,6 +82,11 @@ def compact(value: Any) -> str:
 def is_mean(row: dict[str, Any]) -> bool:
     """Whether a score is an arm's accuracy on the mean of the shifts."""
     return (row["figure"], row["test_set"], row["minus"]) == ("top1", MEAN, "")
+
+
+def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
+    """The seconds of one device that an arm takes, by what it does; rates say no more than whole ones."""
+    return {what: round(value) for what, value in (seconds or {}).items()}
 
 
 def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
@@ -188,6 +194,10 @@ class Result:
         """What became of the claim that says so: "holds", "contradicted" or "undecided"."""
         return next(claim["here"] for claim in self.told["claims"] if claim["says"] == says)
 
+    def minutes(self, arm: str, what: str) -> str:
+        """How many minutes of one device (of a core, on a CPU) an arm takes to "generate" or to "train": "9.4"."""
+        return f"{self.told['seconds'][arm][what] / 60:.1f}"
+
     def share(self, arm: str, of: str, above: str) -> str:
         """How much of the gap between `above` and `of` the accuracy of `arm` closes, in percent: "83"."""
         low, mine, high = (self.score(name)["value"] for name in (above, arm, of))
@@ -258,13 +268,13 @@ class Result:
         return f"{100 * next(one[key] for one in self.told['qualities'] if one['source'] == source):.0f}"
 
     def curves(self) -> str:
-        """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table."""
+        """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table of two rows an arm."""
         curves = {arm: self.curve(arm) for arm in self.told["curves"]}
-        sides = [(arm, test) for arm in curves for test in (self.told["clean"], MEAN)]
-        heads = [f"{arm}: {'shifts' if test == MEAN else f'`{test}`'}" for arm, test in sides]
-        rows = [["share of fine-tuning", *heads], ["---"] * (len(sides) + 1)]
-        for point in next(iter(curves.values())).told["arms"]:
-            rows.append([point, *(curves[arm].top1(point, test) for arm, test in sides)])
+        points = next(iter(curves.values())).told["arms"]
+        rows = [["share of fine-tuning", "", *points], ["---"] * (len(points) + 2)]
+        for arm, curve in curves.items():
+            for test, side in ((self.told["clean"], f"`{self.told['clean']}`"), (MEAN, "shifts")):
+                rows.append([arm, side, *(curve.top1(point, test) for point in points)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def verdicts(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: the processes share the cores
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -23,7 +24,14 @@ from genrobust.data.readers import pictograms
 # Commands that tests run do their work in their own process, without measuring the machine first: starting workers and
 # measuring take longer than the small studies of most tests. Tests of either ask for it.
 os.environ |= {"GENROBUST_WORKERS": "1", "GENROBUST_ESTIMATE": "0"}
+for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE", "COLUMNS", "TERMINAL_WIDTH"):
+    os.environ.pop(name, None)  # what is printed is compared, and these decide its colors and width
+os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it hides devices from the tests that pretend to have some
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # where the servers of tests listen
 
+# the same examples in every run, at whatever pace
+hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("fixed")
 pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]
 HERE = Path(__file__).parent

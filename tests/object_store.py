@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+
+
+@cache
+def one_put_at_a_time() -> None:
+    """Make moto's conditional writes atomic, as those of S3 are: it looks, and stores in a second step."""
+    from moto.s3.responses import S3Response
+
+    put, turn = S3Response.put_object, threading.Lock()
+
+    def in_turn(self: S3Response) -> object:
+        with turn:
+            return put(self)
+
+    S3Response.put_object = in_turn
 
 
 class Store:
@@ -33,6 +49,7 @@ class Store:
         """Start the server, on the port that it had."""
         from moto.server import ThreadedMotoServer
 
+        one_put_at_a_time()
         self.server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
         self.server.start()
 

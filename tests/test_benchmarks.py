@@ -89,10 +89,14 @@ def test_a_part_that_fails_hides_no_other_of_the_same_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("work", "said"),
-    [(lambda: 1 / 0, "ZeroDivisionError"), (lambda: os._exit(3), "ended with 3"), (lambda: time.sleep(60), "no end")],
+    ("work", "limit", "said"),
+    [
+        (lambda: 1 / 0, 60, "ZeroDivisionError"),
+        (lambda: os._exit(3), 60, "ended with 3"),
+        (lambda: time.sleep(60), 0.5, "no end"),
+    ],
 )
-def test_a_part_can_fail_end_or_hang_without_the_others(work, said):
+def test_a_part_can_fail_end_or_hang_without_the_others(work, limit, said):
     with pytest.raises(RuntimeError, match=said):
-        in_a_process(work, 0.5)
+        in_a_process(work, limit)
     assert in_a_process(lambda: 3) == 3

@@ -113,7 +113,10 @@ def test_ctrl_c_says_that_nothing_is_lost(recipe: Path, tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=120)
+    try:
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()  # else it would train beside the next tests
     assert process.returncode == 130
     assert "interrupted: " in stderr
     assert "Traceback" not in stderr

@@ -23,7 +23,7 @@ def hurry(pause: float = 0.01) -> None:
 
 
 def section(url: str, steps: int = 4, **server: Any) -> GeneratorConfig:
-    own = {"url": url, "timeout": 0.5, "retries": 30, "concurrency": 16, "max_images": 5000, **server}
+    own = {"url": url, "timeout": 20, "retries": 30, "concurrency": 16, "max_images": 5000, **server}
     return GeneratorConfig(engine="openai", model="painter", width=SIDE, height=SIDE, steps=steps, server=own)
 
 
@@ -35,8 +35,8 @@ def planned(generator: GeneratorConfig, images: int, **prompts: Any) -> tuple[Pl
 
 
 def run(out: str, url: str, images: int, pause: float = 0.01) -> ShardDataset:
-    """Draw a dataset into the folder `out`."""
+    """Draw a dataset into the folder `out`, from a server that is slow for a second now and then."""
     hurry(pause)
-    generator = section(url)
+    generator = section(url, timeout=0.5)
     plan, config = planned(generator, images)
     return generate(plan, generator, config, LABELS, Path(out))

@@ -51,7 +51,7 @@ def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path):
     broken = config.patch({"cpp.cxx": ("no-such-compiler",)})
     with (
         broken,
-        utils.fresh_cache(),
+        utils.fresh_inductor_cache(),
         pytest.raises(GenrobustError, match=r"train\.compile: test_resnet cannot be compiled"),
     ):
         small_job().run(tmp_path / "failed", compile=True, **FEW)

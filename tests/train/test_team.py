@@ -26,9 +26,9 @@ def test_two_learn_what_one_does(start, tmp_path):
     first, second = (load_file(folder / "model.safetensors") for folder in (one, two))
     assert first.keys() == second.keys()
     for name, tensor in first.items():
-        torch.testing.assert_close(second[name], tensor, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
     histories = [json.loads((f / "checkpoint.json").read_text())["training"]["history"] for f in (one, two)]
-    assert [entry["loss"] for entry in histories[0]] == pytest.approx([entry["loss"] for entry in histories[1]], 1e-5)
+    assert [entry["loss"] for entry in histories[0]] == pytest.approx([entry["loss"] for entry in histories[1]], 1e-4)
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
 
 

@@ -71,7 +71,7 @@ def test_a_server_that_restarts_goes_on(tmp_path):
         drawing = threading.Thread(target=run, args=(str(tmp_path / "out"), url, 400, 0.2))
         drawing.start()
         while len(first.seen()) < 100:
-            pass
+            time.sleep(0.005)
     with Server(port=port) as again:
         drawing.join()
         assert 0 < len(again.seen()) < 400, "what the first one answered is not asked again"
@@ -190,7 +190,7 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"faults": 1, "kinds": "429-unpaid"}, {}, GenrobustError, "wants to be paid .*exceeded your current quota"),
         ({"faults": 1, "kinds": "429-never"}, {}, GenrobustError, "one try: HTTP 429 tomorrow"),
         ({"faults": 1, "kinds": "500"}, {}, GenrobustError, "fails .3 tries, the last: HTTP 500 CUDA out of memory"),
-        ({"faults": 1, "kinds": "slow"}, {}, GenrobustError, "3 tries, the last: no answer in time"),
+        ({"faults": 1, "kinds": "slow"}, {"timeout": 0.5}, GenrobustError, "3 tries, the last: no answer in time"),
         ({"faults": 1, "kinds": "drop"}, {}, GenrobustError, "3 tries, the last: the connection broke"),
         ({"faults": 1, "kinds": "cut"}, {}, GenrobustError, "3 tries, the last: the connection broke"),
         ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "no image|without an image .* truncated"),
@@ -259,7 +259,7 @@ def test_a_request_that_pauses_is_not_sent_again_once_the_work_has_ended(monkeyp
 def test_an_interrupt_does_not_wait_for_the_server(interruptible):
     def interrupt():
         while not server.seen():
-            pass
+            time.sleep(0.005)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     with Server(faults=1, kinds=("slow",), slow=300) as server:

@@ -19,11 +19,15 @@ from genrobust.study.executors.ray import Ray
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Two nodes of one CPU each; tests that need another add it."""
-    quick = {"_system_config": {"worker_niceness": 0}}  # not 15: beside other work, tests would take minutes
+    quick = {
+        "worker_niceness": 0,  # not 15: beside other work, tests would take minutes
+        "timeout_ms_task_wait_for_death_info": 20_000,  # not 1 s: on a busy machine a death would be told otherwise
+    }
     with pytest.MonkeyPatch.context() as patch:  # what nodes inherit, and other tests must not
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TMPDIR", "/tmp")  # the paths of its sockets must be short
         patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))  # where scribe lies
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **quick, **NODE})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick, **NODE})
         made.add_node(num_cpus=1, **NODE)
     ray.init(made.address, log_to_driver=False, logging_level=logging.ERROR)
     yield made

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -244,9 +245,10 @@ def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
     def kill():
         """Kill a worker in the middle of a shard, and one that has saved a state."""
         for begun in ("generated/*/.0*.part", "checkpoints/*/state.safetensors"):
-            if begun not in killed and count_of(there, begun):
-                killed[begun] = min(children())
-                os.kill(killed[begun], signal.SIGKILL)
+            if begun not in killed and count_of(there, begun) and (found := children()):
+                with suppress(ProcessLookupError):  # it has ended by itself
+                    os.kill(worker := min(found), signal.SIGKILL)
+                    killed[begun] = worker
 
     try:
         with watching(kill):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,7 @@ def test_threads_that_no_node_has_are_shared_and_the_device_is_that_of_the_nodes
     assert len(said) == 1 and "all nodes" in said[0]
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable is for its instructions alone")
 def test_one_node_without_bfloat16_decides_for_all(cluster, on_ray):
     executor = on_ray()
     capped = cluster.add_node(num_cpus=1, env_vars={"ONEDNN_MAX_CPU_ISA": "AVX2"}, **NODE)
@@ -79,3 +81,4 @@ def test_one_node_without_bfloat16_decides_for_all(cluster, on_ray):
         assert "bfloat16" in said[0]
     finally:
         cluster.remove_node(capped)
+        cluster.wait_for_nodes(timeout=60)  # else the next test may count it
