@@ -270,6 +270,7 @@ def test_a_lapsed_lease_is_taken_by_one_and_its_owner_writes_no_more(mirrors, qu
         asleep.setattr(remote, "RENEW_S", 60.0)
         first = lock(one)
         first.__enter__()
+        time.sleep(0.2)  # until its thread waits to renew
     write(one / "a", b"1")
     with lock(two):
         write(two / "a", b"2")

@@ -48,11 +48,11 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
         running = beside.submit(study.train, study.runs())
-        workers = []
-        while sorted(map(len, workers)) != [1, 1] or not saved(tmp_path / "killed"):
-            workers = actors(cluster, "RayTrainWorker")
+        while not saved(tmp_path / "killed"):
             assert not running.done()
-            time.sleep(0.03)
+            time.sleep(0.01)
+        workers = actors(cluster, "RayTrainWorker")
+        assert sorted(map(len, workers)) == [1, 1]
         os.kill(workers[1][0], signal.SIGKILL)
         together, alone = running.result()
     assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
