@@ -31,8 +31,8 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
             Hugging Face hub, ``hf-hub:NAME``; a name that timm has weights for; ``ARCHITECTURE@FILE``, a state dict of
             timm's or torchvision's network of that name (.safetensors, or .pt and .pth, of which only tensors are
             read); or an .onnx file.
-        labels: A text file with a class a line, in the order of the logits. It goes before the names that the
-            classifier brings, and is needed where it brings none and is not over ImageNet's classes.
+        labels: A text file with a class a line, in the order of the logits. It overrides the classifier's own
+            names, and is required if it has none and its classes are not ImageNet's.
 
     Raises:
         UserError: Anything else, or labels that are not as many as the logits.

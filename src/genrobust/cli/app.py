@@ -87,7 +87,7 @@ def _refuse_urls(paths: Iterable[Path]) -> None:
 
 
 def _explained(error: BaseException) -> GenrobustError | None:
-    """What a failure of the system or a library means to a user, where no place nearer to it has said it; else None."""
+    """Explain a failure of the system or a library that no code closer to it has explained; None for any other."""
     why = str(error) or type(error).__name__
     match error:
         case OSError(filename=str() | bytes() as name) if error.strerror:
@@ -101,11 +101,11 @@ def _explained(error: BaseException) -> GenrobustError | None:
         case OverflowError():
             return UserError(f"a number of the input is too large: {why}")
         case ImportError():
-            return GenrobustError(f"a package cannot be loaded ({why}): install it again, with all that it needs")
+            return GenrobustError(f"a package cannot be loaded ({why}): reinstall it and its dependencies")
         case SystemExit():
             return GenrobustError(f"a library ended the program with the exit code {error.code}")
         case RuntimeError() if "start new thread" in why:
-            return GenrobustError(f"the system gives no more threads ({why}): lower threads, or use fewer --workers")
+            return GenrobustError(f"the system cannot start a thread ({why}): lower threads, or use fewer --workers")
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in why for w in _OUT_OF_MEMORY)):
         return GenrobustError(f"out of memory: {why}: lower the batch size or the image size, or use fewer --workers")
     return None

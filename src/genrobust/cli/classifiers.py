@@ -43,7 +43,7 @@ Form = Annotated[str, option("--to FORM", "timm or onnx.")]
 ExportFolder = Annotated[
     Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
 ]
-Results = Annotated[Path | None, option("--report FILE", "The results.json of its study, for the card.")]
+Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
 Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
 Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]

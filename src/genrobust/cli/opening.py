@@ -82,7 +82,7 @@ def checkpoint_of(model: str, runs: Path, quick: bool = False, device: str | Non
 
     checkpoint = trained(model, studies_in(runs, say, device, quick))
     if quick and checkpoint is None:
-        raise UserError(f"--quick: {model} is not of a recipe: write RECIPE:ARM, or leave --quick out")
+        raise UserError(f"--quick: {model} is not part of a recipe: write RECIPE:ARM, or leave --quick out")
     return str(checkpoint or model)
 
 

@@ -41,14 +41,14 @@ DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datas
 ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.")]
 ModelLabels = Annotated[
     list[str] | None,
-    option("--labels [NAME=]FILE", "Class names, one a line, of the models that store none; repeatable."),
+    option("--labels [NAME=]FILE", "Class names, one per line, of models that store none; repeatable."),
 ]
 ClassifierLabels = Annotated[
-    Path | None, option("--labels FILE", "Class names of the classifier, one a line, if it stores none.")
+    Path | None, option("--labels FILE", "Class names of the classifier, one per line, if it stores none.")
 ]
 Classifier = Annotated[str | None, option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.")]
 Clip = Annotated[
-    str | None, option("--clip FOLDER", "A CLIP in the format of transformers; pictograms is the embedded one.")
+    str | None, option("--clip FOLDER", "A CLIP that transformers or open_clip saved; pictograms is the embedded one.")
 ]
 Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
 Runs = Annotated[Path, option("--runs DIR", "Output folder of recipes: their datasets and checkpoints.")]
@@ -69,7 +69,7 @@ Estimate = Annotated[
     bool,
     option(
         "--estimate/--no-estimate",
-        "Measure this machine for some seconds, once for each output folder, to estimate the time left.",
+        "Measure this machine for a few seconds, once per output folder, to estimate the time left.",
         envvar="GENROBUST_ESTIMATE",
     ),
 ]

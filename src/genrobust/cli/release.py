@@ -16,15 +16,15 @@ Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside
 Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
 ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
 Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
-Filter = Annotated[str | None, option("--filter NAME", "Leave out the images that this filter leaves out.")]
+Filter = Annotated[str | None, option("--filter NAME", "Leave out the images that this filter rejects.")]
 Generator = Annotated[Path | None, option("--generator DIR", "The generator's folder, to read its license.")]
 Recipe = Annotated[
     str | None, option("--recipe RECIPE", "The recipe that made the dataset; it is checked, then exported with it.")
 ]
 AcceptLicense = Annotated[
-    bool, option("--accept-license --accept-licence", "Export although the generator's license restricts its images.")
+    bool, option("--accept-license --accept-licence", "Export even if the generator's license restricts its images.")
 ]
-Folder = Annotated[Path, argument("FOLDER", "An export of genrobust export.")]
+Folder = Annotated[Path, argument("FOLDER", "A folder that genrobust export wrote.")]
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
 Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
 DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
@@ -66,7 +66,7 @@ def export(
     done = run_export(options)
     for name in done.unknown:
         err_console.print(
-            f"[bold yellow]warning:[/] unknown license of the generator {escape(name)}, as the card says: "
+            f"[bold yellow]warning:[/] the license of the generator {escape(name)} is unknown, and the card says so: "
             "add its folder with --generator, and read the license before you publish"
         )
     tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)

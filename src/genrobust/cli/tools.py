@@ -38,7 +38,7 @@ RetrievedFolder = Annotated[Path | None, option("--retrieved DIR", "Retrieved im
 RecipeFile = Annotated[Path, option("--recipe FILE", "The recipe to write.")]
 Check = Annotated[bool, option("--check/--no-check", "Decode every image, to find broken ones.")]
 PretrainedName = Annotated[
-    str | None, option("--pretrained NAME", "Add arms that start from this network, as train.init names it.")
+    str | None, option("--pretrained NAME", "Add arms that start from this network, named as in train.init.")
 ]
 
 Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
@@ -66,19 +66,17 @@ TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to 
 GeneratorImages = Annotated[
     str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
 ]
-Unseen = Annotated[
-    str | None, option("--unseen DIR", "Images like those that the generator was trained on, which it never saw.")
-]
+Unseen = Annotated[str | None, option("--unseen DIR", "Images that the generator never saw, like its training images.")]
 AllowLeaks = Annotated[
-    list[str] | None, option("--allow-leaks NAME", "Do not fail for copies of this test set; repeatable.")
+    list[str] | None, option("--allow-leaks NAME", "Do not fail if images of this test set leaked; repeatable.")
 ]
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
 AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
-By = Annotated[str, option("--by clip|classifier", "What scores how well an image shows its label.")]
+By = Annotated[str, option("--by clip|classifier", "Which model judges how well an image shows its label.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[Path, argument("FOLDER", "A generated dataset, or the output folder of studies.")]
-Repair = Annotated[bool, option("--repair", "Set aside what is damaged, so that only that is made again.")]
+Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
 
 @command()
@@ -172,7 +170,7 @@ def audit(
         where = ", ".join(f"{name} ({count:,})" for name, count in done.leaks.items())
         raise GenrobustError(
             f"leaks: the dataset holds copies of test images of {where}. Look at {done.files['audit.html']}; "
-            "if they are no copies, add --allow-leaks NAME"
+            "if they are not copies, add --allow-leaks NAME"
         )
 
 
@@ -239,10 +237,10 @@ def _verify_outputs(folder: Path, repair: bool) -> None:
     if found.is_whole:
         return
     if not repair:
-        raise GenrobustError(f"what is listed above is damaged. To set it aside: {_repair(folder)}")
-    tell("run the same commands again: they make what was set aside, and keep all else")
+        raise GenrobustError(f"the output listed above is damaged. To set it aside: {_repair(folder)}")
+    tell("run the same commands again: they remake what was set aside and keep everything else")
     if any(verdict.manifest for verdict in found.verdicts):
-        raise GenrobustError("a dataset without its manifest is none until that is put back")
+        raise GenrobustError("a dataset cannot be used without its manifest: put it back")
 
 
 def _repair(folder: Path) -> str:

@@ -34,9 +34,9 @@ class MissingPackage(UserError):
 def reading(
     what: object, *errors: type[Exception], then: str = "", kind: type[GenrobustError] = UserError
 ) -> Iterator[None]:
-    """Raise an OSError in the block, or one of `errors`, as a `kind` that says: cannot read `what`, why, and `then`.
+    """Turn an OSError in the block, or one of `errors`, into a `kind`: "cannot read `what`", the reason, and `then`.
 
-    What is nested too deeply for its parser is an error of that kind as well.
+    Input nested too deeply for its parser raises that error too.
     """
     caught: tuple[type[Exception], ...] = (OSError, RecursionError, *errors)
     try:

@@ -69,12 +69,12 @@ def mirrors() -> bool:
 
 
 def fetch(folder: Path, *patterns: str, later: Sequence[str] = ()) -> None:
-    """Make the files of `folder` that match `patterns` those of its remote, if it has one.
+    """Update the files of `folder` that match `patterns` from its remote, if it has one.
 
     Args:
         folder: What the patterns are relative to; hidden files are left out.
-        patterns: Files of the last one come when all others are here: give it for what says that others are complete.
-        later: Patterns of files that `fetch_file` and `fetch_files` get; outdated ones are removed now.
+        patterns: Files of the last one come after all others: use it for files that mark others as complete.
+        later: Patterns of files that are left to `fetch_file` and `fetch_files`; outdated ones are removed now.
     """
     if (remote := remote_of(folder)) is not None:
         remote.fetch(folder, patterns, later)
@@ -221,7 +221,7 @@ def lock(folder: Path, shared: bool = False, wait: bool = False, mirrored: bool 
 
     The system frees the lock of a killed process. The lock file stays: removing it would race with the next holder.
     A file system without locks (NFS without lockd) gets a file instead that names the holder, and shares nothing.
-    Where the folder mirrors a remote, whoever holds it alone has its lease too, unless it is not `mirrored`.
+    If the folder mirrors a remote, holding it alone also takes the lease, unless `mirrored` is false.
 
     Raises:
         UserError: Another process holds it, unless `wait` is set; or the folder cannot be written to.

@@ -36,7 +36,7 @@ class ClassLabel:
 class LabelSpace:
     """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)].
 
-    Every id differs, and every prompt unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
+    Ids are unique, and so are prompts unless `shared_prompts`, as in CLIP's list of ImageNet's class names.
     """
 
     classes: tuple[ClassLabel, ...]
@@ -124,10 +124,10 @@ class Subset:
 
 
 def fair_order(images: ImageSet) -> np.ndarray:
-    """Return the indices of `images`, int64 [N], in an order of which any first ones are a fair sample.
+    """Return the indices of `images`, int64 [N], in an order in which every prefix is a fair sample.
 
-    It is their own, unless that is the order of the files, in which one hand's images may lie together: then that of
-    the hashes of their keys.
+    That is the set's own order, unless it is that of the files, where images of one artist may lie together: then it
+    is the order of the hashes of the keys.
     """
     if not getattr(images, "as_stored", False):
         return np.arange(len(images))
@@ -137,7 +137,7 @@ def fair_order(images: ImageSet) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class StudyData:
-    """The real images of a study: what trains, what chooses a checkpoint, what tests, what may be retrieved.
+    """The real images of a study, for training, choosing checkpoints, testing and retrieval.
 
     `tests` maps a name to its set; `clean` is the name of the unshifted one, `shifts` the shifted ones. `retrieval` is
     the generator's own training data, where it is available. `unlabeled` are images whose labels mean nothing, to be

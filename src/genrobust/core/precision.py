@@ -193,8 +193,8 @@ def step_seconds(device: torch.device, precision: str, size: int = 64, times: in
 def remembered(name: str, measure: Callable[[], str]) -> str:
     """Return the precision that was measured as `name` before, and else measure it and keep it.
 
-    Folders are named after it, so that another answer of a later run would do all work again. It is kept in the user's
-    cache, where every output folder finds the same; whoever deletes the file has it measured again.
+    Folder names depend on it, so a different result in a later run would redo all work. It is kept in the user's cache,
+    which all output folders share; delete the file to measure again.
     """
     file = user_cache() / PRECISION_JSON
     try:

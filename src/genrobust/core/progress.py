@@ -67,7 +67,7 @@ class Bar:
         self._said_slow = True
         least, why = "" if share else "more than ", why_slow(cores())
         return (
-            f"{self.what} is slow: it takes {least}{about(whole)} in place of the estimated "
+            f"{self.what} is slow: it takes {least}{about(whole)} instead of the estimated "
             f"{about(self._seconds).removeprefix('about ')}" + (f"; {why}" if why else "")
         )
 
@@ -123,9 +123,9 @@ def progress_bar(
 
 @contextmanager
 def counting(unit: str, count: Count) -> Iterator[None]:
-    """Have `count` count, as it goes, what the bars of the block make of `unit`: for the one bar of several processes.
+    """Pass progress of the block's bars in `unit` to `count`, so that one bar can show that of several processes.
 
-    They are not shown themselves.
+    The bars themselves are not shown.
     """
     before = _counted.get(unit)
     _counted[unit] = count

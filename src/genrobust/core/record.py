@@ -25,9 +25,9 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class SourceQuality:
-    """Quality of the images of one source of a study, in the embeddings of a CLIP, at equal numbers for all sources.
+    """Image quality of one source of a study, measured on CLIP embeddings of equally many images of each source.
 
-    `n` images were looked at, of `made`. `fid`, `kid`, `precision` and `recall` (fractions) compare them with the real
+    `n` of `made` images were measured. `fid`, `kid`, `precision` and `recall` (fractions) compare them with the real
     training images: None for these. `distance` is the mean distance of two images of a class, `vendi` their effective
     number (Vendi score) among `per_class` (a mean over classes); None where a class has but one. `clip_score` is the
     mean cosine, times 100, of image and class, `agreement` the share that the CLIP takes for their class.

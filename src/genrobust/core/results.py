@@ -17,7 +17,7 @@ class Predictions:
 
     `logits` float32 [N, K] over `classes` (K ids), `labels` int64 [N], `keys` N names. `accepted` is None, or for each
     image the tuple of labels that count as right (one-to-many maps such as ObjectNet's). `protocol` says how the images
-    were prepared ("64 px: shorter side resized ..."), so that accuracies are compared with their like.
+    were prepared ("64 px: shorter side resized ..."), so that only comparable accuracies are compared.
     """
 
     test_set: str
@@ -36,7 +36,7 @@ class Score:
     `classes` counts the classes that the logits were restricted to. `method` names the interval: "Clopper-Pearson
     95 %", "bootstrap 95 % over baselines" and so on. `extrapolated` marks effective robustness at an accuracy outside
     those that the baseline line was fitted on. `groups` counts the groups of the images, 0 where they have none. `p` is
-    the two-sided p-value of a difference, for one comparison alone.
+    the two-sided p-value of a difference, not corrected for multiple comparisons.
     """
 
     value: float
@@ -131,9 +131,9 @@ class Summary:
         protocols: How the images of each test set were prepared and which labels count as right.
         gaps: Why a figure was not measured, by figure and test set.
         trained_elsewhere: Models that learned from other data, whose answers are the same for every seed.
-        pretrained: Arms whose training began with what other data taught: no fair comparison with the others.
+        pretrained: Arms that started from weights trained on other data: no fair comparison with the others.
         second_id: The second in-distribution test set, "" for none.
-        references: What each arm and group is compared with; itself for none.
+        references: What each arm and group is compared with; itself for nothing.
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
     """
 

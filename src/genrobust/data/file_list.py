@@ -50,8 +50,8 @@ class Listing:
 class ListedImages:
     """The images of a listing whose group is in `labels`, decoded when asked for: an ImageSet.
 
-    The order is that of a hash of the keys, so that the first n of a class are a fair sample; that of the names where
-    `by_name`; and the listing's where it asks for that. The fingerprint covers keys, stamps, labels and border.
+    Images are ordered by a hash of their keys, so that the first n of a class are a fair sample; by name if `by_name`;
+    or as listed if the listing requires it. The fingerprint covers keys, stamps, labels and border.
 
     Args:
         labels: The study's labels that are right for a group: the first is the image's label, and `accepted` holds all

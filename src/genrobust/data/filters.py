@@ -68,7 +68,7 @@ def write_filter(
     if lost := np.flatnonzero(~np.isfinite(scores)).tolist():
         raise GenrobustError(
             f"the {by} of {len(lost)} of {len(images)} images is no number, such as that of {images.keys[lost[0]]} "
-            f"({scores[lost[0]]}): look at the weights of what judges, and filter again"
+            f"({scores[lost[0]]}): check the weights of the judging model, and filter again"
         )
     out = np.flatnonzero(rejected).tolist()
     keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]

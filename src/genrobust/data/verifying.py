@@ -188,4 +188,4 @@ def describe_verdict(verdict: Verdict) -> Iterator[str]:
     if verdict.is_whole:
         yield f"{folder}: all {verdict.total} shards are as they were written"
     if verdict.aside is not None:
-        yield f"set aside, to be deleted when the shards are there again: {verdict.aside}"
+        yield f"set aside, to be deleted once the shards are made again: {verdict.aside}"

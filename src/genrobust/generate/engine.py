@@ -53,7 +53,7 @@ class Engine(ABC):
     @classmethod
     @abstractmethod
     def identity(cls, config: GeneratorConfig) -> dict[str, Any]:
-        """Which weights draw, as flat JSON: the key ``generator``, a name without a path, and a hash or a version.
+        """Identify the weights, as flat JSON: the key ``generator``, a name without a path, and a hash or a version.
 
         Two generators of the same identity draw the same images. Called before anything is loaded.
         """
@@ -71,7 +71,7 @@ class Engine(ABC):
         del images  # what takes long to prepare pays for many
 
     def trial(self, requests: Sequence[Request]) -> None:
-        """Draw `requests` at once as `draw` does, for less time where fewer steps take as much memory.
+        """Draw `requests` in one batch as `draw` does, but in fewer steps if these take as much memory.
 
         Raises:
             GenrobustError: The device has too little memory: a ``genrobust.generate.calls.OutOfMemory``.
@@ -85,14 +85,14 @@ class Engine(ABC):
 
     @classmethod
     def check_amount(cls, config: GeneratorConfig, images: int) -> None:
-        """Raise UserError where so many `images` are more than `config` allows, such as for what they cost."""
+        """Raise UserError if `images` is more than `config` allows, for example to limit their cost."""
         del config, images  # what is drawn here costs nothing but time
 
     @property
     def record(self) -> dict[str, Any]:
         """How each image was made, in columns of the dataset's sidecar, such as ``steps`` and ``width``.
 
-        What else decides the images belongs into `identity`, which the dataset's manifest holds.
+        Anything else that decides the images belongs in `identity`, which the dataset's manifest holds.
         """
         generator = self.identity(self.config)["generator"]
         return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
@@ -138,7 +138,7 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
 
 
 def sampling(config: GeneratorConfig) -> dict[str, Any]:
-    """Return how any generator is drawn from, as flat JSON, without what the mode does not use."""
+    """Return the sampling settings of any generator as flat JSON, without those that its mode does not use."""
     fields = GeneratorConfig.model_fields
     later = {key for key in LATER if getattr(config, key) == fields[key].default}
     exclude = {

@@ -62,7 +62,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}  # what every recipe says
     if lacking := sorted(needed - inspect.signature(pipeline.__call__).parameters.keys()):
         kind = type(pipeline).__name__
-        raise UserError(f"{config.model}: a {kind} cannot be told its {' and '.join(lacking)}: name another generator")
+        raise UserError(f"{config.model}: a {kind} does not accept {' and '.join(lacking)}: name another generator")
     check_guidance(pipeline, config)
     width, height = _size(config, pipeline)
     if config.lora is not None and lora is not None:

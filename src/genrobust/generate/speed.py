@@ -135,8 +135,8 @@ def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
         offload = "model"
     if offload != "none":
         log.warning(
-            f"the generator takes {sum(sizes) / 1e9:.1f} GB, more than {device} has free: what does not "
-            f"compute waits in main memory (generator.offload: {offload}), which takes more time"
+            f"the generator takes {sum(sizes) / 1e9:.1f} GB, more than {device} has free: idle parts "
+            f"wait in main memory (generator.offload: {offload}), which takes more time"
         )
     return offload
 

@@ -53,28 +53,28 @@ COMBINED = ("mixup", "cutmix", "random_erasing", "color_jitter", "grayscale")
 class TrainConfig(FineTuning):
     """Training of a classifier; the same for every arm, unless the arm overrides it.
 
-    The length is either `steps` or `epochs`. Epochs are passes over as many images as the arm's mixture has, as papers
-    count them; an arm with more images then trains longer. `validate_every` and `save_every` are always steps.
+    The length is either `steps` or `epochs`. As in papers, an epoch is a pass over as many images as the arm's mixture
+    has, so an arm with more images trains longer. `validate_every` and `save_every` always count steps.
 
-    The learning rate rises in a straight line over `warmup_steps` or `warmup_epochs`, and falls to zero after the last
-    step: by half a cosine, or with `schedule: linear` in a straight line. The linear one is FFCV's "cyclic", which
+    The learning rate rises linearly over `warmup_steps` or `warmup_epochs`, then decays to reach zero after the last
+    step: along half a cosine, or linearly with `schedule: linear`. The linear schedule is FFCV's "cyclic", which
     starts from a ten-thousandth of `learning_rate`.
 
-    `optimizer: sgd` has Nesterov's momentum, as in timm; `momentum` is SGD with the plain one, as in PyTorch.
-    `weight_decay` leaves out biases and parameters of one dimension, as in timm. `no_decay` leaves out those whose name
-    in the network contains one of its texts instead, if any does: `[bn]` is FFCV's rule, and `[]` decays all.
+    `optimizer: sgd` uses Nesterov momentum, as in timm; `momentum` is SGD with plain momentum, as in PyTorch.
+    `weight_decay` skips biases and one-dimensional parameters, as in timm. `no_decay` instead skips the parameters
+    whose names in the network contain one of its texts: `[bn]` is FFCV's rule, and `[]` decays all.
 
-    `keep: best` is the checkpoint of the best validation by top-1, `last` that of the last step, which needs no
+    `keep: best` keeps the checkpoint with the best validation top-1, `last` that of the last step, which needs no
     validation images (`data.held_out: 0`).
 
-    `crop` chooses the random crop. `square` resizes and cuts an image to `image_size` pixels first, and then keeps 60
-    to 100 % of its area, as suits drawings and subjects that fill an image. `random-resized` keeps 8 to 100 % of an
+    `crop` chooses the random crop. `square` first resizes and crops an image to `image_size` pixels, then keeps 60 to
+    100 % of its area, which suits drawings and subjects that fill the image. `random-resized` keeps 8 to 100 % of the
     image in its original size, as is usual for photographs, and decodes it at every use. With `start_size`, images
-    start at so many pixels and grow to `image_size` late in the training (progressive resizing).
+    start at that many pixels and grow to `image_size` late in training (progressive resizing).
 
-    `augmentation` is the policy; `standard` only crops and mirrors, which all others but `none` do too. With both
+    `augmentation` is the policy. All policies except `none` crop and mirror; `standard` does nothing else. With both
     `mixup` and `cutmix`, each batch uses one of them, with equal probability.
-    `drawing-styles` draws black line drawings in other styles: domain knowledge, as a baseline for generated images.
+    `drawing-styles` redraws black line drawings in other styles: domain knowledge, as a baseline for generated images.
     `augmentation_share` is the share of the images that a policy changes; the others are only cropped and mirrored.
 
     `split_batchnorm` gives the images of every source but `real` batch-norm statistics and affine parameters of their
@@ -88,9 +88,9 @@ class TrainConfig(FineTuning):
     `precision` is that of autocast; weights and optimizer are float32. `auto` is the fastest that the hardware
     supports: bfloat16, else float16, and float32 on a CPU without bfloat16 instructions, and for networks with
     depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
-    `compile` (`torch.compile`) takes a minute or so for each size of images, and changes the weights by rounding.
+    `compile` (`torch.compile`) takes about a minute for each image size, and changes the weights only by rounding.
 
-    With `workers` above 1, so many processes of a Ray cluster train each classifier together, each on its own device
+    With `workers` above 1, that many processes of a Ray cluster train each classifier together, each on its own device
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
@@ -163,13 +163,13 @@ class TrainConfig(FineTuning):
                 "multiple of workers"
             )
         if self.batch_size // self.workers < 2:
-            raise ValueError("workers: each gets one image of a batch, and batch norm averages over two: take fewer")
+            raise ValueError("workers: each would get one image of a batch, and batch norm needs two: use fewer")
         if self.crop == "random-resized" and self.augmentation == "none":
             raise ValueError("crop: random-resized is an augmentation, which augmentation: none excludes")
         if self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("momentum: sgd is Nesterov's, which needs some: for none, set optimizer to momentum")
         if self.layer_decay != 1 and self.no_decay is not None:
-            raise ValueError("layer_decay: it leaves weight decay to timm's own rule, without no_decay: set one")
+            raise ValueError("layer_decay: it uses timm's own weight decay rule, not no_decay: set only one")
         if self.method == "linear-probe" and self.split_batchnorm:
             raise ValueError("split_batchnorm: a linear probe trains no batch norm: leave it out of this arm")
         if self.augmentation_share < 1 and self.augmentation in UNCHANGED:
@@ -210,7 +210,7 @@ class TrainConfig(FineTuning):
 
     @property
     def network_kwargs(self) -> dict[str, Any]:
-        """What `create_classifier` makes the network with, as a checkpoint stores it."""
+        """The arguments that `create_classifier` makes the network with, as a checkpoint stores them."""
         return {**self.model_kwargs, "blur_pool": True} if self.blur_pool else self.model_kwargs
 
     @property
@@ -245,17 +245,17 @@ class MixturePart(Section):
     """A part of an arm's training images.
 
     `source` is real, generated, the name of one of the recipe's `datasets` or of `data.extra`, retrieved (as many
-    images of each class and style, from the generator's own training data), retrieved-by-class (of each class, in any
-    style) or retrieved-by-search (what a CLIP finds for each class among unlabeled images, the nearest first). All
-    three are described under `data.retrieved`. `per_class` limits the images of each class (of generated ones, to the
-    first); `fraction` takes that fraction of each class. `weight` is the relative share of every batch; None is in
-    proportion to the number of images, as in a plain concatenation.
+    images of each class and style as were generated, from the generator's training data), retrieved-by-class (as many
+    of each class, in any style) or retrieved-by-search (what a CLIP finds for each class among unlabeled images, the
+    nearest first). These three are described under `data.retrieved`. `per_class` limits the images of each class (of
+    generated ones, to the first); `fraction` takes that fraction of each class. `weight` is the relative share of every
+    batch; None means in proportion to the number of images, as in a plain concatenation.
     """
 
     source: Name
     per_class: Count | None = None
     fraction: PositiveFraction | None = None
-    weight: Annotated[float, Between(1e-6, 1e6, "no batch has places for both")] | None = None
+    weight: Annotated[float, Between(1e-6, 1e6, "a batch cannot hold such unequal shares")] | None = None
 
 
 class ArmConfig(Section):
@@ -301,7 +301,7 @@ class ZeroShotConfig(Section):
 class EvaluateConfig(Section):
     """How predictions are made. `batch_size` changes figures only by rounding.
 
-    `image_size` is in pixels; None takes that of the training. `crop_pct` is the share of an image's shorter side that
+    `image_size` is in pixels; None takes the training size. `crop_pct` is the share of an image's shorter side that
     the center crop keeps; most published ImageNet accuracies use 0.875. `flip` averages the logits over an image and
     its mirror image. These choices are stored with every score. The shifts in `beside` are scored, but left out of the
     mean.
@@ -329,11 +329,11 @@ class EvaluateConfig(Section):
 class RobustnessConfig(Section):
     """The baseline line. `baselines` names the standard models that it is fitted on.
 
-    "shipped" are those that come with genrobust for the data source: for "pictograms" a table, for "imagenet" the
-    published lines over all of its classes, for folders none. Otherwise `baselines` is a CSV file
+    "shipped" are those that come with genrobust for the data source: a table for "pictograms", the published lines
+    over all of its classes for "imagenet", and none for folders. Otherwise `baselines` is a CSV file
     (model,test_set,clean,shifted and, where known, architecture) or None.
 
-    `grid` trains so many small standard models on the real data if there is no table; 0 trains none.
+    `grid` is the number of small standard models to train on the real data if there is no table; 0 trains none.
 
     `second_id` names a test set that is in-distribution for some arms' training images, such as the generator's own
     data. The report then also gives effective robustness beyond both ID accuracies (Shi et al., 2023). For the

@@ -29,9 +29,9 @@ def _require_known(name: str, own: Any) -> str:
 
 
 class ShiftConfig(Section):
-    """One shifted test set: its `kind`, and the `path` where it lies. A path alone means `kind: folders`.
+    """One shifted test set: its `kind` and its `path`. A path alone means `kind: folders`.
 
-    `folders` has the class folders of the training set, tars or parquet files; the other kinds are ImageNet's shifted
+    `folders` reads class folders as in the training set, tars or parquet files; the other kinds are ImageNet's shifted
     sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet classes are correct:
     all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, only
     for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other packages add kinds.
@@ -65,14 +65,14 @@ class ShiftConfig(Section):
 class GroupRule(Section):
     """The rule that gives each image of a test set its group, such as its photographer, camera, hospital or site.
 
-    `pattern` is a regular expression of Python, which is searched for in the path of an image below the folder of its
-    set (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the group of the image. In tars the
+    `pattern` is a Python regular expression, searched for in the path of an image relative to the folder of its set
+    (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the group of the image. In tars the
     path is the tar's name and the key in it, without an extension.
 
     `column` names a column of parquet files and saved datasets, or a key of the JSON beside an image in tars.
 
-    A group is the same in every test set that has one of its name. With `shared: false`, it is this set's own: for
-    names such as ``1`` that mean something else in each set.
+    Groups of the same name are one group, even across test sets. With `shared: false`, this set's groups are its own:
+    for names such as ``1`` that mean something else in each set.
     """
 
     pattern: str | None = None
@@ -111,13 +111,13 @@ class RetrievedConfig(Section):
     many of each class from them as were generated. Pictograms has its own.
 
     `search` holds images without labels: a folder with images at any depth, WebDataset tars, parquet files or a saved
-    dataset. From them, `retrieved-by-search` takes those that are nearest to each class by the cosine of image and
-    class in the CLIP `clip`, a folder or "pictograms", the embedded one, which is the default for `source: pictograms`.
-    The texts of a class are the recipe's prompts. Labels are not used; without `search`, those of `path` are hidden.
+    dataset. From them, `retrieved-by-search` takes those nearest to each class by the cosine of image and class in
+    the CLIP `clip`: a folder, or "pictograms" for the embedded one, the default for `source: pictograms`. The texts of
+    a class are the recipe's prompts. Labels are not used; without `search`, the images of `path` are searched.
 
-    `per_class` is the number of images of each class that all of them take; None takes as many as the first generated
-    dataset of the arms has, and only a search takes more than that. `without_styles` names styles whose images none of
-    them takes, where styles are known.
+    `per_class` is the number of images of each class that all three sources take; None takes as many as the first
+    generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
+    generated. `without_styles` excludes images of these styles from all three, where styles are known.
     """
 
     path: Place | None = None
@@ -137,14 +137,14 @@ class DataConfig(Section):
 
     `source: pictograms` is the embedded benchmark and needs no other key.
 
-    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds some of train
-    out), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
+    `source: folders` reads image folders, one subfolder for each class: `train`, `val` (None holds out part of
+    `train`), `test` (the unshifted test set) and each of `shifts`. `class_names` maps a folder name to the name that is
     shown and used in prompts. `same_class` maps a folder name of a shifted set to the training folder of that class.
 
     `source: imagenet` reads ImageNet-1k from `root`, or from `train` and `test`; ImageNet's own validation images are
     the unshifted test set. `classes` is "all", "imagenet100" (that of Bansal and Grover, 2023) or a text file of
     WordNet ids or labels. `class_names` is "unique" (the default), "openai" (CLIP's list, in which two pairs of classes
-    share a name) or a mapping from WordNet id that changes single names of "unique".
+    share a name) or a mapping from WordNet id to a name that replaces the one of "unique".
 
     `extra`, for any source, names further images of the training classes, which arms mix by these names: distorted
     ones (DeepAugment, Hendrycks et al., 2021), or images from anywhere else.
@@ -152,9 +152,9 @@ class DataConfig(Section):
     `groups`, for any source, says which images of a test set belong together, such as those of one photographer, so
     that intervals are over these groups: one `GroupRule` for all test sets, or a mapping from the names of test sets to
     a rule each. The images of a set without a rule count one by one, unless its reader knows their groups. A rule
-    changes intervals, and no image, training or prediction.
+    changes only intervals, not images, training or predictions.
 
-    Each of these places, but `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
+    Each of these paths, except `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
     files or a saved dataset.
 
     `held_out` is the share of each class that is taken from the training images for validation, for the sources

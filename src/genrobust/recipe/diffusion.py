@@ -30,7 +30,7 @@ class DiffusionTraining(Section):
     warmup_steps: WarmupSteps = 50
     min_snr: Rate | None = 5.0  # None weighs all noise levels alike
     ema_decay: Average = 0.999  # 0 turns the weight average off; early steps average over fewer
-    flip: bool = False  # mirrors half of the images; wrong for text, and for left and right
+    flip: bool = False  # mirrors half of the images; wrong where text or left and right matter
     gradient_checkpointing: bool = False  # less memory for a third more time
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"  # as in `train`
     save_every: Steps = 100  # steps; a killed run loses at most these

@@ -35,10 +35,10 @@ class FineTuning(Section):
 
     `init` is `scratch` (random weights), `pretrained` (timm's weights of `architecture`), `clip:FOLDER` (the image
     tower of a CLIP that open_clip or transformers saved; `clip:pictograms` is the embedded one), `RECIPE:ARM`
-    and `arm:ARM` (a classifier of another recipe or of this one, of its first seed, trained first where it is missing),
-    or any classifier that `genrobust predict` opens: a checkpoint, `hf-hub:NAME`, `local-dir:FOLDER`, a name of
-    timm's. Its network takes the place of `architecture` and `model_kwargs`, and images are prepared as it wants them:
-    mean, standard deviation and interpolation are its own, and so must `image_size` be where it takes one size alone.
+    or `arm:ARM` (the first seed's classifier of an arm of another recipe or of this one, trained first if missing), or
+    any classifier that `genrobust predict` opens: a checkpoint, `hf-hub:NAME`, `local-dir:FOLDER`, a timm name. Its
+    network replaces `architecture` and `model_kwargs`, and images are prepared with its own mean, standard deviation
+    and interpolation. If it takes only one image size, `image_size` must be that size.
 
     `head` is the last layer. `text` embeds the recipe's prompts of each class with the CLIP's text tower, which gives
     the zero-shot classifier; `random` draws a new one; `auto` is `text` for a CLIP that has the tower, the network's
@@ -50,11 +50,11 @@ class FineTuning(Section):
     layer, or every convolution of a network that has none, and the last layer: Hu et al., 2022). A linear probe uses
     neither the length of training nor the optimizer.
 
-    `layer_decay` multiplies the learning rate by so much for each layer below the last, as timm does.
+    `layer_decay` multiplies the learning rate once for each layer below the last, as in timm.
 
-    `wise_ft` mixes the weights before and after fine-tuning (WiSE-FT: Wortsman et al., 2022), without training anew:
-    0 is the network before, 1 the one after. One number makes the arm that network. Several leave the arm as it is, and
-    the report shows the accuracies along them. Arms that differ in this key alone share one training.
+    `wise_ft` interpolates between the weights before (0) and after (1) fine-tuning (WiSE-FT: Wortsman et al., 2022),
+    without further training. One number makes the arm the network at that point. Several leave the arm as it is, and
+    the report shows the accuracy at each of them. Arms that differ in this key alone share one training.
     """
 
     init: Annotated[str, Field(min_length=1, max_length=1000)] = _later(SCRATCH)  # or pretrained, clip:FOLDER ...
@@ -102,7 +102,7 @@ FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.i
 
 
 def check_origins(origins: Mapping[str, str | None]) -> None:
-    """Raise ValueError where an arm starts from an unknown one or, over others, from itself.
+    """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself.
 
     `origins` maps each arm to the arm that it starts from, None for one that starts from something else.
     """

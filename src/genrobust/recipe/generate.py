@@ -13,10 +13,10 @@ from genrobust.recipe.server import ServerConfig
 
 
 class LoraConfig(Section):
-    """A low-rank adaptation, added to the generator's weights `scale` times.
+    """A low-rank adaptation (LoRA), multiplied by `scale` and added to the generator's weights.
 
-    `model` is a .safetensors file, a folder that holds one, or a hub id, and `revision` a branch, tag or commit of the
-    hub's. A text in place of the section means `model`.
+    `model` is a .safetensors file, a folder that holds one, or a hub id; `revision` is a branch, tag or commit on the
+    hub. A text in place of the section means `model`.
     """
 
     model: str
@@ -25,11 +25,11 @@ class LoraConfig(Section):
 
 
 class AdapterConfig(Section):
-    """An adapter, through which a text-to-image model draws from a real image: an IP-Adapter or a FLUX Redux.
+    """An adapter that lets a text-to-image model draw from a real image: an IP-Adapter or a FLUX Redux.
 
     An IP-Adapter (Ye et al., 2023, arXiv 2308.06721) is for Stable Diffusion 1, 2 or XL; a FLUX Redux is for FLUX.1.
-    `model` is a folder or a hub id, `revision` a branch, tag or commit of the hub's, and `scale` how much the image
-    counts. Of an IP-Adapter, `file` is its .safetensors file in there, and `image_encoder` the folder of its CLIP in
+    `model` is a folder or a hub id, `revision` a branch, tag or commit on the hub, and `scale` the weight of the
+    image. For an IP-Adapter, `file` is the .safetensors file in `model`, and `image_encoder` the folder of its CLIP
     there. A text in place of the section means `model`.
     """
 
@@ -62,26 +62,26 @@ class GeneratorConfig(Section):
     """A generator: what it is conditioned on, its model, and how it samples.
 
     `mode` is the condition: `labels` (a prompt with the class name), `images` (a real image of the class, through its
-    CLIP embedding; with an `adapter` by a text-to-image model), `labels+images` (a prompt, starting from a real image
-    that is noised by `strength`: near 0 keeps the image, 1 ignores it), or `class` (the class number, for a
+    CLIP embedding, or through the `adapter` of a text-to-image model), `labels+images` (a prompt and a real image that
+    is noised by `strength`: near 0 keeps the image, 1 ignores it), or `class` (the class number, for a
     class-conditional model). `model` is "pictograms" (the embedded one for the mode), a folder, or a hub id;
-    `alternatives` are tried in order if it is not available. None keeps the pipeline's own value.
+    `alternatives` are tried in order if it is not available. A key that is None keeps the pipeline's own value.
 
-    `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, and on a CPU without bfloat16
-    instructions float32. The recipe in a report and the hashes in folder names hold the value that was chosen.
+    `dtype: auto` is the fastest that the hardware supports: bfloat16, else float16, or float32 on a CPU without
+    bfloat16 instructions. The recipe in a report and the hashes in folder names record the chosen value.
 
-    `guidance_until` is the share of the steps, from the first, that use guidance: they decide what the image shows, and
-    a step without guidance takes half the time.
+    `guidance_until` is the share of the steps, from the first, that use guidance: early steps decide what the image
+    shows, and a step without guidance takes half the time.
 
-    `safety_checker` is off: every image that the generator makes enters the dataset, and a generator that was trained
+    `safety_checker` is off by default: every image that the generator makes enters the dataset, and a generator trained
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
-    checker flags are sampled again. That includes wrongly flagged ones, costs time, and shifts the dataset.
+    checker flags are sampled again, even wrongly flagged ones, which costs time and shifts the dataset.
 
-    The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network on a GPU, for a
-    dataset of 2,000 images or more, where it has such blocks and they stay there. `offload: auto` keeps on the GPU what
-    computes (`model`: one part, `group`: one layer), if not all fits; on a CPU it does nothing. `quantize` stores
+    The last keys are for speed and memory. `compile: auto` compiles the repeated blocks of the network for a dataset of
+    2,000 images or more, if it has such blocks and they stay on a GPU. `offload: auto` keeps only what is computing on
+    the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
     the weights of the large parts in 8 or 4 bits, `cache` skips the network where its first block changes little (First
-    Block Cache; one image at a time), `attention` chooses another implementation; these change the images, and so does
+    Block Cache; one image at a time), and `attention` chooses another implementation. These change the images, as does
     `tiling`, which decodes an image in tiles. `slicing` decodes one image after another.
     """
 
@@ -168,8 +168,8 @@ class GeneratorConfig(Section):
 class PromptConfig(Section):
     """How classes become prompts: `single` uses one template, `diverse` many in turn, `list` the prompts of a file.
 
-    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; where a recipe
-    names none, it is the first for Pictograms and its generator, and the second for all others. `file`, for `list`,
+    `templates` is "pictograms", "openai" (the 80 of CLIP), or a list of texts with one ``{}`` each; the default is
+    "pictograms" for Pictograms and its generator, and "openai" for all others. `file`, for `list`,
     is a text file with one such template on each line, or a .json file that maps each class (its id or name) to a list
     of full prompts, such as those that a language model writes.
 
@@ -194,7 +194,7 @@ class PromptConfig(Section):
 
 
 class GenerateConfig(Section):
-    """Size of a generated dataset: `per_class` images a class, `shard_size` a shard, `batch_size` a batch.
+    """Size of a generated dataset: `per_class` images per class, `shard_size` per shard, `batch_size` per batch.
 
     `split: val` makes a validation dataset: its keys and seeds differ from those of training data at any size, and
     modes that start from real images use those of the validation split. No arm may train on it; `genrobust benchmark`
@@ -204,7 +204,7 @@ class GenerateConfig(Section):
     split: Literal["train", "val"] = "train"
     per_class: PerClass = 50
     shard_size: Annotated[int, Between(1, 100_000, "memory holds the metadata of a whole shard")] = 500
-    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: measured, what pays on the GPU
+    batch_size: Annotated[int, Between(1, 4096, MEMORY)] | Literal["auto"] = 50  # auto: the best on the GPU, measured
     prompts: PromptConfig = PromptConfig()
     max_redraws: Annotated[int, Between(1, 1000, "what fails so often never succeeds")] = (
         5  # how often a black, blank or NaN image is sampled again
@@ -243,13 +243,13 @@ class FilterConfig(Section):
 
 
 class DatasetConfig(Section):
-    """A further generated dataset of a study, as changes to the recipe's own dataset, the one called "generated".
+    """A further generated dataset of a study, defined by changes to the recipe's own dataset, "generated".
 
     `generator` and `generate` override keys of the recipe's sections of these names, nested ones too; keys that another
     mode does not use are not inherited. `finetuned` samples from the generator after fine-tuning on the real training
     images (section `finetune`). `from_scratch` samples in mode class from a transformer that is trained on these images
     alone (section `class_model`). `filter` leaves out some of the images. `data_seed` draws other images from the same
-    prompts' templates: two datasets that differ in nothing else tell how much a result depends on the draw.
+    prompt templates: two datasets that differ in nothing else show how much a result depends on the draw.
     """
 
     finetuned: bool = False

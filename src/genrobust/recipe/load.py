@@ -26,7 +26,7 @@ def recipe_names() -> list[str]:
 
 
 def is_recipe(word: str) -> bool:
-    """Whether `word` names a recipe: an installed one, before a folder of the same name (``./name``), or a file."""
+    """Whether `word` names a recipe: a file, or an installed one even if a folder (``./name``) has the same name."""
     return word in recipe_names() or (Path(word).suffix in SUFFIXES and not _is_folder(Path(word)))
 
 

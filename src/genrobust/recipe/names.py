@@ -41,7 +41,7 @@ def _folder_name(text: str) -> str:
         or text.partition(".")[0].rstrip().casefold() in DEVICES
         or len(text.encode()) > LONGEST
     ):
-        raise ValueError(f"{what} is no name of a folder on every system: choose another")
+        raise ValueError(f"{what} is not a valid folder name on every system: choose another")
     if text.casefold() in KEPT:
         raise ValueError(f"{what} is where studies keep their work: choose another")
     return text

@@ -16,11 +16,11 @@ _DECIMAL = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Accepts numbers from `least` to `most`, in a text too; refuses truth values, NaN and what else a text may hold.
+    """Accepts numbers from `least` to `most`, also as text; refuses booleans, NaN and any other text.
 
     Attributes:
-        why: The reason, for messages, why no others make sense.
-        above: `least` itself is refused, and with `below` `most`.
+        why: Why no other numbers make sense, for messages.
+        above: Whether to refuse `least` itself; `below` does the same for `most`.
     """
 
     least: float

@@ -37,10 +37,10 @@ GENERATED = "generated"  # the name of the dataset that a recipe's own generator
 
 
 class QualityConfig(Section):
-    """Quality of the images of each source, measured in the embeddings of a CLIP; see `SourceQuality`.
+    """Image quality of each source, measured on CLIP embeddings; see `SourceQuality`.
 
-    `clip` is a folder, or "pictograms", the embedded one. The first `per_class` images of each class are measured, of
-    every source alike: FID and diversity depend on their number.
+    `clip` is a folder, or "pictograms" for the embedded one. For every source, the first `per_class` images of each
+    class are measured, since FID and diversity depend on the number of images.
     """
 
     clip: str
@@ -48,7 +48,7 @@ class QualityConfig(Section):
 
 
 class ExecuteConfig(Section):
-    """The share of its node that each worker takes with `--executor ray`; no result and no folder name depends on it.
+    """The share of its node that each worker takes with `--executor ray`; it changes no results or folder names.
 
     `num_cpus` None takes `threads` CPUs, or all of a smaller node. `num_gpus` None takes one GPU if the device is cuda,
     and none otherwise; 0.5 lets two workers share a GPU.
@@ -74,8 +74,8 @@ class Recipe(Section):
     TensorBoard, which reads files beside the report, or Weights & Biases, which sends them to its server unless it is
     set to offline.
 
-    `answer` names the arm, or the group where there are groups, that the report's answer is about, before there is any
-    result. None leaves the choice to the validation images: the best of those that train on generated images.
+    `answer` fixes, before there are any results, which arm the report's answer is about, or which group if there are
+    groups. None lets the validation images choose the best of those that train on generated images.
     """
 
     file_keys = ("quick", "sweep")
@@ -108,7 +108,7 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _choose_templates(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Fill in CLIP's templates for images that are no icons: those of Pictograms name styles of these."""
+        """Fill in CLIP's templates for images other than icons: those of Pictograms name styles of icons."""
         data, generator, generate = (given.get(key, {}) for key in ("data", "generator", "generate"))
         prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
         if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
@@ -124,7 +124,7 @@ class Recipe(Section):
         sizes = {"arms": self.arms, "seeds": self.seeds, "datasets": self.datasets, "claims": self.claims}
         for key, held in {**sizes, "data.shifts": self.data.shifts, "data.extra": self.data.extra}.items():
             if len(held) > MOST_NAMED:
-                raise ValueError(f"{key}: {len(held):,} of them: at most {MOST_NAMED:,}, or nobody reads the report")
+                raise ValueError(f"{key}: {len(held):,} entries: use at most {MOST_NAMED:,}, for a readable report")
         if (trainings := len(self.arms) * len(self.seeds)) > MOST_TRAININGS:
             raise ValueError(
                 f"seeds: {len(self.seeds):,} for each of {len(self.arms):,} arms are {trainings:,} trainings: at most "

@@ -71,7 +71,7 @@ def _place(value: Any) -> Any:
     if isinstance(value, str) and not value.strip():
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
-        raise ValueError(f"a folder or file of more than {LONGEST_NAME} bytes in its name, which no system has")
+        raise ValueError(f"a folder or file name of more than {LONGEST_NAME} bytes, which no system allows")
     return value
 
 

@@ -34,7 +34,7 @@ def _base_url(text: str) -> str:
 
 
 def _variable(text: str) -> str:
-    # A key itself, which no message repeats, does not look so; and no recipe gets at other secrets, such as AWS's.
+    # An actual key, which no message repeats, does not match; nor can a recipe read other secrets, such as AWS's.
     if not re.fullmatch(r"([A-Z][A-Z0-9_]{0,80}_)?API_KEY", text):
         raise ValueError("give the name of an environment variable that ends in API_KEY, never the key itself")
     return text
@@ -43,15 +43,15 @@ def _variable(text: str) -> str:
 class ServerConfig(Section):
     """A server with the images API of OpenAI, for ``engine: openai``.
 
-    `url` is its address, without ``/v1/images/generations``. `model` is the server's name of the model where that is
-    not `generator.model`, which names the model in the dataset. `key_variable` names the environment variable that
-    holds the API key and ends in API_KEY; the key itself stands in no recipe, log or dataset.
+    `url` is its address, without ``/v1/images/generations``. `model` is the server's name for the model, if it
+    differs from `generator.model`, the name kept in the dataset. `key_variable` is the name of the environment variable
+    with the API key, and ends in API_KEY; the key itself appears in no recipe, log or dataset.
 
-    `sends` are the fields of a request that are filled in from the recipe, beside model, prompt and n; leave out those
-    that the server refuses. Without `seed`, a repeated request gives another image. `fields` are more fields, the same
-    in all requests.
+    `sends` lists the request fields that are filled in from the recipe, besides model, prompt and n; leave out those
+    that the server refuses. Without `seed`, a repeated request gives another image. `fields` are further fields, the
+    same in all requests.
 
-    The address, the limits and the retries are no part of the dataset: another server with the same model continues it.
+    A dataset does not depend on address, limits or retries: another server with the same model can continue it.
     """
 
     url: Annotated[str, AfterValidator(_base_url)]
@@ -63,7 +63,7 @@ class ServerConfig(Section):
     concurrency: Annotated[int, Between(1, 1024, "a process has no more connections")] = 8  # requests at a time
     timeout: Annotated[float, Between(0, 3600, "no server draws for an hour", above=True)] = 300  # seconds
     retries: Annotated[int, Between(0, 100, "that takes hours")] = 10  # of a request; ten take about five minutes
-    max_images: Count = 10_000  # a run asks for no more; a bound on what it costs
+    max_images: Count = 10_000  # the most that a run requests, to limit its cost
 
     @model_validator(mode="after")
     def _check_fields(self) -> ServerConfig:

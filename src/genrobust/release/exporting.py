@@ -135,7 +135,7 @@ def _place(options: ExportOptions) -> Path:
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", options.license):
         raise UserError(f"--license {options.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
     if options.val is not None and options.val_dataset is not None:
-        raise UserError("say either --val FRACTION or --val-dataset FOLDER")
+        raise UserError("give either --val FRACTION or --val-dataset FOLDER")
     source = options.dataset.resolve()
     out = (options.out or source.with_name(f"{source.name}-{options.to}")).resolve()
     for of in [source, *([options.val_dataset.resolve()] if options.val_dataset else [])]:

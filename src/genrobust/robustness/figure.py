@@ -66,11 +66,11 @@ class Figure(ABC):
 
 
 class ImageFigure(Figure):
-    """A figure of the answers to the images of a test set, with a bootstrap over the images.
+    """A figure computed from the predictions for a test set's images, with a bootstrap over the images.
 
     Attributes:
-        all_classes: Whether the logits are left over all classes, in place of being restricted to the test set's own.
-        bounds: The least and the highest value.
+        all_classes: Whether the logits cover all classes instead of only the test set's own.
+        bounds: The lowest and the highest possible value.
     """
 
     all_classes: ClassVar[bool] = False
@@ -94,7 +94,7 @@ class ImageFigure(Figure):
         return weights @ values.T / weights.sum(axis=1, keepdims=True)
 
     def gap(self, images: AnsweredSet) -> str:
-        """Say why the figure means nothing on a test set; "" where it does."""
+        """Return why the figure means nothing on a test set; "" if it is meaningful."""
         return ""
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:

@@ -123,9 +123,9 @@ def filter_dataset(
             no image left.
     """
     if (drop is None) == (threshold is None):
-        raise UserError("say either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
+        raise UserError("give either --drop SHARE, to leave out the lowest of each class, or --threshold SCORE")
     if threshold is not None and not math.isfinite(threshold):
-        raise UserError(f"--threshold {threshold}: give a number that scores compare with")
+        raise UserError(f"--threshold {threshold}: give a number to compare scores with")
     if drop is not None:
         check_share(drop)
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused

@@ -37,7 +37,7 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     """Return `count` standard models around the study's own settings, from strong to weak, to span clean accuracies.
 
     They differ as the models of the robustness testbed do (Taori et al., 2020): in size, training length and amount of
-    real data, of which there are so many `images`, and beyond twice as many as SPANS in the kind of network; none sees
+    real data (of `images` in all), and beyond twice as many models as SPANS in the kind of network; none sees
     generated data or more than standard augmentation. A longer grid begins with the shorter one.
 
     Raises:

@@ -14,7 +14,7 @@ DoJobs = Callable[[Sequence[Any]], None]  # does the jobs of these keys, in orde
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job that waits for no other; done again, or after a kill, it makes the same.
+    """A job that waits for no other, and makes the same result if repeated, even after a kill.
 
     Attributes:
         key: What its worker gets.
@@ -24,7 +24,7 @@ class Job:
         workers: How many processes do it together; each of them gets the key.
         row: What it is listed under, together with others; "" for its own name.
         folder: Where its result lies, or will lie; named after its inputs.
-        total: How much it is in all, in `unit`, of which each is `each` in the unit of the work.
+        total: Its full size in `unit`; one of these is `each` in the unit of the work.
     """
 
     key: Any
@@ -45,7 +45,7 @@ class Work:
 
     Args:
         what: What they are, for the user.
-        load: Loads what does them, once in each process that does some; it is pickled to get there.
+        load: Returns the function that does them; pickled, and called once in each process that does some.
         unit: What their sizes and their progress count.
         together: Many jobs in one go cost less than one by one: each worker gets its share at once.
         seconds: The estimate for all of them; None where it is unknown.

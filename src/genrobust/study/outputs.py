@@ -100,7 +100,7 @@ class Verified:
 
 
 def verify_outputs(folder: Path, repair: bool = False) -> Verified:
-    """Read every file that studies wrote into `folder` and read again, and compare it with its SHA-256.
+    """Compare every file in `folder` that studies wrote and may read again with its SHA-256.
 
     `repair` moves what is damaged into hidden folders, so that the commands that wrote it make it again.
 
@@ -147,6 +147,6 @@ def describe_verified(found: Verified) -> Iterator[str]:
             yield from describe_verdict(verdict)
     yield from found.damaged.values()
     if found.is_whole:
-        yield f"all {found.checked:,} files and datasets that are read again are as they were written"
+        yield f"all {found.checked:,} files and datasets checked are as they were written"
     if found.aside is not None:
-        yield f"set aside, to be deleted when all is there again: {found.aside}"
+        yield f"set aside, to be deleted once everything is made again: {found.aside}"

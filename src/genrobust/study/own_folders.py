@@ -165,13 +165,13 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
             say(f"  other spellings: {some([f'{a} is {b}' for a, b in one.renamed.items()])}")
         for name, near in one.unknown.items():
             perhaps = f" (perhaps {' or '.join(near)}?)" if near else ""
-            say(f'  no training class for the folder {name!r}{perhaps}: write it, or "", under data.same_class')
+            say(f'  no training class for the folder {name!r}{perhaps}: name one, or "", under data.same_class')
         if role.startswith(SHIFT) and one.images < least:
             say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
         if role == "retrieved" and one.lacks:
             say("  the arm real+retrieved needs images of every class that is generated")
     if "val" not in found:
-        say("val: none, so a tenth of train, by class, is held out to choose checkpoints")
+        say("val: none, so a tenth of each class of train is held out to choose checkpoints")
     if not any(role.startswith(SHIFT) for role in found):
         say("no shifted test set, and so no robustness to measure: add --shift NAME=DIR")
 

@@ -32,12 +32,12 @@ class Study:
     Args:
         out: A folder, or the URL of one; `Study.out` is then this machine's copy of what lies there.
         command: The command that runs it, for the report.
-        say: Called with a line about what begins.
+        say: Called with a line of text when something begins.
         executor: What runs the jobs; by default this process does.
 
     Raises:
-        UserError: The recipe mixes generated images and names neither a generator nor such images, its device is not
-            here, or as `local_folder` does.
+        UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
+            available; or `local_folder` raises it.
     """
 
     def __init__(

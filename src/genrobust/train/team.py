@@ -79,7 +79,7 @@ def team_of(workers: int) -> Team:
     size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if size != workers:
         raise UserError(
-            f"train.workers: {workers} processes train this classifier together, and here is {size}: give --executor "
+            f"train.workers: {workers} processes train this classifier together, but {size} runs: give --executor "
             "ray, which starts them"
         )
     return Team(dist.get_rank(), workers)

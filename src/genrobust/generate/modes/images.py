@@ -29,7 +29,7 @@ class AdaptedImages(Mode):
         super().__init__(*args)
         (projection,) = self.generator.pipeline.unet.encoder_hid_proj.image_projection_layers
         if "FaceID" in type(projection).__name__:
-            raise UserError("generator.adapter: it reads faces alone, by a network that is no CLIP: name another")
+            raise UserError("generator.adapter: it reads only faces, with a network other than CLIP: name another")
         # diffusers would show all images of a batch to each of its prompts; here each has its own.
         self.generator.pipeline.prepare_ip_adapter_image_embeds = _as_given
 

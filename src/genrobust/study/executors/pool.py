@@ -80,9 +80,9 @@ class Try:
 class WorkerPool:
     """Workers that do the jobs of the work called `what`.
 
-    On a cluster, all that fails is tried again, by another worker first, which may be on another node; what failed
-    `TRIES` times is reported when all else is done. On one machine what failed by bad luck alone is tried again, and
-    any other failure ends the work.
+    On a cluster, failed jobs are retried, first by another worker, perhaps on another node; jobs that failed `TRIES`
+    times are reported when all others are done. On one machine, only failures by bad luck are retried; any other ends
+    the work.
     """
 
     def __init__(self, what: str, bar: Bar, on_cluster: bool) -> None:
@@ -135,7 +135,7 @@ class WorkerPool:
             lines.append(f"{self._what}: {len(failed)} of the jobs failed:")
             lines += [f"  {one.job.name}: {one.failures[-1]} (tries: {len(one.failures)})" for one in failed[:LISTED]]
             lines += [f"  and {len(failed) - LISTED:,} more"] if len(failed) > LISTED else []
-        lines.append("completed jobs are kept: rerun, and the others are done")
+        lines.append("completed jobs are kept: rerun to do the others")
         all_full = failed and all(isinstance(one.failures[-1], DiskFull) for one in failed)
         error = (DiskFull if all_full else GenrobustError)("\n".join(lines))
         raise error from (failed[-1].failures[-1] if failed else None)

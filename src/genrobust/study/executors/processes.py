@@ -40,12 +40,12 @@ WORKERS = "GENROBUST_WORKERS"
 
 
 class Processes(Local):
-    """Worker processes for `recipe`: `count` of them, or as the environment variable GENROBUST_WORKERS says.
+    """Worker processes for `recipe`: `count` of them, or the number in the environment variable GENROBUST_WORKERS.
 
-    Without either there are as many as this machine has room for: on CPUs cores / `recipe.threads`, fewer where memory
-    does not suffice; on CUDA one a GPU. Workers start with the first work that has jobs for more than one, and stay
+    By default there are as many as this machine has room for: on CPUs cores / `recipe.threads`, or fewer if memory
+    is short; on CUDA one per GPU. Workers start with the first work that has jobs for more than one, and stay
     until this process ends. A job whose worker dies or runs out of memory is tried again in a new one; workers die
-    with this process, and with `close`. The bytes that jobs make do not depend on the number of workers.
+    with this process, and with `close`. The number of workers does not change a byte of the output.
 
     Python starts a worker by importing the program's main module again: a script that uses this class keeps its work
     under ``if __name__ == "__main__":``.

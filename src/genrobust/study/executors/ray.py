@@ -81,7 +81,7 @@ class Ray:
         if not self.capacity():
             there = "; ".join(f"{node.get('CPU', 0):g} CPUs, {node.get('GPU', 0):g} GPUs" for node in nodes)
             raise UserError(
-                f"a worker takes {self._cpus} CPUs and {self._gpus:g} GPUs, and no node of the cluster has so much "
+                f"a worker takes {self._cpus} CPUs and {self._gpus:g} GPUs, and no node of the cluster has that much "
                 f"(they have: {there}): lower execute.num_cpus and execute.num_gpus, or start such a node first"
             )
 
