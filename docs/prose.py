@@ -267,9 +267,13 @@ class Result:
         """A share of a source's images that is kept of their qualities, in percent: "86"."""
         return f"{100 * next(one[key] for one in self.told['qualities'] if one['source'] == source):.0f}"
 
-    def curves(self) -> str:
-        """Accuracies along the WiSE-FT curve of each arm that has one, as a Markdown table of two rows an arm."""
-        curves = {arm: self.curve(arm) for arm in self.told["curves"]}
+    def arms(self, start: str, others: bool = False) -> list[str]:
+        """The arms whose names begin with `start`; all `others` instead."""
+        return [arm for arm in self.told["arms"] if arm.startswith(start) != others]
+
+    def curves(self, arms: Sequence[str]) -> str:
+        """Accuracies along the WiSE-FT curves of `arms` that have one, as a Markdown table of two rows an arm."""
+        curves = {arm: self.curve(arm) for arm in self.told["curves"] if arm in arms}
         points = next(iter(curves.values())).told["arms"]
         rows = [["share of fine-tuning", "", *points], ["---"] * (len(points) + 2)]
         for arm, curve in curves.items():

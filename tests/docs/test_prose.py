@@ -90,8 +90,11 @@ def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     every = {"seed": None}
     left_out = {"figure": "nll"}, {"test_set": "t on the classes of u"}, {"figure": "er", "minus": "b"}, {"seed": 0}
     summary["scores"] = [score | every, *(score | every | other for other in left_out)]
-    told = dict.fromkeys(("title", "date", "command", "environment", "arms", "claims", "qualities", "recipe"), "x")
-    kept = json.loads(prose.condensed(told | {"summary": summary}))
+    told = dict.fromkeys(("title", "date", "command", "environment", "claims", "qualities", "recipe"), "x")
+    arms = [{"name": "a", "seconds": {"train": 90.4}}, {"name": "b", "seconds": None}]
+    kept = json.loads(prose.condensed(told | {"arms": arms, "summary": summary}))
+    assert kept["seconds"] == {"a": {"train": 90}, "b": {}}
+    assert prose.Result(kept, {}).minutes("a", "train") == "1.5"
     assert kept["scores"] == [list(prose.KEPT), list(score.values())]
     assert kept["lines"] == {"t": {"r2": 0.9, "n": 42}} and "curves" not in kept
 
@@ -105,7 +108,8 @@ def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose):
     found = prose.condensed_curve({"clean": "test", "scores": [*rows, {**rows[0], "seed": 0}]})
     assert len(found) == 1 + len(rows) - 1
     study = prose.Result({"clean": "test", "curves": {"tuned": prose.named(found)}}, {})
-    assert study.curves().splitlines()[2:] == ["| 0 | 80.0 | 60.0 |", "| 1 | 90.0 | 40.0 |"]
+    rows = study.curves(["tuned", "other"]).splitlines()[2:]
+    assert rows == ["| tuned | `test` | 80.0 | 90.0 |", "| tuned | shifts | 60.0 | 40.0 |"]
     assert study.curve("tuned").gain("0", "1").startswith("+20.0")
 
 
