@@ -122,7 +122,7 @@ def test_each_has_bounds_with_a_reason_and_takes_nothing_else(
         ({"title": "a\x07b"}, "title: "),
         ({"data": {"train": "a\0b"}}, "data.train: "),
         ({"data": {"train": "  "}}, "data.train: an empty path"),
-        ({"data": {"shifts": {"a": "b/" + "a" * 256}}}, "data.shifts.a.path: a folder or file of more than 255 bytes"),
+        ({"data": {"shifts": {"a": "b/" + "a" * 256}}}, "data.shifts.a.path: a folder or file name of more than 255"),
         ({"data": {"class_names": {1: "one"}}}, "data.class_names: the key 1"),
         ({"data": {"class_names": {"one": 1}}}, "data.class_names.one: "),
         ({"data": {"class_names": {"no": False}}}, "in quotes"),
