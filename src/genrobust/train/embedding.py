@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from genrobust.classifiers import (
@@ -25,7 +24,7 @@ from genrobust.classifiers import (
 from genrobust.core import BLANK_SEAL, SEAL, GenrobustError, ImageSet, Subset, fetch, progress_bar, reading
 from genrobust.recipe import TrainConfig
 
-GROWTH = 5  # a file of all features so far is written anew once a fifth of it is new, so six times in total at most
+GROWTH = 5  # all features so far are written anew once they are a fifth more: six times the last file, in all
 KEY, RUN = "features", "run"
 
 
@@ -54,7 +53,8 @@ class KeptFeatures:
         with reading(path, SafetensorError, KeyError, then="; delete it to train from the start", kind=GenrobustError):
             with safe_open(path, framework="numpy") as file:
                 require_same_job({RUN: file.metadata()[RUN]}, {RUN: self._run}, self._folder, self._noun)
-            return load_file(path)[KEY].numpy()
+                features: np.ndarray = file.get_tensor(KEY)
+            return features
 
     def save(self, features: np.ndarray) -> None:
         """Replace the kept features."""
@@ -73,7 +73,12 @@ def embed(
     """Return what the last layer of `model` is given, float32 [N, D], for the images of each of `sets`.
 
     Args:
-        kept: Where features are kept meanwhile, after as many images as `save_every` steps take; None keeps none.
+        kept: Where features are kept meanwhile, after as many images as `save_every` steps take, or once they are a
+            fifth more; None keeps none.
+
+    Raises:
+        UserError: Features of another training are kept.
+        GenrobustError: The kept features are damaged.
     """
     batch = 2 * config.batch_size
     each = batch * max(1, config.save_every // 2)  # whole batches: sums round as in one go
