@@ -30,7 +30,8 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModelWithProjection
+from train_clip import load_text_encoder
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.clip import clip_embeddings, embed_classes, load_clip
 from genrobust.data.readers.pictograms import load
@@ -70,15 +71,11 @@ def sample(kind: type[DiffusionPipeline], folder: Path, condition: str | Image.I
 
 def generator(vae: Path, clip: Path, unet: Path, out: Path) -> None:
     """The text-to-image pipeline of train_vae.py's, train_clip.py's and train_unet.py's results."""
-    model = CLIPModel.from_pretrained(clip / "clip")
-    text = CLIPTextModel(model.config.text_config)
-    wanted = text.state_dict()
-    prefix = "text_model." if next(iter(wanted)).startswith("text_model.") else ""
-    text.load_state_dict({f"{prefix}{k}": v for k, v in model.text_model.state_dict().items()})
+    text, tokenizer = load_text_encoder(clip)
     pipeline = StableDiffusionPipeline(
         vae=half_vae(vae),
         text_encoder=text,
-        tokenizer=CLIPTokenizer.from_pretrained(clip / "tokenizer"),
+        tokenizer=tokenizer,
         unet=half_unet(unet),
         scheduler=scheduler(),
         safety_checker=None,

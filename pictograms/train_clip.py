@@ -22,7 +22,7 @@ from images import WILD, batch_augment, captions, load_split, shares
 from loop import train
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
-from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer, CLIPVisionConfig
 
 from genrobust.data.readers.pictograms import load
 
@@ -85,6 +85,18 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
     """Token ids [N, 24] and their mask: padded to one length, as StableDiffusionPipeline pads them."""
     return tokenizer(texts, padding="max_length", max_length=CONTEXT, truncation=True, return_tensors="pt")
+
+
+def load_text_encoder(folder: Path) -> tuple[CLIPTextModel, CLIPTokenizer]:
+    """The text encoder and the tokenizer of this script's output, or of a diffusers folder that has them already."""
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    if (folder / "text_encoder").exists():
+        return CLIPTextModel.from_pretrained(folder / "text_encoder"), tokenizer
+    model = CLIPModel.from_pretrained(folder / "clip")
+    text = CLIPTextModel(model.config.text_config)
+    prefix = "text_model." if next(iter(text.state_dict())).startswith("text_model.") else ""
+    text.load_state_dict({f"{prefix}{k}": v for k, v in model.text_model.state_dict().items()})
+    return text, tokenizer
 
 
 def embed_texts(model: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:

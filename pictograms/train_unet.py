@@ -18,8 +18,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from images import WILD, captions, load_split, shares
 from loop import train
 from torch import Tensor
-from train_clip import tokens_of
-from transformers import CLIPModel, CLIPTokenizer
+from train_clip import load_text_encoder, tokens_of
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from genrobust.data.readers.pictograms import load
 
@@ -28,16 +28,16 @@ CLASS_ONLY = 0.08  # of the captions name the class alone
 
 
 @torch.inference_mode()
-def encode_texts(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+def encode_texts(encoder: CLIPTextModel, tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
     """Last hidden states [N, 24, 128], as StableDiffusionPipeline makes them."""
     ids = tokens_of(tokenizer, texts)["input_ids"]
-    return torch.cat([clip.text_model(input_ids=part).last_hidden_state for part in ids.split(256)]).clone()
+    return torch.cat([encoder(input_ids=part).last_hidden_state for part in ids.split(256)]).clone()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vae", type=Path, required=True)
-    parser.add_argument("--clip", type=Path, required=True, help="train_clip.py's output")
+    parser.add_argument("--clip", type=Path, required=True, help="train_clip.py's output, or a diffusers folder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="start", type=Path)
     parser.add_argument("--steps", type=int, default=8000)
@@ -52,12 +52,11 @@ def main() -> None:
     style_of = np.array([WILD.index(s) for s in styles])
     vae = AutoencoderKL.from_pretrained(args.vae).eval().to(memory_format=torch.channels_last)
     latents = encode_images(vae, images, args.out / "latents.npy")
-    clip = CLIPModel.from_pretrained(args.clip / "clip").eval()
-    tokenizer = CLIPTokenizer.from_pretrained(args.clip / "tokenizer")
+    encoder, tokenizer = load_text_encoder(args.clip)
     groups = [captions(p, s) for p in prompts for s in (*WILD, None)]  # a list of captions a (class, style or none)
     texts = [""] + [t for group in groups for t in group]
     first = np.cumsum([1] + [len(group) for group in groups])
-    hidden = encode_texts(clip, tokenizer, texts)
+    hidden = encode_texts(encoder.eval(), tokenizer, texts)
     torch.manual_seed(args.seed)
     unet = on_cpu(UNet2DConditionModel.from_pretrained(args.start) if args.start else build(CHANNELS))
     size = sum(p.numel() for p in unet.parameters()) / 1e6
