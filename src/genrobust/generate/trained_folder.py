@@ -34,6 +34,15 @@ def read_record(record: Path) -> dict[str, Any]:
         return unsealed(record.read_bytes())
 
 
+def base_of(folder: Path) -> str:
+    """Return the id of the generator that the one in `folder` was trained from here, "" where it was not.
+
+    Raises GenrobustError where the record of that training is damaged.
+    """
+    records = (record_of(folder, config) for config in (FinetuneConfig, ClassModelConfig))
+    return next((str(read_record(record).get("base", "")) for record in records if record.is_file()), "")
+
+
 def check_trained(folder: Path) -> None:
     """Compare the files of a generator with its record, where genrobust trained it; a process reads them once.
 

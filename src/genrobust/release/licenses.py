@@ -19,6 +19,7 @@ from genrobust.core import (
     parse_yaml,
     variants_of,
 )
+from genrobust.generate import base_of
 
 OTHER = "other"  # the hub's word for a license that is none of its list
 GENERATOR = "generator"
@@ -57,11 +58,13 @@ def check_license(license: str) -> None:
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:
     """Read the licenses of the generators, LoRAs and adapters that `manifests` name, each once, from their cards.
 
-    `folder` is that of one of the generators. Otherwise the card of the embedded generator is known, and those of a hub
-    id in the cache of its downloads: which of several revisions drew is not, so each may forbid.
+    `folder` is that of one of the generators; of one that was trained here, the card of its base counts, too. Otherwise
+    the card of the embedded generator is known, and those of a hub id in the cache of its downloads: which of several
+    revisions drew is not, so each may forbid.
 
     Raises:
         UserError: `folder` holds none of the generators.
+        GenrobustError: The record of its training is damaged.
     """
     weights: set[str] = set()
     if folder is not None:
@@ -125,7 +128,9 @@ def _header(card: Path) -> dict[str, Any]:
 
 def _cards_of(generator: str, mode: str, folder: Path | None) -> list[Path]:
     if folder is not None:
-        return [folder / _CARD]
+        card, base = folder / _CARD, base_of(folder)
+        # What was trained from a generator is under its license, whatever a card in the new folder says.
+        return [card, *(_cards_of(base, mode, None) if base else [])]
     if generator == EMBEDDED:
         return [embedded("variation" if mode == "images" else "generator") / _CARD]
     return _cards_on_hub(generator)
