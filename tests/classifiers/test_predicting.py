@@ -15,7 +15,7 @@ from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import load_predictions
+from genrobust.classifiers.saved import are_of, load_predictions
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError
 from genrobust.data.memory import MemoryImages
 from genrobust.recipe import EvaluateConfig
@@ -107,6 +107,22 @@ def test_many_classifiers_answer_as_each_alone(several: dict[Path, Path], tmp_pa
         predict(checkpoint, alone, sets, batch_size=4, flip=flip)
         for name in sets:
             assert (out / f"{name}.npz").read_bytes() == (alone / f"{name}.npz").read_bytes()
+
+
+def test_predictions_that_another_run_replaced_are_an_error(checkpoint: Path, tmp_path: Path) -> None:
+    """Two studies that share a classifier may call different images alike."""
+    file = tmp_path / "out" / "test.npz"
+    first = predict(checkpoint, file.parent, {"test": images()})
+    assert np.array_equal(first["test"].labels, images().labels)
+    assert are_of(file, images().fingerprint) and not are_of(file, images(1).fingerprint)
+    second = predict(checkpoint, file.parent, {"test": images(1)})
+    with pytest.raises(UserError, match=r"test\.npz were replaced meanwhile"):
+        first["test"]
+    assert len(second["test"].logits) == 10
+    assert are_of(file, images(1).fingerprint) and not are_of(file, images().fingerprint)
+    file.write_bytes(b"text")
+    assert not are_of(file, images(1).fingerprint)
+    assert not are_of(tmp_path / "gone.npz", images(1).fingerprint)
 
 
 def test_each_image_is_decoded_once_for_those_that_want_it_alike(

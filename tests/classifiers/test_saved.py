@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genrobust.classifiers.saved import SavedPredictions, load_predictions, save_predictions
+from genrobust.classifiers.saved import SavedFile, SavedPredictions, load_predictions, save_predictions
 from genrobust.core import GenrobustError, Predictions, UserError
 
 
@@ -49,7 +49,9 @@ def test_logits_are_mapped_where_they_lie_and_aligned(tmp_path: Path) -> None:
 
 def test_a_study_of_files_reads_each_when_it_is_asked_for(tmp_path: Path) -> None:
     save_predictions(tmp_path / "p.npz", of_size(5, 3))
-    found = SavedPredictions({("real", 0, "test"): tmp_path / "p.npz", ("real", 0, "gone"): tmp_path / "gone.npz"})
+    found = SavedPredictions(
+        {("real", 0, "test"): SavedFile(tmp_path / "p.npz"), ("real", 0, "gone"): SavedFile(tmp_path / "gone.npz")}
+    )
     assert list(found) == [("real", 0, "test"), ("real", 0, "gone")]
     assert ("real", 0, "gone") in found and ("real", 1, "test") not in found  # without reading
     assert found["real", 0, "test"].keys[4] == "käse/4.png"

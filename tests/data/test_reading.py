@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from genrobust.core import UserError
-from genrobust.data.reading import check_images, read_image
+from genrobust.data.reading import check_images, read_image, walk_images
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -140,6 +140,16 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=rf"{name}\.png: it is no regular file"):
             read_image(tmp_path / f"{name}.png")
     assert [path.name for path, _ in check_images(tmp_path)] == ["pipe.png", "zero.png"]
+
+
+def test_images_of_other_formats_are_not_passed_over(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.JPE", "notes.txt"):
+        (tmp_path / name).write_bytes(JPEG)
+    assert sorted(key for key, _ in walk_images(tmp_path)) == ["a.jfif", "b.JPE"]
+    assert check_images(tmp_path) == []
+    (tmp_path / "c.AVIF").write_bytes(b"an image")
+    with pytest.raises(UserError, match=r"c\.AVIF: \.avif images are not read: convert"):
+        list(walk_images(tmp_path))
 
 
 def test_a_name_does_not_say_the_kind_and_an_image_may_be_long(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from genrobust.core import Subset
 from genrobust.data import MemoryImages, filled_quotas, retrieve
 
 
@@ -25,3 +26,14 @@ def test_a_quota_counts_as_far_as_its_class_and_style_are_found(pool, wanted, fi
     found = retrieve(images(*pool), images(*wanted))
     assert filled_quotas(found, images(*wanted)) == pytest.approx(filled)
     assert np.bincount(found.labels).sum() <= len(wanted)
+
+
+def test_of_images_in_the_order_of_their_files_a_fair_sample_is_retrieved():
+    """As of tars and parquet files, in which one artist's images may lie together."""
+    taken = []
+    for step in (1, -1):
+        pool = Subset(images(*["0 solid"] * 40, *["1 emoji"] * 40), np.arange(80)[::step])
+        assert set(retrieve(pool, images("0 solid", "1 emoji")).keys) == {pool.keys[0], pool.keys[40]}
+        pool.as_stored = True
+        taken.append(set(retrieve(pool, images(*["0 solid"] * 5, *["1 emoji"] * 5)).keys))
+    assert taken[0] == taken[1] and len(taken[0]) == 10

@@ -53,6 +53,7 @@ GOOD = [("a.png", png()), ("a.cls", b"0"), ("b.png", png(9)), ("b.cls", b"1")]
         [("._a.png", b"resource fork"), (".png", b"hidden"), ("__MACOSX/._a.png", b"fork")],
         [("notes.txt", b"text"), (member("link.txt", tarfile.SYMTYPE, "/etc/passwd"), b"")],
         [("a.json", json.dumps({"label": 5}).encode())],  # .cls goes first
+        [("a.depth.png", png(5)), ("a.mask.avif", b"more of the same sample"), ("about.json", b'{"label": 3}')],
     ],
 )
 def test_what_a_tar_may_hold_besides_images_is_left_alone(tmp_path, more, format):
@@ -70,6 +71,9 @@ def test_what_a_tar_may_hold_besides_images_is_left_alone(tmp_path, more, format
         ([*GOOD, ("./a.PNG", png())], "the key 'a' has a second image, './a.PNG'"),
         ([*GOOD, ("a.cls", b"1")], "the key 'a' has a second .cls file"),
         ([*GOOD[:1], ("a.json", b'{"label": 1}'), ("a.json", b'{"label": 2}')], "a second .json file"),
+        ([*GOOD, ("c.v2.png", png()), ("c.v2.cls", b"1")], r"'c\.v2\.png': no image of this key"),
+        ([*GOOD, ("c.cls", b"1"), ("d.cls", b"1")], r"'c\.cls' and 1 others: no image of this key is read"),
+        ([*GOOD, ("c.avif", b"an image"), ("c.json", b'{"label": 1}')], r"'c\.avif': no image of this key"),
         ([*GOOD, ("../c.png", png())], r"'\.\./c\.png' leads out of the tar"),
         ([*GOOD, ("x/../../c.png", png())], r"'x/\.\./\.\./c\.png' leads out"),
         ([*GOOD, ("/c.png", png())], r"'/c\.png' leads out"),

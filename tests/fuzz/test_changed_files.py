@@ -418,9 +418,9 @@ def save_answers(folder: Path) -> None:
 
 
 def answers(folder: Path) -> Any:
-    from genrobust.classifiers import SavedPredictions
+    from genrobust.classifiers import SavedFile, SavedPredictions
 
-    return SavedPredictions({"test": folder / "test.npz"})["test"]
+    return SavedPredictions({"test": SavedFile(folder / "test.npz")})["test"]
 
 
 def are_answers(found: Predictions) -> None:

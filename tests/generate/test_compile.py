@@ -22,7 +22,8 @@ def section(folder_of):
 
     def make(kind="sd", **more):
         size = {} if kind == "dit" else {"width": 64, "height": 64}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": "ddim", **size}
+        scheduler = "ddim" if kind in ("sd", "dit") else None
+        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": scheduler, **size}
         return GeneratorConfig(**{**own, **more})
 
     return make
@@ -39,6 +40,8 @@ def section(folder_of):
         ("sd", False, "cuda", "none", PAYS, False),
         ("sd", True, "cpu", "none", 1, True),
         ("dit", "auto", "cuda", "none", PAYS, False),  # has no blocks that diffusers compiles
+        ("flux", "auto", "cuda", "none", PAYS, True),
+        ("qwen-image", "auto", "cuda", "none", PAYS, False),  # each length of prompts would be compiled
     ],
 )
 def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, device, offload, images, done):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers import FluxPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
 from drawn import CPU, generate
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
@@ -12,7 +13,7 @@ from genrobust.core import UserError
 from genrobust.generate import identity
 from genrobust.generate.loading import load_generator
 from genrobust.generate.locate import find_lora
-from genrobust.recipe import GenerateConfig
+from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 NAME = "pytorch_lora_weights.safetensors"
 
@@ -129,3 +130,27 @@ def test_of_several_files_the_one_that_diffusers_names_is_taken(tmp_path, config
     for name in (NAME, "other.safetensors", "lora.bin"):
         (tmp_path / name).write_bytes(b"")
     assert find_lora(config(tmp_path).lora) == (tmp_path.name, tmp_path / NAME)
+
+
+def test_all_parts_of_a_flux_lora_are_merged(tmp_path, folder_of, monkeypatch):
+    """Unasked, diffusers loads the layers of its text encoder, and merges those of the transformer alone."""
+    # transformers may ask for a version of peft that is not released yet, and uses nothing new of it here.
+    monkeypatch.setattr("transformers.integrations.peft.check_peft_version", lambda **version: None)
+    config = {"model": str(folder_of("flux")), "steps": 2, "dtype": "float32", "scheduler": None}
+    pipeline = FluxPipeline.from_pretrained(config["model"])
+    torch.manual_seed(5)
+    of_parts = {}
+    for part, layer in (("transformer", "to_q"), ("text_encoder", "q_proj")):
+        network = getattr(pipeline, part)
+        network.add_adapter(LoraConfig(r=2, lora_alpha=2, init_lora_weights=False, target_modules=[layer]))
+        layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(network))
+        of_parts[f"{part}_lora_layers"] = layers
+    FluxPipeline.save_lora_weights(tmp_path, **of_parts)
+    plain, tuned = (
+        load_generator(GeneratorConfig(**config, width=64, height=64, **lora), CPU).pipeline
+        for lora in ({}, {"lora": {"model": str(tmp_path)}})
+    )
+    for part, layer in (("transformer", "to_q"), ("text_encoder", "q_proj")):
+        after = dict(getattr(tuned, part).named_parameters())
+        changed = [n for n, weight in getattr(plain, part).named_parameters() if not torch.equal(weight, after[n])]
+        assert changed and all(layer in name for name in changed)

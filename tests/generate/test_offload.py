@@ -89,6 +89,22 @@ def test_what_cannot_be_done_is_not_recommended(section, sampler, plan):
             sampler(section(kind), fill).draw(list(plan(section(kind)))[:1])
 
 
+def test_parts_leave_the_card_where_drawing_fails(section, sampler, plan):
+    """Those that come next would find no room there: diffusers moves them back only where drawing succeeds."""
+    left = []
+
+    def fill(pipeline):
+        def decode(*words, **more):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        pipeline.vae.decode = decode
+        pipeline.maybe_free_model_hooks = lambda: left.append("the card")
+
+    with pytest.raises(GenrobustError, match="out of memory"):
+        sampler(section(), fill).draw(list(plan(section()))[:2])
+    assert left == ["the card"] * 2, "two images, then one"
+
+
 class Streams:
     """Of a device that does all at once, as a CPU: diffusers asks for a GPU's."""
 

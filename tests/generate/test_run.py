@@ -136,10 +136,6 @@ def test_a_writer_that_fails_ends_the_drawing_that_waits_for_it(tmp_path, labels
 def test_blank_images_never_enter_and_the_dataset_says_so(
     tmp_path, labels, generator, changed_generator, config, caplog
 ):
-    def blank(pipeline):
-        pipeline.vae.decoder.conv_out.weight.zero_()
-        pipeline.vae.decoder.conv_out.bias.zero_()
-
     bad = generator.model_copy(update={"model": str(changed_generator(blank))})
     dataset = run(tmp_path, labels, bad, config)
     assert len(dataset) == 0
@@ -151,11 +147,23 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
     assert verify(tmp_path).is_whole
 
 
-def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config):
-    bad = changed_generator(lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38))  # finite, and overflows
+def blank(pipeline):
+    pipeline.vae.decoder.conv_out.weight.zero_()
+    pipeline.vae.decoder.conv_out.bias.zero_()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda pipeline: pipeline.unet.conv_out.weight.fill_(3e38), "first 50 images .* are all NaN: .* float32"),
+        (blank, f"no usable image for {HOPELESS} requests .*blank after 1 redraws.*float32"),
+    ],
+    ids=["finite, and overflows", "blank"],
+)
+def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, changed_generator, config, spoil, said):
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
-    with pytest.raises(GenrobustError, match=f"no usable image for {HOPELESS} requests .*nan after 1 redraws.*float32"):
-        run(tmp_path, labels, generator.model_copy(update={"model": str(bad)}), asked)
+    with pytest.raises(GenrobustError, match=said):
+        run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)
     assert list(contents(tmp_path)) == ["manifest.json"]
 
 

@@ -127,6 +127,17 @@ MISTAKES = [  # change to SMALL, what the error names
     (dataset(filter={}), "datasets.few.filter: give either drop"),
     (dataset(filter={"drop": 0.1, "by": "clip"}), "datasets.few.filter: give the key clip"),
     (dataset(filter={"drop": 0.1, "arm": "x"}), "datasets.few.filter.arm: no arm 'x'"),
+    (
+        dataset(filter={"drop": 0.1, "arm": "judge"})
+        | {
+            "arms": [
+                REAL,
+                REAL | {"name": "judge", "train": {"init": "arm:first"}},
+                REAL | {"name": "first", "mixture": "few"},
+            ]
+        },
+        "datasets.few.filter.arm: 'first' trains on filtered images itself",
+    ),
     (dataset() | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True) | {"generator": None}, "datasets: "),
     (dataset(from_scratch=True, finetuned=True), "datasets.few: finetuned and from_scratch"),

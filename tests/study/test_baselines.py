@@ -16,6 +16,8 @@ def test_a_longer_grid_begins_with_the_shorter():
     assert len({model.train.architecture for model in whole}) == 6
     assert len({model.train.architecture for model in whole[:16]}) == 2
     assert all(0 < (m.parts[0].fraction or 1) <= 1 for m in whole)
+    others = grid(TrainConfig(architecture="resnet14t"), 16, 1800)
+    assert {model.train.architecture for model in others} == {"resnet14t", "resnet10t"}
     assert all(m.train.warmup_steps <= m.train.steps_for(1800) for m in whole)
 
 

@@ -9,7 +9,7 @@ from genrobust.core import UserError, available_devices
 from genrobust.data import load_data
 from genrobust.recipe import GeneratorConfig, load_recipe
 from genrobust.study import Study, init, write_recipe
-from genrobust.study.init import propose
+from genrobust.study.init import propose, study_name
 from genrobust.study.own_folders import Folders
 from genrobust.study.rates import remember_rate
 from genrobust.study.stages.generate import generator_rate_key
@@ -156,6 +156,12 @@ def test_a_recipe_that_is_there_is_kept(folders, tmp_path):
         written(folders, tmp_path)
     assert (tmp_path / "study.yaml").read_text() == "mine"
     assert written(folders, tmp_path, overwrite=True)[0].startswith("# Written by genrobust init")
+
+
+@pytest.mark.parametrize("name", ["2024", "yes", "null", "007", "1e5", "a: b"])
+def test_a_file_name_that_means_something_else_in_yaml_is_a_name(name, folders, tmp_path):
+    write_recipe(folders, tmp_path / f"{name}.yaml", tmp_path / "runs", lambda line: None)
+    assert load_recipe(str(tmp_path / f"{name}.yaml")).name == study_name(name)
 
 
 def test_unusable_folders_and_names_are_named(folders, tmp_path):

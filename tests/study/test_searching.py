@@ -8,8 +8,7 @@ import pytest
 import yaml
 from small_study import CLASSES, QUICK, TRAIN, contents, folders_section, genrobust
 
-from genrobust.audit import first_of_each_class
-from genrobust.core import Subset, UserError
+from genrobust.core import Subset, UserError, prefix
 from genrobust.data import read_search
 from genrobust.recipe import parse_recipe
 from genrobust.study import Processes, Study, calibrate, disk, row_seconds, searching
@@ -44,8 +43,8 @@ def test_a_study_of_pictograms_searches_the_wild_without_its_labels(tiny_generat
     def study():
         """Of 300 of the images of wild."""
         made = Study(parse_recipe(recipe), tmp_path, say=lines.append)
-        three = first_of_each_class(made.data.retrieval.labels, dict.fromkeys(range(100), 3))
-        made.context.data = replace(made.data, retrieval=Subset(made.data.retrieval, three))
+        pool = made.data.retrieval
+        made.context.data = replace(made.data, retrieval=Subset(pool, prefix(pool, per_class=3)))
         return made
 
     first = study()

@@ -57,6 +57,7 @@ def test_warmup_epochs_count_the_images_of_the_arm():
     config = TrainConfig(epochs=56, warmup_epochs=2, batch_size=128)
     assert [config.warmup_for(images) for images in (1_281_167, 2_581_167)] == [20_018, 40_331]
     assert TrainConfig(epochs=56, warmup_steps=7).warmup_for(10**6) == 7
+    assert [TrainConfig(steps=steps).warmup_for(1) for steps in (1000, 51, 50, 20, 1)] == [50, 50, 25, 10, 0]
 
 
 def test_all_settings_together_take_the_steps_of_ffcv_s_loop(job, tmp_path):

@@ -35,6 +35,7 @@ from genrobust.core import (
     ImageSet,
     Judgment,
     Memorization,
+    fair_order,
     progress_bar,
 )
 from genrobust.data import USED, ShardDataset, filters_of, making
@@ -201,10 +202,10 @@ def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> Featur
     """Measures over `features` of the dataset and, where there are real images, of those."""
     mine = features[0]
     if sets.real is None:
-        diversity = _diversity(common_counts(sets.dataset.labels), (sets.dataset.labels,), features)
+        diversity = _diversity(common_counts(sets.dataset.labels), (sets.dataset,), features)
         return FeatureSpace(name, mine.shape[1], None, None, diversity, "")
     labels = sets.dataset.labels, sets.real.labels
-    diversity = _diversity(common_counts(*labels), labels, features)
+    diversity = _diversity(common_counts(*labels), (sets.dataset, sets.real), features)
     one, other = (features[1][half] for half in halves(sets.real.labels))
     if min(len(mine), len(one), len(other)) <= NEIGHBORS:
         note = f"Fewer than {2 * NEIGHBORS + 2} images on a side are too few to compare distributions."
@@ -219,13 +220,14 @@ def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> Featur
 
 
 def _diversity(
-    counts: dict[int, int], labels: Sequence[np.ndarray], features: Sequence[np.ndarray]
+    counts: dict[int, int], sets: Sequence[ImageSet], features: Sequence[np.ndarray]
 ) -> tuple[ClassDiversity, ...]:
     """By class, over as many generated as real images."""
     counts = {label: n for label, n in counts.items() if n > 1}
     found = []
-    for own, rows in zip(labels, features, strict=True):
-        chosen = first_of_each_class(own, counts)
-        found.append(by_class(rows[chosen], own[chosen], counts))
+    for images, rows in zip(sets, features, strict=True):
+        order = fair_order(images)
+        chosen = order[first_of_each_class(images.labels[order], counts)]
+        found.append(by_class(rows[chosen], images.labels[chosen], counts))
     mine, real = found[0], found[1] if len(found) > 1 else dict.fromkeys(counts, (None, None))
     return tuple(ClassDiversity(label, n, *mine[label], *real[label]) for label, n in counts.items())

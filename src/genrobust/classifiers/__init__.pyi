@@ -47,7 +47,7 @@ from .opening import open_classifier as open_classifier
 from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as settle, with_dtype as with_dtype
 from .predicting import predict_sets as predict_sets
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
-from .saved import SavedPredictions as SavedPredictions
+from .saved import SavedFile as SavedFile, SavedPredictions as SavedPredictions, are_of as are_of
 from .timm_config import TIMM_CONFIG as TIMM_CONFIG
 from .timm_models import FOLDER as FOLDER, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images

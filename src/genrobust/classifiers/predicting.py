@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genrobust.classifiers.opened import OpenClassifier
-from genrobust.classifiers.saved import SavedPredictions, save_predictions, saved_fingerprint
+from genrobust.classifiers.saved import SavedFile, SavedPredictions, save_predictions, saved_fingerprint
 from genrobust.core import (
     ImageSet,
     LabelSpace,
@@ -114,7 +114,7 @@ class KeptPredictions:
         self._wanted = {n: digest([weights, s.fingerprint, labels.ids, self._words[n], n]) for n, s in sets.items()}
         files = {name: out / f"{file_name(name)}.npz" for name in sets}
         self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
-        self.saved = SavedPredictions(files)
+        self.saved = SavedPredictions({name: SavedFile(path, self._wanted[name]) for name, path in files.items()})
 
     @property
     def unseen(self) -> int:
@@ -134,4 +134,4 @@ class KeptPredictions:
         accepted = getattr(images, "accepted", None)
         chosen = logits if self._columns is None else logits[:, self._columns]
         made = Predictions(name, chosen, images.labels, tuple(images.keys), self._classes, words, accepted)
-        save_predictions(self.saved.files[name], made, self._wanted[name])
+        save_predictions(self.saved.files[name].path, made, self._wanted[name], images.fingerprint)

@@ -7,8 +7,9 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,14 +19,21 @@ Key = TypeVar("Key")
 log = logging.getLogger(__name__)
 
 
+class SavedFile(NamedTuple):
+    """A predictions file, and the fingerprint that it has unless another run replaces it; "" for any."""
+
+    path: Path
+    fingerprint: str = ""
+
+
 class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
     """The predictions in `files`, read at each access: those of a study may be larger than memory."""
 
-    def __init__(self, files: Mapping[Key, Path]) -> None:
+    def __init__(self, files: Mapping[Key, SavedFile]) -> None:
         self.files = dict(files)
 
     def __getitem__(self, key: Key) -> Predictions:
-        return load_predictions(self.files[key])
+        return load_predictions(*self.files[key])
 
     def __contains__(self, key: object) -> bool:
         return key in self.files
@@ -37,8 +45,10 @@ class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
         return len(self.files)
 
 
-def save_predictions(path: Path, predictions: Predictions, fingerprint: str = "") -> None:
+def save_predictions(path: Path, predictions: Predictions, fingerprint: str = "", images: str = "") -> None:
     """Write `predictions` as an .npz without pickles; the file appears whole or not at all.
+
+    `fingerprint` is that of all that they depend on, `images` that of the test set alone.
 
     `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
     mantissas do not shrink, and what lies there plain can be mapped. The logits come first, where they are aligned.
@@ -46,6 +56,7 @@ def save_predictions(path: Path, predictions: Predictions, fingerprint: str = ""
     arrays = {
         "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
         "fingerprint": np.array(fingerprint),
+        "images": np.array(images),
         "test_set": np.array(predictions.test_set),
         "labels": predictions.labels.astype(np.int64),
         "keys": np.array(predictions.keys),
@@ -59,15 +70,22 @@ def save_predictions(path: Path, predictions: Predictions, fingerprint: str = ""
     save_arrays(path, arrays)
 
 
-def load_predictions(path: Path) -> Predictions:
+def load_predictions(path: Path, fingerprint: str = "") -> Predictions:
     """Read what `save_predictions` wrote; the logits are mapped, so that they are read where and when they are used.
 
-    Raises UserError where there is no such file, GenrobustError where it is damaged.
+    Raises:
+        UserError: There is no such file, or it has another fingerprint than the given one.
+        GenrobustError: It is damaged.
     """
     if not path.exists():
         raise UserError(f"no predictions at {path}: evaluate the checkpoint first")
     what, then = f"the predictions {path}", "; delete it and evaluate again"
     with reading(what, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(path) as file:
+        if fingerprint not in ("", str(file["fingerprint"])):
+            raise UserError(
+                f"{what} were replaced meanwhile, by a run that has other test images of this name: run this again, "
+                "and give the other run another --out"
+            )
         accepted = file["accepted"].tolist() if "accepted" in file else None
         return Predictions(
             test_set=str(file["test_set"]),
@@ -88,6 +106,16 @@ def saved_fingerprint(path: Path) -> str:
     except (OSError, ValueError, KeyError) as error:
         log.warning("cannot read the predictions %s: %s; they are made again", path, error)
         return ""
+
+
+def are_of(path: Path, images: str) -> bool:
+    """Return whether the predictions in `path`, if there are any, are of the test set with the fingerprint `images`.
+
+    Its checksum is not compared. A file of an earlier version, which does not know its images, counts until it is used.
+    """
+    with suppress(OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile), np.load(path) as file:
+        return "images" not in file or str(file["images"]) in ("", images)
+    return False
 
 
 def _logits(path: Path) -> np.ndarray:

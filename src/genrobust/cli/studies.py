@@ -13,6 +13,7 @@ from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -107,8 +108,8 @@ def train(
     ] = None,
 ) -> None:
     """Train the classifiers of the arms, and those of the baseline line if the recipe trains its own."""
-    part = slice(None) if cells is None else _part("--cells", cells)
-    chosen = _runs(study, arm)[part]
+    runs = _runs(study, arm)
+    chosen = runs if cells is None else _cells(study, runs, _part("--cells", cells))
     for run, folder in zip(chosen, study.train(chosen), strict=True):
         tell(f"{run.name}: {folder}")
 
@@ -163,6 +164,14 @@ def _runs(study: "Study", arm: str | None) -> "list[TrainingRun]":
     from genrobust.study import arm_called
 
     return study.runs(None if arm is None else arm_called(study.recipe, arm).name)
+
+
+def _cells(study: "Study", runs: "list[TrainingRun]", part: slice) -> "list[TrainingRun]":
+    """The runs of a part of the trainings, of which some serve several runs: two parts must not share one."""
+    trainings: dict[Path, list[TrainingRun]] = {}
+    for run in runs:
+        trainings.setdefault(study.graph.sources.checkpoint(run.tuned), []).append(run)
+    return [run for of_one in list(trainings.values())[part] for run in of_one]
 
 
 def _part(option: str, text: str) -> slice:

@@ -72,6 +72,8 @@ from .images import (
     StudyData as StudyData,
     Subset as Subset,
     fair_order as fair_order,
+    prefix as prefix,
+    taken as taken,
 )
 from .json_text import parse_json as parse_json
 from .keys import (

@@ -135,6 +135,27 @@ def fair_order(images: ImageSet) -> np.ndarray:
     return np.array(sorted(range(len(images)), key=hashes.__getitem__), dtype=np.int64)
 
 
+def prefix(images: ImageSet, per_class: int | None, fraction: float | None = None) -> np.ndarray:
+    """Return the places of the first images of each class in the `fair_order`, int64, ascending.
+
+    `per_class` takes the first so many, `fraction` the first share, at least one image.
+    """
+    if per_class is None and fraction is None:
+        return np.arange(len(images))
+    kept, order = [np.zeros(0, dtype=np.int64)], fair_order(images)
+    ordered = np.asarray(images.labels)[order]
+    for label in np.unique(ordered):
+        of_class = order[ordered == label]
+        kept.append(of_class[: taken(len(of_class), per_class, fraction)])
+    return np.sort(np.concatenate(kept))
+
+
+def taken(count: int, per_class: int | None, fraction: float | None) -> int:
+    """Return how many of the `count` images of a class `prefix` takes."""
+    share = count if fraction is None else max(1, round(fraction * count))
+    return min(count, share if per_class is None else min(share, per_class))
+
+
 @dataclass(frozen=True, slots=True)
 class StudyData:
     """The real images of a study, for training, choosing checkpoints, testing and retrieval.

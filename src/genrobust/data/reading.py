@@ -16,6 +16,8 @@ from genrobust.core import UserError, reading
 FORMATS = {  # what is read, by extension; formats that run a program (EPS) or hold no picture stay out
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".webp": "WEBP",
     ".bmp": "BMP",
@@ -25,6 +27,7 @@ FORMATS = {  # what is read, by extension; formats that run a program (EPS) or h
     ".ppm": "PPM",
     ".pgm": "PPM",
 }
+UNREAD = {".avif", ".heic", ".heif", ".jp2", ".jxl", ".jxr", ".psd", ".svg", ".tga"}  # images of other formats
 MAX_PIXELS = 89_478_485  # Pillow's own warning line: 256 MiB of 24-bit pixels; far beyond any photograph in a data set
 LARGEST_FILE = 2**30  # bytes: more than so many pixels take in any format
 LONGEST_SIDE = 100  # times the shorter one: the shorter is resized, and pixels grow with the square of this
@@ -81,8 +84,8 @@ def image_files(folder: Path) -> Iterator[Path]:
 def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. Raises UserError for a folder that cannot be read, and a link
-    that leads back to a folder which it lies in.
+    Each comes after its path below `folder`, with ``/``. Raises UserError for an image of another format, a folder that
+    cannot be read, and a link that leads back to a folder which it lies in.
     """
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
     while left:
@@ -100,8 +103,12 @@ def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntr
                         if any(Path(one).is_relative_to(real) for one in above):
                             raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
                     left.append((key, (*above, real)))
-                elif Path(entry.name).suffix.lower() in FORMATS:
+                elif (kind := Path(entry.name).suffix.lower()) in FORMATS:
                     yield key, entry
+                elif kind in UNREAD:
+                    raise UserError(
+                        f"{entry.path}: {kind} images are not read: convert it to PNG or JPEG, or remove it"
+                    )
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -6,23 +6,24 @@ from collections import Counter
 
 import numpy as np
 
-from genrobust.core import ImageSet, Subset, UserError
+from genrobust.core import ImageSet, Subset, UserError, fair_order
 
 
 def retrieve(pool: ImageSet, wanted: ImageSet, match_styles: bool = True) -> Subset:
     """Choose as many images of `pool` a class, and a style where `match_styles`, as `wanted` holds.
 
-    Images are taken in the pool's own order. A style that runs short in a class is filled up with the class's other
+    Images are taken in the pool's `fair_order`. A style that runs short in a class is filled up with the class's other
     images, and a class that runs short stays short, so the result may be smaller than `wanted`, never larger.
 
     Raises:
         UserError: The pool has no image of a class that is wanted.
     """
-    labels, styles = np.asarray(pool.labels), list(pool.styles)
+    order, styles = fair_order(pool), list(pool.styles)
+    labels = np.asarray(pool.labels)[order]
     quota = Counter(zip(np.asarray(wanted.labels).tolist(), wanted.styles, strict=True))
     taken: list[int] = []
     for label, count in sorted(Counter(np.asarray(wanted.labels).tolist()).items()):
-        here = np.flatnonzero(labels == label).tolist()
+        here = order[labels == label].tolist()
         if not here:
             raise UserError(f"nothing to retrieve for class number {label}: {pool.name} holds no image of it")
         chosen: list[int] = []

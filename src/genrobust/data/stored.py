@@ -116,7 +116,7 @@ def _files(path: Path) -> list[Path]:
     if path.is_dir():
         with reading(f"the folder {path}"):
             files = sorted(entry for entry in path.iterdir() if entry.suffix in KINDS)
-            return [] if files and any(entry.is_dir() for entry in path.iterdir()) else files
+            return [] if files and any(e.is_dir() and not e.name.startswith(".") for e in path.iterdir()) else files
     return [path] if path.suffix in KINDS and path.exists() else []
 
 

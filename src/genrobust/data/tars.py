@@ -13,7 +13,7 @@ from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, some_names, stamp
-from genrobust.data.reading import FORMATS, LARGEST_FILE, read_image
+from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD, read_image
 from genrobust.data.shard_files import check_listed
 
 LARGEST_LABEL = 2**24  # bytes of a .cls or .json: far more than a class and what is known of an image
@@ -77,6 +77,7 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:
     images: dict[str, tuple[int, int]] = {}
+    told: dict[str, str] = {}  # by key, a member that says that there is an image
     facts: dict[str, tuple[int, int]] = {}
     labels: dict[str, dict[str, str]] = {"cls": {}, "json": {}} if labeled else {}
     what = f"{tar} as a WebDataset tar (they are not compressed)"
@@ -86,7 +87,11 @@ def _images_in(tar: Path, labeled: bool) -> list[_Image]:
             stem, _, extension = path.name.partition(".")  # WebDataset's rule: a key ends at the first dot
             key = str(path.parent / stem)
             to = images if f".{extension.lower()}" in FORMATS else labels.get(extension)
-            if to is None or not stem or member.isdir():
+            if not stem or member.isdir():
+                continue
+            if extension == "cls" or path.suffix.lower() in {*FORMATS, *UNREAD}:
+                told.setdefault(key, member.name)
+            if to is None:
                 continue
             _check(tar, member, path, LARGEST_FILE if to is images else LARGEST_LABEL)
             if key in to:
@@ -98,6 +103,12 @@ def _images_in(tar: Path, labeled: bool) -> list[_Image]:
                 labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode()
                 if extension == "json":
                     facts[key] = member.offset_data, member.size
+        if lost := [name for key, name in told.items() if key not in images]:
+            more = f" and {len(lost) - 1:,} others" if lost[1:] else ""
+            raise UserError(
+                f"{tar}: {lost[0]!r}{more}: no image of this key is read. A key ends at the first dot, and the rest of "
+                f"an image's name must be one of {', '.join(FORMATS)}"
+            )
         of_images = ((key, _label(tar, key, labels) if labels else "", place) for key, place in images.items())
         return [_Image(key, label, *place, facts.get(key)) for key, label, place in of_images]
 

@@ -25,7 +25,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0  # between tries; each is twice as lo
 LONGEST_WISH_S = 600.0  # of a server's Retry-After; what asks for more is not waited for
 LARGEST_ANSWER = 2**28  # bytes: ten images of 2,048 px, as PNG in base64, are 170 MB
 CONNECT_S = 10.0
-PASSING = {408, 409, 425, 429}  # statuses below 500 that another try may not get
+TIMED_OUT, BUSY = 408, 503  # after another status from 500 on, an image may have been drawn that is to be paid
+PASSING = {TIMED_OUT, 409, 425, 429}  # statuses below 500 that another try may not get
 REFUSED = {"content_policy_violation", "moderation_blocked", "content_filter"}  # codes of a safety checker
 UNPAID = {"insufficient_quota", "billing_hard_limit_reached"}
 SHOWN = 200  # characters of what a server says
@@ -133,7 +134,8 @@ class ImageApi:
         status, answer, pause = self._answer("POST", url, {"model": self._model, **body}, count)
         if status == 200:
             return self._decoded(answer, count, size)
-        self._reserve(-count)  # what a server refuses, it does not draw
+        if status == BUSY or (status < 500 and status != TIMED_OUT):  # what a server refuses, it does not draw
+            self._reserve(-count)
         code, said = _said(answer)
         if code in REFUSED:
             return None

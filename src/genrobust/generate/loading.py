@@ -188,13 +188,15 @@ def _add_lora(pipeline: Any, file: Path, scale: float) -> None:
             pipeline.load_lora_weights(file.parent, **own, use_safetensors=True, local_files_only=True)
     except Exception as error:  # of any shape, from anywhere
         raise UserError(f"generator.lora: {file} cannot be added to the generator, a {kind}: {error}") from error
-    found = sum(ADAPTER in getattr(layer, "lora_A", {}) for _, of in _networks(pipeline) for layer in of.modules())
-    if found != wanted:
+    loaded = {n: sum(ADAPTER in getattr(m, "lora_A", {}) for m in of.modules()) for n, of in _networks(pipeline)}
+    found = sum(loaded.values())
+    if found < wanted:  # more where the file holds several layers as one, such as query, key and value
         raise UserError(
             f"generator.lora: {file} does not fit the generator, a {kind}: {wanted - found} of its {wanted} layers "
             "find no place. It was made for another model: take that one, or another LoRA"
         )
-    pipeline.fuse_lora(lora_scale=scale)
+    parts = [name for name, layers in loaded.items() if layers]  # by default FLUX leaves out its text encoder
+    pipeline.fuse_lora(components=parts, lora_scale=scale)
     pipeline.unload_lora_weights()
 
 

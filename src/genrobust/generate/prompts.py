@@ -15,11 +15,15 @@ from genrobust.core import Request, UserError
 from genrobust.generate.guidance import true_guidance
 from genrobust.generate.mode import Generator
 
-# Families that AutoPipeline knows; those steered by an edge map, a pose or an edit want more than a study has.
-_FAMILIES = {
-    f: text for f, text in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if "control" not in f and "kontext" not in f
+# Families that AutoPipeline knows. Those steered by an edge map, a pose or an edit want more than a study has; an image
+# of CogView4 depends on the longest prompt of its batch, and GLM-Image takes no source of noise for each image.
+_OTHERS = ("control", "kontext", "cogview4", "glm_image")
+_FAMILIES = {f: text for f, text in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if not any(word in f for word in _OTHERS)}
+_FROM_IMAGE = {  # those that begin at the image: FLUX.2 takes images as references, all of a batch for each
+    family: pipeline
+    for family, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items()
+    if family in _FAMILIES and "strength" in inspect.signature(pipeline.__call__).parameters
 }
-_FROM_IMAGE = {f: pipeline for f, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items() if f in _FAMILIES}
 FROM_TEXT = frozenset(pipeline.__name__ for pipeline in _FAMILIES.values())
 FROM_TEXT_AND_IMAGE = frozenset(c.__name__ for f, image in _FROM_IMAGE.items() for c in (image, _FAMILIES[f]))
 

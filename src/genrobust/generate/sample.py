@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from genrobust.core import Request, hashed_seed
+from genrobust.core import GenrobustError, Request, hashed_seed
 from genrobust.generate.engine import Engine
 
 FAULTS = ("black", "blank", "nan", "unsafe")
+ENOUGH = 8  # images, the first of a run: if all are NaN, so will be the others
 FLAT = 0.01  # of [0, 1]: about 2.5 of 255 gray levels, below what a drawn line or a photo's noise gives
 
 
@@ -34,7 +35,7 @@ class Sampler:
     """Draws images with an engine, those that are no use up to `max_redraws` times again."""
 
     def __init__(self, engine: Engine, max_redraws: int) -> None:
-        self._engine, self._max_redraws = engine, max_redraws
+        self._engine, self._max_redraws, self._made = engine, max_redraws, False
 
     def draw(self, requests: Sequence[Request]) -> list[Drawing]:
         """Return one Drawing a request, in order. All `requests` are one batch; so are those to be drawn again.
@@ -43,7 +44,7 @@ class Sampler:
 
         Raises:
             UserError: A source image cannot be read.
-            GenrobustError: The device has too little memory.
+            GenrobustError: The device has too little memory, or all of the first images are NaN.
         """
         faults: list[tuple[str, ...]] = [() for _ in requests]
         images: list[np.ndarray | None] = [None for _ in requests]
@@ -59,6 +60,12 @@ class Sampler:
                 elif image is not None:
                     images[i] = to_uint8(image)
             todo = [i for i in todo if images[i] is None]
+            self._made |= len(todo) < len(requests)
+            if not self._made and len(todo) >= ENOUGH and all(faults[i][-1] == "nan" for i in todo):
+                raise GenrobustError(
+                    f"the first {len(todo)} images of the generator are all NaN: set generator.dtype to bfloat16 or "
+                    "float32, whose numbers are larger than those of float16"
+                )
             if not todo:
                 break
         return [Drawing(*parts) for parts in zip(requests, images, faults, strict=True)]

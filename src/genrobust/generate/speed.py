@@ -18,6 +18,7 @@ from genrobust.generate.calls import muted
 from genrobust.generate.mode import Generator
 from genrobust.recipe import GeneratorConfig
 
+AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE")  # pipelines that pad to the longest prompt of a batch
 PAYS = 2_000  # images: at 2 a second, a third faster saves five minutes; compiling takes about one, in each worker
 USABLE = 0.8  # of the free memory of a GPU, for weights; the rest is for the images
 LARGE = 1_000_000_000  # bytes of a part's files: smaller ones, such as a CLIP or a VAE, are not worth quantizing
@@ -197,17 +198,18 @@ def compile_blocks(generator: Generator, images: int) -> bool:
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
     can = bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
+    varies = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
     if config.compile == "auto":
-        # Layers that are fetched one by one interrupt the compiled code at each.
+        # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
         pays = generator.device.type == "cuda" and generator.offload != "group" and images >= PAYS
-        if not (can and pays):
+        if not (can and pays) or varies:
             return False
     elif not config.compile:
         return False
     elif not can:
         raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
     room_for_code(config.model_dump_json())
-    trunk.compile_repeated_blocks(fullgraph=config.offload == "none", dynamic=False)
+    trunk.compile_repeated_blocks(fullgraph=config.offload == "none", dynamic=None if varies else False)
     return True
 
 

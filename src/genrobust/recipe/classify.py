@@ -56,9 +56,9 @@ class TrainConfig(FineTuning):
     The length is either `steps` or `epochs`. As in papers, an epoch is a pass over as many images as the arm's mixture
     has, so an arm with more images trains longer. `validate_every` and `save_every` always count steps.
 
-    The learning rate rises linearly over `warmup_steps` or `warmup_epochs`, then decays to reach zero after the last
-    step: along half a cosine, or linearly with `schedule: linear`. The linear schedule is FFCV's "cyclic", which
-    starts from a ten-thousandth of `learning_rate`.
+    The learning rate rises linearly over `warmup_steps` or `warmup_epochs` (half of a training that is no longer than
+    that), then decays to reach zero after the last step: along half a cosine, or linearly with `schedule: linear`. The
+    linear schedule is FFCV's "cyclic", which starts from a ten-thousandth of `learning_rate`.
 
     `optimizer: sgd` uses Nesterov momentum, as in timm; `momentum` is SGD with plain momentum, as in PyTorch.
     `weight_decay` skips biases and one-dimensional parameters, as in timm. `no_decay` instead skips the parameters
@@ -203,10 +203,11 @@ class TrainConfig(FineTuning):
 
     def warmup_for(self, images: int) -> int:
         """The number of steps, on a mixture of so many images, in which the learning rate rises."""
-        if self.warmup_steps is not None:
-            return self.warmup_steps
-        assert self.warmup_epochs is not None  # _check_together
-        return round(self.warmup_epochs * images / self.batch_size)
+        asked, steps = self.warmup_steps, self.steps_for(images)
+        if asked is None:
+            assert self.warmup_epochs is not None  # _check_together
+            asked = round(self.warmup_epochs * images / self.batch_size)
+        return asked if asked < steps else steps // 2
 
     @property
     def network_kwargs(self) -> dict[str, Any]:

@@ -101,6 +101,15 @@ class FineTuning(Section):
 FROM_SCRATCH = {name: field.default for name, field in FineTuning.model_fields.items()}
 
 
+def started_from(name: str, origins: Mapping[str, str | None]) -> list[str]:
+    """Return the arm `name` and those that it starts from, directly or through others; see `check_origins`."""
+    found, origin = [name], origins[name]
+    while origin is not None and origin not in found:
+        found.append(origin)
+        origin = origins.get(origin)
+    return found
+
+
 def check_origins(origins: Mapping[str, str | None]) -> None:
     """Raise ValueError if an arm starts from an unknown arm or, directly or through others, from itself.
 

@@ -18,7 +18,7 @@ from genrobust.recipe.classify import (
 )
 from genrobust.recipe.data import DataConfig
 from genrobust.recipe.diffusion import ClassModelConfig, FinetuneConfig
-from genrobust.recipe.fine_tuning import check_origins
+from genrobust.recipe.fine_tuning import check_origins, started_from
 from genrobust.recipe.generate import (
     UNUSED_BY_ENGINE,
     UNUSED_BY_MODE,
@@ -29,7 +29,7 @@ from genrobust.recipe.generate import (
 )
 from genrobust.recipe.names import FolderName, Name, look_alikes
 from genrobust.recipe.numbers import CORES, Between, PerClass, Seed, Threads
-from genrobust.recipe.section import Section, checked, listed
+from genrobust.recipe.section import Section, checked, listed, merged
 
 MOST_NAMED = 1000  # arms, seeds, datasets and others of a recipe: a report has a row for each
 MOST_TRAININGS = 10_000  # arms x seeds: a page of ten thousand rows takes a browser seconds
@@ -162,7 +162,7 @@ class Recipe(Section):
                 )
         for i, claim in enumerate(self.claims):
             self._check_claim(f"claims.{i}", claim)
-        check_origins({arm.name: self.train_of(arm).origin_arm for arm in self.arms})
+        check_origins(self._origins())
         if both := self.groups().keys() & names:
             raise ValueError(f"arms: {min(both)!r} is the name of an arm and of a group; rename one")
         for arm in self.arms:
@@ -248,8 +248,9 @@ class Recipe(Section):
             where = f"datasets.{name}.filter.arm"
             if rule.arm not in self.arm_names:
                 raise ValueError(f"{where}: no arm {rule.arm!r}; the arms are {listed(self.arm_names)}")
-            if any(self.filter_of(part.source) for part in self.arm(rule.arm).mixture):
-                raise ValueError(f"{where}: {rule.arm!r} trains on filtered images itself; name another arm")
+            for arm in map(self.arm, started_from(rule.arm, self._origins())):
+                if any(self.filter_of(part.source) for part in arm.mixture):
+                    raise ValueError(f"{where}: {arm.name!r} trains on filtered images itself; name another arm")
         return self
 
     @model_validator(mode="after")
@@ -301,8 +302,8 @@ class Recipe(Section):
         if isinstance(prompts := other.generate.get("prompts"), dict) and prompts.get("strategy") == "list":
             del how["prompts"]["templates"]  # the prompts of a file take their place
         return (
-            checked(GeneratorConfig, _merged(inherited, own), f"{where}.generator"),
-            checked(GenerateConfig, _merged(how, other.generate), f"{where}.generate"),
+            checked(GeneratorConfig, merged(inherited, own), f"{where}.generator"),
+            checked(GenerateConfig, merged(how, other.generate), f"{where}.generate"),
         )
 
     def train_of(self, arm: ArmConfig) -> TrainConfig:
@@ -324,6 +325,9 @@ class Recipe(Section):
                 found.setdefault(arm.group, []).append(arm.name)
         return found
 
+    def _origins(self) -> dict[str, str | None]:
+        return {arm.name: self.train_of(arm).origin_arm for arm in self.arms}
+
     def references(self) -> dict[str, str]:
         """The arm that each arm is compared with: its own reference, or the recipe's."""
         return {arm.name: arm.reference or self.reference for arm in self.arms}
@@ -342,9 +346,3 @@ class Recipe(Section):
         own = [] if self.generator is None or self.data.generated is not None else [GENERATED]
         sources = self.sources()
         return [name for name in (*own, *self.datasets) if name not in sources]
-
-
-def _merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `other`; mappings that both hold are merged in turn."""
-    both = {k: _merged(base[k], v) for k, v in other.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
-    return {**base, **other, **both}

@@ -153,3 +153,9 @@ def _subsection(section: type[Section], key: str | int) -> type[Section]:
     annotation = section.model_fields[key].annotation if key in section.model_fields else None
     candidates = [annotation, *getattr(annotation, "__args__", ())]
     return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), section)
+
+
+def merged(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `other`; mappings that both hold are merged in turn."""
+    both = {k: merged(base[k], v) for k, v in other.items() if isinstance(v, dict) and isinstance(base.get(k), dict)}
+    return {**base, **other, **both}

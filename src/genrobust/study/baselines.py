@@ -17,7 +17,7 @@ from genrobust.recipe import COMBINED, FROM_SCRATCH, DataConfig, MixturePart, Ro
 from genrobust.robustness import fit_lines, score_baselines
 from genrobust.study.training_runs import TrainingRun
 
-DEEPER = "resnet14t"  # a second network, so that the line is not one architecture's
+SECOND = ("resnet14t", "resnet10t")  # the one that is not the study's: no line is one architecture's
 # Further ones, of other kinds; all are small enough for a CPU.
 OTHERS: dict[str, dict[str, Any]] = {
     "regnetx_002": {},
@@ -43,14 +43,15 @@ def grid(train: TrainConfig, count: int, images: int) -> list[TrainingRun]:
     Raises:
         UserError: The grid does not hold so many models.
     """
-    deeper_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
+    second = SECOND[train.architecture == SECOND[0]]
+    second_kwargs = train.model_kwargs if train.architecture.startswith("resnet") else {}
     patches = {"patch_size": max(1, train.image_size // PATCHES)}
     others = [
         (name, {**kwargs, **(patches if name.startswith("vit") else {})})
         for name, kwargs in OTHERS.items()
         if name != train.architecture
     ]
-    first = ((train.architecture, train.model_kwargs), (DEEPER, deeper_kwargs))
+    first = ((train.architecture, train.model_kwargs), (second, second_kwargs))
     runs: list[TrainingRun] = []
     for networks, (fraction, length) in (*product([first], SPANS), *product([others], SPANS)):
         parts = (MixturePart(source="real", fraction=None if fraction == 1 else fraction),)

@@ -11,12 +11,13 @@ import numpy as np
 from genrobust.classifiers import OpenClassifier, predict_sets
 from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, file_name
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
-from genrobust.recipe import DataConfig, is_recipe
+from genrobust.recipe import DataConfig
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
 from genrobust.study.auditing import outside
 from genrobust.study.named_models import named_models, open_all, studies_in
 from genrobust.study.study import Study
+from genrobust.study.training_runs import recipe_and_name
 
 Say = Callable[[str], None]
 BATCH_SIZE = 128  # where no recipe says it
@@ -107,15 +108,15 @@ def _answers(
 
 
 def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
-    recipe, colon, dataset = word.rpartition(":")
-    if colon and is_recipe(recipe):
+    recipe, dataset = recipe_and_name(word)
+    if dataset:
         study = study_of(recipe)
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
         seen = made.user_provided or made.generate.split != "val"
         return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
-    if is_recipe(word):
+    if recipe:
         raise UserError(f"--on {word}: name one of the recipe's datasets, such as {word}:generated-val")
     folder = Path(word)
     if not (folder / MANIFEST).is_file():
@@ -128,10 +129,10 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
 
 
 def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
-    recipe, colon, name = (word or "").rpartition(":")
-    if word is not None and not is_recipe(word):
-        return _test_set(word, study_of(recipe), name) if colon and is_recipe(recipe) else _folder(word)
-    study = generated.study if word is None else study_of(word)
+    recipe, name = recipe_and_name(word or "")
+    if word is not None and (name or not recipe):
+        return _test_set(word, study_of(recipe), name) if name else _folder(word)
+    study = generated.study if word is None else study_of(recipe)
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     data = study.data

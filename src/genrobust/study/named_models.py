@@ -22,7 +22,7 @@ from genrobust.core import REAL, Predictions, UserError, digest
 from genrobust.recipe import ArmConfig, Recipe, load_recipe
 from genrobust.study.executors.processes import Processes
 from genrobust.study.study import Study
-from genrobust.study.training_runs import recipe_and_arm
+from genrobust.study.training_runs import recipe_and_name
 
 
 def studies_in(
@@ -128,7 +128,7 @@ def _name_and_rest(spec: str) -> tuple[str, str]:
 def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     folder = Path(model)
-    recipe, arm_name = recipe_and_arm(model)
+    recipe, arm_name = recipe_and_name(model)
     if recipe:
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
@@ -152,7 +152,7 @@ def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
 
     None for what names no recipe; raises UserError for a recipe without an arm, or with an unknown one.
     """
-    recipe, arm = recipe_and_arm(spec)
+    recipe, arm = recipe_and_name(spec)
     if not recipe:
         return None
     study = study_of(recipe)
@@ -164,7 +164,7 @@ def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
 
 def names_recipe(spec: str) -> bool:
     """Return whether `spec` is ``RECIPE`` or ``RECIPE:ARM``."""
-    return recipe_and_arm(spec)[0] != ""
+    return recipe_and_name(spec)[0] != ""
 
 
 def arm_called(recipe: Recipe, name: str) -> ArmConfig:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from genrobust.audit import Seen, first_of_each_class, qualities
+from genrobust.audit import Seen, qualities
 from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
 from genrobust.core import (
     ImageSet,
     SourceQuality,
     Subset,
     digest,
+    fair_order,
     fetch,
     find_clip,
     hash_folder,
+    prefix,
     progress_bar,
     resolve_device,
 )
@@ -43,8 +45,7 @@ class Qualities:
     ) -> None:
         self._clip, self._texts, self._sources = find_clip(config.clip), texts, sources
         self._device, self._batch_size = device, batch_size
-        counts = dict.fromkeys(range(len(texts)), config.per_class)
-        self._first = {n: Subset(images, first_of_each_class(images.labels, counts)) for n, images in sources.items()}
+        self._first = {n: Subset(images, prefix(images, config.per_class)) for n, images in sources.items()}
         weights, folder = hash_folder(self._clip), out / FOLDER
         self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npz" for n, first in self._first.items()}
         self._of_texts = folder / f"{digest([weights, texts])}.npz"
@@ -77,8 +78,8 @@ class Qualities:
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
         self._fetch()
-        seen = {
-            name: Seen(read_embeddings(self._file[name]), first.labels, len(self._sources[name]))
-            for name, first in self._first.items()
-        }
+        seen = {}
+        for name, first in self._first.items():
+            order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
+            seen[name] = Seen(read_embeddings(self._file[name])[order], first.labels[order], len(self._sources[name]))
         return qualities(seen, read_embeddings(self._of_texts))

@@ -20,12 +20,13 @@ from genrobust.core import (
     fetch,
     find_clip,
     hash_folder,
+    prefix,
 )
-from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, TrainConfig, load_recipe
+from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context
 from genrobust.study.searching import PoolSearch
 from genrobust.study.stages.generate import GeneratedDataset
-from genrobust.study.training_runs import TrainingRun, recipe_and_arm, run_of
+from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 
 if TYPE_CHECKING:  # torch takes seconds, and most networks start from scratch
     from genrobust.classifiers import Initial
@@ -41,16 +42,20 @@ class Sources:
 
     Args:
         named_by: The recipes, by name, that name this one under `train.init`, the study's own left out.
+        others: The recipes that are named there, by name: those of a worker are read and placed by who sent it.
     """
 
-    def __init__(self, context: Context, named_by: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, context: Context, named_by: tuple[str, ...] = (), others: dict[str, Recipe] | None = None
+    ) -> None:
         self.context, self._named_by = context, named_by
+        self._others: dict[str, Recipe] = {} if others is None else others
         self._initial: dict[str, Initial] = {}
         self._datasets: dict[str, GeneratedDataset] = {}
         self._images: dict[str, ImageSet] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Sources, (self.context, self._named_by)
+        return Sources, (self.context, self._named_by, self._others)
 
     def dataset(self, name: str) -> GeneratedDataset:
         """Return the generated dataset called `name`; raises UserError where the recipe has none."""
@@ -111,8 +116,11 @@ class Sources:
             return own if rule is None else self.filter_path(name, rule).stem
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             matched, per_class = None if self.first is None else self.first.identity, self._per_class
-            fewer = [] if per_class is None else [per_class]
-            return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *fewer])
+            more: list[Any] = [] if per_class is None else [per_class]
+            own = [self.first.images] if self.first is not None and self.first.user_provided else []
+            if any(getattr(images, "as_stored", False) for images in (self.pool, *own)):
+                more.append("in fair order")
+            return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *more])
         if name == RETRIEVED_BY_SEARCH:
             return self.search.path.stem
         return self._given(name).fingerprint
@@ -177,10 +185,7 @@ class Sources:
         images = self.pool if self.first is None else self.first.images
         if self._per_class is None:
             return images
-        from genrobust.audit import first_of_each_class  # which takes torch
-
-        counts = dict.fromkeys(range(len(self.context.data.labels)), self._per_class)
-        return Subset(images, first_of_each_class(images.labels, counts))
+        return Subset(images, prefix(images, self._per_class))
 
     def report_retrieval(self) -> str:
         """Say how many images were retrieved by class and style, and how well that matched the styles."""
@@ -241,7 +246,7 @@ class Sources:
     def checkpoint(self, run: TrainingRun) -> Path:
         """Return the folder where the classifier of a run lies, or will lie."""
         context, initial = self.context, self.initial(run)
-        mixed, val, train = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint, run.train
+        mixed, val, train = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint, _named(run.train)
         what: list[Any] = [mixed, val, train, run.seed, context.recipe.threads, context.device]
         if initial is not None:  # by its weights, wherever they lie
             what[2] = initial.settings(train).model_dump(mode="json", exclude={"init"})
@@ -278,18 +283,20 @@ class Sources:
         spec, recipe = run.train.init, self.context.recipe
         if (own := run.train.origin_arm) is not None:
             return self, run_of(recipe, recipe.arm(own), recipe.seeds[0])
-        name, arm = recipe_and_arm(spec)
+        name, arm = recipe_and_name(spec)
         if not name or spec == PRETRAINED:  # which is the name of a recipe as well
             return None
         if name in self._named_by:
             raise UserError(f"train.init: {' < '.join([*self._named_by, name])}: these recipes start from each other")
-        other = load_recipe(name, [f"device={recipe.device}"])
+        context = self.context
+        if name not in self._others:
+            self._others[name] = context.executor.placed(load_recipe(name, [f"device={recipe.device}"]))
+        other = self._others[name]
         if arm not in other.arm_names:
             known = ", ".join(map(repr, other.arm_names))
             raise UserError(f"train.init: {spec} names no arm of {name}: write {name}:ARM, one of {known}")
-        context = self.context
-        placed = Context(context.executor.placed(other), context.out, context.executor, context.log)
-        return Sources(placed, (*self._named_by, name)), run_of(placed.recipe, placed.recipe.arm(arm), other.seeds[0])
+        there = Context(other, context.out, context.executor, context.log)
+        return Sources(there, (*self._named_by, name), self._others), run_of(other, other.arm(arm), other.seeds[0])
 
     def interpolation(self, run: TrainingRun) -> str:
         """Return how a run resizes images."""
@@ -302,3 +309,8 @@ class Sources:
         """Return the settings of a run, with the architecture of the network that it starts from."""
         initial = self.initial(run)
         return run.train if initial is None else initial.settings(run.train)
+
+
+def _named(train: TrainConfig) -> TrainConfig:
+    """What a checkpoint's folder is named by: all settings but how often the training saves its state."""
+    return train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})

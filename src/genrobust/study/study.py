@@ -20,7 +20,7 @@ from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
 if TYPE_CHECKING:
-    from genrobust.classifiers import SavedPredictions
+    from genrobust.classifiers import SavedFile, SavedPredictions
 
 
 class Study:
@@ -134,7 +134,7 @@ class Study:
         """The predictions along each arm's curve, by a point's number, seed and test set."""
         from genrobust.classifiers import SavedPredictions
 
-        files: dict[str, dict[tuple[str, int, str], Path]] = {}
+        files: dict[str, dict[tuple[str, int, str], SavedFile]] = {}
         for run, made in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
             of_arm = files.setdefault(run.of, {})
             of_arm |= {(f"{run.alpha:g}", run.seed, test): file for test, file in made.files.items()}

@@ -61,9 +61,11 @@ def curve_runs(recipe: Recipe) -> list[TrainingRun]:
     ]
 
 
-def recipe_and_arm(spec: str) -> tuple[str, str]:
-    """Return the recipe in ``RECIPE`` or ``RECIPE:ARM``, and the arm; "" for what is not there."""
-    if is_recipe(spec):
-        return spec, ""
-    recipe, colon, arm = spec.rpartition(":")
-    return (recipe, arm) if colon and is_recipe(recipe) else ("", "")
+def recipe_and_name(spec: str) -> tuple[str, str]:
+    """Return the recipe in ``RECIPE`` or ``RECIPE:NAME``, and the name of what is meant of it, such as an arm.
+
+    "" is for what is not there. Both may hold colons themselves: the longest text that is a recipe counts.
+    """
+    ends = [len(spec), *(place for place in range(len(spec) - 1, -1, -1) if spec[place] == ":")]
+    found = next((end for end in ends if is_recipe(spec[:end])), None)
+    return ("", "") if found is None else (spec[:found], spec[found + 1 :])

@@ -1,7 +1,7 @@
 from .crops import RESIZING as RESIZING
 from .finished import Watch as Watch
 from .loop import train as train
-from .mixture import Mixture as Mixture, Source as Source, taken as taken
+from .mixture import Mixture as Mixture, Source as Source
 from .packed import (
     PACKING as PACKING,
     PackedImages as PackedImages,

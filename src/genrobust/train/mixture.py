@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
-from genrobust.core import ImageSet, Subset, UserError, cores, digest, fair_order
+from genrobust.core import ImageSet, Subset, UserError, cores, digest, prefix
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -29,9 +29,9 @@ CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a t
 class Source:
     """One source of a mixture: `images`, and how many of them.
 
-    `per_class` takes the first so many of each class, `fraction` the first share of each class (at least one image), in
-    the set's own order. `weight` is its share of every batch relative to the other sources'; None, for all of them or
-    none, means in proportion to the number of images.
+    `per_class` takes the first so many of each class, `fraction` the first share of each class (see `prefix`). `weight`
+    is its share of every batch relative to the other sources'; None, for all of them or none, means in proportion to
+    the number of images.
     """
 
     name: str
@@ -214,24 +214,6 @@ class Mixture:
 # No method: a cache of that would keep the pixels of a mixture until a full collection of garbage.
 def _shuffle(streams: Sequence[_Stream], seed: int, stream: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, stream, epoch]).permutation(streams[stream].size)
-
-
-def prefix(images: ImageSet, per_class: int | None, fraction: float | None) -> np.ndarray:
-    """Return which of `images` a source takes (see `Source`), int64, ascending."""
-    if per_class is None and fraction is None:
-        return np.arange(len(images))
-    kept, order = [], fair_order(images)
-    ordered = np.asarray(images.labels)[order]
-    for label in np.unique(ordered):
-        of_class = order[ordered == label]
-        kept.append(of_class[: taken(len(of_class), per_class, fraction)])
-    return np.sort(np.concatenate(kept))
-
-
-def taken(count: int, per_class: int | None, fraction: float | None) -> int:
-    """Return how many of the `count` images of a class a source takes (see `Source`)."""
-    share = count if fraction is None else max(1, round(fraction * count))
-    return min(count, share if per_class is None else min(share, per_class))
 
 
 def _streams(sources: Sequence[Source], sizes: Sequence[int], batch_size: int) -> list[_Stream]:

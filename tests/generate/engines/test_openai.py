@@ -200,6 +200,12 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"faults": 1, "kinds": "empty"}, {}, GenrobustError, "an answer without images"),
         ({"faults": 1, "kinds": "foreign"}, {}, GenrobustError, "its URL is neither https nor of the server"),
         ({}, {"max_images": 1}, GenrobustError, "max_images: this run has asked for 1 images"),
+        (  # each of these may have been drawn, and be paid for
+            {"faults": 1, "kinds": "500"},
+            {"max_images": 3, "retries": 9},
+            GenrobustError,
+            "max_images: this run has asked for 3 images",
+        ),
     ],
 )
 def test_what_does_not_work_is_explained(monkeypatch, options, change, kind, message):

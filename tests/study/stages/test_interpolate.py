@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from small_study import CLASSES, TRAIN, folders_section
 
 from genrobust.classifiers import read_checkpoint_info
+from genrobust.cli.studies import _cells
 from genrobust.core import GenrobustError, UserError
 from genrobust.recipe import load_recipe, parse_recipe
 from genrobust.study import Study
@@ -119,6 +121,36 @@ def test_an_arm_of_another_recipe_is_trained_first(recipe, data, tmp_path, monke
     Path("other.yaml").write_text(yaml.safe_dump(circle))
     with pytest.raises(UserError, match="start from each other"):
         Study(load_recipe("other.yaml"), tmp_path / "out").rows()
+
+
+def test_a_worker_takes_the_other_recipe_as_it_was_read(recipe, tmp_path, monkeypatch):
+    """Its own precision, or a file that was changed meanwhile, would give the classifier another folder."""
+    monkeypatch.chdir(tmp_path)
+    other = recipe | {"name": "other", "arms": [recipe["arms"][0] | {"name": "a: b"}], "zero_shot": None}
+    other["reference"] = "a: b"
+    Path("other.yaml").write_text(yaml.safe_dump(other))
+    arms = [recipe["arms"][0] | {"train": {"init": "other.yaml:a: b"}}]
+    study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
+    (run,) = study.graph.runs
+    folder = study.graph.sources.checkpoint(run) if study.train([run]) else None
+    Path("other.yaml").unlink()
+    assert pickle.loads(pickle.dumps(study.graph.sources)).checkpoint(run) == folder
+
+
+def test_how_often_a_state_is_saved_names_no_folder(recipe, tmp_path):
+    folders = set()
+    for every in (1, 500):
+        study = Study(parse_recipe(recipe | {"train": recipe["train"] | {"save_every": every}}), tmp_path / "out")
+        folders.add(tuple(study.graph.sources.checkpoint(run) for run in study.graph.runs))
+    assert len(folders) == 1
+
+
+def test_parts_of_the_trainings_share_none(recipe, tmp_path):
+    study = Study(parse_recipe(recipe), tmp_path / "out")
+    parts = [_cells(study, study.graph.runs, slice(k, None, 3)) for k in range(3)]
+    assert sorted(run.name for part in parts for run in part) == sorted(run.name for run in study.graph.runs)
+    trained = [{study.graph.sources.checkpoint(run.tuned) for run in part} for part in parts]
+    assert sum(map(len, trained)) == len(set().union(*trained)) < len(study.graph.runs)
 
 
 @pytest.mark.parametrize(

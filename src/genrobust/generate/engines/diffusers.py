@@ -144,6 +144,7 @@ class DiffusersEngine(Engine):
         with (
             self._compiled_for(len(requests)),
             self._vae_restored(),
+            self._parts_fetched_back(),
             explain_out_of_memory(self.device, *self._memory_words(len(requests))),
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
@@ -167,6 +168,16 @@ class DiffusersEngine(Engine):
         """
         other = self._whole is not None and images != self._whole
         return torch.compiler.set_stance("force_eager") if other else nullcontext()
+
+    @contextmanager
+    def _parts_fetched_back(self) -> Iterator[None]:
+        """With `offload: model`, move what lies on the device back where drawing fails: the rest would not fit."""
+        try:
+            yield
+        except Exception:
+            for pipeline in filter(None, (self.generator.pipeline, self.generator.redux)):
+                pipeline.maybe_free_model_hooks()
+            raise
 
     @contextmanager
     def _vae_restored(self) -> Iterator[None]:

@@ -117,9 +117,12 @@ class Evaluate(Stage):
 
     def _missing(self, folder: Path) -> int:
         """How many test images have no predictions in `folder`."""
+        from genrobust.classifiers import are_of
+
         fetch(folder, "*.npz")
-        tests = self.context.data.tests
-        return sum(len(tests[n]) for n in self.context.tests if not (folder / f"{file_name(n)}.npz").exists())
+        sets = {name: self.context.data.tests[name] for name in self.context.tests}
+        left = [s for name, s in sets.items() if not are_of(folder / f"{file_name(name)}.npz", s.fingerprint)]
+        return sum(map(len, left))
 
     def _folder(self, checkpoint: Path) -> Path:
         how = self.context.recipe.evaluate.protocol

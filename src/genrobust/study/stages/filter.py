@@ -9,6 +9,7 @@ from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
+from genrobust.study.stages.train import network_of
 
 
 class Filter(Stage):
@@ -54,4 +55,6 @@ class Filter(Stage):
             self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
     def _rate_key(self) -> str:
-        return f"{'CLIP' if self.rule.by == 'clip' else 'classifier'}, {self.context.worker}"
+        run = self.sources.judge_run(self.rule)
+        judge = f"CLIP {self.rule.clip}" if run is None else network_of(self.sources.settings(run))
+        return f"{judge}, {self.context.worker}"

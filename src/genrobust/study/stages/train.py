@@ -10,7 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import REAL, ArmRecord, UserError, digest, fetch
+from genrobust.core import REAL, ArmRecord, UserError, digest, fetch, taken
 from genrobust.recipe import FROM_SCRATCH, MixturePart, TrainConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -47,10 +47,11 @@ class Train(Stage):
             train = self.sources.settings(run)
             counts = train.epochs is not None or train.method == "linear-probe"
             steps = train.steps_for(self._mixed(run) if counts else 0)
+            probed = self._mixed(run) + len(self.context.data.val) if train.method == "lp-ft" else 0
             jobs[folder] = Job(
                 key=run,
                 name=run.name,
-                size=0 if is_trained(folder) else steps * train.batch_size,
+                size=0 if is_trained(folder) else probed + steps * train.batch_size,
                 rate_key=self._rate_key(train),
                 workers=train.workers,
                 folder=folder,
@@ -62,8 +63,6 @@ class Train(Stage):
 
     def _mixed(self, run: TrainingRun) -> int:
         """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
-        from genrobust.train import taken
-
         counts = {part: self.sources.known_counts(part.source).tolist() for part in run.parts}
         return sum(taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source)
 
@@ -184,6 +183,8 @@ class Train(Stage):
         together += ", compiled" if train.compile else ""
         split = ", split batch norm" if train.split_batchnorm else ""
         how = f"{train.image_size} px, {train.crop} crops, {train.augmented}, batches of {train.batch_size}"
+        if train.crop == "random-resized" and self.context.recipe.data.packed:
+            how += ", packed"
         method = "" if train.method == "full" else f", {train.method}"
         return f"{network_of(train)}{split}{method}, {how}, {train.precision}, {self.context.worker}{together}"
 
