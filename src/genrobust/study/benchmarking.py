@@ -109,7 +109,7 @@ def _answers(
 
 def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
     recipe, dataset = recipe_and_name(word)
-    if dataset:
+    if recipe and word != recipe:
         study = study_of(recipe)
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
@@ -130,8 +130,8 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
 
 def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
     recipe, name = recipe_and_name(word or "")
-    if word is not None and (name or not recipe):
-        return _test_set(word, study_of(recipe), name) if name else _folder(word)
+    if word is not None and word != recipe:  # a set of it, or a folder
+        return _test_set(word, study_of(recipe), name) if recipe else _folder(word)
     study = generated.study if word is None else study_of(recipe)
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
