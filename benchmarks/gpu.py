@@ -94,6 +94,7 @@ def measure(part: Part, results: Results) -> None:
         words = "measured"
     except RuntimeError as error:
         words = results.failed[part.name] = str(error)
+        results.save()
     print(f"{part.name}: {words} in {time.monotonic() - began:.0f} s", flush=True)
 
 
@@ -131,7 +132,7 @@ def main() -> None:
         results = Results.load(file, setting(machine=machine), f"{machine}; {where}")
         list_parts = tiny_parts_of if asked.tiny else parts_of
         parts = list(list_parts(asked.only or list(KINDS), Path(folder), torch.device(kind), results, precision))
-        for part in parts:
+        for part in sorted(parts, key=lambda part: part.name in results.failed):  # those that failed before come last
             if not results.has(part) and time.monotonic() - began < 60 * asked.minutes:
                 measure(part, results)
     print(f"\n{results.markdown(parts)}")

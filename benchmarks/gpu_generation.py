@@ -28,6 +28,7 @@ CLASSES = 10
 PER_CLASS = 1_000  # planned, so that what pays for many images is done; a few of them are drawn
 TOGETHER = 8  # images at once, the plain way
 SHARDS = 2  # in a round, so that one is written while the next is drawn
+SLOW_S = 120.0  # of drawing in a part: then one round must do
 PLAIN = "plain loop"
 
 
@@ -137,9 +138,11 @@ class Drawing:
         return best
 
     def timed(self, draw: Callable[[int], object], images: int) -> list[float]:
-        """Seconds of an image in each round, after one that loads kernels, and may compile."""
-        seconds = []
+        """Seconds of an image in each round, after one that loads kernels, and may compile; of a slow card, of one."""
+        seconds, start = [], time.perf_counter()
         for number in range(self.size.rounds + 1):
+            if number > 1 and time.perf_counter() - start > SLOW_S:
+                break
             began = time.perf_counter()
             draw(number)
             if self.device.type == "cuda":

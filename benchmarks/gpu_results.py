@@ -97,7 +97,7 @@ class Results:
     seconds: dict[str, dict[str, list[float]]] = field(default_factory=dict)  # by the title of the table, and the way
     notes: dict[str, str] = field(default_factory=dict)  # on a table
     batches: dict[str, int] = field(default_factory=dict)  # what `batch_size: auto` chose, by the shape of the pipeline
-    failed: dict[str, str] = field(default_factory=dict)  # why, by the name of a part; tried again by the next run
+    failed: dict[str, str] = field(default_factory=dict)  # why, by the name of a part; the next run tries them last
 
     @classmethod
     def load(cls, file: Path, setting: dict[str, str], where: str) -> Results:
@@ -108,7 +108,9 @@ class Results:
         if other := [key for key in {**setting, **found["setting"]} if found["setting"].get(key) != setting.get(key)]:
             told = ", ".join(f"{key} {found['setting'].get(key)}, now {setting.get(key)}" for key in other)
             raise SystemExit(f"{file} has other results ({told}): name another file with --out")
-        return cls(file, found["where"], setting, found["seconds"], found["notes"], found["batches"])
+        return cls(
+            file, found["where"], setting, found["seconds"], found["notes"], found["batches"], found.get("failed", {})
+        )
 
     def has(self, part: Part) -> bool:
         return set(part.ways) <= self.seconds.get(part.title, {}).keys()
@@ -123,7 +125,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        kept = ("where", "setting", "seconds", "notes", "batches")
+        kept = ("where", "setting", "seconds", "notes", "batches", "failed")
         content = {key: getattr(self, key) for key in kept}
         self.file.parent.mkdir(parents=True, exist_ok=True)
         new = self.file.with_suffix(".new")

@@ -19,8 +19,19 @@ import yaml
 from fsspec.implementations.local import LocalFileSystem
 from kill_and_resume import contents
 
-from genrobust.core import GenrobustError, UserError, fetch, local_folder, lock, remote, remove, replacing, size_of
-from genrobust.core.mirror import Mirror, without_password
+from genrobust.core import (
+    GenrobustError,
+    UserError,
+    check_leases,
+    fetch,
+    local_folder,
+    lock,
+    remote,
+    remove,
+    replacing,
+    size_of,
+)
+from genrobust.core.mirror import Mirror, address, without_password
 
 URL = "s3://bucket/runs"
 
@@ -278,6 +289,8 @@ def test_a_lapsed_lease_is_taken_by_one_and_its_owner_writes_no_more(mirrors, qu
             write(one / "a", b"3")
         with pytest.raises(GenrobustError, match="has not reached"):
             remove(one / "a")
+        with pytest.raises(GenrobustError, match="has not reached"):
+            check_leases()  # as a command does whose workers write
     first.__exit__(None, None, None)
     assert [(folder / "a").read_bytes() for folder in (one, two)] == [b"1", b"2"]
     fetch(one, "a")
@@ -337,6 +350,13 @@ def test_a_store_without_conditional_writes_is_refused(mirrors, monkeypatch, tmp
 )
 def test_no_name_or_message_holds_a_password(url, shown):
     assert without_password(url) == shown
+
+
+def test_another_process_gets_the_password(tmp_path, monkeypatch):
+    monkeypatch.setattr("genrobust.core.files._remotes", {})
+    mirror = Mirror("memory://me:secret@host/runs", tmp_path)
+    assert address(mirror.folder) == "memory://me:secret@host/runs"
+    assert "secret" not in f"{mirror.url} {mirror.folder}"
 
 
 def test_those_who_wait_come_one_after_another(mirrors, tmp_path, quick):

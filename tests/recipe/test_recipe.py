@@ -118,6 +118,17 @@ MISTAKES = [  # change to SMALL, what the error names
         {"answer": "b", "arms": [REAL | {"group": "old"}, REAL | {"name": "b", "group": "new"}]},
         "answer: 'b' is no group that is compared with another; there are new",
     ),
+    (
+        {  # two references that are no group: the mean of the group is compared with nothing that has a name
+            "answer": "both",
+            "arms": [
+                REAL,
+                REAL | {"name": "other"},
+                *(REAL | {"name": n, "group": "both", "reference": of} for n, of in (("a", "real"), ("b", "other"))),
+            ],
+        },
+        "answer: 'both' is no group that is compared with another; there are none",
+    ),
     ({"reference": "none"}, "reference: 'none' is no arm; the arms are real"),
     ({"generate": {"split": "test"}}, "generate.split: input should be 'train' or 'val' (got 'test')"),
     ({"generate": {"split": "val"}, **arm(mixture="generated")}, "arm 'real' trains on 'generated', which has split"),
@@ -250,8 +261,9 @@ def test_a_dataset_inherits_what_its_mode_uses() -> None:
     [
         ("two", "one", None),
         ("two", "a", None),
-        ("two", "c", "claims.0.than: .* 'two' are a"),
-        ("c", "one", "claims.0.than: .* 'c' are none"),
+        ("two", "c", "claims.0.than: .* 'two' is 'a'"),
+        ("c", "one", "claims.0.than: .* 'c' is none"),
+        ("one", "a", "claims.0.than: .* 'one' is none"),
         ("three", "one", "claims.0.arm: 'three' is no arm; the arms are a, b, c; the groups are one, two"),
     ],
 )

@@ -80,6 +80,13 @@ def test_a_folder_of_others_is_never_replaced(run: Run, tmp_path: Path, name: st
     assert contents(tmp_path / "out") == {name: b"mine"}
 
 
+def test_an_empty_folder_is_filled(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert run("--to", "parquet").exit_code == 0
+    assert (tmp_path / "out" / "README.md").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith((".old", ".part"))]
+
+
 def edit(path: Path, old: bytes = b"\n", new: bytes = b" \n") -> None:
     path.write_bytes(path.read_bytes().replace(old, new))
 

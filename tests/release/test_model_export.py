@@ -166,6 +166,11 @@ def test_a_checkpoint_of_another_study_is_refused(checkpoint: Path, results: Pat
 
     with pytest.raises(UserError, match=r"no arm trained as this checkpoint did.*other on .*7 generated"):
         told(arms=arms(steps=3))
+    run = read_checkpoint_info(checkpoint).training["run"]
+    with pytest.raises(UserError, match=r"no arm trained as this checkpoint did, .* with these settings"):
+        told(arms=arms(trained={str(SEED): f"not {run}"}))  # such as with another learning rate
+    assert "the arm mine, seed 3" in told(arms=arms(trained={str(SEED): run})).read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "out")
     alike = arms(parts=raw["arms"][1]["parts"])
     with pytest.raises(UserError, match="the arms other and mine trained alike: say which one it is with --arm"):
         told(arms=alike)

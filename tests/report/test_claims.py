@@ -16,7 +16,7 @@ from genrobust.report.wording import EN_DASH
 from genrobust.report.write import write_report
 
 GENERATED = SourceQuality("generated", 5600, 2800, 0.1234, 0.0256, 0.5, 0.25, 12.4, 0.81, 6.789, 31.25, 0.9, 18.96)
-REAL = SourceQuality("real", 1319, 1319, None, None, None, None, 12.4, 0.6, 5.0, 33.0, 0.95)
+REAL = SourceQuality("real", 1800, 1319, None, None, None, None, 12.4, 0.6, 5.0, 33.0, 0.95)
 
 
 def claim(arm: str, than: str, **more: str) -> Claim:
@@ -26,7 +26,7 @@ def claim(arm: str, than: str, **more: str) -> Claim:
 @pytest.fixture
 def asked(record: StudyRecord) -> StudyRecord:
     unsure = ScoreKey("top1", "real+generated", "test", minus="real+retrieved")
-    alone = ArmRecord("alone", {"generated": 10}, "resnet10t", "standard", 600, 128)
+    alone = ArmRecord("alone", {"generated": 5600}, "resnet10t", "standard", 600, 128)
     scores = {
         unsure: Score(-1.4, -3.0, 0.2, 400, 6, "bootstrap", p=0.09),
         ScoreKey("top1", "alone", "test"): Score(71.2, 68.0, 74.4, 400, 6, "bootstrap"),

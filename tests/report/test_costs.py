@@ -41,6 +41,8 @@ def test_a_line_joins_arms_of_the_same_images_from_the_fewest_steps_on(record):
     places = [float(x) for x, _ in re.findall(r"([\d.]+) ([\d.]+)", path)]
     assert name == look == "real+generated" and places == [m.x for m in joined] == sorted(places)
     assert html(found).count('class="joined"') == 1
+    sizes = [replace(arm, alike=arm.name) for arm in found.arms]  # such as images of other sizes
+    assert len(cost_plot(replace(found, arms=tuple(sizes)))["series"]) == 3
 
 
 def test_a_page_has_the_plot_only_where_times_are_known(record):

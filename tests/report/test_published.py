@@ -71,6 +71,7 @@ def by_hand(clean, shifted, baselines, transform="logit"):
     lo, hi = np.percentile(drawn, [2.5, 97.5], axis=0)
     line = {"slope": fit.slope, "intercept": fit.intercept, "r2": fit.rvalue**2, "n": len(x)}
     line["residual_sd"] = np.sqrt((residuals**2).sum() / (len(x) - 2))
+    line |= {"transform": transform, "lo": clean[baselines].min(), "hi": clean[baselines].max()}
     er = shifted - 100 * inverse(fit.intercept + fit.slope * forward(clean / 100))
     return line, er, lo, hi
 
@@ -79,6 +80,7 @@ def assert_matches(found: dict, names, clean, shifted, baselines, transform="log
     line, er, lo, hi = by_hand(clean, shifted, baselines, transform)
     assert list(found) == ["fit", "models"] and isinstance(found["fit"]["n"], int)
     assert all(list(model) == ["id", "shift", "er", "lo", "hi", "extrapolated"] for model in found["models"].values())
+    assert found["fit"].keys() == line.keys() and found["fit"].pop("transform") == line.pop("transform")
     assert found["fit"] == pytest.approx(line, abs=1e-6)
     assert list(found["models"]) == list(names)
     for key, values in {"id": clean, "shift": shifted, "er": er, "lo": lo, "hi": hi}.items():
@@ -330,6 +332,9 @@ def test_over_two_id_sets_figures_are_numpys_and_each_ones_own_stand_beside(figu
     assert found["ids"] == ["imagenet", "laion"]
     assert found["fit"] == {
         "slopes": pytest.approx(slopes, abs=1e-9),
+        "transform": "logit",
+        "lo": table[:7, :2].min(axis=0).tolist(),
+        "hi": table[:7, :2].max(axis=0).tolist(),
         "intercept": pytest.approx(intercept, abs=1e-9),
         "r2": pytest.approx(1 - left[0] / ((y[:7] - y[:7].mean()) ** 2).sum(), abs=1e-9),
         "n": 7,

@@ -73,6 +73,21 @@ def test_models_are_held_against_the_first_on_the_same_images() -> None:
     assert (better.beyond.lo, better.beyond.hi) == pytest.approx((-40 - half, -40 + half), abs=1)
 
 
+def test_few_checkpoints_tell_no_model_from_its_like() -> None:
+    """Of models that are alike but for the noise of training, about one in twenty differs from the first."""
+    rng, apart = np.random.default_rng(3), 0
+    for _ in range(60):
+        noise = rng.normal(0, 0.04, (2, 3))
+        models = {
+            name: [pair(0.6 + of_one, 0.6, int(rng.integers(1 << 30))) for of_one in own]
+            for name, own in zip("ab", noise, strict=True)
+        }
+        beyond = benchmark(models, [""] * 400, bootstrap=200).models[1].beyond
+        assert beyond is not None
+        apart += not beyond.lo <= 0 <= beyond.hi
+    assert apart <= 6  # 3 are expected, more than 6 in one of 30 such tests
+
+
 def test_groups_of_real_images_widen_what_depends_on_them_and_nothing_else() -> None:
     """Twelve photographers, of whom each model knows others: all of their images are right, or none is."""
 

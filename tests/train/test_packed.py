@@ -120,7 +120,7 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(few, tmp_path,
         return Mixture(sources, 8, 48, crop="random-resized", packed=packed).batch(seed, step)[0]
 
     several = [batch("two", step) for step in range(2)]
-    monkeypatch.setattr(mixture, "READERS", 1)
+    monkeypatch.setattr("genrobust.core.feeding.DECODERS", 1)
     monkeypatch.setattr(mixture, "CROPS_A_TASK", 3)
     assert torch.equal(batch("one", 1), several[1])
     assert not torch.equal(several[0], several[1]) and not torch.equal(batch("one", 1, seed=4), several[1])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from typing import TypeVar
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
-from genrobust.core import GenrobustError, ImageSet, UserError, feed
+from genrobust.core import GenrobustError, ImageSet, UserError, feed, reading_pool
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -25,7 +24,7 @@ Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [
 def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterator[list[T]]:
     """Yield what `read` returns for 0 to `count` - 1 in lists of `batch_size`, one list read ahead by a few threads."""
     starts = range(0, count, batch_size)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with reading_pool() as pool:
 
         def submit(start: int) -> list[Future[T]]:
             return [pool.submit(read, i) for i in range(start, min(start + batch_size, count))]
@@ -102,6 +101,17 @@ def answer(
 
 
 @contextmanager
+def _in_float32() -> Iterator[None]:
+    """Let float32 be float32 in the block: cuDNN would else round the factors of convolutions to TF32's 10 bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
 def running(name: str) -> Iterator[None]:
     """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
     try:
@@ -140,10 +150,11 @@ def predict_together(
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
-    for batch in fed(images, prepare, batch_size, device):
-        for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
-            of_network.append(found)
-            seen(len(batch))
+    with _in_float32():
+        for batch in fed(images, prepare, batch_size, device):
+            for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
+                of_network.append(found)
+                seen(len(batch))
     return [torch.cat(of_network).numpy() for of_network in logits]
 
 

@@ -32,11 +32,13 @@ from .errors import (
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     MissingPackage as MissingPackage,
+    OutOfMemory as OutOfMemory,
     UserError as UserError,
     reading as reading,
 )
-from .feeding import feed as feed
+from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
+    check_leases as check_leases,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -123,6 +125,7 @@ from .results import (
     Score as Score,
     ScoreKey as ScoreKey,
     Summary as Summary,
+    group_reference as group_reference,
 )
 from .sealing import (
     BLANK_SEAL as BLANK_SEAL,

@@ -23,6 +23,10 @@ class DiskFull(GenrobustError):
     """The disk is full; completed files are intact."""
 
 
+class OutOfMemory(GenrobustError):
+    """The device has too little memory."""
+
+
 class MissingPackage(UserError):
     """An optional package is not installed."""
 

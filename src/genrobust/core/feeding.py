@@ -6,11 +6,19 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from genrobust.core.machine import cores
+
 if TYPE_CHECKING:  # torch takes seconds
     import torch
     from torch import Tensor
 
+DECODERS = 32  # threads that decode images, at most one a core
 Batch = tuple["Tensor", ...]
+
+
+def reading_pool() -> ThreadPoolExecutor:
+    """Return a pool of as many threads as decode images together."""
+    return ThreadPoolExecutor(min(DECODERS, cores()))
 
 
 def feed(batches: Iterable[Batch], device: torch.device) -> Generator[Batch, None, None]:

@@ -41,6 +41,7 @@ class Remote(Protocol):
     """What other machines have of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names a URL."""
 
     url: str
+    address: str
 
     def put(self, written: Path, path: Path) -> None: ...
     def remove(self, path: Path) -> None: ...
@@ -48,6 +49,7 @@ class Remote(Protocol):
     def fetch_files(self, paths: Sequence[Path]) -> None: ...
     def size(self, path: Path) -> int | None: ...
     def held(self, folder: Path, wait: bool) -> AbstractContextManager[None]: ...
+    def check_leases(self) -> None: ...
 
 
 _remotes: dict[Path, Remote] = {}  # by the local folder that mirrors it
@@ -61,6 +63,15 @@ def attach(folder: Path, remote: Remote) -> None:
 def remote_of(path: Path) -> Remote | None:
     """Return the remote of the folder that `path` lies in, if it has one."""
     return next((remote for folder, remote in _remotes.items() if path.is_relative_to(folder)), None)
+
+
+def check_leases() -> None:
+    """Raise GenrobustError where another process may have taken over a remote folder that this one holds.
+
+    Each write checks that of itself; this is for work that other processes write.
+    """
+    for remote in _remotes.values():
+        remote.check_leases()
 
 
 def mirrors() -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")  # version 2: the limits of a container or a batch job
+CGROUP, OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")  # the limits of a container or a batch job
 BUSY_LOAD = 1.5  # runnable processes per core: above it, other programs compete for the cores
 SCARCE_MEMORY = 0.05  # of all memory: below it, systems start to swap and to drop their file cache
 
@@ -13,20 +13,40 @@ SCARCE_MEMORY = 0.05  # of all memory: below it, systems start to swap and to dr
 def cores() -> int:
     """Number of CPU cores that this process may use, by its affinity and its container's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, _, period = _read(CGROUP / "cpu.max").partition(" ")
-    if quota.isdigit() and period.strip().isdigit():
-        allowed = min(allowed, int(quota) // int(period))
+    for group in _groups("cpu"):
+        quota, _, period = _read(group / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+        if quota.strip().isdigit() and period.strip().isdigit():
+            allowed = min(allowed, int(quota) // int(period))
     return max(1, allowed)
 
 
 def free_memory() -> int | None:
     """Bytes of memory that are free without swapping; None on a system that does not report them."""
     found = _memory().get("MemAvailable")
-    limit, used = _read(CGROUP / "memory.max").strip(), _read(CGROUP / "memory.current").strip()
-    if limit.isdigit() and used.isdigit():
-        left = int(limit) - int(used)
-        return left if found is None else min(found, left)
+    for group in _groups("memory"):
+        for limit_in, used_in in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
+            limit, used = _read(group / limit_in).strip(), _read(group / used_in).strip()
+            if limit.isdigit() and used.isdigit():
+                stat = (line.split() for line in _read(group / "memory.stat").splitlines())
+                kept = {words[0]: int(words[1]) for words in stat if len(words) == 2}
+                cached = (kept.get(f"total_{name}", kept.get(name, 0)) for name in ("active_file", "inactive_file"))
+                left = int(limit) - int(used) + sum(cached)  # what files are cached in is given back
+                found = left if found is None else min(found, left)
     return found
+
+
+def _groups(controller: str) -> list[Path]:
+    """The folders of the control groups that this process is in, of version 2 and of a `controller` of version 1."""
+    found = [CGROUP]
+    for line in _read(OWN).splitlines():
+        names, _, path = line.partition(":")[2].partition(":")
+        if not names or controller in names.split(","):
+            root = CGROUP / controller if names else CGROUP
+            below = [part for part in path.split("/") if part]
+            found += [root.joinpath(*below[:depth]) for depth in range(len(below) + 1)]
+    return list(dict.fromkeys(found))
 
 
 def user_cache() -> Path:

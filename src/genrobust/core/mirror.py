@@ -79,7 +79,7 @@ def local_folder(out: Path | str) -> Path:
 def address(folder: Path) -> Path | str:
     """Return what `local_folder` takes on another machine for `folder`: the URL that it mirrors, or itself."""
     remote = remote_of(folder)
-    return folder if remote is None else remote.url
+    return folder if remote is None else remote.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Mirror:
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
-        self.url = without_password(url)
+        self.url, self.address = without_password(url), url  # the second is for other processes, and never shown
         self._fs, self._root = file_system(url)
         self._is_store = is_one_of(self._fs, OBJECT_STORES)
         with translate_errors(f"cannot use {self.url}"):
@@ -146,9 +146,9 @@ class Mirror:
         `written` gets the time that the remote file has, by which `fetch` knows it. Raises GenrobustError where the
         lease on the folder has lapsed, and as `local_folder` does.
         """
-        self._check_leases(path)
         key = self._key(path)
         with translate_errors(f"cannot write {self._url(path)}"):
+            self._check_leases(path)
             if self._is_store:
                 self._fs.put_file(str(written), key)
             else:
@@ -161,9 +161,10 @@ class Mirror:
 
     def remove(self, path: Path) -> None:
         """Remove the remote of `path`, if there is one; raises as `put` does."""
-        self._check_leases(path)
-        with translate_errors(f"cannot remove {self._url(path)}"), suppress(FileNotFoundError):
-            self._fs.rm_file(self._key(path))
+        with translate_errors(f"cannot remove {self._url(path)}"):
+            self._check_leases(path)
+            with suppress(FileNotFoundError):
+                self._fs.rm_file(self._key(path))
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
@@ -214,6 +215,12 @@ class Mirror:
         finally:
             del self._leases[folder]
             lease.give_back()
+
+    def check_leases(self) -> None:
+        """Raise GenrobustError where another process may have taken over a folder that this one holds."""
+        with translate_errors(f"cannot hold {self.url}"):
+            for lease in tuple(self._leases.values()):
+                lease.check()
 
     def _check_leases(self, path: Path) -> None:
         for folder, lease in tuple(self._leases.items()):

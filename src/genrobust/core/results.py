@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -175,3 +177,17 @@ class Summary:
     ) -> Score:
         """Look up a score, by default the mean over shifts and seeds. Raises KeyError for one that was not measured."""
         return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]
+
+
+def group_reference(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
+    """Return what the arms of `group` are compared with: an arm outside it, or a group; itself where that has no name.
+
+    With a group each of whose arms is subtracted as often, so that the difference is that of both means.
+    """
+    theirs = Counter(references[arm] for arm in groups[group])
+    if theirs.keys() & set(groups[group]):
+        return group
+    if len(theirs) == 1:
+        return next(iter(theirs))
+    alike = len(set(theirs.values())) == 1
+    return next((name for name, members in groups.items() if alike and theirs.keys() == set(members)), group)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from genrobust.core import GenrobustError
+from genrobust.core import GenrobustError, OutOfMemory
 
 WORDS = (
     *("out of memory", "allocate memory", "not enough memory"),  # of CUDA and MPS, a CPU, and a CPU on Windows
@@ -20,10 +20,6 @@ WORDS = (
         "unable to find an engine",
     ),
 )
-
-
-class OutOfMemory(GenrobustError):
-    """The device has too little memory."""
 
 
 @contextmanager

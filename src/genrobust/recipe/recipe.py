@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from genrobust.core import EMBEDDED, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError
+from genrobust.core import EMBEDDED, NOT_GENERATED, RETRIEVED_BY_SEARCH, ZERO_SHOT, UserError, group_reference
 from genrobust.recipe.claims import ClaimConfig
 from genrobust.recipe.classify import (
     LENGTHS,
@@ -174,16 +174,16 @@ class Recipe(Section):
 
     def _check_answer(self) -> None:
         """The answer compares an arm, or a group where there are groups, with another."""
-        groups = self.groups()
-        references = {group: {self.references()[arm] for arm in arms} - set(arms) for group, arms in groups.items()}
-        for arm in self.arm_names if not groups else ():
-            references[arm] = {self.references()[arm]} - {arm}
-        if self.answer is not None and not references.get(self.answer):
-            noun = "group" if groups else "arm"
-            compared = listed([name for name, others in references.items() if others]) or "none"
-            raise ValueError(
-                f"answer: {self.answer!r} is no {noun} that is compared with another; there are {compared}"
-            )
+        noun, others = ("group", self._compared()) if self.groups() else ("arm", self.references())
+        compared = [name for name, other in others.items() if other != name]
+        if self.answer is not None and self.answer not in compared:
+            known = listed(compared) or "none"
+            raise ValueError(f"answer: {self.answer!r} is no {noun} that is compared with another; there are {known}")
+
+    def _compared(self) -> dict[str, str]:
+        """What each group is compared with: itself, if that has no name."""
+        groups, references = self.groups(), self.references()
+        return {group: group_reference(group, groups, references) for group in groups}
 
     def _check_claim(self, where: str, claim: ClaimConfig) -> None:
         """A claim compares two arms, or a group with the references of its arms."""
@@ -194,11 +194,11 @@ class Recipe(Section):
                 raise ValueError(f"{where}.{key}: {name!r} is no arm; the arms are {listed(names)}{known}")
         if not {claim.arm, claim.than} & groups.keys():
             return
-        compared = {self.references()[arm] for arm in groups.get(claim.arm, ())}
-        if compared != set(groups.get(claim.than, (claim.than,))):
+        other = self._compared().get(claim.arm, claim.arm)
+        if other == claim.arm or (claim.than != other and groups.get(claim.than) != [other]):
             raise ValueError(
                 f"{where}.than: a claim about a group compares it with the references of its arms, an arm or a group; "
-                f"those of {claim.arm!r} are {listed(sorted(compared)) or 'none'}"
+                f"that of {claim.arm!r} is {'none' if other == claim.arm else repr(other)}"
             )
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def _remove_own(folder: Path) -> str:
         return other
     for name in files:
         (folder / name).unlink(missing_ok=True)
-    (folder / FILE_LIST).unlink()
+    (folder / FILE_LIST).unlink(missing_ok=True)  # a folder that was empty has none
     for root, _, _ in os.walk(folder, topdown=False):
         Path(root).rmdir()
     return ""

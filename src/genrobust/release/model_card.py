@@ -69,21 +69,23 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
     except UserError as error:
         raise UserError(f"{results}: {error}") from None
     own = _record(info)
-    alike = [r.name for r in records if replace(r, name=own.name, val_top1=None, seconds={}) == own]
+    seed, run = str(info.training.get("seed")), str(info.training.get("run"))
+    plain = {"name": own.name, "val_top1": None, "seconds": {}, "alike": "", "trained": {}}
+    alike = [r.name for r in records if replace(r, **plain) == own and r.trained.get(seed, run) == run]
     if not alike:
         trained = ", ".join(f"{r.name} on {_parts(r.parts)}" for r in records)
         raise UserError(
             f"{results}: no arm trained as this checkpoint did, on {_parts(own.parts)} with {own.architecture} for "
-            f"{own.steps:,} steps of {own.batch_size} ({own.augmentation}); its arms: {trained}"
+            f"{own.steps:,} steps of {own.batch_size} ({own.augmentation}), from these images and with these settings; "
+            f"its arms: {trained}"
         )
     if arm is not None and arm not in alike:
         raise UserError(f"--arm {arm}: the checkpoint is of {' or '.join(alike)}, by what it trained on")
     if arm is None and len(alike) > 1:
         raise UserError(f"{results}: the arms {' and '.join(alike)} trained alike: say which one it is with --arm")
-    seed = info.training.get("seed")
-    if seed not in summary.seeds:
+    if info.training.get("seed") not in summary.seeds:
         raise UserError(f"{results}: the study has the seeds {summary.seeds}, and the checkpoint the seed {seed}")
-    return StudyFigures(title, date, summary, arm or alike[0], seed)
+    return StudyFigures(title, date, summary, arm or alike[0], int(seed))
 
 
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:

@@ -17,7 +17,10 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
     study has groups, it is about these. The last sentences say how the arm was chosen.
     """
     if record.summary.groups:
-        return (*answer(averaged_record(record)), f"All are means over {_members(record)}.")
+        averaged = averaged_record(record)
+        if not _candidates(averaged):
+            return ("The study compares none of its groups with another.",)
+        return (*answer(averaged), f"All are means over {_members(record)}.")
     summary = record.summary
     others = _candidates(record)
     best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)

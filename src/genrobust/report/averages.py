@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.groups import averaged, averaged_over
 from genrobust.report.tables import Column, Entry, Table, main_differences, main_tables
-from genrobust.report.wording import compared_with, number
+from genrobust.report.wording import compared_with, number, subtracted
 
 PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
 # Effective robustness in points, averaged over architectures, by the kind of the shifted set.
@@ -22,13 +22,15 @@ PAPER_ER = {
 class Averages:
     """Tables with a row a group, by figure, main figures only. `gains` are differences from `against`.
 
-    `over` names what a group averages over; `note` says what the paper's rows are, where there are any.
+    `over` names what a group averages over; `minus` maps groups to what their differences subtract, where that is not
+    the same for all; `note` says what the paper's rows are, where there are any.
     """
 
     over: str
     against: str
     tables: dict[str, Table]
     gains: dict[str, Table]
+    minus: dict[str, str]
     note: str
 
 
@@ -42,7 +44,7 @@ def averages(record: StudyRecord) -> Averages | None:
     if "er" in tables and (beside := with_paper(tables["er"], record.kinds)) != tables["er"]:
         tables["er"] = beside
         note = f"Rows marked {PAPER} are that paper's, with its own models and evaluation."
-    return Averages(averaged_over(record), compared_with(summary), tables, gains, note)
+    return Averages(averaged_over(record), compared_with(summary), tables, gains, subtracted(summary), note)
 
 
 def with_paper(table: Table, kinds: Mapping[str, str]) -> Table:

@@ -244,7 +244,7 @@ def _table_rows(made: Benchmarked) -> Iterator[tuple[str | int, ...]]:
             yield from _rows(model, "", scope, "", compared.scores)
             if compared.beyond is not None:
                 yield _row(model, "", scope, "", f"drop minus that of {first}", compared.beyond)
-            for checkpoint, pair in enumerate(compared.each if len(compared.each) > 1 else ()):
+            for checkpoint, pair in enumerate(compared.each if len(compared.each) > 1 else (), 1):
                 yield from _rows(model, str(checkpoint), of_each, "", pair)
         for style, scores in model.styles.items():
             yield from _rows(model, "", "style", style, scores)

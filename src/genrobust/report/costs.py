@@ -68,7 +68,7 @@ def _alike(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]
     found: dict[tuple[object, ...], list[ArmRecord]] = {}
     for arm in arms:
         if arm.name in known:
-            key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size
+            key = *sorted(arm.parts.items()), arm.architecture, arm.augmentation, arm.batch_size, arm.alike
             found.setdefault(key, []).append(arm)
     return [[arm.name for arm in sorted(of, key=lambda arm: arm.steps)] for of in found.values()]
 

@@ -13,7 +13,7 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     rest = tuple(arm for arm in summary.arms if arm not in grouped) if others else ()
     compared = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(compared, next(iter(summary.groups)))
-    begun = tuple(group for group, members in summary.groups.items() if set(members) <= set(summary.pretrained))
+    begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
     pretrained = (*begun, *summary.pretrained)
     return replace(summary, arms=(*summary.groups, *rest), reference=reference, groups={}, pretrained=pretrained)
 

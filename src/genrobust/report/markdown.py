@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from genrobust.core import StudyRecord, Summary
 from genrobust.report.answering import answer
@@ -26,7 +27,7 @@ def markdown(record: StudyRecord) -> str:
     for table in main_tables(summary).values():
         parts += [f"## {escaped(table.caption)}", _figures(table, summary)]
     for table in main_differences(summary).values():
-        parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=True)]
+        parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=subtracted(summary))]
     parts += _curves(record)
     if further := further_tables(summary):
         parts += ["## Further figures", *(_figures(table, summary, table.caption) for table in further.values())]
@@ -59,16 +60,15 @@ def _averages(record: StudyRecord) -> list[str]:
     if found is None:
         return []
     parts = [f"## Averaged over {found.over}"]
-    for table in (*found.tables.values(), *found.gains.values()):
-        parts += [f"{escaped(table.caption)}:", _figures(table, summary, "trained on")]
+    for tables, minus in ((found.tables, {}), (found.gains, found.minus)):
+        for table in tables.values():
+            parts += [f"{escaped(table.caption)}:", _figures(table, summary, "trained on", minus)]
     return [*parts, escaped(found.note)]
 
 
-def _figures(table: Table, summary: Summary, head: str = "arm", minus: bool = False) -> str:
-    others = subtracted(summary) if minus else {}
-
+def _figures(table: Table, summary: Summary, head: str = "arm", minus: Mapping[str, str] = MappingProxyType({})) -> str:
     def name(arm: str) -> str:
-        return row_name(summary, arm) + (f" minus {others[arm]}" if arm in others else "")
+        return row_name(summary, arm) + (f" minus {minus[arm]}" if arm in minus else "")
 
     def shown(entry: Entry) -> str:
         text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")

@@ -133,4 +133,7 @@ def _figures(scores: TableScores) -> tuple[np.ndarray, ...]:
 
 def _fit(fit: Line | Plane) -> dict[str, Any]:
     slope = {"slope": fit.slope} if isinstance(fit, Line) else {"slopes": list(fit.slopes)}
-    return {**slope, **{key: getattr(fit, key) for key in ("intercept", "r2", "n", "residual_sd")}}
+    return {
+        **slope,
+        **{key: getattr(fit, key) for key in ("transform", "intercept", "r2", "n", "residual_sd", "lo", "hi")},
+    }

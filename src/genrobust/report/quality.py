@@ -19,11 +19,12 @@ def quality_rows(record: StudyRecord) -> list[list[str]]:
     """Return one row of `QUALITY_HEADS` a source.
 
     The classification accuracy score (Ravuri and Vinyals, 2019) is the top-1 on the clean test set of the first arm
-    that trained on this source alone.
+    that trained, from scratch, on all images of this source and no others.
     """
     rows, summary = [], record.summary
     for quality in record.qualities:
-        arm = next((arm.name for arm in record.arms if list(arm.parts) == [quality.source]), None)
+        alone_of = (arm for arm in record.arms if arm.parts == {quality.source: quality.made})
+        arm = next((arm.name for arm in alone_of if arm.name not in summary.pretrained), None)
         alone = None if arm is None else summary.score("top1", arm, summary.clean)
         score = EN_DASH if alone is None else f"{number(alone.value)} ({span(alone)})"
         figures = [_figure(getattr(quality, name), *how) for name, how in _HOW.items()]

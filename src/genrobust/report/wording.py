@@ -57,10 +57,14 @@ def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS
 
 
 def row_name(summary: Summary, arm: str) -> str:
-    """Return the name of a row, marked where it is a model that was trained elsewhere or began with one."""
+    """Return the name of a row, marked where it is a model that was trained elsewhere or began with one.
+
+    A group is marked where any of its arms began with one.
+    """
     if arm in summary.trained_elsewhere:
         return f"{arm} {ELSEWHERE}"
-    return f"{arm} {STARTED}" if arm in summary.pretrained else arm
+    begun = {arm, *summary.groups.get(arm, ())} & set(summary.pretrained)
+    return f"{arm} {STARTED}" if begun else arm
 
 
 def marks(summary: Summary) -> str:

@@ -20,7 +20,15 @@ from genrobust.robustness.benchmark_scores import (
     StyleScores,
 )
 from genrobust.robustness.grouping import Groups
-from genrobust.robustness.resampling import ANY, Measured, mean_of, measure_accuracy, seed_weights
+from genrobust.robustness.resampling import (
+    ANY,
+    Measured,
+    freedom_of_sum,
+    mean_of,
+    measure_accuracy,
+    seed_weights,
+    spread,
+)
 
 HARDEST = 48  # images kept to be looked at
 BOTH = "images of both sets"
@@ -148,7 +156,7 @@ def _compared(generated: Measured, real: Measured, models: Sequence[Checkpoints]
         Compared(
             scores=own,
             each=tuple(OnBothSets(*(_one(m, t) for m in figures)) for t in range(its.start, its.stop)),
-            beyond=_beyond(drops, own.drop.value, draws, scores[0].drop.value, drawn[0]) if i else None,
+            beyond=_beyond(drops, (its, draws), (models[0][0], drawn[0])) if i else None,
         )
         for i, (own, draws, (its, _)) in enumerate(zip(scores, drawn, models, strict=True))
     ]
@@ -215,11 +223,15 @@ def _side(found: Sequence[Predictions], styles: Sequence[str] | None, groups: Se
     )
 
 
-def _beyond(drops: Measured, drop: float, drawn: np.ndarray, first: float, of_first: np.ndarray) -> Score:
-    """A drop, with replicates `drawn` [B], minus that of the first model, with replicates `of_first`."""
-    point, draws = np.array([[drop - first]]), (drawn - of_first)[:, None, None]
+def _beyond(drops: Measured, one: tuple[slice, np.ndarray], first: tuple[slice, np.ndarray]) -> Score:
+    """The drop of a model minus that of the first, each given by its checkpoints and the replicates [B] of its mean."""
+    (its, drawn), (of_first, drawn_first) = one, first
+    own, other = drops.point[0, its], drops.point[0, of_first]
+    images = drops.draws[:, 0, its].mean(axis=1) - drops.draws[:, 0, of_first].mean(axis=1)
+    freedom = freedom_of_sum((float(images.var()), drops.freedom), *spread(own), *spread(other))
+    point, draws = np.array([[own.mean() - other.mean()]]), (drawn - drawn_first)[:, None, None]
     over = f"{drops.over} and each model's checkpoints"
-    return _one(replace(drops, point=point, draws=draws, over=over, bounds=ANY), 0)
+    return _one(replace(drops, point=point, draws=draws, over=over, bounds=ANY, freedom=freedom), 0)
 
 
 def _by_class(side: _Side, its: slice, count: int) -> list[float]:

@@ -129,7 +129,7 @@ class ImageFigure(Figure):
             weighed = image_counts(n, bootstrap, rng, images.groups)
             drawn = [self.combine(by_checkpoint, images, weights) for weights in weighed]
             draws = np.concatenate(drawn).astype(float)
-            draws += point - draws.mean(axis=0)
+            draws += point - np.nanmean(draws, axis=0)
         measured = Measured(
             point=point.reshape(arms, seeds),
             draws=draws.reshape(bootstrap, arms, seeds),

@@ -89,6 +89,10 @@ class StudyAnswers:
     def _clean_groups(self) -> Groups | None:
         return next(self.sets[test].groups for test, pair in self.paired.items() if test == pair)
 
+    def clean_groups(self, shift: str) -> Groups | None:
+        """Return the groups of the clean images over the classes of `shift`; None where they have none."""
+        return self.sets[self.paired[shift]].groups
+
     @cached_property
     def baseline_draws(self) -> BaselineDraws:
         """The draws that all lines and planes share; there is at least one line."""
@@ -102,8 +106,6 @@ class StudyAnswers:
         # One resample of the clean images serves all shifts: a column for each shift, arm and seed.
         columns, groups = right.reshape(-1, len(members)).T, self._clean_groups
         means = 100 * resampled_means(columns, members, self.bootstrap, self.rng, groups)
-        if groups is not None:
-            means = (point := means.mean(axis=0)) + groups.scale * (means - point)
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
@@ -113,6 +115,8 @@ class StudyAnswers:
         if (kind := Groups.of(families, np.ones(len(models), dtype=bool))) is not None:
             picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
         drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
+        scales = np.array([1.0 if of.groups is None else of.groups.scale for of in clean.values()])
+        drawn = (point := drawn.mean(axis=0)) + scales[:, None, None] * (drawn - point)
         images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))
         return BaselineDraws(
             clean={shift: 100 * of.sum(axis=2) / images[shift] for shift, of in zip(shifts, right, strict=True)},

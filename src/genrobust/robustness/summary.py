@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from genrobust.core import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary, UserError
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    BaselineModel,
+    Line,
+    Plane,
+    Score,
+    ScoreKey,
+    Summary,
+    UserError,
+    group_reference,
+)
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
 from genrobust.robustness.grouping import Groups
@@ -132,7 +141,7 @@ def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
             if name not in arms:
                 raise UserError(f"{what}: {name!r} is no arm with predictions; the arms are {', '.join(arms)}")
     groups = comparison.groups
-    return references | {group: _reference_of(group, groups, references) for group in groups}
+    return references | {group: group_reference(group, groups, references) for group in groups}
 
 
 def _measured(
@@ -145,7 +154,13 @@ def _measured(
     """The answers, with every figure that can be measured of them."""
     clean, shifts, second = comparison.clean, comparison.shifts, comparison.second_id
     lines = {**comparison.published, **fit_lines(baselines, shifts, comparison.transform)}
-    planes = {} if second is None else fit_planes(baselines, shifts, clean, second, comparison.transform)
+    planes: dict[str, Plane] = {}
+    without: dict[str, str] = {}
+    for shift in () if second is None else shifts:
+        try:
+            planes |= fit_planes(baselines, [shift], clean, second or "", comparison.transform)
+        except UserError as error:  # such as of a grid that is too alike: the study is not lost
+            without[shift] = str(error)
     of_images = [f for f in figures if isinstance(f, ImageFigure)]
     own, every = ({f.name: f.of_images for f in of_images if f.all_classes is over_all} for over_all in (False, True))
     sets, paired = answer_sets(predictions, (clean, *shifts), own, every)
@@ -156,6 +171,7 @@ def _measured(
             raise UserError(f"test set {test!r}: {len(groups)} groups for {len(of.members)} images")
         sets[name] = replace(of, groups=Groups.of(groups, of.members))
     study = StudyAnswers(sets, paired, lines, planes, baselines, second or "", comparison.bootstrap, rng)
+    study.gaps.update({"multi_er": without} if without else {})
     for figure in figures:
         if not figure.needs or getattr(study, figure.needs):
             study.measured.update({(figure.name, test): m for test, m in figure.measure(study).items()})
@@ -183,20 +199,6 @@ def _means(measured: Table, shifts: Sequence[str]) -> Table:
             share = f"{len(parts)}" if len(parts) == len(shifts) else f"{len(parts)} of {len(shifts)}"
             means[figure, MEAN_OF_SHIFTS] = mean_of(parts, f"mean of {share} shifts")
     return means
-
-
-def _reference_of(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
-    """What the arms of `group` are compared with: an arm outside it, or a group; itself where that has no one name.
-
-    With a group each of whose arms is subtracted as often, so that the difference is that of both means.
-    """
-    theirs = Counter(references[arm] for arm in groups[group])
-    if theirs.keys() & set(groups[group]):
-        return group
-    if len(theirs) == 1:
-        return next(iter(theirs))
-    alike = len(set(theirs.values())) == 1
-    return next((name for name, members in groups.items() if alike and theirs.keys() == set(members)), group)
 
 
 def _rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -42,12 +42,15 @@ def studies_in(
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` may train it first. `takes_labels` says that a file may name its classes: checkpoints know theirs.
+    `open` may train it first. `takes_labels` says that a file may name its classes: checkpoints know theirs. `recipe`
+    is that of an arm, and `training` a hash of how a checkpoint was trained that the user gave no name.
     """
 
     name: str
     open: Callable[[], OpenClassifier]
     takes_labels: bool = False
+    recipe: str = ""
+    training: str = ""
 
 
 def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels: Sequence[str] = ()) -> list[Named]:
@@ -67,6 +70,10 @@ def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels:
         raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
     files = _label_files(labels)
     models = [model for spec in specs for model in _named(spec, study_of, files)]
+    recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
+    models = [
+        replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
+    ]
     takers = {model.name for model in models if model.takes_labels}
     for name, file in files.items():
         if name not in takers and (name or not takers):
@@ -78,14 +85,24 @@ def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels:
 
 
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
-    """Open the checkpoints of each model, by its name; raises UserError for one that comes twice under a name."""
+    """Open the checkpoints of each model, by its name.
+
+    Raises UserError for one that comes twice under a name, and for two of a name that were trained otherwise.
+    """
     found: dict[str, list[OpenClassifier]] = {}
+    trainings: dict[str, str] = {}
     for model in models:
         opened = model.open()
         of_name = found.setdefault(model.name, [])
         twice = next((o for o in of_name if (o.weights, o.prepared) == (opened.weights, opened.prepared)), None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
+        if of_name and trainings.setdefault(model.name, model.training) != model.training:
+            raise UserError(
+                f"--models: {of_name[0].name} and {opened.name} are both called {model.name!r}, and were not trained "
+                "alike: give one another name, with NAME=CHECKPOINT"
+            )
+        trainings[model.name] = model.training
         of_name.append(opened)
     return found
 
@@ -135,9 +152,14 @@ def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Pat
         study = study_of(recipe)
         arms = [arm_called(study.recipe, arm_name)] if arm_name else study.recipe.arms
         for arm in sorted(arms, key=lambda arm: arm.name != study.recipe.reference):
-            yield from (Named(arm.name, partial(_open_arm, study, arm, seed)) for seed in study.recipe.seeds)
+            how = Path(recipe).stem
+            yield from (
+                Named(arm.name, partial(_open_arm, study, arm, seed), recipe=how) for seed in study.recipe.seeds
+            )
     elif is_checkpoint(folder):
-        yield _checkpoint(name or _trained_on(read_checkpoint_info(folder)) or folder.name, folder)
+        info = read_checkpoint_info(folder)
+        found = _checkpoint(name or _trained_on(info) or folder.name, folder)
+        yield found if name else replace(found, training=digest(_facts(info)))
     elif folder.is_dir() and not is_timm_folder(folder):
         names = _told_apart(folder)
         yield from (_checkpoint(name or names[sub], sub) for sub in names)

@@ -70,10 +70,12 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
 def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
     """What an arm trained on, how well it knows the validation images, and what it takes to make."""
     runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
-    found = [read_checkpoint_info(graph.sources.checkpoint(run)).training["best_val_top1"] for run in runs]
+    trainings = [read_checkpoint_info(graph.sources.checkpoint(run)).training for run in runs]
+    found = [training["best_val_top1"] for training in trainings]
     record, seconds = Train(graph.sources, ()).record(runs[0]), device_seconds(graph, runs[0])
     val_top1 = None if None in found else float(np.mean(found))  # None without validation images
-    return replace(record, val_top1=val_top1, seconds=seconds)
+    trained = {str(run.seed): training.get("run", "") for run, training in zip(runs, trainings, strict=True)}
+    return replace(record, val_top1=val_top1, seconds=seconds, trained=trained)
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:

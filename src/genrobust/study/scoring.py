@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary
+from genrobust.core import ZERO_SHOT, BaselineModel, Curve, StudyData, Summary, UserError
 from genrobust.recipe import Recipe
 from genrobust.study.baselines import grid_rows, published_lines, read_table
 
 if TYPE_CHECKING:
     from genrobust.classifiers import SavedPredictions
     from genrobust.robustness import Comparison
+
+LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, and residuals must say something
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,11 @@ def check_baselines(recipe: Recipe, data: StudyData, shifts: Sequence[str]) -> N
     from genrobust.robustness import fit_lines, fit_planes
 
     settings = recipe.robustness
+    if settings.grid and settings.second_id is not None and settings.grid < LEAST_OF_A_PLANE:
+        raise UserError(
+            f"robustness.grid: {settings.grid} models determine no plane over {data.clean} and {settings.second_id}: "
+            f"train {LEAST_OF_A_PLANE} or more, or set robustness.second_id to null"
+        )
     if settings.grid:
         return
     rows, _ = find_baselines(recipe, data.clean, shifts, None)

@@ -113,6 +113,7 @@ def _prepared(device: str, threads: int) -> torch.device:
     set_threads(threads)
     keep_freed_memory()
     torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
+    torch.backends.cudnn.allow_tf32 = False  # where a recipe says float32, or the evaluation does
     return resolve_device(device)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers import BICUBIC, prepare
-from genrobust.core import ImageSet, Subset, UserError, cores, digest, prefix
+from genrobust.core import ImageSet, Subset, UserError, digest, prefix, reading_pool
 from genrobust.train.crops import RESIZING, RandomCrop, draw_crops
 from genrobust.train.packed import PACKING, PackedImages, to_pack
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # torch takes seconds, and what a mixture holds is known with
     from torch import Tensor
 
 CACHE_BYTES = 2 << 30  # prepared pixels kept in memory: 170,000 images of 64 px
-READERS = 32  # threads that decode images, at most one a core
 CROPS_A_TASK = 8  # that a thread cuts before it looks for more: handing out a task takes a tenth of the time of a crop
 
 
@@ -100,7 +98,7 @@ class Mixture:
         how += [interpolation] if interpolation != BICUBIC else []
         self.fingerprint = digest([images, RESIZING, *how] if self._crops else [*images, *how])
         self._permutation = lru_cache(maxsize=2 * len(self._streams))(partial(_shuffle, self._streams))
-        self._pool = ThreadPoolExecutor(min(READERS, cores()))
+        self._pool = reading_pool()
         fits = len(self) * image_size * image_size * 3 <= CACHE_BYTES and not self._crops
         self._pixels = np.empty((len(self), image_size, image_size, 3), np.uint8) if fits else None
         self._ready = np.zeros(len(self), dtype=bool)

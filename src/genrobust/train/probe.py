@@ -141,8 +141,8 @@ class _Problem:
         """Return the mean loss with the penalty; gradients are added to those of what learns."""
         total = self._backward(self.cost(rows))
         for part in self._parts:
-            turned = (self._features[part].double() - self._center) @ self._axes * self._scales
-            logits = turned @ rows.T + self._of_bias * bias
+            turned = rows * self._scales @ self._axes.T  # far fewer than features are, and anew for each `backward`
+            logits = (self._features[part].double() - self._center) @ turned.T + self._of_bias * bias
             losses = F.cross_entropy(logits, self._labels[part], reduction="none")
             total = total + self._backward((self._weights[part] * losses).sum())
         return total

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from genrobust.core import DiskFull, GenrobustError, MissingPackage, UserError, progress_bar
+from genrobust.core import DiskFull, GenrobustError, MissingPackage, OutOfMemory, UserError, progress_bar
 from genrobust.study.executors import pool
 from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, WorkerPool, failure_of
 from genrobust.study.jobs import Job
@@ -162,6 +162,7 @@ def test_a_long_list_is_cut(monkeypatch):
             "no memory left",
         ),
         (MemoryError(), BadLuck, "no memory left"),
+        (OutOfMemory("out of memory on cuda while drawing 1 image"), BadLuck, "out of memory on cuda while"),
         (KeyError("b"), GenrobustError, "unexpected KeyError: 'b'"),
     ],
 )

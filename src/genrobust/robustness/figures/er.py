@@ -42,5 +42,6 @@ class EffectiveRobustness(Figure):
             intercept = intercept + line.residual_sd * off
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
             beyond = outside(clean, draws.images[shift], line.lo, line.hi)
-            found[shift] = study.measured["top1", shift].beyond(expected, drawn, over, beyond, line.r2 >= EXPLAINED)
+            own, groups = study.measured["top1", shift], study.clean_groups(shift)
+            found[shift] = own.beyond(expected, drawn, over, beyond, line.r2 >= EXPLAINED, groups)
         return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from genrobust.core import Summary
@@ -43,7 +45,7 @@ class MultiIDEffectiveRobustness(Figure):
             drawn = plane_predict(fits[:, None, None], plane.transform, np.stack([cleans, others], axis=-1))
             sides = zip((raw, second.point), (n, second.n), plane.lo, plane.hi, strict=True)
             beyond = np.logical_or(*(outside(*side) for side in sides))
-            found[shift] = study.measured["top1", shift].beyond(
-                expected, drawn, BASELINES, beyond, plane.r2 >= EXPLAINED
-            )
+            own, groups = study.measured["top1", shift], study.clean_groups(shift)
+            beyond_both = own.beyond(expected, drawn, BASELINES, beyond, plane.r2 >= EXPLAINED, groups)
+            found[shift] = replace(beyond_both, freedom=min(beyond_both.freedom, second.freedom))
         return found

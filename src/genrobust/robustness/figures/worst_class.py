@@ -34,12 +34,13 @@ class WorstClass(ImageFigure):
                 own = drawn[:, start:end]
                 with np.errstate(invalid="ignore"):  # a resample without any image of the class
                     lowest = np.fmin(lowest, own @ right[start:end] / own.sum(axis=1, keepdims=True))
-        return 100 * lowest
+        # A resample without any image of these classes says nothing; sums of 32-bit floats end beside 0 or 1.
+        return 100 * np.where(np.isinf(lowest), np.nan, lowest.round(5))
 
     def resample(self, values: np.ndarray, images: AnsweredSet, bootstrap: int, rng: np.random.Generator) -> Measured:
         # At 0 % and 100 % resampling shows no spread: there, replicates are of the posterior of Jeffreys' prior.
         measured = super().resample(values, images, bootstrap, rng)
-        flat = np.ptp(measured.draws, axis=0) == 0
+        flat = np.nanmax(measured.draws, axis=0) == np.nanmin(measured.draws, axis=0)
         counts = np.bincount(images.labels)
         n = counts[counts >= MIN_IMAGES].min()
         right = measured.point[flat] / 100 * n

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from genrobust.core import Bar, DiskFull, GenrobustError, UserError
+from genrobust.core import Bar, DiskFull, GenrobustError, OutOfMemory, UserError, check_leases
 from genrobust.study.jobs import Job
 
 TRIES = 3  # of a job
@@ -32,9 +32,11 @@ class Unexpected(GenrobustError):
 
 def failure_of(error: Exception) -> GenrobustError:
     """Return how a job that raised `error` failed, as an error that can be pickled, with the traceback as its note."""
-    if isinstance(error, GenrobustError):
+    if isinstance(error, OutOfMemory):
+        failure: GenrobustError = BadLuck(str(error))
+    elif isinstance(error, GenrobustError):
         kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
-        failure: GenrobustError = kind(str(error))
+        failure = kind(str(error))
     elif is_out_of_memory(error):
         failure = BadLuck(
             f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or let "
@@ -101,6 +103,7 @@ class WorkerPool:
         self._waiting.extend(map(Try, jobs))
         try:
             while self._waiting or self._busy:
+                check_leases()
                 self._room = room()
                 while len(self._idle) + len(self._busy) < min(self._room, len(self._waiting) + len(self._busy)):
                     self._idle.append(new_worker())

@@ -69,8 +69,13 @@ class Processes(Local):
         in a later run. A job is tried again where its worker died or ran out of memory.
         """
         count = min(self._count, len(work.jobs), self._fitting(work.memory))
+        kept = count if count > 1 else 0 if self._gpus and not work.alone else len(self._workers)
+        for worker in self._workers[kept:]:  # they hold what they loaded for other work, and take no part in this
+            worker.stop()
         if count <= 1 or work.alone:
             super().run(work)
+            if self._gpus and work.jobs:
+                _free_gpu()  # which a worker needs for what comes next
             return
         self.require(max(job.workers for job in work.jobs))
         while len(self._workers) < count:
@@ -106,6 +111,14 @@ class Processes(Local):
             return sys.maxsize
         memory += sum(worker.is_up for worker in self._workers) * WORKER_BYTES
         return max(1, memory // (WORKER_BYTES + more))
+
+
+def _free_gpu() -> None:
+    """Give back the memory of the GPU that this process has used."""
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 class _Process:

@@ -21,6 +21,7 @@ from genrobust.study.training_runs import TrainingRun
 if TYPE_CHECKING:
     from genrobust.train import Mixture, Watch
 
+LENGTH = {"steps", "epochs", "warmup_steps", "warmup_epochs", "validate_every", "save_every"}
 STATE_COPIES = 5  # of the weights in a training state: model, average, best, and the optimizer's two moments
 
 
@@ -159,7 +160,10 @@ class Train(Stage):
         train, mixture = self.sources.settings(run), self.mixture(run)
         network = train.network_in_words(run.alpha)
         steps = train.steps_for(len(mixture))
-        return ArmRecord(run.of, dict(mixture.counts), network, train.augmented, steps, train.batch_size)
+        shares = [[part.source, part.weight] for part in run.parts]
+        alike = digest([shares, train.model_dump(mode="json", exclude=LENGTH), run.alpha])
+        how = network, train.augmented, steps, train.batch_size
+        return ArmRecord(run.of, dict(mixture.counts), *how, alike=alike)
 
     def trial(self, job: Job, folder: Path) -> None:
         """Train the network on real images: those that are still to be generated take as long, and no start less."""
