@@ -19,6 +19,8 @@ from genrobust.release.licenses import license_of_network
 from genrobust.report import number, span, summary_from_json
 from genrobust.robustness import Figure, list_figures
 
+UNTRAINED = ("name", "val_top1", "seconds", "alike", "trained")  # of an arm's record: what a checkpoint knows not
+
 
 @dataclass(frozen=True, slots=True)
 class StudyFigures:
@@ -70,8 +72,8 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
         raise UserError(f"{results}: {error}") from None
     own = _record(info)
     seed, run = str(info.training.get("seed")), str(info.training.get("run"))
-    plain = {"name": own.name, "val_top1": None, "seconds": {}, "alike": "", "trained": {}}
-    alike = [r.name for r in records if replace(r, **plain) == own and r.trained.get(seed, run) == run]
+    same = [r for r in records if replace(own, **{key: getattr(r, key) for key in UNTRAINED}) == r]
+    alike = [r.name for r in same if r.trained.get(seed, run) == run]
     if not alike:
         trained = ", ".join(f"{r.name} on {_parts(r.parts)}" for r in records)
         raise UserError(

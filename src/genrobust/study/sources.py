@@ -117,8 +117,8 @@ class Sources:
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             matched, per_class = None if self.first is None else self.first.identity, self._per_class
             more: list[Any] = [] if per_class is None else [per_class]
-            own = [self.first.images] if self.first is not None and self.first.user_provided else []
-            if any(getattr(images, "as_stored", False) for images in (self.pool, *own)):
+            given = [self.first.images] if self.first is not None and self.first.user_provided else []
+            if any(getattr(images, "as_stored", False) for images in (self.pool, *given)):
                 more.append("in fair order")
             return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *more])
         if name == RETRIEVED_BY_SEARCH:
