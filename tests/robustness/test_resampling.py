@@ -170,13 +170,27 @@ def test_two_arms_are_averaged_and_not_resampled():
     assert wide.over_arms([0, 1]).arm(0, weights).hi == 100
 
 
+def test_what_is_expected_of_few_clean_groups_is_as_uncertain_as_they_are():
+    rng = np.random.default_rng(0)
+    clean = Groups.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20, np.ones(60, dtype=bool))
+    accuracy = measure_accuracy(rng.random((1, 1, 900)) < 0.6, 6, 300, rng)
+    drawn = rng.normal(50, 4, (300, 1, 1))
+    wide, plain = (
+        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), of) for of in (clean, None)
+    )
+    assert (wide.over, plain.over) == ("images and 3 clean groups and baselines", "images and baselines")
+    of_three, of_images = wide.one(0, 0), plain.one(0, 0)
+    # Student's t with two degrees of freedom
+    assert (of_three.hi - of_three.lo) / (of_images.hi - of_images.lo) == pytest.approx(4.30 / 1.96, rel=0.01)
+
+
 def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
     rng = np.random.default_rng(0)
     groups = Groups.of(["a"] * 30 + ["b"] * 30, np.ones(60, dtype=bool))
     right = np.stack([np.arange(60) < 30, np.arange(60) >= 30])[:, None]  # each arm knows one of the two groups alone
     accuracy = measure_accuracy(right, 6, 300, rng, groups)
     expected = np.array([[40.0], [30.0]])
-    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], True)
+    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], None)
     weights = seed_weights(1, 300, rng)
     for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-100, 100))):
         for score in (measured.arm(0, weights), measured.one(1, 0)):

@@ -19,7 +19,7 @@ import pytest
 import torch
 from small_study import genrobust
 
-from genrobust.classifiers import LossScaler, TrainingState, load_checkpoint, read_checkpoint_info
+from genrobust.classifiers import LossScaler, TrainingState, check_weights, load_checkpoint, read_checkpoint_info
 from genrobust.classifiers.saved import load_predictions
 from genrobust.core import GenrobustError, ImageSet, StudyData, digest, precision
 from genrobust.core.mirror import Mirror
@@ -75,7 +75,10 @@ def study(pictogram_data, tiny_generator, clip_folder, tmp_path_factory):
             "warmup_steps": 0,
             "precision": "float32",
         },
-        "arms": [{"name": n, "mixture": n} for n in ("real", "tuned", "sure", "retrieved-by-search")],
+        "arms": [
+            *({"name": n, "mixture": n} for n in ("real", "tuned", "sure", "retrieved-by-search")),
+            {"name": "again", "mixture": "real", "train": {"init": "arm:real"}},
+        ],
         "quality": {"clip": str(clip_folder), "per_class": 2},
         "track": ["tensorboard"],
         "robustness": {"baselines": None, "bootstrap": 100},
@@ -142,6 +145,10 @@ def read_dataset(path: Path, study: Study) -> Any:
 def read_weights(path: Path, study: Study) -> Any:
     model, info = load_checkpoint(path.parent)
     return asdict(info), [(name, value.numpy().tobytes()) for name, value in model.state_dict().items()]
+
+
+def read_initial(path: Path, study: Study) -> Any:
+    return asdict(check_weights(path.parent)), path.read_bytes()
 
 
 def read_generator(path: Path, study: Study) -> Any:
@@ -224,6 +231,7 @@ KINDS = (
     Kind("finetuned/*/model_index.json", read_generator),
     Kind("checkpoints/*/checkpoint.json", lambda path, study: asdict(read_checkpoint_info(path.parent))),
     Kind("checkpoints/*/model.safetensors", read_weights),
+    Kind("checkpoints/*/initial.safetensors", read_initial),
     Kind("checkpoints/*/state.safetensors", read_state),
     Kind("checkpoints/*/features.safetensors", lambda path, study: kept_features(path.parent).load().tobytes()),
     Kind("packed/*/*.jpegs", read_packed),

@@ -93,24 +93,18 @@ class Measured:
         return _within(score, self.bounds)
 
     def beyond(
-        self,
-        expected: np.ndarray,
-        drawn: np.ndarray,
-        over: str,
-        outside: np.ndarray,
-        in_mean: bool,
-        clean: Groups | None = None,
+        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, clean: Groups | None
     ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points.
 
         The expected accuracy is as uncertain as its replicates, so nothing but 0 and 100 % bounds either. Where it is
         over the groups of `clean` images, the spread has no more degrees of freedom than these.
         """
-        freedom = self.freedom if clean is None else min(self.freedom, clean.freedom)
         if clean is not None and not self.shares:
             over = f"{len(clean.names)} clean groups and {over}"
+        freedom = self.freedom if clean is None else min(self.freedom, clean.freedom)
         beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
-        return replace(beyond, bounds=(-100, 100), right=None, outside=outside, freedom=freedom, in_mean=in_mean)
+        return replace(beyond, bounds=(-100, 100), right=None, outside=outside, freedom=freedom)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.

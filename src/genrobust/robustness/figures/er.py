@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from genrobust.robustness.effective import drawn_lines, moved_in, outside, predict, refit
 from genrobust.robustness.figure import BASELINES, EXPLAINED, FIGURES, Figure
 from genrobust.robustness.resampling import Measured
@@ -43,5 +45,5 @@ class EffectiveRobustness(Figure):
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
             beyond = outside(clean, draws.images[shift], line.lo, line.hi)
             own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            found[shift] = own.beyond(expected, drawn, over, beyond, line.r2 >= EXPLAINED, groups)
+            found[shift] = replace(own.beyond(expected, drawn, over, beyond, groups), in_mean=line.r2 >= EXPLAINED)
         return found

@@ -46,6 +46,6 @@ class MultiIDEffectiveRobustness(Figure):
             sides = zip((raw, second.point), (n, second.n), plane.lo, plane.hi, strict=True)
             beyond = np.logical_or(*(outside(*side) for side in sides))
             own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            beyond_both = own.beyond(expected, drawn, BASELINES, beyond, plane.r2 >= EXPLAINED, groups)
-            found[shift] = replace(beyond_both, freedom=min(beyond_both.freedom, second.freedom))
+            er = own.beyond(expected, drawn, BASELINES, beyond, groups)
+            found[shift] = replace(er, freedom=min(er.freedom, second.freedom), in_mean=plane.r2 >= EXPLAINED)
         return found
