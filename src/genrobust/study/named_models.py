@@ -97,12 +97,11 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
         twice = next((o for o in of_name if (o.weights, o.prepared) == (opened.weights, opened.prepared)), None)
         if twice is not None:
             raise UserError(f"--models: {twice.name} and {opened.name} are the same checkpoint of {model.name!r}")
-        if of_name and trainings.setdefault(model.name, model.training) != model.training:
+        if trainings.setdefault(model.name, model.training) != model.training:
             raise UserError(
                 f"--models: {of_name[0].name} and {opened.name} are both called {model.name!r}, and were not trained "
                 "alike: give one another name, with NAME=CHECKPOINT"
             )
-        trainings[model.name] = model.training
         of_name.append(opened)
     return found
 
