@@ -297,6 +297,16 @@ def test_a_validation_part_begins_from_held_out_images_alone(tmp_path, write_fol
     assert len({study.dataset(name).folder for name in ("generated", "generated-val", "from-images")}) == 3
 
 
+def test_checkpoints_of_one_name_were_trained_alike(folders, save):
+    """Else the mean over them would be that of two models, and their difference noise of training."""
+    first, second = (save(f"seed-{seed}", tuple(CLASSES), seed, real=9) for seed in (0, 1))
+    longer = save("longer", tuple(CLASSES), 2, steps=50, real=9)
+    assert len(run(folders, first, second)["models"]) == 1
+    with pytest.raises(UserError, match=r"seed-0 and .*longer are both called 'real', and were not trained alike"):
+        run(folders, first, longer)
+    assert [model["name"] for model in run(folders, first, f"long={longer}")["models"]] == ["real", "long"]
+
+
 @pytest.mark.parametrize(
     ("models", "change", "said"),
     [
