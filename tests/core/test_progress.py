@@ -50,6 +50,29 @@ def test_steps_are_counted_and_images_are_rated():
     assert 200 < float(words[1].split()[0]) <= 320  # 5 steps of 128 in 2 s, and what the test itself takes
 
 
+def test_what_an_earlier_run_made_says_nothing_of_the_speed():
+    bar = Bar("training", 1000, "images", 0, 1, None)
+    bar._past[0] = (time.monotonic() - 2, 0)
+    bar.advance(900, found=True)
+    assert bar.line() == "training: 900 of 1,000 images"
+    bar.advance(10)
+    words = bar.line().split(", ")
+    assert words[0] == "training: 910 of 1,000 images"
+    assert 3 < float(words[1].split()[0]) <= 5  # 10 in 2 s, and what the test itself takes
+
+
+def test_nor_does_it_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress_bar("training", 1000) as bar:
+        (task,) = progress._shown[0].tasks
+        bar.advance(900, found=True)
+        until = time.monotonic() + 60
+        while task.completed < 900:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert task.completed == 900 and not task.speed
+
+
 def test_what_takes_three_times_as_long_as_estimated_says_so_once(often, capsys, monkeypatch):
     monkeypatch.setattr(progress, "why_slow", lambda cores: "other programs use the CPU")
     with progress_bar("drawing", 1000, seconds=1e-6) as bar:
@@ -74,19 +97,19 @@ def test_what_is_as_fast_as_estimated_says_nothing(often, monkeypatch, done, sec
 
 def test_the_one_bar_of_several_counts_what_they_make_of_its_unit(capsys):
     seen = []
-    with counting("images", lambda count, note: seen.append((count, note))):
+    with counting("images", lambda *said: seen.append(said)):
         with progress_bar("training", 10, "images", done=2, each=4) as bar:
             bar.advance(3, "loss 1")
         with progress_bar("listing", 10, "files") as other:
             other.advance(10)
-    assert seen == [(8, None), (12, "loss 1")]
+    assert seen == [(8, None, True), (12, "loss 1", False)]
 
 
 def test_counting_within_counting_goes_back_to_the_outer():
     outer = []
     inner = []
-    with counting("images", lambda count, note: outer.append(count)):
-        with counting("images", lambda count, note: inner.append(count)), progress_bar("x", 2) as bar:
+    with counting("images", lambda count, note, found: outer.append(count)):
+        with counting("images", lambda count, note, found: inner.append(count)), progress_bar("x", 2) as bar:
             bar.advance(2)
         with progress_bar("y", 3) as bar:
             bar.advance(3)

@@ -1,4 +1,4 @@
-"""Compiled blocks: when and for which batches blocks are compiled, and that a second generator is compiled as well."""
+"""Compiled networks: when, what of them and for which batches, and that a second generator is compiled as well."""
 
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,7 @@ from genrobust.core import GenrobustError, UserError
 from genrobust.generate.calls import OutOfMemory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.speed import PAYS, compile_blocks
+from genrobust.generate.speed import PAYS, compile_network, trunk_of, uncompile
 from genrobust.recipe import GeneratorConfig
 
 
@@ -47,13 +47,27 @@ def section(folder_of):
 def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, device, offload, images, done):
     mode = {"mode": "class"} if kind == "dit" else {}
     loaded = load_generator(section(kind, compile=compiles, **mode), CPU)
-    assert compile_blocks(replace(loaded, device=torch.device(device), offload=offload), images) == done
+    assert compile_network(replace(loaded, device=torch.device(device), offload=offload), images) == done
+
+
+@pytest.mark.parametrize(
+    ("kind", "offload", "whole"),
+    [("sd", "none", True), ("sdxl", "none", True), ("sd", "model", False), ("flux", "none", False)],
+)
+def test_a_unet_on_its_device_is_compiled_whole_and_all_else_by_blocks(section, kind, offload, whole):
+    loaded = load_generator(section(kind, compile=True), CPU)
+    assert compile_network(replace(loaded, offload=offload), 1)
+    trunk = trunk_of(loaded.pipeline)
+    compiled = {type(part).__name__ for part in trunk.modules() if part._compiled_call_impl is not None}
+    assert compiled == ({type(trunk).__name__} if whole else set(trunk._repeated_blocks))
+    uncompile(loaded.pipeline)
+    assert not any(part._compiled_call_impl for part in trunk.modules())
 
 
 def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(section):
     config = section("dit", mode="class", compile=True)
     with pytest.raises(UserError, match=r"generator\.compile: the network of a DiTPipeline"):
-        compile_blocks(load_generator(config, CPU), 1)
+        compile_network(load_generator(config, CPU), 1)
 
 
 def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
@@ -65,7 +79,7 @@ def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampl
     for compiles, raises in (("auto", False), (True, True)):
         torch.compiler.reset()
         engine = DiffusersEngine(section(compile=compiles), labels, None, CPU)
-        engine._compiled = compile_blocks(replace(engine.generator, device=torch.device("cuda")), PAYS)
+        engine._compiled = compile_network(replace(engine.generator, device=torch.device("cuda")), PAYS)
         if raises:
             with broken, pytest.raises(GenrobustError, match="fails"):
                 engine.draw(asked)
@@ -76,37 +90,33 @@ def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampl
             assert (np.stack(drawn) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked))).all()
 
 
-def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
-    """Else each size would be compiled, and the images of the next full batch would depend on it."""
-    compiled, asked = [], list(plan(section(), 4))
-    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
-    torch.compiler.reset()
-    for block in engine.generator.pipeline.unet.modules():
-        if type(block).__name__ == "BasicTransformerBlock":
-            block.compile(backend=lambda graph, inputs: compiled.append(graph) or graph.forward, dynamic=False)
-    engine._whole = 0
-    engine.draw(asked[:4])
-    count = len(compiled)
-    assert count
-    rest = engine.draw(asked[4:6])
-    assert len(compiled) == count
-    assert (np.stack(rest) == np.stack(plain.draw(asked[4:6]))).all()
-    engine.draw(asked[6:10])
-    assert len(compiled) == count
-
-
 class Counted(DiffusersEngine):
     """Lists the graphs that it compiles, with a compiler that leaves them as they are."""
 
     def expect(self, images):
         self.graphs = []
         unet = self.generator.pipeline.unet
-        unet.compile_repeated_blocks = partial(unet.compile_repeated_blocks, backend=self.compiled)
+        unet.compile = partial(unet.compile, backend=self.compiled)
         super().expect(images)
 
-    def compiled(self, graph, inputs):
+    def compiled(self, graph, inputs, options):
         self.graphs.append(graph)
         return graph.forward
+
+
+def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan):
+    """Else each size would be compiled, and the images of the next full batch would depend on it."""
+    asked = list(plan(section(), 4))
+    engine = Counted(section(compile=True, offload="none"), labels, None, CPU)
+    torch.compiler.reset()
+    engine.expect(len(asked))
+    engine.draw(asked[:4])
+    assert len(engine.graphs) == 1, "a UNet is one graph, at every step"
+    rest = engine.draw(asked[4:6])
+    assert len(engine.graphs) == 1
+    assert (np.stack(rest) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked[4:6]))).all()
+    engine.draw(asked[6:10])
+    assert len(engine.graphs) == 1
 
 
 def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, labels, plan):

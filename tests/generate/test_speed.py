@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,7 +20,7 @@ from genrobust.generate import BatchSize, Generation, identity
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.speed import _bytes, quantization
+from genrobust.generate.speed import _bytes, lay_out, quantization
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 from genrobust.study.rates import RATES
 
@@ -40,6 +41,16 @@ def section(folder_of):
 def eager_cache(monkeypatch):
     """Lets the cache skip what it can: random networks change more from step to step than trained ones."""
     monkeypatch.setattr(diffusers, "FirstBlockCacheConfig", partial(diffusers.FirstBlockCacheConfig, threshold=10))
+
+
+def test_channels_last_change_images_by_rounding_alone(section, labels, plan):
+    asked = list(plan(section()))[:2]
+    engine, plain = (DiffusersEngine(section(), labels, None, CPU) for _ in range(2))
+    lay_out(engine.generator.pipeline)
+    for part in (engine.generator.pipeline.unet, engine.generator.pipeline.vae):
+        wide = [w for w in part.parameters() if w.ndim == 4 and min(w.shape[1:3]) > 1]
+        assert wide and all(w.is_contiguous(memory_format=torch.channels_last) for w in wide)
+    assert np.abs(np.stack(engine.draw(asked)) - np.stack(plain.draw(asked))).max() < 1e-4
 
 
 def test_keys_at_their_defaults_are_in_no_identity(section):

@@ -18,6 +18,7 @@ from .audit_results import (
     PixelStatistics as PixelStatistics,
 )
 from .devices import (
+    SAME_CODE as SAME_CODE,
     available_devices as available_devices,
     device_kind as device_kind,
     device_name as device_name,

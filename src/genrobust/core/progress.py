@@ -21,7 +21,8 @@ LINE_EVERY_S = 30.0  # where standard error is no terminal
 SLOW = 3.0  # times the estimate: then the run says that it is slower than it promised
 SLOW_AFTER_S = 30.0  # not before: starting up is no slowness
 
-Count = Callable[[int, str | None], None]  # takes how many more are done, and a note
+# Takes how many more are done, a note, and whether they were found done, which says nothing of the speed.
+Count = Callable[[int, str | None, bool], None]
 
 _counted: dict[str, Count] = {}  # by unit: who counts what this process makes, see `counting`
 _shown: list[Progress] = []  # the display on the terminal, which allows one: bars within bars are its further lines
@@ -32,33 +33,38 @@ class Bar:
 
     def __init__(self, what: str, total: int, unit: str, done: int, each: int, seconds: float | None) -> None:
         self.what, self.total, self.unit, self.each = what, total, unit, each
-        self.done, self.note, self._seconds = done, "", seconds
-        self._began, self._from, self._said_slow = time.monotonic(), done, False
-        self._past = deque([(self._began, done)])
+        self.done, self.found, self.note, self._seconds = done, done, "", seconds
+        self._began, self._said_slow = time.monotonic(), False
+        self._past = deque([(self._began, 0)])  # and how many this process had made by then
 
-    def advance(self, count: int = 1, note: str | None = None) -> None:
-        """Count `count` items more as done; fewer, where it is negative. `note` is a few words, such as a loss."""
+    def advance(self, count: int = 1, note: str | None = None, found: bool = False) -> None:
+        """Count `count` items more as done; fewer, where it is negative. `note` is a few words, such as a loss.
+
+        Items that were `found`, since an earlier run made them, say nothing of the speed.
+        """
         self.done += count
+        self.found += count if found else 0
         if note is not None:
             self.note = note
 
     def line(self) -> str:
         """How far it is, how fast and how long yet, in words."""
         now = time.monotonic()
-        self._past.append((now, self.done))
+        made = self.done - self.found
+        self._past.append((now, made))
         while now - self._past[0][0] > SPEED_OVER_S:
             self._past.popleft()
         item = self.unit if self.each == 1 else "steps"
         (then, before), words = self._past[0], [f"{self.what}: {self.done:,} of {self.total:,} {item}"]
-        if self.done > before and now > then:
-            speed = (self.done - before) / (now - then)
+        if made > before and now > then:
+            speed = (made - before) / (now - then)
             words.append(f"{_digits(speed * self.each)} {self.unit}/s")
             words.append(f"{about(max(0, self.total - self.done) / speed)} left")
         return ", ".join([*words, *([self.note] if self.note else [])])
 
     def slower(self) -> str:
         """What to say, once, of work that turns out SLOW times as long as estimated; "" otherwise."""
-        spent, share = time.monotonic() - self._began, (self.done - self._from) / max(1, self.total - self._from)
+        spent, share = time.monotonic() - self._began, (self.done - self.found) / max(1, self.total - self.found)
         if self._seconds is None or self._said_slow or spent < SLOW_AFTER_S:
             return ""
         whole = spent / share if share else spent
@@ -77,10 +83,10 @@ class _Forwarding(Bar):
 
     def __init__(self, count: Count, done: int, each: int) -> None:
         self._count, self._each = count, each
-        count(done * each, None)
+        count(done * each, None, True)
 
-    def advance(self, count: int = 1, note: str | None = None) -> None:
-        self._count(count * self._each, note)
+    def advance(self, count: int = 1, note: str | None = None, found: bool = False) -> None:
+        self._count(count * self._each, note, found)
 
 
 class _Rate(ProgressColumn):
@@ -148,17 +154,22 @@ def _on_terminal(bar: Bar) -> Iterator[Callable[[], None]]:
         _shown.append(Progress(*columns, notes, console=console, transient=True, speed_estimate_period=SPEED_OVER_S))
         _shown[0].start()
     display = _shown[0]
-    task = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, bar=bar, note="")
+    id = display.add_task(escape(bar.what), total=bar.total, completed=bar.done, bar=bar, note="")
+    task = next(task for task in display.tasks if task.id == id)
+    found = bar.found
 
     def show() -> None:
-        display.update(task, completed=bar.done, note=escape(bar.note))
+        nonlocal found
+        task.completed += bar.found - found  # by an update, they would count for the speed
+        found = bar.found
+        display.update(id, completed=bar.done, note=escape(bar.note))
         if said := bar.slower():
             display.console.print(f"[bold yellow]warning:[/] {escape(said)}", highlight=False)
 
     try:
         yield show
     finally:
-        display.remove_task(task)
+        display.remove_task(id)
         if outermost:
             _shown.clear()
             display.stop()

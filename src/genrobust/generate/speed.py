@@ -13,7 +13,7 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from genrobust.core import MissingPackage, UserError, room_for_code
+from genrobust.core import SAME_CODE, MissingPackage, UserError, room_for_code
 from genrobust.generate.calls import muted
 from genrobust.generate.mode import Generator
 from genrobust.recipe import GeneratorConfig
@@ -120,8 +120,18 @@ def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.devic
     if offload == "auto":
         offload = _chosen(pipelines, device)
     for pipeline in pipelines:
+        if device.type == "cuda" and config.quantize is None:
+            lay_out(pipeline)
         _move(pipeline, offload, device)
     return offload
+
+
+def lay_out(pipeline: Any) -> None:
+    """Store convolutions with the channels last: else a GPU's kernels turn each batch that they are given, and back."""
+    for name in ("unet", *AUTOENCODERS):
+        part = getattr(pipeline, name, None)
+        if part is not None:
+            part.to(memory_format=torch.channels_last)
 
 
 def _chosen(pipelines: Sequence[Any], device: torch.device) -> str:
@@ -189,15 +199,19 @@ def _is_on(weight: Tensor, device: torch.device) -> bool:
     return weight.device.type == device.type and device.index in (None, weight.device.index)
 
 
-def compile_blocks(generator: Generator, images: int) -> bool:
-    """Compile the repeated blocks of the network, where its recipe wants it for `images`; return whether it did.
+def compile_network(generator: Generator, images: int) -> bool:
+    """Compile the network, where its recipe wants it for `images`; return whether it did.
 
-    Compiled at the first draw, for its batch size alone. It changes images as another batch size does: by rounding.
-    Raises UserError where the recipe insists, and the network has no such blocks.
+    A UNet is compiled as a whole: its convolutions lie outside of the blocks that diffusers compiles. A transformer is
+    little but its repeated blocks, whose code is made once for all of them. Compiled at the first draw, for its batch
+    size alone. It changes images as another batch size does: by rounding. Raises UserError where the recipe insists,
+    and the network cannot be compiled.
     """
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
-    can = bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks")
+    # What fetches offloaded parts is called within a network's own call, where its code would end.
+    whole = isinstance(trunk, diffusers.UNet2DConditionModel) and generator.offload == "none"
+    can = whole or (bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks"))
     varies = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
     if config.compile == "auto":
         # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
@@ -209,11 +223,15 @@ def compile_blocks(generator: Generator, images: int) -> bool:
     elif not can:
         raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
     room_for_code(config.model_dump_json())
-    trunk.compile_repeated_blocks(fullgraph=config.offload == "none", dynamic=None if varies else False)
+    how: dict[str, Any] = {"dynamic": None if varies else False, "options": SAME_CODE}
+    if whole:
+        trunk.compile(**how)
+    else:
+        trunk.compile_repeated_blocks(fullgraph=config.offload == "none", **how)
     return True
 
 
 def uncompile(pipeline: Any) -> None:
-    """Undo `compile_blocks`."""
+    """Undo `compile_network`."""
     for part in trunk_of(pipeline).modules():
         part._compiled_call_impl = None

@@ -65,8 +65,8 @@ def _rate(stage: Stage, job: Job) -> float | None:
     """Return the images a second of a trial; None where it counted none."""
     moments: list[tuple[float, int]] = []  # the first is the end of the warm-up
 
-    def count(made: int, note: str | None) -> None:
-        if made:
+    def count(made: int, note: str | None, found: bool) -> None:
+        if made and not found:
             moments.append((time.monotonic(), made))
             if moments[-1][0] - moments[0][0] >= SECONDS:
                 raise _Enough

@@ -17,6 +17,7 @@ from genrobust.recipe import parse_recipe
 from genrobust.recipe.recipe import ExecuteConfig
 from genrobust.study import Study
 from genrobust.study.executors import ray as executor
+from genrobust.study.executors.pool import Counted
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.ray_workers import Task
 
@@ -93,7 +94,7 @@ def test_a_job_that_ray_has_lost_is_given_up(cluster, monkeypatch, silent):
     worker = executor._RayWorker(lambda replaced: Forgetful.remote(silent))
     done = worker.submit("a job")
     while not done.done():
-        assert worker.count() == 0
+        assert worker.count() == Counted()
         time.sleep(0.05)
     assert "lost" in worker.why_died(done.exception())
     worker.stop()
@@ -107,7 +108,7 @@ class Sure:
         return None
 
     def count(self, number):
-        return 1
+        return Counted(1)
 
 
 def test_a_worker_that_ray_does_not_start_is_replaced(cluster, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 
 from genrobust.core import DiskFull, GenrobustError, MissingPackage, OutOfMemory, UserError, progress_bar
 from genrobust.study.executors import pool
-from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, WorkerPool, failure_of
+from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, Counted, WorkerPool, failure_of
 from genrobust.study.jobs import Job
 
 NO_GOOD = GenrobustError("no good")
@@ -30,7 +30,7 @@ class Thread:
         return self._fails(key)
 
     def count(self):
-        return 0
+        return Counted()
 
     def why_died(self, error):
         return f"it died of {error}"
@@ -135,6 +135,35 @@ def test_what_ends_the_work_and_what_is_tried_again(failure, on_cluster, tries, 
         run(lambda key: failure, 1, on_cluster=on_cluster)
     assert type(error.value) is kind
     assert error.value.__notes__[-1] == str([(0, 0)] * tries)
+
+
+class Resumed(Thread):
+    """A worker that found 8 of 10 items done and, once `seen`, makes the other two."""
+
+    def __init__(self, seen, number):
+        super().__init__(lambda key: seen.wait(60) or NO_GOOD, [], number)
+        self._seen = seen
+
+    def _do(self, key):
+        return None if self._seen.wait(60) else NO_GOOD
+
+    def count(self):
+        return Counted(8, 8)
+
+
+def test_what_a_worker_found_done_says_nothing_of_the_speed():
+    seen = threading.Event()
+    with progress_bar("drawing", 10) as bar:
+        advance = bar.advance
+
+        def watched(*counted, **more):
+            advance(*counted, **more)
+            if bar.found:
+                seen.set()
+
+        bar.advance = watched
+        WorkerPool("drawing", bar, on_cluster=False).run([Job(0, "shard 0", 10)], lambda: Resumed(seen, 0), lambda: 1)
+        assert (bar.done, bar.found) == (10, 8)
 
 
 def test_failures_in_a_row_end_the_work_and_one_success_starts_the_count_again():

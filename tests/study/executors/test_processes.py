@@ -80,7 +80,7 @@ def test_one_worker_or_one_job_is_done_here(workers, tmp_path, count):
 
 def test_a_job_whose_worker_dies_is_done_by_a_new_one_and_counted_once(workers, tmp_path):
     counted = []
-    with counting("images", lambda count, note: counted.append(count)):
+    with counting("images", lambda count, note, found: counted.append(count)):
         workers(2).run(work(tmp_path, "die-once:a", "write:b", "write:c"))
     assert [count_of(tmp_path, f"done-{name}") for name in "abc"] == [1, 1, 1]
     assert [count_of(tmp_path, f"try-*-{name}") for name in "abc"] == [2, 1, 1]

@@ -18,7 +18,7 @@ from genrobust.study.executors.ray import Ray
 def test_each_job_is_done_once_by_workers_that_load_once(on_ray, tmp_path):
     names = [f"p{index}" for index in range(12)]
     shown = []
-    with counting("images", lambda count, note: shown.append(count)):
+    with counting("images", lambda count, note, found: shown.append(count)):
         on_ray(threads=3, num_cpus=1).run(work(tmp_path, *(f"write:{name}" for name in names)))
     assert sum(shown) == SIZE * len(names)
     assert [count_of(tmp_path, f"try-*-{name}") for name in names] == [1] * len(names)
@@ -31,7 +31,7 @@ def test_what_dies_or_fails_is_tried_again_then_reported_and_the_rest_is_done(on
     keys = ["write:a", "die-once:b", "fail:c", "raise-once:d", "write:e", "die:f"]
     shown = []
     with (
-        counting("images", lambda count, note: shown.append(count)),
+        counting("images", lambda count, note, found: shown.append(count)),
         caplog.at_level(logging.WARNING),
         pytest.raises(GenrobustError, match="writing: 2 of the jobs failed") as error,
     ):

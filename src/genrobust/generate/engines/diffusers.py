@@ -28,7 +28,7 @@ from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, mode_of
-from genrobust.generate.speed import can_offload_layers, compile_blocks, uncompile
+from genrobust.generate.speed import can_offload_layers, compile_network, uncompile
 from genrobust.recipe import GeneratorConfig
 
 # SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
@@ -102,7 +102,7 @@ class DiffusersEngine(Engine):
         }
 
     def expect(self, images: int) -> None:
-        self._compiled = compile_blocks(self.generator, images)
+        self._compiled = compile_network(self.generator, images)
         self._whole = 0 if self._compiled else None
 
     def trial(self, requests: Sequence[Request]) -> None:

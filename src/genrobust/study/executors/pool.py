@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from genrobust.core import Bar, DiskFull, GenrobustError, OutOfMemory, UserError, check_leases
 from genrobust.study.jobs import Job
@@ -60,7 +60,7 @@ class Worker(Protocol):
     def submit(self, key: Any) -> Future[GenrobustError | None]:
         """Let it do the job of `key`; the future gives how that failed, None if it is done, or raises if it dies."""
 
-    def count(self) -> int:
+    def count(self) -> Counted:
         """Return how much of the job is done."""
 
     def why_died(self, error: Exception) -> str:
@@ -70,6 +70,21 @@ class Worker(Protocol):
         """End the process, in the middle of what it does: all of that survives it."""
 
 
+class Counted(NamedTuple):
+    """How many items of a job are done, and how many of them an earlier run did, which say nothing of the speed."""
+
+    done: int = 0
+    found: int = 0
+
+    def within(self, size: int) -> Counted:
+        """Return it for a job of `size` items."""
+        return Counted(min(self.done, size), min(self.found, size))
+
+    def plus(self, more: Counted) -> Counted:
+        """Return the sum of both."""
+        return Counted(self.done + more.done, self.found + more.found)
+
+
 @dataclass
 class Try:
     """A job and how it failed until now."""
@@ -77,6 +92,7 @@ class Try:
     job: Job
     failures: list[GenrobustError] = field(default_factory=list)
     failed_on: set[Worker] = field(default_factory=set)
+    counted: Counted = field(default_factory=Counted)
 
 
 class WorkerPool:
@@ -91,7 +107,7 @@ class WorkerPool:
         self._what, self._bar, self._on_cluster = what, bar, on_cluster
         self._waiting, self._failed = deque[Try](), list[Try]()
         self._idle, self._busy = list[Worker](), dict[Future[GenrobustError | None], tuple[Worker, Try]]()
-        self._room, self._in_a_row, self._done, self._shown = 0, 0, 0, 0
+        self._room, self._in_a_row, self._done, self._shown = 0, 0, Counted(), Counted()
 
     def run(self, jobs: Iterable[Job], new_worker: Callable[[], Worker], room: Callable[[], int]) -> None:
         """Do jobs, as many at a time as `room` says; where that raises, the workers are stopped.
@@ -114,12 +130,20 @@ class WorkerPool:
                     time.sleep(LOOK_EVERY_S)
                 for future in wait(self._busy, LOOK_EVERY_S, FIRST_COMPLETED).done:
                     self._ended(future)
-                made = self._done + sum(min(worker.count(), one.job.size) for worker, one in self._busy.values())
-                self._bar.advance(made - self._shown)
-                self._shown = made
+                self._show()
         except BaseException:
             self.stop()
             raise
+
+    def _show(self) -> None:
+        made = self._done
+        for worker, one in self._busy.values():
+            one.counted = worker.count().within(one.job.size)
+            made = made.plus(one.counted)
+        before, self._shown = self._shown, made
+        found = made.found - before.found
+        self._bar.advance(found, found=True)
+        self._bar.advance(made.done - before.done - found)
 
     def stop(self) -> None:
         """Stop all workers, in the middle of what they do."""
@@ -164,13 +188,14 @@ class WorkerPool:
         except Exception as error:
             failure = BadLuck(worker.why_died(error))
         if failure is None:
-            self._done += one.job.size
+            self._done = self._done.plus(Counted(one.job.size, one.counted.found))
             self._in_a_row = 0
             return
         worker.stop()  # the process itself may be at fault, such as by memory that it does not give back
         if isinstance(failure, UserError) or not (self._on_cluster or isinstance(failure, BadLuck)):
             raise failure
         one.failures.append(failure)
+        one.counted = Counted()
         if self._on_cluster:
             one.failed_on.add(worker)
         if len(one.failures) < TRIES:

@@ -32,7 +32,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pool import WorkerPool, failure_of
+from genrobust.study.executors.pool import Counted, WorkerPool, failure_of
 from genrobust.study.jobs import DoJobs, Job, Work
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
@@ -140,12 +140,12 @@ class _Process:
         if self._pool is None:
             # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
             theirs, alive = self._spawning.Pipe(duplex=False)
-            self._counter = self._spawning.Value("q", 0, lock=False)
+            self._counter = self._spawning.Array("q", 2, lock=False)
             begin = theirs, self._counter, self._variables
             self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
             # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
             self._end = weakref.finalize(self, _end, alive, self._pool)
-        self._counter.value = 0
+        self._counter[:] = 0, 0
         try:
             future = self._pool.submit(_do, *self.task, keys)
         except BrokenProcessPool as error:  # it died while it had no job
@@ -158,8 +158,8 @@ class _Process:
     def why_died(self, error: Exception) -> str:
         return "its worker process died: where memory ran out, use fewer --workers, or lower batch_size"
 
-    def count(self) -> int:
-        return int(self._counter.value)
+    def count(self) -> Counted:
+        return Counted(*self._counter)
 
     def stop(self) -> None:
         if self._pool is not None:
@@ -209,7 +209,7 @@ def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
 
 # In a worker:
 
-_counter: Any = None  # how far it is, in memory that it shares with the command
+_counter: Any = None  # how far it is, as Counted, in memory that it shares with the command
 _last: tuple[bytes, DoJobs] | None = None  # what was loaded, and from which bytes
 
 
@@ -230,8 +230,9 @@ def _end_with(alive: Connection) -> None:
 
 
 def _do(load: bytes, unit: str, keys: Sequence[Any]) -> GenrobustError | None:
-    def count(more: int, note: str | None) -> None:
-        _counter.value += more
+    def count(more: int, note: str | None, found: bool) -> None:
+        _counter[0] += more
+        _counter[1] += more if found else 0
 
     try:
         with counting(unit, count):

@@ -36,7 +36,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import Recipe
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pool import WorkerPool
+from genrobust.study.executors.pool import Counted, WorkerPool
 from genrobust.study.executors.ray_workers import Task, Worker, group_of, hardware_here, why_died
 from genrobust.study.jobs import Work
 
@@ -219,8 +219,8 @@ class _RayWorker:
         self._make = make
         self._actor: Any = None
         self._replaced = 0
-        self._number, self._count = 0, 0
-        self._asked: Future[int | None] | None = None
+        self._number, self._count = 0, Counted()
+        self._asked: Future[Counted | None] | None = None
         self._asked_at, self._heard_at = 0.0, time.monotonic()
         self._idle_since: float | None = None
         self._key: Any = None
@@ -234,12 +234,12 @@ class _RayWorker:
 
     def _begin(self) -> None:
         self._actor = self._actor or self._make(self._replaced)
-        self._number, self._count, self._asked, self._idle_since = self._number + 1, 0, None, None
+        self._number, self._count, self._asked, self._idle_since = self._number + 1, Counted(), None, None
         self._heard_at = time.monotonic()
         self._call = self._actor.do.remote(self._number, self._key).future()
         self._call.add_done_callback(self._hand_on)
 
-    def count(self) -> int:
+    def count(self) -> Counted:
         now = time.monotonic()
         if self._asked is None or self._asked.done() or now - self._asked_at > LOST_S:  # this call may be lost as well
             if self._asked and self._asked.done() and not self._asked.exception():
@@ -257,7 +257,7 @@ class _RayWorker:
                 self._begin()
         return self._count
 
-    def _look(self, count: int | None) -> None:
+    def _look(self, count: Counted | None) -> None:
         """Take note of how much is done; None where the actor lives and does not do the job."""
         now = time.monotonic()
         if count is not None:

@@ -12,7 +12,7 @@ import ray
 from ray import cloudpickle
 
 from genrobust.core import Count, GenrobustError, Hardware, UserError, counting, hardware, worker_environment
-from genrobust.study.executors.pool import BadLuck, Unexpected, failure_of
+from genrobust.study.executors.pool import BadLuck, Counted, Unexpected, failure_of
 from genrobust.study.jobs import DoJobs
 
 REPORT_EVERY_S = 1.0  # how far a group is
@@ -50,11 +50,11 @@ class Worker:
         os.environ.update(worker_environment(threads))  # Ray would have OpenMP take the CPUs that an actor takes
         self._task = task
         self._do: DoJobs | None = None
-        self._number = self._count = 0
+        self._number, self._count = 0, Counted()
 
     def do(self, number: int, key: Any) -> GenrobustError | None:
         """Do the job of `key`, and return how it failed. `number` is what `count` knows it by."""
-        self._number, self._count = number, 0
+        self._number, self._count = number, Counted()
         try:
             self.work(key, self._add)
         except Exception as error:
@@ -81,17 +81,17 @@ class Worker:
             self._do([key])
 
     @ray.method(concurrency_group="progress")
-    def count(self, number: int) -> int | None:
+    def count(self, number: int) -> Counted | None:
         """Return how much of a job is done; None where it is not being done."""
         return self._count if number == self._number else None
 
     @ray.method(concurrency_group="progress")
-    def add(self, count: int) -> None:
+    def add(self, more: Counted) -> None:
         """Count what a worker of a group made of the job."""
-        self._count += count
+        self._count = self._count.plus(more)
 
-    def _add(self, count: int, note: str | None = None) -> None:
-        self._count += count
+    def _add(self, more: int, note: str | None, found: bool) -> None:
+        self._count = self._count.plus(Counted(more, more if found else 0))
 
 
 def group_of(workers: int, task: Task, threads: int, takes: dict[str, float], store: str) -> DoJobs:
@@ -128,14 +128,14 @@ def _take_part(job: dict[str, Any]) -> None:
     """Do a job as one worker of a group, the first of which reports to the leader how much is done."""
     from torch import distributed
 
-    unreported, reported_at = 0, time.monotonic()
+    unreported, reported_at = Counted(), time.monotonic()
 
-    def count(more: int, note: str | None = None) -> None:
+    def count(more: int, note: str | None, found: bool) -> None:
         nonlocal unreported, reported_at
-        unreported += more
+        unreported = unreported.plus(Counted(more, more if found else 0))
         if distributed.get_rank() == 0 and time.monotonic() - reported_at > REPORT_EVERY_S:
             job["leader"].add.remote(unreported)
-            unreported, reported_at = 0, time.monotonic()
+            unreported, reported_at = Counted(), time.monotonic()
 
     try:
         Worker(job["task"], job["threads"]).work(job["key"], count)
