@@ -83,7 +83,7 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     opened = open_classifier(spec)
     match = f"{spec} gives logits that are no numbers"
     with pytest.raises(GenrobustError, match=match):
-        opened.logits(IMAGES, 2, CPU)
+        opened.logits(opened.load(CPU), IMAGES, 2, CPU)
     with pytest.raises(GenrobustError, match=match):
         predict_sets({tmp_path / "out": opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
     assert not list((tmp_path / "out").glob("*.npz"))

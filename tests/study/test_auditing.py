@@ -12,8 +12,9 @@ from PIL import Image, ImageOps
 from small_study import contents, genrobust
 
 from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
-from genrobust.core import LabelSpace
+from genrobust.core import PARTS, LabelSpace
 from genrobust.data import ShardDataset, filters_of
+from genrobust.data.file_list import ListedImages
 from genrobust.release import export_model
 from genrobust.study.auditing import open_sets
 
@@ -95,6 +96,34 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
     assert page.tags.count("html") == 1 and "script" not in page.tags
     assert page.loaded and all(value.startswith("data:image/webp;base64,") for value in page.loaded)
     assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
+
+
+# Images: while they are read, and while a CLIP is shown them.
+@pytest.mark.parametrize(("after", "kept"), [(60, 14), (140, 72)])
+def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
+    for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("seeing.PART", 4)):
+        monkeypatch.setattr(f"genrobust.audit.{name}", size)
+    opened, limit, image = [], [10**9], ListedImages.image
+
+    def counted(self, index):
+        opened.append(index)
+        if len(opened) > limit[0]:
+            raise KeyboardInterrupt
+        return image(self, index)
+
+    monkeypatch.setattr(ListedImages, "image", counted)
+    words = ("--train-of-generator", photos / "wild", "--clip", clip_folder, "--batch-size", 4)
+    audit(photos, *words, "--out", photos / "whole")
+    all_at_once = len(opened)
+    opened.clear()
+    limit[0] = after
+    audit(photos, *words, "--out", photos / "resumed", code=130)
+    assert list((photos / "resumed" / PARTS).glob("*.npz"))
+    limit[0] = 10**9
+    opened.clear()
+    audit(photos, *words, "--out", photos / "resumed")
+    assert len(opened) <= all_at_once - kept
+    assert contents(photos / "resumed") == contents(photos / "whole")
 
 
 def test_a_leak_is_exit_code_1_unless_it_is_allowed(photos):

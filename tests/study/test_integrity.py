@@ -21,7 +21,7 @@ from small_study import genrobust
 
 from genrobust.classifiers import LossScaler, TrainingState, check_weights, load_checkpoint, read_checkpoint_info
 from genrobust.classifiers.saved import load_predictions
-from genrobust.core import GenrobustError, ImageSet, StudyData, digest, precision
+from genrobust.core import PARTS, GenrobustError, ImageSet, KeptParts, StudyData, digest, precision, read_part
 from genrobust.core.mirror import Mirror
 from genrobust.core.own_files import read_file_list
 from genrobust.data import ShardDataset, open_stored, read_filter, read_search, write_filter
@@ -96,6 +96,8 @@ def files(study):
     shards = ShardDataset(dataset_of(out))
     write_filter(shards.folder, shards, "a score", np.linspace(0, 1, len(shards)), np.arange(len(shards)) < 2, "low")
     audit(str(dataset_of(out)), out=out / "audit-small", device="cpu")
+    killed = KeptParts(out / "audit-small" / PARTS)
+    killed.run(40, 20, lambda items: {"embeddings": np.arange(600.0)[None]}, lambda *counted: None)
     save_state(out / "checkpoints" / "killed")
     kept_features(out / "checkpoints" / "killed").save(np.arange(600, dtype=np.float32).reshape(30, 20))
     Mirror(f"local://{out}/remote", out / "copies")
@@ -241,6 +243,7 @@ KINDS = (
     Kind("rates.json", read_rates, again=lambda found: dict.fromkeys(found)),
     Kind("*/results.json", read_results),
     Kind("audit-*/audit.json", read_audit_json),
+    Kind("*/.parts/*.npz", lambda path, study: {k: v.tobytes() for k, v in read_part(path).items()}),
     Kind("*/track/*/logged.jsonl", lambda path, study: read_logged(path)),
     Kind("*/.genrobust.files", lambda path, study: read_file_list(path.parent)),
     Kind("precision.json", read_precision, again=lambda found: "float32"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.stats import binomtest, fisher_exact
 
 from genrobust.audit.fingerprint import NEAR, Neighbors, nearest
-from genrobust.core import Duplicates, Memorization, NearPair, UserError
+from genrobust.core import Advance, Duplicates, KeptParts, Memorization, NearPair, UserError
 
 SHOWN = 24  # nearest pairs that are kept, to be looked at
 # This share of unseen images of the same kind as the training data lies nearer to it than the threshold; a larger share
@@ -28,13 +28,15 @@ def compare(
     other_sha256: Sequence[str],
     *,
     itself: bool = False,
-    advance: Callable[[int], None] = lambda count: None,
+    parts: KeptParts | None = None,
+    advance: Advance = lambda *counted, **more: None,
 ) -> tuple[Duplicates, Neighbors]:
     """Find the copies among N images, frames uint8 [N, 72, 64], of the M images called `name`, and all neighbors.
 
-    With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted.
+    With `itself` both are the same set: an image is no copy of itself, and both of a pair are counted. `parts` and
+    `advance` are as for `nearest`.
     """
-    found = nearest(frames, other_frames, itself=itself, advance=advance)
+    found = nearest(frames, other_frames, itself=itself, parts=parts, advance=advance)
     exact = _exact(sha256, other_sha256, itself)
     near = [i for i in np.flatnonzero(found.distance < NEAR).tolist() if i not in exact]
     pairs = [NearPair(i, other, 0.0, True, False) for i, other in exact.items()]
@@ -59,7 +61,7 @@ def memorization(
     generated: Neighbors,
     training_frames: np.ndarray,
     unseen: Neighbors | None = None,
-    advance: Callable[[int], None] = lambda count: None,
+    advance: Advance = lambda *counted, **more: None,
 ) -> Memorization:
     """Test whether generated images lie nearer to the generator's training images than unseen ones do.
 

@@ -9,7 +9,6 @@ lies on the background, cut to its own extent), which are compared all with all;
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ import scipy.fft
 import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+
+from genrobust.core import Advance, Arrays, KeptParts
 
 SIDE = 64  # pixels a side of a frame's luma: an icon's own size, and enough of a photograph to tell it from others
 CHROMA = 16  # pixels a side of its two planes of chroma
@@ -33,8 +34,6 @@ _PADDED = 72  # SIDE + REACH and more, so that what leaves at one edge does not 
 _WHOLE, _CUT = 8, 16  # pixels a side of the descriptors
 _FAINT = 24.0  # of 255: contrast below it is paper, or what JPEG leaves round a line
 _BLOCK = 4096  # images compared with as many others at once: 64 MiB of distances
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +66,41 @@ def planes(frame: np.ndarray) -> np.ndarray:
 
 
 def nearest(
-    queries: np.ndarray, references: np.ndarray, *, itself: bool = False, advance: Advance = lambda count: None
+    queries: np.ndarray,
+    references: np.ndarray,
+    *,
+    itself: bool = False,
+    parts: KeptParts | None = None,
+    advance: Advance = lambda *counted, **more: None,
 ) -> Neighbors:
     """Find the nearest of `references`, frames uint8 [M, ROWS, SIDE], to each of `queries`, likewise [N, ROWS, SIDE].
 
     With `itself` the two are one set, whose images are not their own neighbors. A flat frame is near nothing: its
-    distance to all is 1. `advance` is called with the number of finished queries.
+    distance to all is 1. `parts`, which depend on both, keep what was found meanwhile; `advance` is that of a bar over
+    the queries.
 
     Raises:
         ValueError: There is nothing to compare with.
     """
     if len(references) < (2 if itself else 1):
         raise ValueError("there is no other image to compare with")
-    index = np.zeros(len(queries), dtype=np.int64)
-    distance = np.ones(len(queries))
-    mirrored = np.zeros(len(queries), dtype=bool)
     described = _descriptors(references)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(queries), _BLOCK):
-            block = queries[start : start + _BLOCK]
-            candidates = _candidates(_descriptors(block), described, start if itself else None)
+
+        def find(items: range) -> Arrays:
+            index, distance = np.zeros(len(items), dtype=np.int64), np.ones(len(items))
+            mirrored = np.zeros(len(items), dtype=bool)
+            block = queries[items.start : items.stop]
+            candidates = _candidates(_descriptors(block), described, items.start if itself else None)
             found = pool.map(lambda query, near: _apart(query, references[near]), block, candidates)
-            for row, (near, apart) in enumerate(zip(candidates, found, strict=True), start):
+            for row, (near, apart) in enumerate(zip(candidates, found, strict=True)):
                 best = int(apart.min(axis=1).argmin())
                 index[row], distance[row] = near[best], apart[best].min()
                 mirrored[row] = apart[best, 1] < apart[best, 0]
                 advance(1)
-    return Neighbors(index, distance, mirrored)
+            return {"index": index, "distance": distance, "mirrored": mirrored}
+
+        return Neighbors(**(parts or KeptParts(None)).run(len(queries), _BLOCK, find, advance))
 
 
 def _descriptors(frames: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

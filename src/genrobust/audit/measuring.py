@@ -15,17 +15,19 @@ from genrobust.audit.duplicates import SAMPLE, compare, memorization
 from genrobust.audit.fidelity import NEIGHBORS, fidelity, halves
 from genrobust.audit.fingerprint import NEAR, Neighbors
 from genrobust.audit.scan import THUMBNAIL, Scan, common_size, scan
+from genrobust.audit.seeing import embed_in_parts, see_in_parts
 from genrobust.classifiers import (
     Classifier,
     Clip,
     OpenClassifier,
-    clip_embeddings,
     embed_classes,
     embed_images,
     embed_texts,
     load_clip,
 )
 from genrobust.core import (
+    Advance,
+    Arrays,
     Audit,
     AuditSets,
     ClassDiversity,
@@ -34,6 +36,7 @@ from genrobust.core import (
     FeatureSpace,
     ImageSet,
     Judgment,
+    KeptParts,
     Memorization,
     fair_order,
     progress_bar,
@@ -53,30 +56,34 @@ class Models:
     batch_size: int
 
 
-def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda line: None) -> Audit:
+def measure(
+    sets: AuditSets, models: Models, say: Callable[[str], None] = lambda line: None, parts: KeptParts | None = None
+) -> Audit:
     """Audit `sets.dataset`. Each image is read once, of the dataset and the real images once more for each model.
+
+    `parts` keeps what long work has found until they are removed: a killed audit goes on from there.
 
     Raises:
         UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
     """
-    judge = models.classifier
+    judge, parts = models.classifier, parts or KeptParts(None)
     columns = [] if judge is None else judge.columns(sets.labels)
     shown = [images for images in (sets.dataset, sets.real) if images is not None]
     size = common_size(*shown)
-    scans = [_scanned(images, size) for images in shown]
+    scans = [_scanned(images, size, parts) for images in shown]
     mine, real = scans[0], scans[1] if sets.real is not None else None
-    wild, remembered = _memory(sets, mine, size)
+    wild, remembered = _memory(sets, mine, size, parts)
     spaces = [_space(f"thumbnails of {THUMBNAIL} px", sets, [s.thumbnails for s in scans])]
     judgments, score, featureless = [], None, False
     if judge is not None:
         say(f"showing the images to the classifier {judge.name}")
-        features, logits = _by_classifier(judge, shown, models)
+        features, logits = _by_classifier(judge, shown, models, parts)
         spaces += [_space("classifier features", sets, features)] if features else []
         featureless = not features
         judgments.append(_judgment("the classifier", logits[:, columns], sets.dataset, None))
     if models.clip is not None:
         say(f"showing the images to the CLIP in {models.clip}")
-        space, judgment, score = _by_clip(models.clip, sets, shown, models)
+        space, judgment, score = _by_clip(models.clip, sets, shown, models, parts)
         spaces.append(space)
         judgments.append(judgment)
     shards = sets.dataset if isinstance(sets.dataset, ShardDataset) else None
@@ -88,9 +95,11 @@ def measure(sets: AuditSets, models: Models, say: Callable[[str], None] = lambda
         filters=filters_of(shards.folder) if shards else (),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
-        inside=_compared("itself", mine, mine)[0] if len(sets.dataset) > 1 else None,
-        of_real=_compared("the real images", mine, real)[0] if real else None,
-        of_tests=tuple(_compared(n, mine, _scanned(images, size, n))[0] for n, images in sets.tests.items()),
+        inside=_compared("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
+        of_real=_compared("the real images", mine, real, parts)[0] if real else None,
+        of_tests=tuple(
+            _compared(n, mine, _scanned(images, size, parts, n), parts)[0] for n, images in sets.tests.items()
+        ),
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
@@ -120,54 +129,60 @@ def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[st
     return [sentence for sentence, lacks in lacking.items() if lacks]
 
 
-def _scanned(images: ImageSet, size: int, name: str = "") -> Scan:
+def _scanned(images: ImageSet, size: int, parts: KeptParts, name: str = "") -> Scan:
     with progress_bar(f"reading {name or images.name}", len(images)) as bar:
-        return scan(images, size, bar.advance)
+        return scan(images, size, parts, bar.advance)
 
 
-def _compared(name: str, mine: Scan, other: Scan) -> tuple[Duplicates, Neighbors]:
+def _compared(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Duplicates, Neighbors]:
     with progress_bar(f"looking for copies, {name}", len(mine.frames)) as bar:
         found = (mine.frames, mine.sha256, other.frames, other.sha256)
-        return compare(name, *found, itself=other is mine, advance=bar.advance)
+        own = parts.of("neighbors", mine.of, other.of, other is mine)
+        return compare(name, *found, itself=other is mine, parts=own, advance=bar.advance)
 
 
-def _memory(sets: AuditSets, mine: Scan, size: int) -> tuple[Duplicates | None, Memorization | None]:
+def _memory(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates | None, Memorization | None]:
     wild = sets.wild
     if wild is None:
         return None, None
-    other = _scanned(wild, size)
-    duplicates, neighbors = _compared(wild.name, mine, other)
+    other = _scanned(wild, size, parts)
+    duplicates, neighbors = _compared(wild.name, mine, other, parts)
     if len(wild) < 2:
         return duplicates, None
     if sets.unseen is not None:
-        unseen = _compared(f"{sets.unseen.name} in {wild.name}", _scanned(sets.unseen, size), other)[1]
+        unseen = _compared(f"{sets.unseen.name} in {wild.name}", _scanned(sets.unseen, size, parts), other, parts)[1]
         return duplicates, memorization(neighbors, other.frames, unseen)
     with progress_bar("measuring the training images", min(len(wild), SAMPLE)) as bar:
         return duplicates, memorization(neighbors, other.frames, advance=bar.advance)
 
 
 def _by_classifier(
-    judge: OpenClassifier, shown: Sequence[ImageSet], models: Models
+    judge: OpenClassifier, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The features of each of the sets `shown`, none where the classifier has none, and its logits for the first."""
-    network, found = judge.load(models.device), []
+    network = judge.load(models.device)
+    own = parts.of("features", judge.weights, judge.prepared, judge.flip)
+
+    def see(images: ImageSet, advance: Advance) -> Arrays:
+        how = models.batch_size, models.device, advance
+        if not (isinstance(network, Classifier) and network.has_features):
+            return {"logits": judge.logits(network, images, *how)}
+        features, logits = embed_images(network, judge.name, images, judge.prepare, *how)
+        return {"features": features, "logits": logits}
+
+    found = []
     for images in shown:
-        with progress_bar(f"classifier, {images.name}", len(images)) as bar:
-            how = (models.batch_size, models.device, bar.advance)
-            if not (isinstance(network, Classifier) and network.has_features):
-                return [], judge.logits(images, *how)
-            found.append(embed_images(network, judge.name, images, judge.prepare, *how))
-    return [features for features, _ in found], found[0][1]
+        found.append(see_in_parts(images, models.batch_size, own, see, f"classifier, {images.name}"))
+        if "features" not in found[0]:
+            return [], found[0]["logits"]
+    return [arrays["features"] for arrays in found], found[0]["logits"]
 
 
 def _by_clip(
-    folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models
+    folder: Path, sets: AuditSets, shown: Sequence[ImageSet], models: Models, parts: KeptParts
 ) -> tuple[FeatureSpace, Judgment, ClipScore]:
     clip = load_clip(folder, models.device)
-    features = []
-    for images in shown:
-        with progress_bar(f"CLIP, {images.name}", len(images)) as bar:
-            features.append(clip_embeddings(clip, images, models.batch_size, bar.advance))
+    features = [embed_in_parts(clip, folder, images, models.batch_size, parts) for images in shown]
     classes = embed_classes(clip, sets.templates, [c.prompt for c in sets.labels.classes])
     real = None
     if sets.real is not None:

@@ -11,13 +11,18 @@ CHANNELS = ("red", "green", "blue", "chroma")
 
 
 class PixelCounter:
-    """Adds up PixelStatistics batch by batch; nothing of an image is kept."""
+    """Adds up PixelStatistics batch by batch; nothing of an image is kept.
+
+    Attributes:
+        totals: All sums so far, float64 [T]; those of other images may be added.
+    """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._images = self._black = self._blank = 0
-        self._sum, self._squares = np.zeros(len(CHANNELS)), np.zeros(len(CHANNELS))
-        self._power = np.zeros(size // 2)
+        n = len(CHANNELS)
+        self.totals = np.zeros(3 + 2 * n + size // 2)
+        self._images, self._black, self._blank = (self.totals[i : i + 1] for i in range(3))
+        self._sum, self._squares, self._power = np.split(self.totals[3:], [n, 2 * n])
         cycles = np.fft.fftfreq(size, 1 / size)
         # The distance of each place of a 2-D spectrum from its center, rounded: int64 [size * size].
         self._rings = np.rint(np.hypot(cycles[:, None], cycles[None])).astype(np.int64).ravel()
@@ -32,18 +37,19 @@ class PixelCounter:
         self._squares += (channels**2).sum(axis=(1, 2, 3))
         self._power += radial_power(values.mean(axis=-1), self._rings).sum(axis=0)
         black = values.mean(axis=(1, 2, 3)) < FLAT
-        self._black += int(black.sum())
-        self._blank += int((~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum())
+        self._black += black.sum()
+        self._blank += (~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum()
 
     def result(self) -> PixelStatistics:
         """Return the statistics of all added images. Raises ValueError where there is none."""
-        if not self._images:
+        images, black, blank = (int(total) for total in self.totals[:3])
+        if not images:
             raise ValueError("no image was added")
-        pixels = self._images * self._size**2
+        pixels = images * self._size**2
         mean = self._sum / pixels
         sd = np.sqrt(np.maximum(self._squares / pixels - mean**2, 0))
-        means, sds, powers = (tuple(values.tolist()) for values in (mean, sd, self._power / self._images))
-        return PixelStatistics(self._images, self._size, means, sds, powers, self._black, self._blank)
+        means, sds, powers = (tuple(values.tolist()) for values in (mean, sd, self._power / images))
+        return PixelStatistics(images, self._size, means, sds, powers, black, blank)
 
 
 def radial_power(gray: np.ndarray, rings: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from PIL import Image
 from genrobust.audit.fingerprint import frame
 from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
-from genrobust.core import ImageSet, PixelStatistics, UserError
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, UserError
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
@@ -34,6 +33,7 @@ class Scan:
     sha256: tuple[str, ...]
     thumbnails: np.ndarray
     pixels: PixelStatistics
+    of: tuple[str, int]  # the fingerprint of the images, and the size of the statistics
 
 
 def common_size(*sets: ImageSet) -> int:
@@ -46,30 +46,43 @@ def common_size(*sets: ImageSet) -> int:
     return max(THUMBNAIL, min(LARGEST, *(median(images) for images in sets)))
 
 
-def scan(images: ImageSet, size: int, seen: Callable[[int], None] = lambda count: None) -> Scan:
+def scan(
+    images: ImageSet, size: int, parts: KeptParts | None = None, advance: Advance = lambda *counted, **more: None
+) -> Scan:
     """Read every image once, with a few threads; statistics are over images prepared to `size` pixels.
+
+    `parts` keeps what was read meanwhile, and `advance` is that of a bar over the images.
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
-    frames, hashes, thumbnails = [], [], []
-    counter = PixelCounter(size)
-
-    def look(index: int) -> tuple[np.ndarray, str, np.ndarray]:
-        image = images.image(index)
-        return frame(image), pixel_sha256(image), prepare(image, size)
-
+    of = images.fingerprint, size
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(images), _BATCH):
-            found = list(pool.map(look, range(start, min(start + _BATCH, len(images)))))
-            frames += [one[0] for one in found]
-            hashes += [one[1] for one in found]
-            thumbnails += [_thumbnail(one[2]) for one in found]
-            counter.add(np.stack([one[2] for one in found]))
-            seen(len(found))
-    return Scan(np.stack(frames), tuple(hashes), np.stack(thumbnails), counter.result())
+
+        def look(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
+            image = images.image(index)
+            return frame(image), pixel_sha256(image).encode(), prepare(image, size)
+
+        def read(items: range) -> Arrays:
+            frames, hashes, thumbnails = [], [], []
+            counter = PixelCounter(size)
+            for start in range(0, len(items), _BATCH):
+                found = list(pool.map(look, items[start : start + _BATCH]))
+                frames += [one[0] for one in found]
+                hashes += [one[1] for one in found]
+                thumbnails += [_thumbnail(one[2]) for one in found]
+                counter.add(np.stack([one[2] for one in found]))
+                advance(len(found))
+            arrays = {"frames": np.stack(frames), "sha256": np.array(hashes), "thumbnails": np.stack(thumbnails)}
+            return arrays | {"totals": counter.totals[None]}
+
+        kept = (parts or KeptParts(None)).of("scan", *of).run(len(images), PART, read, advance)
+    counter = PixelCounter(size)
+    counter.totals += kept["totals"].sum(axis=0)
+    hashes = tuple(kept["sha256"].astype(str).tolist())
+    return Scan(kept["frames"], hashes, kept["thumbnails"], counter.result(), of)
 
 
 def pixel_sha256(image: Image.Image) -> str:

@@ -85,16 +85,17 @@ class OpenClassifier:
 
     def logits(
         self,
+        network: nn.Module,
         images: ImageSet,
         batch_size: int,
         device: torch.device,
         seen: Callable[[int], None] = lambda count: None,
     ) -> np.ndarray:
-        """Load the network and return its logits, float32 [N, K], for `images`, as `predict_together` does."""
+        """Return the logits, float32 [N, K], of `network`, which `load` returned, as `predict_together` does."""
         from genrobust.classifiers.logits import predict_together
 
         how = (batch_size, device, seen, self.flip, [self.name])
-        return predict_together([self.load(device)], images, self.prepare, *how)[0]
+        return predict_together([network], images, self.prepare, *how)[0]
 
 
 def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> OpenClassifier:

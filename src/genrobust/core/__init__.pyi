@@ -98,6 +98,14 @@ from .own_files import (
     read_file_list as read_file_list,
     write_files as write_files,
 )
+from .parts import (
+    PART as PART,
+    PARTS as PARTS,
+    Advance as Advance,
+    Arrays as Arrays,
+    KeptParts as KeptParts,
+    read_part as read_part,
+)
 from .precision import (
     FLOAT32 as FLOAT32,
     PREFERRED as PREFERRED,

@@ -11,20 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrobust.audit import Models, confidence, measure
-from genrobust.classifiers import OpenClassifier, clip_embeddings, embed_classes, load_clip, open_classifier
+from genrobust import __version__
+from genrobust.audit import Models, confidence, embed_in_parts, logits_in_parts, measure
+from genrobust.classifiers import OpenClassifier, embed_classes, load_clip, open_classifier
 from genrobust.core import (
+    PARTS,
     Audit,
     AuditSets,
     ClassLabel,
     Filter,
     ImageSet,
+    KeptParts,
     LabelSpace,
     StudyData,
     UserError,
     file_name,
     find_clip,
-    progress_bar,
     resolve_device,
 )
 from genrobust.data import (
@@ -48,8 +50,9 @@ from genrobust.report import write_audit_page
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
-# Of the images of sets, on a device: the name of the score, and the score of each image, the lower the worse.
-Judge = Callable[[AuditSets, torch.device], tuple[str, np.ndarray]]
+# Of the images of sets, on a device, with what is kept meanwhile: the name of the score, and the score of each image,
+# the lower the worse.
+Judge = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,13 @@ def audit(
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say)
+    parts = KeptParts(folder / PARTS, __version__)
+    found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
-    return Audited(found, write_audit_page(found, sets, name, tuple(leaks), folder), leaks)
+    files = write_audit_page(found, sets, name, tuple(leaks), folder)
+    parts.remove()
+    return Audited(found, files, leaks)
 
 
 def filter_dataset(
@@ -150,11 +156,10 @@ def by_clip(clip: str, batch_size: int) -> Judge:
     """Judge by the cosine of image and class in the CLIP of the folder `clip`; "pictograms" is the embedded one."""
     folder = find_clip(clip)
 
-    def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
+    def scores(sets: AuditSets, where: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
         model = load_clip(folder, where)
         classes = embed_classes(model, sets.templates, [c.prompt for c in sets.labels.classes])
-        with progress_bar("CLIP", len(sets.dataset)) as bar:
-            images = clip_embeddings(model, sets.dataset, batch_size, bar.advance)
+        images = embed_in_parts(model, folder, sets.dataset, batch_size, parts)
         return "CLIP score", (images * classes[sets.dataset.labels]).sum(axis=1).astype(np.float64)
 
     return scores
@@ -163,11 +168,10 @@ def by_clip(clip: str, batch_size: int) -> Judge:
 def by_classifier(opens: Opens, batch_size: int) -> Judge:
     """Judge by the probability that a classifier gives to the label, among the classes of the dataset."""
 
-    def scores(sets: AuditSets, where: torch.device) -> tuple[str, np.ndarray]:
+    def scores(sets: AuditSets, where: torch.device, parts: KeptParts) -> tuple[str, np.ndarray]:
         model = opens()
         columns = model.columns(sets.labels)
-        with progress_bar("classifier", len(sets.dataset)) as bar:
-            logits = model.logits(sets.dataset, batch_size, where, bar.advance)
+        logits = logits_in_parts(model, sets.dataset, batch_size, where, parts)
         return "classifier's confidence", confidence(logits[:, columns], sets.dataset.labels)
 
     return scores
@@ -182,14 +186,17 @@ def _filter(
     device: str,
     path: Path | None = None,
 ) -> Filter:
-    name, scores = judge(sets, resolve_device(device))
+    parts = KeptParts(dataset / PARTS, __version__)
+    name, scores = judge(sets, resolve_device(device), parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
         rule = f"among the lowest {100 * drop:g} % of its class"
     else:
         assert threshold is not None  # one of the two is given
         rejected, rule = below(scores, threshold), f"below {threshold:g}"
-    return write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
+    made = write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
+    parts.remove()
+    return made
 
 
 def open_sets(

@@ -11,12 +11,14 @@ from pathlib import Path
 from genrobust.classifiers import check_state, check_weights
 from genrobust.core import (
     FILE_LIST,
+    PARTS,
     GenrobustError,
     UserError,
     load_arrays,
     lock,
     progress_bar,
     read_file_list,
+    read_part,
     reading,
     unsealed,
 )
@@ -76,6 +78,7 @@ GUARDS = (
     Guard("rates.json", _check_json),
     Guard("results.json", _check_json),
     Guard("audit.json", _check_json),
+    Guard(f"{PARTS}/*.npz", read_part),
     Guard("track/*/logged.jsonl", read_logged, _folder),
     Guard(FILE_LIST, _of_folder(read_file_list), _folder),
 )
@@ -136,7 +139,7 @@ def _set_aside(folder: Path, units: list[Path]) -> Path:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") and part != FILE_LIST for part in path.parts)
+    return any(part.startswith(".") and part not in (FILE_LIST, PARTS) for part in path.parts)
 
 
 def describe_verified(found: Verified) -> Iterator[str]:

@@ -1,0 +1,52 @@
+"""What models see in many images, part after part: a killed audit or filter goes on from the parts that it kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genrobust.classifiers import Clip, OpenClassifier, clip_embeddings
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, hash_folder, progress_bar
+
+
+def see_in_parts(
+    images: ImageSet, batch_size: int, parts: KeptParts, see: Callable[[ImageSet, Advance], Arrays], what: str
+) -> dict[str, np.ndarray]:
+    """Return the arrays that `see` returns for all `images`, with a bar called `what`.
+
+    `parts`, which depend on the model that sees them, keep the arrays meanwhile.
+    """
+    each = batch_size * math.ceil(PART / batch_size)  # whole batches: sums round as in one go
+    with progress_bar(what, len(images)) as bar:
+
+        def seen(items: range) -> Arrays:
+            return see(Subset(images, items), bar.advance)
+
+        return parts.of(images.fingerprint, batch_size).run(len(images), each, seen, bar.advance)
+
+
+def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, parts: KeptParts) -> np.ndarray:
+    """Return the embeddings, float32 [N, D], of `images` by `clip`, which is that in `folder`."""
+
+    def see(images: ImageSet, advance: Advance) -> Arrays:
+        return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
+
+    own = parts.of("CLIP", hash_folder(folder))
+    return see_in_parts(images, batch_size, own, see, f"CLIP, {images.name}")["embeddings"]
+
+
+def logits_in_parts(
+    judge: OpenClassifier, images: ImageSet, batch_size: int, device: torch.device, parts: KeptParts
+) -> np.ndarray:
+    """Return the logits, float32 [N, K], of `judge` for `images`."""
+    network = judge.load(device)
+
+    def see(images: ImageSet, advance: Advance) -> Arrays:
+        return {"logits": judge.logits(network, images, batch_size, device, advance)}
+
+    own = parts.of("logits", judge.weights, judge.prepared, judge.flip)
+    return see_in_parts(images, batch_size, own, see, f"classifier, {images.name}")["logits"]

@@ -1,0 +1,100 @@
+"""What long work makes of many items, part after part, kept in files until all is done: a killed run goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from genrobust.core.arrays import load_arrays, save_arrays
+from genrobust.core.errors import GenrobustError, reading
+from genrobust.core.files import make_folder, remove_leftovers
+from genrobust.core.keys import digest
+
+PARTS = ".parts"  # their folder, in that of the results
+PART = 2000  # items, of which a kill loses at most those of one part
+Arrays = Mapping[str, np.ndarray]
+Advance = Callable[..., None]  # as a bar's `advance`
+log = logging.getLogger(__name__)
+
+
+class KeptParts:
+    """The parts of long work, in files of `folder` until `remove`; None keeps none.
+
+    A file is named after `inputs`, which are all that its arrays depend on: other work finds nothing.
+    """
+
+    def __init__(self, folder: Path | None, *inputs: object) -> None:
+        self._folder, self._inputs = folder, inputs
+        self._files = set[Path]()
+
+    def of(self, *inputs: object) -> KeptParts:
+        """Return the parts of a piece of this work, which depend on `inputs` as well."""
+        piece = KeptParts(self._folder, *self._inputs, *inputs)
+        piece._files = self._files
+        return piece
+
+    def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
+        """Return what `make` returns for `total` items in ranges of `each`: its arrays, joined along their first axes.
+
+        There are one or more. `make` advances the bar itself; for parts that an earlier run kept, this does. Work of
+        one part is not kept.
+        """
+        found: list[Arrays] = []
+        for start in range(0, total, each):
+            items = range(start, min(start + each, total))
+            kept = self._load(items) if total > each else None
+            if kept is not None:
+                advance(len(items), found=True)
+            else:
+                kept = make(items)
+                if total > each:
+                    self._save(items, kept)
+            found.append(kept)
+        return {key: np.concatenate([arrays[key] for arrays in found]) for key in found[0]}
+
+    def remove(self) -> None:
+        """Remove the files that this work has kept or used; it is done."""
+        if self._folder is None or not self._files:
+            return
+        remove_leftovers(self._folder, names={file.name for file in self._files})
+        for file in self._files:
+            file.unlink(missing_ok=True)
+        self._files.clear()
+        with suppress(OSError):  # it holds those of other work
+            self._folder.rmdir()
+
+    def _file(self, items: range) -> Path | None:
+        if self._folder is None:
+            return None
+        return self._folder / f"{digest([*self._inputs, items.start, items.stop])}.npz"
+
+    def _load(self, items: range) -> Arrays | None:
+        file = self._file(items)
+        if file is None or not file.exists():
+            return None
+        self._files.add(file)
+        try:
+            return read_part(file)
+        except GenrobustError as error:
+            log.warning("%s", error)
+            return None
+
+    def _save(self, items: range, arrays: Arrays) -> None:
+        file = self._file(items)
+        if file is None:
+            return
+        if file not in self._files:
+            make_folder(file.parent)
+            self._files.add(file)
+        save_arrays(file, arrays, mirrored=False)
+
+
+def read_part(file: Path) -> dict[str, np.ndarray]:
+    """Read a kept part; raises GenrobustError where the file is damaged."""
+    then = "; delete it, and it is made again"
+    with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
+        return {key: arrays[key] for key in arrays.files}
