@@ -97,9 +97,7 @@ def measure(
         real_pixels=real.pixels if real else None,
         inside=_compared("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
         of_real=_compared("the real images", mine, real, parts)[0] if real else None,
-        of_tests=tuple(
-            _compared(n, mine, _scanned(images, size, parts, n), parts)[0] for n, images in sets.tests.items()
-        ),
+        of_tests=_of_tests(sets, mine, size, parts),
         of_wild=wild,
         memorization=remembered,
         spaces=tuple(spaces),
@@ -139,6 +137,11 @@ def _compared(name: str, mine: Scan, other: Scan, parts: KeptParts) -> tuple[Dup
         found = (mine.frames, mine.sha256, other.frames, other.sha256)
         own = parts.of("neighbors", mine.of, other.of, other is mine)
         return compare(name, *found, itself=other is mine, parts=own, advance=bar.advance)
+
+
+def _of_tests(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates, ...]:
+    scans = ((name, _scanned(images, size, parts, name)) for name, images in sets.tests.items())
+    return tuple(_compared(name, mine, other, parts)[0] for name, other in scans)
 
 
 def _memory(sets: AuditSets, mine: Scan, size: int, parts: KeptParts) -> tuple[Duplicates | None, Memorization | None]:
