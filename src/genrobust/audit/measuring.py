@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ from genrobust.core import (
 )
 from genrobust.data import USED, ShardDataset, filters_of, making
 
+Say = Callable[[str], None]
 WORST = 24  # images that disagree most with their label, kept to be looked at
 
 
@@ -56,12 +58,10 @@ class Models:
     batch_size: int
 
 
-def measure(
-    sets: AuditSets, models: Models, say: Callable[[str], None] = lambda line: None, parts: KeptParts | None = None
-) -> Audit:
+def measure(sets: AuditSets, models: Models, say: Say = lambda line: None, parts: KeptParts | None = None) -> Audit:
     """Audit `sets.dataset`. Each image is read once, of the dataset and the real images once more for each model.
 
-    `parts` keeps what long work has found until they are removed: a killed audit goes on from there.
+    `parts` keep what long work has found until they are removed: a killed audit goes on from there.
 
     Raises:
         UserError: An empty set, an image that cannot be read, or a classifier that lacks one of the classes.
@@ -86,13 +86,11 @@ def measure(
         space, judgment, score = _by_clip(models.clip, sets, shown, models, parts)
         spaces.append(space)
         judgments.append(judgment)
-    shards = sets.dataset if isinstance(sets.dataset, ShardDataset) else None
     return Audit(
         n=len(sets.dataset),
         near=NEAR,
         per_class=dict(enumerate(np.bincount(sets.dataset.labels, minlength=len(sets.labels)).tolist())),
-        making=making(shards.metadata(USED)) if shards else None,
-        filters=filters_of(shards.folder) if shards else (),
+        **_of_shards(sets.dataset),
         pixels=mine.pixels,
         real_pixels=real.pixels if real else None,
         inside=_compared("itself", mine, mine, parts)[0] if len(sets.dataset) > 1 else None,
@@ -105,6 +103,14 @@ def measure(
         clip_score=score,
         left_out=tuple(_left_out(sets, models, featureless)),
     )
+
+
+def _of_shards(images: ImageSet) -> dict[str, Any]:
+    shards = images if isinstance(images, ShardDataset) else None
+    return {
+        "making": making(shards.metadata(USED)) if shards else None,
+        "filters": filters_of(shards.folder) if shards else (),
+    }
 
 
 def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[str]:
