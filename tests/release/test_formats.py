@@ -188,6 +188,22 @@ def test_another_dataset_validates(export: Export, tmp_path: Path, samples: list
     assert keys_of(folder) == {"train": [s.key for s in samples], "validation": [s.key for s in others]}
 
 
+@pytest.mark.parametrize("reader", ["parquet", "imagefolder", "webdataset by datasets"])
+def test_a_number_that_one_part_lacks_is_read(
+    export: Export, tmp_path: Path, samples: list[Sample], reader: str
+) -> None:
+    others = [
+        Sample(s.key.replace("-0000", "-val-0000"), s.label, s.image, {**s.meta, "strength": 0.5, "source": "a"})
+        for s in samples[: 2 * len(IDS)]
+    ]
+    to, read = READERS[reader]
+    rows = read(export("--to", to, "--val-dataset", write_dataset(tmp_path / "other", others, plan="other")))
+    assert {part: {row["strength"] for row in of_part} for part, of_part in rows.items()} == {
+        "train": {None},
+        "validation": {0.5},
+    }
+
+
 def test_images_from_one_real_image_stay_together(export: Export, tmp_path: Path, samples: list[Sample]) -> None:
     meta = [{**s.meta, "source": f"{IDS[s.label]}/{int(s.key[-6:]) // 2}"} for s in samples]
     paired = [Sample(s.key, s.label, s.image, m) for s, m in zip(samples, meta, strict=True)]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genrobust.data import TarWriter
 from genrobust.release.croissant import field, file_object, file_set
-from genrobust.release.format import FORMATS, Format, Json
+from genrobust.release.format import FORMATS, Format, Json, columns
 from genrobust.release.parts import DATA, TIMM, TRAIN, Content, Part, divided
 
 TAR_BYTES = 200 << 20  # of images in a tar: a loader's workers take whole tars, so that there should be several
@@ -48,6 +48,13 @@ class WebDataset(Format):
                 "num_samples": len(part),
             }
         (folder / TIMM).write_text(json.dumps({"splits": splits}, indent=1) + "\n", encoding="utf-8")
+
+    def features(self, content: Content) -> list[Json]:
+        # Without, Hugging Face datasets takes the types from the first images: a number that those lack has none there.
+        own = [column for column in columns(content, "int64") if column["name"] != "image"]
+        texts = [{"name": name, "dtype": "string"} for name in ("__key__", "__url__")]
+        label, png = {"name": "cls", "dtype": "int64"}, {"name": "png", "dtype": "image"}
+        return [label, {"name": "json", "struct": own}, png, *texts]
 
     def croissant(self, content: Content, part: Part, folder: Path) -> tuple[list[Json], list[Json]]:
         paths = sorted((folder / DATA).glob(f"{part.name}-*.tar"))
