@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from genrobust.core import KeptParts, load_arrays
+from genrobust.core import DiskFull, KeptParts, load_arrays, parts
 
 
 class Squares:
@@ -67,16 +67,27 @@ def test_a_damaged_part_is_made_again_with_a_warning(folder, caplog):
     load_arrays(path).close()
 
 
-def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder):
-    other = Squares(folder, inputs=("cubes",))
-    other.run()
+def test_when_the_work_is_done_its_folder_goes_with_all_that_was_left_there(folder):
+    Squares(folder, inputs=("cubes",)).run()  # such as of a model that was named before
+    (folder / ".a.npz.01234567.part").touch()  # of a kill in the middle of writing
     mine = Squares(folder)
     mine.run()
-    (folder / f".{sorted(folder.iterdir())[0].name}.01234567.part").touch()  # of a kill in the middle of writing
+    assert mine.parts.found == 6
     mine.parts.remove()
-    assert len(list(folder.glob("*.npz"))) == 4
-    other.parts.remove()
-    assert not list(folder.glob("*.npz"))
+    assert not folder.exists()
+    mine.parts.remove()
+
+
+def test_where_parts_cannot_be_kept_the_work_goes_on_without(folder, monkeypatch, caplog):
+    def full(path, arrays, mirrored):
+        raise DiskFull("the disk is full")
+
+    monkeypatch.setattr(parts, "save_arrays", full)
+    run = Squares(folder)
+    with caplog.at_level(logging.WARNING):
+        assert run.run()["squares"].tolist() == [i * i for i in range(10)]
+    assert [m for m in caplog.messages if "the disk is full" in m] == caplog.messages and len(caplog.messages) == 1
+    assert not folder.exists(), "the results need the room"
 
 
 def test_work_of_one_part_keeps_nothing(tmp_path):

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from drawn import CPU
+from torch.nn import Conv2d
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.generate.calls import OutOfMemory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
-from genrobust.generate.speed import PAYS, compile_network, trunk_of, uncompile
+from genrobust.generate.speed import PAYS, compile_network, large_blocks, trunk_of, uncompile
 from genrobust.recipe import GeneratorConfig
 
 
@@ -50,16 +51,18 @@ def test_compiling_is_left_to_large_datasets_on_gpus(section, kind, compiles, de
     assert compile_network(replace(loaded, device=torch.device(device), offload=offload), images) == done
 
 
-@pytest.mark.parametrize(
-    ("kind", "offload", "whole"),
-    [("sd", "none", True), ("sdxl", "none", True), ("sd", "model", False), ("flux", "none", False)],
-)
-def test_a_unet_on_its_device_is_compiled_whole_and_all_else_by_blocks(section, kind, offload, whole):
+@pytest.mark.parametrize("kind", ["sd", "sdxl", "flux"])
+def test_a_unet_is_compiled_with_its_convolutions_and_all_else_by_repeated_blocks(section, kind):
     loaded = load_generator(section(kind, compile=True), CPU)
-    assert compile_network(replace(loaded, offload=offload), 1)
+    assert compile_network(loaded, 1)
     trunk = trunk_of(loaded.pipeline)
-    compiled = {type(part).__name__ for part in trunk.modules() if part._compiled_call_impl is not None}
-    assert compiled == ({type(trunk).__name__} if whole else set(trunk._repeated_blocks))
+    compiled = [part for part in trunk.modules() if part._compiled_call_impl is not None]
+    if kind == "flux":
+        assert {type(part).__name__ for part in compiled} == set(trunk._repeated_blocks)
+    else:
+        inside = {id(part) for block in compiled for part in block.modules()}
+        left = [name for name, part in trunk.named_modules() if isinstance(part, Conv2d) and id(part) not in inside]
+        assert left == ["conv_in", "conv_out"]
     uncompile(loaded.pipeline)
     assert not any(part._compiled_call_impl for part in trunk.modules())
 
@@ -95,8 +98,8 @@ class Counted(DiffusersEngine):
 
     def expect(self, images):
         self.graphs = []
-        unet = self.generator.pipeline.unet
-        unet.compile = partial(unet.compile, backend=self.compiled)
+        for block in large_blocks(self.generator.pipeline.unet):
+            block.compile = partial(block.compile, backend=self.compiled)
         super().expect(images)
 
     def compiled(self, graph, inputs, options):
@@ -111,12 +114,13 @@ def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan)
     torch.compiler.reset()
     engine.expect(len(asked))
     engine.draw(asked[:4])
-    assert len(engine.graphs) == 1, "a UNet is one graph, at every step"
+    count = len(engine.graphs)
+    assert count == len(large_blocks(engine.generator.pipeline.unet)), "each is one graph, at every step"
     rest = engine.draw(asked[4:6])
-    assert len(engine.graphs) == 1
+    assert len(engine.graphs) == count
     assert (np.stack(rest) == np.stack(DiffusersEngine(section(), labels, None, CPU).draw(asked[4:6]))).all()
     engine.draw(asked[6:10])
-    assert len(engine.graphs) == 1
+    assert len(engine.graphs) == count
 
 
 def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, labels, plan):

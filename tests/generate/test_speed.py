@@ -53,6 +53,12 @@ def test_channels_last_change_images_by_rounding_alone(section, labels, plan):
     assert np.abs(np.stack(engine.draw(asked)) - np.stack(plain.draw(asked))).max() < 1e-4
 
 
+def test_convolutions_over_time_keep_their_layout(section):
+    pipeline = load_generator(section("qwen-image", scheduler=None), CPU).pipeline
+    assert any(weight.ndim == 5 for weight in pipeline.vae.parameters())
+    lay_out(pipeline)
+
+
 def test_keys_at_their_defaults_are_in_no_identity(section):
     keys = {"compile", "attention", "offload", "quantize", "cache", "slicing", "tiling", "server"}
     assert not keys & identity(section()).keys()

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from genrobust.classifiers import Clip, OpenClassifier, clip_embeddings
-from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, hash_folder, progress_bar
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, UserError, hash_folder, progress_bar
 
 
 def see_in_parts(
@@ -18,8 +18,10 @@ def see_in_parts(
 ) -> dict[str, np.ndarray]:
     """Return the arrays that `see` returns for all `images`, with a bar called `what`.
 
-    `parts`, which depend on the model that sees them, keep the arrays meanwhile.
+    `parts`, which depend on the model that sees them, keep the arrays meanwhile. Raises UserError for an empty set.
     """
+    if len(images) == 0:
+        raise UserError(f"the image set {images.name} is empty: there is nothing to look at")
     each = batch_size * math.ceil(PART / batch_size)  # whole batches: sums round as in one go
     with progress_bar(what, len(images)) as bar:
 

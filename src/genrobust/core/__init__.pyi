@@ -18,8 +18,8 @@ from .audit_results import (
     PixelStatistics as PixelStatistics,
 )
 from .devices import (
-    SAME_CODE as SAME_CODE,
     available_devices as available_devices,
+    compiler_options as compiler_options,
     device_kind as device_kind,
     device_name as device_name,
     keep_freed_memory as keep_freed_memory,

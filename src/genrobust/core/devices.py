@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
 KINDS = ("cuda", "mps", "cpu")
-# For torch.compile: by default Inductor times kernels that sum in other orders and takes the fastest, which another
-# process may decide otherwise. A killed training or dataset that goes on is to end with the same numbers.
-SAME_CODE = {"deterministic": True}
 # How threads wait for each other. GNU's OpenMP, which torch's Linux builds use, polls so often before it sleeps. Never
 # polling costs a seventh of the time of training a small network on 2 CPU cores; GNU's default of 300,000 doubles that
 # time beside a busy program. Other OpenMPs read only the policy.
@@ -112,6 +109,17 @@ def room_for_code(of: Hashable) -> None:
     import torch
 
     torch.compiler.reset()
+
+
+def compiler_options() -> dict[str, bool]:
+    """Return the `options` with which torch.compile makes the same code in every process; torch 2.10 and later has any.
+
+    By default Inductor times kernels that sum in different orders and takes the fastest, which another process may
+    decide otherwise. But a killed training or dataset that goes on is to end with the same numbers.
+    """
+    from torch import _inductor  # its list of options is documented with torch.compile
+
+    return {"deterministic": True} if "deterministic" in _inductor.list_options() else {}
 
 
 def keep_freed_memory() -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from genrobust.core.arrays import load_arrays, save_arrays
 from genrobust.core.errors import GenrobustError, reading
-from genrobust.core.files import make_folder, remove_leftovers
+from genrobust.core.files import make_folder
 from genrobust.core.keys import digest
 
 PARTS = ".parts"  # their folder, in that of the results
@@ -24,17 +24,21 @@ log = logging.getLogger(__name__)
 class KeptParts:
     """The parts of long work, in files of `folder` until `remove`; None keeps none.
 
-    A file is named after `inputs`, which are all that its arrays depend on: other work finds nothing.
+    A file is named after `inputs`, which are all that its arrays depend on: other work finds nothing. Where parts
+    cannot be kept, since the disk is full or other work has removed the folder, it goes on without, with a warning.
+
+    Attributes:
+        found: How many items an earlier run had made, over all pieces of the work.
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
-        self._folder, self._inputs = folder, inputs
-        self._files = set[Path]()
+        self._folder, self._inputs, self._whole = folder, inputs, self
+        self.found = 0
 
     def of(self, *inputs: object) -> KeptParts:
         """Return the parts of a piece of this work, which depend on `inputs` as well."""
         piece = KeptParts(self._folder, *self._inputs, *inputs)
-        piece._files = self._files
+        piece._whole = self._whole
         return piece
 
     def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
@@ -48,6 +52,7 @@ class KeptParts:
             items = range(start, min(start + each, total))
             kept = self._load(items) if total > each else None
             if kept is not None:
+                self._whole.found += len(items)
                 advance(len(items), found=True)
             else:
                 kept = make(items)
@@ -57,15 +62,9 @@ class KeptParts:
         return {key: np.concatenate([arrays[key] for arrays in found]) for key in found[0]}
 
     def remove(self) -> None:
-        """Remove the files that this work has kept or used; it is done."""
-        if self._folder is None or not self._files:
-            return
-        remove_leftovers(self._folder, names={file.name for file in self._files})
-        for file in self._files:
-            file.unlink(missing_ok=True)
-        self._files.clear()
-        with suppress(OSError):  # it holds those of other work
-            self._folder.rmdir()
+        """Remove the folder, now that the work is done, with what any other has left there."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _file(self, items: range) -> Path | None:
         if self._folder is None:
@@ -76,7 +75,6 @@ class KeptParts:
         file = self._file(items)
         if file is None or not file.exists():
             return None
-        self._files.add(file)
         try:
             return read_part(file)
         except GenrobustError as error:
@@ -85,12 +83,15 @@ class KeptParts:
 
     def _save(self, items: range, arrays: Arrays) -> None:
         file = self._file(items)
-        if file is None:
+        if file is None or self._whole._folder is None:
             return
-        if file not in self._files:
+        try:
             make_folder(file.parent)
-            self._files.add(file)
-        save_arrays(file, arrays, mirrored=False)
+            save_arrays(file, arrays, mirrored=False)
+        except GenrobustError as error:
+            log.warning("%s: nothing more is kept, and if it is interrupted, it begins anew", error)
+            self.remove()
+            self._whole._folder = None
 
 
 def read_part(file: Path) -> dict[str, np.ndarray]:

@@ -42,15 +42,15 @@ class Bar:
 
         Items that were `found`, since an earlier run made them, say nothing of the speed.
         """
+        self.found += count if found else 0  # first: who looks in between takes none of them for made
         self.done += count
-        self.found += count if found else 0
         if note is not None:
             self.note = note
 
     def line(self) -> str:
         """How far it is, how fast and how long yet, in words."""
         now = time.monotonic()
-        made = self.done - self.found
+        made = max(0, self.done - self.found)
         self._past.append((now, made))
         while now - self._past[0][0] > SPEED_OVER_S:
             self._past.popleft()

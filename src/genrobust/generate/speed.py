@@ -13,7 +13,7 @@ import diffusers
 import torch
 from torch import Tensor, nn
 
-from genrobust.core import SAME_CODE, MissingPackage, UserError, room_for_code
+from genrobust.core import MissingPackage, UserError, compiler_options, room_for_code
 from genrobust.generate.calls import muted
 from genrobust.generate.mode import Generator
 from genrobust.recipe import GeneratorConfig
@@ -130,7 +130,7 @@ def lay_out(pipeline: Any) -> None:
     """Store convolutions with the channels last: else a GPU's kernels turn each batch that they are given, and back."""
     for name in ("unet", *AUTOENCODERS):
         part = getattr(pipeline, name, None)
-        if part is not None:
+        if part is not None and all(weight.ndim < 5 for weight in part.parameters()):  # videos' have another layout
             part.to(memory_format=torch.channels_last)
 
 
@@ -202,16 +202,16 @@ def _is_on(weight: Tensor, device: torch.device) -> bool:
 def compile_network(generator: Generator, images: int) -> bool:
     """Compile the network, where its recipe wants it for `images`; return whether it did.
 
-    A UNet is compiled as a whole: its convolutions lie outside of the blocks that diffusers compiles. A transformer is
-    little but its repeated blocks, whose code is made once for all of them. Compiled at the first draw, for its batch
-    size alone. It changes images as another batch size does: by rounding. Raises UserError where the recipe insists,
-    and the network cannot be compiled.
+    A UNet is compiled by its large blocks, since its convolutions lie outside of the blocks that diffusers compiles; a
+    transformer is little but those, whose code is made once for all of them. Neither depends on whether the network
+    waits in main memory between its calls. Compiled at the first draw, for its batch size, and for half of it where
+    guidance ends before the last step. It changes images as another batch size does: by rounding. Raises UserError
+    where the recipe insists, and the network cannot be compiled.
     """
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)
-    # What fetches offloaded parts is called within a network's own call, where its code would end.
-    whole = isinstance(trunk, diffusers.UNet2DConditionModel) and generator.offload == "none"
-    can = whole or (bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks"))
+    large = large_blocks(trunk)
+    can = bool(large) or (bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks"))
     varies = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
     if config.compile == "auto":
         # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
@@ -223,12 +223,20 @@ def compile_network(generator: Generator, images: int) -> bool:
     elif not can:
         raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
     room_for_code(config.model_dump_json())
-    how: dict[str, Any] = {"dynamic": None if varies else False, "options": SAME_CODE}
-    if whole:
-        trunk.compile(**how)
-    else:
+    how: dict[str, Any] = {"dynamic": None if varies else False, "options": compiler_options()}
+    for block in large:
+        block.compile(**how)
+    if not large:
         trunk.compile_repeated_blocks(fullgraph=config.offload == "none", **how)
     return True
+
+
+def large_blocks(trunk: Any) -> list[nn.Module]:
+    """Return the blocks of which a UNet consists, from its first to its last; none of another network."""
+    if not isinstance(trunk, diffusers.UNet2DConditionModel):
+        return []
+    unet: Any = trunk  # whose annotations name no blocks
+    return [block for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is not None]
 
 
 def uncompile(pipeline: Any) -> None:

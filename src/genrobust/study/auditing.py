@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from genrobust.core import (
     LabelSpace,
     StudyData,
     UserError,
+    device_name,
     file_name,
     find_clip,
     resolve_device,
@@ -47,6 +49,8 @@ from genrobust.data import (
 from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
+KEEPING = 1  # to be raised where what is kept of an image changes
+PROGRAMS = ("torch", "numpy", "scipy", "pillow")  # whose versions change it by rounding
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
@@ -102,7 +106,7 @@ def audit(
     for name in allow_leaks:
         if name not in sets.tests:
             raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
-    parts = KeptParts(folder / PARTS, __version__)
+    parts = parts_in(folder, where)
     found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
     name = dataset if is_recipe(dataset) else Path(dataset).resolve().name
@@ -140,8 +144,10 @@ def filter_dataset(
 
 def filter_shards(
     dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, batch_size: int, path: Path
-) -> Filter:
+) -> int:
     """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the file `path`.
+
+    Returns how many images this run has judged: not those that an earlier one had.
 
     Raises as `filter_dataset` does.
     """
@@ -149,7 +155,9 @@ def filter_shards(
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
-    return _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path)
+    parts = parts_in(dataset, resolve_device(device))
+    made = _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path, parts).made
+    return made - parts.found
 
 
 def by_clip(clip: str, batch_size: int) -> Judge:
@@ -177,6 +185,12 @@ def by_classifier(opens: Opens, batch_size: int) -> Judge:
     return scores
 
 
+def parts_in(folder: Path, device: torch.device) -> KeptParts:
+    """Return what a killed audit or filter on such a `device`, with the same programs, has kept in `folder`."""
+    programs = [metadata.version(name) for name in PROGRAMS]
+    return KeptParts(folder / PARTS, KEEPING, __version__, device_name(str(device)), programs)
+
+
 def _filter(
     dataset: Path,
     sets: AuditSets,
@@ -185,9 +199,11 @@ def _filter(
     threshold: float | None,
     device: str,
     path: Path | None = None,
+    parts: KeptParts | None = None,
 ) -> Filter:
-    parts = KeptParts(dataset / PARTS, __version__)
-    name, scores = judge(sets, resolve_device(device), parts)
+    where = resolve_device(device)
+    parts = parts or parts_in(dataset, where)
+    name, scores = judge(sets, where, parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
         rule = f"among the lowest {100 * drop:g} % of its class"

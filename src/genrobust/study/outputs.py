@@ -124,8 +124,9 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
             try:
                 guard.check(path)
             except GenrobustError as error:
-                damaged[path] = str(error)
-                units += guard.unit(path)
+                if path.exists():  # a finished audit or filter has removed its parts meanwhile
+                    damaged[path] = str(error)
+                    units += guard.unit(path)
             bar.advance()
     found = Verified(len(guarded) + len(datasets), damaged, verdicts)
     return replace(found, aside=_set_aside(folder, units)) if repair and units else found

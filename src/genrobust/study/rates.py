@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing, sealed, unsealed
@@ -16,13 +16,20 @@ from genrobust.study.jobs import Executor, Work
 RATES = "rates.json"
 
 
+@dataclass
+class Made:
+    """How many images a block makes, which it may correct: those that it finds give no rate."""
+
+    count: int
+
+
 @contextmanager
-def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[None]:
+def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[Made]:
     """Remember the rate at which the block makes `count` images; for 0 of them, which give no rate, nothing."""
-    began = time.monotonic()
-    yield
-    if count:
-        remember_rate(out, stage, rate_key, count / (time.monotonic() - began))
+    made, began = Made(count), time.monotonic()
+    yield made
+    if made.count:
+        remember_rate(out, stage, rate_key, made.count / (time.monotonic() - began))
 
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from genrobust.core import SAME_CODE, GenrobustError, room_for_code
+from genrobust.core import GenrobustError, compiler_options, room_for_code
 from genrobust.recipe import TrainConfig
 from genrobust.train.learner import Learner
 
@@ -22,7 +22,7 @@ def compile_networks(learner: Learner, config: TrainConfig) -> None:
         room_for_code(config.model_dump_json() if learner.twin is None else object())
         for network in (learner.model, learner.twin):
             if network is not None:
-                network.compile(dynamic=False, options=SAME_CODE)
+                network.compile(dynamic=False, options=compiler_options())
 
 
 @contextmanager

@@ -231,8 +231,8 @@ def _end_with(alive: Connection) -> None:
 
 def _do(load: bytes, unit: str, keys: Sequence[Any]) -> GenrobustError | None:
     def count(more: int, note: str | None, found: bool) -> None:
+        _counter[1] += more if found else 0  # first: who looks in between takes none of them for made
         _counter[0] += more
-        _counter[1] += more if found else 0
 
     try:
         with counting(unit, count):

@@ -41,8 +41,8 @@ class Filter(Stage):
                 dataset.fetch_tars()
                 judge, recipe = self.sources.judge(self.rule), self.context.recipe
                 how = recipe.device, recipe.evaluate.batch_size
-                with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)):
-                    filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
+                with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)) as judged:
+                    judged.count = filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
 
         return make
 
