@@ -98,6 +98,35 @@ def test_broken_images_are_named(folders, tmp_path):
     assert not any("cannot read" in line for line in unchecked)
 
 
+def test_a_table_is_a_set_like_any_other(folders, tmp_path):
+    """With a label that no class has, and an image that cannot be read."""
+    files = [path.relative_to(tmp_path) for path in sorted(folders.shifts["solid"].rglob("*.png"))]
+    rows = [f"{path},{path.parent.name},c{i % 2}" for i, path in enumerate(files)]
+    (tmp_path / "broken.jpg").write_text("no image")
+    rows += ["broken.jpg,airplane,c0", f"{files[0].with_name('other.png')},lamp,c1"]
+    (tmp_path / files[0].with_name("other.png")).write_bytes((tmp_path / files[0]).read_bytes())
+    (tmp_path / "phone.csv").write_text("\n".join(["path,label,camera", *rows]) + "\n")
+    _, lines = written(replace(folders, shifts={"phone": tmp_path / "phone.csv"}), tmp_path)
+    assert "shift phone: 9 images of 2 classes (4 to 5 of each); lacks camera" in lines
+    assert any("no training class for the folder 'lamp'" in line for line in lines)
+    assert [line for line in lines if "cannot read the image" in line and "broken.jpg" in line]
+    data = load_data(loaded(tmp_path, ["data.same_class={lamp: ''}", "data.groups={phone: {column: camera}}"]).data)
+    assert set(data.tests["phone"].groups) == {"c0", "c1"}
+
+
+def test_a_table_may_hold_all_images_and_numbers_get_a_hint(folders, tmp_path):
+    numbers = {name: str(number) for number, name in enumerate(sorted(CLASSES))}
+    for name in ("train", "test"):
+        files = sorted((tmp_path / name).rglob("*.png"))
+        rows = [f"{path.relative_to(tmp_path)},{numbers[path.parent.name]}" for path in files]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    named = Folders(tmp_path / "train.csv", tmp_path / "test.csv", None, {}, None, None)
+    _, lines = written(named, tmp_path)
+    assert "train: 24 images of 3 classes (8 of each)" in lines
+    assert any("classes are called by numbers" in line for line in lines)
+    assert load_data(loaded(tmp_path).data).labels.ids == ("0", "1", "2")
+
+
 def test_given_generated_and_retrieved_images_become_arms(folders, write_folder, tmp_path):
     generated = write_folder("made", "emoji", 2, CLASSES)
     retrieved = write_folder("found", "duotone", 2, {"camera": "camera"})

@@ -1,3 +1,4 @@
+from .file_list import Listing as Listing
 from .filters import (
     PATTERN as PATTERN,
     below as below,

@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -151,6 +151,22 @@ def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     return _files(folder, [replace(file, group=group_of(file.key)) for file in _scan(folder)])
 
 
+def list_named(
+    table: Path, keys: Sequence[str], groups: Sequence[str], pool: Executor, column: Callable[[str], Sequence[Any]]
+) -> Listing:
+    """List the images `keys` of the folder of a `table`, whose columns `column` reads, each under its group.
+
+    Raises UserError for a file that is missing, empty or no regular one; `pool` asks for them.
+    """
+    folder = table.parent
+    stamps = []
+    with progress_bar(f"listing {table.name}", len(keys), "files") as bar:
+        for one in pool.map(lambda key: _image_stamp(folder / key), keys):
+            stamps.append(one)
+            bar.advance()
+    return Listing(table, keys, groups, stamps, lambda i: read_image(folder / keys[i]), column=column)
+
+
 def _files(folder: Path, scanned: Sequence[_File]) -> Listing:
     files = _once(folder, scanned)
     keys = [file.key for file in files]
@@ -186,14 +202,24 @@ def _status(file: Path | os.DirEntry[str], what: str) -> os.stat_result:
     return status
 
 
+def _image_stamp(file: Path) -> tuple[int, int]:
+    status = _image_status(file)
+    return status.st_size, status.st_mtime_ns
+
+
+def _image_status(file: Path | os.DirEntry[str]) -> os.stat_result:
+    status = _status(file, "the image ")
+    if status.st_size == 0:
+        what = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
+        raise UserError(f"{what}. Replace or remove it, then run again")
+    return status
+
+
 def _scan(folder: Path, below: str = "") -> list[_File]:
     """The image files below ``folder/below``, in the group `below`."""
     found: list[_File] = []
     for key, entry in walk_images(folder, below):
-        status = _status(entry, "the image ")
-        if status.st_size == 0:
-            what = f"cannot read the image {entry.path}: it is empty (zero bytes)"
-            raise UserError(f"{what}. Replace or remove it, then run again")
+        status = _image_status(entry)
         # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
         id = (status.st_dev, status.st_ino) if status.st_ino else key
         found.append(_File(below, key, (status.st_size, status.st_mtime_ns), id))

@@ -1,4 +1,4 @@
-"""Labeled images as they are stored: class folders, WebDataset tars, parquet files, or a saved dataset."""
+"""Labeled images as they are stored: class folders, a CSV table, WebDataset tars, parquet files, a saved dataset."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 from genrobust.core import UserError, reading
 from genrobust.data.file_list import ListedImages, Listing, list_files, list_folder
 from genrobust.data.naming import check_class_names
+from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
 from genrobust.data.tars import list_tars
 
 KINDS = (".parquet", ".tar")  # of files that hold many images
+TABLE = ".csv"  # of a file that lists them
 SPLIT = re.compile(r"(?:^|[-_.])(train|val|valid|validation|test)(?=[-_.]|$)")
 
 
@@ -43,6 +45,8 @@ def open_stored(path: Path) -> StoredImages:
 
     Raises UserError where nothing is there, or nothing of a kind that is read.
     """
+    if path.suffix == TABLE:
+        return _numbered(path, list_csv(path))
     files = _files(path)
     for extension in KINDS:
         ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]
@@ -68,7 +72,7 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
     does, and where there is no image.
     """
     if "*" not in path.name and not path.exists():
-        raise UserError(f"{key}: there is no {path}: name a folder of images, tars or parquet files")
+        raise UserError(f"{key}: there is no {path}: name a folder of images, a CSV table, tars or parquet files")
     listing = _list_unlabeled(path)
     if not listing.keys:
         raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")
@@ -76,6 +80,8 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
 
 
 def _list_unlabeled(path: Path) -> Listing:
+    if path.suffix == TABLE:
+        return list_csv(path, labeled=False)
     files = _files(path)
     for extension in KINDS:
         ours = [file for file in files if file.suffix == extension and not _is_sidecar(file)]

@@ -1,11 +1,14 @@
-"""Looks at the image folders that a user names: their classes, counts, unknown names and broken images."""
+"""Looks at the images that a user names: their classes, counts, unknown names and broken images."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -15,9 +18,11 @@ from rich.progress import track
 from genrobust.core import MEAN_OF_SHIFTS, UserError
 from genrobust.data import (
     FolderClasses,
+    Listing,
     check_images,
     class_folders,
     image_files,
+    open_stored,
     read_classes,
     read_image,
     readable_names,
@@ -28,6 +33,8 @@ from genrobust.report import count
 SHIFT = "shift "  # begins the role of a shifted test set
 SAMPLED = 200  # training images whose size is read: their median is that of all to within a few percent
 BROKEN_SHOWN = 10
+CHECKED = 500  # images of a table, tar or saved dataset that are checked between two looks at the bar
+WORKERS = 4
 NAMES_SHOWN = 8
 
 
@@ -54,6 +61,7 @@ class FolderContents:
     """The images of one folder by class.
 
     Attributes:
+        names: Training folders by label.
         counts: Number of images by label.
         renamed: Subfolders that spell a training folder differently, each with that training folder.
         unknown: Subfolders that match no training folder, each with the nearest ones.
@@ -62,6 +70,7 @@ class FolderContents:
 
     role: str
     folder: Path
+    names: Sequence[str]
     counts: Mapping[int, int]
     renamed: Mapping[str, str]
     unknown: Mapping[str, Sequence[str]]
@@ -132,7 +141,7 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
         other = seen.setdefault(folder.resolve(), role)
         if other != role:
             raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")
-    names = readable_names([sub.name for sub in _subfolders(folders.train)])
+    names = readable_names(open_stored(folders.train).groups)
     classes = read_classes(DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names))
     found = {}
     for role, folder in folders.by_role().items():
@@ -143,16 +152,20 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
 
 
 def median_side(folder: Path) -> int:
-    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over `folder`."""
-    files = sorted(image_files(folder))
+    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over those in `folder`."""
+    listed = open_stored(folder).listed
+    files = sorted(image_files(folder)) if listed is None else []
+    total = len(files) if listed is None else len(listed.keys)
     sides = []
-    for path in files[:: math.ceil(len(files) / SAMPLED)]:
+    for index in range(0, total, math.ceil(total / SAMPLED)):
         try:
-            sides.append(min(read_image(path).size))
+            image = read_image(files[index]) if listed is None else listed.read(index)
         except UserError:
             continue  # say_broken reports it
+        sides.append(min(image.size))
     if not sides:
-        raise UserError(f"{folder}: cannot read any of the sampled images, such as {files[0]}")
+        some = files[0] if listed is None else listed.keys[0]
+        raise UserError(f"{folder}: cannot read any of the sampled images, such as {some}")
     return round(statistics.median(sides))
 
 
@@ -168,6 +181,10 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
             say(f'  no training class for the folder {name!r}{perhaps}: name one, or "", under data.same_class')
         if role.startswith(SHIFT) and one.images < least:
             say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
+        if role == "train" and any(name.isdecimal() for name in one.names):
+            say(
+                '  classes are called by numbers, which prompts would repeat ("a photo of a 0"): name them in class_names'
+            )
         if role == "retrieved" and one.lacks:
             say("  the arm real+retrieved needs images of every class that is generated")
     if "val" not in found:
@@ -178,16 +195,43 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
 
 def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
     """Decode every image, and log those that cannot be read."""
-    parts = [sub for one in found.values() for sub in class_folders(one.folder)]
+    parts = [part for one in found.values() for part in _parts(one.folder)]
     console = Console(stderr=True)
     bar = track(parts, "checking every image", console=console, transient=True, disable=not console.is_terminal)
-    broken = [bad for sub in bar for bad in check_images(sub)]
-    for _, reason in broken[:BROKEN_SHOWN]:
+    broken = [reason for part in bar for reason in part()]
+    for reason in broken[:BROKEN_SHOWN]:
         say(reason)
     if len(broken) > BROKEN_SHOWN:
         say(f"and {len(broken) - BROKEN_SHOWN:,} more images that cannot be read")
     if broken:
         say(f"{count(len(broken), 'broken image')}: fix or remove them before a run, which stops at the first")
+
+
+def _parts(folder: Path) -> Iterator[Callable[[], list[str]]]:
+    """What says of each part of the images in `folder` which cannot be read, and why."""
+    listed = open_stored(folder).listed
+    if listed is None:
+        for sub in class_folders(folder):
+            yield partial(_unreadable_in, sub)
+        return
+    for start in range(0, len(listed.keys), CHECKED):
+        yield partial(_unreadable, listed, range(start, min(start + CHECKED, len(listed.keys))))
+
+
+def _unreadable_in(folder: Path) -> list[str]:
+    return [reason for _, reason in check_images(folder)]
+
+
+def _unreadable(listed: Listing, indices: range) -> list[str]:
+    def reason(index: int) -> str:
+        try:
+            listed.read(index)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return [said for said in pool.map(reason, indices) if said]
 
 
 def some(names: Sequence[str]) -> str:
@@ -203,14 +247,13 @@ def quoted(value: str) -> str:
     return listed.strip()[1:-1]
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    subs = class_folders(folder)
-    for sub in subs:
-        try:
-            sub.name.encode()
-        except UnicodeEncodeError:
-            raise UserError(f"the folder name {sub.name!a} in {folder} is not valid UTF-8: rename it") from None
-    return subs
+def _counts(folder: Path) -> dict[str, int]:
+    """The number of images under each word for a class: a subfolder, or a label of a table, tar or saved dataset."""
+    stored = open_stored(folder)
+    if stored.listed is None:
+        return {name: sum(1 for _ in image_files(folder / name)) for name in stored.groups}
+    counts = Counter(stored.listed.groups)
+    return {group: counts[group] for group in stored.groups}
 
 
 def _look_at_one(role: str, folder: Path, classes: FolderClasses) -> FolderContents:
@@ -218,16 +261,16 @@ def _look_at_one(role: str, folder: Path, classes: FolderClasses) -> FolderConte
     renamed: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
     try:
-        for sub in _subfolders(folder):
-            label = classes.match(sub.name)
+        for name, number in _counts(folder).items():
+            label = classes.match(name)
             if label is None:
-                unknown[sub.name] = classes.near(sub.name)
+                unknown[name] = classes.near(name)
                 continue
-            if sub.name != classes.folders[label]:
-                renamed[sub.name] = classes.folders[label]
-            if number := sum(1 for _ in image_files(sub)):
+            if name != classes.folders[label]:
+                renamed[name] = classes.folders[label]
+            if number:
                 counts[label] = counts.get(label, 0) + number
     except UserError as error:
         raise UserError(f"{role}: {error}") from error
     lacks = [name for label, name in enumerate(classes.folders) if label not in counts]
-    return FolderContents(role, folder, counts, renamed, unknown, lacks)
+    return FolderContents(role, folder, classes.folders, counts, renamed, unknown, lacks)
