@@ -619,6 +619,7 @@ TREES = [  # folders of images
     no(["plan", "own.yaml", "--set", "data.same_class={photo: none}"], "none"),
     no("predict checkpoint x", "1.png", file("x/1.png", "text"), codes=(1,)),
     no("predict checkpoint x", "1.jpg", file("x/1.jpg", png()[:60]), codes=(1,)),
+    no("predict checkpoint x", ".heic images are not read", file("x/1.heic", "text"), image("x/2.png"), codes=(1,)),
     no(
         "predict checkpoint x",
         "pixels",

@@ -50,6 +50,7 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("verify made", "made"),
     ("doctor --out s3://bucket/runs", "URL"),
     ("benchmark --models resnet18 --on none", "none"),
+    ("benchmark --models resnet18 --on small.yaml", "--on small.yaml"),
     ("export made --to nothing", "--to"),
     ("export made --to parquet", "manifest.json"),
     ("export-model none --to timm", "checkpoint.json"),

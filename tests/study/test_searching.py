@@ -193,6 +193,28 @@ def test_what_is_wrong_is_named(own, tmp_path, monkeypatch, change, said):
     assert not (tmp_path / "runs" / "checkpoints").exists()  # it is said before anything is trained
 
 
+def test_a_class_without_an_image_to_retrieve_is_named_before_anything_is_made(
+    own, write_folder, tiny_generator, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    lacks = sorted(CLASSES)[0]
+    known = write_folder("known", "retrieved", 5, {name: id for name, id in CLASSES.items() if name != lacks})
+    recipe = own.recipe | {
+        "generator": {"model": str(tiny_generator), "steps": 1, "dtype": "float32"},
+        "generate": {"per_class": 2},
+        "data": own.recipe["data"] | {"retrieved": {"path": str(known)}},
+        "arms": [
+            {"name": "made", "mixture": ["real", "generated"]},
+            {"name": "found", "mixture": ["real", "retrieved"]},
+        ],
+        "reference": "made",
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
+    said = f"data.retrieved: no image shows {lacks}, of which images are generated"
+    genrobust("run", "own.yaml", "--no-estimate", code=2, said=said)
+    assert not (tmp_path / "runs" / "generated").exists()
+
+
 def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path):
     def study(*styles):
         data = {"source": "pictograms", "retrieved": {"without_styles": styles, "per_class": 1}}

@@ -18,7 +18,7 @@ from genrobust.classifiers.clip_format import CONFIG, clip_files, load_clip_netw
 from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
-from genrobust.core import ImageSet, UserError, reading
+from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, reading
 
 TEXTS = 256  # encoded at once
 
@@ -68,8 +68,9 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
         for name in (*(clip_files(folder) or (CONFIG, "preprocessor_config.json")), "tokenizer_config.json"):
             if not (folder / name).is_file():
                 raise UserError(
-                    f"{folder} is no CLIP folder: {name} is missing; save a CLIPModel, its CLIPTokenizer and its "
-                    "CLIPImageProcessor there with save_pretrained"
+                    f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
+                    f"such as with hf download {PUBLISHED_CLIP} --local-dir {folder.name}, or save a CLIPModel, its "
+                    "CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
                 )
     where = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's

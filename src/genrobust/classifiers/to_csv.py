@@ -28,8 +28,8 @@ class Counts:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images below `folder`, sorted by path; raises UserError where there are none."""
-    paths = sorted(image_files(folder))
+    """Return the images below `folder`, sorted by path, of any format; raises UserError where there are none."""
+    paths = sorted(image_files(folder, passing=True))
     if not paths:
         raise UserError(f"{folder} holds no images")
     return paths

@@ -29,7 +29,7 @@ from genrobust.cli.options import (
 )
 from genrobust.core import GenrobustError, UserError
 
-TrainFolder = Annotated[Path, option("--train DIR", "Training images, one subfolder for each class.")]
+TrainFolder = Annotated[Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
 ValFolder = Annotated[Path | None, option("--val DIR", "Validation images; without --test, they become the test set.")]
 ShiftFolders = Annotated[list[str] | None, option("--shift NAME=DIR", "A shifted test set; repeatable.")]

@@ -1,5 +1,11 @@
 from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
-from .assets import EMBEDDED as EMBEDDED, absent as absent, embedded as embedded, find_clip as find_clip
+from .assets import (
+    EMBEDDED as EMBEDDED,
+    PUBLISHED_CLIP as PUBLISHED_CLIP,
+    absent as absent,
+    embedded as embedded,
+    find_clip as find_clip,
+)
 from .audit_results import (
     Agreement as Agreement,
     Audit as Audit,

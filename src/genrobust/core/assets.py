@@ -21,6 +21,10 @@ def absent(folder: Path) -> str:
     return f"the package comes without it: {folder} is not there"
 
 
+# OpenAI's CLIP on the hub, in open_clip's format, with safetensors: what messages name as an example.
+PUBLISHED_CLIP = "timm/vit_base_patch32_clip_224.openai"
+
+
 def find_clip(clip: str | Path) -> Path:
     """The folder of a CLIP: `clip` itself, or for "pictograms" that of the embedded one.
 

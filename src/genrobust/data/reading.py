@@ -53,7 +53,9 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     except PermissionError:
         reason = "no permission to read it"
     except UnidentifiedImageError:
+        kind = Path(where).suffix.lower()
         reason = "it is no image of a known kind, whatever its name says"
+        reason = f"{kind} images are not read: convert it" if kind in UNREAD else reason
     except Image.DecompressionBombError:
         reason = _TOO_LARGE
     except Exception as error:  # Pillow's decoders raise anything on damaged data
@@ -76,16 +78,19 @@ def check_images(folder: Path, workers: int = 4) -> list[tuple[Path, str]]:
         return [(path, said) for path, said in zip(paths, pool.map(reason, paths), strict=True) if said]
 
 
-def image_files(folder: Path) -> Iterator[Path]:
-    """Yield the image files below `folder`. Raises as `walk_images`."""
-    return (folder / key for key, _ in walk_images(folder))
+def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
+    """Yield the image files below `folder`; `passing` yields those of formats that are not read, too, as `walk_images`.
+
+    Raises as that does.
+    """
+    return (folder / key for key, _ in walk_images(folder, passing=passing))
 
 
-def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. Raises UserError for an image of another format, a folder that
-    cannot be read, and a link that leads back to a folder which it lies in.
+    Each comes after its path below `folder`, with ``/``. Raises UserError for an image of another format, unless these
+    are passed on as well, a folder that cannot be read, and a link that leads back to a folder which it lies in.
     """
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
     while left:
@@ -103,11 +108,15 @@ def walk_images(folder: Path, below: str = "") -> Iterator[tuple[str, os.DirEntr
                         if any(Path(one).is_relative_to(real) for one in above):
                             raise UserError(f"the link {entry.path} leads back to {real}, which it lies in: remove it")
                     left.append((key, (*above, real)))
-                elif (kind := Path(entry.name).suffix.lower()) in FORMATS:
+                elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):
                     yield key, entry
                 elif kind in UNREAD:
+                    names = (name for *_, files in os.walk(folder / below) for name in files)
+                    others = sum(1 for name in names if Path(name).suffix.lower() in UNREAD) - 1
+                    what = f"{entry.path} and {others:,} others" if others else entry.path
                     raise UserError(
-                        f"{entry.path}: {kind} images are not read: convert it to PNG or JPEG, or remove it"
+                        f"{what}: {kind} images are not read: convert to PNG or JPEG, such as with "
+                        f"magick mogrify -format jpg *{Path(entry.name).suffix}, or remove"
                     )
 
 

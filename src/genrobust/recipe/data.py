@@ -31,10 +31,11 @@ def _require_known(name: str, own: Any) -> str:
 class ShiftConfig(Section):
     """One shifted test set: its `kind` and its `path`. A path alone means `kind: folders`.
 
-    `folders` reads class folders as in the training set, tars or parquet files; the other kinds are ImageNet's shifted
-    sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet classes are correct:
-    all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption` and `severity`, only
-    for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other packages add kinds.
+    `folders` reads class folders as in the training set, a CSV table, tars or parquet files; the other kinds are
+    ImageNet's shifted sets in their official layout. `map`, only for `objectnet`, chooses which of a label's ImageNet
+    classes are correct: all ("one-to-many", the default) or the first ("paper": Bansal and Grover, 2023). `corruption`
+    and `severity`, only for `imagenet-c`, choose among its sets; None takes all, each as a test set of its own. Other
+    packages add kinds.
     """
 
     kind: Kind | str = "folders"
@@ -69,7 +70,8 @@ class GroupRule(Section):
     (``dog/siteA_0001.jpg``). Its capture group, or the one called ``group``, is the group of the image. In tars the
     path is the tar's name and the key in it, without an extension.
 
-    `column` names a column of parquet files and saved datasets, or a key of the JSON beside an image in tars.
+    `column` names a column of CSV tables, parquet files and saved datasets, or a key of the JSON beside an image in
+    tars.
 
     Groups of the same name are one group, even across test sets. With `shared: false`, this set's groups are its own:
     for names such as ``1`` that mean something else in each set.
@@ -110,10 +112,11 @@ class RetrievedConfig(Section):
     `path` holds labeled images, such as the generator's training data: `retrieved` and `retrieved-by-class` take as
     many of each class from them as were generated. Pictograms has its own.
 
-    `search` holds images without labels: a folder with images at any depth, WebDataset tars, parquet files or a saved
-    dataset. From them, `retrieved-by-search` takes those nearest to each class by the cosine of image and class in
-    the CLIP `clip`: a folder, or "pictograms" for the embedded one, the default for `source: pictograms`. The texts of
-    a class are the recipe's prompts. Labels are not used; without `search`, the images of `path` are searched.
+    `search` holds images without labels: a folder with images at any depth, a CSV table of paths, WebDataset tars,
+    parquet files or a saved dataset. From them, `retrieved-by-search` takes those nearest to each class by the cosine
+    of image and class in the CLIP `clip`: a folder, or "pictograms" for the embedded one, the default for `source:
+    pictograms`. The texts of a class are the recipe's prompts. Labels are not used; without `search`, the images of
+    `path` are searched.
 
     `per_class` is the number of images of each class that all three sources take; None takes as many as the first
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
@@ -154,8 +157,8 @@ class DataConfig(Section):
     a rule each. The images of a set without a rule count one by one, unless its reader knows their groups. A rule
     changes only intervals, not images, training or predictions.
 
-    Each of these paths, except `retrieved.search`, is a folder of class folders, WebDataset tars, Hugging Face parquet
-    files or a saved dataset.
+    Each of these paths, except `retrieved.search`, is a folder of class folders, a CSV table of paths and labels,
+    WebDataset tars, Hugging Face parquet files or a saved dataset.
 
     `held_out` is the share of each class that is taken from the training images for validation, for the sources
     `folders` and `imagenet` without `val`. With 0, arms train on all of them, and need `train.keep: last`.

@@ -117,7 +117,14 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
         seen = made.user_provided or made.generate.split != "val"
         return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
     if recipe:
-        raise UserError(f"--on {word}: name one of the recipe's datasets, such as {word}:generated-val")
+        if datasets := study_of(recipe).recipe.datasets:
+            raise UserError(
+                f"--on {word}: name one of the recipe's datasets, such as {word}:{next(reversed(datasets))}"
+            )
+        raise UserError(
+            f"--on {word}: the recipe has no datasets: add one that no arm mixes, such as datasets: {{generated-val: "
+            "{generate: {split: val, per_class: 10}}}, and name it"
+        )
     folder = Path(word)
     if not (folder / MANIFEST).is_file():
         return _folder(word)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import UserError, available_devices, cores, templates, writing
+from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, cores, templates, writing
 from genrobust.recipe import EvaluateConfig, GeneratorConfig, TrainConfig, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
@@ -44,7 +44,7 @@ CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
 PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
 CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
 FEW = 300  # training images of a class: with fewer, a pretrained network is worth a try
-PROPOSED = "hf-hub:timm/vit_base_patch32_clip_224.openai"  # OpenAI's CLIP, in open_clip's format, with safetensors
+PROPOSED = f"hf-hub:{PUBLISHED_CLIP}"
 TUNED_STEPS = (100, 2000)  # least and most: a pretrained network needs fewer
 TUNED_PASSES = 10  # over the images of the largest arm, as in WiSE-FT's paper
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
@@ -205,5 +205,5 @@ def _say_generation(images: int, device: str, out: Path, say: Callable[[str], No
         say(f"to generate: {cost}")
         return
     say(f"no GPU here and no generated images, so the recipe has no generated arm. To generate: {cost}")
-    say("  either run this recipe on a machine with a GPU, and uncomment its two generated arms,")
+    say("  either run genrobust init again on a machine with a GPU (this recipe's sizes and steps are for a CPU),")
     say("  or add images of any generator, one subfolder for each class: genrobust init ... --generated DIR")

@@ -182,9 +182,7 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
         if role.startswith(SHIFT) and one.images < least:
             say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
         if role == "train" and any(name.isdecimal() for name in one.names):
-            say(
-                '  classes are called by numbers, which prompts would repeat ("a photo of a 0"): name them in class_names'
-            )
+            say('  classes are called by numbers, and so would prompts be ("a photo of a 0"): fill in data.class_names')
         if role == "retrieved" and one.lacks:
             say("  the arm real+retrieved needs images of every class that is generated")
     if "val" not in found:

@@ -24,7 +24,7 @@ from genrobust.core import (
 )
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
 from genrobust.study.context import Context
-from genrobust.study.searching import PoolSearch
+from genrobust.study.searching import NAMED, PoolSearch
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, recipe_and_name, run_of
 
@@ -81,10 +81,25 @@ class Sources:
 
     @property
     def pool(self) -> ImageSet:
-        """The images to retrieve from: the generator's training data. Raises UserError where there are none."""
-        if self.context.data.retrieval is None:
+        """The images to retrieve from: the generator's training data.
+
+        Raises UserError where there are none, or none of a class of which images are generated.
+        """
+        pool = self.context.data.retrieval
+        if pool is None:
             raise UserError("an arm mixes retrieved images, but this data has none: name a folder under data.retrieved")
-        return self.context.data.retrieval
+        if self.first is not None:
+            wanted = self.class_counts(self.first.name)
+            names = [
+                self.context.data.labels.names[k] for k in np.flatnonzero((wanted > 0) & (self._counted(pool) == 0))
+            ]
+            if names:
+                some = ", ".join(names[:NAMED]) + " ..." * (len(names) > NAMED)
+                raise UserError(
+                    f"data.retrieved: no image shows {some}, of which images are generated: add some, or leave out the "
+                    "arms that mix retrieved images"
+                )
+        return pool
 
     @cached_property
     def search(self) -> PoolSearch:

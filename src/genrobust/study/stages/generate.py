@@ -192,6 +192,12 @@ class Generate(Stage):
     def announce(self, jobs: Sequence[Job]) -> None:
         count = sum(job.size for job in jobs)
         self.context.log(f"generating {count:,} images ({self.dataset.name}) into {self.dataset.folder}")
+        numbered = (i for i, one in enumerate(self.context.data.labels.classes) if one.prompt.isdecimal())
+        first = next(numbered, None)
+        if first is not None and (prompt := self.dataset.plan[first].prompt):
+            self.context.log(
+                f"classes are called by numbers, as in the prompt {prompt!r}: name them in data.class_names"
+            )
 
     def load(self) -> DoJobs:
         context, dataset = self.context, self.dataset
