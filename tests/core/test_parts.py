@@ -56,7 +56,7 @@ def test_other_work_finds_nothing(folder, other):
 
 
 def test_a_damaged_part_is_made_again_with_a_warning(folder, caplog):
-    path = sorted(folder.glob("*.npz"))[0]
+    path = sorted(folder.glob("*/*.npz"))[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -67,13 +67,17 @@ def test_a_damaged_part_is_made_again_with_a_warning(folder, caplog):
     load_arrays(path).close()
 
 
-def test_when_the_work_is_done_its_folder_goes_with_all_that_was_left_there(folder):
-    Squares(folder, inputs=("cubes",)).run()  # such as of a model that was named before
-    (folder / ".a.npz.01234567.part").touch()  # of a kill in the middle of writing
+def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder):
+    (own,) = folder.iterdir()
+    (own / ".a.npz.01234567.part").touch()  # of a kill in the middle of writing
+    other = Squares(folder, inputs=("cubes",))
+    other.run()
     mine = Squares(folder)
     mine.run()
     assert mine.parts.found == 6
     mine.parts.remove()
+    assert not own.exists() and len(list(folder.glob("*/*.npz"))) == 4
+    other.parts.remove()
     assert not folder.exists()
     mine.parts.remove()
 

@@ -65,6 +65,9 @@ def test_a_table_without_labels_can_be_searched(photos, phone):
         (("path", "label"), [["/etc/a.png", "camera"]], "line 2: '/etc/a.png' is no path below the table's folder"),
         (("path", "label"), [["../a.png", "camera"]], r"line 2: '\.\./a\.png' is no path below"),
         (("path", "label"), [["", "camera"]], "line 2: '' is no path below"),
+        (("path", "label"), [["test\\camera\\0.png", "camera"]], "line 2: .* write paths with /"),
+        (("path", "label"), [["test/camera/0.heic", "camera"]], "line 2: .* is no image that is read: convert it"),
+        (("path;label",), [["test/camera/0.png;camera"]], "separates its columns by ;: save it with commas"),
         (
             ("path", "label"),
             [["test/camera/0.txt", "camera"]],
@@ -77,8 +80,8 @@ def test_a_table_without_labels_can_be_searched(photos, phone):
             [["test/camera/0.png", "a"], ["./test/camera/0.png", "b"]],
             "line 3: .* is in line 2 already",
         ),
-        (("path", "label"), [["test/camera/99.png", "camera"]], r"99\.png.*No such file"),
-        (("path", "label"), [["empty.png", "camera"]], r"empty\.png: it is empty"),
+        (("path", "label"), [["test/camera/99.png", "camera"]], r"phone\.csv, line 2: .*99\.png.*No such file"),
+        (("path", "label"), [["empty.png", "camera"]], r"line 2: .*empty\.png: it is empty"),
         (("path", "label"), [["test/camera/0.png", "camera"], ["test/Clock/0.png", "Camera"]], "differ by case"),
     ],
 )
@@ -86,6 +89,36 @@ def test_what_a_table_must_not_say_is_refused_with_its_line(photos, phone, colum
     (photos / "empty.png").touch()
     with pytest.raises(UserError, match=said):
         open_stored(phone(columns, rows))
+
+
+def test_a_file_counts_once_whatever_its_names(photos, phone, caplog):
+    (photos / "link.png").symlink_to(photos / "test" / "camera" / "0.png")
+    rows = [["test/camera/0.png", "camera", "a"], ["link.png", "camera", "b"], ["test/camera/1.png", "camera", "c"]]
+    listing = open_stored(phone(rows=rows)).listing(())
+    assert list(listing.keys) == ["link.png", "test/camera/1.png"]
+    assert listing.column("camera") == ["b", "c"]
+    assert "links to images that are listed already" in caplog.text
+    rows[1][1] = "clock"
+    with pytest.raises(UserError, match="links to one image of two classes"):
+        open_stored(phone(rows=rows))
+
+
+def test_all_lines_without_a_file_are_counted(photos, phone):
+    rows = [[f"test/camera/{n}.png", "camera"] for n in range(9)]
+    with pytest.raises(UserError, match=r"phone\.csv, line 5 \(and 5 other lines\): .*3\.png"):
+        open_stored(phone(("path", "label"), rows))
+
+
+def test_spreadsheets_are_read(photos):
+    text = 'path, label ,,camera\ntest/camera/0.png, "a, b",,x\n,,,\ntest/camera/1.png,cat,,y\n\n'
+    (photos / "phone.CSV").write_text("\ufeff" + text, encoding="utf-8")
+    found = open_stored(photos / "phone.CSV")
+    assert found.groups == ("a, b", "cat") and found.listing(()).column("camera") == ["x", "y"]
+
+
+def test_numbers_have_one_order_however_they_are_written(photos, phone):
+    rows = [[f"test/camera/{n}.png", label] for n, label in enumerate(("10", "2", "02"))]
+    assert open_stored(phone(("path", "label"), rows)).groups == ("02", "2", "10")
 
 
 def test_a_missing_table_and_a_column_that_it_lacks_are_named(photos, phone):

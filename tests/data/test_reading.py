@@ -150,6 +150,14 @@ def test_images_of_other_formats_are_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "c.AVIF").write_bytes(b"an image")
     with pytest.raises(UserError, match=r"c\.AVIF: \.avif images are not read: convert"):
         list(walk_images(tmp_path))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "d.heic").write_bytes(b"an image")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "link").symlink_to(tmp_path / "linked")
+    (tmp_path / "set" / "e.heic").write_bytes(b"an image")
+    with pytest.raises(UserError, match=r"\.heic and 1 others: \.heic images are not read"):
+        list(walk_images(tmp_path / "set"))
+    assert sorted(key for key, _ in walk_images(tmp_path / "set", passing=True)) == ["e.heic", "link/d.heic"]
 
 
 def test_a_name_does_not_say_the_kind_and_an_image_may_be_long(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import create_dataset
 from genrobust.data.stored import open_stored, open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
@@ -90,6 +91,26 @@ def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> Non
     stored = open_stored(tmp_path)
     assert stored.groups == ("0", "1")
     assert sorted(stored.listing(stored.groups).groups) == ["0", "0", "1", "1"]
+
+
+def test_the_classes_of_our_own_shards_and_exports_are_found_by_their_ids(tmp_path: Path) -> None:
+    """Both number them, in the order of the study that made them: folders may have another."""
+    ids = ("2", "10", "tea-pot")
+    for name in ("2", "10", "Tea Pot"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(4):
+            (tmp_path / "train" / name / f"{i}.png").write_bytes(png(i))
+    create_dataset(tmp_path / "made", {"shards": 1, "class_ids": list(ids)})
+    samples = [Sample(f"{ids[i]}-{i:06d}", i, np.full((8, 8, 3), i, np.uint8)) for i in range(3)]
+    write_shard(tmp_path / "made", 0, samples, rejected=[])
+    rows = {f"a{i}.json": json.dumps({"label": i, "class_id": id}).encode() for i, id in enumerate(ids)}
+    images = {f"a{i}.png": png(i) for i in range(3)} | {f"a{i}.cls": str(i).encode() for i in range(3)}
+    write_tar(tmp_path / "export" / "a.tar", images | rows)
+    for place in ("made", "export"):
+        data = load_data(folders(tmp_path / "train", tmp_path / place))
+        test = data.tests["test"]
+        found = {data.labels.ids[k]: gray for k, gray in zip(test.labels.tolist(), grays(test), strict=True)}
+        assert found == {"2": 0, "10": 1, "tea-pot": 2}
 
 
 def test_a_label_can_lie_in_json(tmp_path: Path) -> None:

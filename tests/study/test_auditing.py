@@ -98,6 +98,19 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
     assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
 
 
+def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos, tmp_path):
+    leaked = next((photos / "test" / "tree").iterdir())
+    Image.open(leaked).save(photos / "real" / "tree" / "leak.png")
+    sets = {"source": "folders", "train": str(photos / "real"), "test": str(photos / "test"), "held_out": 0}
+    arms = [{"name": "real", "mixture": "real"}]
+    recipe = {"name": "own", "data": sets, "generator": None, "train": {"keep": "last"}, "arms": arms}
+    (tmp_path / "own.yaml").write_text(json.dumps(recipe))
+    words = ("audit", tmp_path / "own.yaml", "--against", tmp_path / "own.yaml", "--out", tmp_path / "page")
+    genrobust(*words, code=1, said="copies of test images of test (1)")
+    facts = read(tmp_path / "page")
+    assert (facts["of_real"], facts["leaks"]) == (None, {"test": 1})
+
+
 # Images: while they are read, and while a CLIP is shown them.
 @pytest.mark.parametrize(("after", "kept"), [(60, 14), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
@@ -118,7 +131,7 @@ def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypa
     opened.clear()
     limit[0] = after
     audit(photos, *words, "--out", photos / "resumed", code=130)
-    assert list((photos / "resumed" / PARTS).glob("*.npz"))
+    assert list((photos / "resumed" / PARTS).glob("*/*.npz"))
     limit[0] = 10**9
     opened.clear()
     audit(photos, *words, "--out", photos / "resumed")

@@ -243,7 +243,7 @@ KINDS = (
     Kind("rates.json", read_rates, again=lambda found: dict.fromkeys(found)),
     Kind("*/results.json", read_results),
     Kind("audit-*/audit.json", read_audit_json),
-    Kind("*/.parts/*.npz", lambda path, study: {k: v.tobytes() for k, v in read_part(path).items()}),
+    Kind("*/.parts/*/*.npz", lambda path, study: {k: v.tobytes() for k, v in read_part(path).items()}),
     Kind("*/track/*/logged.jsonl", lambda path, study: read_logged(path)),
     Kind("*/.genrobust.files", lambda path, study: read_file_list(path.parent)),
     Kind("precision.json", read_precision, again=lambda found: "float32"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -69,8 +70,8 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
             if not (folder / name).is_file():
                 raise UserError(
                     f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
-                    f"such as with hf download {PUBLISHED_CLIP} --local-dir {folder.name}, or save a CLIPModel, its "
-                    "CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
+                    f"for example with hf download {PUBLISHED_CLIP} --local-dir {shlex.quote(str(folder))}, or save a "
+                    "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
                 )
     where = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's

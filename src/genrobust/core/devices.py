@@ -112,7 +112,7 @@ def room_for_code(of: Hashable) -> None:
 
 
 def compiler_options() -> dict[str, bool]:
-    """Return the `options` with which torch.compile makes the same code in every process; torch 2.10 and later has any.
+    """Return the `options` with which torch.compile makes the same code in every process; {} before torch 2.10.
 
     By default Inductor times kernels that sum in different orders and takes the fastest, which another process may
     decide otherwise. But a killed training or dataset that goes on is to end with the same numbers.

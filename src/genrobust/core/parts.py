@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,24 @@ log = logging.getLogger(__name__)
 
 
 class KeptParts:
-    """The parts of long work, in files of `folder` until `remove`; None keeps none.
+    """The parts of long work, in a folder of its own below `folder` until `remove`; None keeps none.
 
-    A file is named after `inputs`, which are all that its arrays depend on: other work finds nothing. Where parts
-    cannot be kept, since the disk is full or other work has removed the folder, it goes on without, with a warning.
+    That and the files in it are named after `inputs`, which are all that the arrays depend on: other work finds
+    nothing. Where parts cannot be kept, such as on a full disk, the work goes on without, with a warning.
 
     Attributes:
         found: How many items an earlier run had made, over all pieces of the work.
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
-        self._folder, self._inputs, self._whole = folder, inputs, self
+        self._folder = None if folder is None else folder / digest(inputs)
+        self._inputs, self._whole = inputs, self
         self.found = 0
 
     def of(self, *inputs: object) -> KeptParts:
         """Return the parts of a piece of this work, which depend on `inputs` as well."""
-        piece = KeptParts(self._folder, *self._inputs, *inputs)
-        piece._whole = self._whole
+        piece = KeptParts(None, *self._inputs, *inputs)
+        piece._folder, piece._whole = self._folder, self._whole
         return piece
 
     def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
@@ -62,9 +64,11 @@ class KeptParts:
         return {key: np.concatenate([arrays[key] for arrays in found]) for key in found[0]}
 
     def remove(self) -> None:
-        """Remove the folder, now that the work is done, with what any other has left there."""
+        """Remove what is kept, now that the work is done."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            with suppress(OSError):  # it holds that of other work, or was never made
+                self._folder.parent.rmdir()
 
     def _file(self, items: range) -> Path | None:
         if self._folder is None:

@@ -44,7 +44,8 @@ def read_csv(path: Path, what: str) -> Iterator[tuple[int, list[str]]]:
     Raises:
         UserError: Also for an empty file, a row longer than the header, and a quote that is never closed.
     """
-    reader = csv.reader(_lines(path, what), strict=True)  # strict: such a quote would swallow the rest of the file
+    # Strict: a quote that is never closed would swallow the rest of the file. After a space, a quote is one as well.
+    reader = csv.reader(_lines(path, what), strict=True, skipinitialspace=True)
     columns: list[str] | None = None
     try:
         for row in reader:

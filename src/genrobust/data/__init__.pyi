@@ -44,7 +44,11 @@ from .shards import (
     missing_shards as missing_shards,
     read_manifest as read_manifest,
 )
-from .stored import class_folders as class_folders, open_stored as open_stored
+from .stored import (
+    StoredImages as StoredImages,
+    class_folders as class_folders,
+    open_stored as open_stored,
+)
 from .tar_writer import TarWriter as TarWriter
 from .verifying import (
     Verdict as Verdict,

@@ -7,7 +7,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -115,8 +115,8 @@ class ListedImages:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """An image file: `id` is the same for all names of one file."""
+class ImageFile:
+    """An image file, and the `group` that its name or table gives it: `id` is the same for all names of one file."""
 
     group: str
     key: str
@@ -137,48 +137,41 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
     listed once. Raises UserError for an unreadable folder, an empty file, what is no regular file, a link that leads in
     a circle, and a file that is in two groups.
     """
-    scanned: list[_File] = []
+    scanned: list[ImageFile] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
         for images in pool.map(lambda group: _scan(folder, group), groups):
             scanned += images
             bar.advance()
     log.info("%s: %d images in %d folders", folder, len(scanned), len(groups))
-    return _files(folder, scanned)
+    return list_images(folder, scanned)
 
 
 def list_files(folder: Path, group_of: Callable[[str], str]) -> Listing:
     """List the images of a `folder` without class folders, each under the group that `group_of` gives for its name."""
-    return _files(folder, [replace(file, group=group_of(file.key)) for file in _scan(folder)])
+    return list_images(folder, [replace(file, group=group_of(file.key)) for file in _scan(folder)])
 
 
-def list_named(
-    table: Path, keys: Sequence[str], groups: Sequence[str], pool: Executor, column: Callable[[str], Sequence[Any]]
+def list_images(
+    folder: Path,
+    scanned: Sequence[ImageFile],
+    path: Path | None = None,
+    column: Callable[[str], Sequence[Any]] | None = None,
 ) -> Listing:
-    """List the images `keys` of the folder of a `table`, whose columns `column` reads, each under its group.
+    """List the files `scanned` in a `folder`, each once; `path` is what names them, where it is not the folder.
 
-    Raises UserError for a file that is missing, empty or no regular one; `pool` asks for them.
+    Raises UserError for a file that is in two groups.
     """
-    folder = table.parent
-    stamps = []
-    with progress_bar(f"listing {table.name}", len(keys), "files") as bar:
-        for one in pool.map(lambda key: _image_stamp(folder / key), keys):
-            stamps.append(one)
-            bar.advance()
-    return Listing(table, keys, groups, stamps, lambda i: read_image(folder / keys[i]), column=column)
-
-
-def _files(folder: Path, scanned: Sequence[_File]) -> Listing:
-    files = _once(folder, scanned)
+    files = _once(path or folder, scanned)
     keys = [file.key for file in files]
     groups, stamps = [file.group for file in files], [file.stamp for file in files]
-    return Listing(folder, keys, groups, stamps, lambda i: read_image(folder / keys[i]))
+    return Listing(path or folder, keys, groups, stamps, lambda i: read_image(folder / keys[i]), column=column)
 
 
-def _once(folder: Path, scanned: Sequence[_File]) -> Sequence[_File]:
+def _once(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
     """The files without further names of the same; the first name in alphabetical order stays."""
     if len({file.id for file in scanned}) == len(scanned):
         return scanned
-    first: dict[tuple[int, int] | str, _File] = {}
+    first: dict[tuple[int, int] | str, ImageFile] = {}
     for file in sorted(scanned, key=lambda file: file.key):
         other = first.setdefault(file.id, file)
         if other.group != file.group:
@@ -202,27 +195,22 @@ def _status(file: Path | os.DirEntry[str], what: str) -> os.stat_result:
     return status
 
 
-def _image_stamp(file: Path) -> tuple[int, int]:
-    status = _image_status(file)
-    return status.st_size, status.st_mtime_ns
-
-
-def _image_status(file: Path | os.DirEntry[str]) -> os.stat_result:
+def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile:
+    """Return what a listing needs of an image file; raises UserError where it is missing, empty or no regular file."""
     status = _status(file, "the image ")
     if status.st_size == 0:
         what = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"
         raise UserError(f"{what}. Replace or remove it, then run again")
-    return status
+    # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
+    id = (status.st_dev, status.st_ino) if status.st_ino else key
+    return ImageFile(group, key, (status.st_size, status.st_mtime_ns), id)
 
 
-def _scan(folder: Path, below: str = "") -> list[_File]:
+def _scan(folder: Path, below: str = "") -> list[ImageFile]:
     """The image files below ``folder/below``, in the group `below`."""
-    found: list[_File] = []
+    found: list[ImageFile] = []
     for key, entry in walk_images(folder, below):
-        status = _image_status(entry)
-        # Windows has no such numbers in a listing, nor have some network file systems: there each name is a file.
-        id = (status.st_dev, status.st_ino) if status.st_ino else key
-        found.append(_File(below, key, (status.st_size, status.st_mtime_ns), id))
+        found.append(image_file(entry, key, below))
     return found
 
 

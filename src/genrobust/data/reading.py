@@ -111,12 +111,11 @@ def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterato
                 elif (kind := Path(entry.name).suffix.lower()) in FORMATS or (kind in UNREAD and passing):
                     yield key, entry
                 elif kind in UNREAD:
-                    names = (name for *_, files in os.walk(folder / below) for name in files)
-                    others = sum(1 for name in names if Path(name).suffix.lower() in UNREAD) - 1
-                    what = f"{entry.path} and {others:,} others" if others else entry.path
+                    every = walk_images(folder, below, passing=True)
+                    others = sum(1 for other, _ in every if Path(other).suffix.lower() in UNREAD) - 1
                     raise UserError(
-                        f"{what}: {kind} images are not read: convert to PNG or JPEG, such as with "
-                        f"magick mogrify -format jpg *{Path(entry.name).suffix}, or remove"
+                        f"{entry.path}{f' and {others:,} others' if others else ''}: {kind} images are not read: "
+                        "convert to PNG or JPEG and remove the originals"
                     )
 
 

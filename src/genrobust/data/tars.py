@@ -159,9 +159,12 @@ def _bytes(file: IO[bytes], offset: int, size: int) -> bytes:
 def _label(tar: Path, key: str, labels: dict[str, dict[str, str]]) -> str:
     where = f"{tar}: the image {key}"
     label: object = labels["cls"].get(key, "").strip()
-    if not label and key in labels["json"]:
-        facts = parse_json(labels["json"][key])
-        label = facts.get("label") if isinstance(facts, dict) else None
+    if (text := labels["json"].get(key)) is not None and (not label or '"class_id"' in text):
+        found = parse_json(text)
+        facts = found if isinstance(found, dict) else {}
+        label = label or facts.get("label")
+        if str(facts.get("label")) == label and isinstance(facts.get("class_id"), str):
+            return str(facts["class_id"])  # of a number, as in genrobust's own exports
     if label is None or label == "":
         raise UserError(f"{where} has no class: it needs {key}.cls, or a label in {key}.json")
     if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):

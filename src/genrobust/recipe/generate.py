@@ -77,8 +77,9 @@ class GeneratorConfig(Section):
     on web images may make images that are not fit to be seen or published. If it is on, images that the generator's own
     checker flags are sampled again, even wrongly flagged ones, which costs time and shifts the dataset.
 
-    The last keys are for speed and memory. `compile: auto` compiles the blocks of a UNet or a transformer,
-    for a dataset of 2,000 images or more, if they stay on a GPU. `offload: auto` keeps only what is computing on
+    The last keys are for speed and memory. `compile: auto` compiles the blocks of a UNet, or the repeated
+    blocks of a transformer that has such, for a dataset of 2,000 images or more on a GPU, unless single layers of it
+    wait in main memory. `offload: auto` keeps only what is computing on
     the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
     the weights of the large parts in 8 or 4 bits, `cache` skips the network where its first block changes little (First
     Block Cache; one image at a time), and `attention` chooses another implementation. These change the images, as does

@@ -147,17 +147,16 @@ def filter_shards(
 ) -> int:
     """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the file `path`.
 
-    Returns how many images this run has judged: not those that an earlier one had.
-
-    Raises as `filter_dataset` does.
+    Returns how many images it has judged; 0 where an earlier run had judged some, so that it tells of no rate. Raises
+    as `filter_dataset` does.
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
-    parts = parts_in(dataset, resolve_device(device))
+    parts = parts_in(dataset, resolve_device(device), path.name)
     made = _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path, parts).made
-    return made - parts.found
+    return 0 if parts.found else made
 
 
 def by_clip(clip: str, batch_size: int) -> Judge:
@@ -185,10 +184,10 @@ def by_classifier(opens: Opens, batch_size: int) -> Judge:
     return scores
 
 
-def parts_in(folder: Path, device: torch.device) -> KeptParts:
-    """Return what a killed audit or filter on such a `device`, with the same programs, has kept in `folder`."""
+def parts_in(folder: Path, device: torch.device, *work: object) -> KeptParts:
+    """Return what such `work`, killed, has kept in `folder`, on such a `device` and with the same programs."""
     programs = [metadata.version(name) for name in PROGRAMS]
-    return KeptParts(folder / PARTS, KEEPING, __version__, device_name(str(device)), programs)
+    return KeptParts(folder / PARTS, KEEPING, __version__, device_name(str(device)), programs, work)
 
 
 def _filter(
@@ -202,7 +201,7 @@ def _filter(
     parts: KeptParts | None = None,
 ) -> Filter:
     where = resolve_device(device)
-    parts = parts or parts_in(dataset, where)
+    parts = parts or parts_in(dataset, where, drop, threshold)
     name, scores = judge(sets, where, parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
@@ -228,8 +227,8 @@ def open_sets(
     opened, prompts, templates = _dataset(dataset, classes)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
-    if against and real_data:
-        real, test_sets = real_data.train, dict(real_data.tests)
+    if against and real_data:  # which is not compared with itself
+        real, test_sets = None if dataset == against else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", open_stored(Path(against)), classes)
     for word in tests:

@@ -141,7 +141,7 @@ def _plan(
 
     Its arms follow so many others: for each mixture a linear probe, and two that are fine-tuned.
     """
-    plan = {**propose(train.images, largest, median_side(train.folder), gpu), "init": None}
+    plan = {**propose(train.images, largest, median_side(train.stored), gpu), "init": None}
     least = min(train.counts.values())
     if initial is not None:
         low, high = TUNED_STEPS

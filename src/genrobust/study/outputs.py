@@ -78,7 +78,7 @@ GUARDS = (
     Guard("rates.json", _check_json),
     Guard("results.json", _check_json),
     Guard("audit.json", _check_json),
-    Guard(f"{PARTS}/*.npz", read_part),
+    Guard(f"{PARTS}/*/*.npz", read_part),
     Guard("track/*/logged.jsonl", read_logged, _folder),
     Guard(FILE_LIST, _of_folder(read_file_list), _folder),
 )

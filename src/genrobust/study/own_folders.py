@@ -19,6 +19,7 @@ from genrobust.core import MEAN_OF_SHIFTS, UserError
 from genrobust.data import (
     FolderClasses,
     Listing,
+    StoredImages,
     check_images,
     class_folders,
     image_files,
@@ -58,7 +59,7 @@ class Folders:
 
 @dataclass(frozen=True, slots=True)
 class FolderContents:
-    """The images of one folder by class.
+    """The images of one folder, or of a table, tars or a dataset, by class. What is called a folder may be a label.
 
     Attributes:
         names: Training folders by label.
@@ -69,12 +70,17 @@ class FolderContents:
     """
 
     role: str
-    folder: Path
+    stored: StoredImages
     names: Sequence[str]
     counts: Mapping[int, int]
     renamed: Mapping[str, str]
     unknown: Mapping[str, Sequence[str]]
     lacks: Sequence[str]
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.stored.path
 
     @property
     def images(self) -> int:
@@ -141,23 +147,26 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
         other = seen.setdefault(folder.resolve(), role)
         if other != role:
             raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")
-    names = readable_names(open_stored(folders.train).groups)
-    classes = read_classes(DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names))
+    train = open_stored(folders.train)
+    names = readable_names(train.groups)
+    config = DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names)
+    classes = read_classes(config, train)
     found = {}
     for role, folder in folders.by_role().items():
-        found[role] = _look_at_one(role, folder, classes)
+        found[role] = _look_at_one(role, train if role == "train" else folder, classes)
         if role == "train" and (lacks := found[role].lacks):
             raise UserError(f"{folder}: these class folders hold no image: {some(lacks)}. Add some, or remove them")
     return found, names
 
 
-def median_side(folder: Path) -> int:
-    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over those in `folder`."""
-    listed = open_stored(folder).listed
-    files = sorted(image_files(folder)) if listed is None else []
+def median_side(stored: StoredImages) -> int:
+    """The median shorter side, in pixels, of up to SAMPLED images spread evenly over those that are `stored`."""
+    listed = stored.listed
+    files = sorted(image_files(stored.path)) if listed is None else []
     total = len(files) if listed is None else len(listed.keys)
     sides = []
-    for index in range(0, total, math.ceil(total / SAMPLED)):
+    in_order = listed is not None and listed.in_order  # each image brings its row group along: the first ones do
+    for index in range(min(total, SAMPLED)) if in_order else range(0, total, math.ceil(total / SAMPLED)):
         try:
             image = read_image(files[index]) if listed is None else listed.read(index)
         except UserError:
@@ -165,7 +174,7 @@ def median_side(folder: Path) -> int:
         sides.append(min(image.size))
     if not sides:
         some = files[0] if listed is None else listed.keys[0]
-        raise UserError(f"{folder}: cannot read any of the sampled images, such as {some}")
+        raise UserError(f"{stored.path}: cannot read any of the sampled images, such as {some}")
     return round(statistics.median(sides))
 
 
@@ -193,7 +202,7 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
 
 def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
     """Decode every image, and log those that cannot be read."""
-    parts = [part for one in found.values() for part in _parts(one.folder)]
+    parts = [part for one in found.values() for part in _parts(one.stored)]
     console = Console(stderr=True)
     bar = track(parts, "checking every image", console=console, transient=True, disable=not console.is_terminal)
     broken = [reason for part in bar for reason in part()]
@@ -205,11 +214,11 @@ def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) 
         say(f"{count(len(broken), 'broken image')}: fix or remove them before a run, which stops at the first")
 
 
-def _parts(folder: Path) -> Iterator[Callable[[], list[str]]]:
-    """What says of each part of the images in `folder` which cannot be read, and why."""
-    listed = open_stored(folder).listed
+def _parts(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
+    """What says of each part of the images that are `stored` which cannot be read, and why."""
+    listed = stored.listed
     if listed is None:
-        for sub in class_folders(folder):
+        for sub in class_folders(stored.path):
             yield partial(_unreadable_in, sub)
         return
     for start in range(0, len(listed.keys), CHECKED):
@@ -245,21 +254,21 @@ def quoted(value: str) -> str:
     return listed.strip()[1:-1]
 
 
-def _counts(folder: Path) -> dict[str, int]:
+def _counts(stored: StoredImages) -> dict[str, int]:
     """The number of images under each word for a class: a subfolder, or a label of a table, tar or saved dataset."""
-    stored = open_stored(folder)
     if stored.listed is None:
-        return {name: sum(1 for _ in image_files(folder / name)) for name in stored.groups}
+        return {name: sum(1 for _ in image_files(stored.path / name)) for name in stored.groups}
     counts = Counter(stored.listed.groups)
     return {group: counts[group] for group in stored.groups}
 
 
-def _look_at_one(role: str, folder: Path, classes: FolderClasses) -> FolderContents:
+def _look_at_one(role: str, place: Path | StoredImages, classes: FolderClasses) -> FolderContents:
     counts: dict[int, int] = {}
     renamed: dict[str, str] = {}
     unknown: dict[str, list[str]] = {}
     try:
-        for name, number in _counts(folder).items():
+        stored = open_stored(place) if isinstance(place, Path) else place
+        for name, number in _counts(stored).items():
             label = classes.match(name)
             if label is None:
                 unknown[name] = classes.near(name)
@@ -271,4 +280,4 @@ def _look_at_one(role: str, folder: Path, classes: FolderClasses) -> FolderConte
     except UserError as error:
         raise UserError(f"{role}: {error}") from error
     lacks = [name for label, name in enumerate(classes.folders) if label not in counts]
-    return FolderContents(role, folder, classes.folders, counts, renamed, unknown, lacks)
+    return FolderContents(role, stored, classes.folders, counts, renamed, unknown, lacks)
