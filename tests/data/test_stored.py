@@ -22,7 +22,6 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import create_dataset
 from genrobust.data.stored import open_stored, open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
@@ -100,8 +99,9 @@ def test_the_classes_of_our_own_shards_and_exports_are_found_by_their_ids(tmp_pa
         (tmp_path / "train" / name).mkdir(parents=True)
         for i in range(4):
             (tmp_path / "train" / name / f"{i}.png").write_bytes(png(i))
-    create_dataset(tmp_path / "made", {"shards": 1, "class_ids": list(ids)})
-    samples = [Sample(f"{ids[i]}-{i:06d}", i, np.full((8, 8, 3), i, np.uint8)) for i in range(3)]
+    (tmp_path / "made").mkdir()
+    pictures = [np.full((8, 8, 3), i, np.uint8) for i in range(3)]
+    samples = [Sample(f"{id}-{i:06d}", i, pictures[i], {"class_id": id}) for i, id in enumerate(ids)]
     write_shard(tmp_path / "made", 0, samples, rejected=[])
     rows = {f"a{i}.json": json.dumps({"label": i, "class_id": id}).encode() for i, id in enumerate(ids)}
     images = {f"a{i}.png": png(i) for i in range(3)} | {f"a{i}.cls": str(i).encode() for i in range(3)}

@@ -318,7 +318,7 @@ def test_checkpoints_of_one_name_were_trained_alike(folders, save):
         (["x=pictograms"], {}, "leave out x="),
         (["{}/model"], {"on": "{}/none"}, "cannot read the folder"),
         (["{}/model"], {"on": "{}/hollow"}, "is empty"),
-        (["{}/model"], {"on": "pictograms"}, "pictograms:generated-val"),
+        (["{}/model"], {"on": "pictograms"}, "add one that no arm mixes, such as datasets: {generated-val:"),
         (["{}/model"], {"on": "pictograms:generatedd"}, "no dataset 'generatedd'"),
         (["{}/model"], {"real": None}, "with --real"),
         (["{}/model"], {"real": "pictograms:wild"}, "no test set 'wild'; there are test, outline-v2, solid, "),

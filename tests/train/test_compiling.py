@@ -77,7 +77,7 @@ def test_the_code_of_one_network_leaves_room_for_that_of_the_next():
     with config.patch(recompile_limit=1):
         for side in (4, 6):
             network = Linear(3 * side * side)
-            backend = {"backend": lambda graph, inputs: graphs.append(graph) or graph.forward}
+            backend = {"backend": lambda graph, inputs, options: graphs.append(graph) or graph.forward}
             network.compile = partial(network.compile, **backend)
             learner = Learner(network, None, None, "float32")
             compile_networks(learner, TrainConfig(compile=True, image_size=side * 32))

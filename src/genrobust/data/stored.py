@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from genrobust.core import UserError, reading
@@ -12,7 +12,6 @@ from genrobust.data.file_list import ListedImages, Listing, list_files, list_fol
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
-from genrobust.data.shards import MANIFEST, read_manifest
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
 from genrobust.data.tars import list_tars
 
@@ -54,7 +53,7 @@ def open_stored(path: Path) -> StoredImages:
         if ours:
             _refuse_splits(path, ours)
             if extension == ".tar":
-                return _numbered(path, *_by_id(ours, list_tars(path, ours)))
+                return _numbered(path, list_tars(path, ours))
             return _numbered(path, *list_parquet(path, ours))
     if (path / STATE).is_file():
         return _numbered(path, *list_saved(path))
@@ -139,20 +138,6 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
         file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
         some = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
         raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
-
-
-def _by_id(tars: list[Path], listing: Listing) -> tuple[Listing, tuple[str, ...]]:
-    """The images with the ids of their classes, which genrobust's own shards number."""
-    folders = {tar.parent for tar in tars}
-    if len(folders) > 1 or not (tars[0].parent / MANIFEST).is_file():
-        return listing, ()
-    ids = tuple(read_manifest(tars[0].parent).get("class_ids", ()))
-    try:
-        return replace(listing, groups=[ids[int(group)] for group in listing.groups]), ids
-    except (ValueError, IndexError):
-        raise UserError(
-            f"{tars[0].parent}: its {MANIFEST} names {len(ids)} classes, and its tars hold others"
-        ) from None
 
 
 def _numbered(path: Path, listing: Listing, names: tuple[str, ...] = ()) -> StoredImages:

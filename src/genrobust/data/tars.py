@@ -32,7 +32,7 @@ class _Image(NamedTuple):
 
 
 def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listing:
-    """List the images in `tars`, which lie at `source`; a group is the number in ``.cls``, or the "label" in ``.json``.
+    """List the images in `tars`, which lie at `source`; a group is the text in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read, and genrobust's own shards compared with their hashes; unless the images are
     `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``. Raises UserError that names the
@@ -164,7 +164,7 @@ def _label(tar: Path, key: str, labels: dict[str, dict[str, str]]) -> str:
         facts = found if isinstance(found, dict) else {}
         label = label or facts.get("label")
         if str(facts.get("label")) == label and isinstance(facts.get("class_id"), str):
-            return str(facts["class_id"])  # of a number, as in genrobust's own exports
+            return str(facts["class_id"])  # of a number, as in genrobust's own shards and exports
     if label is None or label == "":
         raise UserError(f"{where} has no class: it needs {key}.cls, or a label in {key}.json")
     if isinstance(label, bool) or not isinstance(label, str | int) or str(label).startswith("-"):
