@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from scipy.ndimage import gaussian_filter
 
 from genrobust.audit.duplicates import compare, memorization
-from genrobust.audit.fingerprint import NEAR, frame, nearest
+from genrobust.audit.fingerprint import NEAR, Neighbors, frame, nearest
 from genrobust.audit.scan import pixel_sha256
 from genrobust.core.errors import UserError
 from genrobust.core.images import StudyData
@@ -144,6 +144,20 @@ def test_memorization_is_told_from_fresh_images(sets: dict[str, list[Image.Image
     assert copied.threshold == fresh.threshold > NEAR
     assert copied.lo > 0.8  # Clopper-Pearson of 20 in 20: 0.025 ** (1 / 20)
     assert copied.lo == pytest.approx(0.025 ** (1 / 20))
+
+
+def test_images_like_the_training_images_are_not_taken_for_memorized_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few training images set the threshold, which is then uncertain however many images are generated."""
+    rng, alarms = np.random.default_rng(0), 0
+    for _ in range(40):
+        own, generated = (NEAR + rng.gamma(3, 0.1, n) for n in (100, 5000))
+        monkeypatch.setattr("genrobust.audit.duplicates.nearest", lambda *_, own=own, **__: neighbors(own))
+        alarms += memorization(neighbors(generated), np.zeros((100, 1), np.uint8)).above_expected
+    assert alarms <= 4  # one in forty is expected
+
+
+def neighbors(distance: np.ndarray) -> Neighbors:
+    return Neighbors(np.zeros(len(distance), int), distance, np.zeros(len(distance), bool))
 
 
 def test_memorization_is_held_against_unseen_images_where_there_are_some(sets: dict[str, list[Image.Image]]) -> None:

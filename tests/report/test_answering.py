@@ -9,18 +9,28 @@ from genrobust.core.results import MEAN_OF_SHIFTS, Score
 from genrobust.report.answering import answer
 
 
-def test_the_answer_is_two_sentences_about_the_generated_arm_with_the_retrieved_one_beside_it(record):
-    accuracy, robustness = answer(record)
+def test_the_answer_is_about_the_generated_arm_with_the_retrieved_one_beside_it(record):
+    accuracy, control, robustness = answer(record)
     assert accuracy == (
         "Over 2 shifted test sets, real+generated averaged 52.5 % top-1 and real 40.0 %, a gain of 12.5 points "
         "(95 % interval +10.5 to +14.5); on the clean set real+generated did not differ from real beyond chance "
         "(−0.4 points, 95 % interval −2.4 to +1.6)."
     )
+    assert control == (
+        "Over the same shifts, real+retrieved, the control with retrieved images, was 30.0 points above real (95 % "
+        "interval +28.0 to +32.0)."
+    )
     assert robustness == (
         "Its effective robustness was +10.5 points and that of real −0.5, a gain of 11.0 points (95 % interval +9.0 to "
-        "+13.0); real+retrieved, the control with retrieved images, was 30.0 points above real (95 % interval +28.0 to "
-        "+32.0) over the shifts."
+        "+13.0)."
     )
+
+
+def test_the_answer_says_where_effective_robustness_is_over_fewer_shifts(record):
+    lines = record.summary.lines
+    weak = replace(record.summary, lines={**lines, "solid": replace(lines["solid"], r2=0.4)})
+    told = answer(replace(record, summary=weak))[-1]
+    assert told.startswith("Its effective robustness, over 1 of the 2 shifts, was +10.5 points and that of real −0.5")
 
 
 @pytest.mark.parametrize(
@@ -66,23 +76,25 @@ def test_a_study_of_one_arm_or_without_a_mean_or_lines_still_has_an_answer(recor
         "(38.0–42.0).",
     )
     no_lines = replace(summary, lines={}, scores={k: s for k, s in summary.scores.items() if k.figure == "top1"})
-    assert answer(replace(record, summary=no_lines))[1].startswith("Effective robustness has no baseline line")
+    assert answer(replace(record, summary=no_lines))[-1].startswith("Effective robustness has no baseline line")
     of_sets = {k: s for k, s in summary.scores.items() if k.test_set != MEAN_OF_SHIFTS}
     no_mean = replace(summary, shifts=(), scores=of_sets)
-    assert answer(replace(record, summary=no_mean))[0].startswith("No shifted test set is large enough")
+    told = answer(replace(record, summary=no_mean))
+    assert told[0].startswith("No shifted test set is large enough")
+    assert told[1] == "Effective robustness has no mean either."
 
 
 def test_without_a_mean_of_effective_robustness_the_answer_says_why(record):
     gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record, summary=replace(record.summary, scores=scores))
-    assert "Its effective robustness has no mean, since some figures in it extrapolate" in answer(found)[1]
+    assert "Its effective robustness has no mean, since some figures in it extrapolate" in answer(found)[-1]
     lines = {test: replace(line, r2=0.4) for test, line in record.summary.lines.items()}
     weak = replace(found, summary=replace(found.summary, lines=lines))
-    assert "no mean, since no line of a shift in it explains enough" in answer(weak)[1]
+    assert "no mean, since no line of a shift in it explains enough" in answer(weak)[-1]
     kept = {key for key in gone if key.arm == "real+generated" and not key.minus}
     alone = replace(record.summary, scores=scores | {key: record.summary.scores[key] for key in kept})
-    assert "was +10.5 points; that of real has no mean, since some" in answer(replace(record, summary=alone))[1]
+    assert "was +10.5 points; that of real has no mean, since some" in answer(replace(record, summary=alone))[-1]
 
 
 def test_an_arm_without_validation_accuracy_is_not_chosen_by_it(record):

@@ -47,7 +47,7 @@ def asked(record: StudyRecord) -> StudyRecord:
 def test_rows_of_qualities_have_the_accuracy_of_who_trained_on_that_source_alone(asked: StudyRecord) -> None:
     real, generated = quality_rows(asked)
     assert len(real) == len(generated) == len(QUALITY_HEADS)
-    words = f"generated|5,600|71.2 (68.0{EN_DASH}74.4)|0.123|2.56|50|25|0.810|6.79|31.2|90|19.0"
+    words = f"generated|5,600|71.2 (68.0{EN_DASH}74.4)|0.123|25.6|50|25|0.810|6.79|31.2|90|19.0"
     assert "|".join(generated) == words
     assert real[2] == f"90.0 (88.0{EN_DASH}92.0)" and real[3:7] == [EN_DASH] * 4 and real[-1] == EN_DASH
 

@@ -127,7 +127,7 @@ def test_a_class_that_is_always_wrong_has_an_interval() -> None:
 
 def test_the_one_class_with_many_images_may_be_missing_from_a_resample() -> None:
     labels = np.repeat(np.arange(11), [10, *[9] * 10])
-    images = AnsweredSet("x", np.arange(11), 11, labels, np.ones(100, dtype=bool), {})
+    images = AnsweredSet("x", np.arange(11), 11, labels, np.ones(100, dtype=bool), {}, "64 px")
     weights = np.ones((2, 100), dtype=np.float32)
     weights[1, :10] = 0
     found = WorstClass("worst_class").combine(np.arange(100)[None] < 7, images, weights)
@@ -143,7 +143,7 @@ def test_the_one_class_with_many_images_may_be_missing_from_a_resample() -> None
 def test_a_worst_class_that_is_always_right_has_an_interval_over_groups_too() -> None:
     labels = np.repeat([0, 1, 2], 15)
     groups = Groups.of([str(i % 4) for i in range(45)], np.ones(45, dtype=bool))
-    images = AnsweredSet("x", np.arange(3), 3, labels, np.ones(45, dtype=bool), {}, groups)
+    images = AnsweredSet("x", np.arange(3), 3, labels, np.ones(45, dtype=bool), {}, "64 px", groups)
     drawn = WorstClass("worst_class").resample(np.ones((1, 1, 45)), images, 500, np.random.default_rng(0))
     score = drawn.one(0, 0)
     assert score.value == score.hi == 100 and 60 < score.lo < 97

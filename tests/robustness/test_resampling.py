@@ -1,5 +1,7 @@
 """Paired differences and resampling: against plain bootstraps, known variances, and their own symmetries."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm, t as student
@@ -7,7 +9,14 @@ from scipy.stats import norm, t as student
 from genrobust.core.results import Score
 from genrobust.robustness import resampling
 from genrobust.robustness.grouping import Groups
-from genrobust.robustness.resampling import Measured, image_counts, measure_accuracy, resampled_means, seed_weights
+from genrobust.robustness.resampling import (
+    Measured,
+    image_counts,
+    mean_of,
+    measure_accuracy,
+    resampled_means,
+    seed_weights,
+)
 
 
 def paired_difference(arm: np.ndarray, reference: np.ndarray, classes: int, bootstrap: int = 1000) -> Score:
@@ -176,12 +185,29 @@ def test_what_is_expected_of_few_clean_groups_is_as_uncertain_as_they_are():
     accuracy = measure_accuracy(rng.random((1, 1, 900)) < 0.6, 6, 300, rng)
     drawn = rng.normal(50, 4, (300, 1, 1))
     wide, plain = (
-        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), of) for of in (clean, None)
+        accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), of, 10**6) for of in (clean, None)
     )
+    few = accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), None, 4).one(0, 0)
     assert (wide.over, plain.over) == ("images and 3 clean groups and baselines", "images and baselines")
     of_three, of_images = wide.one(0, 0), plain.one(0, 0)
     # Student's t with two degrees of freedom
     assert (of_three.hi - of_three.lo) / (of_images.hi - of_images.lo) == pytest.approx(4.30 / 1.96, rel=0.01)
+    # and with four, of a line through six baselines
+    assert (few.hi - few.lo) / (of_images.hi - of_images.lo) == pytest.approx(2.78 / 1.96, rel=0.01)
+
+
+def test_a_mean_over_shifts_has_no_more_freedom_than_what_they_share():
+    rng = np.random.default_rng(0)
+    images = [f"{i % 40}" for i in range(400)]
+    clean = Groups.of(["a"] * 20 + ["b"] * 20 + ["c"] * 20, np.ones(60, dtype=bool))
+    parts = []
+    for shift in range(6):
+        of_shift = Groups.of([f"{shift} {name}" for name in images], np.ones(400, dtype=bool))
+        accuracy = measure_accuracy(rng.random((1, 1, 400)) < 0.6, 6, 300, rng, of_shift)
+        drawn = rng.normal(50, 4, (300, 1, 1))
+        parts.append(accuracy.beyond(np.array([[50.0]]), drawn, "baselines", np.array([[False]]), clean, 30))
+    assert mean_of(parts, "mean of 6 shifts").freedom == parts[0].freedom == 2
+    assert mean_of([replace(part, common=np.inf) for part in parts], "").freedom > 2
 
 
 def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
@@ -190,7 +216,7 @@ def test_intervals_over_two_groups_hold_nothing_that_cannot_be():
     right = np.stack([np.arange(60) < 30, np.arange(60) >= 30])[:, None]  # each arm knows one of the two groups alone
     accuracy = measure_accuracy(right, 6, 300, rng, groups)
     expected = np.array([[40.0], [30.0]])
-    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], None)
+    robustness = accuracy.beyond(expected, np.broadcast_to(expected, (300, 2, 1)), "baselines", right[..., 0], None, 30)
     weights = seed_weights(1, 300, rng)
     for measured, (least, most) in ((accuracy, (0, 100)), (robustness, (-100, 100))):
         for score in (measured.arm(0, weights), measured.one(1, 0)):

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, logit
 
 from genrobust.core.errors import UserError
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Predictions
 from genrobust.robustness.accuracy import top1
 from genrobust.robustness.effective import effective_robustness, fit_line
 from genrobust.robustness.summary import Comparison, score_baselines, summarize
@@ -331,3 +331,44 @@ def test_intervals_are_over_the_groups_of_images_where_these_are_known(study, su
     assert "over 3 groups, baselines" in found.score("er", "real", "solid").method
     with pytest.raises(UserError, match=r"'solid'.* 7 groups for 300 images"):
         summed(study, image_groups={"solid": ["a"] * 7})
+
+
+def of_ten_classes(test, labels, accuracy, seed):
+    """Predictions over ten classes; a wrong one is the other class of a pair."""
+    wrong = np.random.default_rng(seed).random(len(labels)) >= accuracy
+    logits = np.zeros((len(labels), 10), np.float32)
+    logits[np.arange(len(labels)), labels ^ wrong] = 1
+    keys = tuple(f"{test}{i}" for i in range(len(labels)))
+    return Predictions(test, logits, labels, keys, tuple("abcdefghij"), "64 px")
+
+
+def robustness_on_two_classes(clean_labels, groups=None, accuracy=0.6):
+    """The effective robustness of one checkpoint on a shift of two of the ten classes."""
+    shifted = np.repeat([0, 1], 5000)
+    predictions = {
+        ("real", 0, "test"): of_ten_classes("test", clean_labels, accuracy, 1),
+        ("real", 0, "shift"): of_ten_classes("shift", shifted, 0.5, 2),
+    }
+    baselines = [BaselineModel(f"m{i}", "shift", 30 + 2 * i, 20 + 2 * i) for i in range(30)]
+    groups = {} if groups is None else {"test": groups}
+    how = Comparison(clean="test", shifts=("shift",), reference="real", image_groups=groups)
+    return summarize(predictions, baselines, how).score("er", "real", "shift", 0)
+
+
+def test_a_shift_of_classes_with_few_clean_images_still_has_an_interval():
+    """Some resamples of the clean images have none of these classes."""
+    few = robustness_on_two_classes(np.repeat(np.arange(10), 2))
+    assert few.lo < few.value < few.hi and few.hi - few.lo > 20
+
+
+def test_where_the_clean_images_of_a_shift_are_of_one_group_the_interval_is_over_images():
+    labels = np.repeat(np.arange(10), 40)
+    of_images = robustness_on_two_classes(labels)
+    of_one = robustness_on_two_classes(labels, [f"designer {label // 2}" for label in labels])
+    assert of_one.hi - of_one.lo == pytest.approx(of_images.hi - of_images.lo, rel=0.15)
+
+
+def test_clean_images_that_are_all_right_are_uncertain_too():
+    labels = np.repeat(np.arange(10), 40)
+    sure = robustness_on_two_classes(labels, accuracy=1.0)
+    assert sure.hi - sure.lo > 3

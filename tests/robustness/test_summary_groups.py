@@ -146,23 +146,25 @@ def test_the_intervals_are_those_of_a_plain_bootstrap_over_images_baselines_seed
     by_seed = np.array([alone(one, even(3)) for one in np.eye(3)])  # [seeds, set and group, figure]
     by_arm = np.array([alone(even(3), one) for one in np.eye(3)])
 
-    def ends(of):
+    def ends(of, own=np.inf):
         seeds, arms = of(by_seed), of(by_arm)
         few = [part.var(ddof=1) / 3 for part in (seeds, arms)]  # three of either: two degrees of freedom
-        freedom = (of(of_images).var() + sum(few)) ** 2 / sum(variance**2 / 2 for variance in few)
+        rest = of(of_images).var()
+        freedom = (rest + sum(few)) ** 2 / (rest**2 / own + sum(variance**2 / 2 for variance in few))
         wider = student.ppf(0.975, freedom) / norm.ppf(0.975)
         lo, hi = seeds.mean() + wider * (np.percentile(of(draws), (2.5, 97.5)) - seeds.mean())
         return pytest.approx((lo, hi), abs=0.1 * (hi - lo))  # within what two bootstraps of 1,500 differ by
 
-    for f, figure in enumerate(("top1", "er")):
+    # a line through ten models has eight degrees of freedom
+    for f, (figure, own) in enumerate((("top1", np.inf), ("er", 8))):
         for i, (test, group) in enumerate(places):
             score = summary.score(figure, group, test)
-            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, i, f])
+            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, i, f], own)
         for i, test in enumerate(SHIFTS):
             score = summary.score(figure, "mixed", test, minus="real")
-            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, 2 * i + 1, f] - of[:, 2 * i, f])
+            assert (score.lo, score.hi) == ends(lambda of, i=i, f=f: of[:, 2 * i + 1, f] - of[:, 2 * i, f], own)
     mean = summary.score("er", "mixed")
-    assert (mean.lo, mean.hi) == ends(lambda of: of[:, [1, 3], 1].mean(axis=1))
+    assert (mean.lo, mean.hi) == ends(lambda of: of[:, [1, 3], 1].mean(axis=1), 8)
 
 
 def test_the_method_says_what_was_resampled(study, summary):

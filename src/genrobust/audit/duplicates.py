@@ -75,31 +75,27 @@ def memorization(
     Raises:
         UserError: All unseen images are near copies of training images, so that they say nothing of what is usual.
     """
-    count_n = len(generated.distance)
     if unseen is not None:
-        own = unseen.distance[unseen.distance >= NEAR]  # one that is in the training images was not unseen
-        known = len(own)
-        if not known:
-            raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
-        threshold = float(np.quantile(own, EXPECTED))
-        count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, own))
-        table = [[count, count_n - count], [usual, known - usual]]
-        above = fisher_exact(table, alternative="greater").pvalue < TAIL
-        interval = binomtest(count, count_n).proportion_ci(0.95, "exact")
-        limits = float(interval.low), float(interval.high)
-        return Memorization(count_n, count, count / count_n, *limits, threshold, EXPECTED, 0, bool(above), known)
-    places = np.arange(len(training_frames))
-    sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
-    # the sample comes first in the pool, so that an image's own place in it is its place in the sample
-    pool = training_frames[np.concatenate([sample, np.setdiff1d(places, sample)])]
-    own = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
-    unique = own[own >= NEAR]
-    threshold = float(np.quantile(unique, EXPECTED)) if len(unique) else NEAR
-    count, n = int((generated.distance < threshold).sum()), count_n
-    expected = EXPECTED if len(unique) else 0.0
+        own = unseen.distance
+    else:
+        places = np.arange(len(training_frames))
+        sample = np.unique(np.linspace(0, places[-1], min(SAMPLE, len(places))).astype(int))
+        # the sample comes first in the pool, so that an image's own place in it is its place in the sample
+        pool = training_frames[np.concatenate([sample, np.setdiff1d(places, sample)])]
+        own = nearest(training_frames[sample], pool, itself=True, advance=advance).distance
+    own = own[own >= NEAR]  # an unseen image that is in the training images was not unseen
+    known, n = len(own), len(generated.distance)
+    if not known and unseen is not None:
+        raise UserError("--unseen: all of its images are near copies of --train-of-generator: name others")
+    threshold, expected = (float(np.quantile(own, EXPECTED)), EXPECTED) if known else (NEAR, 0.0)
+    count, usual = (int((distance < threshold).sum()) for distance in (generated.distance, own))
+    # the threshold is as uncertain as the images that set it are few
+    table = [[count, n - count], [usual, known - usual]]
+    above = fisher_exact(table, alternative="greater").pvalue < TAIL if known else count > 0
     interval = binomtest(count, n).proportion_ci(0.95, "exact")
     lo, hi = float(interval.low), float(interval.high)
-    return Memorization(n, count, count / n, lo, hi, threshold, expected, len(unique), lo > expected)
+    sizes = (known, 0) if unseen is None else (0, known)
+    return Memorization(n, count, count / n, lo, hi, threshold, expected, sizes[0], bool(above), sizes[1])
 
 
 def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:

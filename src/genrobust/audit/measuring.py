@@ -227,20 +227,23 @@ def _space(name: str, sets: AuditSets, features: Sequence[np.ndarray]) -> Featur
     mine = features[0]
     if sets.real is None:
         diversity = _diversity(common_counts(sets.dataset.labels), (sets.dataset,), features)
-        return FeatureSpace(name, mine.shape[1], None, None, diversity, "")
+        return FeatureSpace(name, mine.shape[1], None, None, None, diversity, "")
     labels = sets.dataset.labels, sets.real.labels
     diversity = _diversity(common_counts(*labels), (sets.dataset, sets.real), features)
     one, other = (features[1][half] for half in halves(sets.real.labels))
     if min(len(mine), len(one), len(other)) <= NEIGHBORS:
         note = f"Fewer than {2 * NEIGHBORS + 2} images on a side are too few to compare distributions."
-        return FeatureSpace(name, mine.shape[1], None, None, diversity, note)
+        return FeatureSpace(name, mine.shape[1], None, None, None, diversity, note)
     least, note = min(len(mine), len(one)), ""
     if least < 2 * mine.shape[1]:
         note = (
             f"FID is too high where images are few: {least:,} for {mine.shape[1]:,} features. "
             "Compare it at equal numbers alone; KID has no such bias."
         )
-    return FeatureSpace(name, mine.shape[1], fidelity(mine, features[1]), fidelity(one, other), diversity, note)
+    # as many of both against the same half: of fewer images, FID is higher
+    alike = mine[fair_order(sets.dataset)[:least]], one[np.linspace(0, len(one) - 1, least).astype(int)]
+    like_floor, floor = (fidelity(some, other) for some in alike)
+    return FeatureSpace(name, mine.shape[1], fidelity(mine, features[1]), like_floor, floor, diversity, note)
 
 
 def _diversity(

@@ -202,13 +202,15 @@ class ClassDiversity:
 class FeatureSpace:
     """Measures over the features called `name`.
 
-    `fidelity` compares generated with real images, `floor` two halves of the real ones: what real images would score.
-    Both are None without real images. `note` gives the reason for a missing figure, or the limit of one.
+    `fidelity` compares generated with real images. `floor` is what real images would score: one half of them against
+    the other; `like_floor` compares as many generated ones with that other half, since FID depends on the numbers. All
+    are None without real images. `note` gives the reason for a missing figure, or the limit of one.
     """
 
     name: str
     dimensions: int
     fidelity: Fidelity | None
+    like_floor: Fidelity | None
     floor: Fidelity | None
     diversity: tuple[ClassDiversity, ...]
     note: str

@@ -82,6 +82,6 @@ def _rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for name, found in ((space["name"], space["fidelity"]) for space in facts["spaces"]):
         if found is not None:
             yield f"FID, {name}", figure(found["fid"])
-            yield f"KID, {name}", figure(found["kid"], 4)
+            yield f"KID x 1,000, {name}", figure(1000 * found["kid"], 1)
             for measure in ("precision", "recall"):
                 yield f"{measure}, {name}", percent(found[measure])

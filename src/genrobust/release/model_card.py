@@ -16,8 +16,8 @@ from genrobust.core import REAL, ArmRecord, Score, Summary, UserError, slug, uns
 from genrobust.recipe import TrainConfig, is_recipe
 from genrobust.release.cards import render_card
 from genrobust.release.licenses import license_of_network
-from genrobust.report import number, span, summary_from_json
-from genrobust.robustness import Figure, list_figures
+from genrobust.report import number, robustness_over, span, summary_from_json
+from genrobust.robustness import Figure, comparable, list_figures
 
 UNTRAINED = ("name", "val_top1", "seconds", "alike", "trained")  # of an arm's record: what a checkpoint knows not
 
@@ -110,6 +110,8 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         not_real=[source for source in counts if source != REAL],
         figures=figures,
         known=[f for f in list_figures() if figures and any(key.figure == f.name for key in figures.summary.scores)],
+        robustness_over=robustness_over(figures.summary) if figures else "",
+        comparable=comparable,
         number=number,
         span=span,
     )

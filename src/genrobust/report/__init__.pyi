@@ -14,5 +14,11 @@ from .published import (
 )
 from .results import summary_from_json as summary_from_json
 from .terminal import final_table as final_table
-from .wording import EN_DASH as EN_DASH, count as count, number as number, span as span
+from .wording import (
+    EN_DASH as EN_DASH,
+    count as count,
+    number as number,
+    robustness_over as robustness_over,
+    span as span,
+)
 from .write import write_report as write_report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
-from genrobust.report.wording import count, gain, is_sure, number, span
+from genrobust.report.wording import count, gain, is_sure, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
 
 
@@ -20,7 +20,11 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
         averaged = averaged_record(record)
         if not _candidates(averaged):
             return ("The study compares none of its groups with another.",)
-        return (*answer(averaged), f"All are means over {_members(record)}.")
+        return (*_told(averaged, "group"), f"All are means over {_members(record)}.")
+    return _told(record, "arm")
+
+
+def _told(record: StudyRecord, noun: str) -> tuple[str, ...]:
     summary = record.summary
     others = _candidates(record)
     best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
@@ -34,8 +38,9 @@ def answer(record: StudyRecord) -> tuple[str, ...]:
         score = summary.score("top1", summary.reference)
         over = count(len(summary.shifts), "shifted test set")
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
-    chosen = _choice(record, others, arm)
-    return (_accuracy_sentence(summary, arm), _robustness_sentence(record, arm), *([chosen] if chosen else []))
+    chosen = _choice(record, others, arm, noun)
+    sentences = (_accuracy_sentence(summary, arm), _controls_sentence(record, arm), _robustness_sentence(summary, arm))
+    return (*(sentence for sentence in (*sentences, chosen) if sentence),)
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
@@ -45,7 +50,7 @@ def _candidates(record: StudyRecord) -> list[ArmRecord]:
     return [arm for arm in compared if arm.parts.keys() - set(record.not_generated)] or compared
 
 
-def _choice(record: StudyRecord, others: list[ArmRecord], arm: str) -> str:
+def _choice(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
     """How the arm of the answer was chosen; "" where there was no choice."""
     if record.answer:
         return f"The recipe named {arm} for this answer before there was any result."
@@ -56,7 +61,7 @@ def _choice(record: StudyRecord, others: list[ArmRecord], arm: str) -> str:
     if best is None:
         return f"It is about {arm} because the recipe lists it first, not because it did best."
     return (
-        f"Of {count(len(known), 'arm')}, the validation images chose {arm} ({number(best)} % of them right); no test "
+        f"Of {count(len(known), noun)}, the validation images chose {arm} ({number(best)} % of them right); no test "
         "set was asked."
     )
 
@@ -86,33 +91,36 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
     )
 
 
-def _robustness_sentence(record: StudyRecord, arm: str) -> str:
+def _controls_sentence(record: StudyRecord, arm: str) -> str:
+    """The accuracies of the arms that trained on retrieved images in place of generated ones; "" without such."""
     summary = record.summary
-    parts = []
-    gained = gain(summary, "er", arm)
-    reference = summary.reference_of(arm)
-    if gained is None:
-        parts.append(_why_no_robustness(summary, arm, reference))
-    else:
-        ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
-        parts.append(
-            f"Its effective robustness was {number(ours, True)} points and that of {reference} "
-            f"{number(theirs, True)}, {_change(gained)}"
-        )
-    parts += [
-        f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))} "
-        "over the shifts"
+    parts = [
+        f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))}"
         for control in record.arms
         if control.name != arm
         and _is_control(control, record)
         and summary.reference_of(control.name) == summary.reference_of(arm)
         if (score := gain(summary, "top1", control.name)) is not None
     ]
-    return "; ".join(parts) + "."
+    return f"Over the same shifts, {'; '.join(parts)}." if parts else ""
+
+
+def _robustness_sentence(summary: Summary, arm: str) -> str:
+    gained, reference = gain(summary, "er", arm), summary.reference_of(arm)
+    if gained is None:
+        return f"{_why_no_robustness(summary, arm, reference)}."
+    ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
+    over = robustness_over(summary)
+    return (
+        f"Its effective robustness{f', {over},' if over else ''} was {number(ours, True)} points and that of "
+        f"{reference} {number(theirs, True)}, {_change(gained)}."
+    )
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     """Why there is no difference of mean effective robustness between an arm and its reference."""
+    if not summary.shifts:
+        return "Effective robustness has no mean either"
     if not summary.lines:
         return "Effective robustness has no baseline line to be measured from"
     if not any(shift in summary.lines and summary.lines[shift].r2 >= EXPLAINED for shift in summary.shifts):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, StudyRecord
 from genrobust.report.groups import averaged, averaged_over
 from genrobust.report.tables import Column, Entry, Table, main_differences, main_tables
-from genrobust.report.wording import compared_with, number, subtracted
+from genrobust.report.wording import compared_with, number, shifts_in_mean, subtracted
+from genrobust.robustness import figure_called
 
 PAPER = "Bansal and Grover, 2023, arXiv 2302.02503"
 # Effective robustness in points, averaged over architectures, by the kind of the shifted set.
@@ -40,20 +41,20 @@ def averages(record: StudyRecord) -> Averages | None:
         return None
     summary = averaged(record.summary)
     tables, gains = (dict(reversed(found.items())) for found in (main_tables(summary), main_differences(summary)))
-    note = ""
-    if "er" in tables and (beside := with_paper(tables["er"], record.kinds)) != tables["er"]:
+    note, over = "", shifts_in_mean(summary, figure_called("er"))
+    if "er" in tables and (beside := with_paper(tables["er"], record.kinds, over)) != tables["er"]:
         tables["er"] = beside
         note = f"Rows marked {PAPER} are that paper's, with its own models and evaluation."
     return Averages(averaged_over(record), compared_with(summary), tables, gains, subtracted(summary), note)
 
 
-def with_paper(table: Table, kinds: Mapping[str, str]) -> Table:
+def with_paper(table: Table, kinds: Mapping[str, str], over: Collection[str]) -> Table:
     """Return `table`, of effective robustness, with the paper's figures in rows of their own below.
 
     `kinds` maps a test set to what it is (see `ShiftConfig`). Nothing is added where none is one of the paper's. Its
-    mean stands only beside a mean of the same four sets.
+    mean stands only beside a mean of the same four sets: `over` are those that the mean is over.
     """
-    in_mean = {kinds.get(column.name) for column in table.columns if column.kind == "shift"}
+    in_mean = {kinds.get(name) for name in over}
 
     def entry(values: Mapping[str, float], column: Column) -> Entry:
         kind = kinds.get(column.name, "")

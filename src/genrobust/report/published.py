@@ -113,7 +113,7 @@ def terminal_table(result: PublishedScores) -> Table:
     table.add_column("model", overflow="fold")
     many = len(result.by_id)
     id_heads = [f"ID {i + 1}, %" for i in range(many)] or ["ID, %"]
-    for name in (*id_heads, "shift, %", "ER", "95 % interval", *(f"ER on ID {i + 1}" for i in range(many))):
+    for name in (*id_heads, "shift, %", "ER", "95 % over the line", *(f"ER on ID {i + 1}" for i in range(many))):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for place, i in enumerate(shown):

@@ -6,11 +6,11 @@ from genrobust.core import StudyRecord
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
-    "source", "images", "accuracy score, %", "FID", "KID x 100", "precision, %", "recall, %", "distance",
+    "source", "images", "accuracy score, %", "FID", "KID x 1,000", "precision, %", "recall, %", "distance",
     "Vendi score", "CLIP score", "label agreement, %", "images/s a worker",
 )  # fmt: skip
 _HOW = {  # the digits of each figure, and what it is multiplied by
-    "fid": (3,), "kid": (2, 100), "precision": (0, 100), "recall": (0, 100), "distance": (3,), "vendi": (2,),
+    "fid": (3,), "kid": (1, 1000), "precision": (0, 100), "recall": (0, 100), "distance": (3,), "vendi": (2,),
     "clip_score": (1,), "agreement": (0, 100), "per_second": (1,),
 }  # fmt: skip
 

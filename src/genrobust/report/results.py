@@ -17,8 +17,12 @@ CSV_COLUMNS = (
 
 
 def summary_to_json(summary: Summary) -> dict[str, Any]:
-    """Return `summary` as JSON values. `scores` is a list of records in place of the table."""
-    scores = [{**key._asdict(), **asdict(score)} for key, score in summary.scores.items()]
+    """Return `summary` as JSON values. `scores` is a list of records in place of the table, with their units."""
+    units = {figure.name: (figure.unit, figure.difference_unit) for figure in list_figures()}
+    scores = [
+        {**key._asdict(), **asdict(score), "unit": units[key.figure][bool(key.minus)]}
+        for key, score in summary.scores.items()
+    ]
     return {"format": FORMAT, **asdict(replace(summary, scores={})), "scores": scores}
 
 

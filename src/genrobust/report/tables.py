@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, span
-from genrobust.robustness import EXPLAINED, Figure, list_figures
+from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, shifts_in_mean, span
+from genrobust.robustness import Figure, list_figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +117,7 @@ def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
     """How many shifts the mean is over: "6 sets", or, where the figure says nothing of some, "5 of 6 sets"."""
-    if figure.needs:
-        fitted = getattr(summary, figure.needs)
-        over = sum(shift in fitted and fitted[shift].r2 >= EXPLAINED for shift in summary.shifts)
-    else:
-        over = sum(summary.find(figure.name, summary.arms[0], shift) is not None for shift in summary.shifts)
+    over = len(shifts_in_mean(summary, figure))
     return _all_sets(summary) if over == len(summary.shifts) else f"{over} of {_all_sets(summary)}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over
-from genrobust.robustness import EXPLAINED, list_figures
+from genrobust.robustness import EXPLAINED, Figure, figure_called, list_figures
 
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
@@ -54,6 +54,20 @@ def count(number: int, noun: str) -> str:
 def gain(summary: Summary, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
     """Return `arm`, or a group, minus its reference; None where there is none, or the figure was not measured."""
     return summary.find(figure, arm, test_set, minus=summary.reference_of(arm))
+
+
+def shifts_in_mean(summary: Summary, figure: Figure) -> tuple[str, ...]:
+    """Return the shifts that the mean of `figure` is over: those that have it, and a line that explains enough."""
+    if figure.needs:
+        fitted = getattr(summary, figure.needs)
+        return tuple(shift for shift in summary.shifts if shift in fitted and fitted[shift].r2 >= EXPLAINED)
+    return tuple(shift for shift in summary.shifts if summary.find(figure.name, summary.arms[0], shift) is not None)
+
+
+def robustness_over(summary: Summary) -> str:
+    """Say over which shifts the mean effective robustness is, where these are not all: "over 5 of the 6 shifts"."""
+    over, every = len(shifts_in_mean(summary, figure_called("er"))), len(summary.shifts)
+    return "" if over == every else f"over {over} of the {count(every, 'shift')}"
 
 
 def row_name(summary: Summary, arm: str) -> str:

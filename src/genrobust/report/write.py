@@ -22,7 +22,7 @@ from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
-from genrobust.report.wording import compared_with, limits, marks, references, row_name, subtracted
+from genrobust.report.wording import compared_with, limits, marks, references, robustness_over, row_name, subtracted
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -91,6 +91,7 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
         "further": list(further_tables(summary).values()),
         "averages": averages(record),
         "heads": heads,
+        "robustness_over": robustness_over(heads) if summary.shifts else "",
         "references": references(heads),
         "against": compared_with(summary),
         "subtracted": subtracted(summary),

@@ -17,6 +17,7 @@ from .figure import (
     list_figures as list_figures,
 )
 from .multi_id import fit_planes as fit_planes
+from .sets import comparable as comparable
 from .summary import Comparison as Comparison, score_baselines as score_baselines, summarize as summarize
 from .table import (
     Published as Published,

@@ -67,3 +67,13 @@ def accuracy_score(k: int, n: int, classes: int) -> Score:
     """Return the accuracy of `k` right of `n` images over so many classes, in percent."""
     lo, hi = clopper_pearson(k, n)
     return Score(100 * k / n, 100 * lo, 100 * hi, n, classes, "Clopper-Pearson 95 % over images")
+
+
+def spread_of_sure(draws: np.ndarray, point: np.ndarray, n: np.ndarray | int, rng: np.random.Generator) -> np.ndarray:
+    """Return `draws` [B, ...] of accuracies `point` in percent of `n` images, where that is 0 or 100 % spread.
+
+    Of images that are all right, or all wrong, every resample is the same. They are spread as far as the limits of
+    Clopper and Pearson, alike for all such checkpoints.
+    """
+    away = 100 * (1 - rng.spawn(1)[0].random((len(draws), *(1,) * point.ndim)) ** (1 / np.asarray(n)))
+    return np.where((point == 0) | (point == 100), np.abs(point - away), draws)

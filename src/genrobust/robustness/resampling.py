@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from genrobust.core import Score
-from genrobust.robustness.accuracy import accuracy_score
+from genrobust.robustness.accuracy import accuracy_score, spread_of_sure
 from genrobust.robustness.grouping import Groups, crowding
 
 TAILS = (2.5, 97.5)  # percentiles of a 95 % interval
@@ -36,7 +36,7 @@ class Measured:
         outside: Which values extrapolate, bool [A, S]; None for none.
         shares: The share of the images that each group has, by its name; empty where the images have no groups.
         freedom: The degrees of freedom of Student's t for the spread that the replicates have: few where they are over
-            few groups, infinite for images.
+            few groups, infinite for images. `common` are those of what all test sets share: clean images and lines.
         in_mean: Whether it says enough to enter a mean over test sets.
     """
 
@@ -51,6 +51,7 @@ class Measured:
     outside: np.ndarray | None = None
     shares: Mapping[str, float] = field(default_factory=dict)
     freedom: float = np.inf
+    common: float = np.inf
     in_mean: bool = True
 
     def extrapolates(self, *arms: int) -> bool:
@@ -93,18 +94,19 @@ class Measured:
         return _within(score, self.bounds)
 
     def beyond(
-        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, clean: Groups | None
+        self, expected: np.ndarray, drawn: np.ndarray, over: str, outside: np.ndarray, clean: Groups | None, fit: int
     ) -> Measured:
         """Return this accuracy minus the `expected` one, [A, S], with replicates `drawn` [B, A, S], in points.
 
-        The expected accuracy is as uncertain as its replicates, so nothing but 0 and 100 % bounds either. Where it is
-        over the groups of `clean` images, the spread has no more degrees of freedom than these.
+        The expected accuracy is as uncertain as its replicates, so nothing but 0 and 100 % bounds either. The spread
+        has no more degrees of freedom than the `fit` to the baselines, and than the groups of the `clean` images.
         """
         if clean is not None and not self.shares:
             over = f"{len(clean.names)} clean groups and {over}"
-        freedom = self.freedom if clean is None else min(self.freedom, clean.freedom)
+        common = fit if clean is None else min(fit, clean.freedom)
         beyond = replace(self, point=self.point - expected, draws=self.draws - drawn, over=f"{self.over} and {over}")
-        return replace(beyond, bounds=(-100, 100), right=None, outside=outside, freedom=freedom)
+        beyond = replace(beyond, freedom=min(self.freedom, common), common=common)
+        return replace(beyond, bounds=(-100, 100), right=None, outside=outside)
 
     def over_arms(self, arms: Sequence[int], minus: Sequence[int] | None = None) -> Measured:
         """Return the mean over `arms` as that of a single one; `minus` are the arms to subtract, one from each.
@@ -205,7 +207,7 @@ def mean_of(parts: Sequence[Measured], of: str) -> Measured:
         bounds=(least, most),
         outside=np.any(outside, axis=0) if outside else None,
         shares=shares,
-        freedom=_freedom_of_mean(parts, shares),
+        freedom=min(_freedom_of_mean(parts, shares), *(part.common for part in parts)),
     )
 
 
@@ -214,8 +216,8 @@ def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> 
 
     Both as if every group spread alike.
     """
-    if not shares:  # but perhaps those of the clean images, the same in all parts
-        return min(part.freedom for part in parts)
+    if not shares:
+        return np.inf
     independent = freedom_of_sum(*((crowding(part.shares) or 1 / part.n, part.freedom) for part in parts))
     return float(min(independent, max(1 / crowding(shares) - 1, 1.0)))
 
@@ -233,12 +235,8 @@ def measure_accuracy(
     arms, seeds, n = right.shape
     columns, point = right.reshape(arms * seeds, n).T, 100 * right.mean(axis=2)
     draws = 100 * resampled_means(columns, np.ones((n, 1), dtype=bool), bootstrap, rng, groups)
-    # Of images that are all right, or all wrong, every resample is the same. The replicates are then spread as far as
-    # the limits of Clopper and Pearson, alike for all such checkpoints.
-    alike = columns.all(axis=0) | ~columns.any(axis=0)
-    away = 100 * (1 - rng.spawn(1)[0].random((bootstrap, 1)) ** (1 / n))
-    draws = np.where(alike, np.abs(point.ravel() - away), draws)
-    measured = Measured(point, draws.reshape(bootstrap, arms, seeds), n, classes, "images", bounds=(0, 100))
+    draws = spread_of_sure(draws.reshape(bootstrap, arms, seeds), point, n, rng)
+    measured = Measured(point, draws, n, classes, "images", bounds=(0, 100))
     if groups is None:
         return replace(measured, right=right.sum(axis=2))
     return over_groups(measured, groups)

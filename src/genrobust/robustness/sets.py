@@ -11,13 +11,13 @@ from itertools import product
 import numpy as np
 
 from genrobust.core import BaselineModel, Line, Plane, Predictions, UserError
-from genrobust.robustness.accuracy import require_images
+from genrobust.robustness.accuracy import require_images, spread_of_sure
 from genrobust.robustness.answers import OfImages, inside, own_classes, read_answers
 from genrobust.robustness.grouping import Groups
 from genrobust.robustness.resampling import Measured, resampled_means
 
 # How a network resizes images is its own choice, as its mean and standard deviation are.
-_INTERPOLATION = re.compile(r"\((bicubic|bilinear), antialiased\)")
+_INTERPOLATION = re.compile(r"\((bicubic|bilinear|each network's interpolation), antialiased\)")
 StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed and test set
 
 
@@ -29,6 +29,7 @@ class AnsweredSet:
         classes: int64 [C], of `all_classes` in the study.
         labels: int64 [M], and `members` bool [N] says which images of the test set these are.
         values: What each figure computed, by its name: [A, S, M] or [A, S, M, P] over arms and seeds.
+        protocol: How images were prepared, in words.
         groups: The groups of the images, None where they have none.
     """
 
@@ -38,6 +39,7 @@ class AnsweredSet:
     labels: np.ndarray
     members: np.ndarray
     values: dict[str, np.ndarray]
+    protocol: str
     groups: Groups | None = None
 
 
@@ -103,9 +105,12 @@ class StudyAnswers:
         right = np.zeros((len(shifts), arms, seeds, len(members)), dtype=bool)
         for to, of in zip(right, clean.values(), strict=True):
             to[:, :, of.members] = of.values["top1"]
-        # One resample of the clean images serves all shifts: a column for each shift, arm and seed.
-        columns, groups = right.reshape(-1, len(members)).T, self._clean_groups
-        means = 100 * resampled_means(columns, members, self.bootstrap, self.rng, groups)
+        images = members.sum(axis=0)
+        percents = 100 * right.sum(axis=3) / images[:, None, None]
+        drawn = self._drawn(right, members, [of.groups is not None for of in clean.values()])
+        drawn = spread_of_sure(drawn, percents, images[:, None, None], self.rng)
+        scales = np.array([1.0 if of.groups is None else of.groups.scale for of in clean.values()])
+        drawn = (point := np.nanmean(drawn, axis=0)) + scales[:, None, None] * (drawn - point)
         kinds = {b.model: b.architecture for b in self.baselines if b.test_set in self.lines}
         models = sorted(kinds)
         picks = np.empty((self.bootstrap, 0), dtype=int)
@@ -114,17 +119,27 @@ class StudyAnswers:
         families = [kinds[m] or m for m in models] if any(kinds.values()) else None
         if (kind := Groups.of(families, np.ones(len(models), dtype=bool))) is not None:
             picks = picks * kind.weights(self.bootstrap)[:, kind.of_image]
-        drawn = means.reshape(self.bootstrap, len(shifts), arms, seeds)
-        scales = np.array([1.0 if of.groups is None else of.groups.scale for of in clean.values()])
-        drawn = (point := drawn.mean(axis=0)) + scales[:, None, None] * (drawn - point)
-        images = dict(zip(shifts, members.sum(axis=0).tolist(), strict=True))
         return BaselineDraws(
-            clean={shift: 100 * of.sum(axis=2) / images[shift] for shift, of in zip(shifts, right, strict=True)},
+            clean=dict(zip(shifts, percents, strict=True)),
             drawn={shift: drawn[:, i] for i, shift in enumerate(shifts)},
-            images=images,
+            images=dict(zip(shifts, images.tolist(), strict=True)),
             models=tuple(models),
             picks=picks,
         )
+
+    def _drawn(self, right: np.ndarray, members: np.ndarray, grouped: list[bool]) -> np.ndarray:
+        """Replicates [B, C, A, S] of accuracies on C sets of clean images, `right` [C, A, S, N] and `members` [N, C].
+
+        One resample of the images serves all sets that are `grouped`, and another one all others: within one group
+        nothing would vary. NaN where a resample has none of a set's few images.
+        """
+        drawn = np.empty((self.bootstrap, *right.shape[:3]))
+        for by_group in sorted(set(grouped), reverse=True):
+            some = [i for i, of in enumerate(grouped) if of == by_group]
+            columns, groups = right[some].reshape(-1, len(members)).T, self._clean_groups if by_group else None
+            means = resampled_means(columns, members[:, some], self.bootstrap, self.rng, groups)
+            drawn[:, some] = 100 * means.reshape(self.bootstrap, len(some), *right.shape[1:3])
+        return drawn
 
 
 def arms_and_seeds(predictions: StudyPredictions, tests: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -198,17 +213,20 @@ def _answers(
     test, all_classes = images.test_set, len(images.classes)
     wanted = [*((classes, own) for classes in over.values()), (np.arange(all_classes), every)]
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in over}
+    protocols = {images.protocol}
     for (a, arm), (s, seed) in product(enumerate(arms), enumerate(seeds)):
         one = predictions[arm, seed, test]
         _require_pair(one, images, _where(arm, seed, test), test)
+        protocols.add(one.protocol)
         for name, found in zip([*over, test], read_answers(one, wanted), strict=True):
             for figure, computed in found.items():
                 to = values[name].setdefault(figure, np.zeros((len(arms), len(seeds), *computed.shape), computed.dtype))
                 to[a, s] = computed
+    protocol = images.protocol if len(protocols) == 1 else comparable(images.protocol)
     sets = {}
     for name, classes in over.items():
         members = inside(images, classes)
-        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name])
+        sets[name] = AnsweredSet(name, classes, all_classes, images.labels[members], members, values[name], protocol)
     return sets
 
 
@@ -216,8 +234,9 @@ def _where(arm: str, seed: int, test: str) -> str:
     return f"arm {arm!r}, seed {seed}, test set {test!r}"
 
 
-def _comparable(protocol: str) -> str:
-    return _INTERPOLATION.sub("(antialiased)", protocol)
+def comparable(protocol: str) -> str:
+    """Return a protocol in the words that all networks share whose figures may be compared."""
+    return _INTERPOLATION.sub("(each network's interpolation, antialiased)", protocol)
 
 
 def _require_pair(found: Predictions, first: Predictions, where: str, test: str) -> None:
@@ -230,7 +249,7 @@ def _require_pair(found: Predictions, first: Predictions, where: str, test: str)
         )
     if found.keys != first.keys or not np.array_equal(found.labels, first.labels) or found.accepted != first.accepted:
         raise UserError(f"{where}: not the images of the other checkpoints; evaluate all on the same set")
-    if (_comparable(found.protocol), found.classes) != (_comparable(first.protocol), first.classes):
+    if (comparable(found.protocol), found.classes) != (comparable(first.protocol), first.classes):
         raise UserError(
             f"{where}: prepared as {found.protocol!r} over {len(found.classes)} classes, others as "
             f"{first.protocol!r} over {len(first.classes)}; accuracies compare under one protocol alone"

@@ -97,7 +97,7 @@ def summarize(
         scores=dict(_rows(table, arms, seeds, references, comparison, weights)),
         paired=study.paired,
         lines=dict(study.lines),
-        protocols={test: predictions[arms[0], seeds[0], test].protocol for test in study.paired},
+        protocols={test: study.sets[test].protocol for test in study.paired},
         gaps=study.gaps,
         planes=dict(study.planes),
         second_id=study.second,

@@ -250,8 +250,8 @@ def _notes(
         )
     if any(len(model.each) == 1 for model in result.models):
         yield (
-            "A model of one checkpoint has an interval over images alone: it says how this checkpoint did, and claims "
-            "nothing of others that are trained alike."
+            "The interval of a model of one checkpoint is not over trainings: it says how this checkpoint did, and "
+            "claims nothing of others that are trained alike."
         )
     if left_out:
         some = ", ".join(left_out[:5]) + (" ..." if len(left_out) > 5 else "")

@@ -45,5 +45,6 @@ class EffectiveRobustness(Figure):
             drawn = predict(slope[:, None, None], intercept[:, None, None], line.transform, drawn)
             beyond = outside(clean, draws.images[shift], line.lo, line.hi)
             own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            found[shift] = replace(own.beyond(expected, drawn, over, beyond, groups), in_mean=line.r2 >= EXPLAINED)
+            er = own.beyond(expected, drawn, over, beyond, groups, fit=line.n - 2)
+            found[shift] = replace(er, in_mean=line.r2 >= EXPLAINED)
         return found

@@ -46,6 +46,7 @@ class MultiIDEffectiveRobustness(Figure):
             sides = zip((raw, second.point), (n, second.n), plane.lo, plane.hi, strict=True)
             beyond = np.logical_or(*(outside(*side) for side in sides))
             own, groups = study.measured["top1", shift], study.clean_groups(shift)
-            er = own.beyond(expected, drawn, BASELINES, beyond, groups)
-            found[shift] = replace(er, freedom=min(er.freedom, second.freedom), in_mean=plane.r2 >= EXPLAINED)
+            er = own.beyond(expected, drawn, BASELINES, beyond, groups, fit=plane.n - 3)
+            er = replace(er, freedom=min(er.freedom, second.freedom), common=min(er.common, second.freedom))
+            found[shift] = replace(er, in_mean=plane.r2 >= EXPLAINED)
         return found
