@@ -4,8 +4,9 @@
     python pictograms/choose.py --out runs/choose --weights --policies autoaugment drawing-styles
 
 Prints one line for each mixture: top-1 on *wild-val* (designers that are in neither the generator's nor the real
-training data, all styles) and on *val* (the real data's own split). Seeds differ from those of the studies, so that a
-choice does not fit their noise. Everything is cached under --out, so further settings cost only their new parts.
+training data, all styles) and on *val* (the real data's own split), the mean over training seeds and, of several, the
+lowest and the highest. Seeds differ from those of the studies, so that a choice does not fit their noise. Everything is
+cached under --out, so further settings cost only their new parts.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--weights", type=float, nargs="*", default=[1.0], help="of real to 1 of generated")
     parser.add_argument("--policies", nargs="*", default=[], help="augmentations, to change shares of the real images")
+    parser.add_argument("--seeds", type=int, default=1, help="how many trainings of each mixture")
     args = parser.parse_args()
     study = Study(load_recipe(args.recipe, [f"data_seed={DATA_SEED}", *args.sets]), args.out)
     data, recipe = study.data, study.recipe
@@ -65,12 +67,21 @@ def main() -> None:
     sets = {"wild-val": data.choosing, "val": data.val}
     print(" ".join(args.sets), flush=True)
     for arm in [*arms(args.weights), *augmented(args.policies)]:
-        checkpoint = study.checkpoint(arm, TRAIN_SEED)
-        folder = args.out / "choosing" / checkpoint.name
-        opened = {folder: open_checkpoint(checkpoint)}
-        found = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[folder]
-        top1 = {name: 100 * float(np.mean(p.logits.argmax(1) == p.labels)) for name, p in found.items()}
-        print(f"  {arm.name:<24} wild-val {top1['wild-val']:5.1f}   val {top1['val']:5.1f}", flush=True)
+        top1: dict[str, list[float]] = {name: [] for name in sets}
+        for seed in range(TRAIN_SEED, TRAIN_SEED + args.seeds):
+            checkpoint = study.checkpoint(arm, seed)
+            folder = args.out / "choosing" / checkpoint.name
+            opened = {folder: open_checkpoint(checkpoint)}
+            found = predict_sets(opened, sets, data.labels, 256, threads=recipe.threads)[folder]
+            for name, p in found.items():
+                top1[name].append(100 * float(np.mean(p.logits.argmax(1) == p.labels)))
+        print(f"  {arm.name:<24} {'   '.join(told(name, values) for name, values in top1.items())}", flush=True)
+
+
+def told(name: str, values: list[float]) -> str:
+    """The mean of the accuracies on a set, and how far apart they are."""
+    spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+    return f"{name} {np.mean(values):5.1f}{spread}"
 
 
 if __name__ == "__main__":
