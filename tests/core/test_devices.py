@@ -9,6 +9,7 @@ from genrobust.core import (
     UserError,
     available_devices,
     device_kind,
+    repeatable,
     resolve_device,
     room_for_code,
     set_threads,
@@ -88,3 +89,12 @@ def test_memory_that_was_freed_is_used_again():
     pages = 5 * (64 << 20) // resource.getpagesize()  # as the system hands it out, unless it does so in larger ones
     ran = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     assert int(ran.stdout) < pages / 50
+
+
+def test_convolutions_are_repeatable_in_the_block_and_as_before_after_it():
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.allow_tf32
+    with pytest.raises(KeyError), repeatable():
+        assert (cudnn.deterministic, cudnn.allow_tf32) == (True, False)
+        raise KeyError
+    assert (cudnn.deterministic, cudnn.allow_tf32) == before

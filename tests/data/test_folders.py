@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genrobust.core import UserError
-from genrobust.data.folders import load_generated, read_classes
+from genrobust.core import ClassLabel, LabelSpace, UserError
+from genrobust.data.folders import FolderClasses, load_generated, read_classes
 from genrobust.data.reader import load_data
 from genrobust.recipe import DataConfig
 
@@ -138,3 +138,24 @@ def test_a_damaged_image_is_named_when_it_is_decoded(photos: Path) -> None:
     test = load_data(config(photos)).tests["test"]
     with pytest.raises(UserError, match=r"camera/1\.png: it is no image"):
         test.image(list(test.keys).index("camera/1.png"))
+
+
+def test_names_that_differ_by_punctuation_alone_are_classes_of_their_own(photos: Path) -> None:
+    for old, new in (("camera", "c"), ("Clock", "C++")):
+        for part in ("train", "test"):
+            (photos / part / old).rename(photos / part / new)
+    classes = read_classes(config(photos))
+    assert classes.folders == ("C++", "c", "shopping_bag") and classes.labels.names == ("C++", "c", "shopping bag")
+    assert classes.labels.ids[1:] == ("c", "shopping_bag") and classes.labels.ids[0].startswith("c.")
+    assert [classes.match(name) for name in ("C++", "c", "Shopping-Bag", "C#")] == [0, 1, 2, None]
+
+
+def test_many_classes_are_matched_by_their_names(photos: Path) -> None:
+    """A comparison of each with each would take minutes."""
+    names = tuple(f"class number {i}" for i in range(5000))
+    labels = LabelSpace(tuple(ClassLabel(f"id-{i}", name, name) for i, name in enumerate(names)))
+    classes = FolderClasses(labels, names)
+    groups = [f"Class_Number-{i}" for i in range(5000)]
+    assert list(classes.labels_of(photos, groups, {}).values()) == [(i,) for i in range(5000)]
+    with pytest.raises(UserError, match="two classes share the id 'id-7'"):
+        LabelSpace((*labels.classes, ClassLabel("id-7", "another", "another")))

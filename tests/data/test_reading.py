@@ -66,6 +66,17 @@ def test_every_kind_becomes_8_bit_rgb(data: bytes, pixels: list[tuple[int, ...]]
     assert [pixel(data, x) for x in range(len(pixels))] == pixels
 
 
+@pytest.mark.parametrize(
+    "values",
+    [np.array([[0, 2**31 - 1]], np.int32), np.array([[-5, 100]], np.int32), np.array([[0, 1e6]], np.float32)],
+    ids=["32 bit", "negative", "float"],
+)
+def test_gray_of_no_known_scale_is_refused(values: np.ndarray) -> None:
+    data = encoded(Image.fromarray(values), "TIFF")
+    with pytest.raises(UserError, match=r"gray values go from -?\d+ to .*no scale is known: save it with 16 bits"):
+        read_image(data, name="it")
+
+
 def test_float_that_is_no_number_is_refused() -> None:
     data = encoded(Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32)), "TIFF")
     with pytest.raises(UserError, match=r"sky\.tif.*NaN"):

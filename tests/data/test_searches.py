@@ -60,6 +60,8 @@ def test_what_was_found_has_the_labels_that_it_was_found_for(pool, written):
     assert (found.name, found.labels.tolist(), list(found.keys)) == ("found", [1, 2], [pool.keys[3], pool.keys[0]])
     assert found.hidden_labels.tolist() == pool.labels[[3, 0]].tolist()
     assert found.image(0).tobytes() == pool.image(3).tobytes()
+    pool.as_stored = True  # as parquet files are
+    assert not found_images(pool, read_search(written), "found").as_stored, "the nearest come first"
     same, other = (found_images(pool, read_search(written), "found") for _ in range(2))
     assert same.fingerprint == other.fingerprint == found.fingerprint
 

@@ -173,3 +173,21 @@ def test_a_changed_parquet_file_gives_its_labels_or_an_error(tmp_path_factory, d
     except GenrobustError:
         return
     assert all(np.asarray(image).ndim == 3 for image in images)
+
+
+def test_the_same_file_twice_is_refused(tmp_path):
+    for name, labels in (("0", (0, 1)), ("1", (1, 0))):
+        pq.write_table(table(labels), tmp_path / f"{name}.parquet")
+    assert len(open_stored(tmp_path).listing([]).keys) == 4
+    (tmp_path / "2.parquet").write_bytes((tmp_path / "0.parquet").read_bytes())
+    with pytest.raises(
+        UserError, match=r"2\.parquet is the same as .*0\.parquet, so that each"
+    ):
+        open_stored(tmp_path)
+
+
+def test_hidden_files_are_no_part_of_a_dataset(tmp_path):
+    pq.write_table(table(), tmp_path / "0.parquet")
+    (tmp_path / "._0.parquet").write_bytes(b"what macOS keeps beside a file")
+    for path in (tmp_path, tmp_path / "*.parquet"):
+        assert len(open_stored(path).listing([]).keys) == 2

@@ -159,3 +159,9 @@ def test_a_changed_tar_gives_its_images_or_an_error_that_names_it(tmp_path_facto
         for i in range(len(listing.keys)):
             with contextlib.suppress(UserError):
                 assert listing.read(i).mode == "RGB"
+
+
+def test_a_byte_order_mark_is_no_part_of_a_class(tmp_path):
+    marked = "\ufeff1".encode()
+    (tmp_path / "0.tar").write_bytes(packed([("a.png", png(1)), ("a.cls", b"1"), ("b.png", png(2)), ("b.cls", marked)]))
+    assert open_stored(tmp_path).groups == ("1",)

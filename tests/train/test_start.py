@@ -117,6 +117,46 @@ def test_lora_begins_as_the_network_and_learns_matrices_of_low_rank(kind):
     assert changed and all(torch.linalg.matrix_rank(v.flatten(1), rtol=1e-3) <= 2 for v in changed.values())
 
 
+SMALL = {  # networks that take their layers' weights by themselves, or that dilate
+    "eva02_tiny_patch14_224": {"img_size": 28, "depth": 1},
+    "beit_base_patch16_224": {"img_size": 32, "depth": 1, "embed_dim": 48, "num_heads": 2},
+    "swinv2_tiny_window8_256": {"img_size": 64, "depths": (1, 1, 1, 1), "embed_dim": 24, "window_size": 2},
+    "nf_regnet_b0": {},
+    "resnet26t": {"output_stride": 8},
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_lora_trains_each_of_its_matrices_and_merges_them_without_a_trace(kind):
+    torch.manual_seed(0)
+    size = SMALL[kind].get("img_size", 64)
+    model = create_classifier(kind, 4, size, SMALL[kind]).eval()
+    add_lora(model, 2)
+    images = torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn_like(parameter) * 0.02)
+    wanted = model(images)
+    wanted.sum().backward()
+    assert all(p.grad is not None for n, p in model.named_parameters() if "lora_" in n)
+    assert all(p.grad is None for n, p in model.named_parameters() if n.endswith(".original"))
+    merge_lora(model)
+    torch.testing.assert_close(model(images), wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_timm_s_rule_of_what_decays_heeds_the_architecture():
+    config = small_job().config.model_copy(update={"weight_decay": 0.05})
+    for changes in ({}, {"layer_decay": 0.999}):
+        model = create_classifier("test_vit", 8, 32, {"img_size": 32})
+        learner = Learner(model, None, None, "float32")
+        made = make_optimizer(learner, config.model_copy(update=changes), torch.amp.GradScaler("cpu", enabled=False))
+        decayed = {id(p) for group in made.param_groups if group["weight_decay"] for p in group["params"]}
+        named = dict(model.network.named_parameters())
+        assert id(named["blocks.0.attn.qkv.weight"]) in decayed
+        assert not {id(named[name]) for name in ("pos_embed", "cls_token", "norm.weight", "head.bias")} & decayed
+
+
 @pytest.mark.parametrize("changes", [{}, {"no_decay": ["norm"]}, {"layer_decay": 0.7}], ids=str)
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 def test_what_learns_beside_a_frozen_network_is_saved_in_float16(optimizer, changes):

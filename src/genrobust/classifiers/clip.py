@@ -19,7 +19,7 @@ from genrobust.classifiers.clip_format import CONFIG, clip_files, load_clip_netw
 from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
-from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, reading
+from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, reading, repeatable
 
 TEXTS = 256  # encoded at once
 
@@ -86,6 +86,7 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     return Clip(folder.resolve().name, model.eval().to(where), tokenizer, mean, std, where)
 
 
+@repeatable()
 @torch.inference_mode()
 def clip_embeddings(
     clip: Clip, images: ImageSet, batch_size: int, seen: Callable[[int], None] = lambda count: None

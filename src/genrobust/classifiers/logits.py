@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
-from genrobust.core import GenrobustError, ImageSet, UserError, feed, reading_pool
+from genrobust.core import GenrobustError, ImageSet, UserError, feed, reading_pool, repeatable
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -101,17 +101,6 @@ def answer(
 
 
 @contextmanager
-def _in_float32() -> Iterator[None]:
-    """Let float32 be float32 in the block: cuDNN would else round the factors of convolutions to TF32's 10 bits."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
-
-
-@contextmanager
 def running(name: str) -> Iterator[None]:
     """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
     try:
@@ -150,7 +139,7 @@ def predict_together(
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
         network.eval()
-    with _in_float32():
+    with repeatable():
         for batch in fed(images, prepare, batch_size, device):
             for of_network, found in zip(logits, answer(networks, batch, device, flip, names), strict=True):
                 of_network.append(found)

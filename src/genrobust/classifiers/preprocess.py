@@ -16,7 +16,8 @@ def prepare(image: Image.Image, size: int, crop_pct: float = 1, interpolation: s
 
     The crop keeps the share `crop_pct` of the shorter side, which is resized to `size` / `crop_pct`, rounded down as
     timm does: 256 px for 224 px at 0.875. The pixels are those of timm's own validation (torchvision's Resize and
-    CenterCrop), so that a classifier sees the same image wherever it runs.
+    CenterCrop), so that a classifier sees the same image wherever it runs. Only what is read differs from timm for some
+    files: `read_image` turns an image as its camera says, lays a transparent one on white, and scales 16 bits.
     """
     side = math.floor(size / crop_pct)
     if image.size != (size, size) or side != size:

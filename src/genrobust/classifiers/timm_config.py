@@ -31,7 +31,7 @@ class Preparation(BaseModel):
     test_crop_pct: Share | None = None
     mean: Channels | None = None
     std: Deviations | None = None
-    interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "random"] | None = None
+    interpolation: Literal["nearest", "bilinear", "bicubic", "box", "hamming", "lanczos"] | None = None
     crop_mode: Literal["center", "squash", "border"] | None = None
 
 

@@ -29,6 +29,7 @@ from .devices import (
     device_kind as device_kind,
     device_name as device_name,
     keep_freed_memory as keep_freed_memory,
+    repeatable as repeatable,
     resolve_device as resolve_device,
     room_for_code as room_for_code,
     set_threads as set_threads,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -97,6 +98,23 @@ def set_threads(n: int) -> None:
     if n < 1:
         raise UserError(f"threads must be 1 or more, got {n}")
     torch.set_num_threads(n)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """Let cuDNN's convolutions sum in one order in the block, and round the factors of none in float32 to TF32.
+
+    Its fastest ones sum in any order, and TF32 has 10 bits. Both are settings of the process: what one job left on
+    would change what the next one draws or learns.
+    """
+    from torch.backends import cudnn
+
+    before = cudnn.deterministic, cudnn.allow_tf32
+    cudnn.deterministic, cudnn.allow_tf32 = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.allow_tf32 = before
 
 
 @lru_cache(maxsize=1)

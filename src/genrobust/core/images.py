@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -32,7 +34,7 @@ class ClassLabel:
     prompt: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LabelSpace:
     """The ordered classes of a study. A label is an index into it; logits are [N, len(labels)].
 
@@ -45,7 +47,7 @@ class LabelSpace:
     def __post_init__(self) -> None:
         prompts = [] if self.shared_prompts else [c.prompt for c in self.classes]
         for what, values in (("id", self.ids), ("prompt", prompts)):
-            twice = sorted({v for v in values if list(values).count(v) > 1})
+            twice = sorted(value for value, times in Counter(values).items() if times > 1)
             if twice:
                 raise UserError(f"two classes share the {what} {twice[0]!r}: give each class a {what} of its own")
         if len(self.classes) < 2:
@@ -54,11 +56,11 @@ class LabelSpace:
     def __len__(self) -> int:
         return len(self.classes)
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
         return tuple(c.id for c in self.classes)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.classes)
 

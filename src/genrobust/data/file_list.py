@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import logging
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -179,6 +180,13 @@ def _once(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
     kept = {file.key for file in first.values()}
     log.warning("%s: %d links to images that are listed already are left out", folder, len(scanned) - len(kept))
     return [file for file in scanned if file.key in kept]
+
+
+def require_new(file: Path, facts: Hashable, seen: dict[Hashable, Path]) -> None:
+    """Remember in `seen` a file of images, and what is known of it; raises UserError where one there is the same."""
+    twin = seen.setdefault(facts, file)
+    if twin != file and filecmp.cmp(twin, file, shallow=False):
+        raise UserError(f"{file} is the same as {twin}, so that each image would count twice: remove one")
 
 
 def stamp(file: Path | os.DirEntry[str], what: str = "") -> tuple[int, int]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, fair_order, slug
+from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, fair_order, file_name, slug
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.reader import read_shift
@@ -21,7 +23,7 @@ from genrobust.recipe import DataConfig, ShiftConfig
 NAMED = 10  # things of a kind that an error names one by one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FolderClasses:
     """The classes of a study, and how the names of folders mean them.
 
@@ -42,14 +44,23 @@ class FolderClasses:
         That is the training folder of the very name, or else the only one whose folder, id or shown name is the same
         but for case, spaces, hyphens and underscores.
         """
-        if name in self.folders:
-            return self.folders.index(name)
-        alike = {
-            label
-            for label, folder in enumerate(self.folders)
-            if _plain(name) in {_plain(t) for t in (folder, self.labels.ids[label], self.labels.names[label])}
-        }
-        return alike.pop() if len(alike) == 1 else None
+        if (label := self._by_folder.get(name)) is not None:
+            return label
+        alike = self._by_text.get(_plain(name), set())
+        return next(iter(alike)) if len(alike) == 1 else None
+
+    @cached_property
+    def _by_folder(self) -> dict[str, int]:
+        return {folder: label for label, folder in enumerate(self.folders)}
+
+    @cached_property
+    def _by_text(self) -> dict[str, set[int]]:
+        """The labels that a text, without case, spaces, hyphens and underscores, may mean."""
+        found: dict[str, set[int]] = {}
+        for texts in (self.folders, self.labels.ids, self.labels.names):
+            for label, text in enumerate(texts):
+                found.setdefault(_plain(text), set()).add(label)
+        return found
 
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
@@ -95,10 +106,10 @@ class FolderClasses:
 def read_classes(config: DataConfig, train: StoredImages | None = None) -> FolderClasses:
     """Return the classes of `config`'s training folder (`train`, where it is open already): its subfolders, by name.
 
-    An id is the slug of the folder's name. `class_names` gives the name shown and prompted; without it, that is the
-    folder's name with spaces for underscores and hyphens. Tars, parquet files and saved datasets have the names of
-    their labels, or their numbers, for folders. With `source: imagenet`, the classes are those that it names, whatever
-    lies on the disk.
+    An id is the slug of the folder's name, and a hash where two folders share a slug, such as C and C++. `class_names`
+    gives the name shown and prompted; without it, that is the folder's name with spaces for underscores and hyphens.
+    Tars, parquet files and saved datasets have the names of their labels, or their numbers, for folders. With `source:
+    imagenet`, the classes are those that it names, whatever lies on the disk.
 
     Raises:
         UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
@@ -117,7 +128,9 @@ def read_classes(config: DataConfig, train: StoredImages | None = None) -> Folde
             near = difflib.get_close_matches(name, names, n=3)
             raise UserError(f"data.class_names: {config.train} has no folder {name!r}{_perhaps(near)}")
     shown = [own.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
-    labels = LabelSpace(tuple(ClassLabel(slug(n), text, text) for n, text in zip(names, shown, strict=True)))
+    times = Counter(slug(name) for name in names)
+    ids = [slug(name) if times[slug(name)] == 1 else file_name(name) for name in names]
+    labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
     return FolderClasses(labels, names)
 
 
@@ -186,8 +199,8 @@ def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
     if share == 0:
         return train, Subset(train, (), "val")
     held, order = np.zeros(len(train), dtype=bool), fair_order(train)
-    for label in np.unique(train.labels):
-        of_class = order[train.labels[order] == label]
+    by_class = order[np.argsort(train.labels[order], kind="stable")]
+    for of_class in np.split(by_class, np.flatnonzero(np.diff(train.labels[by_class])) + 1):
         held[of_class[: min(len(of_class) - 1, max(1, round(share * len(of_class))))]] = True
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def readable_names(folders: Sequence[str]) -> dict[str, str]:
     """
     wordnet = _wordnet() if any(re.fullmatch(r"n\d{8}", folder) for folder in folders) else {}
     names = {folder: wordnet.get(folder) or _words(folder) for folder in folders}
-    taken = list(names.values())
-    return {folder: name if taken.count(name) == 1 else folder for folder, name in names.items()}
+    taken = Counter(names.values())
+    return {folder: name if taken[name] == 1 else folder for folder, name in names.items()}
 
 
 def _words(folder: str) -> str:
@@ -56,5 +57,5 @@ def _wordnet() -> dict[str, str]:
     info = ImageNetInfo("imagenet-22k")
     lemmas = {id: info.label_name_to_description(id).split(",")[0] for id in info.label_names()}
     curated = prompt_names("openai")
-    names = list(curated.values())
-    return lemmas | {id: name for id, name in curated.items() if names.count(name) == 1}  # two are "missile"
+    taken = Counter(curated.values())
+    return lemmas | {id: name for id, name in curated.items() if taken[name] == 1}  # two are "missile"

@@ -161,10 +161,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Gray of 16 or 32 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead."""
+    """Gray of 16 bits, or float, to 8 bits. Pillow's own ``convert`` clips at 255 instead."""
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
         raise _Unreadable("it holds values that are no numbers (NaN or infinite)")
+    least, most = float(values.min()), float(values.max())
+    if most > 65535 or (least < 0 and image.mode != "F"):
+        raise _Unreadable(f"its gray values go from {least:g} to {most:g}, and no scale is known: save it with 16 bits")
     tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (65535.0,)  # the scale of floats follows from the largest
     top = next((t for t in tops if values.max() <= t), tops[-1])
     return Image.fromarray(np.clip(np.rint(values * (255 / top)), 0, 255).astype(np.uint8))

@@ -55,6 +55,7 @@ class FoundImages(Subset):
         self.hidden_labels = self.labels  # those of the pool, which may mean nothing
         self.labels = found.labels
         self.accepted = None
+        self.as_stored = False  # the nearest come first
         self.fingerprint = digest([self.fingerprint, self.labels.tolist()])
 
 

@@ -75,8 +75,10 @@ def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
             raise UserError("\n".join([what, *rows]))
         return
     strangers = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if MANIFEST in strangers:  # of another who shares the folder, and was as fast
+    if (folder / MANIFEST).exists():  # of another who shares the folder, and was as fast
         return create_dataset(folder, manifest)
+    if MANIFEST in strangers:
+        raise UserError(f"{folder / MANIFEST} is a link to nothing: remove it, or restore what it led to")
     if strangers:
         some = ", ".join(strangers[:3])
         raise UserError(f"{folder} holds other files ({some}) and no {MANIFEST}: choose another folder")

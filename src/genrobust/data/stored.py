@@ -115,14 +115,15 @@ def class_folders(folder: Path) -> list[Path]:
 def _files(path: Path) -> list[Path]:
     """The files that `path` is, matches or, where it has no subfolder, holds; sorted."""
     if "*" in path.name:
-        matches = sorted(path.parent.glob(path.name))
+        matches = sorted(found for found in path.parent.glob(path.name) if not found.name.startswith("."))
         if not matches:
             raise UserError(f"no file matches {path}")
         return matches
     if path.is_dir():
         with reading(f"the folder {path}"):
-            files = sorted(entry for entry in path.iterdir() if entry.suffix in KINDS)
-            return [] if files and any(e.is_dir() and not e.name.startswith(".") for e in path.iterdir()) else files
+            entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+            files = sorted(entry for entry in entries if entry.suffix in KINDS)
+            return [] if files and any(entry.is_dir() for entry in entries) else files
     return [path] if path.suffix in KINDS and path.exists() else []
 
 

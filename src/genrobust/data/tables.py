@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, some_names, stamp
+from genrobust.data.file_list import Listing, require_new, some_names, stamp
 from genrobust.data.reading import read_image
 
 STATE = "state.json"  # of a dataset that save_to_disk wrote
@@ -31,19 +31,21 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> t
 
     Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "".
     Images are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``. Raises
-    UserError that names the file and the column.
+    UserError that names the file and the column, or a file that is there twice.
     """
     metadata: list[pq.FileMetaData] = []
     labels: list[list[Any]] = []
     names: list[tuple[str, ...]] = []
     stamps = [stamp(path) for path in files]
+    seen: dict[Hashable, Path] = {}
     with progress_bar(f"listing {source.name}", len(files), "files") as bar:
-        for path in files:
+        for path, (size, _) in zip(files, stamps, strict=True):
             with reading(f"{path} as parquet", *DAMAGED), pq.ParquetFile(path) as file:
                 names.append(_check(path, file.schema_arrow, labeled))
                 rows = file.metadata.num_rows
                 labels.append(file.read(columns=[LABEL])[LABEL].to_pylist() if labeled else [HIDDEN] * rows)
                 metadata.append(file.metadata)
+                require_new(path, (size, rows), seen)
             bar.advance()
 
     def column(name: str) -> list[Any]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import filecmp
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
@@ -12,7 +11,7 @@ from typing import IO, Any, NamedTuple
 from PIL import Image
 
 from genrobust.core import UserError, parse_json, progress_bar, reading
-from genrobust.data.file_list import Listing, some_names, stamp
+from genrobust.data.file_list import Listing, require_new, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD, read_image
 from genrobust.data.shard_files import check_listed
 
@@ -42,15 +41,13 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     images: list[_Image] = []
     where: list[Path] = []
     stamps: list[tuple[int, int]] = []
-    first: dict[tuple[int, int], Path] = {}
+    seen: dict[Hashable, Path] = {}
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
             check_listed(tar)
             found = _images_in(tar, labeled)
-            twin = first.setdefault((of_tar[0], hash(tuple(found))), tar)
-            if twin != tar and filecmp.cmp(twin, tar, shallow=False):
-                raise UserError(f"{tar} is the same as {twin}, so that each image would count twice: remove one")
+            require_new(tar, (of_tar[0], hash(tuple(found))), seen)
             images += found
             where += [tar] * len(found)
             stamps += [of_tar] * len(found)
@@ -100,7 +97,7 @@ def _images_in(tar: Path, labeled: bool) -> list[_Image]:
             if to is images:
                 images[key] = member.offset_data, member.size
             else:
-                labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode()
+                labels[extension][key] = _bytes(raw, member.offset_data, member.size).decode("utf-8-sig")
                 if extension == "json":
                     facts[key] = member.offset_data, member.size
         if lost := [name for key, name in told.items() if key not in images]:

@@ -28,6 +28,7 @@ from genrobust.core import (
     make_folder,
     progress_bar,
     remove_leftovers,
+    repeatable,
     resolve_device,
     set_threads,
 )
@@ -130,7 +131,8 @@ class Generation:
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
             # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
-            with progress_bar("generating", sum(len(self.parts[i]) for i in shards)) as bar, closing(work):
+            bar_of = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
+            with repeatable(), bar_of as bar, closing(work):
                 for made in work:
                     bar.advance(made)
 

@@ -47,6 +47,11 @@ class Learner(nn.Module):
         logits, targets = (torch.cat(parts) for parts in zip(*learned, strict=True))
         return logits, targets
 
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of parameters that an architecture spares from decay, for timm's optimizers."""
+        networks = {"model": self.model} if self.twin is None else {"model": self.model, "twin": self.twin}
+        return {f"{which}.network.{name}" for which, of in networks.items() for name in spared_from_decay(of)}
+
     def _learn(self, network: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         if self._mix is not None:
             images, targets = self._mix(images, targets)
@@ -109,7 +114,7 @@ def _groups(learner: Learner, config: TrainConfig) -> Learner | list[dict[str, A
 def _layers(learner: Learner, config: TrainConfig) -> list[dict[str, Any]]:
     """Return the parameters in groups, by their layer and whether they decay, each with the scale of its rate."""
     network: Any = learner.model.network  # torch types every attribute as a tensor or a module
-    spared = network.no_weight_decay() if hasattr(network, "no_weight_decay") else ()
+    spared = spared_from_decay(learner.model)
     groups = param_groups_layer_decay(network, config.weight_decay, spared, layer_decay=config.layer_decay)
     if learner.twin is not None:  # its norms follow those of the network
         scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
@@ -129,6 +134,12 @@ def _decay_groups(learner: Learner, excluded: Sequence[str]) -> list[dict[str, A
         own = name.partition("network.")[2]
         groups[any(text in own for text in excluded)]["params"].append(parameter)
     return [group for group in groups if group["params"]]
+
+
+def spared_from_decay(model: nn.Module) -> set[str]:
+    """Return the names of parameters of `model.network` that its architecture spares from decay."""
+    named = getattr(model.network, "no_weight_decay", None)
+    return set(named()) if callable(named) else set()
 
 
 def twin_of(model: Model) -> Model:

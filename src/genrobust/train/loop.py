@@ -40,6 +40,7 @@ from genrobust.core import (
     hashed_seed,
     keep_freed_memory,
     progress_bar,
+    repeatable,
     resolve_device,
     set_threads,
 )
@@ -97,7 +98,7 @@ def train(
     config = resolved_here(config, where.type)
     job = _job(mixture, val, labels, config, seed, threads, initial)
     is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
-    with claim_training(out, is_finished, team.is_main, broadcast) as finished:
+    with repeatable(), claim_training(out, is_finished, team.is_main, broadcast) as finished:
         how = mixture, val, labels, config, seed, out, where, watch
         if not finished and config.method != "linear-probe":
             _Run(*how, team, job, initial).to_end()
@@ -112,8 +113,6 @@ def _prepared(device: str, threads: int) -> torch.device:
     """Set this process up for a training, and return the device."""
     set_threads(threads)
     keep_freed_memory()
-    torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
-    torch.backends.cudnn.allow_tf32 = False  # where a recipe says float32, or the evaluation does
     return resolve_device(device)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from genrobust.core import StudyData, UserError
 from genrobust.data.file_list import ListedImages
 from genrobust.data.folders import FolderClasses, open_images, read_classes, study_of, train_folder
@@ -26,8 +28,9 @@ class Folders:
         stored = open_stored(train_folder(config))
         classes = read_classes(config, stored)
         train = open_images("train", stored, classes)
+        known = set(np.unique(train.labels).tolist())
         for label, name in enumerate(classes.folders):
-            if label not in train.labels:
+            if label not in known:
                 raise UserError(f"the class folder {stored.path / name} holds no image: add some, or remove the folder")
         if config.test is None:
             raise UserError("data.test: name the folder of the unshifted test set")

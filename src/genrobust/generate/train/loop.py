@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast
-from genrobust.core import hashed_seed, progress_bar
+from genrobust.core import hashed_seed, progress_bar, repeatable
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
 from genrobust.recipe import DiffusionTraining
 
@@ -37,7 +37,6 @@ class DiffusionTrainer:
         job: dict[str, Any],
     ) -> None:
         _prepare(model, config)
-        torch.backends.cudnn.deterministic = True  # its fastest convolutions sum in no fixed order
         self.model, self.schedule, self.examples, self.config, self.seed = model, schedule, examples, config, seed
         self.device = model.device
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -49,6 +48,7 @@ class DiffusionTrainer:
         self.state = TrainingState(out, job, config.noun, self.optimizer, self.scaler)
         self.step = 0
 
+    @repeatable()
     def work(self) -> None:
         """Take the remaining steps, with a progress bar on a terminal."""
         config, unseen = self.config, []
