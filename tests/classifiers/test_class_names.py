@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genrobust.classifiers.class_names import read_class_names
+from genrobust.classifiers.class_names import columns_of, read_class_names
 from genrobust.classifiers.opened import OpenClassifier
 from genrobust.core import ClassLabel, LabelSpace, UserError
 
@@ -63,3 +63,11 @@ def test_a_class_of_the_data_has_one_logit(own, wanted, columns):
     else:
         with pytest.raises(UserError, match=columns):
             model.columns(labels)
+
+
+def test_names_are_those_of_classes_but_for_case_and_what_stands_between_words():
+    classes = (("star", "Star"), ("tea-pot", "tea pot"), ("c.1a2b3c4d", "C++"), ("c", "c"))
+    labels = LabelSpace(tuple(ClassLabel(id, name, name) for id, name in classes))
+    assert columns_of(("C++", "Teapot", "STAR", "c"), labels) == [2, 1, 0, 3]
+    assert columns_of(("star", "Star", "tea_pot", "c"), labels) == [0, 2, None, 3]
+    assert columns_of(("Star", "STAR", "cup"), labels) == [None] * 4

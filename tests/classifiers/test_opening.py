@@ -137,7 +137,7 @@ def test_what_cannot_be_opened_is_told(
     refuses("hf-hub:a/b/c", "hf-hub:a/b/c: ")
     refuses(weights, r"holds weights alone: name the architecture too, ARCHITECTURE@")
     refuses(f"test_resnet@{weights}", r"does not fit test_resnet with the 1000 classes of ImageNet.*--labels")
-    refuses(f"test_resnet@{weights}", "does not fit test_resnet with the 2 classes as --labels names", labels)
+    refuses(f"test_resnet@{weights}", "does not fit test_resnet with the 2 classes that --labels names", labels)
     refuses(f"test_resnett@{weights}", "no.* knows an architecture 'test_resnett'; did you mean test_resnet")
     refuses(f"test_resnet@{tmp_path / 'none.pth'}", "no file .*none.pth")
     for word in (exports["timm"], exports["onnx"], exports["timm"].parent / "timm"):

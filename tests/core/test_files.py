@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing, writing
+from genrobust.core.files import LOCK
 
 
 def names(folder):
@@ -165,7 +166,7 @@ def test_a_file_system_without_locks_gets_a_file_in_their_place(tmp_path, monkey
         pass
     with lock(tmp_path):
         assert names(tmp_path) == [".lock", ".lock.held"]
-        refused("another process", tmp_path)
+        refused(r"another process .*\.lock\.held names it .*: delete that file if it is gone", tmp_path)
     assert names(tmp_path) == [".lock"]
 
 
@@ -233,3 +234,32 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
     with pytest.raises(UserError, match=why), writing(tmp_path / name, [tmp_path / "none", tmp_path / "input"]):
         pass
     assert names(tmp_path) == before and (tmp_path / "input").read_bytes() == b"old"
+
+
+def test_what_may_only_be_read_can_be_shared(tmp_path, monkeypatch):
+    opened = Path.open
+
+    def read_only(path, mode="r", *args, **kwargs):
+        if path.name == LOCK:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    with lock(tmp_path, shared=True):
+        assert tmp_path.is_dir()
+    with pytest.raises(UserError, match=r"cannot write to .*Read-only"), lock(tmp_path):
+        raise AssertionError
+
+
+def test_a_folder_without_fsync_takes_files(tmp_path, monkeypatch):
+    synced = os.fsync
+
+    def of_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        synced(handle)
+
+    monkeypatch.setattr(os, "fsync", of_files)
+    with replacing(tmp_path / "a") as file:
+        file.write(b"1")
+    assert (tmp_path / "a").read_bytes() == b"1"

@@ -408,3 +408,49 @@ def test_folders_are_what_they_were(tmp_path):
     assert local_folder(tmp_path) is tmp_path
     with pytest.raises(UserError, match="is a URL, and a folder is needed here"):
         local_folder(Path(URL))
+
+
+class Odd(Disk):
+    """Renames onto no file, and says so to none, as WebHDFS; its connection may be lost."""
+
+    protocol = "odd"
+    lost = False
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return str(path).removeprefix("odd://").rstrip("/")
+
+    def mv(self, path1, path2, **kwargs):
+        if not self.exists(path2):
+            super().mv(path1, path2, **kwargs)
+
+    def ls(self, path, detail=False, **kwargs):
+        if Odd.lost:
+            raise OSError("Socket is closed")
+        return super().ls(path, detail=detail, **kwargs)
+
+
+@pytest.fixture
+def odd(tmp_path, monkeypatch):
+    fsspec.register_implementation("odd", Odd, clobber=True)
+    monkeypatch.setattr("genrobust.core.files._remotes", {})
+    return lambda name: Mirror(f"odd://{tmp_path}/there", tmp_path / name)
+
+
+def test_a_file_is_replaced_where_renaming_does_not(odd, tmp_path):
+    one = odd("a")
+    for content in (b"1", b"2", b"3"):
+        write(one.folder / "set" / "a", content)
+    assert [(p.name, p.read_bytes()) for p in (tmp_path / "there" / "set").iterdir()] == [("a", b"3")]
+
+
+def test_a_listing_that_fails_removes_nothing(odd, monkeypatch):
+    one = odd("a")
+    write(one.folder / "set" / "a", b"1")
+    monkeypatch.setattr(Odd, "lost", True)
+    with pytest.raises(GenrobustError, match=r"cannot list .*Socket is closed"):
+        fetch(one.folder / "set", "*")
+    assert (one.folder / "set" / "a").read_bytes() == b"1"
+    monkeypatch.setattr(Odd, "lost", False)
+    fetch(one.folder / "other", "*")
+    assert not (one.folder / "other" / "a").exists()

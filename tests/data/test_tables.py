@@ -180,9 +180,7 @@ def test_the_same_file_twice_is_refused(tmp_path):
         pq.write_table(table(labels), tmp_path / f"{name}.parquet")
     assert len(open_stored(tmp_path).listing([]).keys) == 4
     (tmp_path / "2.parquet").write_bytes((tmp_path / "0.parquet").read_bytes())
-    with pytest.raises(
-        UserError, match=r"2\.parquet is the same as .*0\.parquet, so that each"
-    ):
+    with pytest.raises(UserError, match=r"2\.parquet is the same as .*0\.parquet, so that each"):
         open_stored(tmp_path)
 
 

@@ -187,7 +187,8 @@ if __name__ == "__main__":
     parser.add_argument("--most", type=int, default=10)  # images of an answer
     parser.add_argument("--slow", type=float, default=1.0)  # seconds
     parser.add_argument(
-        "--takes", default="size,response_format,seed,num_inference_steps,guidance_scale,negative_prompt,quality"
+        "--takes",
+        default="size,response_format,output_format,seed,num_inference_steps,guidance_scale,negative_prompt,quality",
     )
     Handler.options = parser.parse_args()
     ThreadingHTTPServer.request_queue_size = 100

@@ -53,6 +53,7 @@ def test_sizes_are_the_recipes_or_the_generators(generator_folder):
     [
         ("sd", {"steps": 1001}, r"generator.steps is 1001; .* trained with 1000"),  # as of one with few steps
         ("sd", {"safety_checker": True}, r"safety_checker is on, and .* has none"),
+        ("sana", {"dtype": "float16", "scheduler": None}, "encoder and the autoencoder of Sana do not work in float16"),
         ("lcm", {}, "generator.scheduler: a LatentConsistencyModelPipeline is sampled with lcm"),
         ("sd3", {}, r"generator.scheduler: dpmsolver\+\+ cannot replace the FlowMatchEulerDiscreteScheduler"),
     ],

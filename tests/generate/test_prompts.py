@@ -36,3 +36,10 @@ def test_a_negative_prompt_where_none_is_taken_is_refused(folder_of, plan):
     config = GeneratorConfig(model=str(folder_of("lcm")), scheduler="lcm", dtype="float32")
     with pytest.raises(UserError, match=r"generate\.prompts\.negative_prompt"):
         Prompts(load_generator(config, CPU)).arguments(list(plan(config, negative_prompt="blurry")))
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("flux-schnell", 256), ("flux", None)])
+def test_schnell_reads_as_many_tokens_as_it_was_distilled_with(folder_of, plan, kind, tokens):
+    config = GeneratorConfig(model=str(folder_of(kind)), dtype="float32", scheduler=None, width=32, height=32)
+    found = Prompts(load_generator(config, CPU)).arguments(list(plan(config))[:2])
+    assert found.get("max_sequence_length") == tokens

@@ -108,6 +108,11 @@ def test_with_a_cache_too_an_image_depends_on_its_request_alone(section, sampler
     [
         ("sd", {"attention": "flash-3"}, UserError, "attention of a StableDiffusionPipeline is PyTorch's own alone"),
         ("flux", {"attention": "flash"}, UserError, "generator.attention: flash cannot be used: .*install"),
+        *(
+            (kind, {"attention": name}, UserError, f"attention: {name} takes no masks, which a {pipeline} needs")
+            for kind, pipeline in (("qwen-image", "QwenImagePipeline"), ("z-image", "ZImagePipeline"))
+            for name in ("flash", "flash-3", "sage")
+        ),
         (
             "sd",
             {"cache": "first-block"},

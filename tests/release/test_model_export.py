@@ -28,6 +28,7 @@ from genrobust.classifiers.preprocess import prepare
 from genrobust.core import GenrobustError, LabelSpace, MissingPackage, StudyData, Subset, UserError, sealed, unsealed
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
+from genrobust.release.model_card import model_card
 from genrobust.release.model_export import export_model
 from genrobust.report.results import FORMAT, summary_to_json
 from genrobust.report.wording import number
@@ -145,6 +146,24 @@ def test_the_card_tells_the_figures_of_the_results(checkpoint: Path, results: Pa
     counts = read_checkpoint_info(checkpoint).training["counts"]
     assert f"| images | {counts['real']:,} real |" in card and "| seed | 3 |" in card and "| steps | 2 |" in card
     assert r"Some \*study\*" in card and r"# my\_model" in card
+
+
+@pytest.mark.parametrize(
+    ("init", "shown"),
+    [
+        ("clip:/home/alice/secret/clip", "clip:clip"),
+        ("resnet10t@~/alice/own.safetensors", "resnet10t@own.safetensors"),
+        ("clip:C:\\alice\\clip", "clip:clip"),
+        ("./alice/net", "net"),
+        ("hf-hub:timm/vit", "hf-hub:timm/vit"),
+    ],
+)
+def test_a_card_names_no_folder_of_the_machine(checkpoint: Path, init: str, shown: str) -> None:
+    info = read_checkpoint_info(checkpoint)
+    config = {**info.training["config"], "init": init}
+    changed = dataclasses.replace(info, training={**info.training, "config": config})
+    card = model_card("own", "timm", changed, None, "other")
+    assert f"It starts from {shown}, which" in card and "alice" not in card
 
 
 def test_a_card_without_results_says_so(exports: dict[str, Path], checkpoint: Path) -> None:

@@ -117,7 +117,7 @@ def test_of_several_arms_validation_chooses_and_no_test_set(record):
         told = answer(of_two(record, *val_top1))
         assert f"{chosen} averaged" in told[0]
         assert told[-1] == (
-            f"Of 2 arms, the validation images chose {chosen} (91.0 % of them right); no test set was asked."
+            f"Of 2 arms, the validation images chose {chosen} (91.0 % of them right); no test set was used."
         )
     told = answer(of_two(record, None, None))
     assert "real+generated averaged" in told[0] and "because the recipe lists it first" in told[-1]

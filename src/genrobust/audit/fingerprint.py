@@ -8,7 +8,6 @@ lies on the background, cut to its own extent), which are compared all with all;
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ import torch
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from genrobust.core import Advance, Arrays, KeptParts
+from genrobust.core import Advance, Arrays, KeptParts, cores
 
 SIDE = 64  # pixels a side of a frame's luma: an icon's own size, and enough of a photograph to tell it from others
 CHROMA = 16  # pixels a side of its two planes of chroma
@@ -85,7 +84,7 @@ def nearest(
     if len(references) < (2 if itself else 1):
         raise ValueError("there is no other image to compare with")
     described = _descriptors(references)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
 
         def find(items: range) -> Arrays:
             index, distance = np.zeros(len(items), dtype=np.int64), np.ones(len(items))

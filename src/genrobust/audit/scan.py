@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from PIL import Image
 from genrobust.audit.fingerprint import frame
 from genrobust.audit.pixels import PixelCounter
 from genrobust.classifiers import prepare
-from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, UserError
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, PixelStatistics, UserError, cores
 
 THUMBNAIL = 8  # pixels a side of the features that need no model: 192 numbers of color and layout
 LARGEST = 256  # pixels: images are compared at the size of the smaller set, but at no more than this
@@ -59,7 +58,7 @@ def scan(
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to audit")
     of = images.fingerprint, size
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
 
         def look(index: int) -> tuple[np.ndarray, bytes, np.ndarray]:
             image = images.image(index)

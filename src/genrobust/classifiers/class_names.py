@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.core import UserError, read_lines
+from genrobust.core import LabelSpace, UserError, read_lines
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -41,6 +43,28 @@ def twins(names: Sequence[str], wanted: Sequence[str] | None = None) -> tuple[in
         if first.setdefault(name, place) != place and (among is None or name in among):
             return first[name], place
     return None
+
+
+def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
+    """Return which of a classifier's `names` each class of `labels` has; None where it has none.
+
+    That is the class's id, or else the only name that differs from its id or its shown name by case, Unicode form,
+    spaces, hyphens and underscores alone, as the names of folders may.
+    """
+    exact, alike = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
+    for column, name in enumerate(names):
+        alike.setdefault(_bare(name), set()).add(column)
+    found: list[int | None] = []
+    for of in labels.classes:
+        like = alike.get(_bare(of.id), set()) | alike.get(_bare(of.name), set())
+        perhaps = {exact[of.id]} if of.id in exact else like
+        found.append(next(iter(perhaps)) if len(perhaps) == 1 else None)
+    times = Counter(found)
+    return [column if times[column] == 1 else None for column in found]
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", _plain(name))
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genrobust.classifiers.checkpoints import fetch_checkpoint
+from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import LabelSpace, UserError, find_clip, reading
@@ -23,6 +25,9 @@ if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is kno
 CLIP = "clip:"  # begins the name of a CLIP's folder
 CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
 _SHAPED = {"squash": "pressed into", "border": "padded to"}  # by timm's crop_mode
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +123,18 @@ class Initial:
 
     def _rows(self, labels: LabelSpace) -> list[int] | None:
         """The rows of the last layer that are those of `labels`; None where it is to be a new one."""
-        if self.head == "random" or not set(labels.ids) <= set(self.opened.classes):
+        if self.head == "random":
             return None
-        return self.opened.columns(labels)
+        columns = columns_of(self.opened.classes, labels)
+        unknown = [of.name for of, column in zip(labels.classes, columns, strict=True) if column is None]
+        if not unknown:
+            return self.opened.columns(labels)
+        if len(unknown) < len(labels):
+            log.warning(
+                f"train.init: {self.spec} gets a new last layer: it does not know {len(unknown)} of the {len(labels)} "
+                f"classes, such as {unknown[0]}"
+            )
+        return None
 
 
 def open_initial(config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]) -> Initial:

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from genrobust.classifiers.checkpoints import check_weights
-from genrobust.classifiers.class_names import twins
+from genrobust.classifiers.class_names import columns_of, twins
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
 from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder
 from genrobust.recipe import EvaluateConfig
@@ -66,9 +66,9 @@ class OpenClassifier:
 
     def columns(self, labels: LabelSpace) -> list[int]:
         """Return which logits are those of `labels`, in their order; raises UserError where a class has none or two."""
-        column_of = {id: column for column, id in enumerate(self.classes)}
-        unknown = [id for id in labels.ids if id not in column_of]
-        if unknown:
+        columns = columns_of(self.classes, labels)
+        known = [column for column in columns if column is not None]
+        if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:
             some = ", ".join(unknown[:NAMED]) + (" ..." if len(unknown) > NAMED else "")
             own = ", ".join(self.classes[:NAMED]) + (" ..." if len(self.classes) > NAMED else "")
             raise UserError(
@@ -81,7 +81,7 @@ class OpenClassifier:
                 f"the model {self.name} has two logits for one class: {self.classes[one]!r}, numbers {one} and {two}: "
                 "give each a name of its own with --labels, or leave the model out"
             )
-        return [column_of[id] for id in labels.ids]
+        return known
 
     def logits(
         self,

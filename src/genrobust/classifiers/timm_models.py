@@ -95,12 +95,14 @@ def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[st
             weights = digest([architecture, hash_file(file)], 64)
             return _open_timm(spec, config, weights, network.eval, names)
     if failures:
-        given = "as --labels names" if names else "of ImageNet; --labels FILE names others"
+        given = "that --labels names" if names else "of ImageNet"
+        others = "; --labels FILE names others" if names is None else "; for others, save it as a folder with timm"
         raise UserError(
-            f"{file} does not fit {architecture} with the {len(classes)} classes {given}: {'; '.join(failures)}"
+            f"{file} does not fit {architecture} with the {len(classes)} classes {given}{'' if names else others}: "
+            f"{'; '.join(dict.fromkeys(failures))}"
         )
     known = [*PAPER, *timm.list_models(), *torchvision.models.list_models()]
-    near = difflib.get_close_matches(architecture, known, n=3)
+    near = difflib.get_close_matches(architecture, dict.fromkeys(known), n=3)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise UserError(f"neither timm nor torchvision knows an architecture {architecture!r}{hint}")
 

@@ -19,15 +19,15 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, refusal
+from genrobust.core import GenrobustError, UserError, is_out_of_memory, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
+TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 # Control characters, which begin a terminal's commands; characters that reverse the order of those after them; and
 # halves of surrogate pairs, which stand for bytes that are no UTF-8, and which no output takes.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "Unable to allocate")  # of torch and numpy
 
 
 class _Console(Console):
@@ -66,6 +66,9 @@ class _Command(TyperCommand):
         except (Exception, SystemExit) as error:
             if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
                 raise  # as rich tells it
+            if isinstance(error, SystemExit) and error.code == TERMINATED:
+                err_console.print("\nterminated: finished work is kept; run the same command again to resume")
+                raise typer.Exit(128 + TERMINATED) from None
             if ctx.find_root().params["debug"]:
                 traceback.print_exc()
             known = error if isinstance(error, GenrobustError) else _explained(error)
@@ -106,7 +109,7 @@ def _explained(error: BaseException) -> GenrobustError | None:
             return GenrobustError(f"a library ended the program with the exit code {error.code}")
         case RuntimeError() if "start new thread" in why:
             return GenrobustError(f"the system cannot start a thread ({why}): lower threads, or use fewer --workers")
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in why for w in _OUT_OF_MEMORY)):
+    if is_out_of_memory(error):
         return GenrobustError(f"out of memory: {why}: lower the batch size or the image size, or use fewer --workers")
     return None
 

@@ -1,6 +1,8 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 from rich.markup import escape
@@ -48,8 +50,9 @@ def show(
         _print_planned(study, error)
     else:
         _print_work(study, rows, out_console)
-        if groups := {test: set(of) for test, of in study.data.image_groups.items() if test in study.tests}:
-            tell(f"groups of images: {', '.join(f'{len(of):,} in {test}' for test, of in groups.items())}")
+        if groups := {test: Counter(of) for test, of in study.data.image_groups.items() if test in study.tests}:
+            some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
+            tell(f"groups of images: {', '.join(some)}")
     if unmixed := study.recipe.unmixed_sets():
         tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
 
@@ -200,6 +203,13 @@ def _print_planned(study: "Study", missing: UserError) -> None:
         time = generation_time(count, study.recipe.generation(name)[0], study.context.worker, study.out)
         tell(f"{name}: {time}")
     err_console.print(f"[bold yellow]trainings and evaluations are not listed:[/] {escape(str(missing))}")
+
+
+def _largest(groups: Mapping[str, int]) -> str:
+    """The three largest groups, with their images, by which one sees what they are."""
+    found = sorted(groups.items(), key=lambda group: -group[1])
+    some = [f"{name} {images:,}" for name, images in found[:3]]
+    return ", ".join([*some, *(["..."] if len(found) > 3 else [])])
 
 
 def _print_work(study: "Study", rows: "Sequence[Row]", to: "Console") -> None:

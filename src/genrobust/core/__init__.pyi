@@ -37,11 +37,13 @@ from .devices import (
     worker_environment as worker_environment,
 )
 from .errors import (
+    Busy as Busy,
     DiskFull as DiskFull,
     GenrobustError as GenrobustError,
     MissingPackage as MissingPackage,
     OutOfMemory as OutOfMemory,
     UserError as UserError,
+    is_out_of_memory as is_out_of_memory,
     reading as reading,
 )
 from .feeding import feed as feed, reading_pool as reading_pool

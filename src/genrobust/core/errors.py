@@ -19,12 +19,30 @@ class UserError(GenrobustError):
     exit_code = 2
 
 
+class Busy(UserError):
+    """Another process holds what this one needs."""
+
+
 class DiskFull(GenrobustError):
     """The disk is full; completed files are intact."""
 
 
 class OutOfMemory(GenrobustError):
     """The device has too little memory."""
+
+
+# Of torch on CUDA, MPS and CPUs, of CUDA's libraries, and of numpy.
+_NO_MEMORY = (
+    *("out of memory", "allocate memory", "not enough memory", "Unable to allocate"),
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether `error` says that memory did not suffice, on whatever device."""
+    if isinstance(error, MemoryError | OutOfMemory) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
 class MissingPackage(UserError):

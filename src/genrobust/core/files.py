@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import secrets
@@ -13,12 +14,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from genrobust.core.errors import DiskFull, GenrobustError, UserError
+from genrobust.core.errors import Busy, DiskFull, GenrobustError, UserError
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -35,6 +38,8 @@ _STREAMS = {
     "/dev/fd/2": "stderr",
 }
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+_NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
+_READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Remote(Protocol):
@@ -247,16 +252,18 @@ def lock(folder: Path, shared: bool = False, wait: bool = False, mirrored: bool 
 def _held_alone(folder: Path, wait: bool) -> Iterator[None]:
     from filelock import FileLock, SoftFileLock, Timeout
 
-    timeout = -1 if wait else 0
+    timeout, mark = -1 if wait else 0, folder / f"{LOCK}.held"
     with _flocked(folder, exclusive=True, wait=wait) as has_locks:
         try:
             held: AbstractContextManager[Any] = nullcontext()
             if fcntl is None:
                 held = FileLock(folder / LOCK, timeout).acquire()
             elif not has_locks:
-                held = SoftFileLock(folder / f"{LOCK}.held", timeout).acquire()
+                if wait and mark.exists():
+                    log.warning("waiting: %s", _busy(folder, mark))
+                held = SoftFileLock(mark, timeout).acquire()
         except Timeout:
-            raise _busy(folder) from None
+            raise _busy(folder, mark) from None
         except OSError as error:
             raise refusal(folder, error) from error
         with held:
@@ -282,7 +289,10 @@ def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
     try:
         file = (folder / LOCK).open("a+b")
     except OSError as error:
-        raise refusal(folder, error) from error
+        if exclusive or error.errno not in _READ_ONLY:
+            raise refusal(folder, error) from error
+        yield False  # whoever may only read the folder changes nothing there
+        return
     with file:
         has_locks = fcntl is not None
         if fcntl is not None:
@@ -298,8 +308,14 @@ def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
         yield has_locks
 
 
-def _busy(folder: Path) -> UserError:
-    return UserError(f"another process is writing to {folder}: wait for it, stop it, or choose another folder")
+def _busy(folder: Path, mark: Path | None = None) -> Busy:
+    """What to tell the user of a folder that another process holds, on a disk without locks by the file `mark`."""
+    then = ""
+    if mark is not None and mark.exists():
+        with suppress(OSError, UnicodeError):
+            owner = " ".join(mark.read_text(encoding="utf-8").split())
+            then = f". {mark} names it{f' ({owner})' if owner else ''}: delete that file if it is gone"
+    return Busy(f"another process is writing to {folder}: wait for it, stop it, or choose another folder{then}")
 
 
 def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustError:
@@ -318,6 +334,9 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FSYNC:
+            raise
     finally:
         os.close(handle)
 

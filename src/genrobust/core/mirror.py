@@ -155,16 +155,39 @@ class Mirror:
                 parent, _, name = key.rpartition("/")
                 part = f"{parent}/.{name}.{secrets.token_hex(4)}.part"
                 self._fs.makedirs(parent, exist_ok=True)
-                self._fs.put_file(str(written), part)
-                self._fs.mv(part, key)
+                try:
+                    self._fs.put_file(str(written), part)
+                    self._move(part, key)
+                except BaseException:
+                    with suppress(Exception):  # whatever kind the file system raises
+                        self._fs.rm_file(part)
+                    raise
             Entry.of(self._fs.info(key)).date(written)
 
     def remove(self, path: Path) -> None:
         """Remove the remote of `path`, if there is one; raises as `put` does."""
         with translate_errors(f"cannot remove {self._url(path)}"):
             self._check_leases(path)
+            key = self._key(path)
+            self._fs.invalidate_cache()
             with suppress(FileNotFoundError):
-                self._fs.rm_file(self._key(path))
+                if self._is_store or self._fs.exists(key):  # some raise other errors where there is none
+                    self._fs.rm_file(key)
+
+    def _move(self, part: str, key: str) -> None:
+        """Rename `part` to `key`, where a file may be: WebHDFS then does nothing and says so to none, SMB raises."""
+        failure = None
+        try:
+            self._fs.mv(part, key)
+        except OSError as error:
+            failure = error
+        self._fs.invalidate_cache()
+        if not self._fs.exists(part):
+            return
+        if failure is not None and not self._fs.exists(key):
+            raise failure
+        self._fs.rm_file(key)
+        self._fs.mv(part, key)
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
@@ -263,8 +286,10 @@ class Mirror:
         key = self._key(folder)
         with translate_errors(f"cannot list {self._url(folder)}"):
             self._fs.invalidate_cache()
+            # by default, a folder that cannot be listed is one without files
+            strictly = {} if self._is_store else {"on_error": _raise_unless_missing}
             try:
-                found: list[Any] = list(self._fs.find(key, detail=True).values())
+                found: list[Any] = list(self._fs.find(key, detail=True, **strictly).values())
             except FileNotFoundError:
                 found = []
         entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(Entry.of, found)}
@@ -307,6 +332,12 @@ class Mirror:
 
     def _url(self, path: Path) -> str:
         return self.url + self._key(path).removeprefix(self._root)
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """Say to fsspec's `walk` which errors of a listing count: not that of a folder that is removed meanwhile."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:

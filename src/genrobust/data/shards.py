@@ -91,7 +91,10 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     with reading(path, ValueError, then=": restore it, or generate into another folder"):
         if not path.exists():
-            raise UserError(f"{folder} holds no generated dataset: there is no {MANIFEST}")
+            raise UserError(
+                f"{folder} holds no generated dataset: there is no {MANIFEST}. Image folders can be audited and "
+                "benchmarked, but only what genrobust generated can be filtered, verified and exported"
+            )
         manifest = unsealed(path.read_bytes())
     version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])
     if version != FORMAT or not isinstance(shards, int) or isinstance(shards, bool):

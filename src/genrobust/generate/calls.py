@@ -9,17 +9,9 @@ from contextlib import contextmanager
 
 import torch
 
-from genrobust.core import GenrobustError, OutOfMemory
+from genrobust.core import GenrobustError, OutOfMemory, is_out_of_memory
 
-WORDS = (
-    *("out of memory", "allocate memory", "not enough memory"),  # of CUDA and MPS, a CPU, and a CPU on Windows
-    *(
-        "CUBLAS_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_ALLOC_FAILED",
-        "CUDNN_STATUS_NOT_SUPPORTED",
-        "unable to find an engine",
-    ),
-)
+PERHAPS = ("CUDNN_STATUS_NOT_SUPPORTED", "unable to find an engine")  # what cuDNN may say where little memory is left
 
 
 @contextmanager
@@ -31,12 +23,16 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and not any(w in str(error) for w in WORDS):
+        if not _may_lack_memory(error):
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
             torch.cuda.empty_cache()
         raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
+
+
+def _may_lack_memory(error: Exception) -> bool:
+    return is_out_of_memory(error) or (isinstance(error, RuntimeError) and any(w in str(error) for w in PERHAPS))
 
 
 @contextmanager
@@ -47,7 +43,7 @@ def explain_failure(what: str) -> Iterator[None]:
     except GenrobustError:
         raise
     except Exception as error:
-        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in WORDS)):
+        if _may_lack_memory(error):
             raise  # for `explain_out_of_memory`
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise GenrobustError(f"{what} fails: {why}: get the generator again, or name another") from error

@@ -33,11 +33,12 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmsolver++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
     "ddim": ("DDIMScheduler", {"clip_sample": False}),  # its default clips at 1, which is for pixels, not for latents
     "euler": ("EulerDiscreteScheduler", {}),
+    "euler-trailing": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}),  # from pure noise, in few steps
     "unipc": ("UniPCMultistepScheduler", {}),
     "lcm": ("LCMScheduler", {}),
 }
-# What the schedulers above can stand in for: they read its noise schedule. Flow matching has another.
-_REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers} | {"LCMScheduler"}
+# What the schedulers above can stand in for: they read its noise schedule. Flow matching and EDM have another.
+_REPLACEABLE = {kind.name for kind in KarrasDiffusionSchedulers if "EDM" not in kind.name} | {"LCMScheduler"}
 
 
 def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
@@ -55,6 +56,15 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     index = read_index(folder)
     pipeline = _load(folder, config, index)
     lora = None if config.lora is None else find_lora(config.lora)[1]
+    if config.safety_checker and type(pipeline).__name__.startswith("IF"):
+        raise UserError(
+            "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
+        )
+    if config.dtype == "float16" and type(pipeline).__name__.startswith("Sana"):
+        raise UserError(
+            "generator.dtype: the text encoder and the autoencoder of Sana do not work in float16: set it to bfloat16, "
+            "or to float32"
+        )
     if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
         raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
     pipeline.set_progress_bar_config(disable=True)
@@ -252,18 +262,23 @@ def _check_finite(pipeline: Any, folder: Path, config: GeneratorConfig) -> None:
 def _size(config: GeneratorConfig, pipeline: Any) -> tuple[int, int]:
     """Width and height of the images in pixels: the recipe's, or else what the generator was trained on."""
     channels = getattr(getattr(getattr(pipeline, "vae", None), "config", None), "block_out_channels", None)
-    scale = getattr(pipeline, "vae_scale_factor", 2 ** (len(channels) - 1) if channels else 8)
+    draws_pixels = all(getattr(pipeline, name, None) is None for name in ("vae", "movq"))
+    otherwise = 2 ** (len(channels) - 1) if channels else 1 if draws_pixels else 8
+    scale = getattr(pipeline, "vae_scale_factor", otherwise)
     trunk = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
     sample = (trunk and trunk.config.get("sample_size")) or getattr(pipeline, "default_sample_size", None)
+    own_scale = scale
+    if hasattr(pipeline, "get_default_resolution"):  # in pixels, whatever its autoencoder
+        sample, own_scale = pipeline.get_default_resolution(), 1
     if sample is None and not (config.width and config.height):
         raise UserError(
             f"{config.model} does not say the size of its images: give generator.width and generator.height"
         )
     sides = [sample, sample] if isinstance(sample, int) else list(sample or [0, 0])
-    if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side * scale <= MOST_PIXELS for side in sides):
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 <= side * own_scale <= MOST_PIXELS for side in sides):
         raise UserError(f"{config.model} says that its images have the size {str(sample)[:40]}: get it again")
     own_height, own_width = sides
-    width, height = config.width or own_width * scale, config.height or own_height * scale
+    width, height = config.width or own_width * own_scale, config.height or own_height * own_scale
     # 8 is what diffusers insists on; some pack 2 x 2 latents into one, which their image processor knows.
     packed = getattr(getattr(pipeline, "image_processor", None), "config", {}).get("vae_scale_factor", 8)
     unit = max(8, scale, packed)

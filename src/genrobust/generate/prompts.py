@@ -16,9 +16,15 @@ from genrobust.generate.guidance import true_guidance
 from genrobust.generate.mode import Generator
 
 # Families that AutoPipeline knows. Those steered by an edge map, a pose or an edit want more than a study has; an image
-# of CogView4 depends on the longest prompt of its batch, and GLM-Image takes no source of noise for each image.
-_OTHERS = ("control", "kontext", "cogview4", "glm_image")
-_FAMILIES = {f: text for f, text in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items() if not any(word in f for word in _OTHERS)}
+# of CogView4 depends on the longest prompt of its batch, GLM-Image takes no source of noise for each image, and Helios
+# draws videos. Some take no `guidance_scale`, or a schedule of it.
+_OTHERS = ("control", "kontext", "cogview4", "glm_image", "helios", "ideogram")
+_FAMILIES = {
+    family: pipeline
+    for family, pipeline in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items()
+    if not any(word in family for word in _OTHERS)
+    and "guidance_scale" in inspect.signature(pipeline.__call__).parameters
+}
 _FROM_IMAGE = {  # those that begin at the image: FLUX.2 takes images as references, all of a batch for each
     family: pipeline
     for family, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items()
@@ -41,6 +47,9 @@ ENCODED = {
 }
 
 
+SCHNELL_TOKENS = 256  # that FLUX.1 schnell was distilled with; its pipeline's default, of FLUX.1 dev, is 512
+
+
 class Prompts:
     """Turns the prompts of requests into arguments: embeddings for Stable Diffusion and its kin, text for others.
 
@@ -54,10 +63,16 @@ class Prompts:
         taken = inspect.signature(generator.pipeline.__call__).parameters
         self._takes_negative = "negative_prompt" in taken and true_guidance(generator.pipeline) != 1
         # Cleaning depends on a package that may be installed or not, and prompts are what a plan says.
-        self._plain = {"clean_caption": False} if "clean_caption" in taken else {}
-        # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone; of Z-Image at 0,
-        # whose guidance is what is added.
-        unguided = 0 if type(generator.pipeline).__name__.startswith("ZImage") else 1
+        self._plain: dict[str, Any] = {"clean_caption": False} if "clean_caption" in taken else {}
+        kind = type(generator.pipeline).__name__
+        if (
+            kind in ("FluxPipeline", "FluxImg2ImgPipeline")
+            and not generator.pipeline.transformer.config.guidance_embeds
+        ):
+            self._plain["max_sequence_length"] = SCHNELL_TOKENS
+        # At a guidance of 1 or less, diffusers guides nothing and leaves the negative prompt alone; of Z-Image and
+        # Krea 2 at 0, whose guidance is what is added.
+        unguided = 0 if kind.startswith(("ZImage", "Krea2")) else 1
         self._negative = self._takes_negative and generator.config.guidance_scale > unguided
         self._negatives = cache(self._encode_negative)  # each by itself: a recipe has one
 

@@ -10,7 +10,8 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from queue import Full, Queue
+from queue import Empty, Full, Queue
+from threading import Event
 from typing import Any
 
 from genrobust.classifiers import AUTO, resolved_here
@@ -39,11 +40,13 @@ from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-SERVED = 64  # images at once, of a server: its own key concurrency says how many are asked for at a time
+SERVED = 64  # images at once, of a server; at least so many times as are asked for at a time:
+WAVES = 4  # for the end of a batch waits for its slowest request
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
-LOOK_S = 1.0  # between looks at whether the writer that drawing waits for has failed
+LOOK_S = 1.0  # between looks at whether the writer that drawing waits for has failed, or drawing has been left
+CUT_SHORT = "the shard was not drawn to its end"
 # Samples on their way to the thread that encodes and writes them, so that none waits for its shard to be drawn; then
 # None, or what went wrong.
 Handover = Queue[Sample | None | GenrobustError]
@@ -141,7 +144,7 @@ class Generation:
     def _batch_size(self, engine: Engine, batch: BatchSize) -> int:
         """The batch size that pays on this device, measured at the first images of the plan."""
         if engine.on_server:
-            return SERVED
+            return max(SERVED, WAVES * self._generator.server.concurrency) if self._generator.server else SERVED
         if self._generator.cache is not None:
             return 1  # an engine draws no more at once: what a cache skips would depend on the rest of the batch
         if batch.known is None:
@@ -193,9 +196,10 @@ class _Run:
             for index, requests in shards:
                 rejected: list[dict[str, Any]] = []
                 samples: Handover = Queue(WAITING * self._batch_size)
-                writing = writer.submit(write_shard, out, index, _taken(samples), rejected)
+                left = Event()
+                writing = writer.submit(write_shard, out, index, _taken(samples, left), rejected)
                 pending.append(writing)
-                end: GenrobustError | None = GenrobustError("the shard was not drawn to its end")
+                end: GenrobustError | None = GenrobustError(CUT_SHORT)
                 try:
                     for start in range(0, len(requests), self._batch_size):
                         drawings = self._sampler.draw(requests[start : start + self._batch_size])
@@ -207,10 +211,13 @@ class _Run:
                         yield len(drawings)
                     end = None
                 finally:
-                    while not writing.done():
-                        with suppress(Full):
-                            samples.put(end, timeout=LOOK_S)
-                            break
+                    try:
+                        while not writing.done():
+                            with suppress(Full):
+                                samples.put(end, timeout=LOOK_S)
+                                break
+                    finally:
+                        left.set()  # a second interrupt may have come while the writer was waited for
             for future in pending:
                 future.result()
 
@@ -254,9 +261,20 @@ def _unfinished(pending: abc.Sequence[Future[None]]) -> list[Future[None]]:
     return left
 
 
-def _taken(queue: Handover) -> abc.Iterator[Sample]:
-    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete."""
-    while (sample := queue.get()) is not None:
+def _taken(queue: Handover, left: Event) -> abc.Iterator[Sample]:
+    """The samples that the drawing thread puts, up to None. Raises an error that it puts: the shard is incomplete.
+
+    So it is where that thread has `left` without a word, by a second interrupt.
+    """
+    while True:
+        try:
+            sample = queue.get(timeout=LOOK_S)
+        except Empty:
+            if left.is_set():
+                raise GenrobustError(CUT_SHORT) from None
+            continue
         if isinstance(sample, GenrobustError):
             raise sample
+        if sample is None:
+            return
         yield sample

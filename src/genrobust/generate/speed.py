@@ -18,7 +18,8 @@ from genrobust.generate.calls import muted
 from genrobust.generate.mode import Generator
 from genrobust.recipe import GeneratorConfig
 
-AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE")  # pipelines that pad to the longest prompt of a batch
+AS_LONG_AS_PROMPTS = ("QwenImage", "NucleusMoE", "ZImage")  # pipelines that pad to the longest prompt of a batch
+WITHOUT_MASKS = ("flash", "flash-3", "sage")  # attention that such pipelines cannot use: they mask what they pad
 PAYS = 2_000  # images: at 2 a second, a third faster saves five minutes; compiling takes about one, in each worker
 USABLE = 0.8  # of the free memory of a GPU, for weights; the rest is for the images
 LARGE = 1_000_000_000  # bytes of a part's files: smaller ones, such as a CLIP or a VAE, are not worth quantizing
@@ -80,6 +81,11 @@ def _quantization(
 def prepare(pipeline: Any, config: GeneratorConfig) -> None:
     """Give `pipeline` the attention, the cache and the decoding of `config`; raises UserError where it cannot."""
     kind, trunk = type(pipeline).__name__, trunk_of(pipeline)
+    if config.attention in WITHOUT_MASKS and kind.startswith(AS_LONG_AS_PROMPTS):
+        raise UserError(
+            f"generator.attention: {config.attention} takes no masks, which a {kind} needs for prompts of unequal "
+            "length: name another, or leave it out"
+        )
     if config.attention is not None:
         _set_attention(trunk, config.attention, kind)
     if config.cache is not None:
@@ -227,7 +233,7 @@ def compile_network(generator: Generator, images: int) -> bool:
     for block in large:
         block.compile(**how)
     if not large:
-        trunk.compile_repeated_blocks(fullgraph=config.offload == "none", **how)
+        trunk.compile_repeated_blocks(**how)
     return True
 
 

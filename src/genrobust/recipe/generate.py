@@ -95,7 +95,7 @@ class GeneratorConfig(Section):
     lora: LoraConfig | None = None
     adapter: AdapterConfig | None = None  # for mode images, with a text-to-image model
     strength: PositiveFraction = 0.6  # keeps pose and layout, changes surfaces and background
-    scheduler: Literal["dpmsolver++", "ddim", "euler", "unipc", "lcm"] | None = "dpmsolver++"
+    scheduler: Literal["dpmsolver++", "ddim", "euler", "euler-trailing", "unipc", "lcm"] | None = "dpmsolver++"
     steps: Annotated[int, Between(1, 1000, "diffusion models know 1,000 noise levels")] = 15
     guidance_scale: Annotated[float, Between(0, 1000, "images turn to noise")] = 3.0
     guidance_until: PositiveFraction = 1.0

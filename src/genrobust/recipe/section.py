@@ -131,7 +131,7 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
         for key in parents:
             section = _subsection(section, key)
         return f"unknown key {path}; {near_or_known(str(last)[:SHOWN], [*section.model_fields, *section.file_keys])}"
-    message = str(error["msg"]).removeprefix("Value error, ")
+    message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
         given = error["input"]

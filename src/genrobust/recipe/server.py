@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Field, model_validator
 from genrobust.recipe.numbers import Between, Count
 from genrobust.recipe.section import PlainValues, Section
 
-Sent = Literal["size", "response_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"]
+Sent = Literal[
+    "size", "response_format", "output_format", "seed", "num_inference_steps", "guidance_scale", "negative_prompt"
+]
 OWN_FIELDS = ("model", "prompt", "n")  # of every request
 
 
@@ -48,8 +50,8 @@ class ServerConfig(Section):
     with the API key, and ends in API_KEY; the key itself appears in no recipe, log or dataset.
 
     `sends` lists the request fields that are filled in from the recipe, besides model, prompt and n; leave out those
-    that the server refuses. Without `seed`, a repeated request gives another image. `fields` are further fields, the
-    same in all requests.
+    that the server refuses. Without `seed`, a repeated request gives another image; without `output_format`, which asks
+    for PNG, some servers send JPEGs. `fields` are further fields, the same in all requests.
 
     A dataset does not depend on address, limits or retries: another server with the same model can continue it.
     """

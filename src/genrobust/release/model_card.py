@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +94,7 @@ def measured(results: Path, info: CheckpointInfo, arm: str | None = None) -> Stu
 def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures | None, license: str) -> str:
     """Write the card of the classifier `info`, exported `to` "timm" or "onnx", as Markdown with the hub's header."""
     counts, init = info.training.get("counts") or {}, str((info.training.get("config") or {}).get("init") or "")
+    known_as = _named(init)
     of_study = init.startswith("arm:") or is_recipe(init.rpartition(":")[0])
     return render_card(
         ModelCard,
@@ -104,7 +106,10 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         license=license,
         of_init="" if of_study else license_of_network(init),
         of_study=of_study,
-        start=f"the classifier {init}" if of_study else f"{init}, which has learned from other images than these",
+        start=f"the classifier {known_as}"
+        if of_study
+        else f"{known_as}, which has learned from other images than these",
+        init=known_as,
         protocol=protocol(info.image_size, interpolation=info.interpolation),
         training=_training(info),
         not_real=[source for source in counts if source != REAL],
@@ -115,6 +120,11 @@ def model_card(name: str, to: str, info: CheckpointInfo, figures: StudyFigures |
         number=number,
         span=span,
     )
+
+
+def _named(init: str) -> str:
+    """Return what `train.init` names, without the folders of this machine: "clip:/models/vit" is "clip:vit"."""
+    return re.sub(r"(^|[:@])(?:[A-Za-z]:)?[/\\~.][^@]*[/\\]", r"\1", init)
 
 
 def _training(info: CheckpointInfo) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     token, api = _token(), HfApi()
     try:
         api.whoami()
-        repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True).repo_id)
+        repo_id = str(api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True).repo_id)
         if private and not api.repo_info(repo_id, repo_type="dataset").private:
             raise UserError(f"{repo_id} is there and is public: make it private on the hub first, or name another")
         there = api.list_repo_files(repo_id, repo_type="dataset")

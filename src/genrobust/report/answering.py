@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
-from genrobust.report.wording import count, gain, is_sure, number, robustness_over, span
+from genrobust.report.wording import count, gain, guessing, is_sure, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
 
 
@@ -62,7 +62,7 @@ def _choice(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -
         return f"It is about {arm} because the recipe lists it first, not because it did best."
     return (
         f"Of {count(len(known), noun)}, the validation images chose {arm} ({number(best)} % of them right); no test "
-        "set was asked."
+        "set was used."
     )
 
 
@@ -80,14 +80,15 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
         return f"{why}; on {summary.clean}, {arm} {_against(clean, reference)}."
     gained = gain(summary, "top1", arm)
     assert gained is not None  # a mean over shifts exists for all arms or none
-    over = (
-        "On the one shifted test set" if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
-    )
+    one = f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}"
+    over = one if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
     ours, theirs = (summary.score("top1", name).value for name in (arm, reference))
     averaged = "reached" if len(summary.shifts) == 1 else "averaged"
+    chance, best = guessing(summary), summary.score("top1", arm)
+    guessed = f" Guessing would reach {number(chance)} %, which is within the interval of {arm}."
     return (
         f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on "
-        f"the clean set {arm} {_against(clean, reference)}."
+        f"the clean set {arm} {_against(clean, reference)}.{guessed if best.lo <= chance else ''}"
     )
 
 
@@ -142,6 +143,8 @@ def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
 
 def _change(score: Score) -> str:
     """A difference after both figures: "a gain of 12.5 points (95 % interval +11.0 to +14.1)"."""
+    if score.value == score.lo == score.hi == 0:
+        return "no difference in any resample: they answer these images alike"
     interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
         return f"a difference of {number(score.value, True)} points that may be chance ({interval})"

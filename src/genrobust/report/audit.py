@@ -91,9 +91,11 @@ def _leak_sentence(audit: Audit, leaks: Sequence[str]) -> str:
         return ""
     if not audit.leaks:
         return f"No image is a copy of any of {sum(t.size for t in audit.of_tests):,} test images."
-    where = ", ".join(f"{count(n, 'image')} of {name}" for name, n in audit.leaks.items())
+    exact = {found.against: found.exact for found in audit.of_tests}
+    where = ", ".join(f"{count(n, 'image')} of {name} ({exact[name]:,} exact)" for name, n in audit.leaks.items())
     known = "" if leaks else ", which was allowed"
-    return f"Test images have leaked into the dataset: it holds copies of {where}{known}."
+    look = "" if all(exact[name] == n for name, n in audit.leaks.items()) else " Look at those that are not exact."
+    return f"Test images have leaked into the dataset: it holds copies of {where}{known}.{look}"
 
 
 def _copy_sentence(audit: Audit) -> str:

@@ -64,6 +64,12 @@ def shifts_in_mean(summary: Summary, figure: Figure) -> tuple[str, ...]:
     return tuple(shift for shift in summary.shifts if summary.find(figure.name, summary.arms[0], shift) is not None)
 
 
+def guessing(summary: Summary) -> float:
+    """Return the top-1 of guesses, in percent: the mean over the shifts in the mean."""
+    classes = [summary.score("top1", summary.arms[0], shift).classes for shift in summary.shifts]
+    return sum(100 / number for number in classes) / len(classes)
+
+
 def robustness_over(summary: Summary) -> str:
     """Say over which shifts the mean effective robustness is, where these are not all: "over 5 of the 6 shifts"."""
     over, every = len(shifts_in_mean(summary, figure_called("er"))), len(summary.shifts)
@@ -180,6 +186,8 @@ def _limits_of_sets(summary: Summary) -> Iterator[str]:
         )
     for name, why in summary.left_out.items():
         yield f"{name} is scored but left out of every mean: {why}."
+    if summary.shifts:
+        yield f"Guessing would reach {number(guessing(summary))} % on the mean of shifts."
     shared = summary.protocols[summary.clean]
     yield f"Test images are prepared alike. {shared}."
     for name, words in summary.protocols.items():

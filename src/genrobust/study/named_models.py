@@ -118,6 +118,10 @@ def predictions_of(
     opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)
+    for name, prepared in dict.fromkeys((name, model.prepared) for name, model in opened):
+        say(f"{name}: {prepared}")
+    if len({model.prepared for _, model in opened}) > 1:
+        say("these models prepare images otherwise: their accuracies compare only in part")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
         out = study.out / "predictions" / digest([model.weights, model.prepared])

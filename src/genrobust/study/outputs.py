@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -133,10 +134,12 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
 
 
 def _set_aside(folder: Path, units: list[Path]) -> Path:
-    for unit in units:
-        with lock(unit if unit.is_dir() else unit.parent) if unit.exists() else nullcontext():
-            pass  # nobody writes there
-    return set_aside(folder, units)
+    with ExitStack() as held:
+        for place in dict.fromkeys(unit if unit.is_dir() else unit.parent for unit in units if unit.exists()):
+            held.enter_context(lock(place))  # nobody writes there meanwhile
+        if os.name == "nt":  # which moves no folder with an open file
+            held.close()
+        return set_aside(folder, units)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -89,7 +89,7 @@ class StageTimes:
         """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
         if leftovers(self._out):  # of a process that was killed while it saved a rate
             with lock(self._out, wait=True, mirrored=False):
-                remove_leftovers(self._out)
+                remove_leftovers(self._out, names=(RATES,))
         began = time.monotonic()
         yield
         spent = time.monotonic() - began if count else 0.0

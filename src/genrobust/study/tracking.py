@@ -28,6 +28,7 @@ from genrobust.core import (
     digest,
     make_folder,
     reading,
+    refusal,
     slug,
 )
 
@@ -110,15 +111,22 @@ class _Tracker:
 
     def note(self, run: str, step: int) -> None:
         self.last[run] = step
-        with (self._folder / LOGGED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps([run, step, digest([run, step])]) + "\n")
+        try:
+            with (self._folder / LOGGED).open("a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps([run, step, digest([run, step])]))  # a line before it may be half
+        except OSError as error:
+            raise refusal(self._folder, error) from error
 
 
 def read_logged(logged: Path) -> dict[str, int]:
-    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged."""
+    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged.
+
+    A killed process, or a full disk, may leave half a line: its step is logged again.
+    """
     then, last = f"; delete {logged.parent} to track anew", {}
     with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
-        for run, step, hashed in map(json.loads, logged.read_bytes().splitlines()):
+        whole = (line for line in logged.read_bytes().splitlines() if line.endswith(b"]"))
+        for run, step, hashed in map(json.loads, whole):
             if hashed != digest([run, step]):
                 raise ValueError(MISMATCH)
             last[run] = step

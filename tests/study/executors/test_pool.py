@@ -1,5 +1,6 @@
 """Retries and failures of jobs, with threads in place of processes."""
 
+import errno
 import logging
 import pickle
 import threading
@@ -7,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from genrobust.core import DiskFull, GenrobustError, MissingPackage, OutOfMemory, UserError, progress_bar
+from genrobust.core import Busy, DiskFull, GenrobustError, MissingPackage, OutOfMemory, UserError, progress_bar
 from genrobust.study.executors import pool
 from genrobust.study.executors.pool import HOPELESS, LISTED, TRIES, BadLuck, Counted, WorkerPool, failure_of
 from genrobust.study.jobs import Job
@@ -137,6 +138,15 @@ def test_what_ends_the_work_and_what_is_tried_again(failure, on_cluster, tries, 
     assert error.value.__notes__[-1] == str([(0, 0)] * tries)
 
 
+def test_what_a_dead_node_still_holds_is_tried_again_later(monkeypatch):
+    """A shared disk frees its locks some time after."""
+    monkeypatch.setattr("genrobust.study.executors.pool.BUSY_S", 0.2)
+    busy = failure_of(Busy("another process is writing to it"))
+    assert run(in_turn([BadLuck("its node died"), busy, None]), 1) == [(0, 0)] * 3
+    with pytest.raises(Busy, match="another process is writing"):
+        run(lambda key: busy, 1, on_cluster=False)
+
+
 class Resumed(Thread):
     """A worker that found 8 of 10 items done and, once `seen`, makes the other two."""
 
@@ -191,6 +201,10 @@ def test_a_long_list_is_cut(monkeypatch):
             "no memory left",
         ),
         (MemoryError(), BadLuck, "no memory left"),
+        (RuntimeError("CUDA error: out of memory"), BadLuck, "no memory left"),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling"), BadLuck, "no memory left"),
+        (OSError(errno.ENOSPC, "No space left on device", "/runs/x"), DiskFull, "cannot use /runs/x: No space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "/runs/x"), UserError, "cannot use /runs/x: Permission"),
         (OutOfMemory("out of memory on cuda while drawing 1 image"), BadLuck, "out of memory on cuda while"),
         (KeyError("b"), GenrobustError, "unexpected KeyError: 'b'"),
     ],

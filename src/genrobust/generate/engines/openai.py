@@ -97,10 +97,12 @@ class OpenAiEngine(Engine):
         fields: dict[str, Any] = {
             "size": f"{config.width}x{config.height}" if config.width is not None else None,
             "response_format": "b64_json",
+            "output_format": "png",
             "seed": request.seed % SEEDS,
             "num_inference_steps": config.steps,
             "guidance_scale": config.guidance_scale,
-            "negative_prompt": request.negative_prompt or None,
+            # not "": some servers guide only where there is a negative prompt, and take that for none
+            "negative_prompt": request.negative_prompt or " ",
         }
         taken: dict[str, Any] = {name: fields[name] for name in sends if fields[name] is not None}
         return {"prompt": request.prompt, "n": n, **taken, **self._server.fields}

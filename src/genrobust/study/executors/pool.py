@@ -9,16 +9,27 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from genrobust.core import Bar, DiskFull, GenrobustError, OutOfMemory, UserError, check_leases
+from genrobust.core import (
+    Bar,
+    Busy,
+    DiskFull,
+    GenrobustError,
+    OutOfMemory,
+    UserError,
+    check_leases,
+    is_out_of_memory,
+    refusal,
+)
 from genrobust.study.jobs import Job
 
 TRIES = 3  # of a job
 HOPELESS = 10  # failures in a row, or two a worker: not the jobs are at fault, but a full shared disk, for instance
 LISTED = 20  # failed jobs, in a message
 LOOK_EVERY_S = 0.5  # at the workers' progress
-NO_MEMORY = ("OutOfMemoryError: ", "can't allocate memory")  # torch's words on a GPU, and on a CPU
+BUSY_S = 60.0  # before what a job found busy is tried again: NFS keeps the lock of a dead node up to 90 s
 log = logging.getLogger(__name__)
 
 
@@ -35,8 +46,10 @@ def failure_of(error: Exception) -> GenrobustError:
     if isinstance(error, OutOfMemory):
         failure: GenrobustError = BadLuck(str(error))
     elif isinstance(error, GenrobustError):
-        kind = next(kind for kind in (UserError, DiskFull, GenrobustError) if isinstance(error, kind))
+        kind = next(kind for kind in (Busy, UserError, DiskFull, GenrobustError) if isinstance(error, kind))
         failure = kind(str(error))
+    elif isinstance(error, OSError) and isinstance(error.filename, str) and error.strerror:
+        failure = refusal(Path(error.filename), error, "use")
     elif is_out_of_memory(error):
         failure = BadLuck(
             f"no memory left on its device or node ({' '.join(str(error).split())[:200]}): lower batch_size, or let "
@@ -46,12 +59,6 @@ def failure_of(error: Exception) -> GenrobustError:
         failure = Unexpected(f"unexpected {type(error).__name__}: {error}")
     failure.add_note("in another process:\n" + "".join(traceback.format_exception(error)))
     return failure
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether `error` says that memory did not suffice."""
-    text = f"{type(error).__name__}: {error}"
-    return isinstance(error, MemoryError) or any(sign in text for sign in NO_MEMORY)
 
 
 class Worker(Protocol):
@@ -92,6 +99,7 @@ class Try:
     job: Job
     failures: list[GenrobustError] = field(default_factory=list)
     failed_on: set[Worker] = field(default_factory=set)
+    not_before: float = 0.0  # of `time.monotonic`
     counted: Counted = field(default_factory=Counted)
 
 
@@ -172,7 +180,8 @@ class WorkerPool:
         for worker in tuple(self._idle):
             if len(self._busy) >= self._room:
                 return
-            fitting = (one for one in self._waiting if worker not in one.failed_on or workers <= one.failed_on)
+            due = [one for one in self._waiting if one.not_before <= time.monotonic()]
+            fitting = (one for one in due if worker not in one.failed_on or workers <= one.failed_on)
             if one := next(fitting, None):
                 self._waiting.remove(one)
                 self._idle.remove(worker)
@@ -192,8 +201,12 @@ class WorkerPool:
             self._in_a_row = 0
             return
         worker.stop()  # the process itself may be at fault, such as by memory that it does not give back
-        if isinstance(failure, UserError) or not (self._on_cluster or isinstance(failure, BadLuck)):
+        # A node that died may still hold what its job is tried again on: a shared disk frees its locks late.
+        is_held = self._on_cluster and isinstance(failure, Busy)
+        is_mistake = isinstance(failure, UserError) and not is_held
+        if is_mistake or not (self._on_cluster or isinstance(failure, BadLuck)):
             raise failure
+        one.not_before = time.monotonic() + BUSY_S if is_held else 0.0
         one.failures.append(failure)
         one.counted = Counted()
         if self._on_cluster:

@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import takewhile
 from multiprocessing.connection import Connection
 from typing import Any
@@ -147,7 +148,8 @@ class _Process:
             self._end = weakref.finalize(self, _end, alive, self._pool)
         self._counter[:] = 0, 0
         try:
-            future = self._pool.submit(_do, *self.task, keys)
+            with _without_interrupts():
+                future = self._pool.submit(_do, *self.task, keys)
         except BrokenProcessPool as error:  # it died while it had no job
             future = Future()
             future.set_exception(error)
@@ -165,6 +167,19 @@ class _Process:
         if self._pool is not None:
             self._end()
             self._pool = None
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let processes that start in the block hear nothing of Ctrl-C until they are ready for it, as this one does."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end(alive: Connection, pool: ProcessPoolExecutor) -> None:
@@ -194,7 +209,9 @@ def _gpus(device: str) -> list[str] | None:
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not named:
         return [str(index) for index in range(torch.cuda.device_count())]
-    return list(takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(","))))  # as CUDA
+    # as CUDA, which ends the list at the first that it does not find
+    gpus = takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(",")))
+    return list(gpus)[: torch.cuda.device_count()]
 
 
 def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
@@ -221,6 +238,8 @@ def _begin(alive: Connection, counter: Any, variables: Mapping[str, str]) -> Non
     # Its own lock is a semaphore, which a worker that ends at once would leave behind, with a warning.
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with, args=(alive,), name="end", daemon=True).start()
 
 

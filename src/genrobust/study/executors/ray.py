@@ -251,7 +251,6 @@ class _RayWorker:
             if _runs(self._actor):
                 self._give_up()
             else:
-                self._call = None
                 self.stop()
                 self._replaced += 1
                 self._begin()
@@ -285,6 +284,7 @@ class _RayWorker:
         return why_died(error)
 
     def stop(self) -> None:
+        self._call = None  # it ends late, and is none of the next job's
         if self._actor is not None:
             ray.kill(self._actor)
             self._actor = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from genrobust.core import cores
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
 from genrobust.study.sources import Sources
@@ -49,7 +49,7 @@ class Pack(Stage):
                 job = left[name]
                 self.context.log(f"packing {job.size:,} images ({name})")
                 with (
-                    ThreadPoolExecutor(os.cpu_count()) as pool,
+                    ThreadPoolExecutor(cores()) as pool,
                     measured(self.context.out, self.name, job.rate_key, job.size),
                 ):
                     PackedImages(self.sources.images(name), self.folder, pool)
