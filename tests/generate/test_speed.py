@@ -32,7 +32,7 @@ def section(folder_of):
     def make(kind="sd", **more):
         size = {} if kind == "dit" else {"width": 64, "height": 64}
         own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", **size}
-        return GeneratorConfig(**{**own, "scheduler": None if kind == "flux" else "ddim", **more})
+        return GeneratorConfig(**{**own, "scheduler": "ddim" if kind in ("sd", "dit") else None, **more})
 
     return make
 
