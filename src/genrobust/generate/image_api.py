@@ -29,6 +29,7 @@ TIMED_OUT, BUSY = 408, 503  # after another status from 500 on, an image may hav
 PASSING = {TIMED_OUT, 409, 425, 429}  # statuses below 500 that another try may not get
 REFUSED = {"content_policy_violation", "moderation_blocked", "content_filter"}  # codes of a safety checker
 UNPAID = {"insufficient_quota", "billing_hard_limit_reached"}
+WRONG_SIZES = 8  # in a row, from which on no other try will help: each may have to be paid
 SHOWN = 200  # characters of what a server says
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class ImageApi:
         self._chance = random.Random()  # of the pauses alone
         self._lock, self._asked, self._told = threading.Lock(), 0, set[str]()
         self.stop = threading.Event()  # ends the pauses of all threads
+        self._of_wrong_size = 0  # images in a row
 
     def check(self) -> None:
         """Raise UserError where no server answers, it refuses the key, or it lists its models and has not this one."""
@@ -147,12 +149,13 @@ class ImageApi:
         self, method: str, url: str, body: Mapping[str, Any] | None = None, reserved: int = 0
     ) -> tuple[int, bytes, float]:
         """Return status and content of an answer, and how many seconds the server wants to be left alone."""
+        until = time.monotonic() + self._config.timeout
         try:
             timeout = (min(CONNECT_S, self._config.timeout), self._config.timeout)
             with self._session.request(
                 method, url, json=body, timeout=timeout, stream=True, allow_redirects=False
             ) as response:
-                content = _content(response, time.monotonic() + self._config.timeout)
+                content = _content(response, until)
                 return response.status_code, content, _wish(response.headers.get("Retry-After"))
         except requests.RequestException as error:
             cause = getattr(error.args[0] if error.args else None, "reason", None)
@@ -174,7 +177,15 @@ class ImageApi:
         for image in images:
             height, width = image.shape[:2]
             if size is not None and (width, height) != size:
-                raise _Fault(f"an image of {width} x {height} pixels in place of {size[0]} x {size[1]}")
+                self._of_wrong_size += 1
+                said = f"an image of {width} x {height} pixels in place of {size[0]} x {size[1]}"
+                if self._of_wrong_size < WRONG_SIZES:
+                    raise _Fault(said)
+                raise UserError(
+                    f"{self._where} sends {said}, time after time: give generator.width and generator.height that it "
+                    "draws, or leave size out of generator.server.sends"
+                )
+        self._of_wrong_size = 0
         return images
 
     def _bytes(self, one: Mapping[str, Any]) -> bytes:

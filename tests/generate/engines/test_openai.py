@@ -197,6 +197,7 @@ def test_no_output_holds_the_key(write_folder, tmp_path, monkeypatch):
         ({"faults": 1, "kinds": "cut"}, {}, GenrobustError, "3 tries, the last: the connection broke"),
         ({"faults": 1, "kinds": "truncated"}, {}, GenrobustError, "no image|without an image .* truncated"),
         ({"faults": 1, "kinds": "wrong-size"}, {}, GenrobustError, "an image of 32 x 16 pixels in place of 16 x 16"),
+        ({"faults": 1, "kinds": "wrong-size"}, {"retries": 9}, UserError, "32 x 16 pixels .* time after time: give"),
         ({"faults": 1, "kinds": "no-image"}, {}, GenrobustError, "it is no image of a known kind"),
         ({"faults": 1, "kinds": "no-json"}, {}, GenrobustError, "an answer without an image"),
         ({"faults": 1, "kinds": "empty"}, {}, GenrobustError, "an answer without images"),
