@@ -51,17 +51,19 @@ def test_a_worker_that_dies_is_replaced_on_its_gpu(on_gpus, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("visible", "gpus"),
+    ("visible", "seen", "gpus"),
     [
-        ("0,1", ["0", "1"]),
-        ("3", ["3"]),
-        (" 2, 5 ", ["2", "5"]),
-        ("1,-1,0", ["1"]),  # CUDA stops at the first that there cannot be
-        ("MIG-a,MIG-b", ["MIG-a", "MIG-b"]),
+        ("0,1", 2, ["0", "1"]),
+        ("3", 1, ["3"]),
+        (" 2, 5 ", 2, ["2", "5"]),
+        ("1,-1,0", 1, ["1"]),  # CUDA stops at the first that there cannot be
+        ("0,7", 1, ["0"]),  # or that there is not
+        ("MIG-a,MIG-b", 2, ["MIG-a", "MIG-b"]),
     ],
 )
-def test_those_that_the_environment_names_are_used(monkeypatch, visible, gpus):
+def test_those_that_the_environment_names_are_used(monkeypatch, visible, seen, gpus):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
     assert processes._gpus("cuda") == gpus
 
 
