@@ -132,9 +132,9 @@ def test_a_rule_takes_the_place_of_the_groups_that_a_reader_knows():
 # ------------------------------------------------------------------------------------------------ columns
 
 
-def parquet(path, **columns):
+def parquet(path, shade=0, **columns):
     length = len(next(iter(columns.values())))
-    images = [{"bytes": png(i), "path": None} for i in range(length)]
+    images = [{"bytes": png(shade + i), "path": None} for i in range(length)]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     table = pa.table({"image": pa.array(images, kind), "label": [i % 2 for i in range(length)], **columns})
     pq.write_table(table, path, row_group_size=2)
@@ -152,7 +152,7 @@ def tables(study, tmp_path):
         for name in NUMBERED.values():
             parquet(tmp_path / name, index=list(range(20)))
         parquet(tmp_path / "s-0.parquet", **columns)
-        parquet(tmp_path / "s-1.parquet", **(second or columns))
+        parquet(tmp_path / "s-1.parquet", shade=100, **(second or columns))
         keys = {"train": tmp_path / "train.parquet", "test": tmp_path / "test.parquet"}
         return study(None, groups, keys, shifted=tmp_path / "s-*.parquet")
 

@@ -207,7 +207,7 @@ def _print_planned(study: "Study", missing: UserError) -> None:
 
 def _largest(groups: Mapping[str, int]) -> str:
     """The three largest groups, with their images, by which one sees what they are."""
-    found = sorted(groups.items(), key=lambda group: -group[1])
+    found = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
     some = [f"{name} {images:,}" for name, images in found[:3]]
     return ", ".join([*some, *(["..."] if len(found) > 3 else [])])
 

@@ -106,10 +106,10 @@ class FolderClasses:
 def read_classes(config: DataConfig, train: StoredImages | None = None) -> FolderClasses:
     """Return the classes of `config`'s training folder (`train`, where it is open already): its subfolders, by name.
 
-    An id is the slug of the folder's name, and a hash where two folders share a slug, such as C and C++. `class_names`
-    gives the name shown and prompted; without it, that is the folder's name with spaces for underscores and hyphens.
-    Tars, parquet files and saved datasets have the names of their labels, or their numbers, for folders. With `source:
-    imagenet`, the classes are those that it names, whatever lies on the disk.
+    An id is the slug of the folder's name, and a hash where two folders share a slug and are no two spellings of one
+    name, such as C and C++. `class_names` gives the name shown and prompted; without it, that is the folder's name with
+    spaces for underscores and hyphens. Tars, parquet files and saved datasets have the names of their labels, or their
+    numbers, for folders. With `source: imagenet`, the classes are those that it names, whatever lies on the disk.
 
     Raises:
         UserError: Fewer than two classes, two of the same name, or a key of `class_names` that is no folder.
@@ -128,8 +128,9 @@ def read_classes(config: DataConfig, train: StoredImages | None = None) -> Folde
             near = difflib.get_close_matches(name, names, n=3)
             raise UserError(f"data.class_names: {config.train} has no folder {name!r}{_perhaps(near)}")
     shown = [own.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
-    times = Counter(slug(name) for name in names)
-    ids = [slug(name) if times[slug(name)] == 1 else file_name(name) for name in names]
+    slugs, texts = (Counter(map(of, names)) for of in (slug, _plain))
+    shares = [slugs[slug(name)] > 1 and texts[_plain(name)] == 1 for name in names]  # two spellings are refused
+    ids = [file_name(name) if does else slug(name) for name, does in zip(names, shares, strict=True)]
     labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
     return FolderClasses(labels, names)
 

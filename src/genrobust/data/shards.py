@@ -92,8 +92,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     with reading(path, ValueError, then=": restore it, or generate into another folder"):
         if not path.exists():
             raise UserError(
-                f"{folder} holds no generated dataset: there is no {MANIFEST}. Image folders can be audited and "
-                "benchmarked, but only what genrobust generated can be filtered, verified and exported"
+                f"{folder} holds no generated dataset (image folders can be audited and benchmarked, and neither "
+                f"filtered, verified nor exported): there is no {MANIFEST}"
             )
         manifest = unsealed(path.read_bytes())
     version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])

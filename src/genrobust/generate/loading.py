@@ -56,17 +56,7 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     index = read_index(folder)
     pipeline = _load(folder, config, index)
     lora = None if config.lora is None else find_lora(config.lora)[1]
-    if config.safety_checker and type(pipeline).__name__.startswith("IF"):
-        raise UserError(
-            "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
-        )
-    if config.dtype == "float16" and type(pipeline).__name__.startswith("Sana"):
-        raise UserError(
-            "generator.dtype: the text encoder and the autoencoder of Sana do not work in float16: set it to bfloat16, "
-            "or to float32"
-        )
-    if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
-        raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
+    _refuse_what_fails(pipeline, config)
     pipeline.set_progress_bar_config(disable=True)
     _set_scheduler(pipeline, config)
     needed = {"num_inference_steps", "guidance_scale", "generator", "output_type"}  # what every recipe says
@@ -155,6 +145,21 @@ def _from_pretrained(kind: Any, folder: Path, dtype: str, **more: Any) -> Any:
     if lacking := [name for name, part in _networks(pipeline) if any(p.is_meta for p in part.parameters())]:
         raise ValueError(f"weights of the {lacking[0]} are missing")
     return pipeline
+
+
+def _refuse_what_fails(pipeline: Any, config: GeneratorConfig) -> None:
+    """Raise UserError for what `pipeline` would do wrong in silence, or cannot do."""
+    if config.safety_checker and type(pipeline).__name__.startswith("IF"):
+        raise UserError(
+            "generator.safety_checker: DeepFloyd IF checks no tensors: turn it off, or name another generator"
+        )
+    if config.dtype == "float16" and type(pipeline).__name__.startswith("Sana"):
+        raise UserError(
+            "generator.dtype: the text encoder and the autoencoder of Sana do not work in float16: set it to bfloat16, "
+            "or to float32"
+        )
+    if config.safety_checker and getattr(pipeline, "safety_checker", None) is None:
+        raise UserError(f"generator.safety_checker is on, and {config.model} has none: turn it off, or name another")
 
 
 def _set_scheduler(pipeline: Any, config: GeneratorConfig) -> None:

@@ -111,22 +111,21 @@ class _Tracker:
 
     def note(self, run: str, step: int) -> None:
         self.last[run] = step
-        try:
-            with (self._folder / LOGGED).open("a", encoding="utf-8") as file:
-                file.write("\n" + json.dumps([run, step, digest([run, step])]))  # a line before it may be half
-        except OSError as error:
-            raise refusal(self._folder, error) from error
+        line = json.dumps([run, step, digest([run, step])]) + "\n"
+        with (self._folder / LOGGED).open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                file.write(line.encode())
+            except OSError as error:
+                file.truncate(before)  # or half a line would stay on a full disk
+                raise refusal(self._folder, error) from error
 
 
 def read_logged(logged: Path) -> dict[str, int]:
-    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged.
-
-    A killed process, or a full disk, may leave half a line: its step is logged again.
-    """
+    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged."""
     then, last = f"; delete {logged.parent} to track anew", {}
     with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
-        whole = (line for line in logged.read_bytes().splitlines() if line.endswith(b"]"))
-        for run, step, hashed in map(json.loads, whole):
+        for run, step, hashed in map(json.loads, logged.read_bytes().splitlines()):
             if hashed != digest([run, step]):
                 raise ValueError(MISMATCH)
             last[run] = step
