@@ -69,7 +69,7 @@ def test_the_page_and_markdown_lead_with_the_groups_and_name_each_reference(grou
 
 
 def test_the_answer_is_about_groups_and_says_so(grouped: StudyRecord) -> None:
-    accuracy, control, robustness, means = answer(grouped)
+    accuracy, robustness, control, means = answer(grouped)
     assert accuracy.startswith(
         "Over 2 shifted test sets, any real+generated averaged 47.5 % top-1 and any real 35.0 %, a gain of 12.5 points"
     )

@@ -39,7 +39,7 @@ def _told(record: StudyRecord, noun: str) -> tuple[str, ...]:
         over = count(len(summary.shifts), "shifted test set")
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
     chosen = _choice(record, others, arm, noun)
-    sentences = (_accuracy_sentence(summary, arm), _controls_sentence(record, arm), _robustness_sentence(summary, arm))
+    sentences = (_accuracy_sentence(summary, arm), _robustness_sentence(summary, arm), _controls_sentence(record, arm))
     return (*(sentence for sentence in (*sentences, chosen) if sentence),)
 
 
@@ -103,7 +103,7 @@ def _controls_sentence(record: StudyRecord, arm: str) -> str:
         and summary.reference_of(control.name) == summary.reference_of(arm)
         if (score := gain(summary, "top1", control.name)) is not None
     ]
-    return f"Over the same shifts, {'; '.join(parts)}." if parts else ""
+    return f"In top-1 over the shifts, {'; '.join(parts)}." if parts else ""
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:
