@@ -94,8 +94,8 @@ def memorization(
     above = fisher_exact(table, alternative="greater").pvalue < TAIL if known else count > 0
     interval = binomtest(count, n).proportion_ci(0.95, "exact")
     lo, hi = float(interval.low), float(interval.high)
-    sizes = (known, 0) if unseen is None else (0, known)
-    return Memorization(n, count, count / n, lo, hi, threshold, expected, sizes[0], bool(above), sizes[1])
+    unique, never_seen = (known, 0) if unseen is None else (0, known)
+    return Memorization(n, count, count / n, lo, hi, threshold, expected, unique, bool(above), never_seen)
 
 
 def _exact(sha256: Sequence[str], others: Sequence[str], itself: bool) -> dict[int, int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.core import LabelSpace, UserError, read_lines
+from genrobust.core import LabelSpace, UserError, bare_name, read_lines
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -53,18 +52,14 @@ def columns_of(names: Sequence[str], labels: LabelSpace) -> list[int | None]:
     """
     exact, alike = {name: column for column, name in enumerate(names)}, dict[str, set[int]]()
     for column, name in enumerate(names):
-        alike.setdefault(_bare(name), set()).add(column)
+        alike.setdefault(bare_name(name), set()).add(column)
     found: list[int | None] = []
     for of in labels.classes:
-        like = alike.get(_bare(of.id), set()) | alike.get(_bare(of.name), set())
+        like = alike.get(bare_name(of.id), set()) | alike.get(bare_name(of.name), set())
         perhaps = {exact[of.id]} if of.id in exact else like
         found.append(next(iter(perhaps)) if len(perhaps) == 1 else None)
     times = Counter(found)
     return [column if times[column] == 1 else None for column in found]
-
-
-def _bare(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", _plain(name))
 
 
 def _plain(name: str) -> str:

@@ -22,12 +22,10 @@ if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is kno
 
     from genrobust.classifiers.models import Classifier
 
+log = logging.getLogger(__name__)
 CLIP = "clip:"  # begins the name of a CLIP's folder
 CROPS = (BICUBIC, "bilinear")  # interpolations that training crops know too
 _SHAPED = {"squash": "pressed into", "border": "padded to"}  # by timm's crop_mode
-
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ from .images import (
 from .json_text import parse_json as parse_json
 from .keys import (
     DEVICES as DEVICES,
+    bare_name as bare_name,
     digest as digest,
     file_name as file_name,
     hash_file as hash_file,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import time
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
 from functools import cache, lru_cache
@@ -63,6 +64,11 @@ def slug(text: str) -> str:
         if text.isascii() and re.sub(r"[^a-z0-9]+", "", plain):
             return plain
     return f"{plain[: LONGEST - 7] or 'class'}-{_text_digest(text, 6)}"
+
+
+def bare_name(text: str) -> str:
+    """`text` without what two spellings of one name may differ in: case, Unicode form, spaces, hyphens, underscores."""
+    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", text)).casefold()
 
 
 def file_name(text: str) -> str:

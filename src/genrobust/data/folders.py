@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, StudyData, Subset, UserError, fair_order, file_name, slug
+from genrobust.core import (
+    ClassLabel,
+    ImageSet,
+    LabelSpace,
+    StudyData,
+    Subset,
+    UserError,
+    bare_name,
+    fair_order,
+    file_name,
+    slug,
+)
 from genrobust.data.file_list import ListedImages
 from genrobust.data.imagenet_classes import label_space, wnids
 from genrobust.data.reader import read_shift
@@ -46,7 +56,7 @@ class FolderClasses:
         """
         if (label := self._by_folder.get(name)) is not None:
             return label
-        alike = self._by_text.get(_plain(name), set())
+        alike = self._by_text.get(bare_name(name), set())
         return next(iter(alike)) if len(alike) == 1 else None
 
     @cached_property
@@ -59,13 +69,13 @@ class FolderClasses:
         found: dict[str, set[int]] = {}
         for texts in (self.folders, self.labels.ids, self.labels.names):
             for label, text in enumerate(texts):
-                found.setdefault(_plain(text), set()).add(label)
+                found.setdefault(bare_name(text), set()).add(label)
         return found
 
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
-        by_plain = {_plain(folder): folder for folder in self.folders}
-        return [by_plain[p] for p in difflib.get_close_matches(_plain(name), by_plain, n=3)]
+        bybare_name = {bare_name(folder): folder for folder in self.folders}
+        return [bybare_name[p] for p in difflib.get_close_matches(bare_name(name), bybare_name, n=3)]
 
     def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
         """Return the label of each of the `groups` at `path`, without those of `unused`.
@@ -128,8 +138,8 @@ def read_classes(config: DataConfig, train: StoredImages | None = None) -> Folde
             near = difflib.get_close_matches(name, names, n=3)
             raise UserError(f"data.class_names: {config.train} has no folder {name!r}{_perhaps(near)}")
     shown = [own.get(name, re.sub(r"[\s_-]+", " ", name).strip() or name) for name in names]
-    slugs, texts = (Counter(map(of, names)) for of in (slug, _plain))
-    shares = [slugs[slug(name)] > 1 and texts[_plain(name)] == 1 for name in names]  # two spellings are refused
+    slugs, texts = (Counter(map(of, names)) for of in (slug, bare_name))
+    shares = [slugs[slug(name)] > 1 and texts[bare_name(name)] == 1 for name in names]  # two spellings are refused
     ids = [file_name(name) if does else slug(name) for name, does in zip(names, shares, strict=True)]
     labels = LabelSpace(tuple(ClassLabel(id, text, text) for id, text in zip(ids, shown, strict=True)))
     return FolderClasses(labels, names)
@@ -206,10 +216,6 @@ def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def _perhaps(near: Sequence[str]) -> str:

@@ -40,8 +40,8 @@ from genrobust.generate.plan import Plan
 from genrobust.generate.sample import FAULTS, Drawing, Sampler
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
-SERVED = 64  # images at once, of a server; at least so many times as are asked for at a time:
-WAVES = 4  # for the end of a batch waits for its slowest request
+SERVED = 64  # images of a batch, of a server; or, where that is more,
+WAVES = 4  # times the requests at a time: at the end of a batch, all wait for the slowest
 HOPELESS = 100  # requests given up from the start of a run, without one image, before the run is stopped
 log = logging.getLogger(__name__)
 WAITING = 2  # batches that wait to be encoded and written, before drawing waits for them: they would fill the memory
