@@ -22,7 +22,17 @@ from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
-from genrobust.report.wording import compared_with, limits, marks, references, robustness_over, row_name, subtracted
+from genrobust.report.wording import (
+    compared_with,
+    count,
+    limits,
+    marks,
+    references,
+    row_name,
+    shifts_in_mean,
+    subtracted,
+)
+from genrobust.robustness import figure_called
 
 OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for more
 
@@ -82,7 +92,7 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
     summary = record.summary
     heads = averaged(summary, others=True) if summary.groups else summary  # what the page shows first
     main = main_tables(summary)
-    accuracy = main.pop("top1")
+    accuracy, over = main.pop("top1"), shifts_in_mean(heads, figure_called("er"))
     return {
         "accuracy": accuracy,
         "dots": dot_plot(summary, accuracy),
@@ -91,7 +101,7 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
         "further": list(further_tables(summary).values()),
         "averages": averages(record),
         "heads": heads,
-        "robustness_over": robustness_over(heads) if summary.shifts else "",
+        "robustness_sets": count(len(over), "shift") if len(over) < len(summary.shifts) else "",
         "references": references(heads),
         "against": compared_with(summary),
         "subtracted": subtracted(summary),
