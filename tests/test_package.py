@@ -53,6 +53,13 @@ def test_the_wheel_holds_what_the_program_reads_at_run_time(files: set[str]) -> 
     assert {f"genrobust/{path}" for path in wanted} <= files
 
 
+@pytest.mark.parametrize("name", ["clip", "generator", "variation"])
+def test_a_network_s_card_is_the_one_that_its_makers_edit(name: str) -> None:
+    """`pictograms/assemble.py` copies a card beside new weights: an edit of the copy alone would be lost."""
+    card = ROOT / "src/genrobust/assets" / name / "README.md"
+    assert card.read_bytes() == (ROOT / "pictograms" / f"{name}-card.md").read_bytes()
+
+
 def test_the_licenses_that_the_readme_names_go_along(builder: WheelBuilder, files: set[str]) -> None:
     license = README.partition("\n## License\n")[2]
     linked = set(re.findall(r"\]\((?!http)([^)]+)\)", license)) - {"pictograms/README.md"}  # how they were made
