@@ -106,7 +106,7 @@ def test_two_folders_mean_a_class_where_that_is_said(photos: Path) -> None:
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
         (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),
         (None, {"extra": {"deepaugment": "nowhere"}}, "nowhere"),
-        (None, {"shifts": {"night": "night"}}, "cannot read the folder .*night"),
+        (None, {"shifts": {"night": "night"}}, "data\\.shifts\\.night: there is no .*night"),
         (lambda p: (p / "night").mkdir(), {"shifts": {"night": "night"}}, "night is empty"),
         (lambda p: (p / "night").write_text("x"), {"shifts": {"night": "night"}}, r"night: Not a directory"),
         (None, {"shifts": {"test": "test"}}, "two test sets are called 'test'"),

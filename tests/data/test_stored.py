@@ -304,7 +304,7 @@ def test_images_to_search_are_read_without_labels(write: Callable[[Path], None],
 @pytest.mark.parametrize(
     ("write", "place", "says"),
     [
-        (lambda folder: None, "pool", r"data\.retrieved\.search: there is no .*pool"),
+        (lambda folder: None, "pool", "cannot read .*pool"),
         (lambda folder: folder.mkdir(), "pool", r"data\.retrieved\.search: .*pool holds no image"),
         (lambda folder: unlabeled_folder(folder), "pool/*.tar", r"no file matches .*\*\.tar"),
         (lambda folder: unlabeled_folder(folder), "pool/*.png", r"pool/\*\.png matches no \.parquet or \.tar"),

@@ -172,8 +172,8 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypat
     done = genrobust("show", "imagenet100")
     assert done.output.count("130,000 images") >= 2
     assert "of 50 steps take about 2 days" in done.output  # 130,000 x 1.6 s = 57.8 hours
-    assert "there is no folder imagenet" in done.output
-    genrobust("run", "imagenet100", code=2, said="there is no folder imagenet")
+    assert "there is no imagenet" in done.output
+    genrobust("run", "imagenet100", code=2, said="there is no imagenet")
 
 
 def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
@@ -222,7 +222,7 @@ def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path
 @pytest.mark.parametrize("recipe", ["imagenet100-paper", "imagenet1k-paper"])
 def test_the_papers_recipes_say_the_settings_of_its_code(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "there is no folder imagenet" in genrobust("show", recipe).output
+    assert "there is no imagenet" in genrobust("show", recipe).output
     settings = load_recipe(recipe)
     train = {  # as in train/resnet_configs/rn18_88_epochs.yaml of the authors' code
         "epochs": 56,

@@ -71,8 +71,6 @@ def open_unlabeled(key: str, path: Path) -> ListedImages:
     That is a folder with images at any depth, or what `open_stored` opens beside class folders. Raises UserError as it
     does, and where there is no image.
     """
-    if "*" not in path.name and not path.exists():
-        raise UserError(f"{key}: there is no {path}: name a folder of images, a CSV table, tars or parquet files")
     listing = _list_unlabeled(path)
     if not listing.keys:
         raise UserError(f"{key}: {path} holds no image; what is read: {', '.join((*FORMATS, *KINDS))}")

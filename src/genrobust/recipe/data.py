@@ -185,6 +185,15 @@ class DataConfig(Section):
     packed: bool = False
 
     @property
+    def places(self) -> dict[str, Path]:
+        """The paths that are read whenever the study's images are, by the keys that name them."""
+        named = {key: getattr(self, key) for key in ("root", "train", "val", "test")}
+        named |= {f"shifts.{name}": shift.path for name, shift in self.shifts.items()}
+        named |= {"retrieved.path": self.retrieved.path, "retrieved.search": self.retrieved.search}
+        named |= {f"extra.{name}": path for name, path in self.extra.items()}
+        return {f"data.{key}": path for key, path in named.items() if path is not None}
+
+    @property
     def search_clip(self) -> str | None:
         """The CLIP that searches `retrieved`; None where the recipe must name one."""
         return self.retrieved.clip or (EMBEDDED if self.source == "pictograms" else None)

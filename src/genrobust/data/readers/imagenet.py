@@ -59,8 +59,6 @@ def _train_and_test(config: DataConfig) -> tuple[Path, Path]:
     if config.root is None:
         assert config.train is not None and config.test is not None  # the recipe has seen to it
         return config.train, config.test
-    if not config.root.is_dir():
-        raise UserError(f"data.root: there is no folder {config.root}")
     for train, test in LAYOUTS:
         if all(any(config.root.glob(part)) for part in (train, test)):
             return config.train or config.root / train, config.test or config.root / test
