@@ -12,17 +12,18 @@ import argparse
 import hashlib
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import yaml
 from drawings import HERE, render, style_of, to_svg
+from images import halves
 from PIL import Image
 
-from genrobust import Study, load_recipe
 from genrobust.audit.fingerprint import NEAR, frame, nearest
+from genrobust.data.readers.pictograms import load
 
 # Drawings taken of each style. The colored ones are what an autoencoder finds hard, so they are taken almost whole.
 MOST = {
@@ -37,17 +38,34 @@ MOST = {
 FLAT = 8  # gray levels of standard deviation under which next to nothing was drawn
 
 
-def rendered(svgs: list[str]) -> list[np.ndarray]:
-    """The drawings that can be read and are not blank."""
+def rendered(drawings: list[tuple[str, str]]) -> list[tuple[str, np.ndarray]]:
+    """Those of the drawings, keys and SVGs, that can be read and are not blank."""
     images = []
-    for svg in svgs:
+    for key, svg in drawings:
         try:
             image = render(svg)
         except (ValueError, OSError):  # what resvg and Pillow raise for a drawing that they cannot read
             continue
         if image.std() > FLAT:
-            images.append(image)
+            images.append((key, image))
     return images
+
+
+def drawings_of(
+    package: Path, half: str | None, styles: Collection[str], margin: int
+) -> dict[str, list[tuple[str, str]]]:
+    """Keys and SVGs of all drawings of the *wild* families, or of a half of them, by style and in the order of keys."""
+    families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
+    chosen = halves(load().retrieval)[half] if half else {name for name, f in families.items() if f["side"] == "wild"}
+    found: dict[str, list[tuple[str, str, str]]] = {style: [] for style in styles}
+    for family in sorted(chosen):
+        for set_id, affixes in families[family]["sets"].items():
+            defaults = json.loads((package / "json" / f"{set_id}.json").read_text())
+            for name, icon in defaults["icons"].items():
+                style, _ = style_of(name, affixes)
+                if style in found:
+                    found[style].append((set_id, name, to_svg(icon, defaults, margin)))
+    return {style: [(f"{s}--{name}", svg) for s, name, svg in sorted(drawn)] for style, drawn in found.items()}
 
 
 def main() -> None:
@@ -55,38 +73,32 @@ def main() -> None:
     parser.add_argument("--package", type=Path, required=True, help="the unpacked npm package @iconify/json")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--without", nargs="*", default=[], metavar="STYLE", help="styles that it must never see")
+    parser.add_argument("--half", choices=("searched", "taught"), help="half of the families, in place of all")
     args = parser.parse_args()
-    families = yaml.safe_load((HERE / "families.yaml").read_text())["families"]
-    svgs: dict[str, list[tuple[str, str, str]]] = {style: [] for style in MOST if style not in args.without}
-    for family in families.values():
-        if family["side"] != "wild":
-            continue
-        for name, styles in family["sets"].items():
-            defaults = json.loads((args.package / "json" / f"{name}.json").read_text())
-            for icon_name, icon in defaults["icons"].items():
-                style, _ = style_of(icon_name, styles)
-                if style in svgs:
-                    svgs[style].append((name, icon_name, to_svg(icon, defaults, margin=0)))
+    svgs = drawings_of(args.package, args.half, [style for style in MOST if style not in args.without], margin=0)
     rng = random.Random(0)
     images: list[np.ndarray] = []
     with ProcessPoolExecutor() as pool:
         for style, found in sorted(svgs.items()):
-            found.sort()
             rng.shuffle(found)
-            chosen = [svg for _, _, svg in found[: MOST[style]]]
-            chunks = [chosen[i : i + 250] for i in range(0, len(chosen), 250)]
-            drawn = [image for part in pool.map(rendered, chunks) for image in part]
+            drawn = [image for _, image in in_parallel(pool, found[: MOST[style]])]
             print(f"{len(drawn)} {style}", flush=True)
             images += drawn
     unique = list({hashlib.sha256(image.tobytes()).digest(): image for image in images}.values())
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.save(args.out, np.stack(unique))
     print(f"{len(unique)} images in {args.out}", flush=True)
-    tests = Study(load_recipe("pictograms"), args.out.parent).data.tests
+    tests = load().tests
     frames = framed(map(Image.fromarray, unique))
     for name, test in tests.items():
         distances = nearest(framed(test.image(index) for index in range(len(test.keys))), frames).distance
         print(f"{name}: {(distances < NEAR).sum()} of {len(distances)} images have a near copy among them", flush=True)
+
+
+def in_parallel(pool: ProcessPoolExecutor, drawings: list[tuple[str, str]]) -> list[tuple[str, np.ndarray]]:
+    """`rendered`, by many processes."""
+    chunks = [drawings[i : i + 250] for i in range(0, len(drawings), 250)]
+    return [image for part in pool.map(rendered, chunks) for image in part]
 
 
 def framed(images: Iterable[Image.Image]) -> np.ndarray:

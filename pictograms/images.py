@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
@@ -23,10 +24,26 @@ def captions(prompt: str, style: str | None = "") -> list[str]:
     return [t.fill(prompt) for t in template_set("pictograms") if not style or t.style == style]
 
 
-def load_split(images: ImageSet | None, without: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """An image set, of all styles but those `without`, as uint8 [N, 64, 64, 3], labels [N] and styles."""
-    assert images is not None
-    chosen = [i for i, style in enumerate(images.styles) if style not in without]
+def halves(wild: ImageSet | None) -> dict[str, set[str]]:
+    """The families of *wild* in two halves: those that a CLIP learns, "taught", and those that it is to search.
+
+    They take turns, the family with the most images first, so that either half has large ones and small ones.
+    """
+    assert wild is not None and wild.groups is not None
+    families = sorted(Counter(wild.groups).items(), key=lambda item: (-item[1], item[0]))
+    return {"searched": {name for name, _ in families[::2]}, "taught": {name for name, _ in families[1::2]}}
+
+
+def load_split(
+    images: ImageSet | None, without: Sequence[str] = (), families: Collection[str] | None = None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles: no style of `without`, and only these `families`."""
+    assert images is not None and images.groups is not None
+    chosen = [
+        i
+        for i, (style, family) in enumerate(zip(images.styles, images.groups, strict=True))
+        if style not in without and (families is None or family in families)
+    ]
     array = np.stack([np.asarray(images.image(i)) for i in chosen])
     return array, np.asarray(images.labels)[chosen], [images.styles[i] for i in chosen]
 

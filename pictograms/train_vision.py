@@ -2,6 +2,8 @@
 
     python pictograms/train_vision.py --corpus build/corpus.npy --out build/vision
 
+`--half taught --text build/search` is for a CLIP that learns one half of the families, and is to search the other.
+
 As in locked-image tuning (Zhai et al. 2022) with exchanged roles: the text tower conditions a UNet already, so it must
 not change. A transformer learns little from 6,425 images; a convolutional network of the same size learns more. So one
 is trained on them first (by genrobust itself), and is the teacher of the tower: long and consistent distillation (Beyer
@@ -12,38 +14,53 @@ zero-shot top-1 on *wild-val*, the only evaluation.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from images import WILD, batch_augment, captions, load_split, shares
+from images import WILD, batch_augment, captions, halves, load_split, shares
 from loop import train
 from torch import Tensor
-from train_clip import build, embed_images, tokens_of, zero_shot
+from train_clip import build, embed_images, load_text_encoder, tokens_of, zero_shot
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from genrobust.classifiers.models import Classifier, load_checkpoint
-from genrobust.core.images import StudyData
+from genrobust.core.images import ImageSet, StudyData
 from genrobust.data.readers.pictograms import load
 from genrobust.recipe.classify import ArmConfig
 from genrobust.recipe.load import load_recipe
 from genrobust.study.study import Study
 
 GENERATOR = Path(__file__).parents[1] / "src" / "genrobust" / "assets" / "generator"
-TEACHER = ["train.steps=2000", "train.model_kwargs={}", "answer=null"]  # the recipes' network at its full width
+TEACHER = ["train.model_kwargs={}", "answer=null"]  # the recipes' network at its full width
 TEACHER_SEED = 200
 MIXED = 0.5  # of the steps see mixed-up images and the teacher's answers alone
 UNLABELED = 0.5  # of the images of such a step come from the corpus
 TEMPERATURE = 2.0  # of the teacher's answers
 
 
-def teacher_of(out: Path) -> Classifier:
-    """A classifier trained on the labeled *wild* images."""
-    arm = ArmConfig(name="wild", mixture="retrieved")
-    recipe = load_recipe("pictograms", [*TEACHER, "arms=[{name: wild, mixture: retrieved}]", "reference=wild"])
-    study = Study(recipe, out, say=lambda line: print(line, flush=True))
-    return load_checkpoint(study.checkpoint(arm, TEACHER_SEED))[0]
+def teacher_of(out: Path, steps: int, wild: ImageSet, families: Collection[str] | None) -> Classifier:
+    """A classifier trained on the labeled *wild* images, or on those of these `families`."""
+    images, more = "retrieved", []
+    if families is not None:
+        images, more = "taught", [f"data.extra.taught={write_folders(wild, families, out / 'taught')}"]
+    arms = [f"arms=[{{name: wild, mixture: {images}}}]", "reference=wild", f"train.steps={steps}"]
+    study = Study(load_recipe("pictograms", [*TEACHER, *arms, *more]), out, say=lambda line: print(line, flush=True))
+    return load_checkpoint(study.checkpoint(ArmConfig(name="wild", mixture=images), TEACHER_SEED))[0]
+
+
+def write_folders(wild: ImageSet, families: Collection[str], folder: Path) -> Path:
+    """The images of these families as class folders, for a recipe to train on."""
+    assert wild.groups is not None
+    ids = load().labels.ids
+    for i, family in enumerate(wild.groups):
+        if family in families:
+            file = folder / ids[int(wild.labels[i])] / f"{wild.keys[i]}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            wild.image(i).save(file)
+    return folder
 
 
 @torch.inference_mode()
@@ -65,9 +82,12 @@ def assembled(text: CLIPTextModel, tokenizer: CLIPTokenizer) -> CLIPModel:
 class Lesson:
     """The loss of a step: the teacher's answers, on mixed-up images or on plain ones with their labels and captions."""
 
-    def __init__(self, data: StudyData, out: Path, corpus: Path, text: CLIPTextModel, tokenizer: CLIPTokenizer, n: int):
-        self.images, self.labels, styles = load_split(data.retrieval)
-        self.corpus, self.teacher, self.n = np.load(corpus, mmap_mode="r"), teacher_of(out), n
+    def __init__(self, data: StudyData, args: argparse.Namespace, text: CLIPTextModel, tokenizer: CLIPTokenizer):
+        assert data.retrieval is not None
+        families = halves(data.retrieval)[args.half] if args.half else None
+        self.images, self.labels, styles = load_split(data.retrieval, families=families)
+        self.corpus, self.n = np.load(args.corpus, mmap_mode="r"), args.batch_size
+        self.teacher = teacher_of(args.out, args.teacher_steps, data.retrieval, families)
         self.style_of = np.array([WILD.index(s) for s in styles])
         self.weight = shares(self.labels, self.style_of)
         prompts = [c.prompt for c in data.labels.classes]
@@ -129,18 +149,21 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="the images of corpus.py")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="start", type=Path, help="an earlier CLIP with this text tower, to start from")
+    parser.add_argument("--text", type=Path, default=GENERATOR, help="the folder of the text tower")
+    parser.add_argument("--half", choices=("searched", "taught"), help="half of the families, in place of all")
+    parser.add_argument("--teacher-steps", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch-size", type=int, default=128)
     args = parser.parse_args()
     data = load()
-    tokenizer = CLIPTokenizer.from_pretrained(GENERATOR / "tokenizer")
-    text = CLIPTextModel.from_pretrained(GENERATOR / "text_encoder").eval()
+    text, tokenizer = load_text_encoder(args.text)
+    text.eval()
     torch.manual_seed(0)
     model = assembled(text, tokenizer)
     if args.start:
         earlier = CLIPModel.from_pretrained(args.start).state_dict()
         model.load_state_dict({k: v for k, v in earlier.items() if not k.startswith("text_model.")}, strict=False)
-    loss_of = Lesson(data, args.out, args.corpus, text, tokenizer, args.batch_size)
+    loss_of = Lesson(data, args, text, tokenizer)
     clip = train(model, loss_of, steps=args.steps, folder=args.out, lr=1e-3, weight_decay=0.1, warmup=300, seed=4)
     folder = args.out / "clip"
     clip.save_pretrained(folder)
