@@ -122,6 +122,29 @@ def amounts(summary: Results) -> None:
     save(figure, "amounts")
 
 
+def budgets(longest: Results) -> None:
+    """Accuracy by the time that one core takes, generation included, of trainings of different lengths."""
+    colors = {
+        "real": GRAY, "AutoAugment": "#b8860b", "drawing styles": "#8d5fd3", "real+generated": BLUE,
+        "real+generated, drawing styles": ORANGE, "real+retrieved": GREEN,
+    }  # fmt: skip
+    studies = dict.fromkeys((300, 600), read_kept("budgets")) | {1200: read_kept("budgets-1200"), 2400: longest}
+    figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+    for arm, color in colors.items():
+        top1 = [scores_of(study, "top1")[f"{arm}, {steps} steps"]["value"] for steps, study in studies.items()]
+        seconds = longest["seconds"][f"{arm}, 2400 steps"]  # by its rates: others were timed apart
+        minutes = [(seconds.get("generate", 0) + seconds["train"] * steps / 2400) / 60 for steps in studies]
+        axes.plot(minutes, top1, "o-", color=color, label=arm, markersize=5)
+    axes.set_xscale("log")
+    axes.set_xticks([1, 2, 5, 10, 15], ["1", "2", "5", "10", "15"])
+    axes.minorticks_off()
+    axes.grid(axis="y", color="#dddddd")
+    axes.set_xlabel("minutes of one core to generate and train, logarithmic")
+    axes.set_ylabel("top-1, mean of the shifts, %")
+    figure.legend(loc="outside upper left", ncols=3, frameon=False)
+    save(figure, "budgets")
+
+
 def augmentations(summary: Results) -> None:
     """Augmented and generated images."""
     means, clean = scores_of(summary, "top1"), scores_of(summary, "top1", summary["clean"])
@@ -173,6 +196,7 @@ def save(figure: Any, name: str) -> None:
 DRAWN = {
     "pictograms-full": main_question,
     "amounts": amounts,
+    "budgets-2400": budgets,
     "augmentations": augmentations,
     "headline": architectures,
     "generators": conditioning,

@@ -84,11 +84,22 @@ def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(
     assert rows == ["| a | +12.3 | +12.3 | **+12.3** | -1.0 to 25.0 |", "| far | +12.3° | +12.3° | **\u2013** |  |"]
 
 
+def test_gains_over_two_clean_sets_stand_below_those_over_one(prose):
+    told = {"shifts": ["solid", "pixel"]}
+    values = {("er", "solid"): 5.04, ("er", "pixel"): 1.0, ("multi_er", "solid"): 2.0, ("multi_er", "pixel"): -30.06}
+    scores = {
+        (figure, "a", name, "b"): {"value": value, "extrapolated": figure == "multi_er"}
+        for (figure, name), value in values.items()
+    }
+    rows = prose.Result(told, scores).robust_gains({"a": "words"}, "b").splitlines()
+    assert rows[2:] == ["| words | `test` | +5.0 | +1.0 |", "|  | `test`, *wild-val* | +2.0\u00b0 | -30.1\u00b0 |"]
+
+
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
     score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     every = {"seed": None}
-    left_out = {"figure": "nll"}, {"test_set": "t on the classes of u"}, {"figure": "er", "minus": "b"}, {"seed": 0}
+    left_out = {"figure": "nll"}, {"test_set": "t on the classes of u"}, {"seed": 0}
     summary["scores"] = [score | every, *(score | every | other for other in left_out)]
     told = dict.fromkeys(("title", "date", "command", "environment", "claims", "qualities", "recipe"), "x")
     arms = [{"name": "a", "seconds": {"train": 90.4}}, {"name": "b", "seconds": None}]
