@@ -140,13 +140,16 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
     """The contents of every folder by role, and the readable name of each training folder.
 
     Raises:
-        UserError: A folder that is missing, empty or named twice, or a training class without images.
+        UserError: A folder that is missing, empty, named twice or inside another, or a training class without images.
     """
     seen: dict[Path, str] = {}
     for role, folder in folders.by_role().items():
         other = seen.setdefault(folder.resolve(), role)
         if other != role:
             raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")
+    for place, role in seen.items():
+        for around in (parent for parent in place.parents if parent in seen):
+            raise UserError(f"{role} is inside {seen[around]}, {around}: give each its own images")
     train = open_stored(folders.train)
     names = readable_names(train.groups)
     config = DataConfig(source="folders", train=folders.train, test=folders.test, class_names=names)
