@@ -45,11 +45,11 @@ PHOTOGRAPHS, ROUNDS = 1024, 3
 def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Results, precision: str) -> Iterator[Part]:
     """All parts; those come first that matter most, since the last ones may find no time.
 
-    Classifiers train in `precision`. Nothing here may use the card: see `gpu_results.PROCESSES`.
+    Classifiers train, and generators draw, in `precision`.
     """
     photographs = folder / "photographs"
     if "generation" in kinds:
-        yield from Drawing(SD15, folder, device, results, Size((20, 50), ROUNDS, most=32, images=16)).parts()
+        yield from Drawing(SD15, folder, device, results, precision, Size((20, 50), ROUNDS, most=32, images=16)).parts()
     if "training" in kinds:
         size = {"image_size": 224, "batch_size": 128, "precision": precision}
         for architecture in ("resnet50", "vit_small_patch16_224"):
@@ -59,7 +59,7 @@ def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Resu
     if "evaluation" in kinds:
         yield from Evaluation(folder, device, 256, 4, ROUNDS).parts()
     if "generation" in kinds:  # two seconds an image, and so one number of steps and two rounds
-        yield from Drawing(SDXL, folder, device, results, Size((20,), 2, most=8, images=8)).parts()
+        yield from Drawing(SDXL, folder, device, results, precision, Size((20,), 2, most=8, images=8)).parts()
 
 
 def tiny_parts_of(
@@ -68,7 +68,7 @@ def tiny_parts_of(
     """The same with tiny networks, a few images and steps, and one thread."""
     photographs, size = folder / "photographs", Size((2,), 1, 2, 2, threads=1)
     if "generation" in kinds:
-        yield from Drawing(TINY_SD15, folder, device, results, size).parts()
+        yield from Drawing(TINY_SD15, folder, device, results, "float32", size).parts()
     if "training" in kinds:
         for architecture in ("test_resnet", "test_vit"):
             few = {"image_size": 32, "batch_size": 4, "precision": precision}
@@ -78,24 +78,25 @@ def tiny_parts_of(
     if "evaluation" in kinds:
         yield from Evaluation(folder, device, 4, 2, 1, batch=2, small=True).parts()
     if "generation" in kinds:
-        yield from Drawing(TINY_SDXL, folder, device, results, size).parts()
+        yield from Drawing(TINY_SDXL, folder, device, results, "float32", size).parts()
 
 
-def measure(part: Part, results: Results) -> None:
+def measure(part: Part, results: Results, copy: bool) -> None:
     """Run a part, and keep what it gives, or why it failed: a loan is too short to end with an error."""
     began = time.monotonic()
-
-    def run() -> tuple[Seconds, dict[str, str], dict[str, int]]:
-        return part.run(), results.notes, results.batches  # what the part learned, in its own process
-
     try:
-        seconds, results.notes, results.batches = in_a_process(run, LIMIT_S)
+        seconds, results.notes, results.batches = in_a_process(partial(run_of, part, results), LIMIT_S, copy)
         results.add(part, seconds)
         words = "measured"
     except RuntimeError as error:
         words = results.failed[part.name] = str(error)
         results.save()
     print(f"{part.name}: {words} in {time.monotonic() - began:.0f} s", flush=True)
+
+
+def run_of(part: Part, results: Results) -> tuple[Seconds, dict[str, str], dict[str, int]]:
+    """What a part gives and, as it leaves them, the notes and batch sizes of the `results` that it adds to."""
+    return part.run(), results.notes, results.batches
 
 
 def machine_of(tiny: bool) -> tuple[str, str, str, str]:
@@ -123,7 +124,7 @@ def main() -> None:
     diffusers.logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
     try:
-        kind, machine, precision, where = in_a_process(partial(machine_of, asked.tiny))
+        kind, machine, precision, where = in_a_process(partial(machine_of, asked.tiny), copy=asked.tiny)
     except RuntimeError as error:
         raise SystemExit(str(error)) from None
     with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
@@ -134,7 +135,7 @@ def main() -> None:
         parts = list(list_parts(asked.only or list(KINDS), Path(folder), torch.device(kind), results, precision))
         for part in sorted(parts, key=lambda part: part.name in results.failed):  # those that failed before come last
             if not results.has(part) and time.monotonic() - began < 60 * asked.minutes:
-                measure(part, results)
+                measure(part, results, copy=asked.tiny)
     print(f"\n{results.markdown(parts)}")
     if results.failed:
         raise SystemExit(1)

@@ -46,10 +46,11 @@ class Size:
 class Drawing:
     """The parts of one shape of pipeline, whose weights are drawn at random when the first part runs."""
 
-    def __init__(self, shape: Shape, folder: Path, device: torch.device, results: Results, size: Size) -> None:
-        self.shape, self.device, self.results, self.size = shape, device, results, size
+    def __init__(
+        self, shape: Shape, folder: Path, device: torch.device, results: Results, dtype: str, size: Size
+    ) -> None:
+        self.shape, self.device, self.results, self.dtype, self.size = shape, device, results, dtype, size
         self.folder, self.drawn = folder / shape.name.replace(" ", "-"), folder / "images"
-        self.dtype = "float16" if device.type == "cuda" else "float32"
 
     def parts(self) -> Iterator[Part]:
         what = f"{self.shape.name}, {self.shape.pixels} px"

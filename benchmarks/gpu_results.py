@@ -11,17 +11,14 @@ import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
 from side_by_side import rate, table
 
 Seconds = dict[str, list[float]]  # of one item, in each round, by the way that it was made
-# Copies of this process, which has everything imported, take no time to begin. CUDA works in them while it has never
-# been used in this one: `in_a_process` refuses it after that.
-PROCESSES = multiprocessing.get_context("fork")
 HERE = Path(__file__).parent
 VERSIONS = ("torch", "diffusers", "transformers", "timm")
 
@@ -52,23 +49,15 @@ def setting(**more: str) -> dict[str, str]:
     return {**more, "code": code.hexdigest()[:12], **{name: metadata.version(name) for name in VERSIONS}}
 
 
-def in_a_process(work: Callable[[], Any], limit_s: float | None = None) -> Any:
-    """Return what `work` returns in a copy of this process. Raises RuntimeError with what it raised, or that it ended.
+def in_a_process(work: Callable[[], Any], limit_s: float | None = None, copy: bool = False) -> Any:
+    """Return what `work` returns in a process of its own. Raises RuntimeError with what it raised, or that it ended.
 
-    After `limit_s` seconds it is killed.
+    After `limit_s` seconds it is killed. A `copy` of this process has everything imported, and begins at once; but CUDA
+    works in none, since diffusers asks for GPUs when it is imported. Anything else has to be pickled.
     """
-    if torch.cuda.is_initialized():
-        raise RuntimeError("CUDA was used in the benchmark's own process: it works in no copy of it")
-    ours, theirs = PROCESSES.Pipe(duplex=False)
-
-    def run() -> None:
-        try:
-            answer: tuple[bool, Any] = True, work()
-        except Exception as error:
-            answer = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        theirs.send(answer)
-
-    process = PROCESSES.Process(target=run)
+    processes = multiprocessing.get_context("fork" if copy else "spawn")
+    ours, theirs = processes.Pipe(duplex=False)
+    process = processes.Process(target=_answer, args=(work, theirs))  # type: ignore[attr-defined]
     process.start()
     theirs.close()
     try:
@@ -85,6 +74,14 @@ def in_a_process(work: Callable[[], Any], limit_s: float | None = None) -> Any:
     if not well:
         raise RuntimeError(answer)
     return answer
+
+
+def _answer(work: Callable[[], Any], theirs: Connection) -> None:
+    try:
+        answer: tuple[bool, Any] = True, work()
+    except Exception as error:
+        answer = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    theirs.send(answer)
 
 
 @dataclass
