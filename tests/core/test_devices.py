@@ -73,7 +73,7 @@ def test_threads_are_set_and_must_be_positive():
 FAULTS = """
 import resource, torch
 from genrobust.core import keep_freed_memory
-keep_freed_memory()
+keep_freed_memory(torch.device("cpu"))
 def fill():
     return torch.ones(16 << 20)
 fill()

@@ -52,8 +52,13 @@ def test_a_card_without_room_for_one_image_is_an_error():
         best_batch(card(0, 1, 1))
 
 
-def test_what_is_found_is_saved():
-    saved = []
-    batch = BatchSize(save=saved.append)
-    batch.remember(8)
-    assert (batch.known, saved) == (8, [8])
+def test_a_batch_size_is_asked_for_once():
+    asked = []
+
+    def once(measure):
+        asked.append(measure)
+        return measure()
+
+    batch = BatchSize(None, once)
+    assert [batch.of(lambda: 8), batch.of(lambda: 16)] == [8, 8] and len(asked) == 1
+    assert BatchSize(4).of(lambda: 8) == 4

@@ -96,11 +96,11 @@ def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampl
 class Counted(DiffusersEngine):
     """Lists the graphs that it compiles, with a compiler that leaves them as they are."""
 
-    def expect(self, images):
+    def expect(self, images, batch):
         self.graphs = []
         for block in large_blocks(self.generator.pipeline.unet):
             block.compile = partial(block.compile, backend=self.compiled)
-        super().expect(images)
+        super().expect(images, batch)
 
     def compiled(self, graph, inputs, options):
         self.graphs.append(graph)
@@ -112,7 +112,7 @@ def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan)
     asked = list(plan(section(), 4))
     engine = Counted(section(compile=True, offload="none"), labels, None, CPU)
     torch.compiler.reset()
-    engine.expect(len(asked))
+    engine.expect(len(asked), 4)
     engine.draw(asked[:4])
     count = len(engine.graphs)
     assert count == len(large_blocks(engine.generator.pipeline.unet)), "each is one graph, at every step"
@@ -132,7 +132,7 @@ def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, lab
     def drawn(side, room):
         with config.patch(recompile_limit=room):
             engine = Counted(section(compile=True, offload="none", width=side, height=side), labels, None, CPU)
-            engine.expect(len(asked))
+            engine.expect(len(asked), 4)
             engine.draw(asked[:4])
         return engine
 
@@ -154,7 +154,7 @@ def test_the_code_of_a_batch_that_does_not_fit_leaves_room_for_that_of_the_half(
         return decode(latents, *words, **more)
 
     engine.generator.pipeline.vae.decode = limited
-    engine.expect(len(asked))
+    engine.expect(len(asked), 4)
     with pytest.raises(OutOfMemory):
         engine._draw(asked, 1)
     versions = len(engine.graphs)

@@ -102,7 +102,7 @@ def test_parts_leave_the_card_where_drawing_fails(section, sampler, plan):
 
     with pytest.raises(GenrobustError, match="out of memory"):
         sampler(section(), fill).draw(list(plan(section()))[:2])
-    assert left == ["the card"] * 2, "two images, then one"
+    assert left == ["the card"] * 3, "two images, the same decoded one by one, then one"
 
 
 class Streams:

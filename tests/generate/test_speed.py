@@ -181,6 +181,7 @@ def test_a_batch_that_does_not_fit_is_drawn_in_parts(section, sampler, plan, cap
     drawn = pixels(sampler(section(), small_card(3)).draw(asked))
     assert abs(drawn - pixels(sampler(section()).draw(asked))).max() <= 1
     assert "with 12" not in caplog.text and "from here on 6 at once" in caplog.text and "3 at once" in caplog.text
+    assert caplog.text.count("decoded one by one") == 1
     with pytest.raises(GenrobustError, match=r"out of memory .* 1 image .*offload"):
         sampler(section(), small_card(0)).draw(asked)
 
@@ -236,7 +237,7 @@ def test_with_a_cache_no_batch_size_is_measured(section, plan, labels, tmp_path)
     asked, measured = GenerateConfig(per_class=2, shard_size=6, batch_size="auto"), []
     run = Generation(plan(cached), cached, asked, labels, tmp_path / "out", "cpu", 1)
     with run.claimed() as missing:
-        run.drawer(BatchSize(None, measured.append))(missing)
+        run.drawer(BatchSize(None, lambda measure: measured.append(measure) or measure()))(missing)
     assert set(run.opened().metadata().column("batch_size").to_pylist()) == {1} and not measured
 
 

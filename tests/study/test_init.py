@@ -199,7 +199,7 @@ def test_unusable_folders_and_names_are_named(folders, tmp_path):
         written(missing, tmp_path)
     with pytest.raises(UserError, match="train and test are the same folder"):
         written(replace(folders, test=folders.train, shifts={}), tmp_path)
-    with pytest.raises(UserError, match="test is inside train, .*: give each its own images"):
+    with pytest.raises(UserError, match=r"test is inside train, .*: give each its own images"):
         written(replace(folders, train=folders.test.parent, shifts={}), tmp_path)
     (folders.train / "empty").mkdir()
     with pytest.raises(UserError, match="hold no image: empty"):

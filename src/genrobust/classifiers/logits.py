@@ -180,9 +180,10 @@ def embed_images(
     """
     model.eval()
     features, logits = [], []
-    for batch in fed(images, prepare, batch_size, device):
-        hidden, found = model.embed(on_device(batch, device))
-        features.append(finite(hidden.float().cpu(), name, "features"))
-        logits.append(finite(found.float().cpu(), name))
-        seen(len(batch))
+    with repeatable():
+        for batch in fed(images, prepare, batch_size, device):
+            hidden, found = model.embed(on_device(batch, device))
+            features.append(finite(hidden.float().cpu(), name, "features"))
+            logits.append(finite(found.float().cpu(), name))
+            seen(len(batch))
     return torch.cat(features).numpy(), torch.cat(logits).numpy()

@@ -29,7 +29,9 @@ from genrobust.core import (
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
     import torch
+    from torch import nn
 
+FILLED = 0.25  # of a GPU's memory: as much again for the next network, and half for the batch
 TOGETHER = 16  # classifiers in memory at once, with their logits of a set; for more, images are decoded again
 
 
@@ -71,11 +73,11 @@ def predict_sets(
             where = resolve_device(device)
             if threads is not None:
                 set_threads(threads)
-            keep_freed_memory()
+            keep_freed_memory(where)
             with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
                 for alike in groups.values():
-                    for start in range(0, len(alike), TOGETHER):
-                        _predict(alike[start : start + TOGETHER], sets, batch_size, where, bar.advance)
+                    while alike:
+                        alike = alike[_predict(alike, sets, batch_size, where, bar.advance) :]
     return {out: one.saved for out, one in kept.items()}
 
 
@@ -85,12 +87,17 @@ def _predict(
     batch_size: int,
     where: torch.device,
     seen: Callable[[int], None],
-) -> None:
-    """Make the missing predictions of classifiers that want images prepared alike."""
+) -> int:
+    """Make the missing predictions of the first classifiers of `some`, all of which want images prepared alike.
+
+    Returns how many classifiers that are: one or more, as the device has room.
+    """
     from genrobust.classifiers.logits import predict_together
 
-    networks = [one.classifier.load(where) for one in some]
-    how = some[0].classifier
+    networks: list[nn.Module] = []
+    while len(networks) < min(len(some), TOGETHER) and not (networks and _is_filled(where)):
+        networks.append(some[len(networks)].classifier.load(where))
+    some, how = some[: len(networks)], some[0].classifier
     for name, images in sets.items():
         asked = [(one, network) for one, network in zip(some, networks, strict=True) if name in one.missing]
         if asked:
@@ -98,6 +105,16 @@ def _predict(
             logits = predict_together(of_asked, images, how.prepare, batch_size, where, seen, how.flip, names)
             for (one, _), of_one in zip(asked, logits, strict=True):
                 one.save(name, of_one)
+    return len(some)
+
+
+def _is_filled(where: torch.device) -> bool:
+    """Whether weights take so much of a GPU that a batch of images might find no room beside more."""
+    import torch
+
+    return where.type == "cuda" and (
+        torch.cuda.memory_allocated(where) > FILLED * torch.cuda.get_device_properties(where).total_memory
+    )
 
 
 class KeptPredictions:

@@ -101,8 +101,8 @@ def set_threads(n: int) -> None:
 
 
 @contextmanager
-def repeatable() -> Iterator[None]:
-    """Let cuDNN's convolutions sum in one order in the block, and round the factors of none in float32 to TF32.
+def repeatable(tf32: bool = False) -> Iterator[None]:
+    """Let cuDNN's convolutions sum in one order in the block, and round their factors in float32 to TF32, or not.
 
     Its fastest ones sum in any order, and TF32 has 10 bits. Both are settings of the process: what one job left on
     would change what the next one draws or learns.
@@ -110,7 +110,7 @@ def repeatable() -> Iterator[None]:
     from torch.backends import cudnn
 
     before = cudnn.deterministic, cudnn.allow_tf32
-    cudnn.deterministic, cudnn.allow_tf32 = True, False
+    cudnn.deterministic, cudnn.allow_tf32 = True, tf32
     try:
         yield
     finally:
@@ -140,13 +140,16 @@ def compiler_options() -> dict[str, bool]:
     return {"deterministic": True} if "deterministic" in _inductor.list_options() else {}
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, for the next tensors; needs glibc, and does nothing without it.
+def keep_freed_memory(device: torch.device) -> None:
+    """Let this process keep the memory that it frees, for the next tensors on the CPU, where `device` is one.
+
+    It needs glibc, and does nothing without it. Where a GPU computes, the CPU would keep what loading the weights took.
 
     By default glibc returns large blocks to the system, and gets them anew page by page. A training step on a CPU frees
     all that it took: those pages are a sixth of the CPU time of training a small network.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    here = device.type == "cpu" and sys.platform == "linux"
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if here else None
     if mallopt is not None:  # musl has none
         for parameter, value in MALLOPT.values():
             mallopt(parameter, value)

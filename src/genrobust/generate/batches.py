@@ -15,15 +15,16 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class BatchSize:
-    """A batch size that is `known`, or None, and where to `save` one that was measured."""
+    """A batch size that is `known`, or that `once` gives, which may ask what measures it."""
 
     known: int | None = None
-    save: Callable[[int], None] = lambda size: None
+    once: Callable[[Callable[[], int]], int] = lambda measure: measure()
 
-    def remember(self, size: int) -> None:
-        """Know and save `size`."""
-        self.known = size
-        self.save(size)
+    def of(self, measure: Callable[[], int]) -> int:
+        """Return the batch size, which is known from then on."""
+        if self.known is None:
+            self.known = self.once(measure)
+        return self.known
 
 
 def best_batch(seconds: Callable[[int], float], most: int = MOST) -> int:

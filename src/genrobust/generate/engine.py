@@ -66,9 +66,9 @@ class Engine(ABC):
         up to rounding: its noise comes from ``request.seed``, which differs each time that an image is drawn again.
         """
 
-    def expect(self, images: int) -> None:
-        """Prepare for a dataset of so many `images`; called once, before the first of them is drawn."""
-        del images  # what takes long to prepare pays for many
+    def expect(self, images: int, batch: int) -> None:
+        """Prepare for a dataset of so many `images`, a `batch` at once; called once, before the first is drawn."""
+        del images, batch  # what takes long to prepare pays for many
 
     def trial(self, requests: Sequence[Request]) -> None:
         """Draw `requests` in one batch as `draw` does, but in fewer steps if these take as much memory.

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import INDEX, GenrobustError, UserError
+from genrobust.core import INDEX, GenrobustError, UserError, is_out_of_memory
 from genrobust.generate.calls import muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index, read_object
@@ -128,6 +128,8 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # its configurations may be a stranger's
+        if is_out_of_memory(error):
+            raise
         raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
 
 

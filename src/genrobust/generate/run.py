@@ -6,7 +6,7 @@ import logging
 import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -122,24 +122,29 @@ class Generation:
         """
         make_folder(self._out)  # claimed on another machine, perhaps, and a copy of it here
         set_threads(self._threads)
-        keep_freed_memory()
+        device = resolve_device(self._device)
+        keep_freed_memory(device)
         engine = engine_of(self._generator)
-        loaded = engine(self._generator, self._labels, self._sources, resolve_device(self._device))
+        loaded = engine(self._generator, self._labels, self._sources, device)
         size = self._config.batch_size
         if size == "auto":  # before anything is compiled, which each size in turn would do again
             size = self._batch_size(loaded, batch or BatchSize())
-        loaded.expect(len(self._plan))
+        loaded.expect(len(self._plan), min(size, max(map(len, self.parts))))
         run = _Run(loaded, self._config.max_redraws, size, self._threads)
 
         def draw(shards: abc.Sequence[int]) -> None:
             work = run.shards(self._out, ((i, [self._plan[n] for n in self.parts[i]]) for i in shards))
             # Closed before the folder is given back: an interrupt must not leave the writer at work without it.
             bar_of = progress_bar("generating", sum(len(self.parts[i]) for i in shards))
-            with repeatable(), bar_of as bar, closing(work):
+            with self._repeatable(), bar_of as bar, closing(work):
                 for made in work:
                     bar.advance(made)
 
         return draw
+
+    def _repeatable(self) -> AbstractContextManager[None]:
+        """In float16, SDXL decodes in float32: TF32 has the bits of float16, and is many times as fast."""
+        return repeatable(tf32=self._generator.dtype == "float16")
 
     def _batch_size(self, engine: Engine, batch: BatchSize) -> int:
         """The batch size that pays on this device, measured at the first images of the plan."""
@@ -147,16 +152,18 @@ class Generation:
             return max(SERVED, WAVES * self._generator.server.concurrency) if self._generator.server else SERVED
         if self._generator.cache is not None:
             return 1  # an engine draws no more at once: what a cache skips would depend on the rest of the batch
-        if batch.known is None:
-            first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
+        first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
 
-            def seconds(count: int) -> float:
-                began = time.monotonic()
-                engine.trial(first[:count])
-                return time.monotonic() - began
+        def seconds(count: int) -> float:
+            began = time.monotonic()
+            engine.trial(first[:count])
+            return time.monotonic() - began
 
-            batch.remember(best_batch(seconds, len(first)))
-        return batch.known or 1
+        def measure() -> int:
+            with self._repeatable():
+                return best_batch(seconds, len(first))
+
+        return batch.of(measure)
 
     def opened(self, partial: bool = False) -> ShardDataset:
         """Open the dataset. Raises UserError where shards are missing, unless it may be `partial`."""

@@ -103,6 +103,16 @@ def prepare(pipeline: Any, config: GeneratorConfig) -> None:
             enable()
 
 
+def decode_one_by_one(pipeline: Any) -> bool:
+    """Let the autoencoder decode one image after another; returns whether it did not, and can."""
+    vae = getattr(pipeline, "vae", None)
+    enable = getattr(vae, "enable_slicing", None)
+    if enable is None or getattr(vae, "use_slicing", True):
+        return False
+    enable()
+    return True
+
+
 def _set_attention(trunk: Any, name: str, kind: str) -> None:
     parts = [] if trunk is None else trunk.modules()
     if not any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in parts):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,10 +34,26 @@ def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[Made]
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
     """Save in the folder `out` that one worker of `stage` makes `per_second` images a second of the kind `rate_key`."""
-    make_folder(out)
-    with lock(out, wait=True, mirrored=False):  # they are this machine's
-        rates = _read(out)
+    with _held(out) as rates:
         rates.setdefault(stage, {})[rate_key] = per_second
+
+
+def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], float]) -> float:
+    """Return what is kept in `out` as a rate is, or what `measure` finds, for which other processes wait."""
+    with _held(out) as rates:
+        kept = rates.setdefault(stage, {})
+        if rate_key not in kept:
+            kept[rate_key] = measure()
+        return kept[rate_key]
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
+    """Hold the rates in `out`, which are this machine's, and write what the block makes of them."""
+    make_folder(out)
+    with lock(out, wait=True, mirrored=False):
+        rates = _read(out)
+        yield rates
         with replacing(out / RATES, mirrored=False) as file:
             file.write(sealed(dict(sorted(rates.items()))))
 

@@ -112,8 +112,9 @@ def train(
 def _prepared(device: str, threads: int) -> torch.device:
     """Set this process up for a training, and return the device."""
     set_threads(threads)
-    keep_freed_memory()
-    return resolve_device(device)
+    chosen = resolve_device(device)
+    keep_freed_memory(chosen)
+    return chosen
 
 
 def _job(

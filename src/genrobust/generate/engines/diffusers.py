@@ -28,7 +28,7 @@ from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
 from genrobust.generate.mode import MODES, mode_of
-from genrobust.generate.speed import can_offload_layers, compile_network, uncompile
+from genrobust.generate.speed import can_offload_layers, compile_network, decode_one_by_one, uncompile
 from genrobust.recipe import GeneratorConfig
 
 # SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
@@ -48,6 +48,8 @@ class DiffusersEngine(Engine):
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
         super().__init__(config, labels, sources, device)
+        if device.type == "cuda" and device.index is not None:
+            torch.cuda.set_device(device)  # where quantizers put the weights, whatever they are told
         self.generator = load_generator(config, device)
         self.config = self.generator.config
         self.mode = mode_of(config)(self.generator, labels, self.source_image)
@@ -55,7 +57,7 @@ class DiffusersEngine(Engine):
         # depend on the others.
         self._most = 2**16 if config.cache is None else 1
         self._compiled = False
-        # How many images at once the network is compiled for; 0 before the first, None where it is not compiled.
+        # How many images at once the network is compiled for; None where it is not compiled.
         self._whole: int | None = None
         vae = getattr(self.generator.pipeline, "vae", None)
         self._vae_dtype = None if vae is None else vae.dtype
@@ -101,9 +103,10 @@ class DiffusersEngine(Engine):
             **{f"{name}_version": metadata.version(name) for name in ("diffusers", "transformers")},
         }
 
-    def expect(self, images: int) -> None:
+    def expect(self, images: int, batch: int) -> None:
         self._compiled = compile_network(self.generator, images)
-        self._whole = 0 if self._compiled else None
+        # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
+        self._whole = min(batch, self._most) if self._compiled else None
 
     def trial(self, requests: Sequence[Request]) -> None:
         steps = TRIAL_STEPS if "strength" in self.config.unused else math.ceil(TRIAL_STEPS / self.config.strength)
@@ -118,9 +121,12 @@ class DiffusersEngine(Engine):
             except OutOfMemory as error:
                 if len(part) == 1:
                     raise
+                if decode_one_by_one(self.generator.pipeline):  # decoding takes more than a step does, in full
+                    log.warning(f"{error}; from here on decoded one by one, as with generator.slicing")
+                    continue
                 self._most = len(part) // 2
                 if self._whole is not None:
-                    self._whole = 0
+                    self._whole = self._most
                     room_for_code((self.config.model_dump_json(), self._most))
                 log.warning(f"{error}; from here on {self._most} at once, with the same seeds")
             except GenrobustError as error:
@@ -139,8 +145,6 @@ class DiffusersEngine(Engine):
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
-        if self._whole == 0:
-            self._whole = len(requests)
         with (
             self._compiled_for(len(requests)),
             self._vae_restored(),
@@ -161,7 +165,7 @@ class DiffusersEngine(Engine):
         return [None if bad else image for image, bad in zip(images, unsafe, strict=True)]
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
-        """Let another batch size than the first, such as the rest of a shard, be drawn without the compiled network.
+        """Let another batch size than the whole, such as the rest of a shard, be drawn without the compiled network.
 
         It would take a minute to compile for each, and an image would depend on the shards that this process drew
         before.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from genrobust.classifiers import LossScaler, TrainingState, autocast
-from genrobust.core import hashed_seed, progress_bar, repeatable
+from genrobust.core import hashed_seed, progress_bar
 from genrobust.generate.train.objective import Examples, Model, Schedule, losses
 from genrobust.recipe import DiffusionTraining
 
@@ -48,7 +48,6 @@ class DiffusionTrainer:
         self.state = TrainingState(out, job, config.noun, self.optimizer, self.scaler)
         self.step = 0
 
-    @repeatable()
     def work(self) -> None:
         """Take the remaining steps, with a progress bar on a terminal."""
         config, unseen = self.config, []

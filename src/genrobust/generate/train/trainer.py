@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.classifiers import claim_training, resolved_here
-from genrobust.core import UserError, hash_generator, keep_freed_memory, resolve_device, set_threads
+from genrobust.core import UserError, hash_generator, keep_freed_memory, repeatable, resolve_device, set_threads
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
 from genrobust.generate.train.loop import DiffusionTrainer
@@ -36,7 +36,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     """
     chosen = resolve_device(device)
     set_threads(threads)
-    keep_freed_memory()
+    keep_freed_memory(chosen)
     config = resolved_here(objective.config, chosen.type)
     objective = replace(objective, config=config)
     job = training_inputs(objective, chosen.type, threads)
@@ -44,7 +44,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     with claim_training(out, lambda: is_trained(out, config)) as finished:
         check_folder(out, job, config)
         if not finished:
-            with explain_out_of_memory(chosen, *_memory_words(config)):
+            with explain_out_of_memory(chosen, *_memory_words(config)), repeatable():  # latents are made at the start
                 training = DiffusionTrainer(*objective.start(chosen), config, objective.seed, out, job)
                 training.resume()
                 training.work()

@@ -142,13 +142,13 @@ class _Process:
             # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
             theirs, alive = self._spawning.Pipe(duplex=False)
             self._counter = self._spawning.Array("q", 2, lock=False)
-            begin = theirs, self._counter, self._variables
+            begin = theirs, self._counter
             self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
             # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
             self._end = weakref.finalize(self, _end, alive, self._pool)
         self._counter[:] = 0, 0
         try:
-            with _without_interrupts():
+            with _without_interrupts(), _environment(self._variables):
                 future = self._pool.submit(_do, *self.task, keys)
         except BrokenProcessPool as error:  # it died while it had no job
             future = Future()
@@ -180,6 +180,24 @@ def _without_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let processes that start in the block find `variables` from their first line on.
+
+    What a user's script imports at its top, which a worker does again, may ask CUDA for its GPUs: later is too late.
+    """
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _end(alive: Connection, pool: ProcessPoolExecutor) -> None:
@@ -230,11 +248,10 @@ _counter: Any = None  # how far it is, as Counted, in memory that it shares with
 _last: tuple[bytes, DoJobs] | None = None  # what was loaded, and from which bytes
 
 
-def _begin(alive: Connection, counter: Any, variables: Mapping[str, str]) -> None:
+def _begin(alive: Connection, counter: Any) -> None:
     """Prepare this process for work; it ends as soon as the other end of `alive` does."""
     global _counter
     _counter = counter
-    os.environ.update(variables)
     # Its own lock is a semaphore, which a worker that ends at once would leave behind, with a warning.
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers

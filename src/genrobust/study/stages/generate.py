@@ -11,7 +11,7 @@ from genrobust.core import GenrobustError, ImageSet, UserError, device_name, dig
 from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured, measured_rate, remember_rate
+from genrobust.study.rates import measured, measured_once
 from genrobust.study.stage import NOT_SHARED, Stage
 from genrobust.study.stages.train_generator import (
     TrainedGenerator,
@@ -214,8 +214,7 @@ class Generate(Stage):
         from genrobust.generate import BatchSize
 
         out, key = self.context.out, f"{self.dataset.rate_key}, {device_name(self.context.recipe.device)}"
-        known = measured_rate(out, BATCH_SIZES, key)
-        return BatchSize(None if known is None else int(known), lambda size: remember_rate(out, BATCH_SIZES, key, size))
+        return BatchSize(None, lambda measure: int(measured_once(out, BATCH_SIZES, key, measure)))
 
     @cached_property
     def generation(self) -> Generation:
