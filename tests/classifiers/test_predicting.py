@@ -109,6 +109,18 @@ def test_many_classifiers_answer_as_each_alone(several: dict[Path, Path], tmp_pa
             assert (out / f"{name}.npz").read_bytes() == (alone / f"{name}.npz").read_bytes()
 
 
+def test_a_card_takes_as_many_classifiers_at_once_as_it_has_room_for(
+    several: dict[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = Counted("test", 4)
+    opened = dict(list({out: open_checkpoint(checkpoint) for out, checkpoint in several.items()}.items())[:4])
+    room = iter([False, True, True])  # after the first, second and third network; the fourth is the last anyway
+    monkeypatch.setattr(predicting, "_is_filled", lambda where: next(room))
+    found = predict_sets(opened, {"test": images}, LABELS, 256, "cpu", threads=1)
+    assert set(images.decoded.values()) == {3}, "for two, for one and for one"
+    assert all(len(saved["test"].logits) == 4 for saved in found.values())
+
+
 def test_predictions_that_another_run_replaced_are_an_error(checkpoint: Path, tmp_path: Path) -> None:
     """Two studies that share a classifier may call different images alike."""
     file = tmp_path / "out" / "test.npz"
