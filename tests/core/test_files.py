@@ -236,6 +236,15 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
     assert names(tmp_path) == before and (tmp_path / "input").read_bytes() == b"old"
 
 
+@pytest.mark.parametrize("name", ["new", "/dev/null"])
+def test_what_goes_wrong_in_the_block_is_not_the_file_s_fault(tmp_path, name):
+    for error in (ValueError("in the block"), FileNotFoundError(2, "No such file", "another")):
+        with pytest.raises(type(error)) as raised, writing(tmp_path / name):
+            raise error
+        assert raised.value is error
+    assert not names(tmp_path)
+
+
 def test_what_may_only_be_read_can_be_shared(tmp_path, monkeypatch):
     opened = Path.open
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given, strategies as st
 
-from genrobust.core.keys import DEVICES, file_name, slug
+from genrobust.core.keys import DEVICES, file_name, hash_folder, slug
 
 TEXTS = st.text(st.sampled_from("aAbB-_ ./\\1é\0\u0301\ud800")) | st.text()
 
@@ -55,3 +58,14 @@ def test_any_text_names_one_file_in_the_folder_itself(text: str) -> None:
 def test_a_plain_text_names_its_own_file(text: str) -> None:
     assert slug(text) == text
     assert text in DEVICES or file_name(text) == text
+
+
+def test_a_file_that_was_replaced_by_one_of_its_date_is_read_again(tmp_path: Path) -> None:
+    """As copies are that keep the dates of files."""
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"old")
+    os.utime(file, (1e9, 1e9))
+    first = hash_folder(tmp_path)
+    file.write_bytes(b"newer")
+    os.utime(file, (1e9, 1e9))
+    assert hash_folder(tmp_path) != first

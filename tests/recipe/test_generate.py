@@ -85,11 +85,12 @@ FOLDERS = {"source": "folders", "train": "a", "test": "b"}
     ("sections", "templates"),
     [
         ({}, "pictograms"),
-        ({"data": FOLDERS}, "openai"),
+        ({"data": FOLDERS}, "pictograms"),  # its generator is that of the icons
+        ({"data": FOLDERS, "generator": {"model": "a/b"}}, "openai"),
         ({"data": FOLDERS, "generator": None}, "openai"),
         ({"data": FOLDERS, "generator": {"model": "pictograms"}}, "pictograms"),
         ({"data": FOLDERS, "generate": {"prompts": {"templates": ["a {}"]}}}, ("a {}",)),
-        ({"data": FOLDERS, "generate": {"per_class": 3}}, "openai"),
+        ({"data": FOLDERS, "generator": {"model": "a/b"}, "generate": {"per_class": 3}}, "openai"),
     ],
 )
 def test_only_icons_have_the_prompts_of_icons_where_none_are_named(sections, templates):

@@ -192,6 +192,14 @@ def test_names_with_brackets_are_shown_as_they_are(er: Callable[..., Result]) ->
     assert "[red]a[/]" in json.loads(Path("new/out.json").read_text())["models"]
 
 
+def test_the_table_is_not_overwritten_whatever_its_columns_are_called(er: Callable[..., Result]) -> None:
+    before = "model,acc:x,acc:y\na,50,20\nb,60,28\nc,70,33\nd,80,50\n"
+    Path("t.csv").write_text(before)
+    done = er("--id", "t.csv:acc:x", "--shift", "t.csv:acc:y", "--json", "t.csv")
+    assert done.exit_code == 2 and "t.csv is an input of this command" in done.output
+    assert Path("t.csv").read_text() == before
+
+
 def test_of_many_models_the_terminal_shows_either_end(er: Callable[..., Result]) -> None:
     rows = [f"m{i:03},{40 + i / 2},{20 + (i * 7 % 100) / 3}" for i in range(100)]
     Path("many.csv").write_text("model,x,y\n" + "\n".join(rows))

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genrobust.classifiers import Clip, OpenClassifier, clip_embeddings
-from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, UserError, hash_folder, progress_bar
+from genrobust.classifiers import Clip, OpenClassifier, clip_embeddings, hash_clip
+from genrobust.core import PART, Advance, Arrays, ImageSet, KeptParts, Subset, UserError, progress_bar
 
 
 def see_in_parts(
@@ -37,7 +37,7 @@ def embed_in_parts(clip: Clip, folder: Path, images: ImageSet, batch_size: int, 
     def see(images: ImageSet, advance: Advance) -> Arrays:
         return {"embeddings": clip_embeddings(clip, images, batch_size, advance)}
 
-    own = parts.of("CLIP", hash_folder(folder))
+    own = parts.of("CLIP", hash_clip(folder))
     return see_in_parts(images, batch_size, own, see, f"CLIP, {images.name}")["embeddings"]
 
 

@@ -21,6 +21,7 @@ from .clip import (
     embed_texts as embed_texts,
     load_clip as load_clip,
 )
+from .clip_files import hash_clip as hash_clip
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear
 from .hub import HUB as HUB
 from .initial import Initial as Initial, initial_of_run as initial_of_run, open_initial as open_initial

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from transformers import CLIPModel, CLIPTokenizer
 
-from genrobust.classifiers.clip_format import CONFIG, clip_files, load_clip_network, read_clip_preparation
+from genrobust.classifiers.clip_files import CONFIG, clip_files
+from genrobust.classifiers.clip_format import load_clip_network, read_clip_preparation
 from genrobust.classifiers.logits import batches, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config

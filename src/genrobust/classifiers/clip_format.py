@@ -16,23 +16,9 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from genrobust.classifiers.architectures import bounded
-from genrobust.core import hash_folder, parse_json
+from genrobust.classifiers.clip_files import CONFIG, KINDS, OPEN_CLIP, OPEN_CLIP_WEIGHTS, clip_files, clip_weights
+from genrobust.core import parse_json
 
-CONFIG, OPEN_CLIP = "config.json", "open_clip_config.json"
-OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
-WEIGHTS = ("model.safetensors*", "model-*.safetensors")  # transformers', which may be in several files
-CLIP_FILES = (
-    CONFIG,
-    OPEN_CLIP,
-    "preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-)
-KINDS = ("clip", "clip_vision_model")  # transformers' model_type: with a text tower, and without
 ClipConfig = CLIPConfig | CLIPVisionConfig
 ClipNetwork = CLIPModel | CLIPVisionModelWithProjection
 Size = Annotated[int, Field(ge=1, le=100_000, strict=True)]
@@ -99,31 +85,6 @@ class Preprocess(BaseModel):
     std: list[float] = [0.26862954, 0.26130258, 0.27577711]
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
-
-
-def clip_files(folder: Path) -> tuple[str, ...]:
-    """Return the files that say what the CLIP in `folder` is; none where it holds no CLIP.
-
-    Where it is there in both formats, and has weights of open_clip's alone, it is open_clip's.
-    """
-    config, is_open = folder / CONFIG, (folder / OPEN_CLIP).is_file()
-    if config.is_file():
-        found = parse_json(config.read_bytes())
-        theirs = isinstance(found, dict) and found.get("model_type") in KINDS
-        weights = any(path for pattern in WEIGHTS for path in folder.glob(pattern))
-        if theirs and (weights or not (is_open and (folder / OPEN_CLIP_WEIGHTS).is_file())):
-            return CONFIG, "preprocessor_config.json"
-    return (OPEN_CLIP,) if is_open else ()
-
-
-def clip_weights(folder: Path) -> tuple[str, ...]:
-    """Return patterns of the names of its weights, which are safetensors."""
-    return (OPEN_CLIP_WEIGHTS,) if clip_files(folder) == (OPEN_CLIP,) else WEIGHTS
-
-
-def hash_clip(folder: Path) -> str:
-    """Return a hash of all that a CLIP is read from: a hub's folder may also hold what others fetched."""
-    return hash_folder(folder, (*CLIP_FILES, *clip_weights(folder)))
 
 
 def read_clip_config(folder: Path) -> ClipConfig:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPVisionConfig
 
 from genrobust.classifiers.clip import embed_ensembles, load_clip
+from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.clip_format import (
     ClipNetwork,
-    hash_clip,
     load_clip_network,
     read_clip_config,
     read_clip_preparation,

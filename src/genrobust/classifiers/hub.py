@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from genrobust.classifiers.clip_format import CLIP_FILES, clip_files, clip_weights
+from genrobust.classifiers.clip_files import CLIP_FILES, clip_files, clip_weights
 from genrobust.core import GenrobustError, UserError
 
 HUB = "hf-hub:"  # as timm writes it

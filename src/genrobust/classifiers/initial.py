@@ -188,7 +188,7 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
 def _open(
     spec: str, config: TrainConfig, classes: Sequence[str], texts: Callable[[], Sequence[Sequence[str]]]
 ) -> OpenClassifier:
-    from genrobust.classifiers.clip_format import clip_files
+    from genrobust.classifiers.clip_files import clip_files
     from genrobust.classifiers.hub import HUB, fetch_hub_clip
     from genrobust.classifiers.opening import open_network
 

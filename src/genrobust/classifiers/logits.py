@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrobust.classifiers.models import Classifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare as prepare_center
-from genrobust.core import GenrobustError, ImageSet, UserError, feed, reading_pool, repeatable
+from genrobust.core import GenrobustError, ImageSet, UserError, feed, is_out_of_memory, reading_pool, repeatable
 
 T = TypeVar("T")
 Prepare = Callable[[Image.Image], np.ndarray]  # an image of any size to uint8 [H, W, 3]
@@ -105,10 +105,8 @@ def running(name: str) -> Iterator[None]:
     """Raise what the network called `name` raises as an error about it; running out of memory is none of its faults."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as error:  # a network from a stranger may raise anything
-        if not name or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+        if not name or is_out_of_memory(error):
             raise
         raise GenrobustError(f"{name} cannot be run: {' '.join(str(error).split())[:300]}: get another") from error
 

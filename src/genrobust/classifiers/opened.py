@@ -13,8 +13,9 @@ from PIL import Image
 
 from genrobust.classifiers.checkpoints import check_weights
 from genrobust.classifiers.class_names import columns_of, twins
+from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import ImageSet, LabelSpace, UserError, digest, hash_folder
+from genrobust.core import ImageSet, LabelSpace, UserError, digest
 from genrobust.recipe import EvaluateConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and saved predictions are read without it
@@ -151,7 +152,7 @@ def open_zero_shot(
             )
         return ZeroShot(model, texts)
 
-    weights = digest([hash_folder(clip), texts])
+    weights = digest([hash_clip(clip), texts])
     name, as_prepared = f"the CLIP in {clip}", _prepared_by(settings, size)
     return OpenClassifier(name, tuple(classes), weights, load=load, **as_prepared)
 

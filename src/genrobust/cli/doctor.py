@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Iterator
 from importlib import metadata, resources
 from pathlib import Path
 
-from genrobust.core import device_kind, hardware
+from genrobust.core import cores, device_kind, hardware
 
 PACKAGES = (
     "genrobust", "torch", "torchvision", "timm", "diffusers", "transformers", "safetensors", "pyarrow",
@@ -26,9 +25,10 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
+    import huggingface_hub
     import torch
 
-    yield "CPU", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads used by torch"
+    yield "CPU", f"{cores()} cores, {torch.get_num_threads()} threads used by torch"
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
@@ -42,7 +42,7 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
     yield "output so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
-    hub = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    hub = Path(huggingface_hub.constants.HF_HUB_CACHE)
     yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
     assets = resources.files("genrobust") / "assets"
     for name in ("pictograms", "generator", "variation", "clip"):

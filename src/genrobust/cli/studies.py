@@ -14,7 +14,7 @@ from genrobust.cli.options import MODELS, ArmName, DatasetName, Estimate, ModelL
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console

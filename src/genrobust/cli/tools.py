@@ -125,9 +125,8 @@ def er(
     chosen, notes = choose_baselines(models, baselines, exclude, pivot)
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
-        files = (Path(text.rpartition(":")[0]) for text in (*ids, shift))
         named = (Path(text) for text in (baselines, exclude) if text)
-        write_json(result, json, [*([table] if table else []), *files, *named])
+        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named])
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:

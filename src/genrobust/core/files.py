@@ -143,6 +143,8 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
         part.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
+        if error.filename not in (None, *map(str, (part, path, path.parent))):  # a file that the block opened
+            raise
         raise refusal(path.parent, error) from error
     finally:
         _remove(part)
@@ -159,9 +161,10 @@ def writing(path: Path, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
 
     Raises:
         UserError: `path` is a folder, one of `inputs`, or cannot be written to.
-        DiskFull: There is no room.
-        GenrobustError: The system refuses otherwise.
+        DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
+    if "\0" in str(path):
+        raise UserError(f"cannot write to {str(path)!r}: a null byte is in no name: choose another")
     if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
         stream = getattr(sys, _STREAMS[str(path)])
         stream.flush()
@@ -197,9 +200,9 @@ def _refusing(path: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename not in (None, str(path), os.path.realpath(path)):  # a file that the block opened
+            raise
         raise refusal(path, error) from error
-    except ValueError as error:  # a name that holds a null byte
-        raise UserError(f"cannot write to {str(path)!r}: {error}: choose another name") from error
 
 
 def remove(path: Path) -> None:
@@ -324,7 +327,8 @@ def refusal(folder: Path, error: OSError, verb: str = "write to") -> GenrobustEr
     if error.errno in _FULL:
         return DiskFull(f"{why}: free some space and run the same command again; completed files are intact")
     if error.errno in _REFUSED:
-        return UserError(f"{why}: choose a folder that you may write to")
+        then = "check that it is there, and yours" if verb == "use" else "choose a folder that you may write to"
+        return UserError(f"{why}: {then}")
     return GenrobustError(f"{why}: fix this and rerun")
 
 

@@ -9,7 +9,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, is_dataclass
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -134,12 +134,7 @@ def hash_folder(folder: Path, patterns: Sequence[str] = ("**/*.safetensors", "**
 
 def hash_files(folder: Path, files: Iterable[Path]) -> str:
     """SHA-256, in hex, of `files` in `folder`, with their names; a process reads one that does not change once."""
-    return _hash_files(folder, tuple((path, path.stat().st_mtime_ns) for path in sorted(files)))
-
-
-@lru_cache
-def _hash_files(folder: Path, files: tuple[tuple[Path, int], ...]) -> str:
     total = hashlib.sha256()
-    for path, _ in files:
+    for path in sorted(files):
         total.update(f"{path.relative_to(folder).as_posix()} {hash_once(path)}\n".encode())
     return total.hexdigest()

@@ -66,7 +66,7 @@ class BaselineModel:
     architecture: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """The baseline line of one shifted set: transform(shifted) = intercept + slope x transform(clean).
 
@@ -182,12 +182,14 @@ class Summary:
 def group_reference(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:
     """Return what the arms of `group` are compared with: an arm outside it, or a group; itself where that has no name.
 
-    With a group each of whose arms is subtracted as often, so that the difference is that of both means.
+    It is another group only where each of that group's arms is subtracted equally often: then the difference is that
+    of both means.
     """
     theirs = Counter(references[arm] for arm in groups[group])
     if theirs.keys() & set(groups[group]):
         return group
     if len(theirs) == 1:
         return next(iter(theirs))
-    alike = len(set(theirs.values())) == 1
-    return next((name for name, members in groups.items() if alike and theirs.keys() == set(members)), group)
+    if len(set(theirs.values())) > 1:
+        return group
+    return next((name for name, members in groups.items() if theirs.keys() == set(members)), group)

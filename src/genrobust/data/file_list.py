@@ -189,9 +189,9 @@ def require_new(file: Path, facts: Hashable, seen: dict[Hashable, Path]) -> None
         raise UserError(f"{file} is the same as {twin}, so that each image would count twice: remove one")
 
 
-def stamp(file: Path | os.DirEntry[str], what: str = "") -> tuple[int, int]:
+def stamp(file: Path) -> tuple[int, int]:
     """Return the bytes of a file and its time of change in ns; raises UserError for one that cannot be read."""
-    status = _status(file, what)
+    status = _status(file, "")
     return status.st_size, status.st_mtime_ns
 
 

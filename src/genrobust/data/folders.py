@@ -74,8 +74,8 @@ class FolderClasses:
 
     def near(self, name: str) -> list[str]:
         """Return training folders whose name is like `name`, the nearest first."""
-        bybare_name = {bare_name(folder): folder for folder in self.folders}
-        return [bybare_name[p] for p in difflib.get_close_matches(bare_name(name), bybare_name, n=3)]
+        by_bare_name = {bare_name(folder): folder for folder in self.folders}
+        return [by_bare_name[p] for p in difflib.get_close_matches(bare_name(name), by_bare_name, n=3)]
 
     def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
         """Return the label of each of the `groups` at `path`, without those of `unused`.

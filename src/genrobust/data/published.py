@@ -79,8 +79,8 @@ def read_published(
     names = [name for name, keep in zip(names, kept, strict=True) if keep]
     called = [f"{option} {label}" for option, label in zip(options, labels, strict=True)]
     *id_percents, shifted = _percents(names, dict(zip(called, values[:, kept], strict=True)), unit)
-    notes = list(dict.fromkeys(notes))
-    return Published(tuple(names), np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1], tuple(notes))
+    columns = np.stack(id_percents, 1), shifted, tuple(labels[:-1]), labels[-1]
+    return Published(tuple(names), *columns, tuple(dict.fromkeys(notes)), files=tuple(map(str, tables)))
 
 
 def _require_different(sources: Sequence[tuple[Path, str]], options: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from genrobust.core import UserError, reading
+from genrobust.core import UserError, cores, reading
 
 FORMATS = {  # what is read, by extension; formats that run a program (EPS) or hold no picture stay out
     ".jpg": "JPEG",
@@ -63,7 +63,7 @@ def read_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     raise UserError(f"cannot read the image {where}: {reason}. Replace or remove the file, then run again")
 
 
-def check_images(folder: Path, workers: int = 4) -> list[tuple[Path, str]]:
+def check_images(folder: Path) -> list[tuple[Path, str]]:
     """Decode every image file below `folder`; return (path, reason) of each that cannot be read, sorted by path."""
 
     def reason(path: Path) -> str:
@@ -74,7 +74,7 @@ def check_images(folder: Path, workers: int = 4) -> list[tuple[Path, str]]:
         return ""
 
     paths = sorted(image_files(folder))
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return [(path, said) for path, said in zip(paths, pool.map(reason, paths), strict=True) if said]
 
 

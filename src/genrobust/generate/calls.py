@@ -12,6 +12,8 @@ import torch
 from genrobust.core import GenrobustError, OutOfMemory, is_out_of_memory
 
 PERHAPS = ("CUDNN_STATUS_NOT_SUPPORTED", "unable to find an engine")  # what cuDNN may say where little memory is left
+# Diffusers warns of an empty list of parts where it casts a network, as SDXL does its decoder at every call.
+EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class Engine(ABC):
         """Draw `requests` in one batch as `draw` does, but in fewer steps if these take as much memory.
 
         Raises:
-            GenrobustError: The device has too little memory: a ``genrobust.generate.calls.OutOfMemory``.
+            OutOfMemory: The device has too little memory.
         """
         self.draw(requests)
 

@@ -261,8 +261,8 @@ def in_threads(work: Callable[[int], T], count: int, threads: int, stop: threadi
     An interrupt does not wait for the threads: they are daemons, and `stop` tells them to begin nothing more.
     """
     found: dict[int, T] = {}
-    numbers, done = iter(range(count)), threading.Condition()
     errors: list[BaseException] = []
+    numbers, done = iter(range(count)), threading.Condition()
 
     def run() -> None:
         while True:
@@ -292,6 +292,7 @@ def in_threads(work: Callable[[int], T], count: int, threads: int, stop: threadi
             raise errors[0]
     except BaseException:
         stop.set()
+        numbers = iter(())  # a later call clears `stop`, and would let the threads of this one go on
         raise
     return [found[number] for number in range(count)]
 
@@ -321,10 +322,9 @@ def _why(error: requests.RequestException) -> str:
 
 def _wish(text: str | None) -> float:
     """The seconds of a Retry-After header, which holds them or a date; 0 for none."""
-    if not text:
-        return 0.0
+    text = (text or "0").strip()
     try:
-        if text.strip().isdecimal():
+        if text.isdecimal():
             return float(text)
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
     except (ValueError, OverflowError):

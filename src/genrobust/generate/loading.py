@@ -16,7 +16,7 @@ from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
 from genrobust.core import INDEX, GenrobustError, UserError, is_out_of_memory
-from genrobust.generate.calls import muted, refusing_random_weights
+from genrobust.generate.calls import EMPTY_WARNING, muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index, read_object
 from genrobust.generate.locate import Adapter, find_adapter, find_generator, find_lora, refuse_pickles
@@ -238,7 +238,7 @@ def _add_ip_adapter(pipeline: Any, file: Path, encoder: Path) -> None:
         bounded(),
         refusing_random_weights(),
         muted("image_encoder is not loaded", "diffusers.loaders.ip_adapter"),  # it is, below
-        muted("should be kept in float32: []", "diffusers.models.modeling_utils"),
+        muted(*EMPTY_WARNING),
     ):
         pipeline.load_ip_adapter(
             file.parent, subfolder="", weight_name=file.name, image_encoder_folder=None, local_files_only=True

@@ -83,8 +83,8 @@ class GeneratorConfig(Section):
     the GPU (`model`: one part, `group`: one layer) if not everything fits; on a CPU it does nothing. `quantize` stores
     the weights of the large parts in 8 or 4 bits, `cache` skips the network where its first block changes little (First
     Block Cache; one image at a time), and `attention` chooses another implementation. These change the images, as does
-    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as happens anyway where a batch
-    does not fit.
+    `tiling`, which decodes an image in tiles. `slicing` decodes one image after another, as is done anyway where a
+    batch does not fit.
     """
 
     mode: Literal["labels", "images", "labels+images", "class"] = "labels"

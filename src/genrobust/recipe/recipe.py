@@ -113,8 +113,8 @@ class Recipe(Section):
         prompts = generate.get("prompts", {}) if isinstance(generate, dict) else None
         if not isinstance(data, dict) or not isinstance(prompts, dict) or prompts.get("strategy") == "list":
             return given
-        models = [data.get("source", EMBEDDED), *([generator.get("model")] if isinstance(generator, dict) else [])]
-        if EMBEDDED in models:
+        model = generator.get("model", EMBEDDED) if isinstance(generator, dict) else None
+        if EMBEDDED in (model, data.get("source", EMBEDDED)):
             return given
         return {**given, "generate": {**generate, "prompts": {"templates": "openai", **prompts}}}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -132,8 +131,6 @@ def _write_about(content: Content, counts: Counts, about: About, folder: Path) -
 
 def _place(options: ExportOptions) -> Path:
     """Check the options that need no dataset; returns the folder of the export."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", options.license):
-        raise UserError(f"--license {options.license}: give an id such as apache-2.0 or cc-by-4.0, in small letters")
     if options.val is not None and options.val_dataset is not None:
         raise UserError("give either --val FRACTION or --val-dataset FOLDER")
     source = options.dataset.resolve()

@@ -51,8 +51,8 @@ class License:
 
 def check_license(license: str) -> None:
     """Raise UserError where `license` is no id of the hub's, which a card begins with."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,79}", license):
-        raise UserError(f"--license {license[:80]!r}: this is no id of a license, such as cc-by-4.0, or other")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,79}", license):
+        raise UserError(f"--license {license[:80]!r}: give an id such as apache-2.0, in small letters, or other")
 
 
 def licenses_of(manifests: Sequence[Mapping[str, Any]], folder: Path | None) -> tuple[License, ...]:

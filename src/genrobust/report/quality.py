@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genrobust.core import StudyRecord
+from genrobust.report.frame import figure
 from genrobust.report.wording import EN_DASH, number, span
 
 QUALITY_HEADS = (
@@ -47,4 +48,4 @@ def quality_note(record: StudyRecord) -> str:
 
 
 def _figure(value: float | None, digits: int, times: float = 1) -> str:
-    return EN_DASH if value is None else f"{times * value:,.{digits}f}".replace("-", "\u2212")
+    return figure(None if value is None else times * value, digits)

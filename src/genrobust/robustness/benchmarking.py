@@ -190,18 +190,13 @@ def _mean(measured: Measured, model: Checkpoints) -> Score:
     if its.stop - its.start == 1 or (own is not None and np.isin(own[0], (0, measured.n)) and np.ptp(own) == 0):
         return _one(measured, its.start)
     part = replace(measured, point=measured.point[:, its], draws=measured.draws[:, :, its], right=None)
-    return _with_value(part.arm(0, weights))
+    return part.arm(0, weights)
 
 
 def _one(measured: Measured, checkpoint: int) -> Score:
     """The score of one checkpoint, whose method says what it is a mean of."""
     score = measured.one(0, checkpoint)
-    return _with_value(replace(score, method=f"{measured.of}; {score.method}") if measured.of else score)
-
-
-def _with_value(score: Score) -> Score:
-    """`score`, whose interval holds its value: replicates may all lie on one side of an accuracy of 0 or 100 %."""
-    return replace(score, lo=min(score.lo, score.value), hi=max(score.hi, score.value))
+    return replace(score, method=f"{measured.of}; {score.method}") if measured.of else score
 
 
 def _side(found: Sequence[Predictions], styles: Sequence[str] | None, groups: Sequence[str] | None) -> _Side:

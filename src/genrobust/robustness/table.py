@@ -33,6 +33,7 @@ class Published:
         ids: Percents [M, D], from the D ID columns `id_columns`.
         shifted: Percents [M], from the column `shift`.
         notes: What was left out.
+        files: The paths that they were read from.
     """
 
     names: tuple[str, ...]
@@ -41,6 +42,7 @@ class Published:
     id_columns: tuple[str, ...]
     shift: str
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from genrobust.core import GenrobustError, counting
+from genrobust.core import GenrobustError, counting, progress_bar
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job, Work
 from genrobust.study.rates import measured_rate, remember_rate
@@ -45,14 +45,16 @@ def calibrate(context: Context, rows: Sequence[Row]) -> None:
 
 def _measurer(out: Path, trials: Sequence[Trial]) -> DoJobs:
     def measure(numbers: Sequence[int]) -> None:
-        for stage, job in (trials[number] for number in numbers):
-            try:
-                rate = _rate(stage, job)
-            except GenrobustError as error:  # the study itself will say so, where it matters
-                log.debug("no rate of %s: %s", job.rate_key, error)
-            else:
-                if rate is not None:
-                    remember_rate(out, stage.name, job.rate_key, rate)
+        with progress_bar("measuring", len(numbers), "trials") as bar:
+            for stage, job in (trials[number] for number in numbers):
+                try:
+                    rate = _rate(stage, job)
+                except GenrobustError as error:  # the study itself will say so, where it matters
+                    log.debug("no rate of %s: %s", job.rate_key, error)
+                else:
+                    if rate is not None:
+                        remember_rate(out, stage.name, job.rate_key, rate)
+                bar.advance()
 
     return measure
 

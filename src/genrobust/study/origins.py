@@ -24,7 +24,8 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
     """
     manifest = read_manifest(folder)
     recipe = with_dtype(load_recipe(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made
-    study = Study(recipe, folder.parent.parent)  # where a study has its datasets; nothing is made there
+    recipe_here = recipe.model_copy(update={"device": "cpu", "track": ()})  # what made it may not be on this machine
+    study = Study(recipe_here, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
     for name in [GENERATED, *recipe.datasets] if recipe.generator is not None else []:
         made = study.dataset(name)

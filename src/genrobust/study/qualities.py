@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from genrobust.audit import Seen, qualities
-from genrobust.classifiers import clip_embeddings, embed_ensembles, load_clip
+from genrobust.classifiers import clip_embeddings, embed_ensembles, hash_clip, load_clip
 from genrobust.core import (
     ImageSet,
     SourceQuality,
@@ -15,7 +15,6 @@ from genrobust.core import (
     fair_order,
     fetch,
     find_clip,
-    hash_folder,
     prefix,
     progress_bar,
     resolve_device,
@@ -46,7 +45,7 @@ class Qualities:
         self._clip, self._texts, self._sources = find_clip(config.clip), texts, sources
         self._device, self._batch_size = device, batch_size
         self._first = {n: Subset(images, prefix(images, config.per_class)) for n, images in sources.items()}
-        weights, folder = hash_folder(self._clip), out / FOLDER
+        weights, folder = hash_clip(self._clip), out / FOLDER
         self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npz" for n, first in self._first.items()}
         self._of_texts = folder / f"{digest([weights, texts])}.npz"
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from genrobust.classifiers import hash_clip
 from genrobust.core import (
     EMBEDDED,
     RETRIEVED_BY_SEARCH,
@@ -18,7 +19,6 @@ from genrobust.core import (
     digest,
     fetch,
     find_clip,
-    hash_folder,
     progress_bar,
 )
 from genrobust.data import (
@@ -69,7 +69,7 @@ class PoolSearch:
     @cached_property
     def path(self) -> Path:
         """Where the list of what is found lies, or will lie."""
-        inputs = [SEARCHED_BY, self.pool.fingerprint, hash_folder(self.clip), self._texts, self.wanted.tolist()]
+        inputs = [SEARCHED_BY, self.pool.fingerprint, hash_clip(self.clip), self._texts, self.wanted.tolist()]
         return self.context.out / "searches" / f"{digest(inputs)}.parquet"
 
     @property
@@ -80,7 +80,7 @@ class PoolSearch:
 
     def file(self, part: int | str) -> Path:
         """Return where the embeddings of a part of the pool, or of CLASS_NAMES, lie or will lie."""
-        weights = hash_folder(self.clip)
+        weights = hash_clip(self.clip)
         what = [weights, self._texts] if part == CLASS_NAMES else [weights, self.pool.fingerprint, PART, part]
         return self.context.out / FOLDER / f"{digest(what)}.npz"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genrobust.classifiers import hash_clip
 from genrobust.core import (
     REAL,
     RETRIEVED,
@@ -19,7 +20,6 @@ from genrobust.core import (
     digest,
     fetch,
     find_clip,
-    hash_folder,
     prefix,
 )
 from genrobust.recipe import PRETRAINED, FilterConfig, MixturePart, Recipe, TrainConfig, load_recipe
@@ -244,7 +244,7 @@ class Sources:
     def filter_path(self, name: str, rule: FilterConfig) -> Path:
         """Return where the list of what is left out of a dataset lies, or will lie."""
         judge = self.judge(rule)
-        known = hash_folder(judge) if rule.by == "clip" else judge.name
+        known = hash_clip(judge) if rule.by == "clip" else judge.name
         path = self.context.out / "filters" / f"{digest([self.dataset(name).identity, rule, known])}.parquet"
         fetch(path.parent, path.name)
         return path

@@ -276,3 +276,25 @@ def test_an_interrupt_does_not_wait_for_the_server(interruptible):
         threading.Thread(target=interrupt).start()
         with pytest.raises(KeyboardInterrupt):
             drawing.draw(requests(2))
+
+
+def test_the_threads_of_a_call_that_failed_ask_for_nothing_in_the_next():
+    asked, stop, first_fails = [], threading.Event(), threading.Event()
+
+    def work(number):
+        if number == 0:
+            first_fails.wait()
+            raise UserError("refused")
+        first_fails.set()
+        again.wait()  # still at work while the next call begins
+        asked.append(number)
+
+    again = threading.Event()
+    with pytest.raises(UserError, match="refused"):
+        image_api.in_threads(work, 6, 2, stop)
+    before = {thread for thread in threading.enumerate() if thread.name == "images"}
+    assert image_api.in_threads(lambda number: number, 3, 1, stop) == [0, 1, 2]
+    again.set()
+    for thread in before:
+        thread.join()
+    assert asked == [1]

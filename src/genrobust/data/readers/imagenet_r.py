@@ -17,6 +17,17 @@ READERS.register("imagenet-r")(
         kind="imagenet-r",
         wnids=partial(listed_by_timm, "imagenet_r"),
         images=30_000,
-        baseline=Line("", "logit", 0.63684, -2.10772, 0.88940, 80, 0.09996, 76.91, 96.50, 2.50159),
+        baseline=Line(
+            test_set="",
+            transform="logit",
+            slope=0.63684,
+            intercept=-2.10772,
+            r2=0.88940,
+            n=80,
+            residual_sd=0.09996,
+            lo=76.91,
+            hi=96.50,
+            center=2.50159,
+        ),
     )
 )

@@ -9,5 +9,16 @@ from genrobust.core import Line
 from genrobust.data.imagenet_sets import ImageNetSet
 from genrobust.data.reader import READERS
 
-LINE = Line("", "logit", 1.07092, -2.37007, 0.86901, 85, 0.13306, 56.52, 84.73, 1.17087)
+LINE = Line(
+    test_set="",
+    transform="logit",
+    slope=1.07092,
+    intercept=-2.37007,
+    r2=0.86901,
+    n=85,
+    residual_sd=0.13306,
+    lo=56.52,
+    hi=84.73,
+    center=1.17087,
+)
 READERS.register("imagenet-sketch")(ImageNetSet(kind="imagenet-sketch", images=50_889, baseline=LINE))

@@ -11,8 +11,30 @@ from genrobust.data.reader import READERS
 from genrobust.recipe import ShiftConfig
 
 LINES = {
-    "threshold": Line("", "logit", 1.00197, -0.18097, 0.99438, 85, 0.02411, 56.52, 84.73, 1.17087),
-    "top": Line("", "logit", 0.98158, 0.12213, 0.99290, 85, 0.02655, 56.52, 84.73, 1.17087),
+    "threshold": Line(
+        test_set="",
+        transform="logit",
+        slope=1.00197,
+        intercept=-0.18097,
+        r2=0.99438,
+        n=85,
+        residual_sd=0.02411,
+        lo=56.52,
+        hi=84.73,
+        center=1.17087,
+    ),
+    "top": Line(
+        test_set="",
+        transform="logit",
+        slope=0.98158,
+        intercept=0.12213,
+        r2=0.99290,
+        n=85,
+        residual_sd=0.02655,
+        lo=56.52,
+        hi=84.73,
+        center=1.17087,
+    ),
 }
 
 
@@ -25,5 +47,16 @@ class ImageNetV2(ImageNetSet):
         return LINES[hints[0]] if hints else self.baseline
 
 
-MATCHED = Line("", "logit", 0.92323, -0.49769, 0.99605, 85, 0.01862, 56.52, 84.73, 1.17087)
+MATCHED = Line(
+    test_set="",
+    transform="logit",
+    slope=0.92323,
+    intercept=-0.49769,
+    r2=0.99605,
+    n=85,
+    residual_sd=0.01862,
+    lo=56.52,
+    hi=84.73,
+    center=1.17087,
+)
 READERS.register("imagenet-v2")(ImageNetV2(kind="imagenet-v2", each=10, baseline=MATCHED))

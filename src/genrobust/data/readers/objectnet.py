@@ -52,7 +52,18 @@ class ObjectNet(ImageNetSet):
         return None if shift.map == "paper" else self.baseline
 
 
-LINE = Line("", "logit", 0.98091, -1.92829, 0.95251, 85, 0.08622, 56.61, 88.30, 1.33368)
+LINE = Line(
+    test_set="",
+    transform="logit",
+    slope=0.98091,
+    intercept=-1.92829,
+    r2=0.95251,
+    n=85,
+    residual_sd=0.08622,
+    lo=56.61,
+    hi=88.30,
+    center=1.33368,
+)
 READERS.register("objectnet")(ObjectNet(kind="objectnet", baseline=LINE))
 
 

@@ -22,7 +22,7 @@ from genrobust.core import (
     hash_once,
     room_for_code,
 )
-from genrobust.generate.calls import OutOfMemory, explain_failure, explain_out_of_memory, muted
+from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
 from genrobust.generate.loading import load_generator, locate
@@ -31,9 +31,7 @@ from genrobust.generate.mode import MODES, mode_of
 from genrobust.generate.speed import can_offload_layers, compile_network, decode_one_by_one, uncompile
 from genrobust.recipe import GeneratorConfig
 
-# SDXL casts its decoder at every call, and diffusers then warns of an empty list of parts.
 TRIAL_STEPS = 4  # take as much memory as all steps
-EMPTY_WARNING = ("should be kept in float32: []", "diffusers.models.modeling_utils")
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import ZERO_SHOT, digest, fetch, file_name, find_clip, hash_folder
+from genrobust.classifiers import hash_clip
+from genrobust.core import ZERO_SHOT, digest, fetch, file_name, find_clip
 from genrobust.recipe import TrainConfig, ZeroShotConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -130,7 +131,7 @@ class Evaluate(Stage):
 
     def _clip_folder(self, zero_shot: ZeroShotConfig) -> Path:
         recipe = self.context.recipe
-        what = [hash_folder(find_clip(zero_shot.clip)), recipe.generate.prompts]
+        what = [hash_clip(find_clip(zero_shot.clip)), recipe.generate.prompts]
         what += filter(None, [recipe.evaluate.protocol])
         return self.context.out / "predictions" / digest(what)
 
