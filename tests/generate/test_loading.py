@@ -83,7 +83,8 @@ def test_alternatives_are_tried_in_order(generator_folder, monkeypatch, caplog):
     names = [missing, "/nor/this", "not a hub id"]
     with pytest.raises(UserError) as error:
         locate(GeneratorConfig(model=missing, alternatives=names[1:]))
-    assert [line.split(":")[0].strip() for line in str(error.value).splitlines()[1:]] == names
+    tried = str(error.value).splitlines()[1].split("; ")
+    assert [one.split(":")[0].strip() for one in tried] == names
 
 
 @pytest.mark.parametrize("has_card", [True, False])

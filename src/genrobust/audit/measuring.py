@@ -116,7 +116,8 @@ def _of_shards(images: ImageSet) -> dict[str, Any]:
 def _left_out(sets: AuditSets, models: Models, featureless: bool) -> Sequence[str]:
     """A sentence for each missing measure, with the option that adds it."""
     lacking = {
-        "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None,
+        "Nothing was compared with real images: give them with --against DIR or RECIPE.": sets.real is None
+        and not sets.is_real,
         "No test set was searched for leaks: give each with --test NAME=DIR, or --against RECIPE.": not sets.tests,
         "Memorization was not looked for: give the generator's own training images with --train-of-generator DIR.": (
             sets.wild is None

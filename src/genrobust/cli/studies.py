@@ -97,6 +97,8 @@ def generate(
 def finetune(study: "Study") -> None:
     """Fine-tune the recipe's generator on its real training images."""
     stage = study.graph.finetune()
+    if not any(dataset.finetuned for dataset in study.recipe.datasets.values()):
+        say("no dataset of the recipe is finetuned: nothing in it uses this generator (datasets.NAME.finetuned)")
     stage.run()
     tell(stage.trained.folder)
 

@@ -14,7 +14,8 @@ class AuditSets:
 
     `real` are training images, `tests` test sets by name, `wild` the images that the generator was trained on, and
     `unseen` images of the same kind that it was not.
-    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them.
+    `prompts` are the dataset's own, [N], or empty where they are not known; `templates` made them. `is_real` says
+    that the dataset is the training images themselves.
     """
 
     dataset: ImageSet
@@ -25,6 +26,7 @@ class AuditSets:
     unseen: ImageSet | None
     prompts: tuple[str, ...]
     templates: tuple[str, ...]
+    is_real: bool = False
 
 
 @dataclass(frozen=True, slots=True)

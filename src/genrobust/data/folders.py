@@ -85,8 +85,8 @@ class FolderClasses:
         """
         for name, meant in same_class.items():
             if meant and meant not in self.unused and self.match(meant) is None:
-                what = "no training folder is filled in" if meant == "?" else f"no training folder {meant!r}"
-                near = _perhaps(self.near(meant))
+                what = 'it is still "?"' if meant == "?" else f"no training folder {meant!r}"
+                near = _perhaps(self.near(name if meant == "?" else meant))
                 raise UserError(f'data.same_class: {name}: {what}{near}; name one, or "" to leave it out')
         labels: dict[str, tuple[int]] = {}
         unknown, by_itself = [], dict[int, str]()
@@ -162,6 +162,11 @@ def open_images(
 ) -> ListedImages:
     """Return stored images with the labels of `classes`. Raises as `FolderClasses.labels_of` and `ListedImages`."""
     labels = classes.labels_of(stored.path, stored.groups, same_class or {})
+    if stored.groups and not labels:
+        some = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
+        raise UserError(
+            f"{name}: {stored.path} has no training class, only {some}: say which they are in data.same_class"
+        )
     return ListedImages(name, stored.listing(labels), labels, by_name=by_name)
 
 

@@ -23,6 +23,7 @@ PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 REDUX = "FluxPriorReduxPipeline"  # what the folder of a FLUX Redux says that it is
 REDUX_PARTS = ("image_encoder", "feature_extractor", "image_embedder")
 CARD = "README.md"  # from which an export reads the license
+REASON = 160  # characters of why a generator is not found: libraries say much
 log = logging.getLogger(__name__)
 _warn_once = lru_cache(log.warning)  # a run looks for its generator several times
 
@@ -46,13 +47,13 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
             if not folder.exists():
                 id, folder = model, _download(model, config)
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: no home of that user
-            reasons.append(f"  {model}: {_first_line(error)}")
+            reasons.append(f"{model}: {_first_line(error)[:REASON]}")
             continue
         if reasons:
-            _warn_once("\n".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
+            _warn_once("\n  ".join([f"generating with the alternative {id}, since these were not found:", *reasons]))
         return id, folder
-    tried = "\n".join(reasons)
-    raise UserError(f"no generator found; name a diffusers folder or a hub id under generator.model:\n{tried}")
+    what = "name a diffusers folder under generator.model, or a hub id on a machine that reaches huggingface.co"
+    raise UserError(f"no generator found; {what}:\n  {'; '.join(reasons)}")
 
 
 def find_lora(config: LoraConfig) -> tuple[str, Path]:

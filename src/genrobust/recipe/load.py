@@ -96,7 +96,12 @@ def _read(name_or_path: str) -> bytes:
     path = Path(name_or_path)
     if path.suffix in SUFFIXES:
         with reading(f"the recipe {name_or_path}", ValueError):  # a name with a zero byte
-            if path.exists() and not path.is_file():
+            if not path.exists():
+                raise UserError(
+                    f"cannot read the recipe {name_or_path}: there is no such file. Write one with genrobust init, or "
+                    "name an installed one (genrobust recipes lists them)"
+                )
+            if not path.is_file():
                 raise UserError(f"cannot read the recipe {name_or_path}: it is no file")
             with path.open("rb") as file:
                 return file.read(LARGEST_YAML + 1)

@@ -130,6 +130,8 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
         section = root
         for key in parents:
             section = _subsection(section, key)
+        if section is root and (below := _with_key(root, str(last))):
+            return f"unknown key {path}; did you mean {' or '.join(below)}?"
         return f"unknown key {path}; {near_or_known(str(last)[:SHOWN], [*section.model_fields, *section.file_keys])}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
@@ -140,6 +142,14 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
         elif isinstance(given, dict):
             got += ": put a text with a colon in quotes"
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
+
+
+def _with_key(root: type[Section], key: str) -> list[str]:
+    """The keys of `root`'s sections that are called `key`, as "train.steps"."""
+    sections = {name: _subsection(root, name) for name in root.model_fields}
+    return [
+        f"{name}.{key}" for name, section in sections.items() if section is not root and key in section.model_fields
+    ]
 
 
 def _path(error: Any) -> str:

@@ -227,8 +227,9 @@ def open_sets(
     opened, prompts, templates = _dataset(dataset, classes)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
-    if against and real_data:  # which is not compared with itself
-        real, test_sets = None if dataset == against else real_data.train, dict(real_data.tests)
+    is_real = real_data is not None and dataset == against  # and is not compared with itself
+    if against and real_data:
+        real, test_sets = None if is_real else real_data.train, dict(real_data.tests)
     elif against:
         real = open_images("real", open_stored(Path(against)), classes)
     for word in tests:
@@ -241,7 +242,7 @@ def open_sets(
     seen, choosing = _of_generator(wild, classes)
     if unseen is not None:
         choosing = open_images("unseen images", open_stored(Path(unseen)), classes)
-    return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates)
+    return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates, is_real)
 
 
 def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:

@@ -144,6 +144,9 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
     """
     seen: dict[Path, str] = {}
     for role, folder in folders.by_role().items():
+        if "*" not in folder.name and not folder.exists():
+            start = "" if folder.is_absolute() else f" (relative paths start at {Path.cwd()})"
+            raise UserError(f"--{role}: there is no {folder}{start}")
         other = seen.setdefault(folder.resolve(), role)
         if other != role:
             raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")
@@ -191,7 +194,7 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
         for name, near in one.unknown.items():
             perhaps = f" (perhaps {' or '.join(near)}?)" if near else ""
             say(f'  no training class for the folder {name!r}{perhaps}: name one, or "", under data.same_class')
-        if role.startswith(SHIFT) and one.images < least:
+        if role.startswith(SHIFT) and 0 < one.images < least:
             say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
         if role == "train" and any(name.isdecimal() for name in one.names):
             say('  classes are called by numbers, and so would prompts be ("a photo of a 0"): fill in data.class_names')
