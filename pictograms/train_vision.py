@@ -58,8 +58,9 @@ def write_folders(wild: ImageSet, families: Collection[str], folder: Path) -> Pa
     for i, family in enumerate(wild.groups):
         if family in families:
             file = folder / ids[int(wild.labels[i])] / f"{wild.keys[i]}.png"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            wild.image(i).save(file)
+            if not file.exists():  # with another date, a resumed run would train the teacher again
+                file.parent.mkdir(parents=True, exist_ok=True)
+                wild.image(i).save(file)
     return folder
 
 

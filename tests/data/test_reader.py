@@ -26,7 +26,8 @@ class Night:
         return {name: open_images(name, open_stored(shift.path / "night"), classes, same_class)}
 
     def line(self, shift):
-        return Line("", "logit", 1.0, -0.5, 0.9, 50, 0.1, 50.0, 90.0, 1.0)
+        fit = {"slope": 1.0, "intercept": -0.5, "r2": 0.9, "n": 50, "residual_sd": 0.1}
+        return Line(test_set="", transform="logit", **fit, lo=50.0, hi=90.0, center=1.0)
 
 class Small:
     """A source."""

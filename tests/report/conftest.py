@@ -75,8 +75,14 @@ def summary() -> Summary:
         | by_seed("er", ER, 0) | table("nll", nll),
         paired={"test": "test", "solid": "test", "emoji": "test on the classes of emoji", "pixel": "test"},
         lines={
-            "solid": Line("solid", "logit", 0.9, -1.2, 0.98, 8, 0.1, 50.0, 95.0, 1.2),
-            "emoji": Line("emoji", "logit", 0.6, -2.6, 0.95, 8, 0.2, 50.0, 80.0, 0.6),
+            "solid": Line(
+                test_set="solid", transform="logit", slope=0.9, intercept=-1.2, r2=0.98, n=8, residual_sd=0.1,
+                lo=50.0, hi=95.0, center=1.2,
+            ),
+            "emoji": Line(
+                test_set="emoji", transform="logit", slope=0.6, intercept=-2.6, r2=0.95, n=8, residual_sd=0.2,
+                lo=50.0, hi=80.0, center=0.6,
+            ),
         },
         protocols=dict.fromkeys(SIZES, "64 px: center crop") | {"emoji": "64 px: center crop; first label alone"},
         gaps={"top5": {"emoji": "over 3 classes it is always 100 %"}},

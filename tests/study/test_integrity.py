@@ -306,7 +306,7 @@ def test_every_file_is_of_a_kind(files):
 
 def test_the_documentation_lists_the_same_kinds():
     page = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([^`]+)`", page.partition("## What guards each file")[2], re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]+)`", page.partition("## How each file is protected")[2], re.MULTILINE)
     assert sorted(rows) == sorted(kind.name for kind in KINDS)
 
 

@@ -163,8 +163,6 @@ def writing(path: Path, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
         UserError: `path` is a folder, one of `inputs`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
-    if "\0" in str(path):
-        raise UserError(f"cannot write to {str(path)!r}: a null byte is in no name: choose another")
     if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
         stream = getattr(sys, _STREAMS[str(path)])
         stream.flush()
@@ -195,6 +193,8 @@ def _is_same(path: Path, other: Path) -> bool:
 @contextmanager
 def _refusing(path: Path) -> Iterator[None]:
     """Raise what the system refuses in the block as an error about `path`; a closed pipe ends the program quietly."""
+    if "\0" in str(path):
+        raise UserError(f"cannot write to {str(path)!r}: no name has a null byte: choose another")
     try:
         yield
     except BrokenPipeError:

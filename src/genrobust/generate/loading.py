@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from genrobust.classifiers import bounded, resolved_here
-from genrobust.core import INDEX, GenrobustError, UserError, is_out_of_memory
+from genrobust.core import INDEX, GenrobustError, UserError
 from genrobust.generate.calls import EMPTY_WARNING, muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index, read_object
@@ -128,7 +128,7 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
     except UserError:
         raise
     except Exception as error:  # its configurations may be a stranger's
-        if is_out_of_memory(error):
+        if isinstance(error, torch.OutOfMemoryError):  # the card is full; a stranger's sizes may fill no CPU
             raise
         raise UserError(f"cannot load the generator in {folder}: {error}: get it again, or name another") from error
 

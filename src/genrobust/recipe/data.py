@@ -186,11 +186,16 @@ class DataConfig(Section):
 
     @property
     def places(self) -> dict[str, Path]:
-        """The paths that are read whenever the study's images are, by the keys that name them."""
-        named = {key: getattr(self, key) for key in ("root", "train", "val", "test")}
-        named |= {f"shifts.{name}": shift.path for name, shift in self.shifts.items()}
-        named |= {"retrieved.path": self.retrieved.path, "retrieved.search": self.retrieved.search}
-        named |= {f"extra.{name}": path for name, path in self.extra.items()}
+        """The paths that are read whenever the study's images are, by the keys that name them.
+
+        Other sources than `folders` and `imagenet` read what they like of the keys of these.
+        """
+        named: dict[str, Path | None] = {f"extra.{name}": path for name, path in self.extra.items()}
+        named |= {"retrieved.search": self.retrieved.search}
+        if self.source in ("folders", "imagenet"):
+            named |= {key: getattr(self, key) for key in ("root", "train", "val", "test")}
+            named |= {f"shifts.{name}": shift.path for name, shift in self.shifts.items()}
+            named |= {"retrieved.path": self.retrieved.path}
         return {f"data.{key}": path for key, path in named.items() if path is not None}
 
     @property
