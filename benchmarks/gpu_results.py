@@ -53,7 +53,7 @@ def in_a_process(work: Callable[[], Any], limit_s: float | None = None, copy: bo
     """Return what `work` returns in a process of its own. Raises RuntimeError with what it raised, or that it ended.
 
     After `limit_s` seconds it is killed. A `copy` of this process has everything imported, and begins at once; but CUDA
-    works in none, since diffusers asks for GPUs when it is imported. Anything else has to be pickled.
+    works in none, since diffusers asks for GPUs when it is imported. Without `copy`, `work` has to be picklable.
     """
     processes = multiprocessing.get_context("fork" if copy else "spawn")
     ours, theirs = processes.Pipe(duplex=False)

@@ -101,8 +101,9 @@ def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
 
 
 def is_quoted(row: dict[str, Any]) -> bool:
-    """Whether pages may quote a score: none on the classes of another set alone."""
-    return row["figure"] in FIGURES and " on the classes of " not in row["test_set"]
+    """Whether pages may quote a score: none on the classes of another set alone, and of multi-ID robustness gains."""
+    quoted = row["figure"] in FIGURES and (row["minus"] or row["figure"] != "multi_er")
+    return bool(quoted) and " on the classes of " not in row["test_set"]
 
 
 def read_kept(name: str) -> dict[str, Any]:

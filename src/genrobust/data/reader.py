@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from genrobust.core import ImageSet, Line, Registry, StudyData, UserError
 from genrobust.data.grouping import with_groups
-from genrobust.data.stored import open_unlabeled
+from genrobust.data.stored import open_unlabeled, require_there
 from genrobust.recipe import DataConfig, ShiftConfig
 
 # Each is a Source, a ShiftReader, or both.
@@ -51,19 +50,10 @@ def load_data(config: DataConfig) -> StudyData:
     reader = READERS.get(config.source)
     if not isinstance(reader, Source):
         raise UserError(f"data.source: {config.source} is a kind of test set, not a source: name it under data.shifts")
-    _require_places(config)
+    require_there(config.places)
     data = with_groups(reader.load(config), config.groups)
     pool = config.retrieved.search
     return data if pool is None else replace(data, unlabeled=open_unlabeled("data.retrieved.search", pool))
-
-
-def _require_places(config: DataConfig) -> None:
-    """Raise UserError that names every path where there is nothing; patterns are for what reads them."""
-    gone = {key: path for key, path in config.places.items() if "*" not in path.name and not path.exists()}
-    if gone:
-        named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
-        where = "" if all(path.is_absolute() for path in gone.values()) else f" (relative paths start at {Path.cwd()})"
-        raise UserError(f"{named}{where}")
 
 
 def shift_reader(name: str, kind: str) -> ShiftReader:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +63,18 @@ def open_stored(path: Path) -> StoredImages:
     if files:
         raise UserError(f"{path} matches no {' or '.join(KINDS)} file: a pattern names files that hold many images")
     return StoredImages(path, check_class_names(path, [sub.name for sub in class_folders(path)]))
+
+
+def require_there(places: Mapping[str, Path]) -> None:
+    """Raise UserError that names every path of `places` where there is nothing, with its key or option.
+
+    Patterns are left to what reads them.
+    """
+    gone = {key: path for key, path in places.items() if "*" not in path.name and not path.exists()}
+    if gone:
+        named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
+        where = "" if all(path.is_absolute() for path in gone.values()) else f" (relative paths start at {Path.cwd()})"
+        raise UserError(f"{named}{where}")
 
 
 def open_unlabeled(key: str, path: Path) -> ListedImages:

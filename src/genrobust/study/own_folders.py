@@ -27,6 +27,7 @@ from genrobust.data import (
     read_classes,
     read_image,
     readable_names,
+    require_there,
 )
 from genrobust.recipe import DataConfig, EvaluateConfig, look_alikes, valid_name
 from genrobust.report import count
@@ -143,10 +144,8 @@ def look_at(folders: Folders) -> tuple[dict[str, FolderContents], dict[str, str]
         UserError: A folder that is missing, empty, named twice or inside another, or a training class without images.
     """
     seen: dict[Path, str] = {}
+    require_there({f"--{role}": folder for role, folder in folders.by_role().items()})
     for role, folder in folders.by_role().items():
-        if "*" not in folder.name and not folder.exists():
-            start = "" if folder.is_absolute() else f" (relative paths start at {Path.cwd()})"
-            raise UserError(f"--{role}: there is no {folder}{start}")
         other = seen.setdefault(folder.resolve(), role)
         if other != role:
             raise UserError(f"{other} and {role} are the same folder, {folder}: give each its own images")

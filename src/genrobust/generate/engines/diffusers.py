@@ -47,7 +47,7 @@ class DiffusersEngine(Engine):
     ) -> None:
         super().__init__(config, labels, sources, device)
         if device.type == "cuda" and device.index is not None:
-            torch.cuda.set_device(device)  # where quantizers put the weights, whatever they are told
+            torch.cuda.set_device(device)  # bitsandbytes loads weights onto the current GPU
         self.generator = load_generator(config, device)
         self.config = self.generator.config
         self.mode = mode_of(config)(self.generator, labels, self.source_image)
