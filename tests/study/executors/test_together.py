@@ -47,14 +47,16 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
 
     study = Study(recipe, tmp_path / "killed", executor=Ray(recipe, cluster.address))
     with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
-        running = beside.submit(study.train, study.runs())
-        while not saved(tmp_path / "killed"):
+        both, alone = study.runs()
+        running = beside.submit(study.train, [both])
+        while not count_of(tmp_path / "killed", f"checkpoints/*/{STATE}"):
             assert not running.done()
             time.sleep(0.01)
         workers = actors(cluster, "RayTrainWorker")
         assert sorted(map(len, workers)) == [1, 1]
         os.kill(workers[1][0], signal.SIGKILL)
-        together, alone = running.result()
+        running.result()
+    together, alone = study.train([both, alone])
     assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
     assert contents(tmp_path / "killed") == contents(out)
 
@@ -73,11 +75,6 @@ def test_two_fine_tune_a_pretrained_network_as_one_does(recipe, cluster, tmp_pat
     together, alone = (load_file(folder / "model.safetensors") for folder in study.train(study.runs()))
     for name, tensor in alone.items():
         torch.testing.assert_close(together[name], tensor, atol=1e-5, rtol=1e-4)
-
-
-def saved(out):
-    """Whether two workers have saved a state of what they train together; the only state while the other is done."""
-    return count_of(out, f"checkpoints/*/{STATE}") == 1 and count_of(out, "checkpoints/*/checkpoint.json") == 1
 
 
 def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(recipe, cluster, tmp_path):
