@@ -22,9 +22,9 @@ STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", 
 SHIFTS = ("outline-v2", *STYLES[1:])
 ORDER = ("train", "val", "test", *SHIFTS, "wild", "wild-val")  # the splits, as the tables have them
 THUMB = 40
-REAL = ("train", "train", "train", "val", "test", "test")
+REAL = ("train", "train", "val", "test")
 SHEETS = {  # file stem: (title, split or style of each column)
-    "real-and-shift": ("Real (train, val, test) and the seven shifted test sets", REAL + SHIFTS * 2),
+    "real-and-shift": ("Real (train, val, test) and the seven shifted test sets", REAL + SHIFTS),
     "wild": ("Wild, by style", STYLES * 2),
     "wild-val": ("Wild-val, by style", (*STYLES[:5], "pixel") * 2),
 }
