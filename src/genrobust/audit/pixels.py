@@ -41,7 +41,11 @@ class PixelCounter:
         self._blank += (~black & (values.std(axis=(1, 2)).max(axis=-1) < FLAT)).sum()
 
     def result(self) -> PixelStatistics:
-        """Return the statistics of all added images. Raises ValueError where there is none."""
+        """Return the statistics of all added images.
+
+        Raises:
+            ValueError: No image was added.
+        """
         images, black, blank = (int(total) for total in self.totals[:3])
         if not images:
             raise ValueError("no image was added")

@@ -1,4 +1,4 @@
-"""What models see in many images, part after part: a killed audit or filter goes on from the parts that it kept."""
+"""Passes of models over many images, part after part: a killed audit or filter resumes from the parts that it kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ def see_in_parts(
 ) -> dict[str, np.ndarray]:
     """Return the arrays that `see` returns for all `images`, with a bar called `what`.
 
-    `parts`, which depend on the model that sees them, keep the arrays meanwhile. Raises UserError for an empty set.
+    `parts`, which depend on the model that sees them, keep the arrays meanwhile.
+
+    Raises:
+        UserError: The set is empty.
     """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to look at")

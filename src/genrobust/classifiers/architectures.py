@@ -64,7 +64,9 @@ OWN = {"alexnet": AlexNet}  # by the name that timm would give them
 def make_network(architecture: str, num_classes: int, *, blur_pool: bool = False, **arguments: Any) -> nn.Module:
     """Make a network with random weights, perhaps blurred as `add_blur_pool` says.
 
-    Raises as `timm_name`, and what timm raises for bad `arguments`.
+    Raises:
+        UserError: There is no such architecture.
+        Exception: timm raises errors of many kinds where `arguments` do not fit.
     """
     name = timm_name(architecture)
     with bounded():
@@ -123,7 +125,11 @@ def bounded() -> Iterator[None]:
 
 
 def timm_name(architecture: str) -> str:
-    """Return what timm calls `architecture`; raises UserError with near names for an unknown one."""
+    """Return timm's name for `architecture`.
+
+    Raises:
+        UserError: There is no such architecture; the message lists near names.
+    """
     name = PAPER.get(architecture, architecture)
     if name in OWN or timm.is_model(name):
         return name
@@ -133,7 +139,11 @@ def timm_name(architecture: str) -> str:
 
 
 def has_fixed_size(architecture: str) -> bool:
-    """Return whether the network takes images of one size, as most transformers do. Raises as `timm_name` does."""
+    """Return whether the network takes images of one size, as most transformers do.
+
+    Raises:
+        UserError: There is no such architecture; the message lists near names.
+    """
     name = timm_name(architecture)
     settings = None if name in OWN else timm.get_pretrained_cfg(name)
     return settings is not None and settings.fixed_input_size

@@ -1,4 +1,4 @@
-"""What a checkpoint's folder says of it, without its weights and without torch."""
+"""The description of a checkpoint in its folder, without the weights and without torch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _unique(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="forbid"))
 class CheckpointInfo:
-    """What a checkpoint is: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
+    """The description of a checkpoint: an `architecture` made with `model_kwargs`, for images of `image_size` pixels.
 
     `classes` are the K class ids in the order of the logits.
 
@@ -69,10 +69,11 @@ def fetch_checkpoint(folder: Path) -> bool:
 
 
 def read_checkpoint_info(folder: Path) -> CheckpointInfo:
-    """What the checkpoint in `folder` is, without its weights.
+    """Return the description of the checkpoint in `folder`, without its weights.
 
-    Raises UserError where there is none (training writes the JSON last, so an unfinished run has none), GenrobustError
-    where the JSON is damaged.
+    Raises:
+        UserError: There is no finished checkpoint; training writes the JSON last, so an unfinished run has none.
+        GenrobustError: The JSON is damaged.
     """
     path = folder / INFO
     with reading(path, ValueError, KeyError, TypeError, then=_remedy(folder), kind=GenrobustError):
@@ -85,7 +86,9 @@ def read_checkpoint_info(folder: Path) -> CheckpointInfo:
 def check_weights(folder: Path) -> CheckpointInfo:
     """Compare the weights of the checkpoint in `folder` with the hash in its JSON, and return what that says.
 
-    Raises as `read_checkpoint_info`, also where the weights are damaged.
+    Raises:
+        UserError: There is no finished checkpoint.
+        GenrobustError: The JSON or the weights are damaged.
     """
     info = read_checkpoint_info(folder)
     with reading(folder / WEIGHTS, ValueError, then=_remedy(folder), kind=GenrobustError):
@@ -114,7 +117,11 @@ def write_state(path: Path, content: bytes) -> None:
 
 
 def check_state(path: Path) -> None:
-    """Compare the state of a training with the SHA-256 in it; raises GenrobustError where it is damaged."""
+    """Compare the state of a training with the SHA-256 in it.
+
+    Raises:
+        GenrobustError: The state is damaged.
+    """
     with reading(path, ValueError, then="; delete it to train from the start", kind=GenrobustError):
         with path.open("rb") as file:
             start = file.read(8)

@@ -69,7 +69,7 @@ class Text(_Strict):
 
 
 class Towers(_Strict):
-    """What of `OPEN_CLIP` describes the network."""
+    """The part of `OPEN_CLIP` that describes the network."""
 
     embed_dim: Size
     vision_cfg: Vision
@@ -79,7 +79,7 @@ class Towers(_Strict):
 
 
 class Preprocess(BaseModel):
-    """What of it describes how images are prepared; the defaults are open_clip's."""
+    """The preparation of images that `OPEN_CLIP` describes; the defaults are open_clip's."""
 
     mean: list[float] = [0.48145466, 0.4578275, 0.40821073]
     std: list[float] = [0.26862954, 0.26130258, 0.27577711]
@@ -90,7 +90,9 @@ class Preprocess(BaseModel):
 def read_clip_config(folder: Path) -> ClipConfig:
     """Return the configuration of the CLIP in `folder`; one of images alone has no text tower.
 
-    Raises ValueError, and what transformers raises, for one that is none.
+    Raises:
+        ValueError: The configuration is not that of a CLIP.
+        Exception: transformers cannot read it, and raises an error of its own.
     """
     if clip_files(folder) != (OPEN_CLIP,):
         raw: dict[str, Any] = parse_json((folder / CONFIG).read_bytes())
@@ -130,7 +132,9 @@ def read_clip_config(folder: Path) -> ClipConfig:
 def read_clip_preparation(folder: Path) -> dict[str, Any]:
     """Return `mean`, `std`, `interpolation` and `crop_mode` of the CLIP in `folder`, the last as `Blueprint` has it.
 
-    Raises as `read_clip_config`.
+    Raises:
+        ValueError: The configuration is not that of a CLIP.
+        Exception: transformers cannot read it, and raises an error of its own.
     """
     if clip_files(folder) == (OPEN_CLIP,):
         found: dict[str, Any] = parse_json((folder / OPEN_CLIP).read_bytes())
@@ -148,7 +152,11 @@ def read_clip_preparation(folder: Path) -> dict[str, Any]:
 def load_clip_network(folder: Path) -> ClipNetwork:
     """Load the CLIP in `folder` in float32, of which no tensor may be missing: transformers would draw it at random.
 
-    Nothing is fetched or unpickled. Raises as `read_clip_config`.
+    Nothing is fetched or unpickled.
+
+    Raises:
+        ValueError: The weights are missing or do not fit the configuration, or that is not one of a CLIP.
+        Exception: transformers cannot read them, and raises an error of its own.
     """
     if not any(path for pattern in clip_weights(folder) for path in folder.glob(pattern)):
         raise ValueError("its weights are missing: save them as safetensors, since nothing is unpickled")

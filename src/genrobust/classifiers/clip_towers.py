@@ -100,7 +100,11 @@ def _load(
 
 
 def timm_tower(vision: CLIPVisionConfig) -> tuple[str, dict[str, Any]]:
-    """Return what timm calls the tower, and the arguments that make it; raises ValueError for one that timm lacks."""
+    """Return timm's name for the tower, and the arguments that make it.
+
+    Raises:
+        ValueError: timm has no such tower.
+    """
     import timm
 
     if vision.hidden_act not in _ACTS or vision.layer_norm_eps != 1e-5 or vision.num_channels != 3:

@@ -30,7 +30,11 @@ class CosineHead(nn.Module):
 
 
 def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
-    """Replace the last layer of a network by a `CosineHead` of random weights; raises ValueError where it has none."""
+    """Replace the last layer of a network by a `CosineHead` of random weights.
+
+    Raises:
+        ValueError: The network has no linear last layer.
+    """
     name = _head_name(network)
     last = network.get_submodule(name)
     if not isinstance(last, nn.Linear):
@@ -40,7 +44,11 @@ def add_cosine_head(network: nn.Module, width: int, classes: int) -> None:
 
 
 def head_name(network: nn.Module) -> str:
-    """Return the name of the layer that makes the logits; raises UserError where there is none, or several."""
+    """Return the name of the layer that makes the logits.
+
+    Raises:
+        UserError: There is no such layer, or there are several.
+    """
     try:
         name = _head_name(network)
     except ValueError as error:
@@ -49,7 +57,11 @@ def head_name(network: nn.Module) -> str:
 
 
 def last_linear(network: nn.Module) -> nn.Linear:
-    """Return the linear layer, with a bias, that makes the logits; raises UserError where something else does."""
+    """Return the linear layer, with a bias, that makes the logits.
+
+    Raises:
+        UserError: Something else makes the logits.
+    """
     last = network.get_submodule(head_name(network))
     if not isinstance(last, nn.Linear) or last.bias is None:
         raise UserError(

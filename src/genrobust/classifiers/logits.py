@@ -36,7 +36,11 @@ def read_ahead(read: Callable[[int], T], count: int, batch_size: int) -> Iterato
 
 
 def batches(images: ImageSet, prepare: Prepare, batch_size: int) -> Iterator[Tensor]:
-    """Yield the prepared images in order as uint8 [B, 3, H, W]. Raises UserError for an empty set."""
+    """Yield the prepared images in order as uint8 [B, 3, H, W].
+
+    Raises:
+        UserError: The set is empty.
+    """
     if len(images) == 0:
         raise UserError(f"the image set {images.name} is empty: there is nothing to predict")
     for ready in read_ahead(lambda i: prepare(images.image(i)), len(images), batch_size):
@@ -132,7 +136,7 @@ def predict_together(
 
     Raises:
         UserError: An empty set, or an image that cannot be read.
-        GenrobustError: As `answer` raises it.
+        GenrobustError: A network with a name cannot be run, or its logits are missing, NaN or infinite.
     """
     logits: list[list[Tensor]] = [[] for _ in networks]
     for network in networks:
@@ -156,7 +160,10 @@ def predict_logits(
 ) -> np.ndarray:
     """Return the logits, float32 [N, K], of a network that trains, for images resized and cropped to `image_size`.
 
-    They may be NaN. Raises as `predict_together` does.
+    They may be NaN.
+
+    Raises:
+        UserError: The set is empty, or an image cannot be read.
     """
     as_prepared = partial(prepare_center, size=image_size, interpolation=interpolation)
     return predict_together([network], images, as_prepared, batch_size, device, seen)[0]

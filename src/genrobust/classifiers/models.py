@@ -136,7 +136,12 @@ def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None 
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
-    """The classifier in `folder`, in evaluation mode on `device`, and what it is. Raises as `check_weights`."""
+    """Return the classifier in `folder`, in evaluation mode on `device`, and its description.
+
+    Raises:
+        UserError: There is no finished checkpoint, or timm cannot make its network.
+        GenrobustError: The JSON or the weights are damaged.
+    """
     info = check_weights(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
     then = f"; delete {folder} and train again"

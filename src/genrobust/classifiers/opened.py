@@ -28,7 +28,7 @@ SINGLE_CROP = EvaluateConfig()
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """What `create_classifier` makes a network anew with, and how images of `image_size` pixels are resized for it.
+    """The arguments of `create_classifier` for a new network, and how images of `image_size` pixels are resized for it.
 
     `crop_mode` is timm's name for how other images become squares: "center" crops them, "squash" changes their aspect
     ratio, "border" pads them.
@@ -66,7 +66,11 @@ class OpenClassifier:
     blueprint: Blueprint | None = None
 
     def columns(self, labels: LabelSpace) -> list[int]:
-        """Return which logits are those of `labels`, in their order; raises UserError where a class has none or two."""
+        """Return the columns of the logits of `labels`, in their order.
+
+        Raises:
+            UserError: A class has no logit, or two.
+        """
         columns = columns_of(self.classes, labels)
         known = [column for column in columns if column is not None]
         if unknown := [id for id, column in zip(labels.ids, columns, strict=True) if column is None]:

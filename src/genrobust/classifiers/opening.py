@@ -48,7 +48,12 @@ def open_classifier(spec: str, labels: Path | None = None) -> OpenClassifier:
 
 
 def open_network(spec: str) -> OpenClassifier:
-    """Open the classifier that `spec` names for its weights: its classes need no names. Raises as `open_classifier`."""
+    """Open the classifier that `spec` names for its weights: its classes need no names.
+
+    Raises:
+        UserError: `spec` names no classifier, or one that cannot be read.
+        GenrobustError: A model of the hub cannot be fetched.
+    """
     with reading(spec):
         return _open(spec, ())
 

@@ -36,7 +36,7 @@ class Preparation(BaseModel):
 
 
 class Facts(BaseModel):
-    """What a file says of a classifier. `label_names` are in the order of the logits."""
+    """The facts of a classifier in a file. `label_names` are in the order of the logits."""
 
     label_names: list[str] | None = None
     pretrained_cfg: dict[str, Any] | None = None

@@ -42,7 +42,11 @@ def is_timm_folder(folder: Path) -> bool:
 
 
 def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the pretrained model that timm calls `name`. Raises UserError where timm has no weights of this name."""
+    """Open the pretrained model that timm calls `name`.
+
+    Raises:
+        UserError: timm has no weights of this name.
+    """
     if not timm.is_model_pretrained(name):
         known = timm.list_models(pretrained=True)
         near = difflib.get_close_matches(name, known, n=3) or [n for n in known if n.startswith(name.split(".")[0])][:3]
@@ -57,7 +61,11 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
 
 
 def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
-    """Open the model that timm saved in `folder`. Raises UserError where its configuration or weights are missing."""
+    """Open the model that timm saved in `folder`.
+
+    Raises:
+        UserError: Its configuration or its weights are missing.
+    """
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():
         raise UserError(f"{spec} holds no {WEIGHTS}: save the model's weights as safetensors, which runs no code")
@@ -78,7 +86,8 @@ def open_hub_model(spec: str, names: Sequence[str] | None) -> OpenClassifier:
 def open_state_dict(architecture: str, file: Path, spec: str, names: Sequence[str] | None) -> OpenClassifier:
     """Open a state dict of timm's or torchvision's network called `architecture`; only tensors are read.
 
-    Raises UserError for a file that is no state dict, or that does not fit the network.
+    Raises:
+        UserError: The file is no state dict, or does not fit the network.
     """
     tensors = _read_tensors(file)
     classes = class_ids(spec, len(names) if names else 1000, None, names)
@@ -124,7 +133,10 @@ def class_ids(spec: str, count: int, own: Sequence[str] | None, names: Sequence[
     """Return `own` where there are any, else the WordNet ids of the ImageNet subset with `count` classes.
 
     Where neither is known and the user gave `names`, numbers stand in for them; with `names` of no class, whose caller
-    wants the weights alone, there are none. Raises UserError where `names` is None.
+    wants the weights alone, there are none.
+
+    Raises:
+        UserError: Neither is known, and `names` is None.
     """
     subset = infer_imagenet_subset({"num_classes": count})
     if own:

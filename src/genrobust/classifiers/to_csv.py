@@ -28,7 +28,11 @@ class Counts:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images below `folder`, sorted by path, of any format; raises UserError where there are none."""
+    """Return the images below `folder`, sorted by path, of any format.
+
+    Raises:
+        UserError: There are no images.
+    """
     paths = sorted(image_files(folder, passing=True))
     if not paths:
         raise UserError(f"{folder} holds no images")

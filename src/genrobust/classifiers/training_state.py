@@ -48,7 +48,11 @@ class LossScaler(torch.amp.GradScaler):
         return {key: found[key] for key in ("scale", "_growth_tracker") if key in found}
 
     def restore(self, state: Mapping[str, float]) -> None:
-        """Load the `state` of another scaler. Raises KeyError where that one was disabled and this one is not."""
+        """Load the `state` of another scaler.
+
+        Raises:
+            KeyError: That scaler was disabled, and this one is not.
+        """
         if self.is_enabled():
             self.load_state_dict({**self.state_dict(), **{key: state[key] for key in ("scale", "_growth_tracker")}})
 

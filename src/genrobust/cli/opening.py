@@ -92,7 +92,8 @@ def open_named(
     """Open the classifier that `model` names, with the class names in the file `labels`; trains it first if needed.
 
     Raises:
-        UserError: As `checkpoint_of`, and as `open_classifier` for a model that cannot be opened.
+        UserError: A recipe without an arm or with an unknown one, `quick` for a `model` that is not of a recipe, or a
+            model that cannot be opened.
     """
     from genrobust.classifiers import open_classifier
 

@@ -58,7 +58,7 @@ def device_kind(name: str = "auto") -> str:
     takes seconds, only if it must.
 
     Raises:
-        UserError: As `resolve_device`.
+        UserError: This machine has no such device.
     """
     if name in KINDS:
         return name
@@ -68,7 +68,11 @@ def device_kind(name: str = "auto") -> str:
 
 
 def device_name(name: str = "auto") -> str:
-    """The card that the device called `name` is, such as "NVIDIA A100-SXM4-80GB"; else its kind. Raises UserError."""
+    """Return the card that the device called `name` is, such as "NVIDIA A100-SXM4-80GB"; else its kind.
+
+    Raises:
+        UserError: This machine has no such device.
+    """
     device = resolve_device(name)
     if device.type != "cuda":
         return device.type

@@ -46,7 +46,7 @@ def _as_it_is(batch: Batch) -> Batch:
 
 
 def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
-    """What copies a batch to the GPU `device` in one thread, takes it over in another, and begins the first."""
+    """Return the functions that copy to the GPU `device` in one thread, receive in another, and begin the first."""
     import torch
 
     stream = torch.cuda.Stream(device)

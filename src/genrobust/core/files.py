@@ -43,7 +43,7 @@ _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Remote(Protocol):
-    """What other machines have of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names a URL."""
+    """The remote files of a folder; see `mirror.Mirror`. Its methods raise GenrobustError that names a URL."""
 
     url: str
     address: str
@@ -312,7 +312,7 @@ def _flocked(folder: Path, exclusive: bool, wait: bool) -> Iterator[bool]:
 
 
 def _busy(folder: Path, mark: Path | None = None) -> Busy:
-    """What to tell the user of a folder that another process holds, on a disk without locks by the file `mark`."""
+    """Return the error about a folder that another process holds, on a disk without locks by the file `mark`."""
     then = ""
     if mark is not None and mark.exists():
         with suppress(OSError, UnicodeError):

@@ -65,7 +65,11 @@ class LabelSpace:
         return tuple(c.name for c in self.classes)
 
     def index(self, id: str) -> int:
-        """The label of class `id`; raises UserError that lists near names where there is none."""
+        """Return the label of class `id`.
+
+        Raises:
+            UserError: There is no such class.
+        """
         try:
             return self.ids.index(id)
         except ValueError:

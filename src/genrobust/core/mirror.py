@@ -121,7 +121,10 @@ def without_password(url: str) -> str:
 class Mirror:
     """The files at `url` and their copy in `folder`, which lies below `copies` or this machine's default.
 
-    Raises as `local_folder` does.
+    Raises:
+        MissingPackage: The package of the file system is not installed.
+        UserError: There is no such bucket, there are no credentials, or the URL cannot be written to.
+        GenrobustError: The file system does not answer.
     """
 
     def __init__(self, url: str, copies: Path | None = None) -> None:
@@ -143,8 +146,11 @@ class Mirror:
     def put(self, written: Path, path: Path) -> None:
         """Upload the finished file `written` as the remote of `path`, which appears whole or not at all.
 
-        `written` gets the time that the remote file has, by which `fetch` knows it. Raises GenrobustError where the
-        lease on the folder has lapsed, and as `local_folder` does.
+        `written` gets the time that the remote file has, by which `fetch` knows it.
+
+        Raises:
+            UserError: There is no such bucket, or there are no credentials.
+            GenrobustError: The lease on the folder has lapsed, or the file system does not answer.
         """
         key = self._key(path)
         with translate_errors(f"cannot write {self._url(path)}"):
@@ -165,7 +171,7 @@ class Mirror:
             Entry.of(self._fs.info(key)).date(written)
 
     def remove(self, path: Path) -> None:
-        """Remove the remote of `path`, if there is one; raises as `put` does."""
+        """Remove the remote of `path`, if any; raises GenrobustError where the lease lapsed or the remote refuses."""
         with translate_errors(f"cannot remove {self._url(path)}"):
             self._check_leases(path)
             key = self._key(path)
@@ -224,7 +230,7 @@ class Mirror:
 
     @contextmanager
     def held(self, folder: Path, wait: bool) -> Iterator[None]:
-        """Hold the lease on `folder`, whose local lock the caller holds; raises as `Lease.take` does."""
+        """Hold the lease on `folder`, locked by the caller; raises UserError where another has it, unless `wait`."""
         relative = folder.relative_to(self.folder).as_posix()
         leases = f"{self._root}/.leases"
         lease = Lease(self._fs, f"{leases}/{relative.replace('/', '+')}", self._url(folder), self._copy)

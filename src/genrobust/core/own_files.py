@@ -68,10 +68,11 @@ def foreign_files(folder: Path, files: Listed, compare: bool = True) -> Iterator
 def write_files(contents: Mapping[str, str | bytes], folder: Path) -> dict[str, Path]:
     """Write `contents`, texts or bytes by name, into `folder`, and return their paths by name.
 
-    Each file is replaced as `replacing` does, which raises. A second process waits, so that the files belong together.
+    Each file is replaced as `replacing` does. A second process waits, so that the files belong together.
 
     Raises:
         UserError: A file of one of the names is there that genrobust did not write, or that was changed since.
+        DiskFull, GenrobustError: There is no room; the system or the remote refuses otherwise.
     """
     new = {name: content.encode() if isinstance(content, str) else content for name, content in contents.items()}
     make_folder(folder)

@@ -1,4 +1,4 @@
-"""What long work makes of many items, part after part, kept in files until all is done: a killed run goes on."""
+"""Long work on many items, part after part: parts are kept in files until all is done, and a killed run resumes."""
 
 from __future__ import annotations
 
@@ -99,7 +99,11 @@ class KeptParts:
 
 
 def read_part(file: Path) -> dict[str, np.ndarray]:
-    """Read a kept part; raises GenrobustError where the file is damaged."""
+    """Read a kept part.
+
+    Raises:
+        GenrobustError: The file is damaged.
+    """
     then = "; delete it, and it is made again"
     with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
         return {key: arrays[key] for key in arrays.files}

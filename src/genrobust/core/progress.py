@@ -63,7 +63,7 @@ class Bar:
         return ", ".join([*words, *([self.note] if self.note else [])])
 
     def slower(self) -> str:
-        """What to say, once, of work that turns out SLOW times as long as estimated; "" otherwise."""
+        """Return a message, once, about work that turns out SLOW times as long as estimated; "" otherwise."""
         spent, share = time.monotonic() - self._began, (self.done - self.found) / max(1, self.total - self.found)
         if self._seconds is None or self._said_slow or spent < SLOW_AFTER_S:
             return ""

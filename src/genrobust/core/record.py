@@ -1,4 +1,4 @@
-"""What a report shows beside the figures of a study."""
+"""The contents of a report beside the figures of a study."""
 
 from __future__ import annotations
 

@@ -36,7 +36,11 @@ class Registry(Generic[T]):
         self._plugins: dict[str, list[metadata.EntryPoint]] | None = None
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that adds a thing under `name`. Raises ValueError for a name that is taken."""
+        """Return a decorator that adds a thing under `name`.
+
+        Raises:
+            ValueError: The name is taken.
+        """
 
         def add(thing: T) -> T:
             if name in self._own:

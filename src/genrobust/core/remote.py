@@ -120,7 +120,7 @@ def _explained(what: str, error: Exception) -> GenrobustError:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """What a lease says, and the version of its file."""
+    """The content of a lease, and the version of its file."""
 
     content: Mapping[str, Any]
     etag: str | None

@@ -175,7 +175,11 @@ class Summary:
     def score(
         self, figure: str, arm: str, test_set: str = MEAN_OF_SHIFTS, seed: int | None = None, minus: str = ""
     ) -> Score:
-        """Look up a score, by default the mean over shifts and seeds. Raises KeyError for one that was not measured."""
+        """Look up a score, by default the mean over shifts and seeds.
+
+        Raises:
+            KeyError: It was not measured.
+        """
         return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]
 
 

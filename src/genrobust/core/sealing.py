@@ -77,6 +77,11 @@ def check_seal(path: Path, at: int) -> None:
 
 
 def check_hash(path: Path, sha256: str) -> None:
-    """Compare a file with the `sha256` that was written elsewhere. Reads and raises as `check_seal`."""
+    """Compare a file with the `sha256` that was written elsewhere; a process reads it once.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It differs from what was written.
+    """
     if hash_once(path) != sha256:
         raise ValueError(MISMATCH)

@@ -93,7 +93,7 @@ def _lines(path: Path, what: str) -> Iterator[str]:
 
 
 def _strange(number: int, found: re.Match[str]) -> str:
-    """What is no text, and on which line."""
+    """Describe the character that is no text, and name its line."""
     code = ord(found[0])
     if code > 0xFF:  # a byte that was escaped
         return f"it is not UTF-8 text (line {number})"
@@ -101,7 +101,7 @@ def _strange(number: int, found: re.Match[str]) -> str:
 
 
 def _problem(path: Path) -> str:
-    """What keeps `path` from being read, or "". A named pipe may block for ever, but for the shell's: <(command)."""
+    """Return why `path` cannot be read, or "". A named pipe may block for ever, but for the shell's: <(command)."""
     status = path.stat()
     if stat.S_ISFIFO(status.st_mode) and str(path).startswith(SHELLS):
         return ""

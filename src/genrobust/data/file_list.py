@@ -99,7 +99,8 @@ class ListedImages:
     def column(self, name: str) -> list[Any]:
         """Return for each image its value in a column of its table, or under a key of its JSON.
 
-        Raises UserError where there is no table, or no such column; it names some that there are.
+        Raises:
+            UserError: There is no table, or no such column; the message names some columns.
         """
         if self._listing.column is None:
             raise UserError(f"{self._listing.path} is a folder of image files, which has no columns: use a pattern")
@@ -135,8 +136,11 @@ def list_folder(folder: Path, groups: Collection[str]) -> Listing:
     """List the images below the subfolders `groups` of `folder`, by extension, without hidden ones, in one pass.
 
     A key is the path below `folder`, with ``/``. Links are followed; a file that several names of one group lead to is
-    listed once. Raises UserError for an unreadable folder, an empty file, what is no regular file, a link that leads in
-    a circle, and a file that is in two groups.
+    listed once.
+
+    Raises:
+        UserError: A folder cannot be read, an image is empty or no regular file, a link leads in a circle, or a file is
+            in two groups.
     """
     scanned: list[ImageFile] = []
     with ThreadPoolExecutor(WORKERS) as pool, progress_bar(f"listing {folder.name}", len(groups), "folders") as bar:
@@ -160,7 +164,8 @@ def list_images(
 ) -> Listing:
     """List the files `scanned` in a `folder`, each once; `path` is what names them, where it is not the folder.
 
-    Raises UserError for a file that is in two groups.
+    Raises:
+        UserError: A file is in two groups.
     """
     files = _once(path or folder, scanned)
     keys = [file.key for file in files]
@@ -183,14 +188,22 @@ def _once(folder: Path, scanned: Sequence[ImageFile]) -> Sequence[ImageFile]:
 
 
 def require_new(file: Path, facts: Hashable, seen: dict[Hashable, Path]) -> None:
-    """Remember in `seen` a file of images, and what is known of it; raises UserError where one there is the same."""
+    """Remember in `seen` a file of images, and what is known of it.
+
+    Raises:
+        UserError: A file in `seen` is the same.
+    """
     twin = seen.setdefault(facts, file)
     if twin != file and filecmp.cmp(twin, file, shallow=False):
         raise UserError(f"{file} is the same as {twin}, so that each image would count twice: remove one")
 
 
 def stamp(file: Path) -> tuple[int, int]:
-    """Return the bytes of a file and its time of change in ns; raises UserError for one that cannot be read."""
+    """Return the bytes of a file and its time of change in ns.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
     status = _status(file, "")
     return status.st_size, status.st_mtime_ns
 
@@ -204,7 +217,11 @@ def _status(file: Path | os.DirEntry[str], what: str) -> os.stat_result:
 
 
 def image_file(file: Path | os.DirEntry[str], key: str, group: str) -> ImageFile:
-    """Return what a listing needs of an image file; raises UserError where it is missing, empty or no regular file."""
+    """Return what a listing needs of an image file.
+
+    Raises:
+        UserError: The file is missing, empty or no regular file.
+    """
     status = _status(file, "the image ")
     if status.st_size == 0:
         what = f"cannot read the image {os.fspath(file)}: it is empty (zero bytes)"

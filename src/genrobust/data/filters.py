@@ -44,7 +44,11 @@ def check_share(share: float) -> None:
 
 
 def below(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Find the images, bool [N], that score below `threshold`. Raises UserError where all of them do."""
+    """Find the images, bool [N], that score below `threshold`.
+
+    Raises:
+        UserError: Every image scores below it.
+    """
     out = ~(scores >= threshold)  # which NaN is not
     if out.all():
         raise UserError(f"every image scores below {threshold:g} (the highest: {scores.max():g}): lower --threshold")
@@ -62,8 +66,10 @@ def write_filter(
 ) -> Filter:
     """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
 
-    `rule` says in words why an image is rejected. The file appears complete or not at all. Raises GenrobustError for a
-    score that is no number.
+    `rule` says in words why an image is rejected. The file appears complete or not at all.
+
+    Raises:
+        GenrobustError: A score is no number.
     """
     if lost := np.flatnonzero(~np.isfinite(scores)).tolist():
         raise GenrobustError(
@@ -80,7 +86,12 @@ def write_filter(
 
 
 def read_filter(path: Path) -> Filter:
-    """Read a filter. Raises UserError where there is none, GenrobustError for a damaged one."""
+    """Read a filter.
+
+    Raises:
+        UserError: There is no such filter.
+        GenrobustError: The filter is damaged.
+    """
     then = "; delete it and filter again"
     with reading(f"the filter {path}", *DAMAGED, then=then, kind=GenrobustError):
         if not path.exists():
@@ -96,12 +107,20 @@ def filters_of(folder: Path) -> tuple[Filter, ...]:
 
 
 def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
-    """Find the indices, int64 and ascending, that `filter` keeps. Raises UserError where it is of other images."""
+    """Find the indices, int64 and ascending, that `filter` keeps.
+
+    Raises:
+        UserError: The filter is of other images.
+    """
     if images.fingerprint != filter.fingerprint:
         raise UserError(f"{filter.path} was made for other images than those of {images.name}: filter them again")
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
 
 
 def kept(images: ImageSet, filter: Filter) -> Subset:
-    """Return the images that `filter` keeps. Raises as `kept_indices`."""
+    """Return the images that `filter` keeps.
+
+    Raises:
+        UserError: The filter is of other images.
+    """
     return Subset(images, kept_indices(images, filter))

@@ -80,8 +80,10 @@ class FolderClasses:
     def labels_of(self, path: Path, groups: Iterable[str], same_class: Mapping[str, str]) -> dict[str, tuple[int]]:
         """Return the label of each of the `groups` at `path`, without those of `unused`.
 
-        `same_class` names the training folder that a group means, or "" to leave it out. Raises UserError that names
-        the groups that mean no class, with what each may have meant.
+        `same_class` names the training folder that a group means, or "" to leave it out.
+
+        Raises:
+            UserError: A group means no class; the message names all such groups, with what each may have meant.
         """
         for name, meant in same_class.items():
             if meant and meant not in self.unused and self.match(meant) is None:
@@ -146,7 +148,11 @@ def read_classes(config: DataConfig, train: StoredImages | None = None) -> Folde
 
 
 def train_folder(config: DataConfig) -> Path:
-    """Return the folder of training images; raises UserError where `config` names none."""
+    """Return the folder of training images.
+
+    Raises:
+        UserError: `config` names none.
+    """
     if config.train is None:
         raise UserError("data.train: name the folder of training images")
     return config.train
@@ -160,7 +166,11 @@ def open_images(
     *,
     by_name: bool = False,
 ) -> ListedImages:
-    """Return stored images with the labels of `classes`. Raises as `FolderClasses.labels_of` and `ListedImages`."""
+    """Return stored images with the labels of `classes`.
+
+    Raises:
+        UserError: A group means no class, two groups mean the same class, or no image is left.
+    """
     labels = classes.labels_of(stored.path, stored.groups, same_class or {})
     if stored.groups and not labels:
         some = f"{', '.join(stored.groups[:3])}{' ...' if len(stored.groups) > 3 else ''}"
@@ -181,8 +191,10 @@ def load_generated(config: DataConfig) -> ListedImages | None:
 def study_of(config: DataConfig, classes: FolderClasses, train: ImageSet, test: ImageSet) -> StudyData:
     """Put a study together: `train`, the clean `test`, and what else `config` names.
 
-    Without `val`, the share `held_out` of each class of `train` is held back to choose checkpoints. Raises UserError
-    for two test sets of a name, and as the readers of the shifts do.
+    Without `val`, the share `held_out` of each class of `train` is held back to choose checkpoints.
+
+    Raises:
+        UserError: Two test sets have the same name, or a shift cannot be opened.
     """
 
     def folder(name: str, path: Path) -> ImageSet:

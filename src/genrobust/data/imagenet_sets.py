@@ -50,7 +50,12 @@ class ImageNetSet:
     def open(
         self, name: str, shift: ShiftConfig, classes: FolderClasses, same_class: Mapping[str, str]
     ) -> dict[str, ListedImages]:
-        """Open the set at the shift's path. Raises as `require_imagenet` and `read`."""
+        """Open the set at the shift's path.
+
+        Raises:
+            UserError: The study's classes are not ImageNet's, a class that the set should hold is missing, or a name
+                means no class.
+        """
         self.require_imagenet(name, classes)
         return {name: self.read(name, open_stored(shift.path), classes, same_class)}
 

@@ -15,7 +15,10 @@ from genrobust.data.reading import read_image
 class MemoryImages:
     """Images held as encoded bytes (decoded when asked for) or as RGB uint8 arrays [H, W, 3]: an ImageSet.
 
-    The fingerprint covers images, labels and keys. Raises UserError where lengths differ or a key comes twice.
+    The fingerprint covers images, labels and keys.
+
+    Raises:
+        UserError: Lengths differ, or a key comes twice.
     """
 
     def __init__(

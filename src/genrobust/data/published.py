@@ -43,13 +43,15 @@ class _Table:
 def read_published(
     table: Path | None, ids: Sequence[str], shift: str, key: Sequence[str] = (), unit: str | None = None
 ) -> Published:
-    """The accuracies in the columns `ids` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
+    """Return the accuracies in the columns `ids` and `shift`, each named COLUMN (of `table`) or FILE:COLUMN.
 
     A model's name is its values in the columns `key`, joined by commas; by default the first column. Several files are
     joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
 
-    Raises UserError that names the file, column and line: what is not there, names that stand twice, cells that are
-    no accuracy, fractions in place of percents or the other way, no model with all the accuracies.
+    Raises:
+        UserError: A file or column is not there, a name stands twice, a cell is no accuracy, fractions stand in place
+            of percents or the other way, or no model has all the accuracies. The message names the file, column and
+            line.
     """
     if unit is not None and unit not in UNITS:
         raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
@@ -174,7 +176,7 @@ def _choose(names: Sequence[str], wanted: str, option: str) -> tuple[np.ndarray,
 
 
 def _near(name: str, known: Sequence[str], what: str = "columns") -> str:
-    """What a message suggests in place of `name`: the `known` names near it, or the first of them."""
+    """Return what a message suggests in place of `name`: the `known` names near it, or the first of them."""
     lower = {k.lower(): k for k in known if k}
     found = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]
     found = found or [k for k in lower.values() if name and name.lower() in k.lower()][:5]

@@ -20,7 +20,11 @@ class Source(Protocol):
     """A reader of the images of a whole study: what ``data.source`` names."""
 
     def load(self, config: DataConfig) -> StudyData:
-        """Return the study's images. Raises UserError that names what is wrong: a key, a folder, a file or a class."""
+        """Return the study's images.
+
+        Raises:
+            UserError: A key, a folder, a file or a class is wrong; the message names it.
+        """
         ...
 
 
@@ -44,7 +48,11 @@ class ShiftReader(Protocol):
 
 
 def load_data(config: DataConfig) -> StudyData:
-    """Load the study's images, wherever `config` says they come from. Raises UserError that names what is wrong."""
+    """Load the study's images, wherever `config` says they come from.
+
+    Raises:
+        UserError: A key, a folder, a file or a class is wrong; the message names it.
+    """
     for name, shift in config.shifts.items():  # before anything is listed
         shift_reader(name, shift.kind)
     reader = READERS.get(config.source)
@@ -57,7 +65,11 @@ def load_data(config: DataConfig) -> StudyData:
 
 
 def shift_reader(name: str, kind: str) -> ShiftReader:
-    """Return what reads the shift called `name`, of this `kind`. Raises UserError for an unknown one, and a source."""
+    """Return what reads the shift called `name`, of this `kind`.
+
+    Raises:
+        UserError: The kind is unknown, or a source.
+    """
     reader = READERS.get(kind)
     if not isinstance(reader, ShiftReader):
         raise UserError(f"data.shifts.{name}.kind: {kind} is a source of studies, not a kind of test set")

@@ -79,9 +79,12 @@ def check_images(folder: Path) -> list[tuple[Path, str]]:
 
 
 def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
-    """Yield the image files below `folder`; `passing` yields those of formats that are not read, too, as `walk_images`.
+    """Yield the image files below `folder` as `walk_images` does; `passing` yields those of formats that are not read,
+    too.
 
-    Raises as that does.
+    Raises:
+        UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
+            format, unless `passing`.
     """
     return (folder / key for key, _ in walk_images(folder, passing=passing))
 
@@ -89,8 +92,11 @@ def image_files(folder: Path, passing: bool = False) -> Iterator[Path]:
 def walk_images(folder: Path, below: str = "", passing: bool = False) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the image files below ``folder/below`` by their extension, without hidden files and folders, in no order.
 
-    Each comes after its path below `folder`, with ``/``. Raises UserError for an image of another format, unless these
-    are passed on as well, a folder that cannot be read, and a link that leads back to a folder which it lies in.
+    Each comes after its path below `folder`, with ``/``.
+
+    Raises:
+        UserError: A folder cannot be read, a link leads back to a folder which it lies in, or an image is of another
+            format, unless `passing`.
     """
     left: list[tuple[str, tuple[str, ...]]] = [(below, (os.path.realpath(folder / below),))]
     while left:

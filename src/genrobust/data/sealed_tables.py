@@ -45,7 +45,12 @@ def write_sealed_table(path: Path, columns: Mapping[str, Any], schema: pa.Schema
 
 
 def read_sealed_table(path: Path, key: str) -> tuple[pa.Table, Any]:
-    """Return the table and the facts that `write_sealed_table` wrote; raises one of DAMAGED, or OSError."""
+    """Return the table and the facts that `write_sealed_table` wrote.
+
+    Raises:
+        OSError: The file cannot be read.
+        ArrowException, KeyError, ValueError, TypeError: The file is damaged.
+    """
     content = path.read_bytes()
     check_seal(path, find_seal(content, _BEFORE_SEAL))
     table = pq.read_table(pa.BufferReader(content))

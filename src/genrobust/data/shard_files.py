@@ -132,7 +132,11 @@ def hash_list(hashes: Mapping[str, str]) -> bytes:
 
 
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
-    """Read one row a request of a done shard, `columns` of `SCHEMA`; raises GenrobustError where it is damaged."""
+    """Read one row a request of a done shard, `columns` of `SCHEMA`.
+
+    Raises:
+        GenrobustError: The shard is damaged.
+    """
     with _reading_sidecar(folder, index) as sidecar:
         found = pq.ParquetFile(sidecar).read(columns=list(columns))
         for name in _LATER:
@@ -149,7 +153,8 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
 def shard_facts(folder: Path, index: int) -> dict[str, str]:
     """Read what a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes.
 
-    Raises GenrobustError where it is damaged.
+    Raises:
+        GenrobustError: The parquet is damaged.
     """
     with _reading_sidecar(folder, index) as sidecar:
         facts = pq.read_schema(sidecar).metadata or {}
@@ -173,7 +178,8 @@ def _reading_sidecar(folder: Path, index: int) -> Iterator[pa.BufferReader]:
 def check_listed(tar: Path) -> None:
     """Compare a tar with the list of hashes beside it, where that lists it; a process reads the tar once.
 
-    Raises GenrobustError where it differs.
+    Raises:
+        GenrobustError: The tar differs.
     """
     sums = tar.with_suffix(".sha256")
     listed = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""

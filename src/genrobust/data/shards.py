@@ -87,7 +87,11 @@ def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what the dataset in `folder` is; raises UserError where there is none that this version reads."""
+    """Read what the dataset in `folder` is.
+
+    Raises:
+        UserError: There is no dataset that this version reads.
+    """
     path = folder / MANIFEST
     with reading(path, ValueError, then=": restore it, or generate into another folder"):
         if not path.exists():
@@ -118,8 +122,9 @@ def missing_shards(folder: Path, total: int) -> list[int]:
 def done_shards(folder: Path) -> list[int]:
     """Return the indices of the shards that are done, ascending.
 
-    Raises GenrobustError for one whose tar is missing or has another size than was written: a check cheap enough to
-    make always.
+    Raises:
+        GenrobustError: The tar of a shard is missing or has another size than was written.
+            This check is cheap enough to make always.
     """
     total = read_manifest(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
@@ -193,7 +198,11 @@ class ShardDataset:
         return len(self.keys)
 
     def image(self, index: int) -> Image.Image:
-        """Return image `index` as RGB; raises as `encoded` does, and for one that cannot be decoded."""
+        """Return image `index` as RGB.
+
+        Raises:
+            GenrobustError: The image has changed since it was written, or cannot be decoded.
+        """
         data = self.encoded(index)
         try:
             return read_image(data, f"{self.keys[index]} in {shard_paths(self.folder, int(self._shard[index]))[0]}")
@@ -201,7 +210,11 @@ class ShardDataset:
             raise GenrobustError(str(error)) from None
 
     def encoded(self, index: int) -> bytes:
-        """Return the bytes of image `index`; raises GenrobustError, naming shard and key, where they have changed."""
+        """Return the bytes of image `index`.
+
+        Raises:
+            GenrobustError: They have changed since they were written; the message names the shard and the key.
+        """
         path = shard_paths(self.folder, int(self._shard[index]))[0]
         with reading(path, kind=GenrobustError), fetch_file(path).open("rb") as file:
             file.seek(int(self._offset[index]))

@@ -43,7 +43,8 @@ class StoredImages:
 def open_stored(path: Path) -> StoredImages:
     """Open a folder, a file, or a pattern such as ``data/train-*.parquet`` in its last part.
 
-    Raises UserError where nothing is there, or nothing of a kind that is read.
+    Raises:
+        UserError: Nothing is there, or nothing of a kind that is read.
     """
     if path.suffix.lower() == TABLE:
         return _numbered(path, list_csv(path))
@@ -80,8 +81,10 @@ def require_there(places: Mapping[str, Path]) -> None:
 def open_unlabeled(key: str, path: Path) -> ListedImages:
     """Return the images at `path`, which the key of a recipe names, without their labels: each has the label 0.
 
-    That is a folder with images at any depth, or what `open_stored` opens beside class folders. Raises UserError as it
-    does, and where there is no image.
+    That is a folder with images at any depth, or what `open_stored` opens beside class folders.
+
+    Raises:
+        UserError: Nothing is there, nothing of a kind that is read, or no image.
     """
     listing = _list_unlabeled(path)
     if not listing.keys:
@@ -109,7 +112,8 @@ def _list_unlabeled(path: Path) -> Listing:
 def class_folders(folder: Path) -> list[Path]:
     """Return the subfolders of `folder` without hidden ones, sorted by name.
 
-    Raises UserError where it is missing, unreadable, without subfolders, or holds images that belong to no class.
+    Raises:
+        UserError: It is missing, unreadable or without subfolders, or holds images that belong to no class.
     """
     with reading(f"the folder {folder}"):
         entries = sorted(e for e in folder.iterdir() if not e.name.startswith("."))

@@ -29,9 +29,11 @@ CACHED = 4  # row groups kept in memory: those that neighboring images, asked fo
 def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images in parquet `files`, which lie at `source`; return the names of their labels too, () without any.
 
-    Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "".
-    Images are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``. Raises
-    UserError that names the file and the column, or a file that is there twice.
+    Only labels are read now, and not these either unless the images are `labeled`: then all are of the group "". Images
+    are read a row group at a time, which is fast in their order alone. A key is ``{file}/{row}``.
+
+    Raises:
+        UserError: A file or a column cannot be used, or a file is there twice; the message names it.
     """
     metadata: list[pq.FileMetaData] = []
     labels: list[list[Any]] = []
@@ -61,7 +63,7 @@ def list_parquet(source: Path, files: Sequence[Path], labeled: bool = True) -> t
 
 
 def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) -> Callable[[int, int], Any]:
-    """What reads the image at a row of a file, with its row group, of which the latest are kept."""
+    """Return a function that reads the image at a row of a file, with its row group, of which the latest are kept."""
     starts = [np.cumsum([0, *(m.row_group(g).num_rows for g in range(m.num_row_groups))]) for m in metadata]
     lock = Lock()
 
@@ -83,7 +85,10 @@ def _by_row_group(files: Sequence[Path], metadata: Sequence[pq.FileMetaData]) ->
 def list_saved(folder: Path, labeled: bool = True) -> tuple[Listing, tuple[str, ...]]:
     """List the images of a dataset that `datasets.Dataset.save_to_disk` wrote, mapped into memory: any order is fast.
 
-    Returns and raises as `list_parquet`.
+    Returns the names of the labels too, () without any.
+
+    Raises:
+        UserError: A file or a column cannot be used, or a file is named twice; the message names it.
     """
     again = "; save it again"
     with reading(f"the saved dataset {folder}", *DAMAGED, then=again):

@@ -34,9 +34,11 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     """List the images in `tars`, which lie at `source`; a group is the text in ``.cls``, or the "label" in ``.json``.
 
     Only headers and labels are read, and genrobust's own shards compared with their hashes; unless the images are
-    `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``. Raises UserError that names the
-    tar and the key: compressed, damaged or truncated tars, the same tar twice, an image without a class, a key or a
-    file that comes twice, a link in place of a file, a path that leaves the tar.
+    `labeled`, no labels either, and all are of the group "". A key is ``{tar}/{key}``.
+
+    Raises:
+        UserError: A tar is compressed, damaged, truncated or listed twice, an image has no class, a key or a file comes
+            twice, a link stands in place of a file, or a path leaves the tar. The message names the tar and the key.
     """
     images: list[_Image] = []
     where: list[Path] = []
@@ -111,7 +113,7 @@ def _images_in(tar: Path, labeled: bool) -> list[_Image]:
 
 
 def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
-    """What the JSON beside each image says; nothing where there is none."""
+    """Yield the content of the JSON beside each image; {} where there is none."""
     with reading(tar), tar.open("rb") as file:
         for image in images:
             with reading(f"{image.key}.json in {tar}", *DAMAGED):

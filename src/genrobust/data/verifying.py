@@ -33,7 +33,7 @@ ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset d
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with a shard; `keys` are the images that changed, where that is known."""
+    """The damage of a shard; `keys` are the images that changed, where that is known."""
 
     shard: int
     what: str
@@ -115,7 +115,7 @@ def _damaged_filters(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _damage(folder: Path, index: int) -> Damage | None:
-    """What is wrong with a shard whose parquet is there, or None."""
+    """Return what is wrong with a shard whose parquet is there, or None."""
     tar, sums, parquet = shard_paths(folder, index)
     for path in (sums, tar):
         if not path.exists():

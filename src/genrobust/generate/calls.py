@@ -1,4 +1,4 @@
-"""What stands round calls of other libraries: single messages are muted, and running out of memory is explained."""
+"""Guards round calls of other libraries: single messages are muted, and running out of memory is explained."""
 
 from __future__ import annotations
 

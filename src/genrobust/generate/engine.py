@@ -98,7 +98,12 @@ class Engine(ABC):
         return {"generator": generator, "mode": self.config.mode, "device": self.device.type}
 
     def source_image(self, request: Request) -> Image.Image:
-        """Return the real image that `request` begins from, RGB. Raises UserError, naming its key, where it cannot."""
+        """Return the real image that `request` begins from, RGB.
+
+        Raises:
+            UserError: The request names no image, or the image is missing or cannot be read; the message names
+                the key of the request.
+        """
         if request.source is None:
             raise UserError(f"the request {request.key} names no source image: plan it with the training images")
         what = f"the source image {request.source} of the request {request.key}"
@@ -132,7 +137,8 @@ def identity(config: GeneratorConfig) -> dict[str, Any]:
     """Return what decides a generator's images, as flat JSON: two equal identities draw the same. Loads no weights.
 
     Raises:
-        UserError: As `engine_of`, and where the generator cannot be found.
+        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode; or the generator
+            cannot be found.
     """
     return {**engine_of(config).identity(config), **sampling(config)}
 
@@ -152,10 +158,19 @@ def sampling(config: GeneratorConfig) -> dict[str, Any]:
 
 
 def is_on_server(config: GeneratorConfig) -> bool:
-    """Return whether a server draws, and this machine computes nothing. Raises UserError as `engine_of` does."""
+    """Return whether a server draws, and this machine computes nothing.
+
+    Raises:
+        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode.
+    """
     return engine_of(config).on_server
 
 
 def weights_bytes(config: GeneratorConfig) -> int:
-    """Return the bytes of weights that each process loads. Raises UserError as `identity` does."""
+    """Return the bytes of weights that each process loads.
+
+    Raises:
+        UserError: The engine is unknown, its package is broken or clashes, or it lacks the mode; or the generator
+            cannot be found.
+    """
     return engine_of(config).weights_bytes(config)

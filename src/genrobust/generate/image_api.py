@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class _Fault(Exception):
-    """What another try may not meet; `pause` is how many seconds the server wants to be left alone."""
+    """A fault that another try may not meet; `pause` is how many seconds the server wants to be left alone."""
 
     def __init__(self, reason: str, pause: float = 0.0) -> None:
         super().__init__(reason)
@@ -249,7 +249,7 @@ class ImageApi:
             log.warning("%s: %s; it is asked again", self._where, reason)
 
     def _plain(self, text: str) -> str:
-        """What a server says, on one line of visible characters, without the key, which some servers repeat."""
+        """Return what a server says, on one line of visible characters, without the key, which some servers repeat."""
         text = "".join(c if c.isprintable() else " " for c in text[: 20 * SHOWN])
         text = " ".join((text.replace(self._key, "***") if self._key else text).split())
         return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."

@@ -12,7 +12,11 @@ from genrobust.core import INDEX, UserError, reading
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """Return the model_index.json of `folder`; raises UserError where that is no diffusers folder, or an odd one."""
+    """Return the model_index.json of `folder`.
+
+    Raises:
+        UserError: The folder is no diffusers folder, or one that is not of diffusers' own classes.
+    """
     if folder.is_file():
         raise UserError(
             f"{folder} is a file; a generator is a diffusers folder: convert it with "
@@ -38,7 +42,11 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object; raises UserError for anything else."""
+    """Read a JSON object.
+
+    Raises:
+        UserError: The file cannot be read, or holds anything else.
+    """
     with reading(path, ValueError, then=": get it again"):
         found = json.loads(path.read_bytes())  # schedulers of diffusers' have -Infinity
         if not isinstance(found, dict):

@@ -82,8 +82,9 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
 def locate(config: GeneratorConfig) -> tuple[str, Path]:
     """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
 
-    Raises UserError as `find_generator` does, and for a folder that is there but not usable: another generator in its
-    place would surprise. Raises GenrobustError for a trained generator that is damaged.
+    Raises:
+        UserError: No generator is found, or one is there but not usable: another generator in its place would surprise.
+        GenrobustError: A trained generator is damaged.
     """
     id, folder = find_generator(config)
     check_trained(folder)

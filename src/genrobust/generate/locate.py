@@ -36,8 +36,10 @@ def embedded_generator(mode: str = "labels") -> Path:
 def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
     """Return the id and the folder of the first of `config.model` and its alternatives that is found.
 
-    A hub model is downloaded, safetensors alone. An alternative is logged with the reason. Raises UserError that says
-    of each why it was not found.
+    A hub model is downloaded, safetensors alone. An alternative is logged with the reason.
+
+    Raises:
+        UserError: None is found; the message gives the reason for each.
     """
     reasons: list[str] = []
     for model in (config.model, *config.alternatives):
@@ -59,8 +61,9 @@ def find_generator(config: GeneratorConfig) -> tuple[str, Path]:
 def find_lora(config: LoraConfig) -> tuple[str, Path]:
     """Return the id and the .safetensors file of a LoRA; one of the hub is downloaded.
 
-    Raises UserError for one that is not found, a pickle, and a folder without one file to choose; GenrobustError for a
-    trained one that is damaged.
+    Raises:
+        UserError: The LoRA is not found or is a pickle, or its folder has not one file to choose.
+        GenrobustError: A trained LoRA is damaged.
     """
     try:
         place, id = Path(config.model).expanduser(), config.model
@@ -86,7 +89,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """What lets a text-to-image model draw from an image.
+    """The adapter that lets a text-to-image model draw from an image.
 
     Attributes:
         id: Its name, without a path.
@@ -113,7 +116,8 @@ class Adapter:
 def find_adapter(config: AdapterConfig) -> Adapter:
     """Return the adapter of `config`; one of the hub is downloaded. Its folder says whether it is a FLUX Redux.
 
-    Raises UserError where a part of it is not found or is a pickle, and for keys that a Redux does not use.
+    Raises:
+        UserError: A part of it is not found or is a pickle, or `config` has keys that a Redux does not use.
     """
     folders = [config.image_encoder, *REDUX_PARTS]
     parts = [INDEX, config.file, *(f"{folder}/*.{ending}" for folder in folders for ending in ("json", "safetensors"))]

@@ -92,6 +92,10 @@ MODES: Registry[type[Mode]] = Registry("generator.mode", package="genrobust.gene
 
 
 def mode_of(config: GeneratorConfig) -> type[Mode]:
-    """Return the mode that `config` names, or its variant for an adapter. Raises UserError as `find_adapter` does."""
+    """Return the mode that `config` names, or its variant for an adapter.
+
+    Raises:
+        UserError: A part of the adapter is not found or is a pickle, or its section has keys that a Redux does not use.
+    """
     mode = MODES.get(config.mode)
     return mode if config.adapter is None else mode.adapted[find_adapter(config.adapter).kind]

@@ -19,8 +19,10 @@ def plan_of(
 ) -> Plan:
     """Return the plan of a recipe's sections, with prompts and source images where the generator's mode reads them.
 
-    Source images are those of `real`, the real images of the split that is generated, and of no other. Raises UserError
-    as `Plan` does.
+    Source images are those of `real`, the real images of the split that is generated, and of no other.
+
+    Raises:
+        UserError: Templates are not usable, or a class has no source image.
     """
     return Plan(
         labels,
@@ -114,7 +116,11 @@ class Plan:
         return digest((classes, templates, self._negative_prompt, self.per_class, self.data_seed, *more))
 
     def shards(self, shard_size: int) -> Sequence[range]:
-        """Return the indices of each shard: `shard_size` requests, fewer in the last. Raises UserError for too many."""
+        """Return the indices of each shard: `shard_size` requests, fewer in the last.
+
+        Raises:
+            UserError: There are too many.
+        """
         if shard_size < 1:
             raise UserError(f"generate.shard_size must be 1 or more, got {shard_size}")
         if len(self) > MOST_SHARDS * shard_size:

@@ -79,7 +79,8 @@ class Prompts:
     def arguments(self, requests: Sequence[Request]) -> dict[str, Any]:
         """Return the prompt arguments of the pipeline's call for `requests`.
 
-        Raises UserError for a negative prompt where the pipeline takes none.
+        Raises:
+            UserError: A request has a negative prompt, and the pipeline takes none.
         """
         if not self._takes_negative and any(r.negative_prompt for r in requests):
             kind = type(self._pipeline).__name__

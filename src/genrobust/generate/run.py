@@ -166,7 +166,11 @@ class Generation:
         return batch.of(measure)
 
     def opened(self, partial: bool = False) -> ShardDataset:
-        """Open the dataset. Raises UserError where shards are missing, unless it may be `partial`."""
+        """Open the dataset.
+
+        Raises:
+            UserError: Shards are missing, and it may not be `partial`.
+        """
         dataset = ShardDataset(self._out, allow_partial=partial)
         if gone := dataset.given_up:
             reasons, total = "; ".join(sorted(set(gone.values()))), len(dataset) + len(gone)
@@ -174,7 +178,7 @@ class Generation:
         return dataset
 
     def _manifest(self) -> dict[str, Any]:
-        """What the dataset is, as flat JSON: everything that decides its images beyond rounding."""
+        """Describe the dataset as flat JSON: everything that decides its images beyond rounding."""
         return {
             "plan": self._plan.fingerprint,
             "requests": len(self._plan),

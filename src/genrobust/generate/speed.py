@@ -1,4 +1,4 @@
-"""What makes a diffusers pipeline faster or smaller: attention, caches, quantization, offloading, compilation."""
+"""Settings that make a diffusers pipeline faster or smaller: attention, caches, quantization, offload, compilation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,9 @@ def trunk_of(pipeline: Any) -> Any:
 def quantization(config: GeneratorConfig, folder: Path) -> diffusers.PipelineQuantizationConfig | None:
     """Return what `from_pretrained` needs to quantize the large parts of the generator in `folder`; None for nothing.
 
-    Raises MissingPackage where the quantizer is not installed, and UserError where it is too old.
+    Raises:
+        MissingPackage: The quantizer is not installed.
+        UserError: The quantizer is too old.
     """
     if config.quantize is None:
         return None
@@ -79,7 +81,11 @@ def _quantization(
 
 
 def prepare(pipeline: Any, config: GeneratorConfig) -> None:
-    """Give `pipeline` the attention, the cache and the decoding of `config`; raises UserError where it cannot."""
+    """Give `pipeline` the attention, the cache and the decoding of `config`.
+
+    Raises:
+        UserError: The pipeline does not take one of them.
+    """
     kind, trunk = type(pipeline).__name__, trunk_of(pipeline)
     if config.attention in WITHOUT_MASKS and kind.startswith(AS_LONG_AS_PROMPTS):
         raise UserError(
@@ -129,8 +135,10 @@ def _set_attention(trunk: Any, name: str, kind: str) -> None:
 def place(pipelines: Sequence[Any], config: GeneratorConfig, device: torch.device) -> str:
     """Move `pipelines` onto `device`, all of them or, where that has too little memory, what is computing.
 
-    No image depends on it. Returns what is done, as `generator.offload` has it: "none", "model" or "group". Raises
-    UserError where a pipeline cannot do what the recipe asks for.
+    No image depends on it. Returns what is done, as `generator.offload` has it: "none", "model" or "group".
+
+    Raises:
+        UserError: A pipeline cannot do what the recipe asks for.
     """
     offload: str = config.offload if device.type == "cuda" else "none"
     if offload == "auto":
@@ -201,7 +209,7 @@ def offload_for(sizes: Sequence[int], free: int) -> str:
 
 
 def _bytes(weights: Iterable[Tensor]) -> int:
-    """What `weights` take: those of torchao call themselves what they were, and hold what they were made into."""
+    """Return the bytes of `weights`. Those of torchao name themselves what they were, and hold what they became."""
     total = 0
     for weight in weights:
         if hasattr(weight, "__tensor_flatten__"):
@@ -221,8 +229,10 @@ def compile_network(generator: Generator, images: int) -> bool:
     A UNet is compiled by its large blocks, since its convolutions lie outside of the blocks that diffusers compiles; a
     transformer is little but those, whose code is made once for all of them. Neither depends on whether the network
     waits in main memory between its calls. Compiled at the first draw, for its batch size, and for half of it where
-    guidance ends before the last step. It changes images as another batch size does: by rounding. Raises UserError
-    where the recipe insists, and the network cannot be compiled.
+    guidance ends before the last step. It changes images as another batch size does: by rounding.
+
+    Raises:
+        UserError: The recipe insists, and the network cannot be compiled.
     """
     pipeline, config = generator.pipeline, generator.config
     trunk = trunk_of(pipeline)

@@ -42,7 +42,11 @@ def template_set(name: str) -> tuple[Template, ...]:
 
 
 def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Template, ...]]:
-    """Return the templates of each class. Raises UserError where they are not usable."""
+    """Return the templates of each class.
+
+    Raises:
+        UserError: They are not usable.
+    """
     if prompts.file is not None:
         return [_without(of_class, prompts.without_styles) for of_class in read_listed(prompts.file, labels)]
     return [templates_of(prompts)] * len(labels)
@@ -51,7 +55,8 @@ def class_templates(prompts: PromptConfig, labels: LabelSpace) -> list[tuple[Tem
 def templates_of(config: PromptConfig) -> tuple[Template, ...]:
     """Return the templates that `config` deals out to every class: one for the strategy `single`, all for `diverse`.
 
-    Raises UserError for an unknown set, an empty or repeating list, and a text without exactly one ``{}``.
+    Raises:
+        UserError: The set is unknown, the list is empty or repeats a text, or a text has not exactly one ``{}``.
     """
     if isinstance(name := config.templates, str):
         if name not in SINGLE:
@@ -104,8 +109,11 @@ def read_listed(path: Path, labels: LabelSpace) -> list[tuple[Template, ...]]:
 
     A .json file maps a class's id, name or prompt name to a list of full prompts; classes beyond those of `labels` are
     passed over, and a prompt that comes twice counts once. Any other file holds templates with one ``{}``, one a line,
-    for all classes; empty lines count for nothing. Raises UserError that names the file and the class or line: a file
-    that cannot be read, no prompts for a class, a template without a slot, a full prompt with one.
+    for all classes; empty lines count for nothing.
+
+    Raises:
+        UserError: The file cannot be read, a class has no prompts, a template has no slot, or a full prompt has one.
+            The message names the file and the class or line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")

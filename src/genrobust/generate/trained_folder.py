@@ -29,7 +29,11 @@ def write_record(record: Path, facts: Mapping[str, Any]) -> None:
 
 
 def read_record(record: Path) -> dict[str, Any]:
-    """Read what `write_record` wrote; raises GenrobustError where that is damaged."""
+    """Read what `write_record` wrote.
+
+    Raises:
+        GenrobustError: The record is damaged.
+    """
     with reading(record, ValueError, then=_remedy(record.parent), kind=GenrobustError):
         return unsealed(record.read_bytes())
 
@@ -37,7 +41,8 @@ def read_record(record: Path) -> dict[str, Any]:
 def base_of(folder: Path) -> str:
     """Return the id of the generator that the one in `folder` was trained from here, "" where it was not.
 
-    Raises GenrobustError where the record of that training is damaged.
+    Raises:
+        GenrobustError: The record of that training is damaged.
     """
     records = (record_of(folder, config) for config in (FinetuneConfig, ClassModelConfig))
     return next((str(read_record(record).get("base", "")) for record in records if record.is_file()), "")
@@ -46,7 +51,8 @@ def base_of(folder: Path) -> str:
 def check_trained(folder: Path) -> None:
     """Compare the files of a generator with its record, where genrobust trained it; a process reads them once.
 
-    Raises GenrobustError for the first that is damaged.
+    Raises:
+        GenrobustError: A file is damaged; the message names the first.
     """
     for config in (FinetuneConfig, ClassModelConfig):
         if (record := record_of(folder, config)).is_file():

@@ -1,4 +1,4 @@
-"""What a study expects to find, written down before it runs."""
+"""Claims of what a study expects to find, written down before it runs."""
 
 from __future__ import annotations
 

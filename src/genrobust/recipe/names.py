@@ -22,7 +22,11 @@ KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
 
 
 def valid_name(text: str) -> str:
-    """Return `text`; raises ValueError where it is no name of an arm, a dataset, a test set or another thing."""
+    """Return `text`, a valid name.
+
+    Raises:
+        ValueError: It is no name of an arm, a dataset, a test set or another thing.
+    """
     if not text or len(text) > LONGEST:
         raise ValueError(f"a name has 1 to {LONGEST} characters, this one {len(text):,}")
     if text != text.strip() or not text.translate(JOINERS).isprintable():

@@ -181,7 +181,7 @@ class Recipe(Section):
             raise ValueError(f"answer: {self.answer!r} is no {noun} that is compared with another; there are {known}")
 
     def _compared(self) -> dict[str, str]:
-        """What each group is compared with: itself, if that has no name."""
+        """Return what each group is compared with: itself, if that has no name."""
         groups, references = self.groups(), self.references()
         return {group: group_reference(group, groups, references) for group in groups}
 

@@ -33,10 +33,11 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 def require_plain(raw: dict[str, Any]) -> dict[str, Any]:
-    """Return `raw`; raises ValueError, naming the key, for what no YAML file of a recipe can hold.
+    """Return `raw`, which a YAML file of a recipe can hold.
 
-    That is a key that is no text, a number that is not finite or too large, a control character, half a surrogate pair,
-    and more values or levels than the limits of this module.
+    Raises:
+        ValueError: It has a key that is no text, a number that is not finite or too large, a control character, half a
+            surrogate pair, or more values or levels than the limits of this module. The message names the key.
     """
     count = 0
 
@@ -101,7 +102,7 @@ def explain(error: ValidationError, root: type[Section], where: str) -> list[str
 
 
 def near_or_known(name: str, known: Iterable[str]) -> str:
-    """What to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
+    """Suggest what to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {listed(known)}"

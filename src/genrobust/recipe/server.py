@@ -89,5 +89,5 @@ class ServerConfig(Section):
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """What of the section decides the images."""
+        """The part of the section that decides the images."""
         return {"sends": sorted(set(self.sends) - {"response_format"}), "fields": dict(sorted(self.fields.items()))}

@@ -1,4 +1,4 @@
-"""What leaves genrobust: datasets and classifiers in the formats of other programs, with their cards."""
+"""Datasets and classifiers that leave genrobust, in the formats of other programs, with their cards."""
 
 import lazy_loader
 

@@ -29,7 +29,7 @@ _GENERATED = "It is generated as well: it says nothing of accuracy on real image
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What to export, and how.
+    """The dataset to export, and how.
 
     Attributes:
         dataset: The folder of a generated dataset.

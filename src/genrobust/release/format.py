@@ -35,7 +35,7 @@ class Format(ABC):
             advance: Called after each image.
 
         Raises:
-            GenrobustError: An image has changed since it was written, as `Content.samples` raises it.
+            GenrobustError: An image has changed since it was written.
         """
 
     def features(self, content: Content) -> list[Json]:

@@ -36,7 +36,10 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
     """Write audit.html and audit.json into `folder`; returns their paths by name.
 
     Each replaces its predecessor whole or not at all. The page calls the dataset `name`; `leaks` are the test sets
-    whose leaks were not allowed. Raises UserError for a folder that cannot be written.
+    whose leaks were not allowed.
+
+    Raises:
+        UserError: The folder cannot be written.
     """
     facts = sealed(_facts(audit, sets, name))
     return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts}, folder)

@@ -47,7 +47,10 @@ class Benchmarked:
 def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
     """Write benchmark.html, benchmark.json and benchmark.csv into `folder`; returns their paths by name.
 
-    Each file replaces its predecessor whole or not at all. Raises UserError for a folder that cannot be written.
+    Each file replaces its predecessor whole or not at all.
+
+    Raises:
+        UserError: The folder cannot be written.
     """
     contents = {
         "benchmark.html": html(made),

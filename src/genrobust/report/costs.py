@@ -1,4 +1,4 @@
-"""What the accuracy of each arm costs: the plot of accuracy against the time that one worker takes to make the arm."""
+"""The cost of accuracy: the plot of accuracy against the time that one worker takes to make each arm."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _alike(arms: Sequence[ArmRecord], known: dict[str, float]) -> list[list[str]
 
 
 def _name(arms: Sequence[str]) -> str:
-    """What the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
+    """Return the words that the names of `arms` begin with: "real" for "real, 300 steps" and "real, 600 steps"."""
     if len(arms) == 1:
         return arms[0]
     common = "".join(

@@ -54,7 +54,11 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = ())
     Over several ID sets "ids" names their columns, "fit" is the plane and has "slopes", a list in their order, as a
     model's "id" is; "fit_by_id" and a model's "er_by_id" list the lines over each one alone and what lies beyond them.
 
-    `inputs` are the tables that it was read from. It is written as `writing` does, which raises.
+    `inputs` are the tables that it was read from. It is written as `writing` does.
+
+    Raises:
+        UserError: `path` is a folder, one of `inputs`, or cannot be written to.
+        DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
     with writing(path, inputs) as file:
         before = _dumps({**_fits(result), "models": {}})

@@ -1,4 +1,4 @@
-"""What the images of each source are like, as rows of words and figures."""
+"""The qualities of the images of each source, as rows of words and figures."""
 
 from __future__ import annotations
 

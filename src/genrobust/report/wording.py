@@ -163,7 +163,7 @@ def _limits_of_comparing(record: StudyRecord) -> Iterator[str]:
 
 
 def _limits_of_groups(summary: Summary) -> Iterator[str]:
-    """What the number of groups of images, such as their designers, allows one to say."""
+    """Yield what the number of groups of images, such as their designers, allows one to say."""
     groups = {test: summary.score("top1", summary.arms[0], test).groups for test in summary.tests}
     if not any(groups.values()):
         return

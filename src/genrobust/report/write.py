@@ -118,7 +118,11 @@ def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown]]]]:
-    """Return the pictures by class and origin, in the order given; raises UserError for one that is no PNG."""
+    """Return the pictures by class and origin, in the order given.
+
+    Raises:
+        UserError: A picture is no PNG.
+    """
     found: dict[str, dict[str, list[Shown]]] = {}
     for p in pictures:
         if not p.png.startswith(b"\x89PNG\r\n\x1a\n"):

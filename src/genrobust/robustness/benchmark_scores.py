@@ -1,4 +1,4 @@
-"""What a benchmark measures: accuracy on a generated and a real set, the drop between them, and the hardest images.
+"""The figures of a benchmark: accuracy on a generated and a real set, the drop between them, and the hardest images.
 
 A drop over all images is one of style, too, where a set has styles that the other lacks or has less of. So drops are
 measured within the styles of both sets as well.
@@ -43,7 +43,7 @@ class StyleScores:
 
 @dataclass(frozen=True, slots=True)
 class ModelScores(Compared):
-    """What one model scored: first of all, how it did over all images.
+    """The scores of one model: first of all, how it did over all images.
 
     `classes` are the accuracies in percent on both sets by label, `styles` the scores by style, where it is known.
     `within` is how it did within the styles of both sets: every figure is the mean over these styles, each with the

@@ -73,7 +73,8 @@ def fit_lines(baselines: Iterable[BaselineModel], shifts: Iterable[str], transfo
     """Fit the line of each of `shifts` that a baseline was scored on.
 
     Raises:
-        UserError: As `fit_line` does.
+        UserError: A value is outside 0 to 100, fractions stand in place of percents, or fewer than three models differ
+            in clean accuracy.
     """
     rows = list(baselines)
     lines = {}
@@ -184,7 +185,10 @@ def er_interval(
     `clean` and `shifted` are one model's or arrays of one shape, which the two bounds then have. `baselines` are the
     clean and the shifted percents of those of `test_set`; they are resampled with replacement `bootstrap` times (seed
     0), the same for all models. How uncertain `clean` and `shifted` themselves are is not in it; `summarize` adds that.
-    Raises what `fit_line` raises.
+
+    Raises:
+        UserError: A value is outside 0 to 100, fractions stand in place of percents, or fewer than three models differ
+            in clean accuracy.
     """
     slope, intercept = _refit(*baselines, test_set, baseline_counts(len(baselines[0]), bootstrap), transform)
     has_line = ~np.isnan(slope)

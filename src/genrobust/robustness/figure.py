@@ -161,5 +161,9 @@ def list_figures() -> list[Figure]:
 
 
 def figure_called(name: str) -> Figure:
-    """Return the figure `name`. Raises UserError for an unknown one, with those that are known."""
+    """Return the figure `name`.
+
+    Raises:
+        UserError: There is no such figure; the message lists the known ones.
+    """
     return FIGURES.get(name)(name)

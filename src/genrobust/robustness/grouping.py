@@ -52,7 +52,7 @@ class Groups:
 
     @property
     def scale(self) -> float:
-        """What makes the spread of replicates that of the groups: unscaled, few groups understate it."""
+        """The factor that makes the spread of replicates that of the groups: unscaled, few groups understate it."""
         return float(np.sqrt((self.effective + 1) / self.freedom))
 
     def weights(self, bootstrap: int) -> np.ndarray:

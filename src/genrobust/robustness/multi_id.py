@@ -62,7 +62,7 @@ def fit_planes(
     the one in the shift's row, over the shift's classes.
 
     Raises:
-        UserError: No baseline was scored on `second`, or as `fit_plane` does.
+        UserError: No baseline was scored on `second`, or those of a shift are too few or do not determine a plane.
     """
     if not any(b.test_set == second for b in baselines):
         raise UserError(

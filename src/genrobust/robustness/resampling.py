@@ -78,7 +78,7 @@ class Measured:
 
     @property
     def _apart(self) -> tuple[float, float]:
-        """What no difference of two arms leaves."""
+        """The bounds that no difference of two arms leaves."""
         least, most = self.bounds
         return least - most, most - least
 
@@ -223,7 +223,7 @@ def _freedom_of_mean(parts: Sequence[Measured], shares: Mapping[str, float]) -> 
 
 
 def _over_groups(parts: Sequence[Measured], groups: int) -> str:
-    """What a mean is resampled over: the groups of all its parts in place of those of the first one."""
+    """Return what a mean is resampled over: the groups of all its parts in place of those of the first one."""
     first = max(parts, key=lambda part: len(part.shares))
     return first.over.replace(f"{len(first.shares)} groups", f"{groups} groups", 1)
 

@@ -23,7 +23,7 @@ StudyPredictions = Mapping[tuple[str, int, str], Predictions]  # by arm, seed an
 
 @dataclass(frozen=True, slots=True)
 class AnsweredSet:
-    """What figures need to know of the M images of a test set that have a right label among its C classes.
+    """The facts that figures need of the M images of a test set that have a right label among its C classes.
 
     Attributes:
         classes: int64 [C], of `all_classes` in the study.
@@ -45,7 +45,7 @@ class AnsweredSet:
 
 @dataclass(frozen=True, slots=True)
 class BaselineDraws:
-    """What the replicates of baseline lines and planes share.
+    """The draws that the replicates of baseline lines and planes share.
 
     Attributes:
         clean: By shift with a line, the clean accuracy over the same classes in percent, [A, S], over `images` images.

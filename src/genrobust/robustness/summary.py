@@ -30,7 +30,7 @@ Table = dict[tuple[str, str], Measured]  # by figure and test set
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a study compares, and how.
+    """The comparisons of a study, and how they are made.
 
     Attributes:
         reference: The arm that the others are compared with, where `references` maps an arm to no other (itself: none).
@@ -129,7 +129,7 @@ def score_baselines(predictions: StudyPredictions, clean: str, shifts: Sequence[
 
 
 def _references(comparison: Comparison, arms: Sequence[str]) -> dict[str, str]:
-    """What each arm and group is compared with. Raises UserError for a name that is no arm."""
+    """Return what each arm and group is compared with. Raises UserError for a name that is no arm."""
     references = dict.fromkeys(arms, comparison.reference) | dict(comparison.references)
     compared = [name for pair in (*comparison.pairs, *references.items()) for name in pair]
     for what, names in (

@@ -190,7 +190,7 @@ def doubts_of(scores: TableScores, clean: np.ndarray, shifted: np.ndarray) -> li
 
 
 def _mixed_units(column: str, percents: np.ndarray) -> str:
-    """What suggests that some accuracies of a column are fractions: a gap between those up to 1 and all others."""
+    """Return why some accuracies of a column seem to be fractions: a gap between those up to 1 and all others."""
     small, large = percents[(percents > 0) & (percents <= 1)], percents[percents > 1]
     if not len(small) or not len(large) or large.min() < UNIT_GAP * small.max():
         return ""

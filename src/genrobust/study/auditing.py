@@ -147,8 +147,10 @@ def filter_shards(
 ) -> int:
     """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the file `path`.
 
-    Returns how many images it has judged; 0 where an earlier run had judged some, so that it tells of no rate. Raises
-    as `filter_dataset` does.
+    Returns how many images it has judged; 0 where an earlier run had judged some, so that it tells of no rate.
+
+    Raises:
+        UserError: A classifier does not know a class, or no image is left.
     """
     opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
@@ -301,7 +303,11 @@ def _results_folder(dataset: str, out: Path | None) -> Path:
 
 
 def outside(dataset: str, out: Path) -> Path:
-    """Return `out`, the folder of results; raises UserError where it lies inside the dataset."""
+    """Return `out`, the folder of results.
+
+    Raises:
+        UserError: It lies inside the dataset.
+    """
     if out.resolve().is_relative_to(Path(dataset).resolve()):
         raise UserError(f"--out {out} lies inside the dataset {dataset}: results go to a folder outside it")
     return out

@@ -200,7 +200,7 @@ def _over(images: ImageSet, ids: Sequence[str], wanted: Sequence[str]) -> ImageS
 
 
 def _notes_of_styles(result: Benchmark) -> Iterator[str]:
-    """What must be known of the styles of both sets, where the style of any image is known."""
+    """Yield what must be known of the styles of both sets, where the style of any image is known."""
     if not result.styles.keys() - {""}:
         return
     alone = [style for style in result.styles if style not in result.shared]

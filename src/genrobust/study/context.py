@@ -1,4 +1,4 @@
-"""What every stage of a study needs beside its own inputs: where it runs, where it writes, and whom it tells."""
+"""The context that every stage of a study needs beside its own inputs: where it runs, writes and logs."""
 
 from __future__ import annotations
 
@@ -40,9 +40,12 @@ class Context:
 
     @cached_property
     def data(self) -> StudyData:
-        """The images of the study; raises UserError for test sets that the recipe names and the data lacks.
+        """The images of the study.
 
         The images to choose by are a test set only where the recipe names them as the second in-distribution set.
+
+        Raises:
+            UserError: The recipe names test sets that the data lacks.
         """
         from genrobust.data import load_data
 
@@ -72,7 +75,7 @@ class Context:
 
     @property
     def worker(self) -> str:
-        """What every rate depends on beside its job: "cpu, 1 thread", the device and the threads of a worker."""
+        """The part of every rate's key beside the job: "cpu, 1 thread", the device and the threads of a worker."""
         threads = "1 thread" if self.recipe.threads == 1 else f"{self.recipe.threads} threads"
         return f"{self.device}, {threads}"
 

@@ -1,4 +1,4 @@
-"""What an arm costs: the time that one worker takes for all that it is made of, by this machine's own rates."""
+"""The cost of an arm: the time that one worker takes for all that it is made of, by this machine's own rates."""
 
 from __future__ import annotations
 

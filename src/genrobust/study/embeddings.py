@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 
 def read_embeddings(file: Path) -> np.ndarray:
-    """Read embeddings, float32 [N, D]; raises GenrobustError where the file is damaged."""
+    """Read embeddings, float32 [N, D].
+
+    Raises:
+        GenrobustError: The file is damaged.
+    """
     then = "; delete it and rerun, and it is made again"
     with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
         return arrays["embeddings"]

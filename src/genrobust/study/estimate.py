@@ -1,4 +1,4 @@
-"""What the work of a study takes on this machine: time from rates measured or published, and space on the disk."""
+"""Estimates of the work of a study on this machine: time from rates measured or published, and space on the disk."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def explain_disk_full(study: Study) -> Iterator[None]:
 def requests_of(recipe: Recipe) -> dict[str, int]:
     """Return the number of images that a recipe of ImageNet generates, by dataset, without looking at any data.
 
-    Raises UserError where the classes are read from the data, or from a list that is wrong.
+    Raises:
+        UserError: The classes are read from the data, or from a list that is wrong.
     """
     from genrobust.data import label_space
 

@@ -76,7 +76,10 @@ class Executor(Protocol):
     def placed(self, recipe: Recipe, say: Callable[[str], None] = ...) -> Recipe:
         """Return `recipe` with the device and the precisions that its work will find, without any `auto` among these.
 
-        `say` gets the lines of `precision.settle`. Raises UserError where there is no such device.
+        `say` gets the lines of `precision.settle`.
+
+        Raises:
+            UserError: There is no such device.
         """
 
     def require(self, workers: int) -> None:
@@ -86,4 +89,9 @@ class Executor(Protocol):
         """Return how many jobs are done at the same time."""
 
     def run(self, work: Work) -> None:
-        """Do all of `work`; raises UserError for a mistake of the user's, GenrobustError for what could not be done."""
+        """Do all of `work`.
+
+        Raises:
+            UserError: A job fails by a mistake of the user's.
+            GenrobustError: A job cannot be done.
+        """

@@ -87,7 +87,8 @@ def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels:
 def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
     """Open the checkpoints of each model, by its name.
 
-    Raises UserError for one that comes twice under a name, and for two of a name that were trained otherwise.
+    Raises:
+        UserError: A checkpoint comes twice under a name, or two of a name were trained otherwise.
     """
     found: dict[str, list[OpenClassifier]] = {}
     trainings: dict[str, str] = {}
@@ -112,7 +113,11 @@ def predictions_of(
     """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
 
     `models` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone, matched by
-    id. Raises UserError as that does, and for a model that does not know one of the classes, before any is loaded.
+    id.
+
+    Raises:
+        UserError: A name is no model, two checkpoints in a folder cannot be told apart, or a model does not know one of
+            the classes; raised before any is loaded.
     """
     study_of = studies_in(study.out, say, study.recipe.device)
     opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
@@ -175,7 +180,10 @@ def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Pat
 def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
     """Return the checkpoint that ``RECIPE:ARM`` names, of the recipe's first seed, trained now where it is missing.
 
-    None for what names no recipe; raises UserError for a recipe without an arm, or with an unknown one.
+    None for what names no recipe.
+
+    Raises:
+        UserError: `spec` is a recipe without an arm, or with an unknown one.
     """
     recipe, arm = recipe_and_name(spec)
     if not recipe:
@@ -193,7 +201,11 @@ def names_recipe(spec: str) -> bool:
 
 
 def arm_called(recipe: Recipe, name: str) -> ArmConfig:
-    """Return the arm of that name; raises UserError where the recipe has none."""
+    """Return the arm of that name.
+
+    Raises:
+        UserError: The recipe has no such arm.
+    """
     names = [arm.name for arm in recipe.arms]
     if name not in names:
         raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
@@ -242,7 +254,7 @@ def _trained_on(info: CheckpointInfo) -> str:
 
 
 def _facts(info: CheckpointInfo) -> dict[str, Any]:
-    """What a checkpoint's training was like beyond its seed, by name, as text."""
+    """Describe a checkpoint's training beyond its seed, by name, as text."""
     counts: dict[str, int] = info.training.get("counts") or {}
     config: dict[str, Any] = info.training.get("config") or {"architecture": info.architecture}
     return {"images": f"{sum(counts.values()):,}"} | {

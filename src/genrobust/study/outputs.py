@@ -87,7 +87,7 @@ GUARDS = (
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What `verify_outputs` found: the number of files and datasets, those that are damaged, and where they are now.
+    """The result of `verify_outputs`: the number of files and datasets, those that are damaged, and where they are now.
 
     `damaged` maps what is set aside to what is wrong and what to do; `verdicts` are those of the datasets.
     """

@@ -220,7 +220,7 @@ def say_broken(found: Mapping[str, FolderContents], say: Callable[[str], None]) 
 
 
 def _parts(stored: StoredImages) -> Iterator[Callable[[], list[str]]]:
-    """What says of each part of the images that are `stored` which cannot be read, and why."""
+    """Yield for each part of the images that are `stored` a function that returns which cannot be read, and why."""
     listed = stored.listed
     if listed is None:
         for sub in class_folders(stored.path):

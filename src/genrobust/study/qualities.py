@@ -30,7 +30,7 @@ class Qualities:
     rounding alone.
 
     Raises:
-        UserError: There is no CLIP, as `find_clip` raises it.
+        UserError: This installation has no embedded CLIP, and `config` names no other.
     """
 
     def __init__(
@@ -64,7 +64,11 @@ class Qualities:
         fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
 
     def embed(self, sources: Sequence[str]) -> None:
-        """Embed these sources, and the classes for CLASS_NAMES; raises UserError as `load_clip`, and for images."""
+        """Embed these sources, and the classes for CLASS_NAMES.
+
+        Raises:
+            UserError: A file of the CLIP is missing or damaged, or an image cannot be read.
+        """
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name == CLASS_NAMES:

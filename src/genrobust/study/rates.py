@@ -1,4 +1,4 @@
-"""What the stages of a study took, and how fast one worker of each was on this machine: what estimates come from."""
+"""Times of the stages of a study, and how fast one worker of each was on this machine: the source of estimates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says of a study, beside its scores: what was trained, how long it took, on what, and what to mind."""
+"""The record of a study for a report, beside its scores: what was trained, how long it took, on what, and caveats."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
 
 
 def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
-    """What an arm trained on, how well it knows the validation images, and what it takes to make."""
+    """Describe what an arm trained on, how well it knows the validation images, and what it takes to make."""
     runs = [run_of(graph.recipe, arm, seed) for seed in graph.recipe.seeds]
     trainings = [read_checkpoint_info(graph.sources.checkpoint(run)).training for run in runs]
     found = [training["best_val_top1"] for training in trainings]
@@ -79,7 +79,7 @@ def _arm(graph: Graph, arm: ArmConfig) -> ArmRecord:
 
 
 def _qualities(graph: Graph) -> Iterator[SourceQuality]:
-    """What the images of each source are like; nothing where the recipe does not ask."""
+    """Yield what the images of each source are like; nothing where the recipe does not ask."""
     config, context, datasets = graph.recipe.quality, graph.context, graph.sources.datasets
     for quality in () if config is None else graph.describe(config).found():
         made = datasets.get(quality.source)
@@ -90,7 +90,7 @@ def _qualities(graph: Graph) -> Iterator[SourceQuality]:
 
 
 def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
-    """What a study of few seeds or without baselines cannot say, and what retrieval found."""
+    """Yield what a study of few seeds or without baselines cannot say, and what retrieval found."""
     recipe, sources = graph.recipe, graph.sources
     if len(recipe.seeds) < 3:
         seeds = "One training seed" if len(recipe.seeds) == 1 else "Two training seeds"

@@ -19,7 +19,7 @@ LEAST_OF_A_PLANE = 4  # models: a plane over two sets has three coefficients, an
 
 @dataclass(frozen=True, slots=True)
 class StudyScores:
-    """What a study measured, the baseline models that its lines are fitted on, and notes on shifts without a line.
+    """The scores of a study, the baseline models that its lines are fitted on, and notes on shifts without a line.
 
     `curves` are those of arms with several numbers under `wise_ft`.
     """

@@ -58,7 +58,11 @@ class Sources:
         return Sources, (self.context, self._named_by, self._others)
 
     def dataset(self, name: str) -> GeneratedDataset:
-        """Return the generated dataset called `name`; raises UserError where the recipe has none."""
+        """Return the generated dataset called `name`.
+
+        Raises:
+            UserError: The recipe has no such dataset.
+        """
         if name not in self._datasets:
             self._datasets[name] = GeneratedDataset(self.context, name)
         return self._datasets[name]
@@ -83,7 +87,8 @@ class Sources:
     def pool(self) -> ImageSet:
         """The images to retrieve from: the generator's training data.
 
-        Raises UserError where there are none, or none of a class of which images are generated.
+        Raises:
+            UserError: There are none, or none of a class of which images are generated.
         """
         pool = self.context.data.retrieval
         if pool is None:
@@ -103,7 +108,11 @@ class Sources:
 
     @cached_property
     def search(self) -> PoolSearch:
-        """The search for images of each class. Raises UserError where there are no images to search."""
+        """The search for images of each class.
+
+        Raises:
+            UserError: There are no images to search.
+        """
         data, per_class = self.context.data, self.context.recipe.data.retrieved.per_class
         pool = data.retrieval if data.unlabeled is None else data.unlabeled
         if pool is None:
@@ -270,7 +279,12 @@ class Sources:
         return folder if run.alpha == 1 else folder.with_name(digest([folder.name, "wise-ft", run.alpha]))
 
     def initial(self, run: TrainingRun) -> Initial | None:
-        """Return the network that a run starts from; None where its weights are random. Raises as `open_initial`."""
+        """Return the network that a run starts from; None where its weights are random.
+
+        Raises:
+            UserError: There is no such network, it cannot be trained, or has not the last layer that is asked for.
+            GenrobustError: It cannot be fetched from the hub.
+        """
         train = run.train
         if not train.is_pretrained:
             return None
@@ -293,7 +307,10 @@ class Sources:
     def origin(self, run: TrainingRun) -> tuple[Sources, TrainingRun] | None:
         """Return the run whose classifier `run` starts from, with the sources of its recipe.
 
-        None where it starts from something else. Raises UserError for a recipe without an arm, or with an unknown one.
+        None where it starts from something else.
+
+        Raises:
+            UserError: A recipe is named without an arm, or with an unknown one.
         """
         spec, recipe = run.train.init, self.context.recipe
         if (own := run.train.origin_arm) is not None:
@@ -327,5 +344,5 @@ class Sources:
 
 
 def _named(train: TrainConfig) -> TrainConfig:
-    """What a checkpoint's folder is named by: all settings but how often the training saves its state."""
+    """Return the settings that name a checkpoint's folder: all but how often the training saves its state."""
     return train.model_copy(update={"save_every": TrainConfig.model_fields["save_every"].default})

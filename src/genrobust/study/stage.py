@@ -85,7 +85,11 @@ class Stage(ABC):
             stage.work()
 
     def work(self) -> None:
-        """Do the missing jobs of this stage alone; raises GenrobustError where their results are not found after."""
+        """Do the missing jobs of this stage alone.
+
+        Raises:
+            GenrobustError: Their results are not found afterwards.
+        """
         todo = [job for job in self.jobs() if job.size]
         if todo:
             self.announce(todo)

@@ -1,4 +1,4 @@
-"""What the networks that arms start from have learned from, as far as it is known: notes of a report."""
+"""Notes of a report on what the networks that arms start from have learned from, as far as it is known."""
 
 from __future__ import annotations
 

@@ -43,8 +43,10 @@ CELL = 128  # pixels: a picture's side on a sheet
 class Tracking:
     """The `trackers` that a recipe names; all that they write here lies in `folder`.
 
-    `recipe` is the recipe as YAML, which is shown beside every run, and `study` its name. Raises MissingPackage where a
-    tracker is not installed.
+    `recipe` is the recipe as YAML, which is shown beside every run, and `study` its name.
+
+    Raises:
+        MissingPackage: A tracker is not installed.
     """
 
     def __init__(self, trackers: Sequence[str], folder: Path, study: str, recipe: str) -> None:
@@ -122,7 +124,11 @@ class _Tracker:
 
 
 def read_logged(logged: Path) -> dict[str, int]:
-    """Read the last step that each run of a tracker logged; raises GenrobustError where the file is damaged."""
+    """Read the last step that each run of a tracker logged.
+
+    Raises:
+        GenrobustError: The file is damaged.
+    """
     then, last = f"; delete {logged.parent} to track anew", {}
     with reading(logged, ValueError, TypeError, then=then, kind=GenrobustError):
         for run, step, hashed in map(json.loads, logged.read_bytes().splitlines()):

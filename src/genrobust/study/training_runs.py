@@ -26,7 +26,7 @@ class TrainingRun:
 
     @property
     def name(self) -> str:
-        """What the user knows it by."""
+        """The name that the user knows it by."""
         mixed = "" if self.alpha == 1 else f", WiSE-FT {self.alpha:g}"
         return f"baseline {self.of}" if self.baseline else f"{self.of}{mixed}, seed {self.seed}"
 

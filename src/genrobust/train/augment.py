@@ -22,8 +22,10 @@ def make_augment(config: TrainConfig, fill: Color = (128, 128, 128)) -> Augment:
 
     First comes the policy, for its share of the images, then crops and mirroring, which `none` leaves out and random
     resized crops bring along, then color jitter, grayscale and random erasing, in timm's order and with its ranges.
-    `fill` is the color beyond a moved image's edge, and of what is erased. Raises UserError where the policy's package
-    cannot be loaded.
+    `fill` is the color beyond a moved image's edge, and of what is erased.
+
+    Raises:
+        UserError: The policy's package cannot be loaded.
     """
     policy, strength = AUGMENTATIONS.get(config.augmentation)(fill), config.color_jitter
     share = config.augmentation_share

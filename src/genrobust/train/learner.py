@@ -1,4 +1,4 @@
-"""What learns from a batch: a classifier, and its twin where images that are not real get batch norms of their own.
+"""The network that learns: a classifier, and its twin where images that are not real get batch norms of their own.
 
 That is the auxiliary batch norm of AdvProp (Xie et al., 2020). timm's SplitBatchNorm2d halves a batch, but a mixture's
 weights may be unequal.

@@ -126,7 +126,7 @@ def _job(
     threads: int,
     initial: Initial | None,
 ) -> dict[str, Any]:
-    """What decides the weights: the settings, for messages, and a hash of them and of all else."""
+    """Return what decides the weights: the settings, for messages, and a hash of them and of all else."""
     unused = {"save_every", "init"}  # the latter names weights, whose hash counts
     inputs = {
         "config": config.model_dump(exclude=unused),
@@ -292,7 +292,7 @@ class _Run:
         self.state.save(vars(self.progress), **groups)
 
     def resume(self) -> None:
-        """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
+        """Load the saved state, if any; raises UserError for another job's, GenrobustError for a damaged one."""
         if (saved := self.state.load(self.team.is_main)) is not None:
             progress, groups = saved
             self.progress = Progress(**progress)

@@ -140,7 +140,8 @@ class PackedImages:
 def check_packed(index: Path) -> None:
     """Compare the packed images beside the file `index` with the hash in that; a process reads them once.
 
-    Raises GenrobustError where one of both is damaged.
+    Raises:
+        GenrobustError: The file `index` or the images are damaged.
     """
     path = index.with_suffix(IMAGES)
     _check({path: _read_index(index)[1]}, path)

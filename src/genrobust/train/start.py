@@ -38,7 +38,7 @@ def copied(model: nn.Module) -> dict[str, Tensor]:
 
 
 class LowRank(nn.Module):
-    """What makes a layer's weight [O, ...] of its frozen one: adds B [O, R] times A [R, ...], which learn.
+    """A parametrization of a layer's weight [O, ...] by its frozen one: adds B [O, R] times A [R, ...], which learn.
 
     peft's layers add the product's output to that of the layer. This adds it to the weight, since many of timm's
     networks do not call their layers: attention takes `qkv.weight`, convolutions standardize theirs.

@@ -36,7 +36,7 @@ class Team:
 
     @property
     def seed_suffix(self) -> tuple[int, ...]:
-        """What the random draws of this process depend on beside the seed and the step."""
+        """The numbers that the random draws of this process depend on beside the seed and the step."""
         return () if self.size == 1 else (self.rank,)
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:

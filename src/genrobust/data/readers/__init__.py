@@ -1,1 +1,1 @@
-"""What reads each kind of real images: one file a kind, which registers itself with `genrobust.data.reader.READERS`."""
+"""Readers of each kind of real images: one file a kind, which registers itself with `genrobust.data.reader.READERS`."""

@@ -42,7 +42,8 @@ class ObjectNet(ImageNetSet):
     ) -> dict[str, ListedImages]:
         """Open the images whose label means a class of the study, with the border cut off.
 
-        Raises UserError for missing or damaged mappings and for missing folders.
+        Raises:
+            UserError: A mapping is missing or damaged, or folders are missing.
         """
         self.require_imagenet(name, classes)
         return {name: read_set(name, shift.path, classes.labels, shift.map or "one-to-many")}

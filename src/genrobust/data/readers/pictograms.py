@@ -39,8 +39,10 @@ READERS.register("pictograms")(Pictograms())
 def load() -> StudyData:
     """Read the packaged benchmark: real outline drawings, seven shifted test sets, and the wild for retrieval.
 
-    Images come in the order of a hash of their keys, so that the first n of a class mix its designers. Raises
-    GenrobustError where the installation lacks the files.
+    Images come in the order of a hash of their keys, so that the first n of a class mix its designers.
+
+    Raises:
+        GenrobustError: The installation lacks the files.
     """
     folder = resources.files("genrobust") / "assets" / "pictograms"
     labels = LabelSpace(tuple(ClassLabel(**c) for c in json.loads(_read(folder / "classes.json"))))

@@ -87,8 +87,11 @@ class Finetune(Objective):
 def captions_of(prompts: PromptConfig, images: ImageSet, labels: LabelSpace) -> dict[tuple[int, str], tuple[str, ...]]:
     """Return the captions of every label and style in `images`, sorted by these: the prompts of the class.
 
-    Of prompts that name styles, those of the image's own style; where none does, those that name no style, and else
-    the class's name alone. Raises UserError where the prompts are not usable.
+    Of prompts that name styles, those of the image's own style; where none does, those that name no style, and else the
+    class's name alone.
+
+    Raises:
+        UserError: The prompts are not usable.
     """
     templates = class_templates(prompts, labels)
     found = {}

@@ -112,14 +112,23 @@ class DiffusionTrainer:
         return float(seen[:, 0].mean())
 
     def save(self) -> None:
-        """Save everything that the next step depends on. Raises GenrobustError for weights that are no numbers."""
+        """Save everything that the next step depends on.
+
+        Raises:
+            GenrobustError: A weight is NaN or infinite.
+        """
         if not all(bool(tensor.isfinite().all()) for tensor in (*self.parameters, *self._averages)):
             raise self.state.diverged("weights are NaN or infinite", self.step, self.config)
         self.state.save({"step": self.step}, model=_numbered(self.parameters), average=_numbered(self._averages))
 
     @torch.no_grad()
     def resume(self) -> None:
-        """Load the saved state, if there is one. Raises as `TrainingState.load` does."""
+        """Load the saved state, if there is one.
+
+        Raises:
+            UserError: The state is another job's.
+            GenrobustError: The file is damaged.
+        """
         if (saved := self.state.load()) is None:
             return
         progress, groups = saved

@@ -1,4 +1,4 @@
-"""What a diffusion model is trained on, what each step sees of it, and how wrong the model is about that."""
+"""The training of a diffusion model: what it learns from, what each step sees of it, and how wrong the model is."""
 
 from __future__ import annotations
 
@@ -31,15 +31,18 @@ ENCODED_PIXELS = 8 * 512 * 512  # go through the autoencoder at once
 
 @dataclass
 class Objective(ABC):
-    """What a diffusion model learns from which images: the one difference between the kinds of training.
+    """The task of a diffusion model and its images: the one difference between the kinds of training.
 
-    To make one loads no weights; it raises UserError where the base or the images do not fit.
+    To make one loads no weights.
 
     Attributes:
         base: The generator that is fine-tuned, or whose autoencoder and noise schedule a class model takes.
         config: A FinetuneConfig or a ClassModelConfig.
         images: The real images. They are fitted to the size of the generator's: scaled, and cropped around the center.
         labels: Their classes.
+
+    Raises:
+        UserError: The base or the images do not fit.
     """
 
     base: GeneratorConfig
@@ -56,7 +59,8 @@ class Objective(ABC):
     def start(self, device: torch.device) -> tuple[Model, Schedule, Examples]:
         """Return the model, on `device`, whose parameters with gradients are trained, and what it is trained on.
 
-        Raises UserError where the base does not fit.
+        Raises:
+            UserError: The base does not fit.
         """
 
     @abstractmethod
@@ -74,7 +78,7 @@ class Objective(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a step sees: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], and their `context`.
+    """The inputs of a step: clean `latents` and `noise` [B, C, h, w], `timesteps` int64 [B], and their `context`.
 
     That is what the model draws by: the states of a text encoder [B, T, D], or class numbers, int64 [B].
     """
@@ -92,7 +96,7 @@ class Batch:
 
 
 class Condition(Protocol):
-    """What a model draws each of the images by."""
+    """The context by which a model draws each of the images."""
 
     def draw(self, images: Tensor, source: torch.Generator) -> Tensor:
         """Return the context of the images of these indices, int64 [B]; its random part comes from `source`."""
@@ -177,7 +181,8 @@ class Encoded:
 def noise_schedule(scheduler_config: Any) -> Schedule:
     """Return the noise schedule that a pipeline with this scheduler configuration was trained with.
 
-    Raises UserError where it predicts neither the noise ("epsilon") nor the velocity ("v_prediction").
+    Raises:
+        UserError: It predicts neither the noise ("epsilon") nor the velocity ("v_prediction").
     """
     schedule: Schedule = DDPMScheduler.from_config(scheduler_config)
     kind = schedule.config.prediction_type

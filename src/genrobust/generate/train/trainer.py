@@ -58,7 +58,10 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
 def training_inputs(objective: Objective, device: str, threads: int) -> dict[str, Any]:
     """Return what decides the weights that `train_generator` makes, as flat JSON. Loads no weights.
 
-    `device` is "cuda", "mps" or "cpu". Raises UserError where the base cannot be found or trained.
+    `device` is "cuda", "mps" or "cpu".
+
+    Raises:
+        UserError: The base cannot be found or trained.
     """
     base, images = objective.base, objective.images
     if base.engine != "diffusers":

@@ -16,7 +16,11 @@ class Local:
     here = True
 
     def placed(self, recipe: Recipe, say: Callable[[str], None] = lambda line: None) -> Recipe:
-        """Return `recipe` with the precisions of this machine; raises UserError where it has no such device."""
+        """Return `recipe` with the precisions of this machine.
+
+        Raises:
+            UserError: This machine has no such device.
+        """
         if recipe.device not in ("auto", "cpu"):
             resolve_device(recipe.device)
         kind = device_kind(recipe.device)
@@ -35,7 +39,12 @@ class Local:
         return 1
 
     def run(self, work: Work) -> None:
-        """Do the jobs in their order; raises what the first that fails raises, and before any as `require` does."""
+        """Do the jobs in their order; the first that fails ends the work.
+
+        Raises:
+            UserError: A job needs several workers together, which Ray alone starts; raised before any job.
+            Exception: Whatever the first job that fails raises.
+        """
         if work.jobs:
             self.require(max(job.workers for job in work.jobs))
             bar = progress_bar(work.what, work.size, work.unit, seconds=work.seconds)

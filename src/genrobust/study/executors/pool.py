@@ -122,7 +122,7 @@ class WorkerPool:
 
         Raises:
             UserError: A job failed by a mistake of the user's.
-            GenrobustError: As `report` does, after too many failures in a row; on one machine any failure.
+            GenrobustError: Too many failures in a row; on one machine any failure. The message lists the failed jobs.
         """
         self._waiting.extend(map(Try, jobs))
         try:

@@ -66,8 +66,11 @@ class Processes(Local):
     def run(self, work: Work) -> None:
         """Do all of `work`, in this process where there is one job or one worker.
 
-        Raises the first UserError or GenrobustError of a worker at once; what the others had started resumes
-        in a later run. A job is tried again where its worker died or ran out of memory.
+        A job is tried again where its worker died or ran out of memory.
+
+        Raises:
+            UserError, GenrobustError: A worker failed; the first failure is raised at once. What the others had started
+                resumes in a later run.
         """
         count = min(self._count, len(work.jobs), self._fitting(work.memory))
         kept = count if count > 1 else 0 if self._gpus and not work.alone else len(self._workers)

@@ -63,8 +63,10 @@ log = logging.getLogger(__name__)
 class Ray:
     """The workers of the cluster at `address`, or of a Ray that is started on this machine alone.
 
-    Each takes of its node what `recipe.execute` says. Raises UserError where no cluster answers, or none of its nodes
-    has so much.
+    Each takes of its node what `recipe.execute` says.
+
+    Raises:
+        UserError: No cluster answers, or none of its nodes has so much.
     """
 
     here = False
@@ -93,7 +95,7 @@ class Ray:
         return settle(recipe.model_copy(update={"device": self._device}), self._device, self._hardware, say)
 
     def _hardware(self) -> Hardware:
-        """What all nodes with room for a worker compute at full speed; a node that dies meanwhile is left out."""
+        """Return what all nodes with room for a worker compute at full speed, without nodes that die meanwhile."""
         takes: dict[str, Any] = {"num_cpus": 0, "num_gpus": 0}  # it waits for nobody
         if self._device == "cuda":  # of which older versions of Ray hide all from what takes none
             takes["runtime_env"] = {"env_vars": {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}}
@@ -143,8 +145,11 @@ class Ray:
     def run(self, work: Work) -> None:
         """Do all of `work`; what fails or dies is tried again, and reported job by job when the rest is done.
 
-        Jobs of several workers come last, one after another. Raises the first UserError of a worker at once, and else
-        as `WorkerPool` does.
+        Jobs of several workers come last, one after another.
+
+        Raises:
+            UserError: A job failed by a mistake of the user's; the first such failure ends the work at once.
+            GenrobustError: Jobs failed in all their tries, or too many failed in a row; the message lists them.
         """
         if work.alone:
             Local().run(work)
@@ -313,5 +318,5 @@ def _connect(address: str | None) -> None:
 
 
 def _nodes() -> list[dict[str, float]]:
-    """What each living node has, whether it is free or not."""
+    """Return the resources of each living node, whether they are free or not."""
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]

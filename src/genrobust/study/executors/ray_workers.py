@@ -1,4 +1,4 @@
-"""What runs on the nodes of a Ray cluster: workers, and groups of them that do a job together."""
+"""Code that runs on the nodes of a Ray cluster: workers, and groups of them that do a job together."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SIGNS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What workers load, in the working directory `folder`, and the `unit` of what they make.
+    """The function that workers load, in the working directory `folder`, and the `unit` of what they make.
 
     With `at_url`, what is made goes to a URL, and nodes need not have that folder.
     """
@@ -64,7 +64,11 @@ class Worker:
         return None
 
     def work(self, key: Any, count: Count) -> None:
-        """Do the job of `key`, and let `count` count what is made; raises what the job raises."""
+        """Do the job of `key`, and let `count` count what is made.
+
+        Raises:
+            Exception: Whatever the job raises.
+        """
         task = self._task
         try:
             os.chdir(task.folder)  # what paths are relative to

@@ -36,8 +36,10 @@ COSTING = ("adapter", "attention", "offload", "quantize", "cache", "slicing", "t
 class GeneratedDataset:
     """One generated dataset of a study: "generated", the recipe's own, or one of its `datasets`.
 
-    Images that the user has under data.generated stand in for the recipe's own. Raises UserError where there is neither
-    a generator nor such images, and for a name that the recipe has not.
+    Images that the user has under data.generated stand in for the recipe's own.
+
+    Raises:
+        UserError: There is neither a generator nor such images, or the recipe has no dataset of this name.
     """
 
     def __init__(self, context: Context, name: str) -> None:
@@ -88,7 +90,7 @@ class GeneratedDataset:
 
     @cached_property
     def identity(self) -> str:
-        """What the images depend on, as a hash; of the user's own images that of their content."""
+        """A hash of all that the images depend on; of the user's own images that of their content."""
         return self.images.fingerprint if self.user_provided else self.folder.name
 
     @cached_property
@@ -110,7 +112,7 @@ class GeneratedDataset:
 
     @property
     def rate_key(self) -> str:
-        """What the rate of generating depends on (see `rates`)."""
+        """The key of the rate of generating (see `rates`): everything that it depends on."""
         own = (self.context.recipe.class_model or ClassModelConfig()) if self._own.from_scratch else None
         return generator_rate_key(self.generator, self.context.worker, own)
 
@@ -144,7 +146,9 @@ class GeneratedDataset:
         """Generate what is missing of all shards, or of a `part`, while other machines make other parts.
 
         Raises:
-            UserError: The images are the user's own, or as `Generation` does.
+            UserError: The images are the user's own, the generator cannot be found, or the folder holds another
+                dataset, is in use, or cannot be written.
+            GenrobustError: A completed shard is damaged.
         """
         if self.user_provided:
             raise UserError(f"the images of {self.name} are your own, in {self.folder}: there is nothing to generate")
@@ -218,7 +222,11 @@ class Generate(Stage):
 
     @cached_property
     def generation(self) -> Generation:
-        """The generation of the dataset, once its generator is there; raises GenrobustError where it is not."""
+        """The generation of the dataset, once its generator is there.
+
+        Raises:
+            GenrobustError: The generator is not there.
+        """
         from genrobust.generate import Generation
 
         context, dataset, trained = self.context, self.dataset, self.dataset.trained

@@ -33,18 +33,22 @@ class TrainedGenerator:
 
     @property
     def stage(self) -> str:
-        """What its rates and its time are kept under."""
+        """The name that its rates and its time are kept under."""
         return "class model" if isinstance(self.config, ClassModelConfig) else "finetune"
 
     @property
     def name(self) -> str:
-        """What the user knows it by."""
+        """The name that the user knows it by."""
         config = self.config
         return f"{config.depth} x {config.width}" if isinstance(config, ClassModelConfig) else self.base.model
 
     @cached_property
     def objective(self) -> Finetune | ClassModel:
-        """What is trained, on which images; raises UserError where the recipe has no generator."""
+        """The objective: what is trained, on which images.
+
+        Raises:
+            UserError: The recipe has no generator.
+        """
         from genrobust.generate import ClassModel, Finetune
 
         recipe, data, config = self.context.recipe, self.context.data, self.config
@@ -66,7 +70,7 @@ class TrainedGenerator:
 
     @property
     def generator(self) -> GeneratorConfig:
-        """What draws once it is trained: the base with other weights, or with a LoRA."""
+        """The generator that draws once it is trained: the base with other weights, or with a LoRA."""
         if isinstance(self.config, FinetuneConfig) and self.config.method == "lora":
             return self.base.model_copy(update={"lora": LoraConfig(model=str(self.folder))})
         own = {"model": str(self.folder), "alternatives": (), "revision": None, "variant": None}
