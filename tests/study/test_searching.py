@@ -130,6 +130,23 @@ def test_a_search_is_the_same_anywhere_and_makes_again_what_is_lost(own, tmp_pat
     assert list(fewer.images(FOUND).keys) == [key for of in first.values() for key in of]
 
 
+def test_prompts_take_images_in_turn(own, tmp_path):
+    """The embeddings of the images are those of the other rule; each prompt has one of its own."""
+    own("one").images(FOUND)
+    images = set(files(tmp_path / "one" / "embeddings"))
+    study = own("one", match="prompts")
+    texts = sum(map(len, study.graph.sources.class_texts()))
+    assert [(row.name, row.done, row.total) for row in study.rows()][:2] == [("pool", 30, 30), (CLASS_NAMES, 0, texts)]
+    found = study.images(FOUND)
+    assert len(set(files(tmp_path / "one" / "embeddings")) - images) == 1
+    assert 0 < len(found) == len(set(found.keys)) <= 12 and found.labels.tolist() == sorted(found.labels)
+    assert study.graph.sources.search.report().startswith("The search found ")
+    assert "took its nearest images in turn" in study.graph.sources.search.report()
+    assert not study.graph.sources.search.path.samefile(own("one").graph.sources.search.path)
+    again = own("two", match="prompts")
+    assert list(again.images(FOUND).keys) == list(found.keys)
+
+
 def test_workers_find_the_same(own, tmp_path):
     workers = Processes(parse_recipe(own.recipe), 2)
     own("two", workers).images(FOUND)
@@ -173,6 +190,8 @@ MISTAKES = [
     (["data.retrieved.clip=null"], "data.retrieved.clip: an arm mixes retrieved-by-search: name the folder of a CLIP"),
     (["data.retrieved.clip=nowhere"], "data.retrieved.clip: there is no folder nowhere"),
     (["data.retrieved.clip=pool"], "pool is no CLIP folder: config.json is missing"),
+    (["data.retrieved.clip=torn"], "cannot read torn/config.json"),
+    (["data.retrieved.match=words"], "data.retrieved.match: input should be 'classes' or 'prompts'"),
     (["data.retrieved.per_class=null"], "data.retrieved.per_class: no arm mixes generated images"),
     (["data.retrieved.search=null"], "no images to search: name a folder of images under data.retrieved.search"),
     (["data.retrieved.search=nowhere"], "data.retrieved.search: there is no nowhere"),
@@ -186,6 +205,8 @@ def test_what_is_wrong_is_named(own, tmp_path, monkeypatch, change, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own.recipe))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "config.json").write_text('{"model_type": ')
     (tmp_path / "broken" / "deep").mkdir(parents=True)
     (tmp_path / "broken" / "deep" / "7.png").write_bytes(b"no image")
     words = [word for one in change for word in ("--set", one)]

@@ -20,6 +20,8 @@ from .clip import (
     embed_ensembles as embed_ensembles,
     embed_texts as embed_texts,
     load_clip as load_clip,
+    split_by_class as split_by_class,
+    unit_means as unit_means,
 )
 from .clip_files import hash_clip as hash_clip
 from .heads import COSINE as COSINE, head_name as head_name, last_linear as last_linear

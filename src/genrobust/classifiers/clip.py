@@ -43,7 +43,7 @@ class Clip:
 
     @property
     def logit_scale(self) -> float:
-        """What cosines are multiplied with to become logits."""
+        """The factor that turns cosines into logits."""
         return float(self.model.logit_scale.detach().exp())
 
 
@@ -64,16 +64,18 @@ class ZeroShot(nn.Module):
 def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     """Load the CLIP in `folder` that transformers' ``save_pretrained`` wrote, or open_clip, with its tokenizer.
 
-    Nothing is fetched or unpickled: weights are safetensors. Raises UserError that names what is missing or damaged.
+    Nothing is fetched or unpickled: weights are safetensors.
+
+    Raises:
+        UserError: A file is missing or damaged; the message names it.
     """
-    with reading(f"the CLIP in {folder}", ValueError):
-        for name in (*(clip_files(folder) or (CONFIG, "preprocessor_config.json")), "tokenizer_config.json"):
-            if not (folder / name).is_file():
-                raise UserError(
-                    f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
-                    f"for example with hf download {PUBLISHED_CLIP} --local-dir {shlex.quote(str(folder))}, or save a "
-                    "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
-                )
+    for name in (*(clip_files(folder) or (CONFIG, "preprocessor_config.json")), "tokenizer_config.json"):
+        if not (folder / name).is_file():
+            raise UserError(
+                f"{folder} is no CLIP folder: {name if folder.is_dir() else 'the folder'} is missing; fetch one, "
+                f"for example with hf download {PUBLISHED_CLIP} --local-dir {shlex.quote(str(folder))}, or save a "
+                "CLIPModel, its CLIPTokenizer and its CLIPImageProcessor there with save_pretrained"
+            )
     where = torch.device(device)
     with reading(f"the CLIP in {folder}", Exception):  # its configuration may be a stranger's
         model = load_clip_network(folder)
@@ -147,6 +149,15 @@ def embed_classes(clip: Clip, templates: Sequence[str], names: Sequence[str]) ->
 def embed_ensembles(clip: Clip, texts: Sequence[Sequence[str]]) -> np.ndarray:
     """Return unit embeddings float32 [K, D] of classes: the mean of the texts of each, one or more."""
     embedded = embed_texts(clip, [text for of_class in texts for text in of_class])
-    ends = np.cumsum([len(of_class) for of_class in texts])[:-1]
-    means = np.stack([part.mean(axis=0) for part in np.split(embedded, ends)])
+    return unit_means(split_by_class(embedded, texts))
+
+
+def split_by_class(embedded: np.ndarray, texts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+    """Split the embeddings of all `texts`, [N, D], by class: an array [T, D] for each."""
+    return np.split(embedded, np.cumsum([len(of_class) for of_class in texts])[:-1])
+
+
+def unit_means(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the means of K arrays [T, D] of embeddings, scaled to length one: [K, D]."""
+    means = np.stack([part.mean(axis=0) for part in parts])
     return means / np.linalg.norm(means, axis=1, keepdims=True)

@@ -1,10 +1,10 @@
-"""What files a CLIP is on disk, in transformers' format or in open_clip's; without torch."""
+"""Files of a CLIP on disk, in transformers' format or in open_clip's; without torch."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from genrobust.core import hash_folder, parse_json
+from genrobust.core import hash_folder, parse_json, reading
 
 CONFIG, OPEN_CLIP = "config.json", "open_clip_config.json"
 OPEN_CLIP_WEIGHTS = "open_clip_model.safetensors"
@@ -27,10 +27,14 @@ def clip_files(folder: Path) -> tuple[str, ...]:
     """Return the files that say what the CLIP in `folder` is; none where it holds no CLIP.
 
     Where it is there in both formats, and has weights of open_clip's alone, it is open_clip's.
+
+    Raises:
+        UserError: config.json cannot be read.
     """
     config, is_open = folder / CONFIG, (folder / OPEN_CLIP).is_file()
     if config.is_file():
-        found = parse_json(config.read_bytes())
+        with reading(config, ValueError):
+            found = parse_json(config.read_bytes())
         theirs = isinstance(found, dict) and found.get("model_type") in KINDS
         weights = any(path for pattern in WEIGHTS for path in folder.glob(pattern))
         if theirs and (weights or not (is_open and (folder / OPEN_CLIP_WEIGHTS).is_file())):

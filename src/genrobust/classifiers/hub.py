@@ -37,7 +37,12 @@ def fetch_from_hub(spec: str, files: Sequence[str], what: str) -> Path:
 
 
 def fetch_hub_clip(spec: str) -> Path | None:
-    """Fetch the CLIP ``hf-hub:NAME``; None where that is another model. Raises as `fetch_from_hub`."""
+    """Fetch the CLIP ``hf-hub:NAME``; None where that is another model.
+
+    Raises:
+        UserError: A model cannot have this name, or its config.json cannot be read.
+        GenrobustError: The model cannot be fetched.
+    """
     what = "configuration, tokenizer and safetensors"
     folder = fetch_from_hub(spec, CLIP_FILES, what)
     return fetch_from_hub(spec, (*CLIP_FILES, *clip_weights(folder)), what) if clip_files(folder) else None

@@ -13,7 +13,7 @@ from genrobust.classifiers.checkpoints import fetch_checkpoint
 from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import LabelSpace, UserError, find_clip, reading
+from genrobust.core import LabelSpace, UserError, find_clip
 from genrobust.recipe import PRETRAINED, TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
@@ -195,9 +195,7 @@ def _open(
     folder = find_clip(spec.removeprefix(CLIP)) if spec.startswith(CLIP) else Path(spec)
     if spec.startswith(HUB):
         folder = fetch_hub_clip(spec) or folder
-    with reading(f"train.init: {spec}", ValueError):
-        is_clip = bool(clip_files(folder))
-    if is_clip:
+    if clip_files(folder):
         from genrobust.classifiers.clip_towers import open_tower
 
         return open_tower(folder, spec, config.head, classes, texts)

@@ -30,6 +30,8 @@ from .searches import (
     best_classes as best_classes,
     found_images as found_images,
     nearest as nearest,
+    nearest_in_turn as nearest_in_turn,
+    prompt_cosines as prompt_cosines,
     read_search as read_search,
     write_search as write_search,
 )

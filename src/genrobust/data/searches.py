@@ -11,6 +11,9 @@ the first Pictograms with their CLIP, 89.0 % show their class if images may be f
 given to the class that wants it most while it has room; with the rule of this module, the search finds 4,993, of which
 99.9 % do. So a class may run short, and a class that is no image's best has none.
 
+Among the images of a class come first those nearest to the mean of its prompts, or each prompt takes the nearest in
+turn. A mean of prompts that name styles is nearest to the style with most images; in turns, each style gets its share.
+
 A search is a list: ``searches/<digest>.parquet`` has a row for each image that was found, class by class, the nearest
 first. Its metadata hold the fingerprint of the pool and a hash of all that the file says.
 """
@@ -27,14 +30,15 @@ import pyarrow as pa
 from genrobust.core import GenrobustError, ImageSet, Subset, UserError, digest, reading
 from genrobust.data.sealed_tables import DAMAGED, read_sealed_table, write_sealed_table
 
-SEARCHED_BY = "best class, highest cosine"  # part of the names of searches: another rule is another search
+# Parts of the names of searches: another rule is another search.
+SEARCHED_BY = {"classes": "best class, highest cosine", "prompts": "best class, highest cosine of each prompt in turn"}
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64())])
 _FACTS = "genrobust.search"
 
 
 @dataclass(frozen=True, slots=True)
 class FoundList:
-    """What a search found: keys of images, the labels of the classes int64 [M], and cosines float64 [M].
+    """The result of a search: keys of images, the labels of the classes int64 [M], and cosines float64 [M].
 
     `fingerprint` is that of the pool.
     """
@@ -71,14 +75,57 @@ def best_classes(images: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
     return best.astype(np.int64), cosines[np.arange(len(best)), best].astype(np.float64)
 
 
-def nearest(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Find the `wanted` [K] nearest images of each class, int64 [M]: class by class, of equal ones the first.
+def nearest(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find the `wanted` [K] nearest images of each class.
 
     `best` and `cosines` are those of all images, as `best_classes` returns them.
+
+    Returns:
+        The images, int64 [M], class by class, of equal ones the first; and their cosines, float64 [M].
     """
     order = np.lexsort((-cosines, best))
     starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
-    return np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
+    found = np.concatenate([order[a : min(a + n, b)] for a, b, n in zip(starts[:-1], starts[1:], wanted, strict=True)])
+    return found, cosines[found]
+
+
+def prompt_cosines(images: np.ndarray, best: np.ndarray, prompts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the cosines of images with the prompts of their best class, float32 [N, T]; -inf where it has fewer.
+
+    Args:
+        images: Unit embeddings [N, D].
+        best: The class of each image, int64 [N].
+        prompts: Unit embeddings of the prompts of each class, at most T: an array [T, D] for each.
+    """
+    cosines = np.full((len(images), max(map(len, prompts))), -np.inf, dtype=np.float32)
+    for label in np.unique(best).tolist():
+        (rows,) = np.nonzero(best == label)
+        cosines[rows, : len(prompts[label])] = images[rows] @ prompts[label].T
+    return cosines
+
+
+def nearest_in_turn(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Let the prompts of a class take its nearest images in turn, until there are `wanted` [K] of each class.
+
+    Args:
+        best: The class of each image, int64 [N].
+        cosines: Those with the prompts of that class, float [N, T], as `prompt_cosines` returns them.
+
+    Returns:
+        The images, int64 [M], class by class, turn by turn, of equal ones the first; and their cosines, float64 [M].
+    """
+    order = np.argsort(best, kind="stable")
+    starts = np.searchsorted(best[order], np.arange(len(wanted) + 1))
+    found, scores = [], []
+    for a, b, n in zip(starts[:-1], starts[1:], wanted.tolist(), strict=True):
+        left = cosines[order[a:b]]
+        prompts = int(np.isfinite(left[:1]).sum())
+        for turn in range(min(n, len(left))):
+            first = int(left[:, turn % prompts].argmax())
+            found.append(order[a + first])
+            scores.append(left[first, turn % prompts])
+            left[first] = -np.inf
+    return np.array(found, dtype=np.int64), np.array(scores, dtype=np.float64)
 
 
 def write_search(path: Path, pool: ImageSet, found: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
@@ -88,7 +135,11 @@ def write_search(path: Path, pool: ImageSet, found: np.ndarray, labels: np.ndarr
 
 
 def read_search(path: Path) -> FoundList:
-    """Read a search; raises GenrobustError for a damaged one, or none."""
+    """Read a search.
+
+    Raises:
+        GenrobustError: The search is damaged, or there is none.
+    """
     with reading(f"the search {path}", *DAMAGED, then="; delete it and rerun", kind=GenrobustError):
         table, facts = read_sealed_table(path, _FACTS)
         labels, scores = (table[name].to_numpy() for name in ("label", "score"))
@@ -96,7 +147,11 @@ def read_search(path: Path) -> FoundList:
 
 
 def found_images(pool: ImageSet, found: FoundList, name: str) -> FoundImages:
-    """Return the images of `pool` in the list `found`; raises UserError where it is of other images."""
+    """Return the images of `pool` in the list `found`.
+
+    Raises:
+        UserError: The list is of other images.
+    """
     if pool.fingerprint != found.fingerprint:
         raise UserError(f"{found.path} is a search of other images than those of {pool.name}: delete it and rerun")
     return FoundImages(pool, found, name)

@@ -118,6 +118,9 @@ class RetrievedConfig(Section):
     pictograms`. The texts of a class are the recipe's prompts. Labels are not used; without `search`, the images of
     `path` are searched.
 
+    `match` decides which of the images of a class a search takes: "classes" those nearest to the mean of its prompts;
+    "prompts" lets each prompt in turn take the nearest, so that prompts that name styles find images of these styles.
+
     `per_class` is the number of images of each class that all three sources take; None takes as many as the first
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
     generated. `without_styles` excludes images of these styles from all three, where styles are known.
@@ -126,6 +129,7 @@ class RetrievedConfig(Section):
     path: Place | None = None
     search: Place | None = None
     clip: str | None = None
+    match: Literal["classes", "prompts"] = Field(default="classes", exclude_if=lambda match: match == "classes")
     per_class: PerClass | None = None
     without_styles: tuple[str, ...] = ()
 

@@ -49,7 +49,11 @@ class Graph:
         return [REAL, *self.sources.datasets, *sorted(others)]
 
     def finetune(self) -> TrainGenerator:
-        """Return the stage that fine-tunes the recipe's generator; raises UserError where it has none."""
+        """Return the stage that fine-tunes the recipe's generator.
+
+        Raises:
+            UserError: The recipe has no generator.
+        """
         if self.recipe.generator is None:
             raise UserError(f"{self.recipe.name} has no generator to fine-tune: set generator.model")
         config = self.recipe.finetune or FinetuneConfig()
@@ -93,12 +97,16 @@ class Graph:
             needs = [*needs, graph.train([first])]
         return needs
 
-    def require_initial(self) -> None:
-        """Make once each network that a training is still to start from: what is wrong with one is reported early.
+    def require_initial(self, runs: Iterable[TrainingRun]) -> None:
+        """Make once each network that any of `runs` is still to start from, to report early what is wrong with one.
 
-        Those of other arms are not trained yet. Raises as `Initial.make`.
+        Those of other arms are not trained yet.
+
+        Raises:
+            UserError: Weights do not fit their network, or it has not the last layer that the training needs.
+            GenrobustError: Weights cannot be fetched or loaded.
         """
-        left = [job.key for job in Train(self.sources, [run.tuned for run in self.runs]).jobs() if job.size]
+        left = [job.key for job in Train(self.sources, [run.tuned for run in runs]).jobs() if job.size]
         elsewhere = [run for run in left if run.train.is_pretrained and self.sources.origin(run) is None]
         for run in {self._first_network(run): run for run in elsewhere}.values():
             initial = self.sources.initial(run)
@@ -112,7 +120,7 @@ class Graph:
                 last_linear(network)
 
     def _first_network(self, run: TrainingRun) -> tuple[object, ...]:
-        """What decides the network of a run's first step, but for the seed."""
+        """Return what decides the network of a run's first step, but for the seed."""
         initial, train = self.sources.initial(run), run.train
         return initial and initial.identity, train.head, train.image_size, train.method
 

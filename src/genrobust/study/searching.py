@@ -27,6 +27,8 @@ from genrobust.data import (
     best_classes,
     found_images,
     nearest,
+    nearest_in_turn,
+    prompt_cosines,
     read_search,
     write_search,
 )
@@ -58,7 +60,11 @@ class PoolSearch:
 
     @cached_property
     def clip(self) -> Path:
-        """The folder of the CLIP that searches; raises UserError where there is none."""
+        """The folder of the CLIP that searches.
+
+        Raises:
+            UserError: There is no such folder.
+        """
         name = self.context.recipe.data.search_clip
         assert name is not None  # the recipe has seen to it
         folder = find_clip(name)
@@ -69,7 +75,13 @@ class PoolSearch:
     @cached_property
     def path(self) -> Path:
         """Where the list of what is found lies, or will lie."""
-        inputs = [SEARCHED_BY, self.pool.fingerprint, hash_clip(self.clip), self._texts, self.wanted.tolist()]
+        inputs = [
+            SEARCHED_BY[self._match],
+            self.pool.fingerprint,
+            hash_clip(self.clip),
+            self._texts,
+            self.wanted.tolist(),
+        ]
         return self.context.out / "searches" / f"{digest(inputs)}.parquet"
 
     @property
@@ -81,14 +93,27 @@ class PoolSearch:
     def file(self, part: int | str) -> Path:
         """Return where the embeddings of a part of the pool, or of CLASS_NAMES, lie or will lie."""
         weights = hash_clip(self.clip)
-        what = [weights, self._texts] if part == CLASS_NAMES else [weights, self.pool.fingerprint, PART, part]
+        what = [weights, self._embedded] if part == CLASS_NAMES else [weights, self.pool.fingerprint, PART, part]
         return self.context.out / FOLDER / f"{digest(what)}.npz"
 
     def totals(self) -> dict[int | str, int]:
         """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES the classes."""
         count = len(self.pool)
         totals: dict[int | str, int] = {start // PART: min(PART, count - start) for start in range(0, count, PART)}
-        return totals | {CLASS_NAMES: len(self._texts)}
+        return totals | {CLASS_NAMES: len(self._embedded)}
+
+    def unit(self, part: int | str) -> str:
+        """Return what is counted of a part of the pool, or of CLASS_NAMES: images, classes or prompts."""
+        return self._match if part == CLASS_NAMES else "images"
+
+    @property
+    def _match(self) -> str:
+        return self.context.recipe.data.retrieved.match
+
+    @cached_property
+    def _embedded(self) -> Sequence[Sequence[str]]:
+        """The texts of each embedding: all of a class, or each by itself where prompts take images in turn."""
+        return self._texts if self._match == "classes" else [[text] for of_class in self._texts for text in of_class]
 
     def missing(self) -> dict[int | str, int]:
         """Return those of `totals` that have no embeddings yet; none once the search is done."""
@@ -101,13 +126,17 @@ class PoolSearch:
         fetch(self.context.out / FOLDER, *(self.file(part).name for part in self.totals()))
 
     def embed(self, clip: Clip, part: int | str) -> None:
-        """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded; raises UserError for an unreadable image."""
+        """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded.
+
+        Raises:
+            UserError: An image cannot be read.
+        """
         from genrobust.classifiers import clip_embeddings, embed_ensembles
 
         if isinstance(part, str):
-            with progress_bar(CLASS_NAMES, len(self._texts)) as bar:
-                write_embeddings(self.file(part), embed_ensembles(clip, self._texts))
-                bar.advance(len(self._texts))
+            with progress_bar(CLASS_NAMES, len(self._embedded)) as bar:
+                write_embeddings(self.file(part), embed_ensembles(clip, self._embedded))
+                bar.advance(len(self._embedded))
             return
         images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
         with progress_bar("CLIP, images to search", len(images)) as bar:
@@ -116,13 +145,20 @@ class PoolSearch:
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
+        from genrobust.classifiers import split_by_class, unit_means
+
         self._fetch()
-        classes = read_embeddings(self.file(CLASS_NAMES))
-        parts = [part for part in self.totals() if part != CLASS_NAMES]
-        seen = [best_classes(read_embeddings(self.file(part)), classes) for part in parts]
+        classes, in_turn = read_embeddings(self.file(CLASS_NAMES)), self._match == "prompts"
+        prompts = split_by_class(classes, self._texts) if in_turn else []
+        classes = unit_means(prompts) if in_turn else classes
+        seen = []
+        for part in (part for part in self.totals() if part != CLASS_NAMES):
+            images = read_embeddings(self.file(part))
+            best, cosines = best_classes(images, classes)
+            seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
-        found = nearest(best, cosines, self.wanted)
-        write_search(self.path, self.pool, found, best[found], cosines[found])
+        found, scores = (nearest_in_turn if in_turn else nearest)(best, cosines, self.wanted)
+        write_search(self.path, self.pool, found, best[found], scores)
 
     @cached_property
     def images(self) -> FoundImages:
@@ -134,6 +170,8 @@ class PoolSearch:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""
         found, pool, names = self.images, self.pool, self.context.data.labels.names
         said = [f"The search found {len(found):,} of {self.wanted.sum():,} images, among {len(pool):,} of {pool.name}."]
+        if self._match == "prompts":
+            said.append("The prompts of a class took its nearest images in turn.")
         short = np.flatnonzero(np.bincount(found.labels, minlength=len(names)) < self.wanted)
         if len(short):
             some = ", ".join(names[k] for k in short[:NAMED]) + " ..." * (len(short) > NAMED)

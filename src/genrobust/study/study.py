@@ -37,7 +37,8 @@ class Study:
 
     Raises:
         UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
-            available; or `local_folder` raises it.
+            available; or `out` is a URL without bucket or credentials, or one that cannot be written to.
+        GenrobustError: The file system of `out` does not answer.
     """
 
     def __init__(
@@ -61,7 +62,11 @@ class Study:
 
     @property
     def data(self) -> StudyData:
-        """The images of the study; raises UserError for test sets that the recipe names and the data lacks."""
+        """The images of the study.
+
+        Raises:
+            UserError: The recipe names test sets that the data lacks.
+        """
         return self.context.data
 
     @property
@@ -79,7 +84,11 @@ class Study:
         return list(rows(self.graph.stages()))
 
     def dataset(self, name: str) -> GeneratedDataset:
-        """Return the generated dataset called `name`, mixed by an arm or not; raises UserError for an unknown name."""
+        """Return the generated dataset called `name`, mixed by an arm or not.
+
+        Raises:
+            UserError: The name is unknown.
+        """
         return self.graph.sources.dataset(name)
 
     def images(self, source: str) -> ImageSet:
@@ -94,6 +103,7 @@ class Study:
 
     def train(self, runs: Sequence[TrainingRun]) -> list[Path]:
         """Return the checkpoints of `runs`, folders; missing ones are trained now."""
+        self.graph.require_initial(runs)
         self.graph.train(runs).run()
         return [self.graph.sources.checkpoint(run) for run in runs]
 
@@ -154,7 +164,7 @@ class Study:
         for row in rows(stages):
             for job in row.left:
                 self.context.executor.require(job.workers)
-        self.graph.require_initial()
+        self.graph.require_initial(self.graph.runs)
         check_baselines(recipe, self.data, self.shifts)
         for stage in stages:
             stage.work()

@@ -182,8 +182,10 @@ def test_a_network_that_cannot_be_made_stops_a_study_before_its_first_training(r
     weights = load_file(folder / "model.safetensors")
     save_file(weights | {"conv1.0.weight": weights["conv1.0.weight"][:3].clone()}, folder / "model.safetensors")
     arms = [recipe["arms"][0], {"name": "tuned", "mixture": "real", "train": {"init": str(folder)}}]
-    with pytest.raises(GenrobustError, match="cannot load the weights"):
-        Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out").run()
+    study = Study(parse_recipe(recipe | {"arms": arms, "zero_shot": None}), tmp_path / "out")
+    for begin in (study.run, lambda: study.train(study.runs())):
+        with pytest.raises(GenrobustError, match="cannot load the weights"):
+            begin()
     assert not list(tmp_path.glob("out/checkpoints/*/*.safetensors"))
 
 

@@ -35,7 +35,7 @@ class Search(Stage):
             name = part if part == CLASS_NAMES else f"part {part} of {search.pool.name}"
             row = CLASS_NAMES if part == CLASS_NAMES else search.pool.name
             size, rate_key = missing.get(part, 0), self._rate_key(part)
-            unit = "classes" if part == CLASS_NAMES else "images"
+            unit = search.unit(part)
             jobs.append(Job(part, f"the CLIP's view of {name}", size, rate_key, 1, row, search.file(part), total, unit))
         return jobs
 
@@ -68,5 +68,4 @@ class Search(Stage):
         return EMBEDDING_BYTES * sum(job.size for job in jobs)
 
     def _rate_key(self, part: int | str) -> str:
-        what = "class names" if part == CLASS_NAMES else "images"
-        return f"{what}, CLIP {self.context.recipe.data.search_clip}, {self.context.worker}"
+        return f"{self.sources.search.unit(part)}, CLIP {self.context.recipe.data.search_clip}, {self.context.worker}"
