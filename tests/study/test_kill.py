@@ -13,7 +13,10 @@ import yaml
 from kill_and_resume import contents, kill_and_resume
 from small_study import CLASSES, REAL, genrobust
 
+from genrobust.classifiers import STATE, saved_steps
 from genrobust.data import verify
+from genrobust.recipe import load_recipe
+from genrobust.study import Study
 
 OFTEN = [pytest.param(stage, 20, marks=pytest.mark.slow) for stage in ("generate", "train", "finetune", "evaluate")]
 
@@ -35,6 +38,22 @@ def test_a_search_survives_kills(start, recipe, clip_folder, write_folder, tmp_p
     out = tmp_path / "runs"
     made = kill_and_resume(start, ["train", str(recipe), "--out", str(out)], out, 2)
     assert any(name.startswith("searches/") for name in made)
+
+
+def test_the_steps_that_a_killed_training_has_saved_are_not_counted_as_left(start, recipe, tmp_path):
+    out = tmp_path / "runs"
+    long = "train.steps=100000"  # no machine is done before it is killed
+    words = [str(recipe), "--out", str(out), "--set", long]
+    assert start(["train", *words], kill_when=lambda: any(out.glob(f"checkpoints/*/{STATE}"))).codes == [-9]
+    study = Study(load_recipe(str(recipe), [long]), out)
+    (training,) = [row for row in study.rows() if row.stage.name == "train" and row.done]
+    assert training.done == saved_steps(training.jobs[0].folder) < training.total
+    assert training.jobs[0].left == (training.total - training.done) * study.recipe.train.batch_size
+    shown = " ".join(genrobust("show", *words, "--no-estimate").stdout.split())
+    assert f" {training.done:,} of {training.total:,} steps" in shown
+    (state,) = out.glob(f"checkpoints/*/{STATE}")
+    state.write_bytes(state.read_bytes()[:99])
+    assert not any(row.done for row in study.rows() if row.stage.name == "train")  # no step can be read from it
 
 
 def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):

@@ -11,6 +11,7 @@ from .checkpoints import (
     is_checkpoint as is_checkpoint,
     is_under_way as is_under_way,
     read_checkpoint_info as read_checkpoint_info,
+    saved_steps as saved_steps,
     write_state as write_state,
 )
 from .clip import (

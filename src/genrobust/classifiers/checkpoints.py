@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass  # which checks what a stranger wrote
+from safetensors import SafetensorError, safe_open
 
 from genrobust.core import (
     SEAL,
@@ -102,6 +104,15 @@ def check_weights(folder: Path) -> CheckpointInfo:
 def is_under_way(folder: Path) -> bool:
     """Return whether a training keeps in `folder` what it goes on from."""
     return any((folder / name).exists() for name in UNDER_WAY)
+
+
+def saved_steps(folder: Path) -> int:
+    """Return how many steps the training in `folder` has saved; 0 where there are none that it could go on from."""
+    try:
+        with safe_open(folder / STATE, framework="numpy") as file:
+            return int(json.loads(file.metadata()["progress"])["step"])
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError):
+        return 0  # the training names what is damaged
 
 
 def write_state(path: Path, content: bytes) -> None:

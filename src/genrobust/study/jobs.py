@@ -19,12 +19,13 @@ class Job:
     Attributes:
         key: What its worker gets.
         name: What the user reads.
-        size: How much is left of it, in the unit of its work; 0 where it is done.
+        size: How large it is, in the unit of its work; 0 where it is done.
         rate_key: What its rate depends on (see `rates`).
         workers: How many processes do it together; each of them gets the key.
         row: What it is listed under, together with others; "" for its own name.
         folder: Where its result lies, or will lie; named after its inputs.
         total: Its full size in `unit`; one of these is `each` in the unit of the work.
+        saved: How much of `total` it goes on from; 0 where it is done.
     """
 
     key: Any
@@ -37,6 +38,12 @@ class Job:
     total: int = 0
     unit: str = "images"
     each: int = 1
+    saved: int = 0
+
+    @property
+    def left(self) -> int:
+        """How much of it is left, in the unit of its work."""
+        return self.size - self.saved * self.each
 
 
 @dataclass(frozen=True, slots=True)

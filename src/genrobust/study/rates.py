@@ -115,7 +115,7 @@ class StageTimes:
 
     def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
         """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
-        jobs = [(job.size, job.rate_key) for job in work.jobs]
+        jobs = [(job.left, job.rate_key) for job in work.jobs]
         with self.timed(stage, unit, work.size):
             workers = 1 if work.alone else executor.workers()
             executor.run(replace(work, seconds=estimate(self._out, stage, jobs, workers)))

@@ -119,7 +119,7 @@ class Row:
 
     @property
     def done(self) -> int:
-        return self.total - sum(math.ceil(job.size / job.each) for job in self.jobs)
+        return sum(max(job.saved, job.total - math.ceil(job.left / job.each)) for job in self.jobs)
 
     @property
     def unit(self) -> str:

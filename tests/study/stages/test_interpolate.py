@@ -66,6 +66,7 @@ def test_a_study_is_made_once_and_curves_share_its_trainings(recipe, tmp_path):
     trained, mixed = folders_of(study, "train"), folders_of(study, "interpolate")
     assert next(iter(trained)) == "real, seed 0", "from which another arm starts"
     assert trained.keys() == {f"{arm}, seed 0" for arm in ("real", "full", "lp-ft", "resnet", "from real", "probe")}
+    assert not any(row.done for row in study.rows()), "though lp-ft works before its first step"
     assert len(mixed["weights between two"]) == 2, (
         "0 and 0.5; 1 is the fine-tuned network itself, and the arm called mixed is at 0.5"
     )

@@ -40,6 +40,8 @@ class Train(Stage):
         return Train, (self.sources, self.runs)
 
     def jobs(self) -> list[Job]:
+        from genrobust.classifiers import saved_steps
+
         jobs: dict[Path, Job] = {}
         for run in self.runs:
             folder = self.sources.checkpoint(run)
@@ -48,17 +50,19 @@ class Train(Stage):
             train = self.sources.settings(run)
             counts = train.epochs is not None or train.method == "linear-probe"
             steps = train.steps_for(self._mixed(run) if counts else 0)
+            trained = is_trained(folder)
             probed = self._mixed(run) + len(self.context.data.val) if train.method == "lp-ft" else 0
             jobs[folder] = Job(
                 key=run,
                 name=run.name,
-                size=0 if is_trained(folder) else probed + steps * train.batch_size,
+                size=0 if trained else probed + steps * train.batch_size,
                 rate_key=self._rate_key(train),
                 workers=train.workers,
                 folder=folder,
                 total=steps,
                 unit="steps",
                 each=train.batch_size,
+                saved=0 if trained else saved_steps(folder),
             )
         return sorted(jobs.values(), key=lambda job: -job.size)  # the longest first, or one worker ends long after all
 

@@ -107,18 +107,21 @@ class TrainGenerator(Stage):
         return _in_worker, (self.context, self.trained.base, self.trained.config)
 
     def jobs(self) -> list[Job]:
-        trained, config = self.trained, self.trained.config
+        from genrobust.classifiers import saved_steps
+
+        trained, config, done = self.trained, self.trained.config, self.trained.is_done
         return [
             Job(
                 key=self.name,
                 name=f"{self.name} {trained.name}",
-                size=0 if trained.is_done else config.steps * config.batch_size,
+                size=0 if done else config.steps * config.batch_size,
                 rate_key=self._rate_key(),
                 row=trained.name,
                 folder=trained.folder,
                 total=config.steps,
                 unit="steps",
                 each=config.batch_size,
+                saved=0 if done else saved_steps(trained.folder),
             )
         ]
 
