@@ -14,6 +14,7 @@ from genrobust.core.images import ImageSet
 from genrobust.generate.templates import template_set
 
 WILD = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
+NEVER_SEEN = "styles, or icon sets, that it must never see"
 CLASS_ONLY = ("a {}", "a picture of a {}", "an icon of a {}", "{}", "a pictogram of a {}")
 
 
@@ -37,12 +38,16 @@ def halves(wild: ImageSet | None) -> dict[str, set[str]]:
 def load_split(
     images: ImageSet | None, without: Sequence[str] = (), families: Collection[str] | None = None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles: no style of `without`, and only these `families`."""
+    """An image set as uint8 [N, 64, 64, 3], labels [N] and styles.
+
+    It has no style and no icon set of `without`, and only these `families`.
+    """
     assert images is not None and images.groups is not None
+    sets = [key.partition("--")[0] for key in images.keys]
     chosen = [
         i
-        for i, (style, family) in enumerate(zip(images.styles, images.groups, strict=True))
-        if style not in without and (families is None or family in families)
+        for i, (style, of_set, family) in enumerate(zip(images.styles, sets, images.groups, strict=True))
+        if not {style, of_set} & set(without) and (families is None or family in families)
     ]
     array = np.stack([np.asarray(images.image(i)) for i in chosen])
     return array, np.asarray(images.labels)[chosen], [images.styles[i] for i in chosen]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from denoising import DROPPED, SCHEDULE, VARIANTS, build, encode_images, on_cpu, v_loss
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from images import WILD, captions, load_split, shares
+from images import NEVER_SEEN, WILD, captions, load_split, shares
 from loop import train
 from torch import Tensor
 from train_clip import load_text_encoder, tokens_of
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8000)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--seed", type=int, default=3, help="of the first weights, the batches and the noise")
-    parser.add_argument("--without", nargs="*", default=[], metavar="STYLE", help="styles that it must never see")
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help=NEVER_SEEN)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     data = load()
