@@ -151,8 +151,8 @@ class PoolSearch:
         classes, in_turn = read_embeddings(self.file(CLASS_NAMES)), self._match == "prompts"
         prompts = split_by_class(classes, self._texts) if in_turn else []
         classes = unit_means(prompts) if in_turn else classes
-        seen = []
-        for part in (part for part in self.totals() if part != CLASS_NAMES):
+        parts, seen = [part for part in self.totals() if part != CLASS_NAMES], []
+        for part in parts:
             images = read_embeddings(self.file(part))
             best, cosines = best_classes(images, classes)
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
