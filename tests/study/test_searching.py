@@ -248,3 +248,19 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert fewer.graph.sources.search.pool is fewer.data.retrieval
     with pytest.raises(UserError, match=r"without_styles: no image has the style 'emojis'; they are duotone, emoji"):
         study("emojis").rows()
+
+
+def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_error(own, tmp_path):
+    def study(**retrieved):
+        data = {"source": "pictograms", "retrieved": {**retrieved, "per_class": 1}}
+        arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
+        return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
+
+    every, fewer = study(), study(without_names=["fluent-emoji--*", "whh*"], without_styles=["pixel"])
+    left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
+    assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
+    assert set(fewer.data.retrieval.keys) < set(left)
+    assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.sources.search.pool is fewer.data.retrieval
+    assert {key.partition("/")[0] for key in own("own", without_names=["deep0/*"]).data.unlabeled.keys} == {"deep1"}
+    with pytest.raises(UserError, match=r"without_names: 'noto\*' matches no image to retrieve; the first is '"):
+        study(without_names=["whh*", "noto*"]).rows()

@@ -123,7 +123,8 @@ class RetrievedConfig(Section):
 
     `per_class` is the number of images of each class that all three sources take; None takes as many as the first
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
-    generated. `without_styles` excludes images of these styles from all three, where styles are known.
+    generated. `without_styles` excludes images of these styles from the labeled ones, where styles are known, and
+    `without_names` those whose key one of these patterns matches (``web/emoji-*``, as in a shell) from all.
     """
 
     path: Place | None = None
@@ -132,6 +133,7 @@ class RetrievedConfig(Section):
     match: Literal["classes", "prompts"] = Field(default="classes", exclude_if=lambda match: match == "classes")
     per_class: PerClass | None = None
     without_styles: tuple[str, ...] = ()
+    without_names: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
+from genrobust.core import (
+    MEAN_OF_SHIFTS,
+    ImageSet,
+    StudyData,
+    Subset,
+    UserError,
+    address,
+    device_kind,
+    local_folder,
+)
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
@@ -51,8 +61,11 @@ class Context:
 
         data = load_data(self.recipe.data)
         second = self.recipe.robustness.second_id
-        if without := self.recipe.data.retrieved.without_styles:
-            data = replace(data, retrieval=_without(data.retrieval, without))
+        retrieved = self.recipe.data.retrieved
+        if without := retrieved.without_styles:
+            data = replace(data, retrieval=_without_styles(data.retrieval, without))
+        if patterns := retrieved.without_names:
+            data = _without_names(data, patterns)
         if data.choosing is not None and data.choosing.name == second:
             data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
@@ -96,7 +109,7 @@ def _in_worker(recipe: Recipe, out: Path | str) -> Context:
     return Context(recipe, local_folder(out))
 
 
-def _without(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
+def _without_styles(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
     """The images to retrieve from that have none of `styles`; raises UserError, naming the key, for an unknown one."""
     known = set() if images is None else {*images.styles} - {""}
     if images is None or (unknown := [style for style in styles if style not in known]):
@@ -104,6 +117,23 @@ def _without(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
         name = styles[0] if images is None else unknown[0]
         raise UserError(f"data.retrieved.without_styles: no image has the style {name!r}; {there}")
     return Subset(images, [i for i, style in enumerate(images.styles) if style not in styles])
+
+
+def _without_names(data: StudyData, patterns: Sequence[str]) -> StudyData:
+    """Exclude the images to retrieve whose key a pattern matches; raises UserError for a pattern that matches none."""
+    keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = fnmatch.filter(keys, pattern)
+        if not found:
+            known = f"the first is {keys[0]!a}" if keys else "there are none"
+            raise UserError(f"data.retrieved.without_names: {pattern!a} matches no image to retrieve; {known}")
+        matched.update(found)
+
+    def others(pool: ImageSet | None) -> ImageSet | None:
+        return None if pool is None else Subset(pool, [i for i, key in enumerate(pool.keys) if key not in matched])
+
+    return replace(data, retrieval=others(data.retrieval), unlabeled=others(data.unlabeled))
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:
