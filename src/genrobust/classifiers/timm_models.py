@@ -45,7 +45,7 @@ def open_timm_name(name: str, names: Sequence[str] | None) -> OpenClassifier:
     """Open the pretrained model that timm calls `name`.
 
     Raises:
-        UserError: timm has no weights of this name.
+        UserError: timm has no weights of this name, or the names of its classes are unknown.
     """
     if not timm.is_model_pretrained(name):
         known = timm.list_models(pretrained=True)
@@ -64,7 +64,7 @@ def open_timm_folder(folder: Path, spec: str, names: Sequence[str] | None) -> Op
     """Open the model that timm saved in `folder`.
 
     Raises:
-        UserError: Its configuration or its weights are missing.
+        UserError: Its configuration or its weights are missing, or the names of its classes are unknown.
     """
     config = read_timm_config(folder, spec)
     if not (folder / WEIGHTS).is_file():

@@ -83,7 +83,8 @@ class FolderClasses:
         `same_class` names the training folder that a group means, or "" to leave it out.
 
         Raises:
-            UserError: A group means no class; the message names all such groups, with what each may have meant.
+            UserError: A group means no class (the message names all such groups, with what each may have meant), two
+                groups mean one class, or `same_class` names a folder that is not there.
         """
         for name, meant in same_class.items():
             if meant and meant not in self.unused and self.match(meant) is None:

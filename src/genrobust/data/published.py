@@ -49,9 +49,9 @@ def read_published(
     joined on it. `unit` is "percent" or "fraction"; None stands for percent where nothing speaks against it.
 
     Raises:
-        UserError: A file or column is not there, a name stands twice, a cell is no accuracy, fractions stand in place
-            of percents or the other way, or no model has all the accuracies. The message names the file, column and
-            line.
+        UserError: `unit` is unknown, a file or column is not there or is named twice, a name stands twice, a cell is no
+            accuracy, fractions stand in place of percents or the other way, or no model has all the accuracies. The
+            message names the file, column and line.
     """
     if unit is not None and unit not in UNITS:
         raise UserError(f"--unit: {unit!r} is none of {', '.join(UNITS)}")
