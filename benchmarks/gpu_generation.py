@@ -47,8 +47,17 @@ class Drawing:
     """The parts of one shape of pipeline, whose weights are drawn at random when the first part runs."""
 
     def __init__(
-        self, shape: Shape, folder: Path, device: torch.device, results: Results, dtype: str, size: Size
+        self,
+        shape: Shape,
+        folder: Path,
+        device: torch.device,
+        results: Results,
+        dtype: str,
+        size: Size,
+        goal: float | None = None,
     ) -> None:
+        """`goal`: how many times as fast as a plain loop, one image at a time, genrobust is to be."""
+        self.goal = goal
         self.shape, self.device, self.results, self.dtype, self.size = shape, device, results, dtype, size
         self.folder, self.drawn = folder / shape.name.replace(" ", "-"), folder / "images"
 
@@ -64,8 +73,9 @@ class Drawing:
                 # As it is by default; not "auto", which would go on without where that fails.
                 "genrobust": partial(self.ours, self.device.type == "cuda"),
             }
+            goal = None if self.goal is None else ("genrobust", next(iter(ways)), self.goal)
             for way, run in ways.items():
-                yield Part(title, "images/s", [way], partial(self.one, way, run, self.config(count), title))
+                yield Part(title, "images/s", [way], partial(self.one, way, run, self.config(count), title), goal)
 
     def one(
         self, way: str, run: Callable[[GeneratorConfig, str], list[float]], config: GeneratorConfig, title: str

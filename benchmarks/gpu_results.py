@@ -28,13 +28,15 @@ class Part:
     """Something to measure: `run` returns the seconds of an item of each way, and nothing else may be measured with it.
 
     Parts of one `title` share a table. `ways` names what `run` measures, in the order of the table; the first of a
-    table is what the others are held against.
+    table is what the others are held against. `goal` names two ways of its table and how many times as fast as the
+    second the first is to be.
     """
 
     title: str
     unit: str
     ways: Sequence[str]
     run: Callable[[], Seconds]
+    goal: tuple[str, str, float] | None = None
 
     @property
     def name(self) -> str:
@@ -82,6 +84,13 @@ def _answer(work: Callable[[], Any], theirs: Connection) -> None:
     except Exception as error:
         answer = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     theirs.send(answer)
+
+
+def _verdict(goal: tuple[str, str, float], seconds: Mapping[str, list[float]]) -> str:
+    """Whether a part's goal is met, in words."""
+    way, than, wanted = goal
+    times = median(seconds[than]) / median(seconds[way])
+    return f"Goal: {way}, {wanted:g} times {than}. It is {times:.3g} times: {'met' if times >= wanted else 'missed'}."
 
 
 @dataclass
@@ -142,6 +151,8 @@ class Results:
             rows = [[way, rate(1, found[way]), f"{first / median(found[way]):.2f}"] for way in ways]
             blocks.append(table([title, of_title[0].unit, f"times {ways[0]}"], rows))
             blocks += [self.notes[title]] if title in self.notes else []
+            goals = dict.fromkeys(part.goal for part in of_title if part.goal)
+            blocks += [_verdict(goal, found) for goal in goals if {*goal[:2]} <= found.keys()]
         left = [part.name for part in parts if not self.has(part)]
         blocks += [f"Failed: {name}: {why}" for name, why in self.failed.items()]
         blocks += ["Not measured yet; the same command goes on with it:\n" + "\n".join(left)] if left else []

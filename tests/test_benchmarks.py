@@ -24,6 +24,8 @@ def test_the_dry_run_measures_all_parts(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Not measured" not in done.stdout and "| genrobust |" in done.stdout
+    goals = [line.partition(" times ")[0] for line in done.stdout.splitlines() if line.startswith("Goal: ")]
+    assert goals == ["Goal: genrobust, 1.5", *["Goal: genrobust, 0.97"] * 2]
     tables = json.loads((tmp_path / "tiny.json").read_text())["seconds"]
     assert len(tables) == 6  # two shapes of generators, two classifiers, loading, evaluation
     assert all(seconds > 0 for ways in tables.values() for of_way in ways.values() for seconds in of_way)
@@ -63,16 +65,20 @@ def test_a_new_process_finds_nothing_of_this_one(monkeypatch):
 
 
 def test_results_of_a_stopped_run_are_kept(tmp_path):
-    first, second = (Part("t", "images/s", [way], dict) for way in ("plain", "ours"))
+    first, second = (Part("t", "images/s", [way], dict, ("ours", "plain", 2.5)) for way in ("plain", "ours"))
     results = Results.load(tmp_path / "r.json", {"machine": "a card"}, "a card; today")
     results.add(first, {"plain": [0.5, 0.25]})
     results.note("t", "noted")
     found = Results.load(tmp_path / "r.json", {"machine": "a card"}, "a card; tomorrow")
     assert found.has(first) and not found.has(second)
-    assert "Not measured yet" in found.markdown([first, second]) and "t: ours" in found.markdown([first, second])
+    page = found.markdown([first, second])
+    assert "Not measured yet" in page and "t: ours" in page and "Goal" not in page
     found.add(second, {"ours": [0.125, 0.125]})
     page = found.markdown([first, second])
     assert "| ours | 8.00 (8.00 to 8.00) | 3.00 |" in page and "noted" in page and "a card; today" in page
+    assert page.count("Goal: ours, 2.5 times plain. It is 3 times: met.") == 1
+    found.add(second, {"ours": [0.25, 0.25]})
+    assert "It is 1.5 times: missed." in found.markdown([first, second])
 
 
 @pytest.mark.parametrize("change", [{"machine": "another"}, {"code": "b"}, {"torch": "2"}])

@@ -219,6 +219,22 @@ def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path
     assert all("48 px: shorter side resized to 54 px" in words for words in protocols.values())
 
 
+@pytest.mark.parametrize("name", ["imagenet100", "imagenet1k"])
+def test_recipes_that_say_so_share_their_generated_images(name):
+    one, other = load_recipe(name), load_recipe(f"{name}-pretrained")
+    for key in ("generator", "generate", "data_seed"):
+        assert getattr(one, key) == getattr(other, key), key
+    for key in ("source", "classes", "class_names", "held_out"):
+        assert getattr(one.data, key) == getattr(other.data, key), key
+
+
+def test_the_practical_recipe_of_all_of_imagenet_draws_what_its_costs_are_estimated_for():
+    recipe = load_recipe("imagenet1k")
+    generator, shifts = recipe.generator, {shift.kind for shift in recipe.data.shifts.values()}
+    assert (generator.steps, generator.guidance_scale, generator.compile) == (20, 2, "auto")
+    assert "imagenet-a" in shifts and len(recipe.seeds) == 3
+
+
 @pytest.mark.parametrize("recipe", ["imagenet100-paper", "imagenet1k-paper"])
 def test_the_papers_recipes_say_the_settings_of_its_code(recipe, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

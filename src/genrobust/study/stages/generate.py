@@ -214,10 +214,14 @@ class Generate(Stage):
         return measure
 
     def _batch_size(self) -> BatchSize:
-        """The batch size of this generator on this machine's card, kept beside the rates."""
+        """The batch size of this generator on this machine's card, kept beside the rates.
+
+        A trial draws no more images at once than a shard has, so small shards do not decide for large ones.
+        """
         from genrobust.generate import BatchSize
 
-        out, key = self.context.out, f"{self.dataset.rate_key}, {device_name(self.context.recipe.device)}"
+        card, shard = device_name(self.context.recipe.device), len(self.dataset.shards[0])
+        out, key = self.context.out, f"{self.dataset.rate_key}, {card}, shards of {shard:,} images"
         return BatchSize(None, lambda measure: int(measured_once(out, BATCH_SIZES, key, measure)))
 
     @cached_property
