@@ -6,7 +6,8 @@
 `--keep` reads runs/NAME/results.json and writes docs/results/NAME.json, which holds the scores over all seeds, what was
 claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that name: README.md in the
 root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a `Drops` (kept from
-runs/benchmarks/NAME by `--benchmark`), and `theirs("35.6")` a figure of others.
+runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and `theirs("35.6")` a figure of
+others.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured figure by hand.
 """
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from refits import refits
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
@@ -141,6 +143,7 @@ def pages() -> dict[Path, str]:
         lstrip_blocks=True,
     )  # fmt: skip
     environment.globals |= {"study": Result.of, "benchmark": Drops.of, "mean": MEAN, "theirs": str}
+    environment.globals["refits"] = refits
     found = {}
     for template in sorted(TEMPLATES.glob("*.j2")):
         name = template.stem

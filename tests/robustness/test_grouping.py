@@ -15,6 +15,12 @@ SIZES = {  # of the groups of test sets in the study of the paper's size: famili
     "solid": (168, 123, 89, 86, 79, 78, 68, 22, 21, 18, 16, 14, 3, 3),
     "outline": (263, 246, 128, 127, 102, 99, 81, 78, 72, 21, 21, 20, 15, 12, 12, 11, 10, 6),
 }
+FEW = ("illustration", "pixel", "duotone")  # of the sets of few groups, these spread most in the study
+SPREADS = {  # of the logits of groups, by set
+    "alike": dict.fromkeys(SIZES, 0.2),
+    "apart": dict.fromkeys(SIZES, 0.7),
+    "unlike": {"emoji": 0.4, "solid": 0.3, "outline": 0.2} | dict.fromkeys(FEW, 1.0),
+}
 
 
 def grouped(sizes, prefix="hand"):
@@ -83,39 +89,40 @@ def test_a_mean_counts_every_group_once_and_keeps_what_its_smallest_set_lacks():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spread", [0.2, 0.7], ids=["alike", "apart"])
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_intervals_hold_what_they_promise_at_the_numbers_of_groups_of_pictograms(spread):
     """Accuracies of groups from a logit-normal distribution; a group that draws for two sets is good at both."""
     rng, times = np.random.default_rng(5), 400
-    truth = 100 * expit(logit(0.6) + spread * rng.standard_normal(200_000)).mean()
+    many = rng.standard_normal(200_000)
+    truth = {name: 100 * expit(logit(0.6) + spread[name] * many).mean() for name in SIZES}
     held = dict.fromkeys([*SIZES, "mean"], 0)
     for _ in range(times):
         hands = rng.standard_normal(max(map(len, SIZES.values())))
         parts = []
         for name, sizes in SIZES.items():
             own = (hands[: len(sizes)] + rng.standard_normal(len(sizes))) / np.sqrt(2)
-            parts.append(measure(drawn(sizes, expit(logit(0.6) + spread * own), rng), grouped(sizes)))
+            parts.append(measure(drawn(sizes, expit(logit(0.6) + spread[name] * own), rng), grouped(sizes)))
             score = score_of(parts[-1])
-            held[name] += score.lo <= truth <= score.hi
+            held[name] += score.lo <= truth[name] <= score.hi
         score = score_of(mean_of(parts, "mean"))
-        held["mean"] += score.lo <= truth <= score.hi
+        held["mean"] += score.lo <= np.mean(list(truth.values())) <= score.hi
     assert min(held.values()) >= 0.9 * times, held
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spread", [0.2, 0.7], ids=["alike", "apart"])
+@pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_two_arms_that_are_alike_differ_no_more_often_than_they_may(spread):
     """Groups are as hard for both arms but for an interaction, so that the true difference is none; three seeds."""
-    rng, times = np.random.default_rng(6), 400
+    rng, times = np.random.default_rng(6), 1000
     missed, found = dict.fromkeys([*SIZES, "mean"], 0), dict.fromkeys([*SIZES, "mean"], 0)
     for _ in range(times):
         parts, hands = [], rng.standard_normal((2, 18))
         trained = 0.1 * rng.standard_normal((2, 3))  # what a training adds: points of the logit
-        for sizes in SIZES.values():
+        for name, sizes in SIZES.items():
             groups = len(sizes)
             own = (hands[:, :groups] + rng.standard_normal((2, groups))) / np.sqrt(2)
             both = rng.standard_normal(groups)
-            hard = spread * (both + 0.5 * own) / np.sqrt(1.25)
+            hard = spread[name] * (both + 0.5 * own) / np.sqrt(1.25)
             logits = logit(0.6) + hard[:, None] + trained[:, :, None]
             right = np.stack([[drawn(sizes, expit(seed), rng)[0, 0] for seed in arm] for arm in logits])
             parts.append(measure(right, grouped(sizes)))
@@ -123,5 +130,5 @@ def test_two_arms_that_are_alike_differ_no_more_often_than_they_may(spread):
             score = part.difference(1, 0, seed_weights(3, 1000, np.random.default_rng(0)))
             missed[name] += not score.lo <= 0 <= score.hi
             found[name] += score.p < 0.05
-    # 5 % is promised; 7.5 % of 400 is what chance alone passes once in a hundred times.
-    assert max(*missed.values(), *found.values()) <= 0.075 * times, (missed, found)
+    # 5 % is promised. With groups in common, the mean over sets that spread unlike comes to about one of sixteen.
+    assert max(*missed.values(), *found.values()) <= 0.07 * times, (missed, found)
