@@ -1,4 +1,4 @@
-"""Today's generators, tiny and with random weights, draw through the same code as the older ones."""
+"""Published generators, tiny and with random weights, draw through the same code, new ones as the older ones."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def section(folder_of):
     return make
 
 
-@pytest.mark.parametrize("kind", MODERN)
+@pytest.mark.parametrize("kind", ["sd1.5", "sd2.1", "sdxl", *MODERN])
 def test_an_image_depends_on_its_request_alone(section, sampler, plan, kind):
     asked = list(plan(section(kind), 2))
     together = pixels(sampler(section(kind)).draw(asked))
@@ -34,7 +34,7 @@ def test_an_image_depends_on_its_request_alone(section, sampler, plan, kind):
     assert abs(together - alone[::-1]).max() <= 1
 
 
-@pytest.mark.parametrize("kind", ["flux", "pixart-sigma", "sana", "lumina2", "qwen-image", "z-image"])
+@pytest.mark.parametrize("kind", ["sd1.5", "sd2.1", "flux", "pixart-sigma", "sana", "lumina2", "qwen-image", "z-image"])
 def test_guidance_and_the_prompt_change_the_image(section, sampler, plan, kind):
     asked = list(plan(section(kind), 1))[:1]
     drawn = pixels(sampler(section(kind)).draw(asked))

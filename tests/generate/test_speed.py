@@ -4,7 +4,6 @@ import json
 import sys
 import weakref
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import diffusers
@@ -17,7 +16,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 
 from genrobust.core import GenrobustError, MissingPackage, UserError, sealed, unsealed
 from genrobust.data import ShardDataset
-from genrobust.generate import BatchSize, Generation, identity
+from genrobust.generate import BatchSize, Generation, identity, speed
 from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
@@ -120,11 +119,6 @@ def test_with_a_cache_too_an_image_depends_on_its_request_alone(section, sampler
             UserError,
             "generator.cache: the network of a Stable.* takes no",
         ),
-        *(
-            ("sd", {"quantize": f"{name}-int8"}, MissingPackage, rf"needs the package {name}.*genrobust\[quantize\]")
-            for name in ("torchao", "bitsandbytes")
-            if find_spec(name) is None
-        ),
     ],
 )
 def test_what_a_pipeline_cannot_do_is_refused(section, kind, more, error, message):
@@ -141,24 +135,31 @@ def test_the_attention_of_a_generator_is_not_that_of_the_next(section, labels, p
     assert (flex.draw(asked)[0] != before).any()  # in the last bits
 
 
-@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao")
+@pytest.mark.parametrize("name", ["torchao", "bitsandbytes"])
+def test_a_quantizer_that_is_not_installed_is_named_with_what_installs_it(section, monkeypatch, name):
+    monkeypatch.setattr(speed, "find_spec", lambda package: None)
+    with pytest.raises(MissingPackage, match=rf"needs the package {name}.*genrobust\[quantize\]"):
+        load_generator(section(quantize=f"{name}-int8"), CPU)
+
+
 def test_quantized_parts_draw_and_take_less(section, sampler, plan):
     quantized, plain = (load_generator(section(**more), CPU).pipeline for more in ({"quantize": "torchao-int8"}, {}))
     assert _bytes(quantized.unet.parameters()) < _bytes(plain.unet.parameters())
     assert pixels(sampler(section(quantize="torchao-int8")).draw(list(plan(section()))[:2])).shape[0] == 2
 
 
-@pytest.mark.skipif(find_spec("torchao") is not None, reason="a stand-in of an old version takes its place")
 def test_a_quantizer_that_is_too_old_is_named_with_what_to_do(section, tmp_path, monkeypatch):
     (tmp_path / "torchao").mkdir()
     for module in ("__init__.py", "quantization.py"):
         (tmp_path / "torchao" / module).touch()
-    monkeypatch.syspath_prepend(tmp_path)
     config = section(quantize="torchao-int8")
+    installed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torchao"}
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 cannot .*pip install --upgrade"):
         quantization(config, Path(config.model))
     for name in ("torchao", "torchao.quantization"):
         sys.modules.pop(name)
+    sys.modules.update(installed)
 
 
 def small_card(fits):

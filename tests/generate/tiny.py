@@ -174,7 +174,28 @@ def dit(classes: int = 3) -> diffusers.DiTPipeline:
     return diffusers.DiTPipeline(transformer=transformer, vae=vae(), scheduler=scheduler)
 
 
+def stable_diffusion_1_5() -> diffusers.StableDiffusionPipeline:
+    """With the scheduler and the 4 latent channels of the published one."""
+    pipeline = stable_diffusion()
+    scheduler = diffusers.PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1)
+    pipeline.register_modules(unet=unet(), vae=vae(), scheduler=scheduler)
+    return pipeline
+
+
+def stable_diffusion_2_1() -> diffusers.StableDiffusionPipeline:
+    """Which predicts velocities, projects by linear layers, and has another text encoder."""
+    pipeline = stable_diffusion()
+    text = text_config(layers=2)
+    text.hidden_act = "gelu"
+    scheduler = diffusers.DDIMScheduler(beta_schedule="scaled_linear", prediction_type="v_prediction", steps_offset=1)
+    pipeline.register_modules(unet=unet(use_linear_projection=True), vae=vae(), scheduler=scheduler)
+    pipeline.register_modules(text_encoder=transformers.CLIPTextModel(text))
+    return pipeline
+
+
 KINDS = {
+    "sd1.5": stable_diffusion_1_5,
+    "sd2.1": stable_diffusion_2_1,
     "sd": stable_diffusion,
     "sdxl": stable_diffusion_xl,
     "sd3": stable_diffusion_3,
