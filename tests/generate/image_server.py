@@ -4,6 +4,7 @@
         GeneratorConfig(engine="openai", server={"url": server.url}, ...)
 
 Its images are a square in a color and at a place that follow from prompt, seed and model; without a seed, from chance.
+`Server(pipeline=FOLDER)` draws them with a diffusers pipeline.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.request import urlopen
@@ -69,6 +71,29 @@ def painted(body: dict[str, Any], number: int, side: int = SIDE) -> bytes:
     image = Image.new("RGB", (width, height), "white")
     x, y = drawn[0] % (width // 2), drawn[1] % (height // 2)
     image.paste(tuple(drawn[2:5]), (x, y, x + width // 2, y + height // 2))
+    return _png(image)
+
+
+def painter(folder: str) -> Callable[[dict[str, Any], int], bytes]:
+    """Returns what draws a PNG with the pipeline in `folder`, one at a time."""
+    import diffusers
+    import torch
+
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
+    pipeline.set_progress_bar_config(disable=True)
+    alone = threading.Lock()
+
+    def paint(body: dict[str, Any], number: int) -> bytes:
+        width, height = map(int, body["size"].split("x"))
+        asked = {key: body[key] for key in ("prompt", "num_inference_steps", "guidance_scale")}
+        noise = torch.Generator().manual_seed(body["seed"] + number)
+        with alone:
+            return _png(pipeline(**asked, width=width, height=height, generator=noise).images[0])
+
+    return paint
+
+
+def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
@@ -77,6 +102,7 @@ def painted(body: dict[str, Any], number: int, side: int = SIDE) -> bytes:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     options: argparse.Namespace
+    paint = staticmethod(painted)
     lock = threading.Lock()
     chance = random.Random(0)
     seen: list[dict[str, Any]] = []  # noqa: RUF012
@@ -118,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
         return not self.options.key or self.headers.get("Authorization") == f"Bearer {self.options.key}"
 
     def drawn(self, body: dict[str, Any], change: Any = lambda png: png) -> dict[str, Any]:
-        pngs = [change(painted(body, number)) for number in range(min(body["n"], self.options.most))]
+        pngs = [change(self.paint(body, number)) for number in range(min(body["n"], self.options.most))]
         if self.options.form == "url":
             return {"data": [{"url": f"/images/{base64.urlsafe_b64encode(png).decode()}"} for png in pngs]}
         return {"data": [{"b64_json": base64.b64encode(png).decode()} for png in pngs]}
@@ -190,7 +216,10 @@ if __name__ == "__main__":
         "--takes",
         default="size,response_format,output_format,seed,num_inference_steps,guidance_scale,negative_prompt,quality",
     )
+    parser.add_argument("--pipeline")
     Handler.options = parser.parse_args()
+    if Handler.options.pipeline:
+        Handler.paint = staticmethod(painter(Handler.options.pipeline))
     ThreadingHTTPServer.request_queue_size = 100
     server = ThreadingHTTPServer(("127.0.0.1", Handler.options.port), Handler)
     print(server.server_address[1])

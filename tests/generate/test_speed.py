@@ -4,6 +4,7 @@ import json
 import sys
 import weakref
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import diffusers
@@ -142,6 +143,7 @@ def test_a_quantizer_that_is_not_installed_is_named_with_what_installs_it(sectio
         load_generator(section(quantize=f"{name}-int8"), CPU)
 
 
+@pytest.mark.skipif(find_spec("torchao") is None, reason="needs torchao, which warns at each import without CUDA")
 def test_quantized_parts_draw_and_take_less(section, sampler, plan):
     quantized, plain = (load_generator(section(**more), CPU).pipeline for more in ({"quantize": "torchao-int8"}, {}))
     assert _bytes(quantized.unet.parameters()) < _bytes(plain.unet.parameters())

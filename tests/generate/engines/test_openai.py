@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from drawn import CPU, generate
-from image_server import FAULTS, SIDE, Server, painted
+from image_server import FAULTS, SIDE, Server, painted, painter
 from kill_and_resume import Call, contents, kill_and_resume
 from PIL import Image
 from served import LABELS, hurry, planned, run, section
@@ -20,6 +20,8 @@ from small_study import QUICK, REAL, folders_section, genrobust
 from genrobust.core import GenrobustError, Request, UserError
 from genrobust.generate import identity, image_api
 from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
+from genrobust.generate.loading import locate
+from genrobust.recipe import GeneratorConfig
 
 SECRET = "sk-proj-1234567890abcdef"
 
@@ -98,6 +100,20 @@ def test_images_come_in_the_order_of_their_requests():
     assert len({image.tobytes() for image in drawn[:20]}) == 20
     alone = {"model": "painter", "prompt": "a camera", "seed": (2**62 + 2) % SEEDS, "size": "16x16"}
     assert (drawn[23] == np.asarray(Image.open(BytesIO(painted(alone, 0))))).all()
+
+
+def test_a_server_over_the_embedded_generator_draws_what_is_asked():
+    words = ("a bell", "a camera", "a tree")
+    asked = [Request(f"k{i}", 3, "tree", prompt, "{}", "", "", 2**62 + i) for i, prompt in enumerate(words)]
+    folder = locate(GeneratorConfig())[1]
+    with Server(pipeline=folder) as server:
+        own = section(server.url).model_copy(update={"width": 64, "height": 64})
+        drawn = OpenAiEngine(own, LABELS, None, CPU).draw(asked)
+    paint, how = painter(str(folder)), {"size": "64x64", "num_inference_steps": 4, "guidance_scale": 3.0}
+    for image, request in zip(drawn, asked, strict=True):
+        here = paint({**how, "prompt": request.prompt, "seed": request.seed % SEEDS}, 0)
+        assert (image == np.asarray(Image.open(BytesIO(here)))).all()
+    assert len({image.tobytes() for image in drawn}) == 3
 
 
 def test_images_may_lie_behind_urls():
