@@ -230,17 +230,22 @@ class Result:
         sets = tests or [self.told["clean"], *self.told["shifts"]]
         heads = [f"`{name}`" for name in sets]
         rows = [["top-1, %", *heads, "**mean of the shifts**", "95 % interval"], ["---"] * (len(sets) + 3)]
-        groups = (self.score(arms[0], name)["groups"] for name in sets)
-        rows.append(["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups), "", ""])
+        rows.append([*self.families(arms[0], sets), "", ""])
         for arm in arms:
             rows.append([arm, *(self.top1(arm, name) for name in sets), f"**{self.top1(arm)}**", self.spread(arm)])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def families(self, arm: str, sets: Sequence[str], figure: str = "top1", minus: str = "") -> list[str]:
+        """A row of a table: how many families of designers drew each of the `sets`."""
+        groups = (self.score(arm, name, figure, minus)["groups"] for name in sets)
+        return ["*designers (families)*", *(f"*{n or 'unknown'}*" for n in groups)]
 
     def robustness(self, arms: Sequence[str]) -> str:
         """Effective robustness of each arm on each shift and its mean, as a Markdown table; ° marks extrapolations."""
         shifts = self.told["shifts"]
         rows = [["effective robustness", *(f"`{name}`" for name in shifts), "**mean**", "95 % interval"]]
         rows.append(["---"] * (len(shifts) + 3))
+        rows.append([*self.families(arms[0], shifts, "er"), "", ""])
         for arm in arms:
             marks = ["°" if self.score(arm, name, "er")["extrapolated"] else "" for name in shifts]
             each = [f"{self.er(arm, name)}{mark}" for name, mark in zip(shifts, marks, strict=True)]
@@ -255,6 +260,8 @@ class Result:
         """
         shifts = self.told["shifts"]
         rows = [["gain", "over", *(f"`{name}`" for name in shifts)], ["---"] * (len(shifts) + 2)]
+        first, *families = self.families(next(iter(arms)), shifts, "er", minus)
+        rows.append([first, "", *families])
         for arm, words in arms.items():
             for figure, over in (("er", "`test`"), ("multi_er", "`test`, *wild-val*")):
                 gains = [self.score(arm, name, figure, minus) for name in shifts]

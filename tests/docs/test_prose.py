@@ -69,7 +69,7 @@ def test_the_table_of_sources_has_the_arms_alone_and_with_real_images(prose):
 
 
 def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(prose):
-    score = {"value": 12.34, "lo": -1.0, "hi": 25.0}
+    score = {"value": 12.34, "lo": -1.0, "hi": 25.0, "groups": 4}
     told = {"shifts": ["solid", "emoji"]}
     scores = {
         ("er", arm, name, ""): {**score, "extrapolated": arm == "far"}
@@ -78,18 +78,20 @@ def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(
     }
     study = prose.Result(told, scores | {("er", "a", prose.MEAN, ""): score})
     rows = study.robustness(["a", "far"]).splitlines()[2:]
-    assert rows == ["| a | +12.3 | +12.3 | **+12.3** | -1.0 to 25.0 |", "| far | +12.3° | +12.3° | **\u2013** |  |"]
+    assert rows[0] == "| *designers (families)* | *4* | *4* |  |  |"
+    assert rows[1:] == ["| a | +12.3 | +12.3 | **+12.3** | -1.0 to 25.0 |", "| far | +12.3° | +12.3° | **\u2013** |  |"]
 
 
 def test_gains_over_two_clean_sets_stand_below_those_over_one(prose):
     told = {"shifts": ["solid", "pixel"]}
     values = {("er", "solid"): 5.04, ("er", "pixel"): 1.0, ("multi_er", "solid"): 2.0, ("multi_er", "pixel"): -30.06}
     scores = {
-        (figure, "a", name, "b"): {"value": value, "extrapolated": figure == "multi_er"}
+        (figure, "a", name, "b"): {"value": value, "extrapolated": figure == "multi_er", "groups": 14}
         for (figure, name), value in values.items()
     }
     rows = prose.Result(told, scores).robust_gains({"a": "words"}, "b").splitlines()
-    assert rows[2:] == ["| words | `test` | +5.0 | +1.0 |", "|  | `test`, *wild-val* | +2.0\u00b0 | -30.1\u00b0 |"]
+    assert rows[2] == "| *designers (families)* |  | *14* | *14* |"
+    assert rows[3:] == ["| words | `test` | +5.0 | +1.0 |", "|  | `test`, *wild-val* | +2.0\u00b0 | -30.1\u00b0 |"]
 
 
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
