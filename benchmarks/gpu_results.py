@@ -54,8 +54,9 @@ def setting(**more: str) -> dict[str, str]:
 def in_a_process(work: Callable[[], Any], limit_s: float | None = None, copy: bool = False) -> Any:
     """Return what `work` returns in a process of its own. Raises RuntimeError with what it raised, or that it ended.
 
-    After `limit_s` seconds it is killed. A `copy` of this process has everything imported, and begins at once; but CUDA
-    works in none, since diffusers asks for GPUs when it is imported. Without `copy`, `work` has to be picklable.
+    After `limit_s` seconds it is killed, with a TimeoutError. A `copy` of this process has everything imported, and
+    begins at once; but CUDA works in none, since diffusers asks for GPUs when it is imported. Without `copy`, `work`
+    has to be picklable.
     """
     processes = multiprocessing.get_context("fork" if copy else "spawn")
     ours, theirs = processes.Pipe(duplex=False)
@@ -64,7 +65,7 @@ def in_a_process(work: Callable[[], Any], limit_s: float | None = None, copy: bo
     theirs.close()
     try:
         if not ours.poll(limit_s):
-            raise RuntimeError(f"no end after {limit_s:.0f} s")
+            raise TimeoutError(f"no end after {limit_s:.0f} s")
         try:
             well, answer = ours.recv()
         except EOFError:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 def refits(study: Result, arms: Sequence[str], minus: str, without: str, kind: str, words: str) -> str:
-    """What `arms` gain in mean effective robustness over `minus`, under several lines, as a Markdown table.
+    """Return the gains of `arms` over `minus` in mean effective robustness under several lines, as a Markdown table.
 
     The lines are those of the study, on a linear scale, without the models whose architecture begins with `kind`,
-    called `words`, and both; each over all shifts that have a mean, and over all but `without`. Point estimates.
+    called `words`, and both; each over all shifts that count in the study's mean, and over all but `without`. Point
+    estimates.
     """
     models = read_table("pictograms")
     shifts = [name for name in study.told["shifts"] if study.told["lines"][name]["r2"] >= EXPLAINED]

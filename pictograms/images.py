@@ -40,10 +40,12 @@ def load_split(
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """An image set as uint8 [N, 64, 64, 3], labels [N] and styles.
 
-    It has no style and no icon set of `without`, and only these `families`.
+    It has no style and no icon set of `without`, and only these `families`. SystemExit for a name that is neither.
     """
     assert images is not None and images.groups is not None
     sets = [key.partition("--")[0] for key in images.keys]
+    if unknown := sorted({*without} - {*sets, *images.styles}):
+        raise SystemExit(f"--without: {unknown[0]!r} is no style and no icon set of {images.name}")
     chosen = [
         i
         for i, (style, of_set, family) in enumerate(zip(images.styles, sets, images.groups, strict=True))

@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import gpu
 import pytest
 import torch
 from full_size import SD15, SDXL, unet_of
@@ -106,6 +107,15 @@ def test_a_part_that_fails_hides_no_other_of_the_same_name(tmp_path):
     ],
 )
 def test_a_part_can_fail_end_or_hang_without_the_others(work, limit, said):
-    with pytest.raises(RuntimeError, match=said):
+    with pytest.raises((RuntimeError, TimeoutError), match=said):
         in_a_process(work, limit, copy=True)
     assert in_a_process(lambda: 3, copy=True) == 3
+
+
+def test_a_part_that_ran_out_of_time_has_not_failed(tmp_path, monkeypatch):
+    results, slow = Results(tmp_path / "r.json", "here", {}), Part("t", "images/s", ["slow"], partial(time.sleep, 60))
+    gpu.measure(slow, results, 0.5, copy=True)
+    assert not results.failed and "Not measured yet" in results.markdown([slow])
+    monkeypatch.setattr(gpu, "LIMIT_S", 0.5)
+    gpu.measure(slow, results, 0.5, copy=True)
+    assert results.failed == {slow.name: "no end after 0 s"}

@@ -75,10 +75,11 @@ def painted(body: dict[str, Any], number: int, side: int = SIDE) -> bytes:
 
 
 def painter(folder: str) -> Callable[[dict[str, Any], int], bytes]:
-    """Returns what draws a PNG with the pipeline in `folder`, one at a time."""
+    """Load the pipeline in `folder`, and return what draws a PNG with it, one at a time."""
     import diffusers
     import torch
 
+    torch.set_num_threads(1)  # as in the tests: rounding depends on it
     pipeline = diffusers.DiffusionPipeline.from_pretrained(folder)
     pipeline.set_progress_bar_config(disable=True)
     alone = threading.Lock()

@@ -1,4 +1,4 @@
-"""Published generators, tiny and with random weights, draw through the same code, new ones as the older ones."""
+"""Published generators, old and new, tiny and with random weights, draw through the same code."""
 
 import numpy as np
 import pytest

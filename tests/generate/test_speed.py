@@ -155,13 +155,15 @@ def test_a_quantizer_that_is_too_old_is_named_with_what_to_do(section, tmp_path,
     for module in ("__init__.py", "quantization.py"):
         (tmp_path / "torchao" / module).touch()
     config = section(quantize="torchao-int8")
-    installed = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torchao"}
+    for name in [name for name in sys.modules if name.partition(".")[0] == "torchao"]:
+        monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 cannot .*pip install --upgrade"):
-        quantization(config, Path(config.model))
-    for name in ("torchao", "torchao.quantization"):
-        sys.modules.pop(name)
-    sys.modules.update(installed)
+    try:
+        with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 cannot .*pip install --upgrade"):
+            quantization(config, Path(config.model))
+    finally:
+        for name in ("torchao", "torchao.quantization"):
+            sys.modules.pop(name, None)
 
 
 def small_card(fits):

@@ -175,7 +175,7 @@ def dit(classes: int = 3) -> diffusers.DiTPipeline:
 
 
 def stable_diffusion_1_5() -> diffusers.StableDiffusionPipeline:
-    """With the scheduler and the 4 latent channels of the published one."""
+    """The shape of SD 1.5: its scheduler, and 4 latent channels."""
     pipeline = stable_diffusion()
     scheduler = diffusers.PNDMScheduler(beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1)
     pipeline.register_modules(unet=unet(), vae=vae(), scheduler=scheduler)
@@ -183,7 +183,7 @@ def stable_diffusion_1_5() -> diffusers.StableDiffusionPipeline:
 
 
 def stable_diffusion_2_1() -> diffusers.StableDiffusionPipeline:
-    """Which predicts velocities, projects by linear layers, and has another text encoder."""
+    """The shape of SD 2.1: it predicts velocities, projects by linear layers, and has another text encoder."""
     pipeline = stable_diffusion()
     text = text_config(layers=2)
     text.hidden_act = "gelu"

@@ -130,5 +130,5 @@ def test_two_arms_that_are_alike_differ_no_more_often_than_they_may(spread):
             score = part.difference(1, 0, seed_weights(3, 1000, np.random.default_rng(0)))
             missed[name] += not score.lo <= 0 <= score.hi
             found[name] += score.p < 0.05
-    # 5 % is promised. With groups in common, the mean over sets that spread unlike comes to about one of sixteen.
+    # 5 % is promised; the mean over sets that spread unlike, with groups in common, misses in about 6 %.
     assert max(*missed.values(), *found.values()) <= 0.07 * times, (missed, found)

@@ -256,11 +256,13 @@ def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_
         arms = [{"name": "real", "mixture": "real"}, {"name": "found", "mixture": ["real", FOUND]}]
         return Study(parse_recipe({**QUICK, **SHORT, "train": TRAIN, "arms": arms, "data": data}), tmp_path)
 
-    every, fewer = study(), study(without_names=["fluent-emoji--*", "whh*"], without_styles=["pixel"])
+    every, fewer = study(), study(without_names=["fluent-emoji--*", "whh*"], without_styles=["pixel", "emoji"])
     left = [key for key in every.data.retrieval.keys if not key.startswith(("fluent-emoji--", "whh"))]
     assert 0 < len(fewer.data.retrieval) < len(left) < len(every.data.retrieval)
     assert set(fewer.data.retrieval.keys) < set(left)
     assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.sources.search.pool is fewer.data.retrieval
     assert {key.partition("/")[0] for key in own("own", without_names=["deep0/*"]).data.unlabeled.keys} == {"deep1"}
-    with pytest.raises(UserError, match=r"without_names: 'noto\*' matches no image to retrieve; the first is '"):
+    with pytest.raises(UserError, match=r"without_names: 'noto\*' matches no image to retrieve; their keys are like '"):
         study(without_names=["whh*", "noto*"]).rows()
+    with pytest.raises(UserError, match=r"without_names excludes all images of "):
+        study(without_names=["*"]).rows()

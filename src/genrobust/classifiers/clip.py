@@ -67,8 +67,8 @@ def load_clip(folder: Path, device: torch.device | str = "cpu") -> Clip:
     Nothing is fetched or unpickled: weights are safetensors.
 
     Raises:
-        UserError: A file is missing or damaged, there is no text tower, or the scale of its logits is not finite; the
-            message names it.
+        UserError: A file is missing or damaged, there is no text tower, or the scale of the logits is not finite;
+            the message names it.
     """
     for name in (*(clip_files(folder) or (CONFIG, "preprocessor_config.json")), "tokenizer_config.json"):
         if not (folder / name).is_file():

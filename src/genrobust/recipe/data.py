@@ -123,8 +123,8 @@ class RetrievedConfig(Section):
 
     `per_class` is the number of images of each class that all three sources take; None takes as many as the first
     generated dataset of the arms has, or all images if the arms have none. Only a search takes more than were
-    generated. `without_styles` excludes images of these styles from the labeled ones, where styles are known, and
-    `without_names` those whose key one of these patterns matches (``web/emoji-*``, as in a shell) from all.
+    generated. `without_styles` excludes labeled images of these styles. `without_names` excludes images, with labels or
+    without, whose key one of these patterns matches, such as ``*site-a/*``: ``*`` stands for any text, also with ``/``.
     """
 
     path: Place | None = None

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import (
-    MEAN_OF_SHIFTS,
-    ImageSet,
-    StudyData,
-    Subset,
-    UserError,
-    address,
-    device_kind,
-    local_folder,
-)
+from genrobust.core import MEAN_OF_SHIFTS, ImageSet, StudyData, Subset, UserError, address, device_kind, local_folder
 from genrobust.recipe import Recipe, look_alikes, recipe_yaml
 from genrobust.robustness import list_figures
 from genrobust.study.executors.local import Local
@@ -55,17 +46,16 @@ class Context:
         The images to choose by are a test set only where the recipe names them as the second in-distribution set.
 
         Raises:
-            UserError: The recipe names test sets that the data lacks.
+            UserError: The recipe names test sets that the data lacks, or styles or keys that no image to retrieve has.
         """
         from genrobust.data import load_data
 
         data = load_data(self.recipe.data)
-        second = self.recipe.robustness.second_id
-        retrieved = self.recipe.data.retrieved
+        second, retrieved = self.recipe.robustness.second_id, self.recipe.data.retrieved
+        named = _named(data, retrieved.without_names)
         if without := retrieved.without_styles:
             data = replace(data, retrieval=_without_styles(data.retrieval, without))
-        if patterns := retrieved.without_names:
-            data = _without_names(data, patterns)
+        data = replace(data, retrieval=_without(data.retrieval, named), unlabeled=_without(data.unlabeled, named))
         if data.choosing is not None and data.choosing.name == second:
             data = replace(data, tests={**data.tests, second: data.choosing})
         _check_names(self.recipe, data)
@@ -119,21 +109,27 @@ def _without_styles(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
     return Subset(images, [i for i, style in enumerate(images.styles) if style not in styles])
 
 
-def _without_names(data: StudyData, patterns: Sequence[str]) -> StudyData:
-    """Exclude the images to retrieve whose key a pattern matches; raises UserError for a pattern that matches none."""
+def _named(data: StudyData, patterns: Sequence[str]) -> set[str]:
+    """The keys of the images to retrieve that `patterns` match; raises UserError for a pattern that matches none."""
     keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
-    matched: set[str] = set()
+    named: set[str] = set()
     for pattern in patterns:
-        found = fnmatch.filter(keys, pattern)
+        found = [key for key in keys if fnmatchcase(key, pattern)]
         if not found:
-            known = f"the first is {keys[0]!a}" if keys else "there are none"
+            known = f"their keys are like {keys[0]!a}" if keys else "there are none"
             raise UserError(f"data.retrieved.without_names: {pattern!a} matches no image to retrieve; {known}")
-        matched.update(found)
+        named.update(found)
+    return named
 
-    def others(pool: ImageSet | None) -> ImageSet | None:
-        return None if pool is None else Subset(pool, [i for i, key in enumerate(pool.keys) if key not in matched])
 
-    return replace(data, retrieval=others(data.retrieval), unlabeled=others(data.unlabeled))
+def _without(images: ImageSet | None, named: Collection[str]) -> ImageSet | None:
+    """The images to retrieve from whose key is not `named`; raises UserError if none is left."""
+    if images is None or not named:
+        return images
+    left = [i for i, key in enumerate(images.keys) if key not in named]
+    if not left:
+        raise UserError(f"data.retrieved.without_names excludes all images of {images.name}: remove a pattern")
+    return Subset(images, left)
 
 
 def _check_names(recipe: Recipe, data: StudyData) -> None:

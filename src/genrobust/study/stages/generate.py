@@ -214,9 +214,9 @@ class Generate(Stage):
         return measure
 
     def _batch_size(self) -> BatchSize:
-        """The batch size of this generator on this machine's card, kept beside the rates.
+        """The batch size of this generator on this machine's card, kept beside the rates for each size of shards.
 
-        A trial draws no more images at once than a shard has, so small shards do not decide for large ones.
+        A trial draws no more images at once than a shard has: what it finds may be too small for larger ones.
         """
         from genrobust.generate import BatchSize
 
