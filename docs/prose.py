@@ -201,9 +201,9 @@ class Result:
         """How many minutes of one device (of a core, on a CPU) an arm takes to "generate" or to "train": "9.4"."""
         return f"{self.told['seconds'][arm][what] / 60:.1f}"
 
-    def share(self, arm: str, of: str, above: str) -> str:
+    def share(self, arm: str, of: str, above: str, test: str = MEAN) -> str:
         """How much of the gap between `above` and `of` the accuracy of `arm` closes, in percent: "83"."""
-        low, mine, high = (self.score(name)["value"] for name in (above, arm, of))
+        low, mine, high = (self.score(name, test)["value"] for name in (above, arm, of))
         return f"{100 * (mine - low) / (high - low):.0f}"
 
     def apart(self, other: Result) -> str:

@@ -25,7 +25,7 @@ THUMB = 40
 REAL = ("train", "train", "val", "test")
 SHEETS = {  # file stem: (title, split or style of each column)
     "real-and-shift": ("Real (train, val, test) and the seven shifted test sets", REAL + SHIFTS),
-    "wild": ("Wild, by style", STYLES * 2),
+    "wild": ("Wild, by style", STYLES),
     "wild-val": ("Wild-val, by style", (*STYLES[:5], "pixel") * 2),
 }
 
