@@ -55,6 +55,12 @@ def test_doctor_knows_what_runs_it(genrobust: Run) -> None:
     assert "disk for runs" in done.stdout
 
 
+def test_doctor_needs_nothing_that_another_command_has_imported(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "genrobust", "doctor"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "embedded clip" in done.stdout
+
+
 def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:
     lines = genrobust("recipes").stdout.splitlines()
     assert [line.split()[0] for line in lines] == recipe_names()

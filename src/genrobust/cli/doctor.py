@@ -25,8 +25,8 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:
             yield name, "not installed"
-    import huggingface_hub
     import torch
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     yield "CPU", f"{cores()} cores, {torch.get_num_threads()} threads used by torch"
     if torch.cuda.is_available():
@@ -42,7 +42,7 @@ def facts(out: Path) -> Iterator[tuple[str, str]]:
     usage = shutil.disk_usage(existing)
     yield "disk for " + str(out), f"{usage.free / GIGABYTE:.0f} GB free of {usage.total / GIGABYTE:.0f} GB"
     yield "output so far", f"{_size(out) / GIGABYTE:.2f} GB in {out}" if out.exists() else f"nothing in {out}"
-    hub = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    hub = Path(HF_HUB_CACHE)
     yield "hub cache", f"{_size(hub) / GIGABYTE:.2f} GB in {hub}" if hub.exists() else "empty"
     assets = resources.files("genrobust") / "assets"
     for name in ("pictograms", "generator", "variation", "clip"):
