@@ -142,8 +142,7 @@ def pages() -> dict[Path, str]:
         loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.globals |= {"study": Result.of, "benchmark": Drops.of, "mean": MEAN, "theirs": str}
-    environment.globals["refits"] = refits
+    environment.globals |= {"study": Result.of, "benchmark": Drops.of, "mean": MEAN, "theirs": str, "refits": refits}
     found = {}
     for template in sorted(TEMPLATES.glob("*.j2")):
         name = template.stem

@@ -111,8 +111,10 @@ def _without_styles(images: ImageSet | None, styles: Sequence[str]) -> ImageSet:
 
 def _named(data: StudyData, patterns: Sequence[str]) -> set[str]:
     """The keys of the images to retrieve that `patterns` match; raises UserError for a pattern that matches none."""
-    keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
     named: set[str] = set()
+    if not patterns:  # the keys may be millions
+        return named
+    keys = [key for pool in (data.retrieval, data.unlabeled) if pool is not None for key in pool.keys]
     for pattern in patterns:
         found = [key for key in keys if fnmatchcase(key, pattern)]
         if not found:
