@@ -3,7 +3,7 @@
     python docs/prose.py --keep runs pictograms-full budgets    after these studies ran: keep their results
     python docs/prose.py                                        after a change to a template or to a result
 
-`--keep` reads runs/NAME/results.json and writes docs/results/NAME.json, which holds the scores over all seeds, what was
+`--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (`keeping.py`), which holds the scores over all seeds, what was
 claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that name: README.md in the
 root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a `Drops` (kept from
 runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and `theirs("35.6")` a figure of
@@ -23,17 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from keeping import MEAN, condensed, condensed_benchmark, is_mean
 from refits import refits
 
 HERE = Path(__file__).parent
 RESULTS, TEMPLATES = HERE / "results", HERE / "templates"
-MEAN = "mean of shifts"
-KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "p", "extrapolated")
-FIGURES = ("top1", "er", "multi_er")  # what the pages quote
 QUALITIES = (  # of a source's images: head, key, digits, factor
     ("FID", "fid", 3, 1), ("recall, %", "recall", 0, 100), ("Vendi", "vendi", 1, 1), ("labels, %", "agreement", 0, 100),
 )  # fmt: skip
-OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
 
 
 def main() -> None:
@@ -60,54 +57,6 @@ def main() -> None:
         page.write_text(text, encoding="utf-8")
 
 
-def condensed(results: dict[str, Any]) -> str:
-    """What the pages need of a results.json, as JSON: a line for each part, and for each score below their columns."""
-    summary = results["summary"]
-    told = {key: results[key] for key in ("title", "date", "command", "environment", "arms", "claims", "qualities")}
-    told["seconds"] = {arm["name"]: rounded_seconds(arm["seconds"]) for arm in results["arms"]}
-    told |= {key: summary[key] for key in OF_SUMMARY}
-    told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
-    told["recipe"] = results["recipe"]
-    if curves := results.get("curves"):
-        told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
-    rows = [list(KEPT), *rows_of(summary["scores"])]
-    lines = [f"{compact(key)}:{compact(value)}" for key, value in told.items()]
-    lines.append('"scores":[\n' + ",\n".join(map(compact, rows)) + "\n]")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def compact(value: Any) -> str:
-    """JSON without spaces."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def is_mean(row: dict[str, Any]) -> bool:
-    """Whether a score is an arm's accuracy on the mean of the shifts."""
-    return (row["figure"], row["test_set"], row["minus"]) == ("top1", MEAN, "")
-
-
-def rounded_seconds(seconds: dict[str, float] | None) -> dict[str, int]:
-    """The seconds of one device that an arm takes, by what it does; rates say no more than whole ones."""
-    return {what: round(value) for what, value in (seconds or {}).items()}
-
-
-def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
-    """The accuracies between two networks, clean and on the mean of the shifts, by the share of the second."""
-    where = ("top1", curve["clean"]), ("top1", MEAN)
-    return [list(KEPT), *rows_of(row for row in curve["scores"] if (row["figure"], row["test_set"]) in where)]
-
-
-def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
-    """The columns `KEPT` of the scores over all seeds that pages quote."""
-    return [[rounded(row[key]) for key in KEPT] for row in scores if row["seed"] is None and is_quoted(row)]
-
-
-def is_quoted(row: dict[str, Any]) -> bool:
-    """Whether pages may quote a score: none on the classes of another set alone, and of multi-ID robustness gains."""
-    quoted = row["figure"] in FIGURES and (row["minus"] or row["figure"] != "multi_er")
-    return bool(quoted) and " on the classes of " not in row["test_set"]
-
-
 def read_kept(name: str) -> dict[str, Any]:
     """What is kept of the study `name`, with its scores as dictionaries."""
     told = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -119,21 +68,6 @@ def named(rows: list[list[Any]]) -> list[dict[str, Any]]:
     """Rows below their columns, as dictionaries."""
     columns, *values = rows
     return [dict(zip(columns, row, strict=True)) for row in values]
-
-
-def rounded(value: Any) -> Any:
-    """Floats to four decimals, more than any page shows, but for those that would then be shown otherwise."""
-    if not isinstance(value, float):
-        return value
-    short = round(value, 4)
-    return short if f"{short:.1f}" == f"{value:.1f}" else value
-
-
-def condensed_benchmark(results: dict[str, Any]) -> str:
-    """What the pages need of a benchmark.json: the sets, and how each model did within styles and over all images."""
-    told = {key: results[key] for key in ("generated", "real", "styles")}
-    models = [{"name": m["name"], "within": m["within"]["scores"], "all": m["scores"]} for m in results["models"]]
-    return json.dumps({**told, "models": models}, indent=1, ensure_ascii=False) + "\n"
 
 
 def pages() -> dict[Path, str]:

@@ -24,6 +24,11 @@ def prose():
     sys.path.remove(str(ROOT / "docs"))
 
 
+@pytest.fixture(scope="module")
+def keeping(prose):
+    return sys.modules["keeping"]
+
+
 def test_every_page_is_what_its_template_and_the_results_give(prose):
     pages = prose.pages()
     assert len(pages) == len(TEMPLATES) > 0
@@ -97,28 +102,28 @@ def test_gains_over_two_clean_sets_stand_below_those_over_one(prose):
     assert rows[3:] == ["| words | `test` | +5.0 | +1.0 |", "|  | `test`, *wild-val* | +2.0\u00b0 | -30.1\u00b0 |"]
 
 
-def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose):
-    score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
-    summary = {key: [] for key in prose.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
+def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
+    summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
     every = {"seed": None}
     left_out = {"figure": "nll"}, {"test_set": "t on the classes of u"}, {"seed": 0}
     summary["scores"] = [score | every, *(score | every | other for other in left_out)]
     told = dict.fromkeys(("title", "date", "command", "environment", "claims", "qualities", "recipe"), "x")
     arms = [{"name": "a", "seconds": {"train": 90.4}}, {"name": "b", "seconds": None}]
-    kept = json.loads(prose.condensed(told | {"arms": arms, "summary": summary}))
+    kept = json.loads(keeping.condensed(told | {"arms": arms, "summary": summary}))
     assert kept["seconds"] == {"a": {"train": 90}, "b": {}}
     assert prose.Result(kept, {}).minutes("a", "train") == "1.5"
-    assert kept["scores"] == [list(prose.KEPT), list(score.values())]
+    assert kept["scores"] == [list(keeping.KEPT), list(score.values())]
     assert kept["lines"] == {"t": {"r2": 0.9, "n": 42}} and "curves" not in kept
 
 
-def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose):
-    score = dict.fromkeys(prose.KEPT, 1.0) | {"figure": "top1", "minus": "", "seed": None}
+def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, keeping):
+    score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "minus": "", "seed": None}
     rows = [{**score, "arm": share, "test_set": t, "value": v} for share, t, v in (
         ("0", "test", 80.0), ("0", prose.MEAN, 60.0), ("0", "solid", 1.0), ("1", "test", 90.0), ("1", prose.MEAN, 40.0),
     )]  # fmt: skip
     rows.append({**score, "arm": "0", "test_set": prose.MEAN, "value": 20.0, "minus": "1"})
-    found = prose.condensed_curve({"clean": "test", "scores": [*rows, {**rows[0], "seed": 0}]})
+    found = keeping.condensed_curve({"clean": "test", "scores": [*rows, {**rows[0], "seed": 0}]})
     assert len(found) == 1 + len(rows) - 1
     study = prose.Result({"clean": "test", "curves": {"tuned": prose.named(found)}}, {})
     rows = study.curves(["tuned", "other"]).splitlines()[2:]
