@@ -3,11 +3,11 @@
     python docs/prose.py --keep runs pictograms-full budgets    after these studies ran: keep their results
     python docs/prose.py                                        after a change to a template or to a result
 
-`--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (`keeping.py`), which holds the scores over all seeds, what was
-claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that name: README.md in the
-root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a `Drops` (kept from
-runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and `theirs("35.6")` a figure of
-others.
+`--keep` reads runs/NAME/results.json and writes docs/results/NAME.json (see `keeping.py`), which holds the scores over
+all seeds, what was claimed, where and when it ran. Without it, every docs/templates/PAGE.j2 becomes the page of that
+name: README.md in the root, the others in docs. In a template, `study("NAME")` is a `Result`, `benchmark("NAME")` a
+`Drops` (kept from runs/benchmarks/NAME by `--benchmark`), `refits(...)` a table of other baseline lines, and
+`theirs("35.6")` a figure of others.
 tests/docs/test_prose.py fails where a page is not what its template and the results give, or where a template states a
 measured figure by hand.
 """
