@@ -45,6 +45,7 @@ ALONE = (
     "study/executors/test_pool.py",
     "study/executors/test_local.py",
     "study/executors/test_processes.py",
+    "study/executors/test_group.py",
 )  # need no cluster
 LONGEST = (
     "execute",

@@ -11,6 +11,7 @@ from small_study import QUICK
 from genrobust.core import sealed
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
+from genrobust.study.jobs import Job
 from genrobust.study.rates import RATES, StageTimes, estimate, measured_rate, remember_rate
 
 
@@ -85,12 +86,14 @@ def test_a_rate_knows_all_that_changes_it_and_nothing_else(stage, own, slower, s
 def test_an_estimate_shares_the_jobs_out(tmp_path):
     remember_rate(tmp_path, "train", "small", 10.0)
     remember_rate(tmp_path, "train", "large", 2.0)
-    jobs = [(100, "small")] * 3 + [(100, "large")]  # 10 s each, and 50 s
+    jobs = [Job(n, "", 100, "small" if n < 3 else "large") for n in range(4)]  # 10 s each, and 50 s
     assert estimate(tmp_path, "train", jobs, 1) == 80
     assert estimate(tmp_path, "train", jobs, 2) == 50
     assert estimate(tmp_path, "train", jobs[:3], 2) == 20
     assert estimate(tmp_path, "train", [], 4) == 0
-    assert estimate(tmp_path, "train", [*jobs, (1, "unknown")], 2) is None
+    assert estimate(tmp_path, "train", [*jobs, Job(4, "", 1, "unknown")], 2) is None
+    together = [Job(n, "", 100, "large", workers=2) for n in range(2)]  # each by both workers, after the others
+    assert estimate(tmp_path, "train", [*jobs, *together], 2) == 50 + 2 * 50
 
 
 @pytest.mark.parametrize(

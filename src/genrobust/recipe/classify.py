@@ -90,7 +90,7 @@ class TrainConfig(FineTuning):
     depthwise convolutions on any CPU. With float16 the loss is scaled, and a step whose gradients overflow is skipped.
     `compile` (`torch.compile`) takes about a minute for each image size, and changes the weights only by rounding.
 
-    With `workers` above 1, that many processes of a Ray cluster train each classifier together, each on its own device
+    With `workers` above 1, that many processes, here or on Ray, train each classifier together, each on its own device
     (data parallel, PyTorch's DDP). `batch_size` stays the total: each worker trains on an equal part of every batch,
     and gradients are averaged. Batch norm and mixing see only the worker's part, so the checkpoint differs from that of
     one worker, and has another folder.
@@ -127,7 +127,7 @@ class TrainConfig(FineTuning):
     grayscale: Fraction = 0.0
     split_batchnorm: bool = False
     blur_pool: bool = Field(default=False, exclude_if=lambda blurs: not blurs)
-    workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 needs `--executor ray`
+    workers: Workers = Field(default=1, exclude_if=lambda workers: workers == 1)  # more than 1 train it together
     precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     compile: bool = Field(default=False, exclude_if=lambda compiles: not compiles)
     keep: Literal["best", "last"] = Field(default="best", exclude_if=lambda keep: keep == "best")

@@ -52,8 +52,8 @@ def _measurer(out: Path, trials: Sequence[Trial]) -> DoJobs:
                 except GenrobustError as error:  # the study itself will say so, where it matters
                     log.debug("no rate of %s: %s", job.rate_key, error)
                 else:
-                    if rate is not None:
-                        remember_rate(out, stage.name, job.rate_key, rate)
+                    if rate is not None:  # of one worker: several are taken to be as fast side by side
+                        remember_rate(out, stage.name, job.rate_key, rate * job.workers)
                 bar.advance()
 
     return measure

@@ -48,7 +48,7 @@ def published_time(row: Row, out: Path) -> str | None:
 
 def row_seconds(row: Row, out: Path) -> float | None:
     """Return the seconds that a row takes alone; None where a rate is not known, 0 where nothing is left."""
-    return estimate(out, row.stage.name, [(job.left, job.rate_key) for job in row.left], row.stage.workers)
+    return estimate(out, row.stage.name, row.left, row.stage.workers)
 
 
 def seconds_left(rows: Sequence[Row], out: Path) -> tuple[float, bool]:
@@ -56,7 +56,7 @@ def seconds_left(rows: Sequence[Row], out: Path) -> tuple[float, bool]:
     total, unknown = 0.0, False
     for _, of_stage in groupby(rows, key=lambda row: row.stage):
         together = list(of_stage)
-        jobs = [(job.left, job.rate_key) for row in together for job in row.left]
+        jobs = [job for row in together for job in row.left]
         seconds = estimate(out, together[0].stage.name, jobs, together[0].stage.workers)
         total, unknown = total + (seconds or 0.0), unknown or seconds is None
     return total, unknown

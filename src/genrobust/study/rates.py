@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing, sealed, unsealed
-from genrobust.study.jobs import Executor, Work
+from genrobust.study.jobs import Executor, Job, Work
 
 RATES = "rates.json"
 
@@ -63,20 +63,20 @@ def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
     return _read(out).get(stage, {}).get(rate_key)
 
 
-def estimate(out: Path, stage: str, jobs: Sequence[tuple[int, str]], workers: int) -> float | None:
-    """Return the seconds in which so many `workers` of `stage` make all `jobs`; None where a rate is not known.
+def estimate(out: Path, stage: str, jobs: Sequence[Job], workers: int) -> float | None:
+    """Return the seconds in which so many `workers` of `stage` do what is left of `jobs`; None where a rate is unknown.
 
-    A job is the number of its images and what their rate depends on. The longest goes first, each to the worker that
-    is free first.
+    The longest goes first, each to the worker that is free first; those that several do together come one by one.
     """
-    rates = {rate_key: measured_rate(out, stage, rate_key) for _, rate_key in jobs}
+    rates = {job.rate_key: measured_rate(out, stage, job.rate_key) for job in jobs}
     known = {rate_key: rate for rate_key, rate in rates.items() if rate}
     if len(known) < len(rates):
         return None
     busy = [0.0] * workers
-    for seconds in sorted((size / known[rate_key] for size, rate_key in jobs), reverse=True):
+    single, together = ([job for job in jobs if (job.workers > 1) is several] for several in (False, True))
+    for seconds in sorted((job.left / known[job.rate_key] for job in single), reverse=True):
         heapq.heapreplace(busy, busy[0] + seconds)
-    return max(busy)
+    return max(busy) + sum(job.left / known[job.rate_key] for job in together)
 
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
@@ -115,7 +115,6 @@ class StageTimes:
 
     def run(self, executor: Executor, stage: str, unit: str, work: Work) -> None:
         """Let `executor` do `work`, with an estimate of its time, and keep its time under `stage`."""
-        jobs = [(job.left, job.rate_key) for job in work.jobs]
         with self.timed(stage, unit, work.size):
             workers = 1 if work.alone else executor.workers()
-            executor.run(replace(work, seconds=estimate(self._out, stage, jobs, workers)))
+            executor.run(replace(work, seconds=estimate(self._out, stage, work.jobs, workers)))

@@ -79,7 +79,7 @@ def team_of(workers: int) -> Team:
     size = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
     if size != workers:
         raise UserError(
-            f"train.workers: {workers} processes train this classifier together, but {size} runs: give --executor "
-            "ray, which starts them"
+            f"train.workers: {workers} processes train this classifier together, but this is one of {size}: the "
+            "executors Processes and Ray start them all, as does `genrobust train`"
         )
     return Team(dist.get_rank(), workers)

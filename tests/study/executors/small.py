@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 from ray.cluster_utils import Cluster
-from small_study import recipe_of as recipe_of
+from small_study import CLASSES, REAL, folders_section, recipe_of as recipe_of
 
 from genrobust.recipe import Recipe
 
@@ -29,6 +31,23 @@ def written(recipe: Recipe, folder: Path) -> Path:
     return file
 
 
+def of_two(write_folder: Callable[..., Path]) -> Recipe:
+    """An arm that two workers train together, with no batch norm and nothing drawn at random, and one of one worker."""
+    sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test")}
+    exact = {"augmentation": "none", "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
+    size = {"architecture": "test_vit", "image_size": 32, "batch_size": 12, "steps": 60, "warmup_steps": 2}
+    return recipe_of(
+        threads=1,
+        device="cpu",
+        data=folders_section(sets),
+        generator=None,
+        train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
+        arms=[REAL, REAL | {"name": "alone", "train": {"workers": 1}}],
+        execute={"num_cpus": 1},
+        robustness={"baselines": None},
+    )
+
+
 def running() -> Iterator[tuple[int, int, str]]:
     """The id, parent and title of each process that has not ended."""
     for process in Path("/proc").glob("[0-9]*"):
@@ -36,6 +55,21 @@ def running() -> Iterator[tuple[int, int, str]]:
             state, parent, *_ = (process / "stat").read_text().rpartition(")")[2].split()
             if state != "Z":
                 yield int(process.name), int(parent), (process / "cmdline").read_text()
+
+
+def children() -> list[int]:
+    """The worker processes of this one."""
+    return [id for id, parent, title in running() if parent == os.getpid() and "spawn_main" in title]
+
+
+def gone(pids: Collection[int], seconds: float = 30) -> bool:
+    """Whether these processes have ended, or end in that time."""
+    until = time.monotonic() + seconds
+    while any(id in pids for id, _, _ in running()):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def actors(cluster: Cluster, kind: str) -> list[list[int]]:

@@ -15,13 +15,13 @@ from typing import ClassVar
 
 import pytest
 from scribe import SIZE, work
-from small import count_of, recipe_of, running, watching
+from small import children, count_of, gone, recipe_of, watching
 from small_study import SHORT, contents
 
 from genrobust.core import GenrobustError, UserError, counting, machine
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study, open_executor
-from genrobust.study.executors import processes
+from genrobust.study.executors import processes, worker_process
 from genrobust.study.jobs import Job
 
 
@@ -42,16 +42,6 @@ def workers():
 def writers(folder):
     """The processes that tried a job."""
     return {int(path.read_text()) for path in folder.glob("try-*")}
-
-
-def gone(pids, seconds=30):
-    """Whether these processes have ended, or end in that time."""
-    until = time.monotonic() + seconds
-    while any(id in pids for id, _, _ in running()):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def test_several_processes_do_all_jobs_with_their_threads(workers, tmp_path):
@@ -128,11 +118,11 @@ class Heavy:
 
 
 def test_a_worker_forgets_what_it_loaded_before_it_loads_the_next(monkeypatch):
-    monkeypatch.setattr(processes, "_last", None)
+    monkeypatch.setattr(worker_process, "_last", None)
     first, other = (pickle.dumps(Heavy(name)) for name in ("first", "other"))
-    kept = weakref.ref(processes._loaded(first))
-    assert processes._loaded(first) is kept()
-    processes._loaded(other)
+    kept = weakref.ref(worker_process._loaded(first))
+    assert worker_process._loaded(first) is kept()
+    worker_process._loaded(other)
     assert kept() is None and len(Heavy.loaded) == 1
 
 
@@ -198,11 +188,6 @@ def test_a_container_s_quota_and_memory_count(tmp_path, monkeypatch):
     assert machine.free_memory() != 2000
 
 
-def test_more_than_one_worker_a_training_needs_ray(workers):
-    with pytest.raises(UserError, match="--executor ray"):
-        workers(2).require(2)
-
-
 def test_workers_are_of_processes_alone():
     assert open_executor("processes", recipe_of(device="cpu"), workers=5).workers() == 5
     with pytest.raises(UserError, match="--workers 2"):
@@ -242,11 +227,6 @@ STUDY = (
     "generate.per_class=1 generate.shard_size=20 generate.batch_size=10 evaluate.tests=[solid] "
     "train.steps=12 train.validate_every=6 train.save_every=2"
 )
-
-
-def children():
-    """The workers of this process."""
-    return [id for id, parent, title in running() if parent == os.getpid() and "spawn_main" in title]
 
 
 def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):

@@ -9,34 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from safetensors.torch import load_file
-from small import actors, count_of, recipe_of, written
-from small_study import CLASSES, REAL, contents, folders_section, genrobust
+from small import actors, count_of, of_two, written
+from small_study import REAL, contents, genrobust
 
 from genrobust.classifiers import STATE
-from genrobust.core import DiskFull, UserError
 from genrobust.recipe import parse_recipe
 from genrobust.study import Study
-from genrobust.study.executors.pool import failure_of
 from genrobust.study.executors.ray import Ray
-from genrobust.study.executors.ray_workers import GroupFailure, root_cause
 
 
 @pytest.fixture
 def recipe(write_folder):
-    """An arm that two workers train together, with no batch norm and nothing drawn at random, and one of one worker."""
-    sets = {name: write_folder(name, name, 6, CLASSES) for name in ("train", "test")}
-    exact = {"augmentation": "none", "precision": "float32", "optimizer": "sgd", "learning_rate": 0.05}
-    size = {"architecture": "test_vit", "image_size": 32, "batch_size": 12, "steps": 60, "warmup_steps": 2}
-    return recipe_of(
-        threads=1,
-        device="cpu",
-        data=folders_section(sets),
-        generator=None,
-        train={**size, **exact, "validate_every": 20, "save_every": 5, "workers": 2},
-        arms=[REAL, REAL | {"name": "alone", "train": {"workers": 1}}],
-        execute={"num_cpus": 1},
-        robustness={"baselines": None},
-    )
+    return of_two(write_folder)
 
 
 def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, tmp_path, caplog):
@@ -59,6 +43,8 @@ def test_a_killed_worker_costs_no_bit_of_what_two_learn_as_one(recipe, cluster, 
     together, alone = study.train([both, alone])
     assert caplog.messages == ["real, seed 0: its worker died; it is tried again"]
     assert contents(tmp_path / "killed") == contents(out)
+    genrobust("train", file, "--out", tmp_path / "without", "--workers", 2)
+    assert contents(tmp_path / "without") == contents(out), "without Ray they learn the same"
 
     two, one = (load_file(folder / "model.safetensors") for folder in (together, alone))
     assert two.keys() == one.keys()
@@ -81,25 +67,8 @@ def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(recipe, c
     words = ("train", written(recipe, tmp_path), "--out", tmp_path / "out")
     on_ray = ("--executor", "ray", "--address", cluster.address)
     for more, why in (
-        ((), "train.workers: 2 workers train one classifier together through Ray: give --executor ray (pip install"),
         (("--set", "train.batch_size=7"), "train: workers: 2 cannot share a batch_size of 7 equally"),
         ((*on_ray, "--set", "train.workers=3"), "the cluster has room for 2 of 3 workers, where each takes 1 CPUs"),
     ):
         genrobust(*words, *more, code=2, said=why)
     assert count_of(tmp_path, "out/checkpoints/*") == 0
-    run = ("run", "pictograms", "--quick", "--set", "train.workers=2", "--out", tmp_path / "run")
-    genrobust(*run, code=2, said="give --executor ray")
-    assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
-
-
-def test_of_the_failures_of_a_group_the_cause_is_reported():
-    """When one dies or fails, the connections of the others break."""
-    broken, full, wrong = (
-        GroupFailure(failure_of(error))
-        for error in (RuntimeError("connection reset"), DiskFull("no room"), UserError("no such image"))
-    )
-    died = RuntimeError("The actor is dead because its worker process has died. Worker exit type ...")
-    assert root_cause([broken, full]) is full.failure
-    assert str(root_cause([broken, died, full])) == "its worker died"
-    assert root_cause([broken, died, wrong, full]) is wrong.failure
-    assert root_cause([broken]) is broken.failure

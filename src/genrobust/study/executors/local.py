@@ -27,11 +27,11 @@ class Local:
         return settle(recipe, kind, lambda: hardware(kind), say)
 
     def require(self, workers: int) -> None:
-        """Raise UserError where more than one of `workers` should do a job together, which Ray alone starts."""
+        """Raise UserError where more than one of `workers` should do a job together."""
         if workers > 1:
             raise UserError(
-                f"train.workers: {workers} workers train one classifier together through Ray: give --executor ray "
-                "(pip install 'genrobust[ray]'), or set train.workers to 1"
+                f"train.workers: {workers} workers train one classifier together, and this process is one: use the "
+                "executor Processes or Ray, or set train.workers to 1"
             )
 
     def workers(self) -> int:
@@ -42,7 +42,7 @@ class Local:
         """Do the jobs in their order; the first that fails ends the work.
 
         Raises:
-            UserError: A job needs several workers together, which Ray alone starts; raised before any job.
+            UserError: A job needs several workers together; raised before any job.
             Exception: Whatever the first job that fails raises.
         """
         if work.jobs:

@@ -6,7 +6,7 @@ import logging
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ HOPELESS = 10  # failures in a row, or two a worker: not the jobs are at fault, 
 LISTED = 20  # failed jobs, in a message
 LOOK_EVERY_S = 0.5  # at the workers' progress
 BUSY_S = 60.0  # before what a job found busy is tried again: NFS keeps the lock of a dead node up to 90 s
+PATIENCE_S = 7 * 24 * 3600  # of workers of a group for each other: one validates for long. Deaths are found otherwise
 log = logging.getLogger(__name__)
 
 
@@ -59,6 +60,19 @@ def failure_of(error: Exception) -> GenrobustError:
         failure = Unexpected(f"unexpected {type(error).__name__}: {error}")
     failure.add_note("in another process:\n" + "".join(traceback.format_exception(error)))
     return failure
+
+
+def root_cause(failures: Sequence[GenrobustError]) -> GenrobustError:
+    """Return the failure that explains those of a group: when a worker dies, the others find a broken connection.
+
+    A user's mistake comes first, then a death or full memory, then what a worker knows, then anything.
+    """
+    order = UserError, BadLuck, GenrobustError
+
+    def rank(failure: GenrobustError) -> int:
+        return len(order) if isinstance(failure, Unexpected) else [isinstance(failure, k) for k in order].index(True)
+
+    return min(failures, key=rank)
 
 
 class Worker(Protocol):

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
 import pickle
 import re
-import signal
 import sys
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import takewhile
-from multiprocessing.connection import Connection
-from typing import Any
 
-from tqdm import tqdm
-
-from genrobust.core import (
-    GenrobustError,
-    UserError,
-    cores,
-    counting,
-    device_kind,
-    free_memory,
-    progress_bar,
-    worker_environment,
-)
+from genrobust.core import UserError, cores, device_kind, free_memory, progress_bar, worker_environment
 from genrobust.recipe import Recipe
+from genrobust.study.executors.group import Group
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pool import Counted, WorkerPool, failure_of
-from genrobust.study.jobs import DoJobs, Job, Work
+from genrobust.study.executors.pool import Worker, WorkerPool
+from genrobust.study.executors.worker_process import WorkerProcess
+from genrobust.study.jobs import Job, Work
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
@@ -46,14 +29,15 @@ class Processes(Local):
     By default there are as many as this machine has room for: on CPUs cores / `recipe.threads`, or fewer if memory
     is short; on CUDA one per GPU. Workers start with the first work that has jobs for more than one, and stay
     until this process ends. A job whose worker dies or runs out of memory is tried again in a new one; workers die
-    with this process, and with `close`. The number of workers does not change a byte of the output.
+    with this process, and with `close`. The number of workers does not change a byte of the output. Jobs of several
+    workers come last, one after another.
 
     Python starts a worker by importing the program's main module again: a script that uses this class keeps its work
     under ``if __name__ == "__main__":``.
     """
 
     def __init__(self, recipe: Recipe, count: int | None = None) -> None:
-        self._workers: list[_Process] = []
+        self._workers: list[WorkerProcess] = []
         self._threads, self._gpus = recipe.threads, _gpus(recipe.device)
         count = _asked() if count is None else count
         self._asked = count is not None
@@ -62,6 +46,24 @@ class Processes(Local):
     def workers(self) -> int:
         """Return how many processes work at the same time."""
         return self._count
+
+    def require(self, workers: int) -> None:
+        """Raise UserError where this machine has no room for so many `workers` that do a job together."""
+        if workers == 1:
+            return
+        if self._gpus is None:
+            raise UserError(
+                f"train.workers: {workers} workers need a GPU each, and the recipe's device is one: set device to "
+                "cuda or cpu, or train.workers to 1"
+            )
+        room = min(self._count, len(self._gpus)) if self._gpus else self._count
+        if workers > room:
+            each = "a GPU" if self._gpus else f"threads: {self._threads}"
+            raise UserError(
+                f"train.workers: {workers} workers train one classifier together, and there is room for {room} here "
+                f"({each} for each): lower train.workers, set --workers {workers} if this machine has room for more, "
+                "or use a Ray cluster (--executor ray)"
+            )
 
     def run(self, work: Work) -> None:
         """Do all of `work`, in this process where there is one job or one worker.
@@ -72,7 +74,12 @@ class Processes(Local):
             UserError, GenrobustError: A worker failed; the first failure is raised at once. What the others had started
                 resumes in a later run.
         """
-        count = min(self._count, len(work.jobs), self._fitting(work.memory))
+        single = [job for job in work.jobs if job.workers == 1]
+        groups = sorted({job.workers for job in work.jobs} - {1})
+        for size in groups:
+            self.require(size)
+        of_single = min(self._count, len(single), self._fitting(work.memory))
+        count = max([of_single, *groups])
         kept = count if count > 1 else 0 if self._gpus and not work.alone else len(self._workers)
         for worker in self._workers[kept:]:  # they hold what they loaded for other work, and take no part in this
             worker.stop()
@@ -81,20 +88,31 @@ class Processes(Local):
             if self._gpus and work.jobs:
                 _free_gpu()  # which a worker needs for what comes next
             return
-        self.require(max(job.workers for job in work.jobs))
+        self._give(work, count)
+        with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
+
+            def do(jobs: Sequence[Job], new_worker: Callable[[], Worker], at_once: int) -> None:
+                pool = WorkerPool(work.what, bar, on_cluster=False)
+                pool.run(jobs, new_worker, lambda: at_once)
+                pool.report()
+
+            if single:
+                shares = _shares(single, of_single if work.together else len(single))
+                do(shares, iter(self._workers).__next__, of_single)
+            for size in groups:
+                jobs = [job for job in work.jobs if job.workers == size]
+                do(_shares(jobs, len(jobs)), partial(Group, self._workers[:size]), 1)
+
+    def _give(self, work: Work, count: int) -> None:
+        """Let all workers load `work` with their next job; there are `count` of them then, or more."""
         while len(self._workers) < count:
             variables = worker_environment(self._threads)
             if self._gpus:
                 variables["CUDA_VISIBLE_DEVICES"] = self._gpus[len(self._workers) % len(self._gpus)]
-            self._workers.append(_Process(variables))
+            self._workers.append(WorkerProcess(variables))
         task = pickle.dumps(work.load), work.unit
         for worker in self._workers:
             worker.task = task
-        with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
-            pool = WorkerPool(work.what, bar, on_cluster=False)
-            jobs = _shares(work.jobs, count if work.together else len(work.jobs))
-            pool.run(jobs, iter(self._workers).__next__, lambda: count)
-        pool.report()
 
     def close(self) -> None:
         """End all workers at once, in the middle of what they do: all of it survives that."""
@@ -123,89 +141,6 @@ def _free_gpu() -> None:
 
     gc.collect()
     torch.cuda.empty_cache()
-
-
-class _Process:
-    """A worker of a `WorkerPool` that is a process here: an executor of its own, since a death breaks a whole one."""
-
-    task: tuple[bytes, str]  # what to load, and the unit to count
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._spawning = multiprocessing.get_context("spawn")  # a fork would take torch's threads along, locked
-        self._variables = variables
-        self._pool: ProcessPoolExecutor | None = None
-
-    @property
-    def is_up(self) -> bool:
-        return self._pool is not None
-
-    def submit(self, keys: Sequence[Any]) -> Future[GenrobustError | None]:
-        theirs = None
-        if self._pool is None:
-            # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
-            theirs, alive = self._spawning.Pipe(duplex=False)
-            self._counter = self._spawning.Array("q", 2, lock=False)
-            begin = theirs, self._counter
-            self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
-            # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
-            self._end = weakref.finalize(self, _end, alive, self._pool)
-        self._counter[:] = 0, 0
-        try:
-            with _without_interrupts(), _environment(self._variables):
-                future = self._pool.submit(_do, *self.task, keys)
-        except BrokenProcessPool as error:  # it died while it had no job
-            future = Future()
-            future.set_exception(error)
-        if theirs is not None:
-            theirs.close()  # the worker has started, with a copy of its own
-        return future
-
-    def why_died(self, error: Exception) -> str:
-        return "its worker process died: where memory ran out, use fewer --workers, or lower batch_size"
-
-    def count(self) -> Counted:
-        return Counted(*self._counter)
-
-    def stop(self) -> None:
-        if self._pool is not None:
-            self._end()
-            self._pool = None
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let processes that start in the block hear nothing of Ctrl-C until they are ready for it, as this one does."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let processes that start in the block find `variables` from their first line on.
-
-    What a user's script imports at its top, which a worker does again, may ask CUDA for its GPUs: later is too late.
-    """
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _end(alive: Connection, pool: ProcessPoolExecutor) -> None:
-    alive.close()
-    pool.shutdown(cancel_futures=True)
 
 
 def _asked() -> int | None:
@@ -243,50 +178,3 @@ def _shares(jobs: Sequence[Job], count: int) -> list[Job]:
         Job([job.key for job in group], name, sum(job.size for job in group))
         for name, group in zip(names, groups, strict=True)
     ]
-
-
-# In a worker:
-
-_counter: Any = None  # how far it is, as Counted, in memory that it shares with the command
-_last: tuple[bytes, DoJobs] | None = None  # what was loaded, and from which bytes
-
-
-def _begin(alive: Connection, counter: Any) -> None:
-    """Prepare this process for work; it ends as soon as the other end of `alive` does."""
-    global _counter
-    _counter = counter
-    # Its own lock is a semaphore, which a worker that ends at once would leave behind, with a warning.
-    tqdm.set_lock(threading.RLock())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with, args=(alive,), name="end", daemon=True).start()
-
-
-def _end_with(alive: Connection) -> None:
-    alive.poll(None)
-    os._exit(1)
-
-
-def _do(load: bytes, unit: str, keys: Sequence[Any]) -> GenrobustError | None:
-    def count(more: int, note: str | None, found: bool) -> None:
-        _counter[1] += more if found else 0  # first: who looks in between takes none of them for made
-        _counter[0] += more
-
-    try:
-        with counting(unit, count):
-            _loaded(load)(keys)
-    except Exception as error:
-        return failure_of(error)
-    return None
-
-
-def _loaded(load: bytes) -> DoJobs:
-    global _last
-    if _last is None or _last[0] != load:
-        _last = None
-        gc.collect()  # before the next is loaded: a GPU rarely has room for both
-        # No file is unpickled: these bytes are the command's own, from its memory.
-        loads: Callable[[], DoJobs] = pickle.loads(load)
-        _last = load, loads()
-    return _last[1]

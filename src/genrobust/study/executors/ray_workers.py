@@ -11,12 +11,11 @@ from typing import Any
 import ray
 from ray import cloudpickle
 
-from genrobust.core import Count, GenrobustError, Hardware, UserError, counting, hardware, worker_environment
-from genrobust.study.executors.pool import BadLuck, Counted, Unexpected, failure_of
+from genrobust.core import Count, GenrobustError, Hardware, counting, hardware, worker_environment
+from genrobust.study.executors.pool import PATIENCE_S, BadLuck, Counted, failure_of, root_cause
 from genrobust.study.jobs import DoJobs
 
 REPORT_EVERY_S = 1.0  # how far a group is
-PATIENCE_S = 7 * 24 * 3600  # of a group's workers for each other: one validates for long. Ray finds out who died
 SIGNS = {
     "memory usage threshold": "its worker was killed, since its node had run out of memory",
     "its node has died": "its node died",
@@ -123,7 +122,8 @@ def group_of(workers: int, task: Task, threads: int, takes: dict[str, float], st
                 run_config=RunConfig(name="genrobust", storage_path=store, **runs),
             ).fit()
         except TrainingFailedError as error:
-            raise root_cause(list((getattr(error, "worker_failures", None) or {0: error}).values())) from None
+            failures = getattr(error, "worker_failures", None) or {0: error}
+            raise root_cause([_failure_behind(failure) for failure in failures.values()]) from None
 
     return do
 
@@ -155,21 +155,8 @@ class GroupFailure(Exception):
         self.failure = failure
 
 
-def root_cause(errors: Sequence[BaseException]) -> GenrobustError:
-    """Return the failure that explains those of a group: when a worker dies, the others find a broken connection.
-
-    A user's mistake comes first, then a death, then what a worker knows, then anything.
-    """
-
-    def rank(error: BaseException) -> int:
-        if not isinstance(error, GroupFailure):
-            return 1
-        if isinstance(error.failure, UserError):
-            return 0
-        return 3 if isinstance(error.failure, Unexpected) else 2
-
-    best = min(errors, key=rank)
-    return best.failure if isinstance(best, GroupFailure) else BadLuck(why_died(best))
+def _failure_behind(error: BaseException) -> GenrobustError:
+    return error.failure if isinstance(error, GroupFailure) else BadLuck(why_died(error))
 
 
 def why_died(error: BaseException) -> str:
