@@ -25,7 +25,8 @@ from genrobust.study.jobs import Job, Work
 
 def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tmp_path, caplog):
     recipe, out = of_two(write_folder), tmp_path / "whole"
-    genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)
+    said = genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)
+    assert "Warning" not in said.stderr
 
     executor = Processes(recipe, 2)
     study = Study(recipe, tmp_path / "killed", executor=executor)
