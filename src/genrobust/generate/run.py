@@ -150,8 +150,8 @@ class Generation:
         """The batch size that pays on this device, measured at the first images of the plan."""
         if engine.on_server:
             return max(SERVED, WAVES * self._generator.server.concurrency) if self._generator.server else SERVED
-        if self._generator.cache is not None:
-            return 1  # an engine draws no more at once: what a cache skips would depend on the rest of the batch
+        if self._generator.draws_singly:
+            return 1
         first = [self._plan[n] for n in range(min(len(self._plan), self._config.shard_size, MOST))]
 
         def seconds(count: int) -> float:

@@ -25,6 +25,8 @@ USABLE = 0.8  # of the free memory of a GPU, for weights; the rest is for the im
 LARGE = 1_000_000_000  # bytes of a part's files: smaller ones, such as a CLIP or a VAE, are not worth quantizing
 TRUNKS = ("transformer", "unet")
 AUTOENCODERS = ("vae", "movq")  # small: they stay on the GPU where single layers wait in main memory
+CACHES = {"first-block": "FirstBlockCacheConfig", "taylor-seer": "TaylorSeerCacheConfig"}  # of diffusers
+FAILING = {"first-block": "Flux2"}  # pipelines in which diffusers' cache raises at the second call (0.42)
 BACKENDS = {"flash-3": "_flash_3", "cudnn": "_native_cudnn"}  # names of diffusers, where they are not the recipe's
 log = logging.getLogger(__name__)
 
@@ -95,10 +97,14 @@ def prepare(pipeline: Any, config: GeneratorConfig) -> None:
     if config.attention is not None:
         _set_attention(trunk, config.attention, kind)
     if config.cache is not None:
+        if kind.startswith(FAILING.get(config.cache, "-")):
+            raise UserError(
+                f"generator.cache: {config.cache} fails in a {kind}: set it to taylor-seer, or leave it out"
+            )
         if not hasattr(trunk, "enable_cache"):
             raise UserError(f"generator.cache: the network of a {kind} takes no cache: leave it out")
         try:
-            trunk.enable_cache(diffusers.FirstBlockCacheConfig())
+            trunk.enable_cache(getattr(diffusers, CACHES[config.cache])())
         except Exception as error:
             raise UserError(f"generator.cache: a {kind} does not take {config.cache}: {error}: leave it out") from error
     for key in ("slicing", "tiling"):

@@ -51,9 +51,7 @@ class DiffusersEngine(Engine):
         self.generator = load_generator(config, device)
         self.config = self.generator.config
         self.mode = mode_of(config)(self.generator, labels, self.source_image)
-        # Images at once, as far as is known. A cache skips what changes little in a whole batch, where each image would
-        # depend on the others.
-        self._most = 2**16 if config.cache is None else 1
+        self._most = 1 if config.draws_singly else 2**16  # images at once, as far as is known
         self._compiled = False
         # How many images at once the network is compiled for; None where it is not compiled.
         self._whole: int | None = None
