@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from full_size import SD15, SDXL, unet_of
 from gpu import KINDS, parts_of
 from gpu_results import Part, Results, in_a_process
 from training import fastest_convolutions
+from weights import GENERATORS, row
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -30,6 +32,31 @@ def test_the_dry_run_measures_all_parts(tmp_path):
     tables = json.loads((tmp_path / "tiny.json").read_text())["seconds"]
     assert len(tables) == 6  # two shapes of generators, two classifiers, loading, evaluation
     assert all(seconds > 0 for ways in tables.values() for of_way in ways.values() for seconds in of_way)
+
+
+def test_the_documentation_has_the_weights_of_the_published_generators():
+    rows = dict(line[2:-2].split(" | ", 1) for line in map(row, GENERATORS))
+    assert rows == {  # authors name 0.86, 2.6, 8.1 (SD 3.5), 12 (FLUX.1), 4, 0.6, 1.6, 2.6 (Lumina), 20 and 6 billion
+        "SD 1.5": "0.86 | 0.12 | 2.1",
+        "SD 2.1": "0.87 | 0.34 | 2.6",
+        "SDXL, SDXL Turbo": "2.57 | 0.82 | 6.9",
+        "SD 3.5 medium": "2.24 | 5.58 | 15.8",
+        "SD 3.5 large": "8.06 | 5.58 | 27.4",
+        "FLUX.1 dev, schnell": "11.90 | 4.89 | 33.7",
+        "FLUX.2 klein 4B": "3.88 | 4.02 | 16.0",
+        "PixArt-Sigma": "0.61 | 4.76 | 10.9",
+        "Sana 1.6B": "1.60 | 2.61 | 9.1",
+        "Lumina 2": "2.61 | 2.61 | 10.6",
+        "Qwen-Image": "20.43 | 8.29 | 57.7",
+        "Z-Image Turbo": "6.15 | 4.02 | 20.5",
+    }
+    page = (BENCHMARKS.parent / "docs" / "generators.md").read_text(encoding="utf-8")
+    table = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and line.count(" | ") == 5]
+    listed = {cells[0][2:]: set(re.findall(r"[0-9]+\.[0-9]", cells[4])) for cells in table}
+    for names, counted in rows.items():
+        gigabytes = counted.rpartition(" | ")[2]
+        found = [size for name, size in listed.items() if names.startswith(name) or name in names]
+        assert found and all(gigabytes in size for size in found), names
 
 
 @pytest.mark.parametrize(("shape", "parameters"), [(SD15, 859_520_964), (SDXL, 2_567_463_684)])
