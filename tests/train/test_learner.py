@@ -1,5 +1,7 @@
 """Split batch norms: the classifier's come from real images alone, the weights from all, and nothing else remains."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import timm
@@ -7,11 +9,13 @@ import torch
 from safetensors.torch import load_file
 from timm.layers import convert_splitbn_model
 from torch import nn
+from torch.nn.functional import cross_entropy
 
 from genrobust.classifiers import create_classifier, load_checkpoint, move_to, prepare
 from genrobust.core import Subset, UserError, hashed_seed
-from genrobust.train import Mixture, Source, loop
-from genrobust.train.learner import norm_state, real_rows, twin_of
+from genrobust.train import Mixture, Source, learner, loop
+from genrobust.train.augment import make_augment
+from genrobust.train.learner import make_learner, norm_state, real_rows, twin_of
 from genrobust.train.team import ALONE
 
 EXACT = {"augmentation": "none", "precision": "float32", "split_batchnorm": True}  # what a test can compute itself
@@ -137,3 +141,25 @@ def test_each_worker_needs_two_images_of_either_kind(job):
 def test_an_architecture_without_batch_norm_is_refused(job, tmp_path):
     with pytest.raises(UserError, match="no batch norm"):
         begun(job, tmp_path, sources(job), architecture="test_vit")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({}, {"augmentation": "none", "mixup": 0.2, "cutmix": 1.0}, {"split_batchnorm": True, "mixup": 0.2}),
+        {"color_jitter": 0.4, "grayscale": 0.5, "random_erasing": 0.5},
+        *({"augmentation": policy} for policy in ("autoaugment", "randaugment", "trivialaugment")),
+    ],
+    ids=str,
+)
+def test_a_step_on_another_device_needs_nothing_of_the_cpu(job, changes, monkeypatch):
+    """The device is `meta`, which computes shapes, and refuses tensors of the CPU as a GPU does."""
+    monkeypatch.setattr(learner, "autocast", lambda device, precision: nullcontext())  # there is none on it
+    config = job.config.model_copy(update=changes)
+    mixture = job.mixture(config, sources(job))
+    network = create_classifier(config.architecture, len(job.labels), config.image_size)
+    learns = make_learner(mixture, move_to(network, "cpu").to("meta"), len(job.labels), config, slice(None))
+    images, targets = (tensor.to("meta") for tensor in mixture.batch(0, 0, config.image_size, slice(None)))
+    logits, targets = learns(make_augment(config)(images), targets)
+    cross_entropy(logits, targets).backward()
+    assert logits.is_meta and all(weight.grad.is_meta for weight in learns.parameters())

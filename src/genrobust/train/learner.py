@@ -36,7 +36,7 @@ class Learner(nn.Module):
         self.twin = None if real is None else twin_of(model)
         self._rows: list[Tensor | slice] = [slice(None)]
         if real is not None:  # numbers of rows: a mask would make a GPU wait
-            self._rows = [mask.nonzero()[:, 0] for mask in (real, ~real)]
+            self._rows = [mask.nonzero()[:, 0].to(model.mean.device) for mask in (real, ~real)]
         self._mix, self._precision = mix, precision
 
     def forward(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def make_learner(mixture: Mixture, model: Classifier, classes: int, config: Trai
     if config.start_size is not None and has_fixed_size(config.architecture):
         raise UserError(f"train.start_size: {config.architecture} takes images of one size alone: leave it out")
     _require_size(model.network, config)
-    real = real_rows(mixture, config, rows).to(model.mean.device) if config.split_batchnorm else None
+    real = real_rows(mixture, config, rows) if config.split_batchnorm else None
     return Learner(model, real, make_mix(config, classes), config.precision)
 
 
