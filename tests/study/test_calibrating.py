@@ -3,12 +3,14 @@
 import json
 
 import pytest
+import torch
 from small_study import REAL, SHORT
 
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study, calibrate, calibrating
 from genrobust.study.rates import RATES, measured_rate
 from genrobust.study.stages import generate
+from genrobust.train import loop
 
 TUNED = "datasets.tuned.finetuned=true datasets.scratch.from_scratch=true zero_shot.clip=pictograms "
 OPTIONS = [
@@ -24,8 +26,8 @@ ARMS = {"name": "all", "mixture": ["real", "generated", "tuned", "scratch"]}
 def study(monkeypatch, tmp_path):
     monkeypatch.setattr(calibrating, "SECONDS", 0.05)
 
-    def make(**how):
-        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}", "answer=null"])
+    def make(*options, **how):
+        recipe = load_recipe("pictograms", [*OPTIONS, f"arms={json.dumps([REAL, ARMS])}", "answer=null", *options])
         return Study(recipe, tmp_path / "runs", **how)
 
     return make
@@ -63,3 +65,22 @@ def test_work_that_cannot_be_tried_leaves_its_rate_unknown(study, monkeypatch):
     (row,) = [row for row in made.rows() if (row.stage.name, row.name) == ("generate", "generated")]
     calibrate(made.context, [row])
     assert measured_rate(made.out, "generate", row.jobs[0].rate_key) is None
+
+
+@pytest.mark.parametrize("largest", [6, 0])
+def test_a_worker_of_a_group_is_measured_on_its_share_of_a_batch(study, monkeypatch, largest):
+    """The rest would not fit on its device; where nothing fits, the training itself will say so."""
+    seen, step = [], loop._Run._step
+
+    def limited(self, number, images, targets):
+        seen.append(len(images))
+        if len(images) > largest:
+            raise torch.OutOfMemoryError
+        return step(self, number, images, targets)
+
+    monkeypatch.setattr(loop._Run, "_step", limited)
+    made = study("train.workers=2", "train.batch_size=12")
+    row = next(row for row in made.rows() if row.stage.name == "train")
+    calibrate(made.context, [row])
+    assert set(seen) == {6}
+    assert (measured_rate(made.out, "train", row.jobs[0].rate_key) is None) == (largest == 0)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 MALLOPT = {"M_TRIM_THRESHOLD": (-1, -1), "M_TOP_PAD": (-2, 64 << 20), "M_MMAP_MAX": (-4, 0)}  # of <malloc.h>, to what
 KINDS = ("cuda", "mps", "cpu")
-CPP_LOG = "TORCH_CPP_LOG_LEVEL"
 # How threads wait for each other. GNU's OpenMP, which torch's Linux builds use, polls so often before it sleeps. Never
 # polling costs a seventh of the time of training a small network on 2 CPU cores; GNU's default of 300,000 doubles that
 # time beside a busy program. Other OpenMPs read only the policy.
@@ -89,8 +88,7 @@ def waiting_of_threads() -> dict[str, str]:
 
 def worker_environment(threads: int) -> dict[str, str]:
     """Environment variables of a worker process with so many CPU threads, to set before torch is loaded."""
-    quiet = os.environ.get(CPP_LOG, "ERROR")  # DDP warns, in C++, of a flag that a team needs
-    return {"OMP_NUM_THREADS": str(threads), CPP_LOG: quiet, **waiting_of_threads()}
+    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
 
 
 def set_threads(n: int) -> None:

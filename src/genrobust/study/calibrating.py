@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from genrobust.core import GenrobustError, counting, progress_bar
+from genrobust.core import GenrobustError, counting, is_out_of_memory, progress_bar
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job, Work
 from genrobust.study.rates import measured_rate, remember_rate
@@ -36,7 +36,7 @@ def calibrate(context: Context, rows: Sequence[Row]) -> None:
     trials = [trial for (name, key), trial in left.items() if measured_rate(context.out, name, key) is None]
     if not trials or not context.executor.here:
         return
-    together = min(context.executor.workers(), max(len(row.left) for row in rows))
+    together = min(context.executor.workers(), max(sum(job.workers for job in row.left) for row in rows))
     copies = math.ceil(together / len(trials))
     numbers = [number for _ in range(copies) for number in range(len(trials))]
     jobs = [Job(number, f"a trial of {trials[number][0].name}", 1) for number in numbers]
@@ -49,8 +49,10 @@ def _measurer(out: Path, trials: Sequence[Trial]) -> DoJobs:
             for stage, job in (trials[number] for number in numbers):
                 try:
                     rate = _rate(stage, job)
-                except GenrobustError as error:  # the study itself will say so, where it matters
-                    log.debug("no rate of %s: %s", job.rate_key, error)
+                except Exception as error:
+                    if not (isinstance(error, GenrobustError) or is_out_of_memory(error)):
+                        raise
+                    log.debug("no rate of %s: %s", job.rate_key, error)  # the study will say so, where it matters
                 else:
                     if rate is not None:  # of one worker: several are taken to be as fast side by side
                         remember_rate(out, stage.name, job.rate_key, rate * job.workers)

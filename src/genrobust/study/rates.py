@@ -33,7 +33,7 @@ def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[Made]
 
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
-    """Save in the folder `out` that one worker of `stage` makes `per_second` images a second of the kind `rate_key`."""
+    """Save in the folder `out` that a worker of `stage`, or a group, makes so many images a second of a kind."""
     with _held(out) as rates:
         rates.setdefault(stage, {})[rate_key] = per_second
 
@@ -59,7 +59,7 @@ def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
 
 
 def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:
-    """Return the images a second of one worker, as last measured in `out`; None before the first."""
+    """Return the images a second of a worker or group, as last measured in `out`; None before the first."""
     return _read(out).get(stage, {}).get(rate_key)
 
 

@@ -3,24 +3,24 @@
 import logging
 import os
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from scribe import Meeting, Scribe, meetings, work
 from small import children, count_of, gone, of_two, recipe_of, written
 from small_study import contents, genrobust
-from torch import distributed
 
 from genrobust.classifiers import STATE
 from genrobust.core import DiskFull, UserError
 from genrobust.study import Processes, Study
-from genrobust.study.executors import processes
+from genrobust.study.executors import group, processes
 from genrobust.study.executors.pool import BadLuck, failure_of, root_cause
-from genrobust.study.jobs import Job, Work
+from genrobust.study.jobs import Work
 
 
 def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tmp_path, caplog):
@@ -50,35 +50,6 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
 
 
-@dataclass(frozen=True)
-class Meeting:
-    """Jobs that several do: they add up their ranks, and what they know of a job they write into `folder`."""
-
-    folder: Path
-
-    def __call__(self):
-        return self.meet
-
-    def meet(self, keys):
-        rank, size = distributed.get_rank(), distributed.get_world_size()
-        for key in keys:
-            told = f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}"
-            (self.folder / f"{key}-{rank}-of-{size}").write_text(told)
-            if key == "mistake" and rank == 1:
-                raise UserError("this is wrong")
-            if key == "die-once" and rank == 1 and not (self.folder / "died").exists():
-                (self.folder / "died").touch()
-                os._exit(1)
-            ranks = torch.tensor(rank)
-            distributed.all_reduce(ranks)
-            assert int(ranks) == sum(range(size))
-
-
-def meetings(folder, *keys, size=2):
-    jobs = [Job(key, f"job {key}", 1, workers=size) for key in keys]
-    return Work("meeting", jobs, Meeting(folder))
-
-
 @pytest.fixture
 def executor():
     made = Processes(recipe_of(device="cpu"), 3)
@@ -86,34 +57,68 @@ def executor():
     made.close()
 
 
-def test_groups_of_any_size_follow_each_other_in_the_same_processes(executor, tmp_path):
-    for size in (2, 3):
-        executor.run(meetings(tmp_path, "a", "b", size=size))
-    made = {path.name: path.read_text().split()[0] for path in tmp_path.iterdir()}
-    assert made.keys() == {f"{key}-{rank}-of-{size}" for key in "ab" for size in (2, 3) for rank in range(size)}
-    assert len(set(made.values())) == 3 and made["a-0-of-2"] == made["b-0-of-3"]
+def members(folder, key, size=2):
+    """The processes of a group, by their rank."""
+    return [int((folder / f"try-{key}-{rank}-of-{size}").read_text()) for rank in range(size)]
+
+
+def test_groups_follow_each_other_and_no_other_worker_keeps_memory_meanwhile(executor, tmp_path):
+    executor.run(work(tmp_path, "write:x", "write:y", "write:z"))
+    before = set(children())
+    executor.run(meetings(tmp_path, "a", "b"))
+    executor.run(meetings(tmp_path, "c", size=3))
+    assert members(tmp_path, "a") == members(tmp_path, "b")
+    together = [*members(tmp_path, "a"), *members(tmp_path, "c", 3)]
+    assert len(set(together)) == 5 and before and not before & {*together, *children()}
+
+
+def test_jobs_of_one_worker_come_before_those_of_several(executor, tmp_path):
+    (single,), (both,) = work(tmp_path, "write:x").jobs, meetings(tmp_path, "a").jobs
+    executor.run(Work("both", [both, single], partial(either, tmp_path)))
+    assert (tmp_path / "done-x").stat().st_mtime_ns < (tmp_path / "try-a-0-of-2").stat().st_mtime_ns
+
+
+def either(folder):
+    """Does jobs of either kind."""
+    return lambda keys: (Scribe(folder).write if ":" in keys[0] else Meeting(folder).meet)(keys)
 
 
 def test_a_group_whose_process_dies_is_started_again(executor, tmp_path):
     executor.run(meetings(tmp_path, "die-once", "a"))
-    assert (tmp_path / "died").exists() and (tmp_path / "a-1-of-2").exists()
+    assert (tmp_path / "died").exists() and len(set(members(tmp_path, "a"))) == 2
 
 
 def test_a_mistake_of_the_users_ends_the_group(executor, tmp_path):
     with pytest.raises(UserError, match="this is wrong"):
         executor.run(meetings(tmp_path, "mistake", "a"))
-    assert gone({int(path.read_text().split()[0]) for path in tmp_path.iterdir()})
-    assert not (tmp_path / "a-0-of-2").exists()
+    assert gone(members(tmp_path, "mistake"))
+    assert not (tmp_path / "try-a-0-of-2").exists()
 
 
-def test_each_of_a_group_has_a_gpu_of_its_own(tmp_path, monkeypatch):
+@pytest.fixture
+def pair(monkeypatch):
+    """Four workers on two GPUs, with nothing to compute on."""
     monkeypatch.setattr(processes, "_gpus", lambda device: ["0", "GPU-7f"])
-    pair = Processes(recipe_of(device="cpu"), 4)  # two processes share each GPU
+    monkeypatch.setattr(group, "backend_for", lambda on_gpus: "gloo")
+    made = Processes(recipe_of(device="cpu"), 4)
+    yield made
+    made.close()
+
+
+def test_each_of_a_group_has_a_gpu_of_its_own(pair, tmp_path):
     pair.run(meetings(tmp_path, "a"))
-    pair.close()
-    assert {path.read_text().split()[1] for path in tmp_path.iterdir()} == {"0", "GPU-7f"}
-    with pytest.raises(UserError, match=r"3 workers .* room for 2 here \(a GPU for each\)"):
+    assert [(tmp_path / f"gpu-a-{rank}").read_text() for rank in range(2)] == ["0", "GPU-7f"]
+    with pytest.raises(
+        UserError, match=r"3 workers .* for 2 here \(a GPU for each\): lower train.workers, or use a Ray"
+    ):
         pair.require(3)
+
+
+def test_gpus_talk_over_nccl_and_nobody_beyond_this_machine(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert [group.backend_for(on_gpus) for on_gpus in (True, False)] == ["nccl", "gloo"]
+    told = group.group_environment()
+    assert told["NCCL_SOCKET_IFNAME"] == told["GLOO_SOCKET_IFNAME"] == "lo"
 
 
 def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_folder, tmp_path):

@@ -199,18 +199,20 @@ import signal, sys
 from pathlib import Path
 sys.path[:0] = {path!r}
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
-from scribe import work
+from scribe import meetings, work
 from small import recipe_of
 from genrobust.study.executors.processes import Processes
 if __name__ == "__main__":
-    Processes(recipe_of(device="cpu"), 2).run(work(Path(sys.argv[1]), "hang:a", "hang:b"))
+    Processes(recipe_of(device="cpu"), 2).run({work})
 """
+APART, TOGETHER = 'work(Path(sys.argv[1]), "hang:a", "hang:b")', 'meetings(Path(sys.argv[1]), "hang")'
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
-def test_workers_end_with_the_command(tmp_path, signal_):
+@pytest.mark.parametrize("jobs", [APART, TOGETHER], ids=["apart", "together"])
+def test_workers_end_with_the_command(tmp_path, signal_, jobs):
     script, out = tmp_path / "command.py", tmp_path / "out"
-    script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)]))
+    script.write_text(COMMAND.format(path=[str(Path(__file__).parents[n]) for n in (0, 2)], work=jobs))
     out.mkdir()
     with subprocess.Popen([sys.executable, script, out], stderr=subprocess.PIPE, text=True) as command:
         while count_of(out, "hanging-*") < 2:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 from typing import Any
@@ -14,44 +15,65 @@ from genrobust.study.executors.pool import BadLuck, Counted, root_cause
 from genrobust.study.executors.worker_process import Place, WorkerProcess
 
 GRACE_S = 5.0  # after a failure, for those of the others: one of them may explain it, and the rest wait for ever
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}
+
+
+def group_environment() -> Mapping[str, str]:
+    """Environment variables of the members of a group.
+
+    They talk within this machine, where else they would listen to the whole network, and do not repeat DDP's warning
+    of a flag that a team needs. Both libraries are told, since the one that is used depends on the device.
+    """
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+    if (name := LOOPBACK.get(sys.platform)) is None:
+        return quiet
+    return {"GLOO_SOCKET_IFNAME": name, "NCCL_SOCKET_IFNAME": name, **quiet}
+
+
+def backend_for(on_gpus: bool) -> str:
+    """Return what averages the gradients: NCCL is for Linux alone, and Gloo averages on GPUs, too, if slowly."""
+    return "nccl" if on_gpus and sys.platform == "linux" else "gloo"
 
 
 class Group:
-    """A worker of a `WorkerPool` that is several processes here, each with its share of every batch."""
+    """A worker of a `WorkerPool` that is several processes here, each with its share of every batch.
 
-    def __init__(self, members: Sequence[WorkerProcess]) -> None:
-        self._members = members
+    The `members` have no process yet, or one that was started for a group.
+    """
+
+    def __init__(self, members: Sequence[WorkerProcess], on_gpus: bool) -> None:
+        self._members, self._backend = members, backend_for(on_gpus)
 
     def submit(self, keys: Sequence[Any]) -> Future[GenrobustError | None]:
         """Let all of them do the jobs of `keys`."""
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        meeting, size = str(Path(folder.name) / "meeting"), len(self._members)
+        places = [Place(rank, size, meeting, self._backend) for rank in range(size)]
+        pending = {member.submit(keys, place): member for member, place in zip(self._members, places, strict=True)}
         done = Future[GenrobustError | None]()
-        threading.Thread(target=self._work, args=(keys, done), name="group", daemon=True).start()
-        return done
 
-    def _work(self, keys: Sequence[Any], done: Future[GenrobustError | None]) -> None:
-        try:
-            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-                size, meeting = len(self._members), str(Path(folder) / "meeting")
-                members = enumerate(self._members)
-                pending = {m.submit(keys, Place(rank, size, meeting)): m for rank, m in members}
-                failures: list[GenrobustError] = []
+        def see_to_the_end() -> None:
+            failures: list[GenrobustError] = []
+            with folder:
                 while pending and (ended := wait(pending, GRACE_S if failures else None, FIRST_COMPLETED).done):
                     failures += [f for future in ended if (f := _failure(future, pending.pop(future))) is not None]
-        except Exception as error:
-            done.set_exception(error)
-        else:
             done.set_result(root_cause(failures) if failures else None)
+
+        threading.Thread(target=see_to_the_end, name="group", daemon=True).start()
+        return done
 
     def count(self) -> Counted:
         """Return how much of its jobs is done, which the first counts."""
         return self._members[0].count()
 
     def why_died(self, error: Exception) -> str:
-        """Return, in a few words, why its future raised `error`: no process could be started."""
-        return f"its workers could not be started: {error}"
+        """Return, in a few words, why its future raised `error`, which it does not: `submit` gives all failures."""
+        return f"its workers died: {error}"
 
     def stop(self) -> None:
-        """End all processes at once."""
+        """End all processes at once: none waits for another's end, which an interrupt could cut short."""
+        for member in self._members:
+            member.let_go()
         for member in self._members:
             member.stop()
 
@@ -60,5 +82,5 @@ def _failure(future: Future[GenrobustError | None], member: WorkerProcess) -> Ge
     """Return how one of the group failed, also where it died."""
     try:
         return future.result()
-    except Exception as error:
-        return BadLuck(member.why_died(error))
+    except Exception:
+        return BadLuck("one of its worker processes died: where memory ran out, lower batch_size or train.workers")

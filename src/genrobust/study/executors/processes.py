@@ -7,15 +7,15 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import takewhile
 
 from genrobust.core import UserError, cores, device_kind, free_memory, progress_bar, worker_environment
 from genrobust.recipe import Recipe
-from genrobust.study.executors.group import Group
+from genrobust.study.executors.group import Group, group_environment
 from genrobust.study.executors.local import Local
-from genrobust.study.executors.pool import Worker, WorkerPool
+from genrobust.study.executors.pool import WorkerPool
 from genrobust.study.executors.worker_process import WorkerProcess
 from genrobust.study.jobs import Job, Work
 
@@ -59,10 +59,10 @@ class Processes(Local):
         room = min(self._count, len(self._gpus)) if self._gpus else self._count
         if workers > room:
             each = "a GPU" if self._gpus else f"threads: {self._threads}"
+            more = "" if 0 < len(self._gpus) < workers else f" set --workers {workers} if this machine can do more,"
             raise UserError(
                 f"train.workers: {workers} workers train one classifier together, and there is room for {room} here "
-                f"({each} for each): lower train.workers, set --workers {workers} if this machine has room for more, "
-                "or use a Ray cluster (--executor ray)"
+                f"({each} for each): lower train.workers,{more} or use a Ray cluster (--executor ray)"
             )
 
     def run(self, work: Work) -> None:
@@ -88,34 +88,44 @@ class Processes(Local):
             if self._gpus and work.jobs:
                 _free_gpu()  # which a worker needs for what comes next
             return
-        self._give(work, count)
-        with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
-
-            def do(jobs: Sequence[Job], new_worker: Callable[[], Worker], at_once: int) -> None:
-                pool = WorkerPool(work.what, bar, on_cluster=False)
-                pool.run(jobs, new_worker, lambda: at_once)
-                pool.report()
-
-            if single:
-                shares = _shares(single, of_single if work.together else len(single))
-                do(shares, iter(self._workers).__next__, of_single)
-            for size in groups:
-                jobs = [job for job in work.jobs if job.workers == size]
-                do(_shares(jobs, len(jobs)), partial(Group, self._workers[:size]), 1)
-
-    def _give(self, work: Work, count: int) -> None:
-        """Let all workers load `work` with their next job; there are `count` of them then, or more."""
-        while len(self._workers) < count:
-            variables = worker_environment(self._threads)
-            if self._gpus:
-                variables["CUDA_VISIBLE_DEVICES"] = self._gpus[len(self._workers) % len(self._gpus)]
-            self._workers.append(WorkerProcess(variables))
         task = pickle.dumps(work.load), work.unit
+        self._workers += [self._new(number) for number in range(len(self._workers), of_single)]
         for worker in self._workers:
             worker.task = task
+        with progress_bar(work.what, work.size, work.unit, seconds=work.seconds) as bar:
+            pool = WorkerPool(work.what, bar, on_cluster=False)
+            try:
+                if single:
+                    shares = _shares(single, of_single if work.together else len(single))
+                    pool.run(shares, iter(self._workers).__next__, lambda: of_single)
+                for size in groups:
+                    pool.stop()
+                    self.close()  # those that wait would keep memory of the devices
+                    jobs = [job for job in work.jobs if job.workers == size]
+                    pool.run(_shares(jobs, len(jobs)), partial(self._group, size, task), lambda: 1)
+            except BaseException:
+                self.close()  # also where another interrupt came while the pool stopped them
+                raise
+            if groups:
+                pool.stop()
+            pool.report()
+
+    def _new(self, number: int, more: Mapping[str, str] | None = None) -> WorkerProcess:
+        variables = {**worker_environment(self._threads), **(more or {})}
+        if self._gpus:
+            variables["CUDA_VISIBLE_DEVICES"] = self._gpus[number % len(self._gpus)]
+        return WorkerProcess(variables)
+
+    def _group(self, size: int, task: tuple[bytes, str]) -> Group:
+        members = [self._new(number, group_environment()) for number in range(size)]
+        for member in members:
+            member.task = task
+        return Group(members, bool(self._gpus))
 
     def close(self) -> None:
         """End all workers at once, in the middle of what they do: all of it survives that."""
+        for worker in self._workers:
+            worker.let_go()  # first all of them: an interrupt may cut the waiting short
         for worker in self._workers:
             worker.stop()
 

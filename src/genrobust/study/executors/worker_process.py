@@ -25,11 +25,15 @@ from genrobust.study.jobs import DoJobs
 
 
 class Place(NamedTuple):
-    """A worker's place among `size` that do a job together, the first of rank 0; they meet in the file `meeting`."""
+    """A worker's place among `size` that do a job together, the first of rank 0.
+
+    They meet in the file `meeting`, and talk over a `backend` of torch.distributed.
+    """
 
     rank: int
     size: int
     meeting: str
+    backend: str
 
 
 class WorkerProcess:
@@ -60,7 +64,7 @@ class WorkerProcess:
             begin = theirs, self._counter
             self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
             # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
-            self._end = weakref.finalize(self, _end, alive, self._pool)
+            self._end, self._alive = weakref.finalize(self, _end, alive, self._pool), alive
         self._counter[:] = 0, 0
         try:
             with _without_interrupts(), _environment(self._variables):
@@ -80,8 +84,13 @@ class WorkerProcess:
         """Return how much of its jobs is done."""
         return Counted(*self._counter)
 
+    def let_go(self) -> None:
+        """Let the process end at once, and do not wait for it; `stop` is still to come."""
+        if self._pool is not None:
+            self._alive.close()
+
     def stop(self) -> None:
-        """End the process at once; the next job starts another."""
+        """End the process at once, and wait until it has; the next job starts another."""
         if self._pool is not None:
             self._end()
             self._pool = None
@@ -173,12 +182,9 @@ def _loaded(load: bytes) -> DoJobs:
 @contextmanager
 def _together(place: Place) -> Iterator[None]:
     """Connect this process with the others of its group, for the block."""
-    import torch
     from torch import distributed
 
-    # NCCL is for Linux alone; Gloo also averages what lies on GPUs, if slowly.
-    backend = "nccl" if torch.cuda.is_available() and distributed.is_nccl_available() else "gloo"
     how: dict[str, Any] = {"rank": place.rank, "world_size": place.size, "timeout": timedelta(seconds=PATIENCE_S)}
-    distributed.init_process_group(backend, store=distributed.FileStore(place.meeting, place.size), **how)
+    distributed.init_process_group(place.backend, store=distributed.FileStore(place.meeting, place.size), **how)
     yield
     distributed.destroy_process_group()  # not after a failure: it waits for the others, and this process is stopped

@@ -72,9 +72,10 @@ class Train(Stage):
         return sum(taken(count, p.per_class, p.fraction) for p, of_source in counts.items() for count in of_source)
 
     def announce(self, jobs: Sequence[Job]) -> None:
-        together = min(self.workers, len(jobs))
+        single = sum(job.workers == 1 for job in jobs)
+        together = min(self.workers, single)
         if together > 1:  # else each training says that it begins
-            self.context.log(f"training {len(jobs)} classifiers, {together} at a time")
+            self.context.log(f"training {single} classifiers, {together} at a time")
 
     def do(self, todo: Sequence[Job]) -> None:
         from genrobust.classifiers import is_checkpoint, is_under_way
@@ -170,10 +171,14 @@ class Train(Stage):
         return ArmRecord(run.of, dict(mixture.counts), *how, alike=alike)
 
     def trial(self, job: Job, folder: Path) -> None:
-        """Train the network on real images: those that are still to be generated take as long, and no start less."""
+        """Train the network on real images: those that are still to be generated take as long, and no start less.
+
+        Of several workers one trains, on as many images at once as its share of a batch has.
+        """
         run: TrainingRun = job.key
+        share = run.train.batch_size // run.train.workers
         # compilation takes longer than the trial
-        plain = {"split_batchnorm": False, "workers": 1, "compile": False, **FROM_SCRATCH}
+        plain = {"split_batchnorm": False, "workers": 1, "batch_size": share, "compile": False, **FROM_SCRATCH}
         settings = self.sources.settings(run).model_copy(update=plain)
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
