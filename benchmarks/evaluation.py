@@ -15,6 +15,7 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -56,15 +57,19 @@ def write_drawings(folder: Path, count: int) -> None:
 
 def write_photographs(folder: Path, count: int) -> None:
     """Write `count` JPEGs for each set, 500 x 375 px, quality 90, as detailed as photographs: 80 KB each."""
-    for number in range(SETS):
-        for i in range(count):
-            noise = np.random.default_rng([number, i])
-            coarse = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
-            smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC), np.float32)
-            image = Image.fromarray((smooth + noise.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8))
-            target = folder / f"set-{number}" / f"class-{i % 10}" / f"{i:04d}.jpg"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            image.save(target, quality=90)
+
+    def write(number: int, i: int) -> None:
+        noise = np.random.default_rng([number, i])
+        coarse = Image.fromarray(noise.integers(0, 256, (24, 32, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC), np.float32)
+        image = Image.fromarray((smooth + noise.normal(0, 12, smooth.shape)).clip(0, 255).astype(np.uint8))
+        target = folder / f"set-{number}" / f"class-{i % 10}" / f"{i:04d}.jpg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        image.save(target, quality=90)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        for done in [pool.submit(write, number, i) for number in range(SETS) for i in range(count)]:
+            done.result()
 
 
 def write_checkpoints(folder: Path, count: int, labels: LabelSpace, photographs: bool) -> list[Path]:

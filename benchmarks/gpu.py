@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import tempfile
 import time
 import warnings
@@ -43,6 +44,8 @@ MINUTES = 25  # the part that begins last may take `MORE`
 MORE = 5
 LIMIT_S = 600.0  # of a part: a longer one is taken to hang
 PHOTOGRAPHS, ROUNDS = 1024, 3
+SHARED, SHARED_BYTES = Path("/dev/shm"), 10**9  # what DataLoaders' workers hand batches over in
+DISK_BYTES = 12 * 10**9  # of the pipelines' weights, and the photographs with their copies
 FLOAT16 = "float16"  # what published figures are of, and what the recipes for ImageNet draw in
 GOAL = 1.5  # times a plain loop in float16, for SD 1.5
 
@@ -54,20 +57,22 @@ def parts_of(kinds: list[str], folder: Path, device: torch.device, results: Resu
     """
     photographs = folder / "photographs"
     if "generation" in kinds:
-        size = Size((20, 50), ROUNDS, most=32, images=16)
+        size = Size((20, 50), 2, most=32, images=16)
         yield from Drawing(SD15, folder, device, results, FLOAT16, size, GOAL).parts()
     if "training" in kinds:
         batch = {"image_size": 224, "batch_size": 128, "precision": precision}
         for architecture in ("resnet50", "vit_small_patch16_224"):
             yield from Training(photographs, PHOTOGRAPHS, device, 2, 8, 2, architecture=architecture, **batch).parts()
+    # SDXL takes seconds an image, and so fewer rounds.
+    sdxl = {n: Drawing(SDXL, folder, device, results, FLOAT16, Size((n,), r, 8, 8)) for n, r in ((20, 2), (50, 1))}
+    if "generation" in kinds:
+        yield from sdxl[20].parts()
     if "loading" in kinds:
         yield from Reading(photographs, PHOTOGRAPHS, 128, ROUNDS).parts()
     if "evaluation" in kinds:
         yield from Evaluation(folder, device, 256, 4, ROUNDS).parts()
-    if "generation" in kinds:  # seconds an image, and so fewer rounds
-        for steps, rounds in ((20, 2), (50, 1)):
-            size = Size((steps,), rounds, most=8, images=8)
-            yield from Drawing(SDXL, folder, device, results, FLOAT16, size).parts()
+    if "generation" in kinds:
+        yield from sdxl[50].parts()
 
 
 def tiny_parts_of(
@@ -96,9 +101,9 @@ def measure(part: Part, results: Results, limit_s: float, copy: bool) -> None:
         seconds, results.notes, results.batches = in_a_process(partial(run_of, part, results), limit_s, copy)
         results.add(part, seconds)
         words = "measured"
-    except (RuntimeError, TimeoutError) as error:
-        words = str(error)
-        if isinstance(error, RuntimeError) or limit_s == LIMIT_S:  # else it was out of time: the next run measures it
+    except Exception as error:
+        words = str(error) or type(error).__name__
+        if not isinstance(error, TimeoutError) or limit_s == LIMIT_S:  # else it was out of time: next time
             results.failed[part.name] = words
             results.save()
     print(f"{part.name}: {words} in {time.monotonic() - began:.0f} s", flush=True)
@@ -109,14 +114,32 @@ def run_of(part: Part, results: Results) -> tuple[Seconds, dict[str, str], dict[
     return part.run(), results.notes, results.batches
 
 
-def machine_of(tiny: bool) -> tuple[str, str, str, str]:
+def require_equipment(device: torch.device, folder: Path) -> None:
+    """Raise RuntimeError where parts would fail for something that the machine lacks, before time is spent on them."""
+    lacks = []
+    try:
+        torch.compile(torch.sin)(torch.ones(64, device=device))
+    except Exception as error:
+        lacks.append(f"torch.compile fails ({' '.join(str(error).split())[:200]}): install a C compiler, python3-dev")
+    if SHARED.exists() and (free := shutil.disk_usage(SHARED).free) < SHARED_BYTES:
+        lacks.append(f"{SHARED} has {free / 1e6:.0f} MB, too few for DataLoaders: in a container, --shm-size=8g")
+    if (free := shutil.disk_usage(folder).free) < DISK_BYTES:
+        lacks.append(f"{folder} has {free / 1e9:.1f} GB free of {DISK_BYTES / 1e9:.0f} GB: name another --folder")
+    if lacks:
+        raise RuntimeError("\n".join(lacks))
+
+
+def machine_of(tiny: bool, folder: Path) -> tuple[str, str, str, str]:
     """The kind of device, its name, its fastest precision, and the line below the tables.
 
-    Raises RuntimeError without a GPU.
+    Raises RuntimeError where a GPU is missing, or something that parts would fail without.
     """
     device = resolve_device("cpu" if tiny else "auto")
     if device.type != "cuda" and not tiny:
-        raise RuntimeError("there is no GPU here: --tiny tries it out on the CPU")
+        built = f"PyTorch {torch.__version__}, built for CUDA {torch.version.cuda}"
+        raise RuntimeError(f"there is no GPU here ({built}): --tiny tries it out on the CPU")
+    if not tiny:
+        require_equipment(device, folder)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "tiny networks, CPU"
     return device.type, name, hardware(device.type).best, where_and_when().replace(f", {name}", "")  # named once
 
@@ -133,12 +156,13 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     diffusers.logging.set_verbosity_error()
     warnings.simplefilter("ignore", FutureWarning)  # of names that newer versions of diffusers give arguments
-    try:
-        kind, machine, precision, where = in_a_process(partial(machine_of, asked.tiny), copy=asked.tiny)
-    except RuntimeError as error:
-        raise SystemExit(str(error)) from None
     with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        try:
+            found = in_a_process(partial(machine_of, asked.tiny, Path(folder)), copy=asked.tiny)
+        except RuntimeError as error:
+            raise SystemExit(str(error)) from None
+        kind, machine, precision, where = found
         file = asked.out or (Path(folder) / "gpu.json" if asked.tiny else Path("gpu.json"))
         results = Results.load(file, setting(machine=machine), f"{machine}; {where}")
         list_parts = tiny_parts_of if asked.tiny else parts_of

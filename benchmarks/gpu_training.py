@@ -125,7 +125,7 @@ class Reading:
 
     def read(self, way: str) -> Seconds:
         loading.make(self.folder, self.count)
-        begin = loading.loaders(self.folder, True, self.count, self.batch, cores())[way]
+        begin = loading.loaders(self.folder, True, self.count, self.batch, cores(), [way])[way]
         seconds = []
         for _ in range(self.rounds + 1):
             began = time.perf_counter()
@@ -173,7 +173,7 @@ class Evaluation:
         settings = EvaluateConfig(crop_pct=0.875, batch_size=self.batch)
         ways = {
             "plain loop (ImageFolder, DataLoader)": partial(
-                evaluation.plain, checkpoints, folders, settings, self.device, cores()
+                evaluation.plain, checkpoints, folders, settings, self.device, min(cores(), self.images // self.batch)
             ),
             "genrobust": partial(evaluation.together, checkpoints, sets, classes.labels, settings, self.device),
         }

@@ -22,7 +22,7 @@ import argparse
 import importlib.util
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -198,18 +198,20 @@ def drain(batches: Callable[[], Iterator[Any]], batch: int = BATCH) -> int:
 
 
 def loaders(
-    folder: Path, mixed: bool, count: int, batch: int = BATCH, workers: int = WORKERS
+    folder: Path, mixed: bool, count: int, batch: int = BATCH, workers: int = WORKERS, names: Sequence[str] = NAMES
 ) -> dict[str, Callable[[], Iterator[Any]]]:
-    """Functions that begin a pass over the `count` photographs in `folder`, and as many generated images if `mixed`."""
-    ways = {
-        PACKED: this_project(folder, mixed, folder / "packed", batch),
-        OURS: this_project(folder, mixed, None, batch),
-        FOLDERS: torchvision_folders(folder, mixed, batch, workers),
-        TARS_OF_OTHERS: webdataset_tars(folder, mixed, count, batch, workers),
+    """Functions that begin a pass over the `count` photographs in `folder`, and as many generated images if `mixed`.
+
+    `names` are those of the loaders that are made, with the copies that they read.
+    """
+    made = {
+        PACKED: lambda: this_project(folder, mixed, folder / "packed", batch),
+        OURS: lambda: this_project(folder, mixed, None, batch),
+        FOLDERS: lambda: torchvision_folders(folder, mixed, batch, workers),
+        TARS_OF_OTHERS: lambda: webdataset_tars(folder, mixed, count, batch, workers),
+        FFCV: lambda: ffcv_beton(folder, mixed, batch, workers),
     }
-    if FFCV in NAMES:
-        ways[FFCV] = ffcv_beton(folder, mixed, batch, workers)
-    return ways
+    return {name: made[name]() for name in names}
 
 
 def compared(folder: Path, mixed: bool, count: int, rounds: int) -> str:

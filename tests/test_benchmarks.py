@@ -65,6 +65,18 @@ def test_pipelines_have_the_size_of_the_published_ones(shape, parameters):
         assert sum(p.numel() for p in unet_of(shape).parameters()) == parameters
 
 
+def test_what_a_machine_lacks_is_said_before_time_is_spent(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "DISK_BYTES", 10**18)
+    monkeypatch.setattr(gpu, "SHARED", tmp_path)
+    monkeypatch.setattr(gpu, "SHARED_BYTES", 10**18)
+    monkeypatch.setattr(torch, "compile", lambda function: function.missing)
+    with pytest.raises(RuntimeError) as lacks:
+        gpu.require_equipment(torch.device("cpu"), tmp_path)
+    said = str(lacks.value).splitlines()
+    assert [line.partition(" ")[0] for line in said] == ["torch.compile", str(tmp_path), str(tmp_path)]
+    assert "--shm-size" in said[1] and "--folder" in said[2]
+
+
 def test_a_bare_step_on_a_gpu_has_the_convolutions_of_cudnn():
     with fastest_convolutions(torch.device("cuda")):
         flags = torch.backends.cudnn

@@ -1,6 +1,7 @@
 import resource
 import subprocess
 import sys
+import textwrap
 
 import pytest
 import torch
@@ -98,3 +99,17 @@ def test_convolutions_are_repeatable_in_the_block_and_as_before_after_it():
         assert (cudnn.deterministic, cudnn.allow_tf32) == (True, False)
         raise KeyError
     assert (cudnn.deterministic, cudnn.allow_tf32) == before
+
+
+def test_a_program_may_have_set_precisions_by_their_newer_names():
+    script = """
+        import torch
+        from genrobust.core import repeatable
+
+        conv = torch.backends.cudnn.conv
+        conv.fp32_precision = "ieee"
+        with repeatable(tf32=True):
+            assert conv.fp32_precision == "tf32"
+        assert conv.fp32_precision == "ieee"
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)

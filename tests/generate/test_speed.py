@@ -3,6 +3,7 @@
 import json
 import sys
 import weakref
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -112,6 +113,16 @@ def test_with_a_cache_too_an_image_depends_on_its_request_alone(section, sampler
     apart = pixels([*cached.draw(asked[:1]), *cached.draw(asked[1:])])
     assert abs(together - apart).max() <= 1  # by rounding, where a batch is drawn at once
     assert (pixels(sampler(section(kind, steps=8)).draw(asked)) != together).any()
+
+
+def test_steps_that_differ_are_not_compiled(section):
+    cached = load_generator(section("flux", cache="taylor-seer", compile="auto"), CPU)
+    on_gpu = replace(cached, device=torch.device("cuda"))
+    assert not speed.compile_network(on_gpu, 10**6)
+    assert speed.trunk_of(cached.pipeline)._compiled_call_impl is None
+    insists = load_generator(section("flux", cache="taylor-seer", compile=True), CPU)
+    with pytest.raises(UserError, match="cannot be beside cache: taylor-seer: leave it at auto"):
+        speed.compile_network(insists, 10**6)
 
 
 def test_a_cache_keeps_nothing_of_a_batch_that_did_not_fit(section, labels, plan, monkeypatch):

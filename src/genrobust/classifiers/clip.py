@@ -17,7 +17,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from genrobust.classifiers.clip_files import CONFIG, clip_files
 from genrobust.classifiers.clip_format import load_clip_network, read_clip_preparation
-from genrobust.classifiers.logits import batches, finite
+from genrobust.classifiers.logits import fed, finite
 from genrobust.classifiers.preprocess import prepare
 from genrobust.classifiers.timm_config import data_config
 from genrobust.core import PUBLISHED_CLIP, ImageSet, UserError, reading, repeatable
@@ -106,7 +106,7 @@ def clip_embeddings(
         UserError: An empty set, or an image that cannot be read.
     """
     embedded = []
-    for batch in batches(images, partial(prepare, size=clip.image_size), batch_size):
+    for batch in fed(images, partial(prepare, size=clip.image_size), batch_size, clip.device):
         embedded.append(_embed(clip, batch))
         seen(len(batch))
     return torch.cat(embedded).numpy()

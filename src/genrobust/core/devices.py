@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core.errors import UserError
 
@@ -113,12 +113,21 @@ def repeatable(tf32: bool = False) -> Iterator[None]:
     """
     from torch.backends import cudnn
 
-    before = cudnn.deterministic, cudnn.allow_tf32
-    cudnn.deterministic, cudnn.allow_tf32 = True, tf32
+    settings: Any = cudnn
+    key: str = "allow_tf32"
+    value: bool | str = tf32
+    try:
+        before = getattr(settings, key)
+    except RuntimeError:  # the program has set it by torch's newer names, and must not mix them
+        settings, key, value = settings.conv, "fp32_precision", "tf32" if tf32 else "ieee"
+        before = getattr(settings, key)
+    order, cudnn.deterministic = cudnn.deterministic, True
+    setattr(settings, key, value)
     try:
         yield
     finally:
-        cudnn.deterministic, cudnn.allow_tf32 = before
+        cudnn.deterministic = order
+        setattr(settings, key, before)
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING
 
 from genrobust.core.machine import cores
@@ -45,11 +46,19 @@ def _as_it_is(batch: Batch) -> Batch:
     return batch
 
 
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream for copies to a GPU: one, since what was freed on a stream is used again on that one alone."""
+    import torch
+
+    return torch.cuda.Stream(device)
+
+
 def _copying(device: torch.device) -> tuple[Callable[[Batch], Batch], Callable[[Batch], Batch], Callable[[], None]]:
     """Return the functions that copy to the GPU `device` in one thread, receive in another, and begin the first."""
     import torch
 
-    stream = torch.cuda.Stream(device)
+    stream = _stream(device)
 
     def begin() -> None:
         torch.cuda.set_device(stream.device)  # or leaving the stream would take memory on the first GPU

@@ -245,6 +245,8 @@ def compile_network(generator: Generator, images: int) -> bool:
     large = large_blocks(trunk)
     can = bool(large) or (bool(getattr(trunk, "_repeated_blocks", None)) and hasattr(trunk, "compile_repeated_blocks"))
     varies = type(pipeline).__name__.startswith(AS_LONG_AS_PROMPTS)
+    if config.cache == "taylor-seer":
+        can = False  # PyTorch (2.13) would compile each step's code anew
     if config.compile == "auto":
         # Layers that are fetched one by one interrupt the compiled code at each; each length of text is a new shape.
         pays = generator.device.type == "cuda" and generator.offload != "group" and images >= PAYS
@@ -253,7 +255,10 @@ def compile_network(generator: Generator, images: int) -> bool:
     elif not config.compile:
         return False
     elif not can:
-        raise UserError(f"generator.compile: the network of a {type(pipeline).__name__} cannot be: leave it at auto")
+        beside = f" beside cache: {config.cache}" if config.cache == "taylor-seer" else ""
+        raise UserError(
+            f"generator.compile: the network of a {type(pipeline).__name__} cannot be{beside}: leave it at auto"
+        )
     room_for_code(config.model_dump_json())
     how: dict[str, Any] = {"dynamic": None if varies else False, "options": compiler_options()}
     for block in large:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,8 @@ def train(
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
-    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine; on a
-    GPU those of a network with attention differ by rounding, since its backward pass sums in any order.
+    A killed training resumes from its last state and ends in the same weights, bit for bit on the same machine; by
+    rounding on a GPU with attention, blur pooling or compilation, where a backward pass sums in any order.
 
     Args:
         val: What the best averaged weights are chosen on, by top-1, the later of equals; none for ``keep: last``.
@@ -94,27 +95,30 @@ def train(
     """
     if len(val) == 0 and config.keep == "best":
         raise UserError(f"{val.name} is empty, and the best checkpoint is chosen on it: set train.keep: last")
-    where = _prepared(device, threads)
-    config = resolved_here(config, where.type)
-    job = _job(mixture, val, labels, config, seed, threads, initial)
-    is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
-    with repeatable(), claim_training(out, is_finished, team.is_main, broadcast) as finished:
-        how = mixture, val, labels, config, seed, out, where, watch
-        if not finished and config.method != "linear-probe":
-            _Run(*how, team, job, initial).to_end()
-        elif not finished and team.is_main:
-            train_probe(*how, job[RUN], initial, KeptFeatures(out, job[RUN], NOUN))
-        elif team.is_main:
-            _require_same(out, job)
+    with _prepared(device, threads) as where:
+        config = resolved_here(config, where.type)
+        job = _job(mixture, val, labels, config, seed, threads, initial)
+        is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
+        with repeatable(), claim_training(out, is_finished, team.is_main, broadcast) as finished:
+            how = mixture, val, labels, config, seed, out, where, watch
+            if not finished and config.method != "linear-probe":
+                _Run(*how, team, job, initial).to_end()
+            elif not finished and team.is_main:
+                train_probe(*how, job[RUN], initial, KeptFeatures(out, job[RUN], NOUN))
+            elif team.is_main:
+                _require_same(out, job)
     return out
 
 
-def _prepared(device: str, threads: int) -> torch.device:
-    """Set this process up for a training, and return the device."""
+@contextmanager
+def _prepared(device: str, threads: int) -> Iterator[torch.device]:
+    """Set this process up for a training in the block, which gets the device."""
     set_threads(threads)
     chosen = resolve_device(device)
     keep_freed_memory(chosen)
-    return chosen
+    yield chosen
+    if chosen.type == "cuda":
+        gc.collect()  # compiled networks and DDP's are circles, which would keep their memory until it runs out
 
 
 def _job(

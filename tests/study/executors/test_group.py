@@ -130,8 +130,9 @@ def test_what_cannot_be_trained_so_is_reported_before_anything_is_made(write_fol
     assert count_of(tmp_path, "run/generated/*/*.tar") == 0, "no image was generated first"
 
 
-def test_one_gpu_by_its_number_is_for_one_worker(monkeypatch):
-    monkeypatch.setattr(processes, "_gpus", lambda device: None)
+@pytest.mark.parametrize("gpus", [None, ["MIG-a", "MIG-b"]], ids=["cuda:1", "parts of a GPU"])
+def test_one_gpu_is_for_one_worker(monkeypatch, gpus):
+    monkeypatch.setattr(processes, "_gpus", lambda device: gpus)
     with pytest.raises(UserError, match="set device to cuda or cpu"):
         Processes(recipe_of(device="cpu"), 2).require(2)
 

@@ -44,7 +44,7 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     with claim_training(out, lambda: is_trained(out, config)) as finished:
         check_folder(out, job, config)
         if not finished:
-            with explain_out_of_memory(chosen, *_memory_words(config)), repeatable():  # latents are made at the start
+            with explain_out_of_memory(chosen, *_memory_words(config)), repeatable():
                 training = DiffusionTrainer(*objective.start(chosen), config, objective.seed, out, job)
                 training.resume()
                 training.work()

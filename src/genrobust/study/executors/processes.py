@@ -21,6 +21,7 @@ from genrobust.study.jobs import Job, Work
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
+PART = "MIG-"  # the names of a GPU's parts
 
 
 class Processes(Local):
@@ -51,10 +52,11 @@ class Processes(Local):
         """Raise UserError where this machine has no room for so many `workers` that do a job together."""
         if workers == 1:
             return
-        if self._gpus is None:
+        if self._gpus is None or any(gpu.startswith(PART) for gpu in self._gpus):
+            device = "the recipe's device is one" if self._gpus is None else "parts of one (MIG) cannot train together"
             raise UserError(
-                f"train.workers: {workers} workers need a GPU each, and the recipe's device is one: set device to "
-                "cuda or cpu, or train.workers to 1"
+                f"train.workers: {workers} workers need a GPU each, and {device}: set device to cuda or cpu, or "
+                "train.workers to 1"
             )
         room = min(self._count, len(self._gpus)) if self._gpus else self._count
         if workers > room:
@@ -176,8 +178,10 @@ def _gpus(device: str) -> list[str] | None:
     if not named:
         return [str(index) for index in range(torch.cuda.device_count())]
     # as CUDA, which ends the list at the first that it does not find
-    gpus = takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(",")))
-    return list(gpus)[: torch.cuda.device_count()]
+    gpus = list(takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(","))))
+    if all(gpu.startswith(PART) for gpu in gpus):
+        return gpus  # of which a process sees and counts one alone
+    return gpus[: torch.cuda.device_count()]
 
 
 def _shares(jobs: Sequence[Job], count: int) -> list[Job]:

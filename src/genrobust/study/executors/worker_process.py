@@ -184,7 +184,10 @@ def _together(place: Place) -> Iterator[None]:
     """Connect this process with the others of its group, for the block."""
     from torch import distributed
 
-    how: dict[str, Any] = {"rank": place.rank, "world_size": place.size, "timeout": timedelta(seconds=PATIENCE_S)}
-    distributed.init_process_group(place.backend, store=distributed.FileStore(place.meeting, place.size), **how)
+    patience = timedelta(seconds=PATIENCE_S)
+    store = distributed.FileStore(place.meeting, place.size)
+    store.set_timeout(patience)  # NCCL meets at its first sum, for which the first may pack images for long
+    how: dict[str, Any] = {"rank": place.rank, "world_size": place.size, "timeout": patience}
+    distributed.init_process_group(place.backend, store=store, **how)
     yield
     distributed.destroy_process_group()  # not after a failure: it waits for the others, and this process is stopped
