@@ -8,6 +8,7 @@ from typing import Any
 
 MEAN = "mean of shifts"
 KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "p", "extrapolated")
+DECIMALS = {"value": 2, "lo": 2, "hi": 2}
 FIGURES = ("top1", "er", "multi_er")  # what the pages quote
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
 
@@ -52,7 +53,7 @@ def condensed_curve(curve: dict[str, Any]) -> list[list[Any]]:
 
 def rows_of(scores: Iterable[dict[str, Any]]) -> list[list[Any]]:
     """The columns `KEPT` of the scores over all seeds."""
-    return [[rounded(row[key]) for key in KEPT] for row in scores if row["seed"] is None]
+    return [[rounded(row[key], DECIMALS.get(key, 4)) for key in KEPT] for row in scores if row["seed"] is None]
 
 
 def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
@@ -70,11 +71,11 @@ def is_quoted(row: dict[str, Any], references: Collection[str]) -> bool:
     return row["test_set"] == MEAN or row["minus"] in references
 
 
-def rounded(value: Any) -> Any:
-    """Floats to four decimals, more than any page shows, but for those that would then be shown otherwise."""
+def rounded(value: Any, decimals: int = 4) -> Any:
+    """Floats to so many decimals, more than any page shows; as they are where they would then be shown otherwise."""
     if not isinstance(value, float):
         return value
-    short = round(value, 4)
+    short = round(value, decimals)
     return short if f"{short:.1f}" == f"{value:.1f}" else value
 
 
