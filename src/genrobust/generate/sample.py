@@ -76,21 +76,20 @@ def fault(image: np.ndarray | None) -> str:
     """Return what makes an engine's image useless, a member of FAULTS; "" for nothing. None is an unsafe one."""
     if image is None:
         return "unsafe"
-    if image.dtype == np.uint8:
-        image = image / 255
+    flat = FLAT * 255 if image.dtype == np.uint8 else FLAT
     mean = image.mean()
     if not np.isfinite(mean):  # as it is only where every number is
         return "nan"
-    if mean < FLAT:
+    if mean < flat:
         return "black"
-    return "blank" if _is_flat(image) else ""
+    return "blank" if _is_flat(image, flat) else ""
 
 
-def _is_flat(image: np.ndarray) -> bool:
-    """Whether no channel varies by FLAT, its standard deviation. Most images show by a few pixels that they do."""
+def _is_flat(image: np.ndarray, flat: float) -> bool:
+    """Whether no channel's standard deviation is `flat` or more. Most images show by a few pixels that one's is."""
     few = image[::8, ::8]
     least = few.std(axis=(0, 1)).max() * math.sqrt(few.size / image.size)  # as if the others were all alike
-    return bool(least < FLAT and image.std(axis=(0, 1)).max() < FLAT)
+    return bool(least < flat and image.std(axis=(0, 1)).max() < flat)
 
 
 def to_uint8(image: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from genrobust.core import (
     GenrobustError,
@@ -34,6 +35,17 @@ from genrobust.recipe import GeneratorConfig
 TRIAL_STEPS = 4  # take as much memory as all steps
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
 log = logging.getLogger(__name__)
+
+
+def levels(pixels: Tensor) -> list[np.ndarray]:
+    """Return images of [0, 1] as uint8, rounded where they lie, which a GPU does at once; those with NaN as they are.
+
+    Args:
+        pixels: float32 [B, H, W, 3].
+    """
+    drawn = (pixels * 255).round().to(torch.uint8).cpu().numpy()
+    numbers = pixels.isfinite().flatten(1).all(dim=1).tolist()
+    return [drawn[i] if fine else pixels[i].cpu().numpy() for i, fine in enumerate(numbers)]
 
 
 @ENGINES.register("diffusers")
@@ -138,9 +150,6 @@ class DiffusersEngine(Engine):
     @torch.inference_mode()
     def _draw(self, requests: Sequence[Request], steps: int) -> list[np.ndarray | None]:
         """Draw `requests` at once; raises OutOfMemory where they do not fit."""
-        # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
-        # draws more noise goes on with the same sources.
-        noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
         with (
             self._compiled_for(len(requests)),
             self._vae_restored(),
@@ -149,16 +158,24 @@ class DiffusersEngine(Engine):
             explain_failure(f"drawing with {self.config.model}"),
             muted(*EMPTY_WARNING),
         ):
-            output = self.generator.pipeline(
-                **self.mode.arguments(requests, noise),
-                **guidance_arguments(self.generator.pipeline, self.config),
-                generator=noise,
-                num_inference_steps=steps,
-                output_type="pt",
-            )
-            images = output.images.permute(0, 2, 3, 1).float().cpu().numpy()
-        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(images)
-        return [None if bad else image for image, bad in zip(images, unsafe, strict=True)]
+            pixels, unsafe = self._pixels(requests, steps)
+            return [None if bad else image for image, bad in zip(levels(pixels), unsafe, strict=True)]
+
+    @torch.inference_mode()
+    def _pixels(self, requests: Sequence[Request], steps: int) -> tuple[Tensor, Sequence[bool]]:
+        """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1] on the device, and whether each is unsafe."""
+        # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
+        # draws more noise goes on with the same sources.
+        noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
+        output = self.generator.pipeline(
+            **self.mode.arguments(requests, noise),
+            **guidance_arguments(self.generator.pipeline, self.config),
+            generator=noise,
+            num_inference_steps=steps,
+            output_type="pt",
+        )
+        unsafe = getattr(output, "nsfw_content_detected", None) or [False] * len(requests)
+        return output.images.permute(0, 2, 3, 1).float(), unsafe
 
     def _compiled_for(self, images: int) -> AbstractContextManager[Any]:
         """Let another batch size than the whole, such as the rest of a shard, be drawn without the compiled network.
