@@ -5,7 +5,7 @@ import pytest
 import torch
 from drawn import pixels
 
-from genrobust.generate.engines.diffusers import levels
+from genrobust.generate.engines.diffusers import rounded
 from genrobust.generate.loading import SCHEDULERS
 from genrobust.generate.sample import fault, to_uint8
 
@@ -92,7 +92,7 @@ def test_an_engine_of_diffusers_rounds_as_numpy_does_and_keeps_what_is_no_number
     pixels = torch.rand(3, 8, 8, 3)
     pixels[0, 0, 0] = torch.tensor([0.5, 1.5, 2.5]) / 255  # halves go to even levels
     pixels[1, 2, 3, 0] = torch.nan
-    first, second, third = levels(pixels)
+    first, second, third = rounded(pixels)
     assert first.dtype == third.dtype == np.uint8 and fault(second) == "nan"
     assert (first == to_uint8(pixels[0].numpy())).all() and (third == to_uint8(pixels[2].numpy())).all()
 

@@ -33,7 +33,7 @@ def measured(out: Path, stage: str, rate_key: str, count: int) -> Iterator[Made]
 
 
 def remember_rate(out: Path, stage: str, rate_key: str, per_second: float) -> None:
-    """Save in the folder `out` that a worker of `stage`, or a group, makes so many images a second of a kind."""
+    """Save the rate of a worker or group of `stage` in the folder `out`: images `per_second` of kind `rate_key`."""
     with _held(out) as rates:
         rates.setdefault(stage, {})[rate_key] = per_second
 

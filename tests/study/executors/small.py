@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from ray.cluster_utils import Cluster
+from safetensors.torch import load_file
 from small_study import CLASSES, REAL, folders_section, recipe_of as recipe_of
 
+from genrobust.classifiers import STATE
 from genrobust.recipe import Recipe
+from genrobust.study import Study
+from genrobust.study.training_runs import TrainingRun
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
@@ -46,6 +53,24 @@ def of_two(write_folder: Callable[..., Path]) -> Recipe:
         execute={"num_cpus": 1},
         robustness={"baselines": None},
     )
+
+
+def kill_while_training(study: Study, run: TrainingRun, victim: Callable[[], int]) -> None:
+    """Train `run`, and kill the process `victim` once a state is saved."""
+    with ThreadPoolExecutor(1) as beside:
+        training = beside.submit(study.train, [run])
+        while not count_of(study.out, f"checkpoints/*/{STATE}"):
+            assert not training.done()
+            time.sleep(0.01)
+        os.kill(victim(), signal.SIGKILL)
+        training.result()
+
+
+def assert_same_up_to_rounding(checkpoint: Path, other: Path) -> None:
+    first, second = (load_file(folder / "model.safetensors") for folder in (checkpoint, other))
+    assert first.keys() == second.keys()
+    for name, tensor in second.items():
+        torch.testing.assert_close(first[name], tensor, atol=2e-5, rtol=1e-4)
 
 
 def running() -> Iterator[tuple[int, int, str]]:

@@ -1,21 +1,14 @@
 """A classifier trained by two processes of this machine: what one would learn, also when one of them dies."""
 
 import logging
-import os
-import signal
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
-import torch
-from safetensors.torch import load_file
 from scribe import Meeting, Scribe, meetings, work
-from small import children, count_of, gone, of_two, recipe_of, written
+from small import assert_same_up_to_rounding, children, count_of, gone, kill_while_training, of_two, recipe_of, written
 from small_study import contents, genrobust
 
-from genrobust.classifiers import STATE
 from genrobust.core import DiskFull, UserError
 from genrobust.study import Processes, Study
 from genrobust.study.executors import group, processes
@@ -30,24 +23,15 @@ def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tm
 
     executor = Processes(recipe, 2)
     study = Study(recipe, tmp_path / "killed", executor=executor)
-    with caplog.at_level(logging.WARNING), ThreadPoolExecutor(1) as beside:
-        both, alone = study.runs()
-        running = beside.submit(study.train, [both])
-        while not count_of(tmp_path / "killed", f"checkpoints/*/{STATE}"):
-            assert not running.done()
-            time.sleep(0.01)
-        os.kill(children()[1], signal.SIGKILL)
-        running.result()
+    both, alone = study.runs()
+    with caplog.at_level(logging.WARNING):
+        kill_while_training(study, both, lambda: children()[1])
     together, alone = study.train([both, alone])
     executor.close()
     assert [text.partition(":")[0] for text in caplog.messages] == ["real, seed 0"]
     assert caplog.messages[0].endswith("it is tried again")
     assert contents(tmp_path / "killed") == contents(out)
-
-    two, one = (load_file(folder / "model.safetensors") for folder in (together, alone))
-    assert two.keys() == one.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
+    assert_same_up_to_rounding(together, alone)
 
 
 @pytest.fixture

@@ -37,11 +37,11 @@ ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adap
 log = logging.getLogger(__name__)
 
 
-def levels(pixels: Tensor) -> list[np.ndarray]:
-    """Return images of [0, 1] as uint8, rounded where they lie, which a GPU does at once; those with NaN as they are.
+def rounded(pixels: Tensor) -> list[np.ndarray]:
+    """Return images as uint8 [H, W, 3], rounded on their device; one with NaN or infinity stays float32.
 
     Args:
-        pixels: float32 [B, H, W, 3].
+        pixels: float32 [B, H, W, 3] in [0, 1].
     """
     drawn = (pixels * 255).round().to(torch.uint8).cpu().numpy()
     numbers = pixels.isfinite().flatten(1).all(dim=1).tolist()
@@ -159,7 +159,7 @@ class DiffusersEngine(Engine):
             muted(*EMPTY_WARNING),
         ):
             pixels, unsafe = self._pixels(requests, steps)
-            return [None if bad else image for image, bad in zip(levels(pixels), unsafe, strict=True)]
+            return [None if bad else image for image, bad in zip(rounded(pixels), unsafe, strict=True)]
 
     @torch.inference_mode()
     def _pixels(self, requests: Sequence[Request], steps: int) -> tuple[Tensor, Sequence[bool]]:

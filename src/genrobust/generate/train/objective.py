@@ -92,11 +92,11 @@ class Batch:
         """Return the batch in `count` parts, or fewer where it is smaller, each moved to `device`."""
         tensors = (self.latents, self.noise, self.timesteps, self.context)
         for part in zip(*(t.chunk(count) for t in tensors), strict=True):
-            yield Batch(*(_sent(tensor, device) for tensor in part))
+            yield Batch(*(_to_device(tensor, device) for tensor in part))
 
 
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on its way to `device`: a GPU need not be waited for."""
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return `tensor` on `device`; the copy to a GPU is asynchronous, from pinned memory."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 

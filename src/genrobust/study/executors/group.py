@@ -19,10 +19,10 @@ LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
 def group_environment() -> Mapping[str, str]:
-    """Environment variables of the members of a group.
+    """Return the environment variables of the members of a group.
 
-    They talk within this machine, where else they would listen to the whole network, and do not repeat DDP's warning
-    of a flag that a team needs. Both libraries are told, since the one that is used depends on the device.
+    Gloo and NCCL use the loopback interface; by default they would listen on the network. DDP does not log its warning
+    about `find_unused_parameters`, which `Team.wrap_ddp` needs.
     """
     quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
     if (name := LOOPBACK.get(sys.platform)) is None:
@@ -52,14 +52,14 @@ class Group:
         pending = {member.submit(keys, place): member for member, place in zip(self._members, places, strict=True)}
         done = Future[GenrobustError | None]()
 
-        def see_to_the_end() -> None:
+        def wait_for_members() -> None:
             failures: list[GenrobustError] = []
             with folder:
                 while pending and (ended := wait(pending, GRACE_S if failures else None, FIRST_COMPLETED).done):
                     failures += [f for future in ended if (f := _failure(future, pending.pop(future))) is not None]
             done.set_result(root_cause(failures) if failures else None)
 
-        threading.Thread(target=see_to_the_end, name="group", daemon=True).start()
+        threading.Thread(target=wait_for_members, name="group", daemon=True).start()
         return done
 
     def count(self) -> Counted:
@@ -67,13 +67,13 @@ class Group:
         return self._members[0].count()
 
     def why_died(self, error: Exception) -> str:
-        """Return, in a few words, why its future raised `error`, which it does not: `submit` gives all failures."""
+        """Return, in a few words, why its future raised `error`; `submit` returns failures of members instead."""
         return f"its workers died: {error}"
 
     def stop(self) -> None:
         """End all processes at once: none waits for another's end, which an interrupt could cut short."""
         for member in self._members:
-            member.let_go()
+            member.request_stop()
         for member in self._members:
             member.stop()
 

@@ -21,7 +21,7 @@ from genrobust.study.jobs import Job, Work
 
 WORKER_BYTES = 2_000_000_000  # of a worker with the libraries, a small network and its images: 1.3 to 1.8 GB measured
 WORKERS = "GENROBUST_WORKERS"
-PART = "MIG-"  # the names of a GPU's parts
+MIG = "MIG-"  # how names of instances of a partitioned GPU begin
 
 
 class Processes(Local):
@@ -52,7 +52,7 @@ class Processes(Local):
         """Raise UserError where this machine has no room for so many `workers` that do a job together."""
         if workers == 1:
             return
-        if self._gpus is None or any(gpu.startswith(PART) for gpu in self._gpus):
+        if self._gpus is None or any(gpu.startswith(MIG) for gpu in self._gpus):
             device = "the recipe's device is one" if self._gpus is None else "parts of one (MIG) cannot train together"
             raise UserError(
                 f"train.workers: {workers} workers need a GPU each, and {device}: set device to cuda or cpu, or "
@@ -127,7 +127,7 @@ class Processes(Local):
     def close(self) -> None:
         """End all workers at once, in the middle of what they do: all of it survives that."""
         for worker in self._workers:
-            worker.let_go()  # first all of them: an interrupt may cut the waiting short
+            worker.request_stop()  # first all of them: an interrupt may cut the waiting short
         for worker in self._workers:
             worker.stop()
 
@@ -179,7 +179,7 @@ def _gpus(device: str) -> list[str] | None:
         return [str(index) for index in range(torch.cuda.device_count())]
     # as CUDA, which ends the list at the first that it does not find
     gpus = list(takewhile(lambda gpu: not gpu.startswith("-"), (gpu.strip() for gpu in named.split(","))))
-    if all(gpu.startswith(PART) for gpu in gpus):
+    if all(gpu.startswith(MIG) for gpu in gpus):
         return gpus  # of which a process sees and counts one alone
     return gpus[: torch.cuda.device_count()]
 

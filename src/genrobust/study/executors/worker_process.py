@@ -84,8 +84,8 @@ class WorkerProcess:
         """Return how much of its jobs is done."""
         return Counted(*self._counter)
 
-    def let_go(self) -> None:
-        """Let the process end at once, and do not wait for it; `stop` is still to come."""
+    def request_stop(self) -> None:
+        """End the process without waiting for it; call `stop` afterwards."""
         if self._pool is not None:
             self._alive.close()
 
