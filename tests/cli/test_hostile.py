@@ -1368,10 +1368,16 @@ def contents(folder: Path) -> dict[str, bytes | str | None]:
 
 
 def cases() -> Iterator[object]:
+    """Yield all mistakes; thorough are those that only repeat what a command has to name, without a check for harm."""
     for group, mistakes in GROUPS.items():
+        named = set()
         for number, mistake in enumerate(mistakes):
             shown = " ".join(mistake.words)[:60].encode("ascii", "backslashreplace").decode()
-            yield pytest.param(mistake, id=f"{group} {number}: {shown}")
+            guard = (mistake.words[0], *mistake.named, mistake.codes)
+            repeats = guard in named and mistake.check is Mistake.check and not mistake.kept
+            named.add(guard)
+            marks = [pytest.mark.thorough] if repeats else []
+            yield pytest.param(mistake, id=f"{group} {number}: {shown}", marks=marks)
 
 
 @pytest.mark.parametrize("mistake", cases())

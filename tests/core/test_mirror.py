@@ -73,6 +73,7 @@ def test_a_dataset_at_an_url_is_that_of_a_folder(start, recipe, store, machine, 
     assert list((copy / ".fetching").iterdir()) == []
 
 
+@pytest.mark.thorough
 def test_a_killed_process_is_gone_on_with_on_another_machine(start, recipe, store, machine, on, generated):
     killed = start(on("one", "generate", recipe), kill_when=lambda: len(stems(store.names(), ".parquet")) >= 4)
     assert killed.codes == [-9]
@@ -94,6 +95,7 @@ def test_a_killed_process_is_gone_on_with_on_another_machine(start, recipe, stor
     assert done_before.isdisjoint(Path(key).stem for key in again), "what was done is not drawn again"
 
 
+@pytest.mark.thorough
 def test_a_killed_process_holds_nothing_against_its_own_machine(start, recipe, store, on, generated):
     command = on("one", "generate", recipe)
     killed = start(command, kill_when=lambda: any(name.endswith(".tar") for name in store.names()))
@@ -103,6 +105,7 @@ def test_a_killed_process_holds_nothing_against_its_own_machine(start, recipe, s
     assert store.contents() == generated
 
 
+@pytest.mark.thorough
 def test_parts_on_machines_that_share_the_bucket_alone(start, recipe, store, machine, on, undisturbed):
     settings = yaml.safe_load(recipe.read_text())
     settings["arms"].append({"name": "both", "mixture": [{"source": "real"}, {"source": "generated"}]})
@@ -124,7 +127,8 @@ def test_parts_on_machines_that_share_the_bucket_alone(start, recipe, store, mac
     assert twice <= {"manifest.json", "state.safetensors"}, "nothing is done twice"
 
 
-@pytest.mark.parametrize("stage", ["train", pytest.param("finetune", marks=pytest.mark.slow)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("stage", ["train", "finetune"])
 def test_a_training_goes_on_on_another_machine(start, recipe, store, on, undisturbed, stage):
     command = [stage, recipe, "--set", "train.save_every=2", "--set", "finetune.save_every=2"]
     wanted = undisturbed(*command)
@@ -139,6 +143,7 @@ def test_a_training_goes_on_on_another_machine(start, recipe, store, on, undistu
     assert states() == {"train": 19, "finetune": 6}[stage], "no step is taken twice"
 
 
+@pytest.mark.thorough
 def test_a_server_that_goes_away_is_told_and_gone_on_with(start, recipe, store, on, generated):
     command = on("one", "generate", recipe, AWS_MAX_ATTEMPTS="1")
     with ThreadPoolExecutor(1) as beside:
@@ -297,6 +302,7 @@ def test_a_lapsed_lease_is_taken_by_one_and_its_owner_writes_no_more(mirrors, qu
     assert (one / "a").read_bytes() == b"2"
 
 
+@pytest.mark.thorough
 def test_an_owner_that_was_cut_off_goes_on_if_nobody_came(mirrors, quick):
     quick.setattr(remote, "RENEW_S", 60.0)
     with lock(folders(mirrors)[0]):
@@ -306,6 +312,7 @@ def test_an_owner_that_was_cut_off_goes_on_if_nobody_came(mirrors, quick):
     assert (mirrors[1].folder / "set" / "a").read_bytes() == b"1"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["free", "lapsed"])
 def test_of_many_who_come_at_once_one_gets_the_lease(mirrors, quick, what):
     """On S3 by conditions; on a file system without them by the last one that writes."""
@@ -359,6 +366,7 @@ def test_another_process_gets_the_password(tmp_path, monkeypatch):
     assert "secret" not in f"{mirror.url} {mirror.folder}"
 
 
+@pytest.mark.thorough
 def test_those_who_wait_come_one_after_another(mirrors, tmp_path, quick):
     copies = [*mirrors, Mirror(URL, tmp_path / "c")]
     inside, most = 0, 0

@@ -1,7 +1,7 @@
 """Runs that are killed, doubled or out of room: what they leave is intact, and a rerun ends as an undisturbed one.
 
-pytest tests/study/test_kill.py            a few kills of one stage, two processes at once, a full disk
-pytest tests/study/test_kill.py -m slow    20 kills of each stage, about a minute each on a quiet machine
+pytest tests/study/test_kill.py                two kills of one stage, two processes at once, a full disk
+pytest tests/study/test_kill.py -m thorough    10 kills of each stage, half a minute each on a quiet machine
 """
 
 import random
@@ -18,10 +18,10 @@ from genrobust.data import verify
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
-OFTEN = [pytest.param(stage, 20, marks=pytest.mark.slow) for stage in ("generate", "train", "finetune", "evaluate")]
+OFTEN = [pytest.param(stage, 10, marks=pytest.mark.thorough) for stage in ("generate", "train", "finetune", "evaluate")]
 
 
-@pytest.mark.parametrize(("stage", "kills"), [("generate", 4), *OFTEN])
+@pytest.mark.parametrize(("stage", "kills"), [("generate", 2), *OFTEN])
 def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     out = tmp_path / "runs"
     if stage == "evaluate":
@@ -29,6 +29,7 @@ def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     kill_and_resume(start, [stage, str(recipe), "--out", str(out)], out, kills)
 
 
+@pytest.mark.thorough
 def test_a_search_survives_kills(start, recipe, clip_folder, write_folder, tmp_path):
     settings = yaml.safe_load(recipe.read_text())
     pool = str(write_folder("pool", "retrieved", 6, CLASSES))
@@ -40,6 +41,7 @@ def test_a_search_survives_kills(start, recipe, clip_folder, write_folder, tmp_p
     assert any(name.startswith("searches/") for name in made)
 
 
+@pytest.mark.thorough
 def test_the_steps_that_a_killed_training_has_saved_are_not_counted_as_left(start, recipe, tmp_path):
     out = tmp_path / "runs"
     long = "train.steps=100000"  # no machine is done before it is killed
@@ -68,6 +70,7 @@ def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe
     start.to_end(words, words, words)  # what is done may be opened by many at once
 
 
+@pytest.mark.thorough
 def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
@@ -78,6 +81,7 @@ def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, gener
     assert contents(shared) == generated
 
 
+@pytest.mark.thorough
 def test_cells_that_are_trained_apart_are_those_of_one_run(start, recipe, tmp_path):
     more = ["--set", "seeds=[0, 1, 2]", "--set", "train.steps=5", "--out"]
     start.to_end(["train", str(recipe), *more, str(tmp_path / "alone")])
@@ -131,6 +135,7 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(s
     assert contents(out) == generated
 
 
+@pytest.mark.thorough
 def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
     small = tmp_path / "small"
     small.mkdir()

@@ -29,6 +29,7 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.thorough
 def test_it_trains_to_the_same_weights_up_to_rounding_and_resumes_to_the_same_bits(tmp_path):
     job = small_job()
     plain = weights(job.run(tmp_path / "plain", **FEW))
@@ -45,6 +46,7 @@ def test_it_trains_to_the_same_weights_up_to_rounding_and_resumes_to_the_same_bi
         assert torch.equal(compiled[name], resumed[name]), name
 
 
+@pytest.mark.thorough
 def test_a_compiler_that_fails_is_an_error_that_names_the_key(tmp_path):
     from torch._inductor import config, utils
 

@@ -44,7 +44,13 @@ def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job, tmp_path
 
 @pytest.mark.parametrize(
     ("changes", "first_scale"),
-    [({}, None), (SGD, None), (HALF, HOT), (HALF | SGD | SPLIT, HOT), (MIXED, None), (SGD | MIXED | SPLIT, None)],
+    [
+        ({}, None),
+        *(
+            pytest.param(changes, HOT if "precision" in changes else None, marks=pytest.mark.thorough)
+            for changes in (SGD, HALF, HALF | SGD | SPLIT, MIXED, SGD | MIXED | SPLIT)
+        ),
+    ],
     ids=str,
 )
 def test_it_survives_kills(start, tmp_path, changes, first_scale):

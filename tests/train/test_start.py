@@ -41,7 +41,9 @@ def tensors(folder, name="model"):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["vit", "resnet", "clip", "open_clip"])
+@pytest.mark.parametrize(
+    "kind", ["vit", "clip", *(pytest.param(kind, marks=pytest.mark.thorough) for kind in ("resnet", "open_clip"))]
+)
 def test_every_network_learns_by_every_method(networks, tmp_path, kind, method):
     """And ends as a plain checkpoint of it; WiSE-FT at 0 and 1 gives the logits before and after."""
     job = small_job()
@@ -220,6 +222,7 @@ def call(out: Path, network, workers=1, **changes):
     return Call("train/small_job.py", "run", {"out": str(out), "workers": workers, "changes": given})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["layers", "lp-ft", "lora", "probe"])
 def test_it_survives_kills(start, networks, tmp_path, method):
     kind = "resnet" if method == "layers" else "clip"
@@ -228,6 +231,7 @@ def test_it_survives_kills(start, networks, tmp_path, method):
     assert made.keys() == {"checkpoint.json", "model.safetensors"} | kept
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", ["lp-ft", "lora", "probe"])
 def test_a_team_learns_what_one_does(start, networks, tmp_path, method):
     exact = {"augmentation": "none", "optimizer": "sgd", "learning_rate": 0.01, "batch_size": 12, **METHODS[method]}
@@ -238,5 +242,6 @@ def test_a_team_learns_what_one_does(start, networks, tmp_path, method):
         torch.testing.assert_close(tensors(two)[name], tensor, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_a_team_survives_kills(start, networks, tmp_path):
     kill_and_resume(start, call(tmp_path / "out", networks["clip"], 2, method="lp-ft"), tmp_path / "out", kills=1)

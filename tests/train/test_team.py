@@ -32,6 +32,7 @@ def test_two_learn_what_one_does(start, tmp_path):
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
 
 
+@pytest.mark.thorough
 def test_three_survive_kills(start, tmp_path):
     """Of three, whose sums depend on their order. A flag of DDP's keeps that order when they resume."""
     kill_and_resume(start, call(tmp_path / "out", 3, batch_size=18, **ALL), tmp_path / "out", kills=2)

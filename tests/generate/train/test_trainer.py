@@ -23,7 +23,13 @@ each_kind = pytest.mark.parametrize("kind", KINDS)
 
 @pytest.mark.parametrize(
     ("kind", "changes", "first_scale"),
-    [*((kind, {}, None) for kind in KINDS), *((kind, HALF, HOT) for kind in ("full", "lora"))],
+    [
+        ("lora", {}, None),
+        *(
+            pytest.param(*case, marks=pytest.mark.thorough)
+            for case in (("full", {}, None), ("class", {}, None), ("full", HALF, HOT), ("lora", HALF, HOT))
+        ),
+    ],
 )
 def test_it_survives_kills(start, base, tmp_path, kind, changes, first_scale):
     arguments = {"base": str(base), "out": str(tmp_path / "out"), "kind": kind, "changes": changes}

@@ -16,6 +16,7 @@ from genrobust.study.executors.pool import BadLuck, failure_of, root_cause
 from genrobust.study.jobs import Work
 
 
+@pytest.mark.thorough
 def test_a_killed_process_costs_no_bit_of_what_two_learn_as_one(write_folder, tmp_path, caplog):
     recipe, out = of_two(write_folder), tmp_path / "whole"
     said = genrobust("train", written(recipe, tmp_path), "--out", out, "--workers", 2)

@@ -11,6 +11,8 @@ from genrobust.core import GenrobustError
 from genrobust.study.executors.local import Local
 from genrobust.study.executors.pool import TRIES
 
+pytestmark = pytest.mark.thorough
+
 ROOM = {"memory": 200_000_000, "file_size": 1_000_000}  # bytes: enough for a scribe's "narrow" and "small" jobs
 
 

@@ -21,6 +21,8 @@ from genrobust.study.executors.pool import Counted
 from genrobust.study.executors.ray import Ray
 from genrobust.study.executors.ray_workers import Task
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def recipe(write_folder, tiny_generator):
@@ -142,7 +144,6 @@ def test_a_worker_that_replaces_one_has_a_process_of_its_own(cluster):
     assert [where(0), where(1), where(2)] == [("1", None), ("1", "1"), ("1", "2")]
 
 
-@pytest.mark.slow  # pytest -m slow tests/study/executors
 def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, tmp_path):
     file = written(recipe, tmp_path)
 
@@ -154,7 +155,6 @@ def test_classifiers_and_predictions_are_those_of_one_process(recipe, cluster, t
     assert count_of(tmp_path / "ray" / "checkpoints", "*") == 2, "two arms that ask for the same are trained once"
 
 
-@pytest.mark.slow
 def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder, write_folder, tmp_path):
     pool = {"search": str(write_folder("pool", "retrieved", 9, CLASSES)), "clip": str(clip_folder), "per_class": 5}
     data = recipe.model_dump(mode="json") | {"arms": [REAL, REAL | {"name": "found", "mixture": "retrieved-by-search"}]}
@@ -165,7 +165,6 @@ def test_a_search_finds_the_same_as_in_one_process(recipe, cluster, clip_folder,
     assert contents(tmp_path / "ray") == contents(tmp_path / "here")
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_ends_its_workers_and_goes_on(recipe, short, tmp_path):
     """On a Ray that the command starts and ends itself."""
     out, words = tmp_path / "ray", ["generate", str(written(recipe, tmp_path)), "--executor", "ray"]

@@ -208,6 +208,7 @@ if __name__ == "__main__":
 APART, TOGETHER = 'work(Path(sys.argv[1]), "hang:a", "hang:b")', 'meetings(Path(sys.argv[1]), "hang")'
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("jobs", [APART, TOGETHER], ids=["apart", "together"])
 def test_workers_end_with_the_command(tmp_path, signal_, jobs):

@@ -10,7 +10,7 @@ from small_study import genrobust
 from genrobust.study.executors.ray_workers import Task, Worker
 
 
-@pytest.mark.slow  # pytest -m slow tests/study/executors
+@pytest.mark.thorough
 def test_nodes_with_copies_of_their_own_make_what_one_machine_makes(
     cluster, start, recipe, store, tmp_path, monkeypatch
 ):

@@ -12,6 +12,8 @@ from genrobust.recipe import parse_recipe
 from genrobust.study import Study
 from genrobust.study.executors.ray import Ray
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def recipe(write_folder):
