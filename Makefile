@@ -1,6 +1,6 @@
 # make demo          installs what genrobust needs and runs the main job to an HTML report
 # make test          installs what the tests need as well, and passes the checks, the documentation and the tests
-# make test-slow     the studies of minutes
+# make test-all      what make test leaves out: every stage killed, clusters, object stores, the documentation's commands
 # make test-lowest   the tests that do not train, with the lowest versions that pyproject.toml allows, in .venv-lowest
 # make docs          builds the documentation into site/, and fails for a link that leads nowhere
 PYTHON ?= python3
@@ -11,7 +11,7 @@ LOWEST := .venv-lowest
 TRAINS := $(addprefix tests/,cli docs generate study train core/test_memory.py core/test_mirror.py recipe/test_sweep.py \
   test_plugin.py)
 
-.PHONY: demo test test-slow test-lowest lint docs clean
+.PHONY: demo test test-all test-lowest lint docs clean
 
 # bin/pip, not bin/python: venv writes it last, so that one that failed on the way is made again.
 %/bin/pip:
@@ -39,8 +39,8 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test lint docs
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.test
-	$(BIN)/python -m pytest -m slow
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -m thorough
 
 test-lowest: $(LOWEST)/.test
 	$(LOWEST)/bin/python -m pytest $(TRAINS:%=--ignore=%)

@@ -87,7 +87,7 @@ def test_all_that_names_a_version_names_the_same(builder: WheelBuilder) -> None:
     assert paper["url"] in README
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_from_the_wheel_to_a_prediction_as_the_readme_says(tmp_path: Path, pictogram_data: StudyData) -> None:
     """Its commands as they stand there. The packages that genrobust needs are those of the present environment, which
     stand in for an index; genrobust itself is the wheel's.

@@ -177,7 +177,7 @@ def test_memorization_is_held_against_unseen_images_where_there_are_some(sets: d
     assert itself.lo <= itself.expected <= itself.hi and not itself.above_expected
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_memorization_gives_the_expected_share_on_icons_that_were_never_trained_on(pictogram_data: StudyData) -> None:
     """One half of *wild-val* against the other."""
     data = pictogram_data

@@ -38,7 +38,7 @@ def test_each_of_the_papers_networks_is_the_one_that_it_is_known_as(name: str) -
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(MILLIONS[name], abs=0.006)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in PAPER])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.thorough if n in LARGE else ()) for n in PAPER])
 def test_each_gives_logits_and_features_of_small_images(name: str) -> None:
     size = 75 if name == "inception" else 64  # the smallest that its strides leave anything of
     images = torch.rand(2, 3, size, size)

@@ -1,8 +1,8 @@
 """The commands in the documentation: all of them exist as they are written, and those that can be run are run.
 
-Running them takes minutes: make test-slow, or
+Running them takes minutes: make test-all, or
 
-    pytest -m slow tests/docs/test_commands.py
+    pytest -m thorough tests/docs/test_commands.py
 
 A page's blocks run in their order in one shell, in an empty folder that holds the images which `data` makes. A block
 that needs a GPU, the network or more than some seconds begins with ``` { .sh .norun } in place of ```sh.
@@ -55,7 +55,7 @@ def data(write_folder: Callable[..., Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", [page for page in PAGES if [*blocks(page, RUN)]], ids=lambda page: page.stem)
 def test_commands_run(page: Path, data: Path) -> None:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])

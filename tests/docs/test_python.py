@@ -24,7 +24,7 @@ def test_the_page_documents_all_public_names() -> None:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (code,) = blocks(DOCS.parent / "README.md", "python")
     assert len(code.splitlines()) <= 15
@@ -39,7 +39,7 @@ def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert (tmp_path / report).is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict[str, object] = {}

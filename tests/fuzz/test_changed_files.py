@@ -1,7 +1,7 @@
 """Every file that is read is a typed thing, or an error of at most three lines that names it: whatever its bytes are.
 
 Each target writes a file that is read well, and then many that are changed; the seed of the changes is fixed. With
-``-m slow`` there are fifty times as many, from a new seed each time.
+``-m thorough`` there are ten times as many, from a new seed each time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from genrobust.data.stored import StoredImages
 CLASSES = ("camera", "clock")
 LABELS = LabelSpace(tuple(ClassLabel(name, name, name) for name in CLASSES))
 IMAGENET = {"source": "imagenet", "train": "t", "test": "t"}
-MORE = 50  # times as many examples where tests may take minutes
+MORE = 10  # times as many examples where tests may take minutes
 Made = Callable[[Path], object]
 
 
@@ -698,7 +698,7 @@ def test_what_is_read_is_sane_or_an_error_that_names_the_file(name: str, tmp_pat
     run(TARGETS[name], tmp_path, TARGETS[name].examples, fixed=True)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TARGETS)
 def test_the_same_of_many_more_files(name: str, tmp_path: Path) -> None:
     run(TARGETS[name], tmp_path, MORE * TARGETS[name].examples, fixed=False)

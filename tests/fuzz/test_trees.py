@@ -47,7 +47,7 @@ KINDS = (
 )
 TREE = st.lists(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(FILES), st.sampled_from(KINDS)), max_size=8)
 FEW = settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
-MANY = settings(FEW, max_examples=3000, derandomize=False)
+MANY = settings(FEW, max_examples=600, derandomize=False)
 
 
 def build(root: Path, tree: list[tuple[str, str, str]]) -> None:
@@ -71,7 +71,7 @@ def build(root: Path, tree: list[tuple[str, str, str]]) -> None:
             path.write_bytes({"image": png(), "text": b"text", "empty": b""}[kind])
 
 
-@pytest.mark.parametrize("amount", [FEW, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.parametrize("amount", [FEW, pytest.param(MANY, marks=pytest.mark.thorough)], ids=["few", "many"])
 def test_each_image_of_a_tree_has_one_key_and_its_label(amount: settings) -> None:
     @amount
     @given(TREE)

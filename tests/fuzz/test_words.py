@@ -16,7 +16,7 @@ from genrobust.generate import Plan, class_templates
 from genrobust.recipe import PromptConfig, load_recipe
 
 FIXED = settings(max_examples=120, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
-MANY = settings(FIXED, max_examples=10_000, derandomize=False)
+MANY = settings(FIXED, max_examples=1200, derandomize=False)
 KEYS = (
     "name",
     "threads",
@@ -43,7 +43,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture(params=[FIXED, pytest.param(MANY, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.fixture(params=[FIXED, pytest.param(MANY, marks=pytest.mark.thorough)], ids=["few", "many"])
 def amount(request: pytest.FixtureRequest) -> settings:
     return request.param  # type: ignore[no-any-return]
 

@@ -242,7 +242,7 @@ def test_a_source_image_that_cannot_be_read_is_named(tmp_path, labels, real, rec
     assert len(run(real)) == 6, "what was done before stays"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_generator_as_large_as_stable_diffusion_goes_the_same_way(tmp_path, labels, plan):
     """UNet, text encoder and autoencoder of Stable Diffusion 1.5, with random weights: one image in two steps."""
     pipeline = stable_diffusion()

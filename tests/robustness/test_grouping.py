@@ -88,7 +88,7 @@ def test_a_mean_counts_every_group_once_and_keeps_what_its_smallest_set_lacks():
     assert mean_of([measure(drawn((50,), (0.5,), rng), None)] * 2, "both").freedom == np.inf
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_intervals_hold_what_they_promise_at_the_numbers_of_groups_of_pictograms(spread):
     """Accuracies of groups from a logit-normal distribution; a group that draws for two sets is good at both."""
@@ -109,7 +109,7 @@ def test_intervals_hold_what_they_promise_at_the_numbers_of_groups_of_pictograms
     assert min(held.values()) >= 0.9 * times, held
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("spread", SPREADS.values(), ids=SPREADS)
 def test_two_arms_that_are_alike_differ_no_more_often_than_they_may(spread):
     """Groups are as hard for both arms but for an interaction, so that the true difference is none; three seeds."""

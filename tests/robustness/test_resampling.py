@@ -99,7 +99,7 @@ def test_arms_that_are_right_or_wrong_everywhere_have_intervals_of_some_width(ou
     assert gain.p == 1 if ours == theirs else 0 < gain.p < 0.001
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("images", "seeds", "spread"), [(30_000, 3, 1.0), (10_000, 3, 2.0), (2_000, 3, 1.0), (2_000, 5, 2.0)]
 )
