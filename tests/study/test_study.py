@@ -204,6 +204,7 @@ def test_an_unknown_dataset_is_named(study):
         study().dataset("plane")
 
 
+@pytest.mark.thorough
 def test_a_study_trains_its_own_class_model_once(tmp_path):
     def study(**change):
         own = {

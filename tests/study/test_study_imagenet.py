@@ -121,6 +121,7 @@ def results(made):
     return json.loads((made / "imagenet100" / "results.json").read_text())
 
 
+@pytest.mark.thorough
 def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results):
     summary = results["summary"]
     assert tuple(summary["arms"]) == ARMS
@@ -133,6 +134,7 @@ def test_every_arm_is_scored_on_every_set_by_the_papers_protocol(results):
     assert tuple(summary["shifts"]) == SHIFTS[:4] and list(summary["left_out"]) == ["objectnet one-to-many"]
 
 
+@pytest.mark.thorough
 def test_a_subset_is_scored_over_its_own_classes(results):
     summary = results["summary"]
     top1 = {row["test_set"]: row for row in summary["scores"] if (row["figure"], row["arm"]) == ("top1", "real")}
@@ -142,6 +144,7 @@ def test_a_subset_is_scored_over_its_own_classes(results):
     assert [top1[summary["paired"][name]]["n"] for name in ("r", "objectnet one-to-many")] == [6, 9]
 
 
+@pytest.mark.thorough
 def test_arms_train_on_what_they_say_for_as_long_as_they_say(results):
     arms = {arm["name"]: arm for arm in results["arms"]}
     assert [arms[name]["parts"] for name in ARMS] == [
@@ -154,6 +157,7 @@ def test_arms_train_on_what_they_say_for_as_long_as_they_say(results):
     assert [arms[name]["steps"] for name in ARMS] == [14, 6, 19, 6, 6]  # 3 x 35 / 8, 3 x 15 / 8, 3 x 50 / 8, rounded up
 
 
+@pytest.mark.thorough
 def test_the_images_are_those_of_clips_templates_and_names(made):
     datasets = [ShardDataset(folder) for folder in sorted((made / "generated").iterdir())]
     assert len(datasets) == 2
@@ -177,6 +181,7 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypat
     genrobust("run", "imagenet100", code=2, said="there is no imagenet")
 
 
+@pytest.mark.thorough
 def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLORS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
@@ -200,6 +205,7 @@ def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diff
     assert "| v2 | logit | 0.92" in (made / "imagenet1k" / "report.md").read_text()
 
 
+@pytest.mark.thorough
 def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path):
     """All training images train, nothing is chosen, and another test size takes the same classifiers."""
     command = ["run", "imagenet100-paper", "--device", "cpu", "--out", str(tmp_path), "--set", "robustness.grid=3"]

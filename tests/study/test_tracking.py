@@ -100,7 +100,7 @@ class Killed(BaseException):
     """Stands for the end of the process."""
 
 
-@pytest.mark.parametrize("at", [3, 12, 21])
+@pytest.mark.parametrize("at", [12, *(pytest.param(at, marks=pytest.mark.thorough) for at in (3, 21))])
 def test_a_resumed_training_tells_no_point_twice_and_loses_none(study, folder, monkeypatch, at):
     step = loop._Run._step
 
@@ -123,6 +123,7 @@ def test_a_resumed_training_tells_no_point_twice_and_loses_none(study, folder, m
     assert sorted(point for point in told if "recipe" not in point[0]) == sorted(wanted)
 
 
+@pytest.mark.thorough
 def test_after_kill_9_every_point_is_there_once(start, folder, tmp_path):
     one = {"seeds": [0], "train": RECIPE["train"] | {"steps": 200, "validate_every": 100}, "track": ["tensorboard"]}
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE | one))
@@ -195,6 +196,7 @@ def logged(file):
     return found
 
 
+@pytest.mark.thorough
 def test_wandb_keeps_everything_here_where_it_is_offline(study, tmp_path, monkeypatch):
     pytest.importorskip("wandb", reason="W&B is not installed: pip install 'genrobust[wandb]'")
     monkeypatch.setenv("WANDB_MODE", "offline")

@@ -88,6 +88,7 @@ def test_a_class_without_images_is_named(base):
         objective(base, "class", on=few)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("kind", "mode"), [("sdxl", "labels"), ("variation", "images"), ("dit", "class")])
 def test_other_bases_lend_their_autoencoder_too(folder_of, tmp_path, kind, mode):
     generator = GeneratorConfig.model_validate({"model": str(folder_of(kind)), "mode": mode, "dtype": "float32"})
