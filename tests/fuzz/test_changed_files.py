@@ -1,7 +1,7 @@
 """Every file that is read is a typed thing, or an error of at most three lines that names it: whatever its bytes are.
 
 Each target writes a file that is read well, and then many that are changed; the seed of the changes is fixed. With
-``-m thorough`` there are ten times as many, from a new seed each time.
+``-m thorough`` there are forty times as many, from a new seed each time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from genrobust.data.stored import StoredImages
 CLASSES = ("camera", "clock")
 LABELS = LabelSpace(tuple(ClassLabel(name, name, name) for name in CLASSES))
 IMAGENET = {"source": "imagenet", "train": "t", "test": "t"}
-MORE = 10  # times as many examples where tests may take minutes
+MORE = 40  # times as many examples where tests may take minutes
 Made = Callable[[Path], object]
 
 
@@ -50,7 +50,7 @@ class Target:
     inputs: st.SearchStrategy[bytes] | None = None
     named: Sequence[str] = ()
     structured: bool = False
-    examples: int = 150
+    examples: int = 40
 
     def contents(self, seed: bytes) -> st.SearchStrategy[bytes]:
         found = [changed_bytes([seed])]
@@ -589,23 +589,23 @@ def save_arrow(folder: Path) -> None:
 
 WNIDS = "n01440764\nn01443537 # goldfish\n2\n"
 TARGETS = {
-    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=80),
+    "recipe": Target("r.yaml", file("r.yaml", OWN).run, recipe_of, comes_back, hostile_recipes(), examples=20),
     "built-in recipe": Target(
         "r.yaml",
         lambda f: file("r.yaml", builtin()[0]).run(f),
         recipe_of,
         comes_back,
         st.deferred(lambda: changed_bytes(builtin())),
-        examples=20,
+        examples=10,
     ),
-    "tar": Target("x.tar", tar("x.tar", LABELED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=120),
+    "tar": Target("x.tar", tar("x.tar", LABELED).run, stored("x.tar"), are_listed, TAR_MEMBERS, examples=30),
     "parquet": Target(
         "x.parquet",
         parquet("x.parquet", {"image": images_column(2), "label": [0, 1]}).run,
         stored("x.parquet"),
         are_listed,
         odd_parquet(),
-        examples=150,
+        examples=40,
     ),
     "saved dataset": Target(
         "saved/state.json", save_arrow, stored("saved"), are_listed, named=("saved",), structured=True
@@ -618,18 +618,18 @@ TARGETS = {
         are_accuracies,
         TABLES,
         named=("t.csv", "--id", "--shift", "'clean'", "baselines"),
-        examples=200,
+        examples=50,
     ),
     "label file": Target(
         "l.txt",
         lambda f: (save_classifier(f), file("l.txt", "camera\nclock\n").run(f)),
         labeled,
         are_classes,
-        examples=80,
+        examples=20,
     ),
     "class list": Target("c.txt", file("c.txt", WNIDS).run, chosen, are_some, named=("c.txt", "two classes")),
-    "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS, examples=60),
-    "checkpoint.json": Target("checkpoint.json", save_classifier, info_of, is_info, structured=True, examples=300),
+    "weights": Target("model.safetensors", save_classifier, classifier, is_unchanged, HEADERS, examples=15),
+    "checkpoint.json": Target("checkpoint.json", save_classifier, info_of, is_info, structured=True, examples=75),
     "config.json of timm": Target(
         "timm/config.json", save_timm, timm_classes, are_two, named=("timm",), structured=True
     ),
@@ -640,15 +640,15 @@ TARGETS = {
         is_dataset,
         named=("manifest.json", "000000"),
         structured=True,
-        examples=300,
+        examples=75,
     ),
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
-    "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=80),
+    "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=20),
     "filter": Target("filter-x.parquet", save_filter, filter_of, is_filter),
     "search": Target("x.parquet", save_search, search_of, is_search),
     "predictions": Target("test.npz", save_answers, answers, are_answers),
     "model_index.json": Target(
-        "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=60
+        "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=15
     ),
     "prompts as JSON": Target(
         "p.json",
@@ -689,7 +689,7 @@ TARGETS = {
     "synset labels": Target(
         "synset_labels.txt", save_truth("synset_labels.txt", "n01440764\nn01443537\n"), flat, are_known
     ),
-    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=100),
+    "audit.json": Target("audit.json", save_audit, audited, is_summary, structured=True, examples=25),
 }
 
 

@@ -46,7 +46,7 @@ KINDS = (
     "pipe",
 )
 TREE = st.lists(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(FILES), st.sampled_from(KINDS)), max_size=8)
-FEW = settings(max_examples=60, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+FEW = settings(max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
 MANY = settings(FEW, max_examples=600, derandomize=False)
 
 

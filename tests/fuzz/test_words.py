@@ -15,7 +15,7 @@ from genrobust.core.sealing import sealed, unsealed
 from genrobust.generate import Plan, class_templates
 from genrobust.recipe import PromptConfig, load_recipe
 
-FIXED = settings(max_examples=120, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+FIXED = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
 MANY = settings(FIXED, max_examples=1200, derandomize=False)
 KEYS = (
     "name",

@@ -73,6 +73,7 @@ def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(sect
         compile_network(load_generator(config, CPU), 1)
 
 
+@pytest.mark.thorough
 def test_a_machine_without_a_compiler_draws_without(section, labels, plan, sampler, monkeypatch, caplog):
     from torch._inductor import config
 
@@ -123,6 +124,7 @@ def test_what_is_compiled_for_a_batch_draws_no_other_size(section, labels, plan)
     assert len(engine.graphs) == count
 
 
+@pytest.mark.thorough
 def test_the_code_of_one_generator_leaves_room_for_that_of_the_next(section, labels, plan):
     """PyTorch keeps few versions of a block's code in a process, whatever it belongs to, and then compiles no more."""
     from torch._dynamo import config
