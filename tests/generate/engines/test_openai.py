@@ -41,6 +41,7 @@ def engine(server, steps=4, **more):
     return OpenAiEngine(section(server.url, steps, **more), LABELS, None, CPU)
 
 
+@pytest.mark.thorough
 def test_a_thousand_requests_with_faults_end_in_the_plan(tmp_path):
     with Server() as server:
         wanted = contents_of(tmp_path / "clean", server, 1000)
@@ -60,6 +61,7 @@ def contents_of(out, server, images):
     return contents(out)
 
 
+@pytest.mark.thorough
 def test_a_kill_in_the_middle_changes_nothing(start, tmp_path):
     with Server(faults=0.1, kinds=("500", "429", "drop")) as server:
         call = Call("generate/served.py", "run", {"out": str(tmp_path / "out"), "url": server.url, "images": 400})
