@@ -59,6 +59,7 @@ def test_timm_and_onnxruntime_give_the_logits_of_the_checkpoint(
     assert json.loads(session.get_modelmeta().custom_metadata_map["label_names"]) == list(few_classes.ids)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("form", ["timm", "onnx"])
 def test_a_transformer_of_another_normalization_comes_through(tmp_path: Path, form: str) -> None:
     torch.manual_seed(0)
@@ -242,6 +243,7 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, mo
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.thorough
 def test_blur_pool_goes_to_onnx_and_not_to_timm(tmp_path: Path) -> None:
     """A network that timm would load without its filters, and answer otherwise."""
     torch.manual_seed(0)
