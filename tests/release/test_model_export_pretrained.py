@@ -35,7 +35,8 @@ def tuned(pictogram_data, few_classes, timm_folders, clip_folder, tmp_path_facto
     return made
 
 
-@pytest.mark.parametrize(("name", "form"), [("vit", "timm"), ("vit", "onnx"), ("resnet", "timm"), ("resnet", "onnx")])
+@pytest.mark.parametrize("name", ["vit", "resnet"])
+@pytest.mark.parametrize("form", ["timm", pytest.param("onnx", marks=pytest.mark.thorough)])
 def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
     """`export_model` compares logits and prepared images itself, and so does this."""
     files = export_model(tuned[name], form, tmp_path / "out")
@@ -51,6 +52,7 @@ def test_it_gives_the_same_logits(tuned, tmp_path, name, form):
         assert torch.allclose(opened.load(CPU)(images), model(images), atol=1e-4)
 
 
+@pytest.mark.thorough
 def test_cosines_go_to_onnx_alone(tuned, tmp_path):
     files = export_model(tuned["clip"], "onnx", tmp_path / "out")
     images = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
@@ -70,6 +72,7 @@ def test_predict_answers_as_for_others(tuned, cut_icons, tmp_path, name):
     assert len(answers) > 20 and all(float(row["probability_1"]) > 0 and not row["error"] for row in answers)
 
 
+@pytest.mark.thorough
 def test_the_card_names_what_it_starts_from(tuned, timm_folders, exports, tmp_path):
     export_model(tuned["resnet"], "onnx", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text()

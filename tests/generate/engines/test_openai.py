@@ -104,6 +104,7 @@ def test_images_come_in_the_order_of_their_requests():
     assert (drawn[23] == np.asarray(Image.open(BytesIO(painted(alone, 0))))).all()
 
 
+@pytest.mark.thorough
 def test_a_server_over_the_embedded_generator_draws_what_is_asked():
     words = ("a bell", "a camera", "a tree")
     asked = [Request(f"k{i}", 3, "tree", prompt, "{}", "", "", 2**62 + i) for i, prompt in enumerate(words)]
