@@ -190,7 +190,7 @@ def test_what_a_user_names_is_written_through_links(tmp_path):
     (tmp_path / "chain").symlink_to("link")
     (tmp_path / "broken").symlink_to("new/below")
     for name, target in (("link", "file"), ("chain", "file"), ("broken", "new/below"), ("a/b", "a/b")):
-        with writing(tmp_path / name) as file:
+        with writing(tmp_path / name, overwrite=True) as file:
             file.write(name.encode())
         assert (tmp_path / target).read_bytes() == name.encode()
     assert all((tmp_path / name).is_symlink() for name in ("link", "chain", "broken"))
@@ -222,6 +222,8 @@ def test_devices_are_written_to(tmp_path, capfdbinary):
         ("a\0b", "null byte"),
         ("input", "is an input of this command"),
         ("link", "is an input of this command"),
+        ("file", "--overwrite"),
+        ("other", "--overwrite"),
     ],
 )
 def test_what_cannot_be_written_is_named(tmp_path, name, why):
@@ -230,10 +232,12 @@ def test_what_cannot_be_written_is_named(tmp_path, name, why):
         (tmp_path / file).write_bytes(b"old")
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "link").symlink_to("input")
+    (tmp_path / "other").symlink_to("file")
     before = names(tmp_path)
     with pytest.raises(UserError, match=why), writing(tmp_path / name, [tmp_path / "none", tmp_path / "input"]):
         pass
-    assert names(tmp_path) == before and (tmp_path / "input").read_bytes() == b"old"
+    assert names(tmp_path) == before
+    assert all((tmp_path / file).read_bytes() == b"old" for file in ("file", "input"))
 
 
 @pytest.mark.parametrize("name", ["new", "/dev/null"])

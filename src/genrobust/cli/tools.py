@@ -115,6 +115,7 @@ def er(
     pivot: Pivot = None,
     unit: Unit = None,
     json: JsonFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compute effective robustness from a published table of accuracies."""
     from genrobust.data import choose_baselines, read_published
@@ -126,7 +127,7 @@ def er(
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
         named = (Path(text) for text in (baselines, exclude) if text)
-        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named])
+        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
