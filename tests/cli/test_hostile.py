@@ -1043,6 +1043,16 @@ OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
     no("benchmark --models checkpoint --on shards --real photos/test --out table.csv", "table.csv"),
     no("benchmark --models checkpoint --on shards --real photos/test --out s3://bucket/x", "s3:/ & bucket"),
     no("run own.yaml --out table.csv", "table.csv"),
+    no("run own.yaml --out photos/train", "photos/train & data.train"),
+    no("show own.yaml --out photos/test/camera/x", "photos/test & data.test"),
+    no("predict own.yaml:real photos/test --runs photos/solid", "photos/solid & shifts.solid"),
+    no("train train.yaml --out photos", "photos/train & data.train", file("train.yaml", OWN.replace("own", "train"))),
+    no(
+        "train own.yaml --set data.train=linked --out photos/train",
+        "linked & data.train",
+        link("linked/camera", "../photos/train/camera"),
+        link("linked/clock", "../photos/train/clock"),
+    ),
     no("generate small.yaml --out table.csv/x", "table.csv"),
     *(
         no(["show", "own.yaml", "--out", url], url.partition("\0")[2] or url)

@@ -51,7 +51,7 @@ _opening = threading.Lock()
 def local_folder(out: Path | str) -> Path:
     """Return the folder to work in for an output, which is a path or a URL that fsspec knows.
 
-    For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
+    A path that begins with ``~/`` is in the user's home folder: a shell leaves it alone in quotes. For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
     the user's cache.
 
     Raises:
@@ -63,9 +63,9 @@ def local_folder(out: Path | str) -> Path:
     if isinstance(out, Path):
         if _URL.match(text):
             raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
-        return out
+        return Path(os.path.expanduser(out))
     if "://" not in text and not _URL.match(text):
-        return Path(text)
+        return Path(os.path.expanduser(text))
     scheme, rest = checked_url(text)
     if scheme == "file":
         return Path(rest)

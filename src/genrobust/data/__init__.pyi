@@ -50,6 +50,7 @@ from .stored import (
     StoredImages as StoredImages,
     class_folders as class_folders,
     open_stored as open_stored,
+    require_outside as require_outside,
     require_there as require_there,
 )
 from .tar_writer import TarWriter as TarWriter

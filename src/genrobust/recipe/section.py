@@ -73,7 +73,7 @@ def _place(value: Any) -> Any:
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
         raise ValueError(f"a folder or file name of more than {LONGEST_NAME} bytes, which no system allows")
-    return value
+    return os.path.expanduser(value) if isinstance(value, str | Path) else value
 
 
 PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere
