@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, is_out_of_memory, refusal
+from genrobust.core import GenrobustError, UserError, expand_home, is_out_of_memory, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
@@ -95,7 +95,7 @@ def _with_home(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_with_home(one) for one in value]
     if isinstance(value, str):  # such as NAME=~/folder
-        return re.sub(r"^([^=/]*=)?(~/.*)", lambda found: (found[1] or "") + os.path.expanduser(found[2]), value)
+        return re.sub(r"^([^=/]*=)?(~/.*)", lambda found: (found[1] or "") + expand_home(found[2]), value)
     return value
 
 

@@ -50,6 +50,7 @@ from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     check_leases as check_leases,
     check_output as check_output,
+    expand_home as expand_home,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,

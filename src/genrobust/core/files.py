@@ -247,6 +247,11 @@ def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] |
             _remove(part)
 
 
+def expand_home(path: str) -> str:
+    """Return `path` with the user's home folder in place of a ``~/`` in front, which a shell leaves alone in quotes."""
+    return str(Path(path).expanduser()) if path.startswith("~/") else path
+
+
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents; raises GenrobustError where the system refuses."""
     with _refusing(folder):

@@ -21,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import GenrobustError, UserError, reading
-from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
+from genrobust.core.files import (
+    LOCK,
+    attach,
+    expand_home,
+    leftovers,
+    lock,
+    make_folder,
+    refusal,
+    remote_of,
+    replacing,
+)
 from genrobust.core.keys import digest
 from genrobust.core.machine import user_cache
 from genrobust.core.progress import progress_bar
@@ -51,8 +61,8 @@ _opening = threading.Lock()
 def local_folder(out: Path | str) -> Path:
     """Return the folder to work in for an output, which is a path or a URL that fsspec knows.
 
-    A path that begins with ``~/`` is in the user's home folder: a shell leaves it alone in quotes. For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
-    the user's cache.
+    A path that begins with ``~/`` lies in the user's home folder. For a URL it is this machine's copy, below the folder
+    that the environment variable `COPIES` names, or else below the user's cache.
 
     Raises:
         MissingPackage: The package of the file system is not installed.
@@ -63,9 +73,9 @@ def local_folder(out: Path | str) -> Path:
     if isinstance(out, Path):
         if _URL.match(text):
             raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
-        return Path(os.path.expanduser(out))
+        return Path(expand_home(text))
     if "://" not in text and not _URL.match(text):
-        return Path(os.path.expanduser(text))
+        return Path(expand_home(text))
     scheme, rest = checked_url(text)
     if scheme == "file":
         return Path(rest)
