@@ -49,8 +49,6 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     check_leases as check_leases,
-    check_output as check_output,
-    expand_home as expand_home,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -64,7 +62,6 @@ from .files import (
     remove_leftovers as remove_leftovers,
     replacing as replacing,
     size_of as size_of,
-    writing as writing,
 )
 from .generator_files import (
     INDEX as INDEX,
@@ -103,6 +100,7 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
+from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
     FILE_LIST as FILE_LIST,
     file_list as file_list,
