@@ -24,6 +24,7 @@ from .audit_results import (
     PixelStatistics as PixelStatistics,
 )
 from .devices import (
+    SAFE_PATH as SAFE_PATH,
     available_devices as available_devices,
     compiler_options as compiler_options,
     device_kind as device_kind,
