@@ -210,9 +210,9 @@ def filter_(
 @command()
 def verify(folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset, or of all that studies wrote, against its hashes."""
-    from genrobust.data import MANIFEST, describe_verdict, verify as run_verify
+    from genrobust.data import describe_verdict, is_dataset, verify as run_verify
 
-    if not (folder / MANIFEST).exists() and not any(folder.glob(6 * "[0-9]" + ".parquet")):
+    if not is_dataset(folder):
         _verify_outputs(folder, repair)
         return
     found = run_verify(folder, repair)

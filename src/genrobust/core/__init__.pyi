@@ -49,6 +49,7 @@ from .errors import (
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
+    LOCK as LOCK,
     check_leases as check_leases,
     fetch as fetch,
     fetch_file as fetch_file,
@@ -89,7 +90,9 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
+    ANY_DIGEST as ANY_DIGEST,
     DEVICES as DEVICES,
+    HEX_DIGITS as HEX_DIGITS,
     bare_name as bare_name,
     digest as digest,
     file_name as file_name,
@@ -154,6 +157,7 @@ from .sealing import (
     check_hash as check_hash,
     check_seal as check_seal,
     find_seal as find_seal,
+    has_seal as has_seal,
     sealed as sealed,
     unsealed as unsealed,
     write_seal as write_seal,

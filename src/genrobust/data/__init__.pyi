@@ -57,6 +57,7 @@ from .tar_writer import TarWriter as TarWriter
 from .verifying import (
     Verdict as Verdict,
     describe_verdict as describe_verdict,
+    is_dataset as is_dataset,
     set_aside as set_aside,
     verify as verify,
 )

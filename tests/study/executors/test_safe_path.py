@@ -74,9 +74,9 @@ def test_a_study_of_two_workers(planted, write_folder, tmp_path):
         train=train | {"precision": "float32"},
         arms=[REAL],
         seeds=[0, 1],
-        robustness={"baselines": None, "bootstrap": 100},
+        robustness={"baselines": None},
     )
-    words = "run", written(recipe, planted), "--workers", "2", "--no-estimate", "--out", tmp_path / "runs"
+    words = "train", written(recipe, planted), "--workers", "2", "--out", tmp_path / "runs"
     run_script(COMMAND, tmp_path, *words)
 
 
