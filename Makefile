@@ -3,6 +3,7 @@
 # make test-all      what make test leaves out: every stage killed, clusters, object stores, the documentation's commands
 # make test-lowest   the tests that do not train, with the lowest versions that pyproject.toml allows, in .venv-lowest
 # make docs          builds the documentation into site/, and fails for a link that leads nowhere
+# make clean         removes what was installed and built, and leaves runs/, your results
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,4 +56,5 @@ docs: $(VENV)/.test
 	@echo "open site/index.html"
 
 clean:
-	rm -rf $(VENV) $(LOWEST) runs build dist site
+	rm -rf $(VENV) $(LOWEST) build dist site
+	@if [ -d runs ]; then echo "your results are still in runs/"; fi

@@ -46,6 +46,23 @@ def test_the_number_of_workers_of_the_environment_is_named(
     assert "GENROBUST_WORKERS" in done.stderr and len(done.stderr) < 300
 
 
+def test_a_home_folder_that_the_shell_left_in_quotes(
+    genrobust: Callable[..., Result], recipe: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    recipe.rename(home / "small.yaml")
+    (home / "table.csv").write_text("model,a,b\n" + "".join(f"m{i},{50 + i},{20 + i + i % 2}\n" for i in range(9)))
+    monkeypatch.setenv("HOME", str(home))
+    sets = ("--set", "data.source=folders", "--set", "data.train=~/train", "--set", "data.test=~/test")
+    shown = genrobust("show", "~/small.yaml", "--yaml", *sets)
+    assert f"train: {home}/train" in shown.stdout and f"test: {home}/test" in shown.stdout
+    genrobust("train", "~/small.yaml", "--arm", "real", "--cells", "1/1", "--out", "~/runs", "--set", "train.steps=2")
+    genrobust("er", "--id", "a", "--shift", "b", "~/table.csv", "--json", "~/new/er.json")
+    assert {path.name for path in home.iterdir()} == {"small.yaml", "table.csv", "runs", "new"}
+    assert not (recipe.parent / "~").exists()
+
+
 LONG = "a" * 300
 LONG_PATHS = [  # a command, where a name is longer than a file system takes
     f"run {LONG}.yaml",

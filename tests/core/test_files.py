@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing, writing
+from genrobust.core import DiskFull, GenrobustError, UserError, lock, make_folder, remove_leftovers, replacing
 from genrobust.core.files import LOCK
 
 
@@ -182,67 +182,6 @@ def test_what_is_no_file_is_not_renamed_away(tmp_path):
             pass
     assert names(tmp_path) == before
     assert (tmp_path / "file").read_bytes() == b"old"
-
-
-def test_what_a_user_names_is_written_through_links(tmp_path):
-    (tmp_path / "file").write_bytes(b"old")
-    (tmp_path / "link").symlink_to("file")
-    (tmp_path / "chain").symlink_to("link")
-    (tmp_path / "broken").symlink_to("new/below")
-    for name, target in (("link", "file"), ("chain", "file"), ("broken", "new/below"), ("a/b", "a/b")):
-        with writing(tmp_path / name) as file:
-            file.write(name.encode())
-        assert (tmp_path / target).read_bytes() == name.encode()
-    assert all((tmp_path / name).is_symlink() for name in ("link", "chain", "broken"))
-
-
-def test_devices_are_written_to(tmp_path, capfdbinary):
-    pipe, read = tmp_path / "pipe", []
-    os.mkfifo(pipe)
-    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
-    reader.start()
-    for name in (pipe, "/dev/null", "/dev/stdout", "-", "/dev/stderr"):
-        with writing(Path(name)) as file:
-            file.write(b"text")
-    reader.join()
-    assert read == [b"text"] and stat.S_ISFIFO(pipe.stat().st_mode)
-    assert capfdbinary.readouterr() == (b"texttext", b"text")
-    assert stat.S_ISCHR(Path("/dev/null").lstat().st_mode)
-
-
-@pytest.mark.parametrize(
-    ("name", "why"),
-    [
-        ("folder", "Is a directory"),
-        (".", "Is a directory"),
-        ("file/below", "cannot write to .*/file: "),
-        ("loop", "symbolic links"),
-        ("x" * 300, "File name too long"),
-        ("x/" * 3000 + "x", "File name too long"),
-        ("a\0b", "null byte"),
-        ("input", "is an input of this command"),
-        ("link", "is an input of this command"),
-    ],
-)
-def test_what_cannot_be_written_is_named(tmp_path, name, why):
-    (tmp_path / "folder").mkdir()
-    for file in ("file", "input"):
-        (tmp_path / file).write_bytes(b"old")
-    (tmp_path / "loop").symlink_to("loop")
-    (tmp_path / "link").symlink_to("input")
-    before = names(tmp_path)
-    with pytest.raises(UserError, match=why), writing(tmp_path / name, [tmp_path / "none", tmp_path / "input"]):
-        pass
-    assert names(tmp_path) == before and (tmp_path / "input").read_bytes() == b"old"
-
-
-@pytest.mark.parametrize("name", ["new", "/dev/null"])
-def test_what_goes_wrong_in_the_block_is_not_the_file_s_fault(tmp_path, name):
-    for error in (ValueError("in the block"), FileNotFoundError(2, "No such file", "another")):
-        with pytest.raises(type(error)) as raised, writing(tmp_path / name):
-            raise error
-        assert raised.value is error
-    assert not names(tmp_path)
 
 
 def test_what_may_only_be_read_can_be_shared(tmp_path, monkeypatch):

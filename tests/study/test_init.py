@@ -184,7 +184,14 @@ def test_a_recipe_that_is_there_is_kept(folders, tmp_path):
     with pytest.raises(UserError, match=r"study\.yaml exists: .*--overwrite"):
         written(folders, tmp_path)
     assert (tmp_path / "study.yaml").read_text() == "mine"
-    assert written(folders, tmp_path, overwrite=True)[0].startswith("# Written by genrobust init")
+    for edited in ("mine", "mine again"):
+        (tmp_path / "study.yaml").write_text(edited)
+        text, said = written(folders, tmp_path, overwrite=True)
+        assert text.startswith("# Written by genrobust init")
+    assert [(tmp_path / f"study.{number}.yaml").read_text() for number in (1, 2)] == ["mine", "mine again"]
+    assert any(str(tmp_path / "study.2.yaml") in line for line in said)
+    written(folders, tmp_path, overwrite=True)
+    assert not (tmp_path / "study.3.yaml").exists(), "it is the same recipe"
 
 
 @pytest.mark.parametrize("name", ["2024", "yes", "null", "007", "1e5", "a: b"])

@@ -39,6 +39,7 @@ from genrobust.train.embedding import KeptFeatures
 
 CLASSES = ("airplane", "anchor", "bell")
 FLIPS = 100  # bits of each file
+KILLED = "0123456789ab"  # the folder of a training
 
 
 def write_classes(data: StudyData, images: ImageSet, folder: Path) -> str:
@@ -98,8 +99,8 @@ def files(study):
     audit(str(dataset_of(out)), out=out / "audit-small", device="cpu")
     killed = KeptParts(out / "audit-small" / PARTS)
     killed.run(40, 20, lambda items: {"embeddings": np.arange(600.0)[None]}, lambda *counted: None)
-    save_state(out / "checkpoints" / "killed")
-    kept_features(out / "checkpoints" / "killed").save(np.arange(600, dtype=np.float32).reshape(30, 20))
+    save_state(out / "checkpoints" / KILLED)
+    kept_features(out / "checkpoints" / KILLED).save(np.arange(600, dtype=np.float32).reshape(30, 20))
     Mirror(f"local://{out}/remote", out / "copies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(out / "cache"))
@@ -329,12 +330,16 @@ def test_verify_names_what_is_damaged_and_the_study_makes_it_again(study, files,
         assert not found.is_whole
         assert path.name in "\n".join(describe_verified(found))
         path.write_bytes(whole)
+    theses = [path.with_name("thesis.txt") for path in damaged if "finetuned" not in path.parts]
+    for thesis in theses:
+        thesis.write_text("mine")
     for path in damaged:
         if path.name not in ("manifest.json", "audit.json"):  # which a study does not write again
             flip(path)
     genrobust("verify", out, code=1, said="--repair")
     assert "run the same commands again" in genrobust("verify", out, "--repair").stdout
     assert not any(verify_outputs(out).damaged)  # what is left
+    assert {thesis.read_text() for thesis in theses} == {"mine"}
     Study(study.recipe, out).run()
     assert verify_outputs(out).is_whole
     assert {path: path.read_bytes() for path in out.glob("predictions/*/*.npz")} == before

@@ -24,6 +24,14 @@ def test_a_rate_is_that_of_its_own_kind(tmp_path):
     assert measured_rate(tmp_path / "runs", "generate", "64 px") is None
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"EUR": {"USD": 1.1}}', '{"train": {"x": 3.0}}'])
+def test_a_file_of_the_user_s_of_that_name_stays(tmp_path, text):
+    (tmp_path / RATES).write_text(text)
+    remember_rate(tmp_path, "train", "x", 400.0)
+    assert (tmp_path / RATES).read_text() == text
+    assert measured_rate(tmp_path, "train", "x") is None
+
+
 OWN_CLASS_MODEL = (
     "datasets={generated2: {from_scratch: true}}; class_model={precision: float32}; "
     "arms=[{name: all, mixture: generated2}]"
@@ -99,7 +107,7 @@ def test_an_estimate_shares_the_jobs_out(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        *(b"", b"{", b"[]", b'{"train": {"x": 3.0}}'),
+        sealed({"train": {"x": 3.0}}).replace(b"3", b"4", 1),
         *map(sealed, ({"train": 5}, {"train": {"x": "fast"}}, {"train": {"x": None}}, {"train": {"x": 0}})),
     ],
 )

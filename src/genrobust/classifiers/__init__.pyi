@@ -1,6 +1,7 @@
 from .architectures import bounded as bounded, has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
     FEATURES as FEATURES,
+    INITIAL as INITIAL,
     STATE as STATE,
     UNDER_WAY as UNDER_WAY,
     WEIGHTS as WEIGHTS,

@@ -6,7 +6,7 @@ import os
 
 from genrobust.cli import studies, tools
 from genrobust.cli.app import app
-from genrobust.core import waiting_of_threads
+from genrobust.core import SAFE_PATH, waiting_of_threads
 
 # --help lists the commands in the order of these imports.
 # isort: split
@@ -17,5 +17,5 @@ __all__ = ["app", "classifiers", "main", "release", "studies", "tools"]
 
 def main() -> None:
     """Run the command line, and exit."""
-    os.environ.update(waiting_of_threads())
+    os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
     app()

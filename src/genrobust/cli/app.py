@@ -6,7 +6,7 @@ import math
 import os
 import re
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from typer.core import TyperCommand
 
 from genrobust import __version__
 from genrobust.cli.options import option
-from genrobust.core import GenrobustError, UserError, is_out_of_memory, refusal
+from genrobust.core import GenrobustError, UserError, expand_home, is_out_of_memory, refusal
 
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
@@ -56,7 +56,7 @@ class _Command(TyperCommand):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            _refuse_urls(value for value in ctx.params.values() if isinstance(value, Path))
+            ctx.params = {name: _with_home(value) for name, value in ctx.params.items()}
             return super().invoke(ctx)
         except KeyboardInterrupt:
             err_console.print("\ninterrupted: finished work is kept; run the same command again to resume")
@@ -82,11 +82,21 @@ class _Command(TyperCommand):
             raise typer.Exit(1) from None
 
 
-def _refuse_urls(paths: Iterable[Path]) -> None:
-    from genrobust.core import local_folder  # which loads numpy: too much for --help
+def _with_home(value: Any) -> Any:
+    """Return the value of a parameter with the home folder for ``~/``, which a shell leaves alone in quotes.
 
-    for path in paths:
-        local_folder(path)
+    Raises:
+        UserError: It is a URL, and the parameter takes a folder.
+    """
+    if isinstance(value, Path):
+        from genrobust.core import local_folder  # which loads numpy: too much for --help
+
+        return local_folder(value)
+    if isinstance(value, list | tuple):
+        return [_with_home(one) for one in value]
+    if isinstance(value, str):  # such as NAME=~/folder
+        return re.sub(r"^([^=/]*=)?(~/.*)", lambda found: (found[1] or "") + expand_home(found[2]), value)
+    return value
 
 
 def _explained(error: BaseException) -> GenrobustError | None:

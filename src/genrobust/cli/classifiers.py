@@ -127,6 +127,7 @@ def predict(
     model: Model,
     folder: Images,
     out: AnswerFile = None,
+    overwrite: Overwrite = False,
     top: Top = 5,
     labels: ClassifierLabels = None,
     quick: Quick = False,
@@ -138,19 +139,22 @@ def predict(
     import sys
 
     from genrobust.classifiers import images_in, predict_images
-    from genrobust.core import writing
+    from genrobust.core import check_output, writing
 
     out = None if out == Path("-") else out
     # A device may be called anything. A link is followed, and must not lead to an image.
     if out is not None and (out.is_file() or not out.exists()) and out.resolve().suffix.lower() != ".csv":
         raise UserError(f"--out {out}: the output is CSV: name a file that ends in .csv")
+    inputs = () if labels is None else (labels,)
+    if out is not None:
+        check_output(out, inputs, overwrite)  # before the classifier is trained
     paths = images_in(folder)
     opened = open_named(model, labels, runs, quick, device)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")
     else:
-        with writing(out, () if labels is None else (labels,)) as file:
+        with writing(out, inputs, overwrite) as file:
             counts = predict_images(opened, folder, paths, file.write, top, batch_size, device or "auto")
         tell(f"{counts.images:,} images in {out}")
     if counts.unreadable:

@@ -115,6 +115,7 @@ def er(
     pivot: Pivot = None,
     unit: Unit = None,
     json: JsonFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compute effective robustness from a published table of accuracies."""
     from genrobust.data import choose_baselines, read_published
@@ -126,7 +127,7 @@ def er(
     result = score_published(models, chosen, transform, min_id, pivot)
     if json is not None:
         named = (Path(text) for text in (baselines, exclude) if text)
-        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named])
+        write_json(result, json, [*([table] if table else []), *map(Path, models.files), *named], overwrite)
     for note in (*models.notes, *notes, *left_out_notes(result)):
         err_console.print(f"note: {escape(note)}")
     for warning in result.doubts:
@@ -209,9 +210,9 @@ def filter_(
 @command()
 def verify(folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset, or of all that studies wrote, against its hashes."""
-    from genrobust.data import MANIFEST, describe_verdict, verify as run_verify
+    from genrobust.data import describe_verdict, is_dataset, verify as run_verify
 
-    if not (folder / MANIFEST).exists() and not any(folder.glob(6 * "[0-9]" + ".parquet")):
+    if not is_dataset(folder):
         _verify_outputs(folder, repair)
         return
     found = run_verify(folder, repair)

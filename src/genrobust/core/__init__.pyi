@@ -24,6 +24,7 @@ from .audit_results import (
     PixelStatistics as PixelStatistics,
 )
 from .devices import (
+    SAFE_PATH as SAFE_PATH,
     available_devices as available_devices,
     compiler_options as compiler_options,
     device_kind as device_kind,
@@ -48,6 +49,7 @@ from .errors import (
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
+    LOCK as LOCK,
     check_leases as check_leases,
     fetch as fetch,
     fetch_file as fetch_file,
@@ -62,7 +64,6 @@ from .files import (
     remove_leftovers as remove_leftovers,
     replacing as replacing,
     size_of as size_of,
-    writing as writing,
 )
 from .generator_files import (
     INDEX as INDEX,
@@ -89,7 +90,9 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
+    ANY_DIGEST as ANY_DIGEST,
     DEVICES as DEVICES,
+    HEX_DIGITS as HEX_DIGITS,
     bare_name as bare_name,
     digest as digest,
     file_name as file_name,
@@ -101,6 +104,7 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
+from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
     FILE_LIST as FILE_LIST,
     file_list as file_list,
@@ -153,6 +157,7 @@ from .sealing import (
     check_hash as check_hash,
     check_seal as check_seal,
     find_seal as find_seal,
+    has_seal as has_seal,
     sealed as sealed,
     unsealed as unsealed,
     write_seal as write_seal,

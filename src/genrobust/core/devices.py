@@ -22,6 +22,7 @@ KINDS = ("cuda", "mps", "cpu")
 # polling costs a seventh of the time of training a small network on 2 CPU cores; GNU's default of 300,000 doubles that
 # time beside a busy program. Other OpenMPs read only the policy.
 WAITING = {"GOMP_SPINCOUNT": "10000", "OMP_WAIT_POLICY": "PASSIVE"}
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}  # a Python that starts with it imports no module from the current folder
 
 
 def available_devices() -> list[str]:
@@ -87,8 +88,8 @@ def waiting_of_threads() -> dict[str, str]:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment variables of a worker process with so many CPU threads, to set before torch is loaded."""
-    return {"OMP_NUM_THREADS": str(threads), **waiting_of_threads()}
+    """Environment variables of a worker process with so many CPU threads, to set before it starts."""
+    return {"OMP_NUM_THREADS": str(threads), **SAFE_PATH, **waiting_of_threads()}
 
 
 def set_threads(n: int) -> None:

@@ -8,8 +8,7 @@ import os
 import re
 import secrets
 import stat
-import sys
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
@@ -30,13 +29,6 @@ _REFUSED = {
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EBUSY, errno.ETXTBSY),
 }
 _PART = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)  # as `replacing` calls its temporary files
-_STREAMS = {
-    "-": "stdout",
-    "/dev/stdout": "stdout",
-    "/dev/fd/1": "stdout",
-    "/dev/stderr": "stderr",
-    "/dev/fd/2": "stderr",
-}
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 _NO_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF}  # of folders, on a disk that another system shares
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -127,7 +119,7 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
 
     Raises:
         DiskFull: There is no room.
-        UserError: `path` is no regular file, such as a link, which a rename would replace. (`writing` follows links.)
+        UserError: `path` is no regular file, such as a link, which a rename would replace.
         GenrobustError: The system or the remote refuses otherwise; the message names the folder or the URL.
     """
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
@@ -151,47 +143,7 @@ def replacing(path: Path, mirrored: bool = True) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def writing(path: Path, inputs: Iterable[Path] = ()) -> Iterator[BinaryIO]:
-    """Write the file that a user names, which may be anything: ``-`` and devices are written to, links are followed.
-
-    A regular or a new file appears whole or not at all, as by `replacing`; missing folders on the way are made.
-
-    Args:
-        inputs: The files that the output is made of, which it must not be.
-
-    Raises:
-        UserError: `path` is a folder, one of `inputs`, or cannot be written to.
-        DiskFull, GenrobustError: There is no room; the system refuses otherwise.
-    """
-    if str(path) in _STREAMS:  # another file behind it, as in `> out.txt`, must not be renamed away
-        stream = getattr(sys, _STREAMS[str(path)])
-        stream.flush()
-        with _refusing(path):
-            yield stream.buffer
-            stream.flush()
-        return
-    with _refusing(path):
-        target = Path(os.path.realpath(path))
-        is_file = not os.path.lexists(target) or stat.S_ISREG(target.stat().st_mode)
-    if is_file:
-        if any(_is_same(other, target) for other in inputs):
-            raise UserError(f"{path} is an input of this command: name another file for its output")
-        make_folder(target.parent)
-        with replacing(target) as file:
-            yield file
-    else:
-        with _refusing(path), target.open("wb") as file:
-            yield file
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    with suppress(OSError, ValueError):  # there is no such file
-        return path.samefile(other)
-    return False
-
-
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
+def refusing(path: Path) -> Iterator[None]:
     """Raise what the system refuses in the block as an error about `path`; a closed pipe ends the program quietly."""
     if "\0" in str(path):
         raise UserError(f"cannot write to {str(path)!r}: no name has a null byte: choose another")
@@ -230,7 +182,7 @@ def remove_leftovers(folder: Path, below: bool = False, names: Collection[str] |
 
 def make_folder(folder: Path) -> None:
     """Make `folder` and its parents; raises GenrobustError where the system refuses."""
-    with _refusing(folder):
+    with refusing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 

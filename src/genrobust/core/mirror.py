@@ -24,6 +24,7 @@ from genrobust.core.errors import GenrobustError, UserError, reading
 from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
 from genrobust.core.keys import digest
 from genrobust.core.machine import user_cache
+from genrobust.core.named_files import expand_home
 from genrobust.core.progress import progress_bar
 from genrobust.core.remote import (
     OBJECT_STORES,
@@ -49,7 +50,7 @@ _opening = threading.Lock()
 
 
 def local_folder(out: Path | str) -> Path:
-    """Return the folder to work in for an output, which is a path or a URL that fsspec knows.
+    """Return the folder to work in for an output, which is a path (``~/`` is the home folder) or a URL for fsspec.
 
     For a URL that is this machine's copy, below the folder that the environment variable `COPIES` names, or else below
     the user's cache.
@@ -60,12 +61,10 @@ def local_folder(out: Path | str) -> Path:
         GenrobustError: The file system does not answer.
     """
     text = str(out)
-    if isinstance(out, Path):
-        if _URL.match(text):
-            raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
-        return out
-    if "://" not in text and not _URL.match(text):
-        return Path(text)
+    if isinstance(out, Path) and _URL.match(text):
+        raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
+    if isinstance(out, Path) or not ("://" in text or _URL.match(text)):
+        return Path(expand_home(text))
     scheme, rest = checked_url(text)
     if scheme == "file":
         return Path(rest)

@@ -42,6 +42,11 @@ def unsealed(text: bytes) -> dict[str, Any]:
     return found
 
 
+def has_seal(path: Path) -> bool:
+    """Return whether `path` is JSON text that has a checksum, right or wrong, as `sealed` writes it."""
+    return f'"{SEAL}"'.encode() in path.read_bytes()
+
+
 def find_seal(content: bytes, before: bytes) -> int:
     """Return where `content` has a SHA-256, or `BLANK_SEAL`, behind the bytes `before`.
 

@@ -50,12 +50,14 @@ from .stored import (
     StoredImages as StoredImages,
     class_folders as class_folders,
     open_stored as open_stored,
+    require_outside as require_outside,
     require_there as require_there,
 )
 from .tar_writer import TarWriter as TarWriter
 from .verifying import (
     Verdict as Verdict,
     describe_verdict as describe_verdict,
+    is_dataset as is_dataset,
     set_aside as set_aside,
     verify as verify,
 )

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import Filter, GenrobustError, ImageSet, Subset, UserError, digest, reading
+from genrobust.core import ANY_DIGEST, Filter, GenrobustError, ImageSet, Subset, UserError, digest, reading
 from genrobust.data.sealed_tables import DAMAGED, read_sealed_table, write_sealed_table
 
-PATTERN = "filter-*.parquet"
+PATTERN = f"filter-{ANY_DIGEST}.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
 _FACTS = "genrobust.filter"
 

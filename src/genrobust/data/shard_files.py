@@ -145,6 +145,14 @@ def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
         return found.select(list(columns)).cast(schema_of(columns))
 
 
+def is_shard(parquet: Path) -> bool:
+    """Return whether a parquet file is that of a shard: its metadata say what its tar was."""
+    try:
+        return b"tar_sha256" in (pq.read_schema(parquet).metadata or {})
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def schema_of(columns: Sequence[str]) -> pa.Schema:
     """Return the part of `SCHEMA` that has `columns`, in their order."""
     return pa.schema([SCHEMA.field(name) for name in columns])

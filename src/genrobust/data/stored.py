@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,24 @@ def require_there(places: Mapping[str, Path]) -> None:
         named = "; ".join(f"{key}: there is no {path}" for key, path in gone.items())
         where = "" if all(path.is_absolute() for path in gone.values()) else f" (relative paths start at {Path.cwd()})"
         raise UserError(f"{named}{where}")
+
+
+def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None:
+    """Raise UserError where one of the folders `outputs` is, or lies in, a folder of images of `places`, by their keys.
+
+    What is written there would be read as a class. Folders of classes may be links: where they lie counts as well.
+    """
+    for key, place in places.items():
+        with reading(f"the folder {place}"):
+            classes = [sub.resolve() for sub in place.iterdir() if sub.is_dir()] if place.is_dir() else []
+        for output in outputs:
+            with reading(output, ValueError):
+                within = {output.resolve(), *output.resolve().parents}
+            if within & {place.resolve(), *classes} or output.resolve() in {folder.parent for folder in classes}:
+                raise UserError(
+                    f"the output folder {output} lies in {place}, the images of {key}, where it would be read as a "
+                    "class: choose a folder outside of it"
+                )
 
 
 def open_unlabeled(key: str, path: Path) -> ListedImages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import count
 from mmap import ACCESS_READ, mmap
@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from genrobust.core import (
+    ANY_DIGEST,
     GenrobustError,
     UserError,
     hash_file,
@@ -25,7 +26,16 @@ from genrobust.core import (
     remove_leftovers,
 )
 from genrobust.data.filters import PATTERN, read_filter
-from genrobust.data.shard_files import CHANGED, OK, hash_list, shard_facts, shard_paths, shard_rows, tar_problem
+from genrobust.data.shard_files import (
+    CHANGED,
+    OK,
+    hash_list,
+    is_shard,
+    shard_facts,
+    shard_paths,
+    shard_rows,
+    tar_problem,
+)
 from genrobust.data.shards import MANIFEST, read_manifest
 
 ASIDE = ".damaged"  # hidden, so that whoever reads all tars below the dataset does not read these
@@ -68,6 +78,20 @@ class Verdict:
         return not (self.damaged or self.unfinished or self.manifest or self.filters)
 
 
+def is_dataset(folder: Path) -> bool:
+    """Return whether a generated dataset lies in `folder`, whole or damaged.
+
+    Its manifest says so. Where that is damaged, the name of the folder or the parquet of a shard does.
+    """
+    try:
+        return bool(read_manifest(folder))
+    except UserError:
+        shards = list(folder.glob(f"{6 * '[0-9]'}.parquet"))
+        if folder.resolve().match(f"generated/{ANY_DIGEST}"):
+            return bool(shards) or (folder / MANIFEST).exists()
+        return any(map(is_shard, shards))
+
+
 def verify(folder: Path, repair: bool = False) -> Verdict:
     """Read every byte of the dataset in `folder`, filters too, and compare it with the hashes that were written.
 
@@ -81,10 +105,10 @@ def verify(folder: Path, repair: bool = False) -> Verdict:
     try:
         total, manifest = int(read_manifest(folder)["shards"]), ""
     except UserError as error:
+        if not is_dataset(folder):
+            raise
         names = [path.stem for path in folder.glob("*.parquet")]
         total = max((int(name) + 1 for name in names if len(name) == 6 and name.isdecimal()), default=0)
-        if not total:
-            raise
         manifest = str(error)
     held = lock(folder, shared=not repair) if repair or access(folder, W_OK) else nullcontext()
     damaged, unfinished = [], []
@@ -152,7 +176,10 @@ def _changed(tar: Path, rows: pa.Table) -> Iterator[str]:
 
 
 def set_aside(folder: Path, paths: Sequence[Path]) -> Path:
-    """Move files and folders of `folder`, in their order, into a new subfolder of its `ASIDE`; return that."""
+    """Move files and folders of `folder`, in their order, into a new subfolder of its `ASIDE`; return that.
+
+    Folders that this empties are removed.
+    """
     make_folder(folder / ASIDE)
     aside = next(path for n in count(1) if not (path := folder / ASIDE / str(n)).exists())
     make_folder(aside)
@@ -162,6 +189,9 @@ def set_aside(folder: Path, paths: Sequence[Path]) -> Path:
                 to = aside / path.relative_to(folder)
                 make_folder(to.parent)
                 path.replace(to)
+                with suppress(OSError):  # there are other files
+                    for parent in path.relative_to(folder).parents[:-1]:
+                        (folder / parent).rmdir()
     except OSError as error:
         raise refusal(folder, error) from error
     return aside

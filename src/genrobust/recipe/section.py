@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from genrobust.core import expand_home
+
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
 MOST = 200_000  # values of a recipe: the names of 20,000 classes are a tenth of that
 LONGEST_NAME = 255  # bytes of the name of a file or folder
@@ -73,7 +75,7 @@ def _place(value: Any) -> Any:
         raise ValueError("an empty path: name a folder or a file, or leave the key out")
     if isinstance(value, str | Path) and max(map(len, os.fsencode(value).split(b"/"))) > LONGEST_NAME:
         raise ValueError(f"a folder or file name of more than {LONGEST_NAME} bytes, which no system allows")
-    return value
+    return expand_home(str(value)) if isinstance(value, str | Path) else value
 
 
 PlainValues = Annotated[dict[str, Any], AfterValidator(require_plain)]  # of keys that are checked elsewhere

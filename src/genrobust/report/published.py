@@ -45,7 +45,7 @@ def _of_models(result: PublishedScores) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, dict(zip(columns, row, strict=True))
 
 
-def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = ()) -> None:
+def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = (), overwrite: bool = False) -> None:
     """Write the result to `path`, whole or not at all: accuracies in percent, effective robustness in points.
 
     {"fit": {"slope", "intercept", "r2", "n", "residual_sd"}, "models": {name: {"id", "shift", "er", "lo", "hi",
@@ -57,10 +57,10 @@ def write_json(result: PublishedScores, path: Path, inputs: Iterable[Path] = ())
     `inputs` are the tables that it was read from. It is written as `writing` does.
 
     Raises:
-        UserError: `path` is a folder, one of `inputs`, or cannot be written to.
+        UserError: `path` is a folder, one of `inputs`, exists and is not to `overwrite`, or cannot be written to.
         DiskFull, GenrobustError: There is no room; the system refuses otherwise.
     """
-    with writing(path, inputs) as file:
+    with writing(path, inputs, overwrite) as file:
         before = _dumps({**_fits(result), "models": {}})
         file.write(before.removesuffix("}\n}").encode())
         for place, model in enumerate(_of_models(result)):  # one at a time: a table may have a million

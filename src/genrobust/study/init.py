@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 from collections.abc import Callable, Mapping
+from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, cores, templates, writing
+from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
 from genrobust.recipe import EvaluateConfig, GeneratorConfig, TrainConfig, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
@@ -62,7 +64,8 @@ def write_recipe(
     """Write a recipe for `folders` that `genrobust run` accepts as it is.
 
     Of test images only the names are read, unless `check` decodes every image to find the broken ones. Subfolders that
-    match no training class are left for the user to fill in; a run refuses the recipe until then.
+    match no training class are left for the user to fill in; a run refuses the recipe until then. A recipe that is
+    there, which `overwrite` replaces, is kept as a numbered copy beside it.
 
     Args:
         out: The output folder of studies, whose measured rates tell how long generation takes.
@@ -75,8 +78,7 @@ def write_recipe(
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
-    if recipe.exists() and not overwrite:
-        raise UserError(f"{recipe} exists: add --overwrite to replace it, or choose another name with --recipe")
+    check_output(recipe, overwrite=overwrite)
     found, class_names = look_at(folders)
     say_found(found, say)
     if check:
@@ -87,10 +89,21 @@ def write_recipe(
     text = environment.get_template("init.yaml.j2").render(
         file=quoted(str(recipe)), name=study_name(recipe.stem), class_names=class_names, **values
     )
-    with writing(recipe) as file:
+    if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
+        say(f"kept the recipe that was there as {_keep(recipe, before)}")
+    with writing(recipe, overwrite=overwrite) as file:
         file.write(text.encode())
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
+
+
+def _keep(recipe: Path, content: bytes) -> Path:
+    """Write `content` to a new file beside `recipe`, with a number in its name, and return that."""
+    names = (recipe.with_name(f"{recipe.stem}.{number}{recipe.suffix}") for number in count_from(1))
+    copy = next(path for path in names if not os.path.lexists(path))
+    with writing(copy) as file:
+        file.write(content)
+    return copy
 
 
 def _open_pretrained(spec: str, class_names: Mapping[str, str]) -> Initial:

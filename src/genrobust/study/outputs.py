@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genrobust.classifiers import check_state, check_weights
+from genrobust.classifiers import INITIAL, UNDER_WAY, WEIGHTS, check_state, check_weights
 from genrobust.core import (
+    ANY_DIGEST,
     FILE_LIST,
+    HEX_DIGITS,
+    LOCK,
     PARTS,
     GenrobustError,
     UserError,
+    has_seal,
+    hash_file,
     load_arrays,
     lock,
     progress_bar,
@@ -23,14 +27,24 @@ from genrobust.core import (
     reading,
     unsealed,
 )
-from genrobust.data import MANIFEST, Verdict, describe_verdict, read_filter, read_search, set_aside, verify
+from genrobust.data import (
+    MANIFEST,
+    Verdict,
+    describe_verdict,
+    is_dataset,
+    read_filter,
+    read_search,
+    set_aside,
+    verify,
+)
 from genrobust.generate import check_trained
 from genrobust.study.embeddings import read_embeddings
-from genrobust.study.tracking import read_logged
+from genrobust.study.rates import RATES
+from genrobust.study.tracking import EXTRAS, LOGGED, read_logged
 from genrobust.train import check_packed
 
 AGAIN = "delete it and run the command that wrote it again"
-_SHARD = re.compile(r"\d{6}\.parquet")
+_TRAININGS = ("checkpoints", "finetuned", "class-models")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +52,57 @@ class Guard:
     """How a kind of file is checked: `check` raises GenrobustError for a damaged one, which says what to do.
 
     Attributes:
-        pattern: The end of its path.
-        unit: Returns the files and folders that are made again together, and so set aside together.
+        pattern: The end of its path, by which a file of the user's is not taken for one: most files, or their folders,
+            are named by a hash.
+        unit: Returns what is made again together, and so set aside together. The folder may hold other files.
+        is_ours: Returns whether a file of the pattern is one of ours, where the pattern does not tell.
     """
 
     pattern: str
     check: Callable[[Path], object]
     unit: Callable[[Path], list[Path]] = lambda path: [path]
+    is_ours: Callable[[Path], bool] = lambda path: True
 
 
 def _of_folder(check: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda path: check(path.parent)
 
 
-def _folder(path: Path) -> list[Path]:
-    return [path.parent]
+def _checkpoint(info: Path) -> list[Path]:
+    return [info, *(info.with_name(name) for name in (WEIGHTS, INITIAL, *UNDER_WAY))]
+
+
+def _generator(record: Path) -> list[Path]:
+    return [record, *_listed(record, by_name=True)]
+
+
+def _tracked(logged: Path) -> list[Path]:
+    runs = ("*/events.out.tfevents.*", "wandb/*run-*")
+    return [logged, *(path for pattern in runs for path in logged.parent.glob(pattern))]
+
+
+def _listed(record: Path, by_name: bool = False) -> list[Path]:
+    """Return the files beside and below `record`, a list of SHA-256 that may be damaged, whose hash half stands there.
+
+    With `by_name`, also those that it names: they may be damaged themselves.
+    """
+    words = set(record.read_bytes().split(b'"'))
+    halves = {word[at : at + 32] for word in words if len(word) == HEX_DIGITS for at in (0, 32)}
+
+    def is_listed(path: Path) -> bool:
+        if by_name and os.fsencode(path.relative_to(record.parent).as_posix()) in words:
+            return True
+        sha256 = hash_file(path).encode()
+        return not halves.isdisjoint({sha256[:32], sha256[32:]})
+
+    files = (path for path in sorted(record.parent.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [path for path in files if is_listed(path)]
+
+
+def _is_in_list(path: Path) -> bool:
+    """Whether the list of our files beside `path` names it."""
+    files = path.with_name(FILE_LIST)
+    return files.is_file() and f'"{path.name}"'.encode() in files.read_bytes()
 
 
 def _check_json(path: Path) -> None:
@@ -66,22 +116,21 @@ def _check_arrays(path: Path) -> None:
 
 
 GUARDS = (
-    Guard("checkpoint.json", _of_folder(check_weights), _folder),
-    Guard("state.safetensors", check_state),
-    Guard("features.safetensors", check_state),
-    Guard("finetune.json", _of_folder(check_trained), _folder),
-    Guard("class_model.json", _of_folder(check_trained), _folder),
-    Guard("predictions/*/*.npz", _check_arrays),
-    Guard("embeddings/*.npz", read_embeddings),
-    Guard("packed/*/*.npz", check_packed, lambda path: [path, path.with_suffix(".jpegs")]),
-    Guard("filters/*.parquet", read_filter),
-    Guard("searches/*.parquet", read_search),
-    Guard("rates.json", _check_json),
-    Guard("results.json", _check_json),
-    Guard("audit.json", _check_json),
-    Guard(f"{PARTS}/*/*.npz", read_part),
-    Guard("track/*/logged.jsonl", read_logged, _folder),
-    Guard(FILE_LIST, _of_folder(read_file_list), _folder),
+    Guard(f"checkpoints/{ANY_DIGEST}/checkpoint.json", _of_folder(check_weights), _checkpoint),
+    *(Guard(f"{below}/{ANY_DIGEST}/{name}", check_state) for below in _TRAININGS for name in UNDER_WAY),
+    Guard(f"finetuned/{ANY_DIGEST}/finetune.json", _of_folder(check_trained), _generator),
+    Guard(f"class-models/{ANY_DIGEST}/class_model.json", _of_folder(check_trained), _generator),
+    Guard(f"predictions/{ANY_DIGEST}/*.npz", _check_arrays),
+    Guard(f"embeddings/{ANY_DIGEST}.npz", read_embeddings),
+    Guard(f"packed/{ANY_DIGEST}/*.npz", check_packed, lambda path: [path, path.with_suffix(".jpegs")]),
+    Guard(f"filters/{ANY_DIGEST}.parquet", read_filter),
+    Guard(f"searches/{ANY_DIGEST}.parquet", read_search),
+    Guard(RATES, _check_json, is_ours=lambda path: path.with_name(LOCK).exists() and has_seal(path)),
+    Guard("results.json", _check_json, is_ours=_is_in_list),
+    Guard("audit.json", _check_json, is_ours=_is_in_list),
+    Guard(f"{PARTS}/{ANY_DIGEST}/{ANY_DIGEST}.npz", read_part),
+    *(Guard(f"track/{tracker}/{LOGGED}", read_logged, _tracked) for tracker in EXTRAS),
+    Guard(FILE_LIST, _of_folder(read_file_list), lambda path: [path, *_listed(path)]),
 )
 
 
@@ -106,20 +155,22 @@ class Verified:
 def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     """Compare every file in `folder` that studies wrote and may read again with its SHA-256.
 
-    `repair` moves what is damaged into hidden folders, so that the commands that wrote it make it again.
+    `repair` moves what is damaged into hidden folders, so that the commands that wrote it make it again. Files of the
+    user's are neither checked nor moved.
 
     Raises:
         UserError: There is no such file or, with `repair`, another process writes there.
         GenrobustError: The system refuses to write.
     """
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not _is_hidden(path.relative_to(folder))]
-    datasets = sorted({path.parent for path in files if path.name == MANIFEST or _SHARD.fullmatch(path.name)})
-    guarded = [(path, guard) for path in files for guard in GUARDS if path.match(guard.pattern)]
+    places = sorted({path.parent for path in files if path.name == MANIFEST or path.suffix == ".parquet"})
+    datasets = [place for place in places if is_dataset(place)]
+    guarded = list(_guarded(folder, files))
     if not (guarded or datasets):
         raise UserError(f"{folder} holds no generated dataset, and nothing that a study wrote: name such a folder")
     verdicts = tuple(verify(dataset, repair) for dataset in datasets)
     damaged: dict[Path, str] = {}
-    units: list[Path] = []
+    units: dict[Path, list[Path]] = {}
     with progress_bar("verifying", len(guarded), "files") as bar:
         for path, guard in guarded:
             try:
@@ -127,19 +178,26 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
             except GenrobustError as error:
                 if path.exists():  # a finished audit or filter has removed its parts meanwhile
                     damaged[path] = str(error)
-                    units += guard.unit(path)
+                    units[path] = guard.unit(path)
             bar.advance()
     found = Verified(len(guarded) + len(datasets), damaged, verdicts)
     return replace(found, aside=_set_aside(folder, units)) if repair and units else found
 
 
-def _set_aside(folder: Path, units: list[Path]) -> Path:
+def _guarded(folder: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Guard]]:
+    place = folder.resolve()  # it may lie within the output folder, and be called by any name
+    for path in files:
+        full = place / path.relative_to(folder)
+        yield from ((path, guard) for guard in GUARDS if full.match(guard.pattern) and guard.is_ours(path))
+
+
+def _set_aside(folder: Path, units: Mapping[Path, Sequence[Path]]) -> Path:
     with ExitStack() as held:
-        for place in dict.fromkeys(unit if unit.is_dir() else unit.parent for unit in units if unit.exists()):
+        for place in dict.fromkeys(path.parent for path in units):
             held.enter_context(lock(place))  # nobody writes there meanwhile
         if os.name == "nt":  # which moves no folder with an open file
             held.close()
-        return set_aside(folder, units)
+        return set_aside(folder, [path for unit in units.values() for path in unit])
 
 
 def _is_hidden(path: Path) -> bool:

@@ -133,7 +133,7 @@ def read_folders(
         taken = ["test", MEAN_OF_SHIFTS, *named]
         if name.casefold() in map(str.casefold, taken) or look_alikes([*taken, name]):
             raise UserError(f"--shift {text}: another test set has that name; choose another name")
-        named[name] = Path(folder).expanduser()
+        named[name] = Path(folder)
     return Folders(train, test, val, named, generated, retrieved)
 
 

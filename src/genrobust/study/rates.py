@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genrobust.core import StageRecord, leftovers, lock, make_folder, remove_leftovers, replacing, sealed, unsealed
+from genrobust.core import (
+    StageRecord,
+    has_seal,
+    leftovers,
+    lock,
+    make_folder,
+    remove_leftovers,
+    replacing,
+    sealed,
+    unsealed,
+)
 from genrobust.study.jobs import Executor, Job, Work
 
 RATES = "rates.json"
@@ -49,13 +59,17 @@ def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], fl
 
 @contextmanager
 def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
-    """Hold the rates in `out`, which are this machine's, and write what the block makes of them."""
+    """Hold the rates in `out`, which are this machine's, and write what the block makes of them.
+
+    Where a file of the user's has their name, they are not kept.
+    """
     make_folder(out)
     with lock(out, wait=True, mirrored=False):
         rates = _read(out)
         yield rates
-        with replacing(out / RATES, mirrored=False) as file:
-            file.write(sealed(dict(sorted(rates.items()))))
+        if not (out / RATES).exists() or has_seal(out / RATES):
+            with replacing(out / RATES, mirrored=False) as file:
+                file.write(sealed(dict(sorted(rates.items()))))
 
 
 def measured_rate(out: Path, stage: str, rate_key: str) -> float | None:

@@ -37,7 +37,8 @@ class Study:
 
     Raises:
         UserError: The recipe mixes generated images but names neither a generator nor such images; its device is not
-            available; or `out` is a URL without bucket or credentials, or one that cannot be written to.
+            available; `out` lies among the images that it reads; or `out` is a URL without bucket or credentials, or
+            one that cannot be written to.
         GenrobustError: The file system of `out` does not answer.
     """
 
@@ -49,7 +50,11 @@ class Study:
         say: Callable[[str], None] = lambda line: None,
         executor: Executor | None = None,
     ) -> None:
+        from genrobust.data import require_outside
+
         executor, folder = executor or Local(), local_folder(out)
+        generated = {} if recipe.data.generated is None else {"data.generated": recipe.data.generated}
+        require_outside({**recipe.data.places, **generated}, (folder, folder / recipe.name))
         if GENERATED in recipe.sources() and recipe.generator is None and recipe.data.generated is None:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self.context = Context(executor.placed(recipe, say), folder, executor, say)

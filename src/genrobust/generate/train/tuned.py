@@ -50,7 +50,7 @@ def check_folder(out: Path, job: dict[str, Any], config: DiffusionTraining) -> N
     strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
     if strangers and STATE not in strangers:
         some = ", ".join(strangers[:3])
-        raise UserError(f"{out} holds other files ({some}) and no {record.name}: choose another folder")
+        raise UserError(f"{out} holds other files ({some}) and no {record.name}: move them, or choose another folder")
 
 
 def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionModel) -> None:

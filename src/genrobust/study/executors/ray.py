@@ -21,6 +21,7 @@ import ray
 from ray import cloudpickle
 from ray._private.state import actors
 from ray.exceptions import RayError
+from ray.job_config import JobConfig
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from genrobust.classifiers import settle
@@ -300,10 +301,20 @@ def _runs(actor: Any) -> bool:
     return actors(actor._actor_id.hex()).get("State") == "ALIVE"  # type: ignore[no-untyped-call]
 
 
+class _Job(JobConfig):
+    """The settings of a job whose workers import what is installed on their node alone.
+
+    Ray would put the current folder first in their path, unless a working directory is sent to them.
+    """
+
+    def _runtime_env_has_working_dir(self) -> bool:
+        return True
+
+
 def _connect(address: str | None) -> None:
     if ray.is_initialized():
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "job_config": _Job()}
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent home
         ray.init("local", include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, **quiet)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,12 +61,13 @@ class WorkerProcess:
         if self._pool is None:
             # The worker ends when its end of this pipe does, which is this process's end too, however it ends.
             theirs, alive = self._spawning.Pipe(duplex=False)
-            self._counter = self._spawning.Array("q", 2, lock=False)
+            self._counter = self._spawning.Array("q", 3, lock=False)
             begin = theirs, self._counter
-            self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
+            with _environment(self._variables):  # with the first pool, Python starts a process of its own
+                self._pool = ProcessPoolExecutor(1, self._spawning, _begin, begin)
             # Not left to the end of Python, where a pool whose worker has just ended prints a traceback.
             self._end, self._alive = weakref.finalize(self, _end, alive, self._pool), alive
-        self._counter[:] = 0, 0
+        self._counter[:2] = 0, 0
         try:
             with _without_interrupts(), _environment(self._variables):
                 future = self._pool.submit(_do, *self.task, keys, place)
@@ -78,11 +80,13 @@ class WorkerProcess:
 
     def why_died(self, error: Exception) -> str:
         """Return, in a few words, why its future raised `error`."""
+        if not self._counter[2]:
+            return "its worker process ended while it started: the lines above say why, or memory ran out"
         return "its worker process died: where memory ran out, use fewer --workers, or lower batch_size"
 
     def count(self) -> Counted:
         """Return how much of its jobs is done."""
-        return Counted(*self._counter)
+        return Counted(*self._counter[:2])
 
     def request_stop(self) -> None:
         """End the process without waiting for it; call `stop` afterwards."""
@@ -111,15 +115,18 @@ def _without_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let processes that start in the block find `variables` from their first line on.
+    """Let processes that start in the block find `variables` from their first line on, and no module in this folder.
 
     What a user's script imports at its top, which a worker does again, may ask CUDA for its GPUs: later is too late.
+    In a notebook this process imports from the current folder, and its workers would take that over.
     """
-    before = {name: os.environ.get(name) for name in variables}
+    before, path = {name: os.environ.get(name) for name in variables}, sys.path
     os.environ.update(variables)
+    sys.path = [folder for folder in path if folder]
     try:
         yield
     finally:
+        sys.path = path
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
@@ -134,7 +141,7 @@ def _end(alive: Connection, pool: ProcessPoolExecutor) -> None:
 
 # In a worker:
 
-_counter: Any = None  # how far it is, as Counted, in memory that it shares with the command
+_counter: Any = None  # how far it is, as Counted, and whether it has begun, in memory that it shares with the command
 _last: tuple[bytes, DoJobs] | None = None  # what was loaded, and from which bytes
 
 
@@ -142,6 +149,7 @@ def _begin(alive: Connection, counter: Any) -> None:
     """Prepare this process for work; it ends as soon as the other end of `alive` does."""
     global _counter
     _counter = counter
+    _counter[2] = 1
     # Its own lock is a semaphore, which a worker that ends at once would leave behind, with a warning.
     tqdm.set_lock(threading.RLock())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command hears of Ctrl-C too, and ends its workers
