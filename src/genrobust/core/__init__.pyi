@@ -102,6 +102,7 @@ from .keys import (
 from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .own_files import (
+    EARLIER as EARLIER,
     FILE_LIST as FILE_LIST,
     file_list as file_list,
     foreign_files as foreign_files,

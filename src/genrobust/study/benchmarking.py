@@ -62,7 +62,7 @@ def run_benchmark(
             a folder; by default the recipe of `on`.
         runs: Where recipes keep what they make.
         out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`. NAME is that of the
-            generated set, with that of the real one where this is RECIPE:SET.
+            generated set, with that of the real one unless this is the clean test set of the same recipe.
 
     Returns what was measured, and the files by name.
 
@@ -72,7 +72,8 @@ def run_benchmark(
     study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
     beside = _real(real, generated, study_of)
-    name = f"{generated.name}, {beside.name}" if beside.of_several else generated.name
+    is_own = beside.study is not None and beside.study is generated.study and not beside.of_several
+    name = generated.name if is_own else f"{generated.name}, {beside.name}"
     folder = outside(on, out or runs / "benchmarks" / file_name(name))
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from genrobust.classifiers import check_state, check_weights
 from genrobust.core import (
+    EARLIER,
     FILE_LIST,
     PARTS,
     GenrobustError,
@@ -143,7 +144,10 @@ def _set_aside(folder: Path, units: list[Path]) -> Path:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") and part not in (FILE_LIST, PARTS) for part in path.parts)
+    """Whether a file is not looked at; nor are earlier reports, which are kept as the user left them."""
+    return EARLIER in path.parts[:-1] or any(
+        part.startswith(".") and part not in (FILE_LIST, PARTS) for part in path.parts
+    )
 
 
 def describe_verified(found: Verified) -> Iterator[str]:
