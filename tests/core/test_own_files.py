@@ -135,6 +135,7 @@ def test_machines_that_share_a_url_keep_what_the_other_wrote(tmp_path, monkeypat
     assert found == {
         **{("1", name): b"2" for name in "ab"},
         **{("2", name): b"3" for name in "ab"},
-        **{("3", "a"): b"4", ("3", "b"): b"edited there"},
+        ("3", "a"): b"4",
+        ("3", "b"): b"edited there",
     }
     assert there.cat_file(f"{root}/b") == b"5"

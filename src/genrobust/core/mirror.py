@@ -347,5 +347,4 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    is_hidden = name.startswith(".") or "/." in name
-    return name in patterns or (not is_hidden and any(fnmatch(name, pattern) for pattern in patterns))
+    return name in patterns or (not re.search(r"(^|/)\.", name) and any(fnmatch(name, p) for p in patterns))

@@ -42,8 +42,8 @@ def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str,
         UserError: The folder cannot be written.
     """
     facts = _facts(audit, sets, name)
-    contents = {"audit.html": html(audit, sets, name, leaks), "audit.json": sealed(facts)}
-    return write_files(contents, folder, facts)
+    page = html(audit, sets, name, leaks)
+    return write_files({"audit.html": page, "audit.json": sealed(facts)}, folder, facts)
 
 
 def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:
