@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from small_study import contents, genrobust
 
 from genrobust.classifiers import Classifier, embed_images, load_checkpoint, predict_logits, prepare
-from genrobust.core import PARTS, LabelSpace
+from genrobust.core import EARLIER, PARTS, LabelSpace
 from genrobust.data import ShardDataset, filters_of
 from genrobust.data.file_list import ListedImages
 from genrobust.release import export_model
@@ -96,6 +96,17 @@ def test_the_page_loads_nothing_and_runs_nothing_and_is_the_same_each_time(photo
     assert page.tags.count("html") == 1 and "script" not in page.tags
     assert page.loaded and all(value.startswith("data:image/webp;base64,") for value in page.loaded)
     assert "&lt;script&gt;" in text and "{{ 7 * 7 }}" in text
+
+
+def test_a_fuller_audit_is_kept(photos):
+    audit(photos, "--train-of-generator", photos / "wild")
+    page = photos / "audit-made"
+    fuller = (page / "audit.json").read_bytes()
+    for _ in range(2):
+        audit(photos)
+    assert read(page)["memorization"] is None
+    (kept,) = (page / EARLIER).iterdir()
+    assert (kept / "audit.json").read_bytes() == fuller and (kept / "audit.html").exists()
 
 
 def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos, tmp_path):

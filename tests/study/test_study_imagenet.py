@@ -112,6 +112,7 @@ def made(data, stable_diffusion_15, tmp_path_factory):
     """The folder of the finished study."""
     out = tmp_path_factory.mktemp("runs")
     command = ["run", "imagenet100", "--device", "cpu", "--out", str(out), "--set", "robustness.grid=3"]
+    command += ["--set", "name=imagenet100"]
     assert "imagenet100" in genrobust(*command, *words(data, stable_diffusion_15, "objectnet one-to-many")).output
     return out
 
@@ -185,7 +186,7 @@ def test_without_the_data_show_tells_what_would_be_generated(tmp_path, monkeypat
 def test_all_of_imagenet_is_held_against_published_lines(made, data, stable_diffusion_15, monkeypatch):
     monkeypatch.setattr(baselines, "LINE_CLASSES", len(COLORS))  # stands for the 1,000 that no test has images of
     trained = sorted((made / "checkpoints").iterdir())
-    command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made)]
+    command = ["run", "imagenet1k", "--device", "cpu", "--out", str(made), "--set", "name=imagenet1k"]
     genrobust(
         *command,
         *words(
@@ -210,8 +211,8 @@ def test_the_papers_settings_run_all_the_way(data, stable_diffusion_15, tmp_path
     """All training images train, nothing is chosen, and another test size takes the same classifiers."""
     command = ["run", "imagenet100-paper", "--device", "cpu", "--out", str(tmp_path), "--set", "robustness.grid=3"]
     command += words(data, stable_diffusion_15, "objectnet one-to-many", PAPER)
-    genrobust(*command)
-    results = json.loads((tmp_path / "imagenet100-paper" / "results.json").read_text())
+    genrobust(*command, "--set", "name=whole")
+    results = json.loads((tmp_path / "whole" / "results.json").read_text())
     parts = [{"real": 40}, {"generated": 15}, {"real": 40, "generated": 15}]
     assert [arm["parts"] for arm in results["arms"]] == parts
     assert [arm["steps"] for arm in results["arms"]] == [15, 6, 21]

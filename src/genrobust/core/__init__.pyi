@@ -106,6 +106,7 @@ from .machine import cores as cores, free_memory as free_memory
 from .mirror import address as address, local_folder as local_folder
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
+    EARLIER as EARLIER,
     FILE_LIST as FILE_LIST,
     file_list as file_list,
     foreign_files as foreign_files,

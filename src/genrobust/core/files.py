@@ -80,7 +80,7 @@ def fetch(folder: Path, *patterns: str, later: Sequence[str] = ()) -> None:
     """Update the files of `folder` that match `patterns` from its remote, if it has one.
 
     Args:
-        folder: What the patterns are relative to; hidden files are left out.
+        folder: What the patterns are relative to; hidden files are left out, unless a pattern is the name of one.
         patterns: Files of the last one come after all others: use it for files that mark others as complete.
         later: Patterns of files that are left to `fetch_file` and `fetch_files`; outdated ones are removed now.
     """

@@ -287,7 +287,7 @@ class Mirror:
                 part.unlink(missing_ok=True)
 
     def _list(self, folder: Path) -> dict[str, Entry]:
-        """Return the remote files in `folder` and below it, by their names from there; without hidden ones."""
+        """Return the remote files in `folder` and below it, by their names from there."""
         key = self._key(folder)
         with translate_errors(f"cannot list {self._url(folder)}"):
             self._fs.invalidate_cache()
@@ -298,7 +298,7 @@ class Mirror:
             except FileNotFoundError:
                 found = []
         entries = {e.key.removeprefix(key).lstrip("/"): e for e in map(Entry.of, found)}
-        return {n: e for n, e in entries.items() if n and not any(part.startswith(".") for part in n.split("/"))}
+        return {name: entry for name, entry in entries.items() if name}
 
     def _identity(self) -> str:
         """Return the name of this place, which is written there once."""
@@ -346,4 +346,4 @@ def _raise_unless_missing(error: OSError) -> None:
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns) and not name.startswith(".") and "/." not in name
+    return name in patterns or (not re.search(r"(^|/)\.", name) and any(fnmatch(name, p) for p in patterns))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from genrobust.core import LARGEST_YAML, UserError, parse_yaml, reading
 from genrobust.recipe.recipe import Recipe
 from genrobust.recipe.section import explain, near_or_known, require_plain, shown
 from genrobust.recipe.sweep import expand
+from genrobust.recipe.varied import varied_name
 
 SUFFIXES = (".yaml", ".yml")
 BUILTIN = resources.files("genrobust.recipe") / "builtin"
@@ -32,6 +34,10 @@ def is_recipe(word: str) -> bool:
 
 def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = False) -> Recipe:
     """Load a recipe.
+
+    A study writes its report to a folder of the recipe's name. So a recipe that `overrides` changed is called after the
+    original and its changes, such as ``pictograms+train.steps=20``, unless they set `name`. Keys that change no result,
+    such as `device` and `title`, are not in the name.
 
     Args:
         name_or_path: The name of an installed recipe, or the path of a .yaml file.
@@ -56,12 +62,21 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
             raw["name"] += "-quick"
         for key, value in short.items():
             _set(raw, key, value)
+    varied, keys = deepcopy(raw), set()
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
             raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
-        _set(raw, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"))
-    return parse_recipe(raw, where=name_or_path)
+        _set(varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"))
+        keys.add(key)
+    recipe = parse_recipe(varied, where=name_or_path)
+    if not keys or "name" in keys:
+        return recipe
+    try:
+        values = parse_recipe(raw).model_dump(mode="json")
+    except UserError:  # it is a recipe with these values alone
+        values = raw
+    return recipe.model_copy(update={"name": varied_name(raw, varied, values, recipe.model_dump(mode="json"))})
 
 
 def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:

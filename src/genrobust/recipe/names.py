@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from genrobust.core import DEVICES, slug
+from genrobust.core import DEVICES, EARLIER, slug
 
 LONGEST = 200  # characters
 JOINERS = {0x200C: None, 0x200D: None}  # invisible, and part of Persian words and of emoji
@@ -18,7 +18,7 @@ _FOLDERS = (
     "generated", "checkpoints", "predictions", "filters", "searches",
     "finetuned", "class-models", "embeddings", "packed",
 )  # fmt: skip
-KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json"))
+KEPT = frozenset((*_FOLDERS, "benchmarks", "rates.json", EARLIER))
 
 
 def valid_name(text: str) -> str:

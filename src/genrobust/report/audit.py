@@ -35,14 +35,15 @@ PLOT = (440, 230, 46, 34)  # of the spectrum: width, height, left and bottom mar
 def write_audit_page(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...], folder: Path) -> dict[str, Path]:
     """Write audit.html and audit.json into `folder`; returns their paths by name.
 
-    Each replaces its predecessor whole or not at all. The page calls the dataset `name`; `leaks` are the test sets
-    whose leaks were not allowed.
+    They replace those of an audit that measured the same; any other is kept, see `write_files`. The page calls the
+    dataset `name`; `leaks` are the test sets whose leaks were not allowed.
 
     Raises:
         UserError: The folder cannot be written.
     """
-    facts = sealed(_facts(audit, sets, name))
-    return write_files({"audit.html": html(audit, sets, name, leaks), "audit.json": facts}, folder)
+    facts = _facts(audit, sets, name)
+    page = html(audit, sets, name, leaks)
+    return write_files({"audit.html": page, "audit.json": sealed(facts)}, folder, facts)
 
 
 def html(audit: Audit, sets: AuditSets, name: str, leaks: tuple[str, ...]) -> str:

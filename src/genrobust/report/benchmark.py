@@ -47,17 +47,18 @@ class Benchmarked:
 def write_benchmark_page(made: Benchmarked, folder: Path) -> dict[str, Path]:
     """Write benchmark.html, benchmark.json and benchmark.csv into `folder`; returns their paths by name.
 
-    Each file replaces its predecessor whole or not at all.
+    They replace those of a benchmark that measured the same; any other is kept, see `write_files`.
 
     Raises:
         UserError: The folder cannot be written.
     """
+    measured = facts(made)
     contents = {
         "benchmark.html": html(made),
-        "benchmark.json": json.dumps(facts(made), indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "benchmark.json": json.dumps(measured, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
         "benchmark.csv": table_csv(made),
     }
-    return write_files(contents, folder)
+    return write_files(contents, folder, measured)
 
 
 def html(made: Benchmarked) -> str:

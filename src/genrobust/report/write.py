@@ -40,20 +40,21 @@ OPEN_CLASSES = 6  # classes of the gallery that are shown before one asks for mo
 def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
     """Write report.html, report.md, results.csv and results.json into `folder`; returns their paths by name.
 
-    Each replaces its predecessor whole or not at all. Everything that came from outside is escaped: a class may be
-    called ``<script>``.
+    They replace the report of the same recipe with the same scores; any other is kept, see `write_files`. Everything
+    that came from outside is escaped: a class may be called ``<script>``.
 
     Raises:
         GenrobustError: The disk fails.
         UserError: A picture is no PNG, or the folder cannot be written.
     """
+    facts = record_to_json(record)
     contents: dict[str, str | bytes] = {
         "report.html": html(record),
         "report.md": markdown(record),
         "results.csv": summary_to_csv(record.summary),
-        "results.json": sealed(record_to_json(record)),
+        "results.json": sealed(facts),
     }
-    return write_files(contents, folder)
+    return write_files(contents, folder, [facts["recipe"], facts["summary"], facts.get("curves")])
 
 
 def html(record: StudyRecord) -> str:

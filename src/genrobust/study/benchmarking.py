@@ -62,7 +62,7 @@ def run_benchmark(
             a folder; by default the recipe of `on`.
         runs: Where recipes keep what they make.
         out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`. NAME is that of the
-            generated set, with that of the real one where this is RECIPE:SET.
+            generated set, with that of the real one unless this is the clean test set of the same recipe.
 
     Returns what was measured, and the files by name.
 
@@ -72,8 +72,7 @@ def run_benchmark(
     study_of = studies_in(runs, say, None if device == "auto" else device)
     generated = _generated(on, study_of)
     beside = _real(real, generated, study_of)
-    name = f"{generated.name}, {beside.name}" if beside.of_several else generated.name
-    folder = outside(on, out or runs / "benchmarks" / file_name(name))
+    folder = outside(on, out or runs / "benchmarks" / file_name(_name(generated, beside)))
     named = named_models(models, study_of, labels)
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
@@ -86,6 +85,12 @@ def run_benchmark(
     notes = (*_notes_of_styles(result), *_notes(result, generated, beside, left_out, prepared))
     made = Benchmarked(generated.name, beside.name, sets["generated"], sets["real"], classes, result, notes)
     return made, write_benchmark_page(made, folder)
+
+
+def _name(generated: Images, real: Images) -> str:
+    """Return the name of a benchmark: that of both sets, or of the generated one if the other is its own recipe's."""
+    is_own = real.study is not None and real.study is generated.study and not real.of_several
+    return generated.name if is_own else f"{generated.name}, {real.name}"
 
 
 def _answers(

@@ -11,6 +11,7 @@ from pathlib import Path
 from genrobust.classifiers import INITIAL, UNDER_WAY, WEIGHTS, check_state, check_weights
 from genrobust.core import (
     ANY_DIGEST,
+    EARLIER,
     FILE_LIST,
     HEX_DIGITS,
     LOCK,
@@ -201,7 +202,10 @@ def _set_aside(folder: Path, units: Mapping[Path, Sequence[Path]]) -> Path:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") and part not in (FILE_LIST, PARTS) for part in path.parts)
+    """Whether a file is not looked at; nor are earlier reports, which are kept as the user left them."""
+    return EARLIER in path.parts[:-1] or any(
+        part.startswith(".") and part not in (FILE_LIST, PARTS) for part in path.parts
+    )
 
 
 def describe_verified(found: Verified) -> Iterator[str]:

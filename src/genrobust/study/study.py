@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ class Study:
 
     Args:
         out: A folder, or the URL of one; `Study.out` is then this machine's copy of what lies there.
-        command: The command that runs it, for the report.
+        command: The command that runs it, for the report; by default, one that runs the recipe in the report.
         say: Called with a line of text when something begins.
         executor: What runs the jobs; by default this process does.
 
@@ -59,7 +60,8 @@ class Study:
             raise UserError("an arm mixes generated images, but the recipe has neither a generator nor data.generated")
         self.context = Context(executor.placed(recipe, say), folder, executor, say)
         self.recipe, self.out = self.context.recipe, folder
-        self.command = command or f"genrobust run {recipe.name}"
+        own = shlex.join(["genrobust", "run", f"{recipe.name}.yaml"])
+        self.command = command or f"{own}  # the recipe below, saved under this name"
         self.graph = Graph(self.context)
 
     def __reduce__(self) -> tuple[Any, ...]:
