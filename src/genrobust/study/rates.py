@@ -51,7 +51,7 @@ def measured_once(out: Path, stage: str, rate_key: str, measure: Callable[[], fl
 def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
     """Hold the rates in `out`, which are this machine's, and write what the block makes of them."""
     make_folder(out)
-    with lock(out, wait=True, mirrored=False):
+    with lock(out, wait=True):
         rates = _read(out)
         yield rates
         with replacing(out / RATES, mirrored=False) as file:
@@ -104,7 +104,7 @@ class StageTimes:
     def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
         """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
         if leftovers(self._out):  # of a process that was killed while it saved a rate
-            with lock(self._out, wait=True, mirrored=False):
+            with lock(self._out, wait=True):
                 remove_leftovers(self._out, names=(RATES,))
         began = time.monotonic()
         yield
