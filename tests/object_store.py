@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-
-
-@cache
-def one_put_at_a_time() -> None:
-    """Make moto's conditional writes atomic, as those of S3 are: it looks, and stores in a second step."""
-    from moto.s3.responses import S3Response
-
-    put, turn = S3Response.put_object, threading.Lock()
-
-    def in_turn(self: S3Response) -> object:
-        with turn:
-            return put(self)
-
-    S3Response.put_object = in_turn
 
 
 class Store:
@@ -49,7 +33,6 @@ class Store:
         """Start the server, on the port that it had."""
         from moto.server import ThreadedMotoServer
 
-        one_put_at_a_time()
         self.server = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
         self.server.start()
 
@@ -68,7 +51,7 @@ class Store:
         return [*(f"{name}={value}" for name, value in environment.items()), *words]
 
     def versions(self) -> dict[str, list[str]]:
-        """The hashes of all that was ever put under each key, the newest first; neither marks nor leases."""
+        """The hashes of all that was ever put under each key, the newest first; without marks."""
         found: dict[str, list[str]] = {}
         for page in self.client.get_paginator("list_object_versions").paginate(Bucket="bucket", Prefix="runs/"):
             for version in page.get("Versions", []):
@@ -78,7 +61,7 @@ class Store:
         return found
 
     def contents(self) -> dict[str, bytes]:
-        """What lies below the URL by its name, but marks and leases."""
+        """What lies below the URL by its name, but marks."""
         keys = [key for key in self.names() if not key.startswith("runs/.")]
         read = ((key, self.client.get_object(Bucket="bucket", Key=key)["Body"].read()) for key in keys)
         return {key.removeprefix("runs/"): body for key, body in read}
@@ -86,11 +69,6 @@ class Store:
     def names(self, prefix: str = "runs/") -> list[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket="bucket", Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
-
-    def let_leases_lapse(self) -> None:
-        """As two minutes would."""
-        for key in self.names("runs/.leases/"):
-            self.client.delete_object(Bucket="bucket", Key=key)
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,9 @@
 Each command is a process of its own, and a machine is an environment with a folder for copies of its own.
 """
 
-import errno
-import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,11 +19,8 @@ from kill_and_resume import contents
 from genrobust.core import (
     GenrobustError,
     UserError,
-    check_leases,
     fetch,
     local_folder,
-    lock,
-    remote,
     remove,
     replacing,
     size_of,
@@ -67,7 +61,6 @@ def test_a_dataset_at_an_url_is_that_of_a_folder(start, recipe, store, machine, 
     start.to_end(on("one", "generate", recipe))
     assert store.contents() == generated
     assert {len(versions) for versions in store.versions().values()} == {1}, "nothing is written twice"
-    assert store.names("runs/.leases/") == []
     (copy,) = machine("one").iterdir()
     assert {f"generated/{name}": body for name, body in contents(copy / "generated").items()} == generated
     assert list((copy / ".fetching").iterdir()) == []
@@ -81,28 +74,11 @@ def test_a_killed_process_is_gone_on_with_on_another_machine(start, recipe, stor
     done_before = stems(before, ".parquet")
     assert 4 <= len(done_before) < 15
     assert before.items() <= generated.items(), "what is there is whole"
-    with ThreadPoolExecutor(1) as beside:
-        running = beside.submit(start.to_end, on("two", "generate", recipe))
-        while "which holds" not in start.said_so_far():
-            assert not running.done(), "it waits to see whether the first one is dead"
-            time.sleep(0.03)
-        store.let_leases_lapse()
-        done = running.result()
-    assert f"holds {URL}/generated/" in done.said
+    done = start.to_end(on("two", "generate", recipe))
     assert store.contents() == generated
     assert f"generating {6 * (15 - len(done_before))} images" in done.said
     again = {key for key, versions in store.versions().items() if len(versions) > 1}
     assert done_before.isdisjoint(Path(key).stem for key in again), "what was done is not drawn again"
-
-
-@pytest.mark.thorough
-def test_a_killed_process_holds_nothing_against_its_own_machine(start, recipe, store, on, generated):
-    command = on("one", "generate", recipe)
-    killed = start(command, kill_when=lambda: any(name.endswith(".tar") for name in store.names()))
-    assert killed.codes == [-9]
-    assert len(store.names("runs/.leases/")) == 1
-    start.to_end(command)
-    assert store.contents() == generated
 
 
 @pytest.mark.thorough
@@ -137,7 +113,6 @@ def test_a_training_goes_on_on_another_machine(start, recipe, store, on, undistu
         return sum(len(versions) for key, versions in store.versions().items() if "state" in key)
 
     assert start(on("one", *command), kill_when=lambda: states() >= 3).codes == [-9]
-    store.let_leases_lapse()
     start.to_end(on("two", *command))
     assert store.contents() == wanted
     assert states() == {"train": 19, "finetune": 6}[stage], "no step is taken twice"
@@ -237,113 +212,12 @@ def test_a_copy_follows_what_another_does(mirrors):
     assert sorted(p.name for p in two.iterdir()) == ["own.csv"]
 
 
-def refused(said, folder, shared=False):
-    with pytest.raises(UserError, match=said), lock(folder, shared):
-        pass
-
-
 def test_a_bucket_that_was_emptied_has_no_old_copy(mirrors, store, tmp_path):
     write(mirrors[0].folder / "a", b"1")
     for key in store.names():
         store.client.delete_object(Bucket="bucket", Key=key)
     assert Mirror(URL, tmp_path / "a").folder != mirrors[0].folder
     assert (mirrors[0].folder / "a").read_bytes() == b"1"
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Leases that lapse after 3 s, and are renewed four times a second."""
-    for name, seconds in {"LAPSE_S": 3.0, "RENEW_S": 0.25, "SETTLE_S": 0.3}.items():
-        monkeypatch.setattr(remote, name, seconds)
-    return monkeypatch
-
-
-def folders(mirrors):
-    """The same folder on both machines."""
-    one, two = (mirror.folder / "set" for mirror in mirrors)
-    for folder in (one, two):
-        folder.mkdir()
-    return one, two
-
-
-def test_a_folder_is_held_by_one_machine(mirrors, quick):
-    one, two = folders(mirrors)
-    busy = rf"another process is writing to {URL}/set \(.*, process {os.getpid()}\)"
-    with lock(one):
-        for _ in range(2):
-            refused(busy, two)
-            time.sleep(2)  # longer than it takes to lapse, together
-        with lock(two, shared=True):
-            pass  # parts of a dataset, and who reads, need not ask
-        write(one / "a", b"1")
-    with lock(two):
-        pass
-
-
-def test_a_lapsed_lease_is_taken_by_one_and_its_owner_writes_no_more(mirrors, quick):
-    one, two = folders(mirrors)
-    with quick.context() as asleep:
-        asleep.setattr(remote, "RENEW_S", 60.0)
-        first = lock(one)
-        first.__enter__()
-        time.sleep(0.2)  # until its thread waits to renew
-    write(one / "a", b"1")
-    with lock(two):
-        write(two / "a", b"2")
-        with pytest.raises(GenrobustError, match=f"has not reached {URL}/set for more than 3 s"):
-            write(one / "a", b"3")
-        with pytest.raises(GenrobustError, match="has not reached"):
-            remove(one / "a")
-        with pytest.raises(GenrobustError, match="has not reached"):
-            check_leases()  # as a command does whose workers write
-    first.__exit__(None, None, None)
-    assert [(folder / "a").read_bytes() for folder in (one, two)] == [b"1", b"2"]
-    fetch(one, "a")
-    assert (one / "a").read_bytes() == b"2"
-
-
-@pytest.mark.thorough
-def test_an_owner_that_was_cut_off_goes_on_if_nobody_came(mirrors, quick):
-    quick.setattr(remote, "RENEW_S", 60.0)
-    with lock(folders(mirrors)[0]):
-        time.sleep(3.5)
-        write(mirrors[0].folder / "set" / "a", b"1")
-    fetch(mirrors[1].folder / "set", "a")
-    assert (mirrors[1].folder / "set" / "a").read_bytes() == b"1"
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("what", ["free", "lapsed"])
-def test_of_many_who_come_at_once_one_gets_the_lease(mirrors, quick, what):
-    """On S3 by conditions; on a file system without them by the last one that writes."""
-    memory = fsspec.filesystem("memory")
-    for fs, key in ((mirrors[0]._fs, "bucket/runs/.leases/x"), (memory, f"/{what}/x")):
-        if what == "lapsed":
-            dead = remote.Lease(fs, key, "x", "of a killed process")
-            dead.take(wait=False)
-            dead._ended.set()
-        leases = [remote.Lease(fs, key, "x", f"copy {number}") for number in range(6)]
-        with ThreadPoolExecutor(6) as pool:
-            taken = [pool.submit(one.take, False) for one in leases]
-            refused = [one.exception() for one in taken]
-        assert sum(error is None for error in refused) == 1, refused
-        assert {type(error) for error in refused} == {UserError, type(None)}
-        for one, error in zip(leases, refused, strict=True):
-            if error is None:
-                one.give_back()
-
-
-def test_a_store_without_conditional_writes_is_refused(mirrors, monkeypatch, tmp_path):
-    def old_server(*args, **more):
-        raise OSError(errno.ENOSYS, "A header you provided implies functionality that is not implemented")
-
-    one, _ = folders(mirrors)
-    monkeypatch.setattr(mirrors[0]._fs, "pipe_file", old_server)
-    refused(r"cannot hold .*set: .*not implemented: .*conditional writes", one)
-    monkeypatch.setattr(mirrors[0]._fs, "pipe_file", lambda *args, mode: None)  # one that ignores the condition
-    for _ in range(2):  # what the first wrote is no sign of a fit server
-        with pytest.raises(UserError, match=f"cannot use {URL}2: .*conditional writes"):
-            Mirror(f"{URL}2", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -366,26 +240,6 @@ def test_another_process_gets_the_password(tmp_path, monkeypatch):
     assert "secret" not in f"{mirror.url} {mirror.folder}"
 
 
-@pytest.mark.thorough
-def test_those_who_wait_come_one_after_another(mirrors, tmp_path, quick):
-    copies = [*mirrors, Mirror(URL, tmp_path / "c")]
-    inside, most = 0, 0
-    changing = threading.Lock()
-
-    def work(mirror):
-        nonlocal inside, most
-        with lock(mirror.folder, wait=True):
-            with changing:
-                inside, most = inside + 1, max(most, inside + 1)
-            time.sleep(0.05)
-            with changing:
-                inside -= 1
-
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(work, copies))
-    assert (inside, most) == (0, 1)
-
-
 class Disk(LocalFileSystem):
     """A file system that is no object store, where a file grows as it is written."""
 
@@ -399,15 +253,11 @@ class Disk(LocalFileSystem):
 def test_another_file_system_gets_whole_files_too(tmp_path, monkeypatch):
     fsspec.register_implementation("disk", Disk, clobber=True)
     monkeypatch.setattr("genrobust.core.files._remotes", {})
-    monkeypatch.setattr(remote, "RENEW_S", 0.2)
-    monkeypatch.setattr(remote, "SETTLE_S", 0.3)
     one, two = (Mirror(f"disk://{tmp_path}/there", tmp_path / name) for name in "ab")
     write(one.folder / "set" / "a", b"1")
     assert [p.name for p in (tmp_path / "there" / "set").iterdir()] == ["a"]
     fetch(two.folder / "set", "*")
     assert (two.folder / "set" / "a").read_bytes() == b"1"
-    with lock(one.folder / "set"):
-        refused("another process is writing to", two.folder / "set")
 
 
 def test_folders_are_what_they_were(tmp_path):
@@ -419,7 +269,7 @@ def test_folders_are_what_they_were(tmp_path):
 
 
 class Odd(Disk):
-    """Renames onto no file, and says so to none, as WebHDFS; its connection may be lost."""
+    """A file system whose connection may be lost."""
 
     protocol = "odd"
     lost = False
@@ -427,10 +277,6 @@ class Odd(Disk):
     @classmethod
     def _strip_protocol(cls, path):
         return str(path).removeprefix("odd://").rstrip("/")
-
-    def mv(self, path1, path2, **kwargs):
-        if not self.exists(path2):
-            super().mv(path1, path2, **kwargs)
 
     def ls(self, path, detail=False, **kwargs):
         if Odd.lost:
@@ -443,13 +289,6 @@ def odd(tmp_path, monkeypatch):
     fsspec.register_implementation("odd", Odd, clobber=True)
     monkeypatch.setattr("genrobust.core.files._remotes", {})
     return lambda name: Mirror(f"odd://{tmp_path}/there", tmp_path / name)
-
-
-def test_a_file_is_replaced_where_renaming_does_not(odd, tmp_path):
-    one = odd("a")
-    for content in (b"1", b"2", b"3"):
-        write(one.folder / "set" / "a", content)
-    assert [(p.name, p.read_bytes()) for p in (tmp_path / "there" / "set").iterdir()] == [("a", b"3")]
 
 
 def test_a_listing_that_fails_removes_nothing(odd, monkeypatch):

@@ -50,7 +50,6 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     LOCK as LOCK,
-    check_leases as check_leases,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,

@@ -45,8 +45,6 @@ class Remote(Protocol):
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None: ...
     def fetch_files(self, paths: Sequence[Path]) -> None: ...
     def size(self, path: Path) -> int | None: ...
-    def held(self, folder: Path, wait: bool) -> AbstractContextManager[None]: ...
-    def check_leases(self) -> None: ...
 
 
 _remotes: dict[Path, Remote] = {}  # by the local folder that mirrors it
@@ -60,15 +58,6 @@ def attach(folder: Path, remote: Remote) -> None:
 def remote_of(path: Path) -> Remote | None:
     """Return the remote of the folder that `path` lies in, if it has one."""
     return next((remote for folder, remote in _remotes.items() if path.is_relative_to(folder)), None)
-
-
-def check_leases() -> None:
-    """Raise GenrobustError where another process may have taken over a remote folder that this one holds.
-
-    Each write checks that of itself; this is for work that other processes write.
-    """
-    for remote in _remotes.values():
-        remote.check_leases()
 
 
 def mirrors() -> bool:
@@ -187,20 +176,18 @@ def make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def lock(folder: Path, shared: bool = False, wait: bool = False, mirrored: bool = True) -> Iterator[None]:
+def lock(folder: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for the block: alone, or `shared` with any number of processes that share it.
 
     The system frees the lock of a killed process. The lock file stays: removing it would race with the next holder.
     A file system without locks (NFS without lockd) gets a file instead that names the holder, and shares nothing.
-    If the folder mirrors a remote, holding it alone also takes the lease, unless `mirrored` is false.
+    Another machine that mirrors the same remote is not excluded: both then do the same work, and lose nothing.
 
     Raises:
         UserError: Another process holds it, unless `wait` is set; or the folder cannot be written to.
     """
     with _held_shared(folder) if shared else _held_alone(folder, wait):
-        remote = remote_of(folder) if mirrored and not shared else None
-        with nullcontext() if remote is None else remote.held(folder, wait):
-            yield
+        yield
 
 
 @contextmanager

@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatch
@@ -21,25 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from genrobust.core.errors import GenrobustError, UserError, reading
-from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of, replacing
-from genrobust.core.keys import digest
+from genrobust.core.files import LOCK, attach, leftovers, lock, make_folder, refusal, remote_of
 from genrobust.core.machine import user_cache
 from genrobust.core.named_files import expand_home
 from genrobust.core.progress import progress_bar
-from genrobust.core.remote import (
-    OBJECT_STORES,
-    Lease,
-    checked_url,
-    create_file,
-    file_system,
-    is_one_of,
-    translate_errors,
-)
+from genrobust.core.remote import OBJECT_STORES, checked_url, file_system, is_one_of, translate_errors
 from genrobust.core.sealing import sealed, unsealed
 
 COPIES = "GENROBUST_COPIES"  # the environment variable that says where copies lie
 MARK = ".genrobust.json"  # at the URL: its identity, so that a copy is never taken for one of another place
-FETCHING, COPY_ID = ".fetching", ".copy"  # in a copy: unfinished downloads, and the copy's own name
+FETCHING = ".fetching"  # in a copy: unfinished downloads
 AT_ONCE = 8  # downloads; s3fs reads a large file in ten parts by itself
 BAR_FROM = 50_000_000  # bytes to fetch, for a bar to be shown
 A_DAY_S = 86400.0  # what is unfinished for longer was left by a killed process
@@ -136,9 +126,7 @@ class Mirror:
         copies = copies or Path(os.environ.get(COPIES) or user_cache()).expanduser()
         self.folder = copies.absolute() / f"{name}-{identity[:8]}"
         make_folder(self.folder / FETCHING)
-        self._copy = self._copy_id()
         self._later: dict[Path, Entry] = {}
-        self._leases: dict[Path, Lease] = {}
         self._remove_old_leftovers()
         attach(self.folder, self)
 
@@ -149,11 +137,10 @@ class Mirror:
 
         Raises:
             UserError: There is no such bucket, or there are no credentials.
-            GenrobustError: The lease on the folder has lapsed, or the file system does not answer.
+            GenrobustError: The file system does not answer.
         """
         key = self._key(path)
         with translate_errors(f"cannot write {self._url(path)}"):
-            self._check_leases(path)
             if self._is_store:
                 self._fs.put_file(str(written), key)
             else:
@@ -162,7 +149,7 @@ class Mirror:
                 self._fs.makedirs(parent, exist_ok=True)
                 try:
                     self._fs.put_file(str(written), part)
-                    self._move(part, key)
+                    self._fs.mv(part, key)
                 except BaseException:
                     with suppress(Exception):  # whatever kind the file system raises
                         self._fs.rm_file(part)
@@ -170,29 +157,13 @@ class Mirror:
             Entry.of(self._fs.info(key)).date(written)
 
     def remove(self, path: Path) -> None:
-        """Remove the remote of `path`, if any; raises GenrobustError where the lease lapsed or the remote refuses."""
+        """Remove the remote of `path`, if any; raises GenrobustError where the remote refuses."""
         with translate_errors(f"cannot remove {self._url(path)}"):
-            self._check_leases(path)
             key = self._key(path)
             self._fs.invalidate_cache()
             with suppress(FileNotFoundError):
                 if self._is_store or self._fs.exists(key):  # some raise other errors where there is none
                     self._fs.rm_file(key)
-
-    def _move(self, part: str, key: str) -> None:
-        """Rename `part` to `key`, where a file may be: WebHDFS then does nothing and says so to none, SMB raises."""
-        failure = None
-        try:
-            self._fs.mv(part, key)
-        except OSError as error:
-            failure = error
-        self._fs.invalidate_cache()
-        if not self._fs.exists(part):
-            return
-        if failure is not None and not self._fs.exists(key):
-            raise failure
-        self._fs.rm_file(key)
-        self._fs.mv(part, key)
 
     def fetch(self, folder: Path, patterns: Sequence[str], later: Sequence[str]) -> None:
         """Download the files of `folder` that match `patterns`, and remove what has no remote; see `files.fetch`."""
@@ -219,41 +190,13 @@ class Mirror:
         if all(path.exists() for path in paths):
             return
         # Many threads and processes of this machine may want the same: one fetches, and the others find it here.
-        with lock(self.folder / FETCHING, wait=True, mirrored=False):
+        with lock(self.folder / FETCHING, wait=True):
             self._download({p: self._later[p] for p in paths if p in self._later and not p.exists()})
 
     def size(self, path: Path) -> int | None:
         """Return the bytes of a file that `fetch` left for later; None where there is none."""
         entry = self._later.get(path)
         return None if entry is None else entry.size
-
-    @contextmanager
-    def held(self, folder: Path, wait: bool) -> Iterator[None]:
-        """Hold the lease on `folder`, locked by the caller; raises UserError where another has it, unless `wait`."""
-        relative = folder.relative_to(self.folder).as_posix()
-        leases = f"{self._root}/.leases"
-        lease = Lease(self._fs, f"{leases}/{relative.replace('/', '+')}", self._url(folder), self._copy)
-        with translate_errors(f"cannot hold {self._url(folder)}"):
-            if not self._is_store:
-                self._fs.makedirs(leases, exist_ok=True)
-            lease.take(wait)
-        self._leases[folder] = lease
-        try:
-            yield
-        finally:
-            del self._leases[folder]
-            lease.give_back()
-
-    def check_leases(self) -> None:
-        """Raise GenrobustError where another process may have taken over a folder that this one holds."""
-        with translate_errors(f"cannot hold {self.url}"):
-            for lease in tuple(self._leases.values()):
-                lease.check()
-
-    def _check_leases(self, path: Path) -> None:
-        for folder, lease in tuple(self._leases.items()):
-            if path.is_relative_to(folder):
-                lease.check()
 
     def _download(self, wanted: Mapping[Path, Entry]) -> None:
         total, paths = sum(entry.size for entry in wanted.values()), sorted(wanted)
@@ -307,23 +250,10 @@ class Mirror:
         if not self._fs.exists(mark):
             if not self._is_store:
                 self._fs.makedirs(self._root, exist_ok=True)
-            content = sealed({"id": secrets.token_hex(16)})
-            if create_file(self._fs, mark, content) and create_file(self._fs, mark, content):
-                self._fs.rm_file(mark)  # or the next run would find it, and take the server for a fit one
-                raise NotImplementedError("the server wrote a file twice that was to be written where there is none")
+            self._fs.pipe_file(mark, sealed({"id": secrets.token_hex(16)}))
         found, then = self._fs.cat_file(mark), "; delete it, and each machine fetches the files of this place anew"
         with reading(f"{self.url}/{MARK}", ValueError, KeyError, then=then, kind=GenrobustError):
             return str(unsealed(found)["id"])
-
-    def _copy_id(self) -> str:
-        file = self.folder / COPY_ID
-        with lock(self.folder, wait=True):
-            if not file.exists():
-                with replacing(file) as stream:
-                    stream.write(secrets.token_hex(8).encode())
-            own = file.read_bytes().hex()
-        # A folder that machines share, such as a home on NFS, may not lock among them: the host tells them apart.
-        return digest([own, socket.gethostname()])
 
     def _remove_old_leftovers(self) -> None:
         for part in (*(self.folder / FETCHING).iterdir(), *leftovers(self.folder, below=True)):

@@ -64,7 +64,7 @@ def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
     Where a file of the user's has their name, they are not kept.
     """
     make_folder(out)
-    with lock(out, wait=True, mirrored=False):
+    with lock(out, wait=True):
         rates = _read(out)
         yield rates
         if not (out / RATES).exists() or has_seal(out / RATES):
@@ -118,7 +118,7 @@ class StageTimes:
     def timed(self, stage: str, unit: str, count: int) -> Iterator[None]:
         """Time a block of `stage` that makes `count` items, in `unit`; for 0, all of them are found done."""
         if leftovers(self._out):  # of a process that was killed while it saved a rate
-            with lock(self._out, wait=True, mirrored=False):
+            with lock(self._out, wait=True):
                 remove_leftovers(self._out, names=(RATES,))
         began = time.monotonic()
         yield

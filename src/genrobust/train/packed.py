@@ -75,7 +75,7 @@ class PackedImages:
         """
         self._folder = _folder_of(images, folder)
         make_folder(self._folder)
-        with lock(self._folder, wait=True, mirrored=False):  # each machine packs its own
+        with lock(self._folder, wait=True):  # each machine packs its own
             remove_leftovers(self._folder)
             if missing := _missing(images, self._folder):
                 done = len(images) - sum(map(len, missing))

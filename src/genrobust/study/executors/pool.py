@@ -19,7 +19,6 @@ from genrobust.core import (
     GenrobustError,
     OutOfMemory,
     UserError,
-    check_leases,
     is_out_of_memory,
     refusal,
 )
@@ -141,7 +140,6 @@ class WorkerPool:
         self._waiting.extend(map(Try, jobs))
         try:
             while self._waiting or self._busy:
-                check_leases()
                 self._room = room()
                 while len(self._idle) + len(self._busy) < min(self._room, len(self._waiting) + len(self._busy)):
                     self._idle.append(new_worker())
