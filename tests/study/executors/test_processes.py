@@ -232,6 +232,7 @@ STUDY = (
 )
 
 
+@pytest.mark.thorough
 def test_neither_the_number_of_workers_nor_killed_ones_change_a_byte(tmp_path):
     recipe = load_recipe("pictograms", (SHORT + STUDY).split())
     here, there = tmp_path / "here", tmp_path / "there"
