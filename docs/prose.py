@@ -126,10 +126,6 @@ class Result:
         """A difference with its interval: "+31.0 (21.8 to 41.4)"."""
         return f"{self.score(arm, test, figure, minus)['value']:+.1f} ({self.spread(arm, test, figure, minus)})"
 
-    def holds(self, says: str) -> str:
-        """What became of the claim that says so: "holds", "contradicted" or "undecided"."""
-        return next(claim["here"] for claim in self.told["claims"] if claim["says"] == says)
-
     def minutes(self, arm: str, what: str) -> str:
         """How many minutes of one device (of a core, on a CPU) an arm takes to "generate" or to "train": "9.4"."""
         return f"{self.told['seconds'][arm][what] / 60:.1f}"
@@ -140,8 +136,9 @@ class Result:
         return f"{100 * (mine - low) / (high - low):.0f}"
 
     def apart(self, other: Result) -> str:
-        """How far the means of the shifts of the same arms are apart in another run, at the most: "1.1"."""
-        return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in self.told['arms']):.1f}"
+        """Return the largest difference between two runs in the mean of the shifts of an arm of both: "1.1"."""
+        both = [arm for arm in self.told["arms"] if arm in other.told["arms"]]
+        return f"{max(abs(self.score(arm)['value'] - other.score(arm)['value']) for arm in both):.1f}"
 
     def decided_otherwise(self, other: Result) -> str:
         """How many claims that another run measured, too, it decided otherwise: "none of the 9 claims"."""
@@ -239,15 +236,21 @@ class Result:
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
     def verdicts(self) -> str:
-        """The claims that were written before the study ran, and what became of each, as a Markdown table."""
-        rows = [["claim", "made by", "difference, points", "here"], ["---"] * 4]
+        """Return the claims of the recipe with their results, as a Markdown table.
+
+        Where a claim is that the reference is better than an arm, the difference is that arm's from the reference.
+        """
+        rows = [["claim", "made by", "difference, points", "result"], ["---"] * 4]
         for claim in self.told["claims"]:
             found, where = claim["difference"], claim["test_set"]
             measured = "\u2013"
             if found:
                 of = "" if claim["figure"] == "top1" else " of effective robustness"
                 on = "" if where == MEAN else f" on `{where}`"
-                measured = f"{found['value']:+.1f} ({found['lo']:.1f} to {found['hi']:.1f}){of}{on}"
+                value, lo, hi = found["value"], found["lo"], found["hi"]
+                if claim["arm"] == self.told["reference"]:
+                    value, lo, hi = -value, -hi, -lo
+                measured = f"{value:+.1f} ({lo:.1f} to {hi:.1f}){of}{on}"
             rows.append([claim["says"], claim["source"] or "us", measured, f"**{claim['here']}**"])
         return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

@@ -133,6 +133,21 @@ def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, k
     assert study.curve("tuned").gain("0", "1").startswith("+20.0")
 
 
+def test_a_claim_for_the_reference_is_shown_as_the_difference_from_it(prose):
+    difference = {"value": 16.75, "lo": 12.4, "hi": 20.7}
+    claim = {"arm": "real", "than": "a", "says": "a is worse", "source": "", "figure": "top1", "here": "holds"}
+    told = {"reference": "real", "claims": [claim | {"test_set": "test", "difference": difference}]}
+    assert "| -16.8 (-20.7 to -12.4) on `test` |" in prose.Result(told, {}).verdicts()
+
+
+@pytest.mark.parametrize(("page", "words"), [("findings", 5000), ("evidence", 1000), ("appendix", 7000)])
+def test_a_page_of_results_is_short_and_so_are_its_cells(page, words):
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= words
+    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split("|")]
+    assert max(len(cell.split()) for cell in cells) <= 50
+
+
 def test_two_runs_are_compared_by_their_means_and_their_claims(prose):
     def run(value, here):
         score = {"value": value, "lo": 0.0, "hi": 99.0}

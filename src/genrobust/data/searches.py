@@ -13,7 +13,7 @@ given to the class that wants it most while it has room; with the rule of this m
 
 Among the images of a class come first those nearest to the mean of its prompts, or each prompt takes the nearest in
 turn. A mean of prompts that name styles favors plain drawings: in a pool of which about 15 % have color, a CLIP found
-images for Pictograms of which 5 % have color by the first rule, and 23 % by the second (docs/findings.md).
+images for Pictograms of which 5 % have color by the first rule, and 23 % by the second (docs/appendix.md).
 
 A search is a list: ``searches/<digest>.parquet`` has a row for each image that was found, class by class, the nearest
 first. Its metadata hold the fingerprint of the pool and a hash of all that the file says.
