@@ -5,8 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-RUNS = Path("runs")
-OUT = str(RUNS)
+OUT = "runs"
 MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
 MOST_WORKERS = 4096  # more processes than a machine has room for
 
@@ -32,9 +31,11 @@ MODELS = option(
 
 RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
 Sets = Annotated[list[str] | None, option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.")]
-Out = Annotated[str, option("--out DIR|URL", "Output folder, or a URL such as s3://bucket/runs.")]
-DatasetFolder = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
-OutFolder = Annotated[Path, option("--out DIR", "Output folder.")]
+Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
+OutFolder = Annotated[Path, option("--out --runs DIR", "The folder of studies.")]
+Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where recipes find what they made.")]
+Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
+DatasetSpec = Annotated[str, argument("DATASET", "RECIPE:DATASET, or the folder of a generated dataset.")]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
 DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datasets.")]
@@ -51,7 +52,6 @@ Clip = Annotated[
     str | None, option("--clip FOLDER", "A CLIP that transformers or open_clip saved; pictograms is the embedded one.")
 ]
 Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
-Runs = Annotated[Path, option("--runs DIR", "Output folder of recipes: their datasets and checkpoints.")]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
 License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
 ExecutorName = Annotated[str, option("--executor NAME", "Where jobs run: processes or ray.")]
