@@ -73,7 +73,7 @@ def export(
         overwrite=overwrite,
         license=license,
         audit=audit,
-        filter=filter_ or (rule and str(rule)),
+        filter=filter_ or (None if rule is None else str(rule)),
         generator=generator,
         origin=None if recipe is None else origin_of(folder, recipe, studies.recipe),
         accept_license=accept_license,

@@ -146,7 +146,7 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     heads = ["classifier"] if models else ["arm", "seed"]
     table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    studies = open_studies(ctx, sets, quick, run, address(study.out), study.recipe.device, estimate)
+    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
     others = (([name], found) for name, found in predictions_of(study, models or [], studies, labels or []))
     for names, found in others if models else _own(study, arm):
         table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))

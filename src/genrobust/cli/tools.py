@@ -85,6 +85,8 @@ VerifiedFolder = Annotated[
 ]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
+UNMEASURED = "-"
+
 
 @command()
 def init(
@@ -287,9 +289,21 @@ def doctor(out: OutFolder = Path(OUT)) -> None:
 
 
 @command()
-def recipes() -> None:
-    """List the installed recipes."""
+def recipes(out: OutFolder = Path(OUT)) -> None:
+    """List the installed recipes: what they ask, what they need, how long they take here."""
     from genrobust.recipe import load_recipe, recipe_names
+    from genrobust.study import needs_of, time_here
 
+    table = Table("recipe", "question", "needs", "trainings", "time here")
+    unknown = False
     for name in recipe_names():
-        tell(f"{name:<20} {load_recipe(name).title}")
+        recipe = load_recipe(name)
+        needs = needs_of(recipe)
+        time = "" if needs else time_here(recipe, out) or UNMEASURED
+        unknown = unknown or time == UNMEASURED
+        question = recipe.title.partition(": ")[2] or recipe.title
+        trainings = len(recipe.arms) * len(recipe.seeds)
+        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
+    out_console.print(table)
+    if unknown:
+        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")

@@ -11,12 +11,15 @@ from .estimate import (
     explain_disk_full as explain_disk_full,
     free as free,
     generation_time as generation_time,
+    needs_of as needs_of,
     published_time as published_time,
     requests_of as requests_of,
     row_seconds as row_seconds,
     seconds_left as seconds_left,
+    time_here as time_here,
 )
 from .executors.open import open_executor as open_executor
+from .executors.processes import Processes as Processes
 from .init import write_recipe as write_recipe
 from .named_models import predictions_of as predictions_of
 from .origins import origin_of as origin_of

@@ -119,7 +119,7 @@ class Studies:
                 that the study does not make, since no arm mixes the dataset.
         """
         found = self.dataset(spec)
-        rule = found and found.context.recipe.filter_of(found.name)
+        rule = None if found is None else found.context.recipe.filter_of(found.name)
         if found is None or rule is None:
             return None
         graph = self.open(recipe_and_name(spec)[0]).graph
