@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.completing import arms_of_recipes, datasets_of_recipes
 from genrobust.cli.opening import open_named, studies_command
 from genrobust.cli.options import (
     CLASSIFIER,
@@ -28,20 +29,27 @@ if TYPE_CHECKING:
     from genrobust.robustness import ModelScores
     from genrobust.study import Studies
 
-Dataset = Annotated[str, option("--on DATASET", "A generated dataset, image folders, or RECIPE:DATASET.")]
+Dataset = Annotated[
+    str,
+    option(
+        "--on DATASET", "RECIPE:DATASET, a generated dataset, or image folders.", autocompletion=datasets_of_recipes
+    ),
+]
 Real = Annotated[
     str | None,
     option("--real DIR|RECIPE[:SET]", "Real test images; default: the clean test set of the recipe that --on names."),
 ]
 PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; default: benchmarks in --runs.")]
-Checkpoint = Annotated[str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.")]
+Checkpoint = Annotated[
+    str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
+]
 Form = Annotated[str, option("--to FORM", "timm or onnx.")]
 ExportFolder = Annotated[
     Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
 ]
 Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
 Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
-Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
+Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.", autocompletion=arms_of_recipes)]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
 Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import studies_command
 from genrobust.cli.options import DatasetSpec, License, Overwrite, argument, option
 from genrobust.core import UserError
@@ -34,7 +35,14 @@ Recipe = Annotated[
 AcceptLicense = Annotated[
     bool, option("--accept-license --accept-licence", "Export even if the generator's license restricts its images.")
 ]
-Exported = Annotated[str, argument("FOLDER", "A folder that genrobust export wrote, or the exported RECIPE:DATASET.")]
+Exported = Annotated[
+    str,
+    argument(
+        "FOLDER",
+        "A folder that genrobust export wrote, or the exported RECIPE:DATASET.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
 Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
 DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]

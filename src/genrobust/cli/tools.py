@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, say, tell
+from genrobust.cli.completing import datasets_of_recipes
 from genrobust.cli.opening import open_named, studies_command
 from genrobust.cli.options import (
     MOST_AT_ONCE,
@@ -62,7 +63,12 @@ Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: perc
 JsonFile = Annotated[Path | None, option("--json OUT", "Write all figures to this file.")]
 
 AuditedDataset = Annotated[
-    str, argument("DATASET", "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.")
+    str,
+    argument(
+        "DATASET",
+        "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.",
+        autocompletion=datasets_of_recipes,
+    ),
 ]
 TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
 GeneratorImages = Annotated[
@@ -81,7 +87,12 @@ By = Annotated[str, option("--by clip|classifier", "Which model judges how well 
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
 VerifiedFolder = Annotated[
-    str, argument("FOLDER", "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.")
+    str,
+    argument(
+        "FOLDER",
+        "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.",
+        autocompletion=datasets_of_recipes,
+    ),
 ]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
 
