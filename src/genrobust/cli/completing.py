@@ -29,12 +29,12 @@ def recipes(incomplete: str) -> list[str]:
 
 def arms(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the arms of the command's recipe."""
-    return _named(_arms, str(ctx.params.get("recipe")), incomplete)
+    return _named(_arms, _recipe_of(ctx), incomplete)
 
 
 def datasets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the datasets of the command's recipe."""
-    return _named(_datasets, str(ctx.params.get("recipe")), incomplete)
+    return _named(_datasets, _recipe_of(ctx), incomplete)
 
 
 def arms_of_recipes(incomplete: str) -> list[str]:
@@ -64,6 +64,14 @@ def _keys(section: "type[Section]", prefix: str = "") -> Iterator[str]:
             yield prefix + name
         else:
             yield from _keys(below, f"{prefix}{name}.")
+
+
+def _recipe_of(ctx: typer.Context) -> str:
+    """The recipe among the words of a command, of which none is parsed where the last option has no value yet."""
+    from genrobust.recipe import is_recipe
+
+    words = [ctx.params.get("recipe"), *ctx.args]
+    return next((word for word in words if word and is_recipe(word)), "")
 
 
 def _arms(recipe: "Recipe") -> list[str]:
