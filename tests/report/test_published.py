@@ -1,4 +1,4 @@
-"""`genrobust effective-robustness` as a user types it: small tables with known answers, published tables against scipy, and bad input."""
+"""`genrobust effective-robustness`: small tables with known answers, published tables against scipy, bad input."""
 
 from __future__ import annotations
 

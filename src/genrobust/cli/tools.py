@@ -305,7 +305,12 @@ def recipes(out: OutFolder = Path(OUT)) -> None:
     from genrobust.recipe import load_recipe, recipe_names
     from genrobust.study import needs_of, time_here
 
-    table = Table("recipe", "question", "needs", "trainings", "time here")
+    table = Table()
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("question")
+    table.add_column("needs", overflow="fold")
+    table.add_column("trainings", justify="right")
+    table.add_column("time here")
     unknown = False
     for name in recipe_names():
         recipe = load_recipe(name)
