@@ -1,9 +1,9 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +12,12 @@ from rich.table import Table
 
 from genrobust.cli.app import err_console, out_console, say, tell, words_of
 from genrobust.cli.opening import ANYWHERE, HERE, open_studies, study_command
-from genrobust.cli.options import MODELS, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
 from genrobust.cli.work import measure, print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from genrobust.core import Predictions
@@ -58,7 +58,7 @@ def show(
             tell(f"groups of images: {', '.join(some)}")
     if unmixed := study.recipe.unmixed_sets():
         tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
-    tell(*_next(study, rows, partial(words_of, ctx)))
+    tell(*_next(study, rows, ctx))
 
 
 @study_command(*HERE)
@@ -209,15 +209,21 @@ def _write_report(study: "Study") -> None:
     tell(*files.values())
 
 
-def _next(study: "Study", rows: "Sequence[Row]", command: "Callable[..., str]") -> "Iterator[str]":
-    """Yield what to do next: the command that runs what is left, or where the report is."""
+def _next(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
+    """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
     report = study.out / study.recipe.name / "report.html"
     if not rows or any(row.left for row in rows):
-        yield f"to run what is left: {command(command='run')}"
+        yield f"to run what is left: {words_of(ctx, command='run')}"
     elif not report.exists():
-        yield f"all jobs are done; to write the report: {command(command='report')}"
+        yield f"all jobs are done; to write the report: {words_of(ctx, command='report')}"
     else:
+        given, arm = ctx.params, study.recipe.answer or study.recipe.arm_names[-1]
+        arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
+        words = ["genrobust", "predict", f"{given['recipe']}:{arm}", "FOLDER", *(["--quick"] if given["quick"] else [])]
+        words += [word for override in given["sets"] or [] for word in ("--set", override)]
+        words += [] if given["out"] == OUT else ["--runs", given["out"]]
         yield f"the report: {report}"
+        yield f"to classify your own images: {shlex.join(words)}"
 
 
 def _print_planned(study: "Study", missing: UserError) -> None:
