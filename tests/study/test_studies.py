@@ -1,5 +1,7 @@
 """What commands name of studies, by RECIPE:ARM and RECIPE:DATASET: nothing of it is made without a word."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,17 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
 def test_from_python_what_is_missing_is_made():
     assert Studies("runs").checkpoint(REAL) == Studies("runs").checkpoint(REAL)
     assert Studies("runs").checkpoint("resnet18") is None
+
+
+def test_what_is_done_is_shown_without_torch():
+    genrobust("run", "own.yaml")
+    script = (
+        "import atexit, sys, genrobust.cli; sys.argv = ['genrobust', 'show', 'own.yaml']; "
+        "atexit.register(lambda: print({'torch', 'diffusers', 'timm'} & {*sys.modules})); genrobust.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert "genrobust predict own.yaml:" in done.stdout and str(Path("runs/own/report.html")) in done.stdout
 
 
 def test_two_names_of_one_option():

@@ -83,10 +83,18 @@ def open_studies(
             measure(missing)
         err_console.print("not there yet:")
         print_work(missing, err_console)
-        if not (sys.stdin.isatty() and typer.confirm("Run these jobs first?", err=True)):
+        if not (sys.stdin.isatty() and _agrees("Run these jobs first?")):
             raise UserError(f"the jobs listed above are missing; to run them first:\n{words_of(ctx, '--run')}")
 
     return Studies(runs, say, sets or [], quick, device, allow)
+
+
+def _agrees(question: str) -> bool:
+    """Ask the user, who may end the command by Ctrl-C or Ctrl-D."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def study_command(*names: str) -> Callable[[Function], Function]:
