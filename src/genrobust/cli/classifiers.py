@@ -71,7 +71,7 @@ def benchmark(
     from genrobust.study import run_benchmark
 
     studies.require_recipe(on, real, *models)
-    made, files = run_benchmark(models, on, real, studies, out, device or "auto", labels or [])
+    made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels or [])
     out_console.print(_table(made.result.models, made.name, made.real_name))
     tell(*benchmark_verdict(made))
     for note in made.notes:

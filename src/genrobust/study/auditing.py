@@ -100,16 +100,14 @@ def audit(
         load: Loads a recipe by its name.
 
     Raises:
-        UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks one of the classes, or a
-            name in `allow_leaks` that is no test set.
+        UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks a class, an unknown name.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
     where = resolve_device(device)
     sets = open_sets(dataset, against, tests, wild, unseen, load)
-    for name in allow_leaks:
-        if name not in sets.tests:
-            raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    if unknown := [name for name in allow_leaks if name not in sets.tests]:
+        raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = parts_in(folder, where)
     found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}

@@ -57,8 +57,8 @@ class Images:
 def run_benchmark(
     models: Sequence[str],
     on: str,
+    studies: Studies,
     real: str | None = None,
-    studies: Studies | None = None,
     out: Path | None = None,
     device: str = "auto",
     labels: Sequence[str] = (),
@@ -70,9 +70,9 @@ def run_benchmark(
     Args:
         models: Models as `named_models` takes them, like `labels` with the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
+        studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
             a folder; by default the recipe of `on`.
-        studies: Opens what names a recipe; by default the studies in ``runs``.
         out: The folder of the page and the predictions; by default ``benchmarks/NAME`` beside the studies. NAME is that
             of the generated set, with that of the real one where this is RECIPE:SET.
 
@@ -82,13 +82,12 @@ def run_benchmark(
         UserError: A set or model cannot be opened, classes do not match, `out` lies inside the dataset, or what is
             missing may not be made.
     """
-    studies = studies or Studies("runs")
     generated = _generated(on, studies)
     beside = _real(real, generated, studies)
     name = f"{generated.name}, {beside.name}" if beside.of_several else generated.name
     folder = outside(on, out or local_folder(studies.out) / "benchmarks" / file_name(name))
     named = named_models(models, studies, labels)
-    studies.require_made(stage for stage in (generated.makes, *(model.makes for model in named)) if stage is not None)
+    studies.require_made([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
     recipes = [of.study.recipe for of in (generated, beside) if of.study]

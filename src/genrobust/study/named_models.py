@@ -109,7 +109,7 @@ def predictions_of(
             it does not know one of the classes; raised before any is loaded.
     """
     named = named_models(models, studies, labels)
-    studies.require_made(model.makes for model in named if model.makes is not None)
+    studies.require_made(model.makes for model in named)
     opened = [(name, m) for name, same in open_all(named).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)

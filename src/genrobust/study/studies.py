@@ -61,9 +61,9 @@ class Studies:
             named = " ".join(spec for spec in specs if spec)
             raise UserError(f"--set and --quick vary a recipe, and {named} names none: write RECIPE:NAME")
 
-    def require_made(self, stages: Iterable[Stage]) -> None:
+    def require_made(self, stages: Iterable[Stage | None]) -> None:
         """Ask whether the missing jobs of `stages`, and of all that these need, may run."""
-        order = dict.fromkeys(stage for last in stages for stage in last.order())
+        order = dict.fromkeys(stage for last in filter(None, stages) for stage in last.order())
         if missing := [row for row in rows(list(order)) if row.left]:
             self._allow(missing)
 
