@@ -1,4 +1,4 @@
-"""Cost of `genrobust er` on large tables: seconds and peak memory of the whole command, for tables of any size.
+"""Cost of `genrobust effective-robustness` on large tables: seconds and peak memory of the whole command.
 
     python benchmarks/er.py --rows 1000 100000 1000000
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-COMMAND = ("-m", "genrobust", "er", "t.csv", "--id", "val", "--shift", "sketch", "--json", "out.json")
+COMMAND = ("-m", "genrobust", "effective-robustness", "t.csv", "--id", "val", "--shift", "sketch", "--json", "out.json")
 
 
 def write_table(path: Path, rows: int) -> None:
@@ -39,7 +39,7 @@ def measure(folder: Path) -> dict[str, float]:
     done = subprocess.Popen([sys.executable, *COMMAND], cwd=folder, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(done.pid, 0)
     if status:
-        sys.exit(f"genrobust er failed: {os.waitstatus_to_exitcode(status)}")
+        sys.exit(f"genrobust effective-robustness failed: {os.waitstatus_to_exitcode(status)}")
     return {
         "seconds": round(time.perf_counter() - start, 2),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),

@@ -14,7 +14,7 @@ import diffusers
 import torch
 import transformers
 
-from genrobust.generate.loading import locate
+from genrobust.generate.mode import locate
 from genrobust.recipe.generate import GeneratorConfig
 
 WORDS, TOKENS = 49_408, 77  # of CLIP's vocabulary, and in a prompt

@@ -38,7 +38,8 @@ from genrobust.core.images import LabelSpace, Request
 from genrobust.data.reader import load_data
 from genrobust.data.shards import ShardDataset
 from genrobust.generate.engines import diffusers as engine
-from genrobust.generate.loading import load_generator, locate
+from genrobust.generate.loading import load_generator
+from genrobust.generate.mode import locate
 from genrobust.generate.plan import Plan, plan_of
 from genrobust.generate.run import Generation
 from genrobust.recipe.classify import ArmConfig

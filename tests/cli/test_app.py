@@ -29,7 +29,16 @@ def test_help_and_version(genrobust: Run) -> None:
     assert genrobust("--version").stdout == f"genrobust {__version__}\n"
     done = genrobust("--help")
     assert [c for c in COMMANDS if c not in done.stdout] == []
-    assert list(COMMANDS)[:8] == ["run", "show", "plan", "generate", "finetune", "train", "evaluate", "report"]
+    assert list(COMMANDS)[:8] == [
+        "run",
+        "show",
+        "prompts",
+        "generate",
+        "train-generator",
+        "train",
+        "evaluate",
+        "report",
+    ]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -41,11 +50,22 @@ def test_every_command_has_help(genrobust: Run, command: str) -> None:
 
 def test_commands_of_a_study_share_their_options() -> None:
     options = {name: [option for p in command.params for option in p.opts] for name, command in COMMANDS.items()}
-    shared = ["recipe", "--set", "--out", "--quick", "--device", "--executor", "--workers", "--address"]
+    here = ["recipe", "--set", "--out", "--runs", "--quick", "--device"]
+    shared = [*here, "--executor", "--workers", "--address"]
     assert [option for option in options["run"] if option != "--estimate"] == shared
-    assert {*options["plan"]} == {"recipe", "--set", "--dataset", "--count"}
+    assert {*options["prompts"]} == {*here, "--dataset", "--count"}
     for name in ("generate", "train", "evaluate", "report"):
         assert {*shared} <= {*options[name]}
+    for name in ("predict", "export-model", "export", "filter", "audit", "benchmark"):
+        assert {"--set", "--quick", "--run", "--runs"} <= {*options[name]}
+
+
+def test_old_names_of_commands_work_and_say_the_new_ones(genrobust: Run, recipe: Path) -> None:
+    assert not {"plan", "finetune", "er"} & {*COMMANDS}
+    new, old = (genrobust(name, recipe, "--count", 1) for name in ("prompts", "plan"))
+    assert (old.exit_code, old.stdout) == (0, new.stdout)
+    assert "genrobust prompts" in old.stderr and len(old.stderr.splitlines()) == 1 + len(new.stderr.splitlines())
+    assert all("--help" in genrobust(name, "--help").stdout for name in ("finetune", "er"))
 
 
 def test_doctor_knows_what_runs_it(genrobust: Run) -> None:
@@ -62,16 +82,20 @@ def test_doctor_needs_nothing_that_another_command_has_imported(tmp_path: Path) 
 
 
 def test_recipes_lists_the_installed_ones(genrobust: Run) -> None:
-    lines = genrobust("recipes").stdout.splitlines()
-    assert [line.split()[0] for line in lines] == recipe_names()
+    rows = [line.split("│") for line in genrobust("recipes").stdout.splitlines() if "│" in line]
+    named = [row for row in rows if row[1].strip()]  # others go on with a cell of the row above
+    assert [row[1].strip() for row in named] == recipe_names()
+    needs = {row[1].strip(): row[3].strip() for row in named}
+    assert needs["pictograms"] == "nothing" and needs["imagenet100"].startswith("ImageNet")
+    assert needs["noise"].startswith("build/second")
 
 
 def test_plan_prints_keys_seeds_and_prompts(genrobust: Run, recipe: Path) -> None:
-    done = genrobust("plan", recipe, "--count", 3)
+    done = genrobust("prompts", recipe, "--count", 3)
     assert done.exit_code == 0
     assert "3 of 200 requests" in done.stdout
     assert "airplane-000000" in done.stdout
-    again = genrobust("plan", recipe, "--count", 3, "--set", "generate.per_class=7").stdout
+    again = genrobust("prompts", recipe, "--count", 3, "--set", "generate.per_class=7").stdout
     assert again == done.stdout.replace("3 of 200", "3 of 700")
 
 
@@ -79,10 +103,10 @@ def test_plan_tells_real_images_and_filters(genrobust: Run, recipe: Path) -> Non
     with recipe.open("a") as file:
         file.write("datasets:\n  sure: {generator: {mode: images}, filter: {drop: 0.3}}\n")
     made = Study(load_recipe(str(recipe)), Path("runs")).dataset("sure")
-    told = genrobust("plan", recipe, "--dataset", "sure", "--count", 1).stdout
+    told = genrobust("prompts", recipe, "--dataset", "sure", "--count", 1).stdout
     assert made.plan[0].source in told
     assert "the lowest 30 % of each class" in " ".join(told.split())
-    assert "real image" not in genrobust("plan", recipe).stdout
+    assert "real image" not in genrobust("prompts", recipe).stdout
 
 
 def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path) -> None:
@@ -93,6 +117,7 @@ def test_show_tells_what_would_run(genrobust: Run, recipe: Path, tmp_path: Path)
     assert "GB free for runs" in done.stdout
     assert "no arm mixes [more]; " in done.stdout
     assert "threads" not in done.stdout
+    assert "genrobust run " in done.stdout.splitlines()[-1] and "--set train.steps=77" in done.stdout
     assert not (tmp_path / "runs").exists()
 
 

@@ -80,7 +80,12 @@ def test_foreign_texts_do_not_command_a_terminal(text: str) -> None:
     "command",
     [
         *("show {}", "verify {}", "push {} me/icons", "export-model {} --to timm", "export {} --to parquet"),
-        *("predict {} images", "predict x {}", "er --id a --shift b {}", "filter {} --by clip --clip {} --drop 0.1"),
+        *(
+            "predict {} images",
+            "predict x {}",
+            "effective-robustness --id a --shift b {}",
+            "filter {} --by clip --clip {} --drop 0.1",
+        ),
         *("audit {}", "init --train {} --test {}", "benchmark --models {} --on {}", "doctor --out {}"),
     ],
 )

@@ -102,7 +102,7 @@ def of_value(key: str, value: str, **more: object) -> Mistake:
 def of_data(named: str, *makes: Make, data: str = "x", **more: object) -> Mistake:
     """A command that opens the images at `data` as training images."""
     section = f"data={{source: folders, train: {data}, test: {data}}}"
-    return no(["plan", "own.yaml", "--set", section], named, *makes, **more)
+    return no(["prompts", "own.yaml", "--set", section], named, *makes, **more)
 
 
 def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **more: object) -> Mistake:
@@ -110,7 +110,7 @@ def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **m
 
 
 def of_table(text: str | bytes, named: str, options: str = "--id clean --shift shifted", **more: object) -> Mistake:
-    return no(f"er {options} t.csv", named, file("t.csv", text), **more)
+    return no(f"effective-robustness {options} t.csv", named, file("t.csv", text), **more)
 
 
 def of_generator(index: object, named: str = "model_index.json", **more: object) -> Mistake:
@@ -183,7 +183,7 @@ NAMES = [  # a name leaves its folder, or two names share a file
     of_recipe("datasets: {generated: {}}", "datasets"),
     of_recipe("datasets: {'': {}}", "datasets"),
     *(
-        no("plan r.yaml", "shifts", yaml(f"data: {data}"), codes=codes)
+        no("prompts r.yaml", "shifts", yaml(f"data: {data}"), codes=codes)
         for names, codes in (
             ("Sketch, sketch", EITHER),
             ("a b, a-b", EITHER),
@@ -198,9 +198,9 @@ NAMES = [  # a name leaves its folder, or two names share a file
         for shifts in [", ".join(f"{name.strip()}: photos/solid" for name in names.split(","))]
         for data in [f"{{source: folders, train: photos/train, test: photos/test, shifts: {{{shifts}}}}}"]
     ),
-    no("plan own.yaml", "ice-cream", image("photos/train/Ice Cream/1.png"), image("photos/train/ice-cream/1.png")),
+    no("prompts own.yaml", "ice-cream", image("photos/train/Ice Cream/1.png"), image("photos/train/ice-cream/1.png")),
     no(
-        "plan own.yaml",
+        "prompts own.yaml",
         "caf",
         image("photos/train/caf\u00e9/1.png"),
         image("photos/train/cafe\u0301/1.png"),
@@ -377,11 +377,11 @@ BOUNDS = [  # numbers without bounds, and what is no number
     of_recipe("datasets: {d: {generator: {guidance_scale: .nan}}}", "r.yaml"),
     of_recipe("datasets: {d: {generate: {per_class: .inf}}}", "r.yaml"),
     of_recipe(MILLION, "sweep"),
-    no("plan own.yaml --set generate.per_class=1000000000", "per_class", codes=EITHER),
+    no("prompts own.yaml --set generate.per_class=1000000000", "per_class", codes=EITHER),
     no("show own.yaml --set generate.per_class=1000000000", "per_class", codes=EITHER),
     no(["show", "own.yaml", "--yaml", "--set", f"seeds=[{', '.join(map(str, range(20_000)))}]"], "seeds", codes=EITHER),
-    *(no(f"plan own.yaml --count {value}", "--count") for value in ("0", "-1", "nan", "1.5", "x")),
-    *(no(f"plan own.yaml --count {value}", "--count", codes=EITHER) for value in ("1000000000000", "9" * 400)),
+    *(no(f"prompts own.yaml --count {value}", "--count") for value in ("0", "-1", "nan", "1.5", "x")),
+    *(no(f"prompts own.yaml --count {value}", "--count", codes=EITHER) for value in ("1000000000000", "9" * 400)),
     *(
         no(f"generate own.yaml --shards {value}", "--shards")
         for value in ("0/4", "5/4", "0/0", "1/", "/1", "1/2/3", "x/y", "1/-2")
@@ -405,7 +405,7 @@ BOUNDS = [  # numbers without bounds, and what is no number
     ),
     *(no(f"export shards --to parquet --out new --val {v}", "--val") for v in ("nan", "inf", "0", "1", "-1", "2", "x")),
     *(
-        no(f"er --id clean --shift shifted --min-id {v} table.csv", "--min-id")
+        no(f"effective-robustness --id clean --shift shifted --min-id {v} table.csv", "--min-id")
         for v in ("nan", "inf", "-1", "101", "x")
     ),
 ]
@@ -609,14 +609,14 @@ TREES = [  # folders of images
     *(of_data("train", data=value) for value in ("", "3", "null", "[a]", "{}", "true", '"a\\0b"')),
     of_data("2020-01-01", data="2020-01-01"),  # a text, as every value that only looks like a date
     of_data("", data="http://example.com/x"),
-    no("plan own.yaml --set data.test=photos/train/camera", "camera"),
-    no("plan own.yaml --set data.shifts.solid=none", "none"),
-    no(["plan", "own.yaml", "--set", "data.shifts={x: {path: photos/solid, kind: nothing}}"], "nothing"),
-    no("plan own.yaml --set data.source=nothing", "nothing"),
-    no(["plan", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
-    no(["plan", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
-    no(["plan", "own.yaml", "--set", "data.class_names={camera: 3}"], "class_names"),
-    no(["plan", "own.yaml", "--set", "data.same_class={photo: none}"], "none"),
+    no("prompts own.yaml --set data.test=photos/train/camera", "camera"),
+    no("prompts own.yaml --set data.shifts.solid=none", "none"),
+    no(["prompts", "own.yaml", "--set", "data.shifts={x: {path: photos/solid, kind: nothing}}"], "nothing"),
+    no("prompts own.yaml --set data.source=nothing", "nothing"),
+    no(["prompts", "own.yaml", "--set", "data.class_names={none: x}"], "none"),
+    no(["prompts", "own.yaml", "--set", "data.class_names={camera: clock}"], "clock"),
+    no(["prompts", "own.yaml", "--set", "data.class_names={camera: 3}"], "class_names"),
+    no(["prompts", "own.yaml", "--set", "data.same_class={photo: none}"], "none"),
     no("predict checkpoint x", "1.png", file("x/1.png", "text"), codes=(1,)),
     no("predict checkpoint x", "1.jpg", file("x/1.jpg", png()[:60]), codes=(1,)),
     no("predict checkpoint x", ".heic images are not read", file("x/1.heic", "text"), image("x/2.png"), codes=(1,)),
@@ -871,7 +871,7 @@ GENERATORS = [
     no("generate small.yaml --set generator.lora=x.bin", "x.bin", file("x.bin", PICKLE), check=not_harmed),
     *(
         no(
-            "plan small.yaml --set generate.prompts.strategy=list --set generate.prompts.file=p.json",
+            "prompts small.yaml --set generate.prompts.strategy=list --set generate.prompts.file=p.json",
             "p.json",
             file("p.json", text),
         )
@@ -894,14 +894,14 @@ GENERATORS = [
     ),
     *(
         no(
-            "plan small.yaml --set generate.prompts.strategy=list --set generate.prompts.file=p.txt",
+            "prompts small.yaml --set generate.prompts.strategy=list --set generate.prompts.file=p.txt",
             "p.txt",
             file("p.txt", text),
         )
         for text in ("", "\n", "no slot", "{} {}", "a {}\na {}\n", b"\xff {}", "a {}\nno slot\n")
     ),
     *(
-        no(["plan", "small.yaml", "--set", f"generate.prompts.templates={value}"], "templates")
+        no(["prompts", "small.yaml", "--set", f"generate.prompts.templates={value}"], "templates")
         for value in (
             "[]",
             "[a]",
@@ -916,8 +916,8 @@ GENERATORS = [
             "['{}', 2020-01-01]",
         )
     ),
-    no("plan small.yaml --set generate.prompts.negative_prompt=3", "negative_prompt"),
-    no("plan small.yaml --set generate.prompts.strategy=none", "strategy"),
+    no("prompts small.yaml --set generate.prompts.negative_prompt=3", "negative_prompt"),
+    no("prompts small.yaml --set generate.prompts.strategy=none", "strategy"),
 ]
 ER = [
     *(
@@ -963,16 +963,22 @@ ER = [
     ),
     of_table(TABLE, "--exclude", "--id clean --shift shifted --exclude '('"),
     of_table(TABLE, "baselines", "--id clean --shift shifted --exclude m"),
-    no("er --id clean --shift shifted .", "."),
-    no("er --id none.csv:clean --shift shifted table.csv", "none.csv"),
-    no("er --id clean --shift shifted", "--id"),
-    no(["er", "--id", "clean", "--shift", "shifted", "a\0b.csv"], "a"),
-    no(["er", "--id", "clean", "--shift", "shifted", f"{LONG}.csv"], LONG[:20]),
-    no(["er", "--id", "clean", "--shift", "shifted", "--baselines", "a\0b", "table.csv"], "--baselines"),
-    no(["er", "--id", "clean", "--shift", "shifted", "--baselines", "m" * 5000, "table.csv"], "--baselines"),
-    no(["er", "--id", os.fsdecode(b"caf\xe9"), "--shift", "shifted", "table.csv"], "caf"),
+    no("effective-robustness --id clean --shift shifted .", "."),
+    no("effective-robustness --id none.csv:clean --shift shifted table.csv", "none.csv"),
+    no("effective-robustness --id clean --shift shifted", "--id"),
+    no(["effective-robustness", "--id", "clean", "--shift", "shifted", "a\0b.csv"], "a"),
+    no(["effective-robustness", "--id", "clean", "--shift", "shifted", f"{LONG}.csv"], LONG[:20]),
+    no(
+        ["effective-robustness", "--id", "clean", "--shift", "shifted", "--baselines", "a\0b", "table.csv"],
+        "--baselines",
+    ),
+    no(
+        ["effective-robustness", "--id", "clean", "--shift", "shifted", "--baselines", "m" * 5000, "table.csv"],
+        "--baselines",
+    ),
+    no(["effective-robustness", "--id", os.fsdecode(b"caf\xe9"), "--shift", "shifted", "table.csv"], "caf"),
 ]
-JSON = "er --id clean --shift shifted table.csv --json"
+JSON = "effective-robustness --id clean --shift shifted table.csv --json"
 OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
     no(f"{JSON} pipe", "", fifo("pipe"), codes=(0,), check=still_a_pipe("pipe")),
     no(
@@ -1296,7 +1302,7 @@ GROUPS = {
     "trees": TREES,
     "checkpoints": CHECKPOINTS,
     "generators": GENERATORS,
-    "er": ER,
+    "effective-robustness": ER,
     "outputs": OUTPUTS,
     "exports": EXPORTS,
     "pushes": PUSHES,

@@ -10,7 +10,8 @@ from drawn import CPU
 
 from genrobust.core import GenrobustError, UserError
 from genrobust.generate import identity
-from genrobust.generate.loading import SCHEDULERS, load_generator, locate
+from genrobust.generate.loading import SCHEDULERS, load_generator
+from genrobust.generate.mode import locate
 from genrobust.recipe import GeneratorConfig
 
 
@@ -98,11 +99,11 @@ def test_a_generator_of_the_hub_comes_with_its_card(generator_folder, monkeypatc
             raise OSError("404")
 
     for name, replaced in {
-        "DiffusionPipeline.download": lambda *words, **more: str(generator_folder),
-        "try_to_load_from_cache": lambda *words, **more: None,
-        "hf_hub_download": download,
+        "diffusers.DiffusionPipeline.download": lambda *words, **more: str(generator_folder),
+        "genrobust.generate.locate.try_to_load_from_cache": lambda *words, **more: None,
+        "genrobust.generate.locate.hf_hub_download": download,
     }.items():
-        monkeypatch.setattr(f"genrobust.generate.locate.{name}", replaced)
+        monkeypatch.setattr(name, replaced)
     assert locate(GeneratorConfig(model="some/one", revision="main")) == ("some/one", generator_folder)
     assert asked == [("some/one", "README.md", "main")]
 

@@ -15,7 +15,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from genrobust.core import Subset, UserError, hashed_seed
 from genrobust.data import MemoryImages, verify
 from genrobust.generate import identity
-from genrobust.generate.loading import load_generator, locate
+from genrobust.generate.loading import load_generator
+from genrobust.generate.mode import locate
 from genrobust.recipe import GenerateConfig, GeneratorConfig
 
 AGAIN = {"strength": 0.7}

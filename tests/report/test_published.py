@@ -1,4 +1,4 @@
-"""`genrobust er` as a user types it: small tables with known answers, published tables against scipy, and bad input."""
+"""`genrobust effective-robustness`: small tables with known answers, published tables against scipy, bad input."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def er(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]
     Path("t.csv").write_text(TABLE)
     Path("other.csv").write_text("model,sketch\nResNet-18,20\nResNet-34,21\n")
     Path("others.txt").write_text("resnet-18\n")
-    return lambda *words: CliRunner().invoke(app, ["er", *(str(w) for w in words)])
+    return lambda *words: CliRunner().invoke(app, ["effective-robustness", *(str(w) for w in words)])
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_nothing_heavier_than_numpy_and_scipys_functions_is_loaded(tmp_path: Pat
     (tmp_path / "t.csv").write_text(TABLE)
     tell = "atexit.register(lambda: print(json.dumps(list(sys.modules)), file=sys.stderr))"
     script = f"import atexit, json, sys; {tell}; sys.argv[0] = 'genrobust'; import genrobust.cli; genrobust.cli.main()"
-    command = [sys.executable, "-c", script, "er", *WORDS, "--exclude", "clip"]
+    command = [sys.executable, "-c", script, "effective-robustness", *WORDS, "--exclude", "clip"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
     assert "scipy.special" in loaded

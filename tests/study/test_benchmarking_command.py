@@ -27,7 +27,7 @@ from genrobust.data import create_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
 from genrobust.report import benchmark_verdict
-from genrobust.study import Study, run_benchmark
+from genrobust.study import Studies, Study, run_benchmark
 
 CLASSES = {name: name for name in ("bell", "camera", "tree")}
 
@@ -55,7 +55,7 @@ def save(tmp_path):
 
 
 def run(folders, *models, on="made", real="real", **more):
-    places = (str(folders / on), str(folders / real), folders / "runs", folders / "out")
+    places = (str(folders / on), Studies(folders / "runs"), str(folders / real), folders / "out")
     _, files = run_benchmark([str(m) for m in models], *places, **more)
     return json.loads(files["benchmark.json"].read_text(encoding="utf-8"))
 
@@ -240,7 +240,7 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     """What is missing is made: the images, then the classifiers; the reference comes first."""
     (tmp_path / "small.yaml").write_text(RECIPE)
     recipe = str(tmp_path / "small.yaml")
-    made, _ = run_benchmark([recipe], f"{recipe}:generated-val", runs=tmp_path / "runs")
+    made, _ = run_benchmark([recipe], f"{recipe}:generated-val", Studies(tmp_path / "runs"))
     assert [(m.name, len(m.each)) for m in made.result.models] == [("real", 2), ("retrieved", 2)]
     assert (made.name, made.real_name) == ("small:generated-val", "test")
     families = len(set(made.real.groups))
@@ -260,7 +260,7 @@ def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
 
 def _compares_within_styles(recipe, runs):
     """The same dataset, of seven styles, beside the images to choose by, of six of them, in all that is written."""
-    made, files = run_benchmark([recipe], f"{recipe}:generated-val", f"{recipe}:wild-val", runs)
+    made, files = run_benchmark([recipe], f"{recipe}:generated-val", Studies(runs), f"{recipe}:wild-val")
     assert made.real_name == "small:wild-val"
     assert files["benchmark.html"].parent.name == file_name("small:generated-val, small:wild-val")
     shared = ["duotone", "emoji", "illustration", "outline", "pixel", "solid"]

@@ -44,8 +44,9 @@ def test_what_cannot_be_scored_is_said(tmp_path, words, said):
 
 
 def test_predict_asks_the_classifier_of_an_arm():
-    """Trained first where it is missing, and found again; of the quick version, another one."""
-    answers = [genrobust("predict", "own.yaml:real", "solid", *more) for more in ([], [], ["--quick"])]
+    """Trained first with --run where it is missing, and found again; of the quick version, another one."""
+    calls = (["--run"], [], ["--quick", "--run"])
+    answers = [genrobust("predict", "own.yaml:real", "solid", *more) for more in calls]
     rows = [list(csv.DictReader(done.stdout.splitlines())) for done in answers]
     assert [row["path"].split("/")[0] for row in rows[0]] == ["Airplane"] * 3 + ["bell"] * 3
     assert answers[0].stdout == answers[1].stdout != answers[2].stdout
@@ -54,6 +55,6 @@ def test_predict_asks_the_classifier_of_an_arm():
     for words, said in (
         (["own.yaml"], "is a recipe of several classifiers: write own.yaml:ARM, one of real, real again"),
         (["own.yaml:rael"], "has no arm 'rael'"),
-        (["model.onnx", "--quick"], "--quick: model.onnx"),
+        (["model.onnx", "--quick"], "model.onnx names none"),
     ):
         genrobust("predict", *words[:1], "solid", *words[1:], code=2, said=said)

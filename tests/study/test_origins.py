@@ -51,7 +51,9 @@ def test_a_tuned_generators_images_are_told_from_the_bases():
 
 def test_an_arm_of_a_recipe_judges_and_is_exported():
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
-    done = genrobust("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34, said="training real")
+    words = ("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34)
+    assert "training" not in genrobust(*words, code=2, said="--run").stderr
+    done = genrobust(*words, "--run", said="training real")
     assert "6 of 9 images kept" in done.stdout
     done = genrobust("audit", dataset, *arm, "--out", "page", "--runs", "runs")
     assert "training real" not in done.stderr

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib import metadata
 from typing import Any, TypeVar
 
-from genrobust.core import FLOAT32, PREFERRED, Hardware, UserError, hardware
+from genrobust.core import FLOAT32, PREFERRED, Hardware, UserError, hardware, remembered
 from genrobust.recipe import (
     ClassModelConfig,
     DiffusionTraining,
@@ -103,17 +104,23 @@ def is_depthwise(train: TrainConfig) -> bool:
 
 @cache
 def _is_depthwise(architecture: str, model_kwargs: str, image_size: int) -> bool:
-    import torch
-    from torch.nn.modules.conv import _ConvNd
+    name = f"{architecture} {model_kwargs}, {image_size} px, timm {metadata.version('timm')}, on a CPU"
 
-    from genrobust.classifiers import create_classifier
+    def ask() -> str:
+        import torch
+        from torch.nn.modules.conv import _ConvNd
 
-    try:
+        from genrobust.classifiers import create_classifier
+
         with torch.device("meta"):  # shapes alone: no memory, no time
             network = create_classifier(architecture, 2, image_size, json.loads(model_kwargs))
+        depthwise = any(isinstance(m, _ConvNd) and m.groups == m.in_channels > 1 for m in network.modules())
+        return FLOAT32 if depthwise else "bfloat16"
+
+    try:
+        return remembered(name, ask) == FLOAT32  # once a machine: torch and timm take seconds
     except UserError:
         return False
-    return any(isinstance(m, _ConvNd) and m.groups == m.in_channels > 1 for m in network.modules())
 
 
 def _key(config: Section) -> str:

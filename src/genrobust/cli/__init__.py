@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from genrobust.cli import studies, tools
+from genrobust.cli import completing, studies, tools
 from genrobust.cli.app import app
 from genrobust.core import SAFE_PATH, waiting_of_threads
 
@@ -18,4 +18,7 @@ __all__ = ["app", "classifiers", "main", "release", "studies", "tools"]
 def main() -> None:
     """Run the command line, and exit."""
     os.environ.update(SAFE_PATH | waiting_of_threads())  # for processes that libraries start
-    app()
+    if os.environ.get(completing.VARIABLE) == "complete_bash":
+        completing.complete_in_bash(app)
+    else:
+        app()

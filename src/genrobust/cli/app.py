@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import traceback
 from collections.abc import Iterator
 from functools import partial
@@ -15,14 +16,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.segment import Segment
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from genrobust import __version__
 from genrobust.cli.options import option
 from genrobust.core import GenrobustError, UserError, expand_home, is_out_of_memory, refusal
 
+WORDS = "genrobust.words"  # where a context keeps the words of its command
 INTERRUPTED = 130  # the exit code that a shell expects after Ctrl-C
 TERMINATED = 15  # the exit code with which a library, such as Ray, ends the program at SIGTERM
+
+RENAMED = {"er": "effective-robustness", "finetune": "train-generator", "plan": "prompts"}  # commands, by old names
 
 LINES, WIDTH = 3, 1000  # of an error: libraries can list every tensor of a network in theirs
 # Control characters, which begin a terminal's commands; characters that reverse the order of those after them; and
@@ -46,6 +50,7 @@ class _Command(TyperCommand):
     """A command that reports any error as one message and an exit code: 2 user error, 1 failure, 130 Ctrl-C."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.meta[WORDS] = list(args)
         rest: list[str] = super().parse_args(ctx, args)
         parameters: Any = self.params  # typer's own kind of them
         for parameter in parameters:
@@ -80,6 +85,17 @@ class _Command(TyperCommand):
             )
             err_console.print("for the traceback, put --debug first: genrobust --debug COMMAND ...")
             raise typer.Exit(1) from None
+
+
+class _Group(TyperGroup):
+    """The program, which knows its commands by their old names too."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and (name := RENAMED.get(args[0])):
+            if not ctx.resilient_parsing:
+                err_console.print(f"note: genrobust {args[0]} is called genrobust {name} now")
+            args = [name, *args[1:]]
+        return super().resolve_command(ctx, args)
 
 
 def _with_home(value: Any) -> Any:
@@ -136,9 +152,9 @@ def _short(text: str, most: int = LINES) -> str:
 
 
 app = typer.Typer(
+    cls=_Group,
     help="Make image classifiers robust with generated data, and measure by how much.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -157,6 +173,11 @@ def _main(
     version: Annotated[bool, option("--version", "Print the version.", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     del debug, version  # read by _Command and by _print_version
+
+
+def words_of(ctx: typer.Context, *more: str, command: str = "") -> str:
+    """Return the command line of `ctx` with `more` options, or with another `command` in its place."""
+    return shlex.join(["genrobust", command or str(ctx.info_name), *ctx.meta[WORDS], *more])
 
 
 def tell(*lines: object) -> None:

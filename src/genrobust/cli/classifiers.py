@@ -1,7 +1,5 @@
 """The commands that take trained classifiers: benchmark them on a generated dataset, export one, predict with one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,20 +7,18 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from genrobust.cli.app import command, err_console, out_console, say, tell
-from genrobust.cli.opening import checkpoint_of, open_named
+from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.completing import arms_of_recipes, datasets_of_recipes
+from genrobust.cli.opening import open_named, studies_command
 from genrobust.cli.options import (
     CLASSIFIER,
     MODELS,
     MOST_AT_ONCE,
-    RUNS,
     ClassifierLabels,
     Device,
     License,
     ModelLabels,
     Overwrite,
-    Quick,
-    Runs,
     argument,
     option,
 )
@@ -31,42 +27,51 @@ from genrobust.core import GenrobustError, UserError
 if TYPE_CHECKING:
     from genrobust.core import Score
     from genrobust.robustness import ModelScores
+    from genrobust.study import Studies
 
-Dataset = Annotated[str, option("--on DATASET", "A generated dataset, image folders, or RECIPE:DATASET.")]
+Dataset = Annotated[
+    str,
+    option(
+        "--on DATASET", "RECIPE:DATASET, a generated dataset, or image folders.", autocompletion=datasets_of_recipes
+    ),
+]
 Real = Annotated[
     str | None,
     option("--real DIR|RECIPE[:SET]", "Real test images; default: the clean test set of the recipe that --on names."),
 ]
 PageFolder = Annotated[Path | None, option("--out DIR", "Folder for the page; default: benchmarks in --runs.")]
-Checkpoint = Annotated[str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.")]
+Checkpoint = Annotated[
+    str, argument("CHECKPOINT", "RECIPE:ARM, or the folder of a trained classifier.", autocompletion=arms_of_recipes)
+]
 Form = Annotated[str, option("--to FORM", "timm or onnx.")]
 ExportFolder = Annotated[
     Path | None, option("--out DIR", "Output folder; default: CHECKPOINT-FORM in the current folder.")
 ]
 Results = Annotated[Path | None, option("--report FILE", "The results.json of the classifier's study, for the card.")]
 Arm = Annotated[str | None, option("--arm NAME", "Its arm in --report, if two arms were trained alike.")]
-Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.")]
+Model = Annotated[str, argument("MODEL", f"{CLASSIFIER}.", autocompletion=arms_of_recipes)]
 Images = Annotated[Path, argument("FOLDER", "The images, in this folder and those below it.")]
 AnswerFile = Annotated[Path | None, option("--out FILE.csv", "Output file; default: standard output.")]
 Top = Annotated[int, option("--top N", "Number of classes for each image, likeliest first.", min=1, max=100_000)]
 BatchSize = Annotated[int, option("--batch-size N", "Images in a batch.", min=1, max=MOST_AT_ONCE)]
 
 
-@command()
+@studies_command()
 def benchmark(
+    studies: "Studies",
     models: Annotated[list[str], MODELS],
     on: Dataset,
+    device: Device,
     real: Real = None,
     labels: ModelLabels = None,
-    runs: Runs = RUNS,
     out: PageFolder = None,
-    device: Device = None,
 ) -> None:
     """Score existing classifiers on generated images and on real images of the same classes."""
     from genrobust.report import benchmark_verdict
     from genrobust.study import run_benchmark
 
-    made, files = run_benchmark(models, on, real, runs, out, device or "auto", say, labels or [])
+    studies.require_recipe(on, real, *models)
+    made, files = run_benchmark(models, on, studies, real, out, device or "auto", labels or [])
     out_console.print(_table(made.result.models, made.name, made.real_name))
     tell(*benchmark_verdict(made))
     for note in made.notes:
@@ -74,7 +79,7 @@ def benchmark(
     tell(*files.values())
 
 
-def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
+def _table(models: "tuple[ModelScores, ...]", generated: str, real: str) -> Table:
     styled = models[0].within is not None
     over = "mean over styles" if styled else "percent"
     table = Table(title=Text(f"Top-1, {over}: generated {generated}, real {real}"), title_justify="left")
@@ -91,14 +96,15 @@ def _table(models: tuple[ModelScores, ...], generated: str, real: str) -> Table:
     return table
 
 
-def _figure(score: Score, signed: bool = False) -> Text:
+def _figure(score: "Score", signed: bool = False) -> Text:
     from genrobust.report import number, span
 
     return Text(f"{number(score.value, signed)}\n{span(score, signed)}")
 
 
-@command("export-model")
+@studies_command("export-model")
 def export_model(
+    studies: "Studies",
     checkpoint: Checkpoint,
     to: Form,
     out: ExportFolder = None,
@@ -106,34 +112,28 @@ def export_model(
     arm: Arm = None,
     license: License = "other",
     overwrite: Overwrite = False,
-    quick: Quick = False,
-    runs: Runs = RUNS,
 ) -> None:
     """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.core import slug
     from genrobust.release import check_target, export_model as run_export
-    from genrobust.study import names_recipe
 
-    # The folder of an arm's checkpoint is named by a hash.
-    name = slug(checkpoint) if names_recipe(checkpoint) else Path(checkpoint).resolve().name
-    folder = out or Path(f"{name}-{to}")
+    studies.require_recipe(checkpoint)
+    folder = out or Path(f"{studies.label(checkpoint)}-{to}")
     check_target(to, folder, overwrite)  # before the arm is trained
-    source = Path(checkpoint_of(checkpoint, runs, quick))
+    source = studies.checkpoint(checkpoint) or Path(checkpoint)
     tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 
-@command()
+@studies_command()
 def predict(
+    studies: "Studies",
     model: Model,
     folder: Images,
+    device: Device,
     out: AnswerFile = None,
     overwrite: Overwrite = False,
     top: Top = 5,
     labels: ClassifierLabels = None,
-    quick: Quick = False,
-    runs: Runs = RUNS,
     batch_size: BatchSize = 128,
-    device: Device = None,
 ) -> None:
     """Classify the images in a folder; writes CSV."""
     import sys
@@ -148,8 +148,9 @@ def predict(
     inputs = () if labels is None else (labels,)
     if out is not None:
         check_output(out, inputs, overwrite)  # before the classifier is trained
+    studies.require_recipe(model)
     paths = images_in(folder)
-    opened = open_named(model, labels, runs, quick, device)
+    opened = open_named(studies, model, labels)
     err_console.print(f"{escape(opened.name)}: {len(opened.classes):,} classes; {opened.prepared}")
     if out is None:
         counts = predict_images(opened, folder, paths, sys.stdout.buffer.write, top, batch_size, device or "auto")

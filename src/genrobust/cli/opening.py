@@ -1,20 +1,38 @@
-"""Opens the study or the classifier that a command's options name."""
+"""Opens the studies and the classifiers that a command's options name."""
 
 import inspect
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.cli.app import command, say
-from genrobust.cli.options import OUT, Address, Device, ExecutorName, Out, Quick, RecipeName, Sets, Workers
+import typer
+
+from genrobust.cli.app import command, err_console, say, words_of
+from genrobust.cli.options import (
+    OUT,
+    Address,
+    Device,
+    Estimate,
+    ExecutorName,
+    Out,
+    Quick,
+    RecipeName,
+    Run,
+    Runs,
+    Sets,
+    Workers,
+)
+from genrobust.cli.work import measure, print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from genrobust.classifiers import OpenClassifier
-    from genrobust.study import Study
+    from genrobust.study import Row, Studies, Study
 
+Function = Callable[..., Any]
 HERE = ("recipe", "sets", "out", "quick", "device")
 ANYWHERE = (*HERE, "executor", "workers", "address")
 
@@ -31,70 +49,118 @@ def open_study(
 ) -> "Study":
     """The study of a recipe, which logs its progress to the terminal; the parameters are options of commands."""
     from genrobust.core import remote_of
-    from genrobust.recipe import load_recipe
-    from genrobust.study import Study, open_executor
+    from genrobust.study import Studies, open_executor
 
-    overrides = [*(sets or []), *([f"device={device}"] if device else [])]
+    studies = Studies(out, say, sets or [], quick, device)
     words = ["genrobust", "run", recipe, *(["--quick"] if quick else [])]
-    for override in overrides:
+    for override in studies.overrides:
         words += ["--set", override]
-    loaded = load_recipe(recipe, overrides, quick)
-    study = Study(loaded, out, shlex.join(words), say, open_executor(executor, loaded, address, workers))
+    study = studies.open(recipe, shlex.join(words), lambda loaded: open_executor(executor, loaded, address, workers))
     if (remote := remote_of(study.out)) is not None:
         say(f"{remote.url}: the copy on this machine is {study.out}")
     return study
 
 
-def study_command(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def open_studies(
+    ctx: typer.Context,
+    sets: Sets = None,
+    quick: Quick = False,
+    run: Run = False,
+    runs: Runs = OUT,
+    device: Device = None,
+    estimate: Estimate = True,
+) -> "Studies":
+    """The studies of the recipes that a command names; the parameters are options of commands.
+
+    What is missing of them runs with `run`, or after a yes on the terminal.
+    """
+    from genrobust.study import Studies
+
+    def allow(missing: "Sequence[Row]") -> None:
+        if run:
+            return
+        if estimate:
+            measure(missing)
+        err_console.print("not there yet:")
+        print_work(missing, err_console)
+        if not (sys.stdin.isatty() and _agrees("Run these jobs first?")):
+            raise UserError(f"the jobs listed above are missing; to run them first:\n{words_of(ctx, '--run')}")
+
+    return Studies(runs, say, sets or [], quick, device, allow)
+
+
+def _agrees(question: str) -> bool:
+    """Ask the user, who may end the command by Ctrl-C or Ctrl-D."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+
+
+def study_command(*names: str) -> Callable[[Function], Function]:
     """Register a function of a Study as a command that takes the options `names` of `open_study` in its place.
 
-    The other parameters of the function are the command's own options. If the disk is full, the error says how much
-    space the study still needs.
+    The other parameters of the function are the command's own options; one that is among `names` too gets its value. If
+    the disk is full, the error says how much space the study still needs.
     """
 
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+    def decorate(function: Function) -> Function:
         @wraps(function)
         def run(**given: Any) -> None:
             from genrobust.study import explain_disk_full
 
-            study = open_study(**{name: given.pop(name) for name in names})
+            study = open_study(**{name: given[name] for name in names})
             with explain_disk_full(study):
-                function(study, **given)
+                function(study, **_own(function, given))
 
-        shared = [inspect.signature(open_study).parameters[name] for name in names]
-        own = list(inspect.signature(function).parameters.values())[1:]
-        parameters = [*shared[: len(HERE)], *own, *shared[len(HERE) :]]
-        keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-        run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        return command()(run)
+        return command()(_with_options(run, function, open_study, names[: len(HERE)], names[len(HERE) :]))
 
     return decorate
 
 
-def checkpoint_of(model: str, runs: Path, quick: bool = False, device: str | None = None) -> str:
-    """The checkpoint of ``RECIPE:ARM`` in `runs`, trained first if it does not exist; any other `model` as it is.
+def studies_command(name: str | None = None, without: Collection[str] = ()) -> Callable[[Function], Function]:
+    """Register a function of Studies as a command that takes the options of `open_studies` in their place.
 
-    Raises:
-        UserError: A recipe without an arm or with an unknown one, or `quick` for a `model` that is not of a recipe.
+    The other parameters of the function are as in `study_command`; the options `without` keep their defaults.
     """
-    from genrobust.study import studies_in, trained
+    names = [one for one in inspect.signature(open_studies).parameters if one not in without]
 
-    checkpoint = trained(model, studies_in(runs, say, device, quick))
-    if quick and checkpoint is None:
-        raise UserError(f"--quick: {model} is not part of a recipe: write RECIPE:ARM, or leave --quick out")
-    return str(checkpoint or model)
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def run(**given: Any) -> None:
+            function(open_studies(**{name: given[name] for name in names}), **_own(function, given))
+
+        return command(name)(_with_options(run, function, open_studies, (), names))
+
+    return decorate
 
 
-def open_named(
-    model: str, labels: Path | None, runs: Path, quick: bool = False, device: str | None = None
-) -> "OpenClassifier":
-    """Open the classifier that `model` names, with the class names in the file `labels`; trains it first if needed.
+def _own(function: Function, given: dict[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in list(inspect.signature(function).parameters)[1:]}
+
+
+def _with_options(
+    run: Function, function: Function, opener: Function, before: Sequence[str], after: Sequence[str]
+) -> Function:
+    """Give `run` the options of `function` between those `before` and `after` of `opener`, as typer reads them."""
+    offered = inspect.signature(opener).parameters
+    own = list(inspect.signature(function).parameters.values())[1:]
+    parameters = [offered[name] for name in before]
+    parameters += [one for one in own if one.name not in {*before, *after}]
+    parameters += [offered[name] for name in after]
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined]  # typer reads both
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def open_named(studies: "Studies", model: str, labels: Path | None) -> "OpenClassifier":
+    """Open the classifier that `model` names, with the class names in the file `labels`.
 
     Raises:
-        UserError: A recipe without an arm or with an unknown one, `quick` for a `model` that is not of a recipe, or a
-            model that cannot be opened.
+        UserError: A recipe without an arm or with an unknown one, an arm that is not trained and may not be, or a model
+            that cannot be opened.
     """
     from genrobust.classifiers import open_classifier
 
-    return open_classifier(checkpoint_of(model, runs, quick, device), labels)
+    return open_classifier(str(studies.checkpoint(model) or model), labels)

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-RUNS = Path("runs")
-OUT = str(RUNS)
+from genrobust.cli.completing import arms, arms_of_recipes, datasets, datasets_of_recipes, keys, recipes
+
+OUT = "runs"
 MOST_AT_ONCE = 65_536  # images in a batch: more fit no device's memory
 MOST_WORKERS = 4096  # more processes than a machine has room for
 
@@ -18,9 +19,9 @@ def option(usage: str, help: str, **settings: Any) -> Any:
     return typer.Option(*names, metavar=" ".join(words[len(names) :]) or None, help=help, **settings)
 
 
-def argument(name: str, help: str) -> Any:
+def argument(name: str, help: str, **settings: Any) -> Any:
     """A positional argument, such as ``DATASET``."""
-    return typer.Argument(metavar=name, help=help)
+    return typer.Argument(metavar=name, help=help, **settings)
 
 
 CLASSIFIER = "RECIPE:ARM, a checkpoint or timm folder, a timm name, hf-hub:NAME, ARCHITECTURE@FILE, or an .onnx file"
@@ -28,17 +29,28 @@ MODELS = option(
     "--models [NAME=]MODEL",
     "A recipe, RECIPE:ARM, a checkpoint, a folder of checkpoints, a timm name or folder, hf-hub:NAME, "
     "ARCHITECTURE@FILE, or an .onnx file; repeatable.",
+    autocompletion=arms_of_recipes,
 )
 
-RecipeName = Annotated[str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.")]
-Sets = Annotated[list[str] | None, option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.")]
-Out = Annotated[str, option("--out DIR|URL", "Output folder, or a URL such as s3://bucket/runs.")]
-DatasetFolder = Annotated[Path, argument("DATASET", "The folder of a generated dataset.")]
-OutFolder = Annotated[Path, option("--out DIR", "Output folder.")]
+RecipeName = Annotated[
+    str, argument("RECIPE", "The name of an installed recipe, or a .yaml file.", autocompletion=recipes)
+]
+Sets = Annotated[
+    list[str] | None,
+    option("--set KEY=VALUE", "Override a key: --set train.steps=200; repeatable.", autocompletion=keys),
+]
+Out = Annotated[str, option("--out --runs DIR|URL", "The folder of studies, or a URL such as s3://bucket/runs.")]
+OutFolder = Annotated[Path, option("--out --runs DIR", "The folder of studies.")]
+Runs = Annotated[str, option("--runs DIR|URL", "The folder of studies, where recipes find what they made.")]
+Run = Annotated[bool, option("--run", "Make what is missing of a recipe first, such as its classifier.")]
+DatasetSpec = Annotated[
+    str,
+    argument("DATASET", "RECIPE:DATASET, or the folder of a generated dataset.", autocompletion=datasets_of_recipes),
+]
 Quick = Annotated[bool, option("--quick", "Use the recipe's short version, as a first test.")]
 Device = Annotated[str | None, option("--device NAME", "cuda, mps, cpu or auto.")]
-DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datasets.")]
-ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.")]
+DatasetName = Annotated[str, option("--dataset NAME", "One of the recipe's datasets.", autocompletion=datasets)]
+ArmName = Annotated[str | None, option("--arm NAME", "Only this arm.", autocompletion=arms)]
 ModelLabels = Annotated[
     list[str] | None,
     option("--labels [NAME=]FILE", "Class names, one per line, of models that store none; repeatable."),
@@ -46,12 +58,16 @@ ModelLabels = Annotated[
 ClassifierLabels = Annotated[
     Path | None, option("--labels FILE", "Class names of the classifier, one per line, if it stores none.")
 ]
-Classifier = Annotated[str | None, option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.")]
+Classifier = Annotated[
+    str | None,
+    option("--classifier MODEL", f"A classifier trained on real images: {CLASSIFIER}.", autocompletion=arms_of_recipes),
+]
 Clip = Annotated[
     str | None, option("--clip FOLDER", "A CLIP that transformers or open_clip saved; pictograms is the embedded one.")
 ]
-Against = Annotated[str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.")]
-Runs = Annotated[Path, option("--runs DIR", "Output folder of recipes: their datasets and checkpoints.")]
+Against = Annotated[
+    str | None, option("--against DIR|RECIPE", "The real images; a recipe adds its test sets.", autocompletion=recipes)
+]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing output.")]
 License = Annotated[str, option("--license --licence ID", "License of the exported work, such as cc-by-4.0.")]
 ExecutorName = Annotated[str, option("--executor NAME", "Where jobs run: processes or ray.")]

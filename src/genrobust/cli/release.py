@@ -1,38 +1,57 @@
 """The commands that release a generated dataset: export it to a common format, push it to the Hugging Face hub."""
 
-from __future__ import annotations
-
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import command, err_console, out_console, tell
-from genrobust.cli.options import DatasetFolder, License, Overwrite, argument, option
+from genrobust.cli.app import err_console, out_console, tell
+from genrobust.cli.completing import datasets_of_recipes
+from genrobust.cli.opening import studies_command
+from genrobust.cli.options import DatasetSpec, License, Overwrite, argument, option
+from genrobust.core import UserError
+
+if TYPE_CHECKING:
+    from genrobust.study import Studies
 
 Form = Annotated[str, option("--to FORM", "imagefolder, parquet or webdataset.")]
-Out = Annotated[Path | None, option("--out DIR", "Output folder; default: beside the dataset.")]
+Out = Annotated[
+    Path | None,
+    option("--out DIR", "Output folder; default: beside the dataset, or STUDY-DATASET-FORM here."),
+]
 Val = Annotated[float | None, option("--val FRACTION", "Split off this fraction of each class for validation: 0.1.")]
 ValDataset = Annotated[Path | None, option("--val-dataset DIR", "Another generated dataset, for validation.")]
 Audit = Annotated[Path | None, option("--audit FILE", "The audit.json of the dataset, for the card.")]
-Filter = Annotated[str | None, option("--filter NAME", "Leave out the images that this filter rejects.")]
+Filter = Annotated[
+    str | None,
+    option("--filter NAME", "Leave out the images that this filter rejects; default: the one that the recipe names."),
+]
 Generator = Annotated[Path | None, option("--generator DIR", "The generator's folder, to read its license.")]
 Recipe = Annotated[
-    str | None, option("--recipe RECIPE", "The recipe that made the dataset; it is checked, then exported with it.")
+    str | None, option("--recipe RECIPE", "The recipe that made the folder; it is checked, then exported with it.")
 ]
 AcceptLicense = Annotated[
     bool, option("--accept-license --accept-licence", "Export even if the generator's license restricts its images.")
 ]
-Folder = Annotated[Path, argument("FOLDER", "A folder that genrobust export wrote.")]
+Exported = Annotated[
+    str,
+    argument(
+        "FOLDER",
+        "A folder that genrobust export wrote, or the exported RECIPE:DATASET.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
 RepoId = Annotated[str, argument("REPO_ID", "The repository on the hub, such as me/icons.")]
 Private = Annotated[bool, option("--private", "Create a new repository as a private one.")]
 DryRun = Annotated[bool, option("--dry-run", "List the files, and push nothing.")]
 
 
-@command()
+@studies_command()
 def export(
-    dataset: DatasetFolder,
+    studies: "Studies",
+    dataset: DatasetSpec,
     to: Form,
     out: Out = None,
     val: Val = None,
@@ -47,10 +66,14 @@ def export(
 ) -> None:
     """Export a generated dataset to the format of another program, with a card."""
     from genrobust.release import ExportOptions, export as run_export
-    from genrobust.study import origin_of
+    from genrobust.study import origin_of, recipe_and_name
 
+    studies.require_recipe(dataset, recipe)
+    if made_by := recipe_and_name(dataset)[0]:
+        recipe, out = recipe or made_by, out or Path(f"{studies.label(dataset)}-{to}")
+    folder, rule = studies.folder(dataset) or Path(dataset), studies.filter_of(dataset)
     options = ExportOptions(
-        dataset,
+        folder,
         to,
         out=out,
         val=val,
@@ -58,9 +81,9 @@ def export(
         overwrite=overwrite,
         license=license,
         audit=audit,
-        filter=filter_,
+        filter=filter_ or (None if rule is None else str(rule)),
         generator=generator,
-        origin=None if recipe is None else origin_of(dataset, recipe),
+        origin=None if recipe is None else origin_of(folder, recipe, studies.recipe),
         accept_license=accept_license,
     )
     done = run_export(options)
@@ -72,11 +95,15 @@ def export(
     tell(", ".join(f"{part}: {count:,} images" for part, count in done.images.items()), done.folder)
 
 
-@command()
-def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: DryRun = False) -> None:
+@studies_command(without=("run", "runs", "device", "estimate"))
+def push(
+    studies: "Studies", exported: Exported, repo_id: RepoId, private: Private = False, dry_run: DryRun = False
+) -> None:
     """Push an export to the Hugging Face hub, in one commit."""
     from genrobust.release import files_of, push as run_push
 
+    studies.require_recipe(exported)
+    folder = _export_of(studies, exported)
     if not dry_run:
         tell(run_push(folder, repo_id, private))
         return
@@ -86,3 +113,18 @@ def push(folder: Folder, repo_id: RepoId, private: Private = False, dry_run: Dry
         table.add_row(escape(name), f"{size:,}")
     out_console.print(table)
     tell(f"{len(sizes):,} files, {sum(sizes.values()):,} bytes, to datasets/{repo_id}")
+
+
+def _export_of(studies: "Studies", spec: str) -> Path:
+    """The export that `spec` names: a folder, or what `export` wrote of RECIPE:DATASET."""
+    from genrobust.release import FORMATS
+
+    if studies.dataset(spec) is None:
+        return Path(spec)
+    found = [path for form in FORMATS.names() if (path := Path(f"{studies.label(spec)}-{form}")).is_dir()]
+    if len(found) > 1:
+        raise UserError(f"{spec}: there are several exports of it, {' and '.join(map(str, found))}: name one")
+    if not found:
+        export = shlex.join(["genrobust", "export", spec, "--to", "parquet"])
+        raise UserError(f"{spec}: there is no export of it in this folder; to write one:\n{export}")
+    return found[0]

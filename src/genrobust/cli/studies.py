@@ -1,23 +1,24 @@
 """The commands that take a recipe: run the whole study, show its state, or run one stage."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
-from genrobust.cli.app import err_console, out_console, say, tell
-from genrobust.cli.opening import ANYWHERE, HERE, study_command
-from genrobust.cli.options import MODELS, ArmName, DatasetName, Estimate, ModelLabels, option
+from genrobust.cli.app import err_console, out_console, say, tell, words_of
+from genrobust.cli.opening import ANYWHERE, HERE, open_studies, study_command
+from genrobust.cli.options import MODELS, OUT, ArmName, DatasetName, Estimate, ModelLabels, Quick, Run, Sets, option
+from genrobust.cli.work import measure, print_work
 from genrobust.core import UserError
 
 if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --help answers at once
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    from rich.console import Console
 
     from genrobust.core import Predictions
     from genrobust.study import Row, Study, TrainingRun
@@ -26,13 +27,14 @@ if TYPE_CHECKING:  # a command imports what it needs when it runs, so that --hel
 @study_command(*ANYWHERE)
 def run(study: "Study", estimate: Estimate = True) -> None:
     """Run a study: generate, train every arm, evaluate, report."""
-    _print_work(study, _rows(study, estimate), err_console)
+    print_work(_rows(study, estimate), err_console, study.recipe.title or study.recipe.name)
     _write_report(study)
 
 
 @study_command(*HERE, "workers")
 def show(
     study: "Study",
+    ctx: typer.Context,
     estimate: Estimate = True,
     values: Annotated[bool, option("--yaml", "Print the recipe with all its values instead.")] = False,
 ) -> None:
@@ -48,22 +50,24 @@ def show(
         if study.recipe.data.source != "imagenet":
             raise
         _print_planned(study, error)
+        rows = []
     else:
-        _print_work(study, rows, out_console)
+        print_work(rows, out_console, study.recipe.title or study.recipe.name)
         if groups := {test: Counter(of) for test, of in study.data.image_groups.items() if test in study.tests}:
             some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
             tell(f"groups of images: {', '.join(some)}")
     if unmixed := study.recipe.unmixed_sets():
         tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
+    tell(*_next(study, rows, ctx))
 
 
-@study_command("recipe", "sets")
-def plan(
+@study_command(*HERE)
+def prompts(
     study: "Study",
     dataset: DatasetName = "generated",
     count: Annotated[int, option("--count N", "Number of requests to print.", min=1, max=10_000)] = 20,
 ) -> None:
-    """Print the first requests of a dataset's plan: key, seed, style and prompt of each image."""
+    """Print the first prompts of a dataset, with the key, the seed and the style of each image."""
     requests = study.dataset(dataset).plan
     shown = [requests[index] for index in range(min(count, len(requests)))]
     columns = ["key", "seed", "style", "prompt", *(["from the real image"] if shown[0].source else [])]
@@ -94,7 +98,7 @@ def generate(
 
 
 @study_command(*HERE)
-def finetune(study: "Study") -> None:
+def train_generator(study: "Study") -> None:
     """Fine-tune the recipe's generator on its real training images."""
     stage = study.graph.finetune()
     if not any(dataset.finetuned for dataset in study.recipe.datasets.values()):
@@ -121,9 +125,18 @@ def train(
 
 @study_command(*ANYWHERE)
 def evaluate(
-    study: "Study", arm: ArmName = None, models: Annotated[list[str] | None, MODELS] = None, labels: ModelLabels = None
+    study: "Study",
+    ctx: typer.Context,
+    sets: Sets,
+    quick: Quick,
+    arm: ArmName = None,
+    models: Annotated[list[str] | None, MODELS] = None,
+    labels: ModelLabels = None,
+    run: Run = False,
+    estimate: Estimate = True,
 ) -> None:
-    """Score the classifiers of the arms, or those of --models, on every test set; trains the missing ones first."""
+    """Score the classifiers of the arms on every test set, after the missing jobs; or score those of --models."""
+    from genrobust.core import address
     from genrobust.robustness import top1
     from genrobust.study import predictions_of
 
@@ -133,7 +146,8 @@ def evaluate(
         raise UserError(f"--labels {labels[0]} names the classes of --models: add --models")
     heads = ["classifier"] if models else ["arm", "seed"]
     table = Table(*heads, *map(escape, study.tests), title="top-1, %, over each set's own classes")
-    others = (([name], found) for name, found in predictions_of(study, models or [], labels or [], say))
+    studies = open_studies(ctx, sets, quick, run, str(address(study.out)), study.recipe.device, estimate)
+    others = (([name], found) for name, found in predictions_of(study, models or [], studies, labels or []))
     for names, found in others if models else _own(study, arm):
         table.add_row(*map(escape, names), *(f"{top1(found[t]).value:.1f}" for t in study.tests))
     out_console.print(table)
@@ -145,7 +159,7 @@ def report(study: "Study", estimate: Estimate = True) -> None:
     rows = _rows(study, estimate)
     if any(row.left for row in rows):
         err_console.print("the report needs the whole study; these jobs are missing and run first:")
-        _print_work(study, rows, err_console)
+        print_work(rows, err_console)
     _write_report(study)
 
 
@@ -157,11 +171,9 @@ def _own(study: "Study", arm: str | None) -> "Iterator[tuple[list[str], Mapping[
 
 def _rows(study: "Study", estimate: bool) -> "list[Row]":
     """The work of the study; with `estimate`, measures this machine if that was not done before."""
-    from genrobust.study import calibrate
-
     rows = study.rows()
     if estimate:
-        calibrate(study.context, rows)
+        measure(rows)
     return rows
 
 
@@ -197,6 +209,23 @@ def _write_report(study: "Study") -> None:
     tell(*files.values())
 
 
+def _next(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterator[str]":
+    """Yield what to do next: the command that runs what is left, or where the report is and a command that uses it."""
+    report = study.out / study.recipe.name / "report.html"
+    if not rows or any(row.left for row in rows):
+        yield f"to run what is left: {words_of(ctx, command='run')}"
+    elif not report.exists():
+        yield f"all jobs are done; to write the report: {words_of(ctx, command='report')}"
+    else:
+        given, arm = ctx.params, study.recipe.answer or study.recipe.arm_names[-1]
+        arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
+        words = ["genrobust", "predict", f"{given['recipe']}:{arm}", "FOLDER", *(["--quick"] if given["quick"] else [])]
+        words += [word for override in given["sets"] or [] for word in ("--set", override)]
+        words += [] if given["out"] == OUT else ["--runs", given["out"]]
+        yield f"the report: {report}"
+        yield f"to classify your own images: {shlex.join(words)}"
+
+
 def _print_planned(study: "Study", missing: UserError) -> None:
     """Print the work that the recipe alone determines, where its images are missing."""
     from genrobust.study import generation_time, requests_of
@@ -212,32 +241,3 @@ def _largest(groups: Mapping[str, int]) -> str:
     found = sorted(groups.items(), key=lambda group: (-group[1], group[0]))
     some = [f"{name} {images:,}" for name, images in found[:3]]
     return ", ".join([*some, *(["..."] if len(found) > 3 else [])])
-
-
-def _print_work(study: "Study", rows: "Sequence[Row]", to: "Console") -> None:
-    """Print done and remaining work, with the time that it takes and the disk space that it needs."""
-    from genrobust.core import about
-    from genrobust.study import disk, free, published_time, row_seconds, seconds_left
-
-    table = Table("stage", "what", "done", "left here", title=escape(study.recipe.title or study.recipe.name))
-    for row in rows:
-        alone = row_seconds(row, study.out)
-        words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
-        table.add_row(row.stage.name, escape(row.name), f"{row.done:,} of {row.total:,} {row.unit}", words)
-    to.print(table)
-    for row in rows:
-        if published := published_time(row, study.out):
-            to.print(f"{escape(row.name)}: {escape(published)}")
-    seconds, unknown = seconds_left(rows, study.out)
-    if not seconds and not unknown:
-        return
-    workers = study.context.executor.workers()
-    parts = ([about(seconds)] if seconds else []) + (["steps that are not measured yet"] if unknown else [])
-    with_workers = f", with {workers} workers" if workers > 1 else ""
-    need, room = disk(rows) / 1e9, free(study.out) / 1e9
-    to.print(
-        f"left: {' and '.join(parts)}{with_workers}; about {need:.2f} GB of {room:.0f} GB free for "
-        f"{escape(str(study.out))}"
-    )
-    if need > room:
-        to.print("[bold yellow]warning:[/] not enough disk space: free some, or choose another --out")

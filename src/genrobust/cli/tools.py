@@ -1,33 +1,34 @@
 """The commands that take data or tables: recipes for own folders, audits, filters, published accuracies, checks."""
 
-from __future__ import annotations
-
 import shlex
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from rich.markup import escape
 from rich.table import Table
 
 from genrobust.cli.app import command, err_console, out_console, say, tell
-from genrobust.cli.opening import open_named
+from genrobust.cli.completing import datasets_of_recipes
+from genrobust.cli.opening import open_named, studies_command
 from genrobust.cli.options import (
     MOST_AT_ONCE,
-    RUNS,
+    OUT,
     Against,
     Classifier,
     ClassifierLabels,
     Clip,
-    DatasetFolder,
+    DatasetSpec,
     Device,
     OutFolder,
     Overwrite,
-    Runs,
     argument,
     option,
 )
 from genrobust.core import GenrobustError, UserError
+
+if TYPE_CHECKING:
+    from genrobust.study import Studies
 
 TrainFolder = Annotated[Path, option("--train DIR", "Training images: one subfolder for each class, or a CSV table.")]
 TestFolder = Annotated[Path | None, option("--test DIR", "Test images that are not shifted.")]
@@ -61,7 +62,14 @@ Pivot = Annotated[
 Unit = Annotated[str | None, option("--unit UNIT", "Unit of the accuracies: percent or fraction.")]
 JsonFile = Annotated[Path | None, option("--json OUT", "Write all figures to this file.")]
 
-AuditedDataset = Annotated[str, argument("DATASET", "A generated dataset, image folders, or a recipe.")]
+AuditedDataset = Annotated[
+    str,
+    argument(
+        "DATASET",
+        "RECIPE:DATASET, a generated dataset, image folders, or a recipe: its real images.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
 TestSets = Annotated[list[str] | None, option("--test NAME=DIR", "A test set to search for copies; repeatable.")]
 GeneratorImages = Annotated[
     str | None, option("--train-of-generator DIR|RECIPE", "The images that the generator was trained on.")
@@ -71,12 +79,24 @@ AllowLeaks = Annotated[
     list[str] | None, option("--allow-leaks NAME", "Do not fail if images of this test set leaked; repeatable.")
 ]
 BatchSize = Annotated[int, option("--batch-size N", "Images shown to a model at once.", min=1, max=MOST_AT_ONCE)]
-AuditOut = Annotated[Path | None, option("--out DIR", "Folder for the page; default: beside the dataset.")]
+AuditOut = Annotated[
+    Path | None,
+    option("--out DIR", "Folder for the page; default: beside the dataset, or audit-STUDY-DATASET here."),
+]
 By = Annotated[str, option("--by clip|classifier", "Which model judges how well an image shows its label.")]
 Drop = Annotated[float | None, option("--drop SHARE", "Leave out this share of each class, lowest scores first: 0.1.")]
 Threshold = Annotated[float | None, option("--threshold SCORE", "Leave out images that score below SCORE.")]
-VerifiedFolder = Annotated[Path, argument("FOLDER", "A generated dataset, or the output folder of studies.")]
+VerifiedFolder = Annotated[
+    str,
+    argument(
+        "FOLDER",
+        "A generated dataset, RECIPE:DATASET or RECIPE:ARM, or the folder of studies.",
+        autocompletion=datasets_of_recipes,
+    ),
+]
 Repair = Annotated[bool, option("--repair", "Set damaged output aside, so that only it is made again.")]
+
+UNMEASURED = "-"
 
 
 @command()
@@ -88,7 +108,7 @@ def init(
     generated: GeneratedFolder = None,
     retrieved: RetrievedFolder = None,
     recipe: RecipeFile = Path("study.yaml"),
-    out: OutFolder = RUNS,
+    out: OutFolder = Path(OUT),
     check: Check = True,
     overwrite: Overwrite = False,
     pretrained: PretrainedName = None,
@@ -103,7 +123,7 @@ def init(
 
 
 @command()
-def er(
+def effective_robustness(
     ids: Ids,
     shift: ShiftColumn,
     table: AccuracyTable = None,
@@ -138,9 +158,11 @@ def er(
     shown.print(terminal_table(result))
 
 
-@command()
+@studies_command()
 def audit(
+    studies: "Studies",
     dataset: AuditedDataset,
+    device: Device,
     against: Against = None,
     test: TestSets = None,
     wild: GeneratorImages = None,
@@ -150,20 +172,23 @@ def audit(
     clip: Clip = None,
     allow_leaks: AllowLeaks = None,
     out: AuditOut = None,
-    runs: Runs = RUNS,
-    device: Device = None,
     batch_size: BatchSize = 256,
 ) -> None:
     """Audit a generated dataset: near-duplicates, leaked test images, labels, diversity, fidelity."""
     from genrobust.report import audit_verdict
-    from genrobust.study import audit as run_audit
+    from genrobust.study import audit as run_audit, recipe_and_name
 
     if labels is not None and classifier is None:
         raise UserError(f"--labels {labels} names the classes of a classifier: add --classifier MODEL")
     if unseen is not None and wild is None:
         raise UserError(f"--unseen {unseen}: name what the generator was trained on with --train-of-generator")
-    opens = None if classifier is None else partial(open_named, classifier, labels, runs, device=device)
-    how = out, device or "auto", say, batch_size
+    studies.require_recipe(dataset, against, wild, classifier)
+    recipe, name = recipe_and_name(dataset)
+    if name:
+        against, out = against or recipe, out or Path(f"audit-{studies.label(dataset)}")
+        dataset = str(studies.folder(dataset))
+    opens = None if classifier is None else partial(open_named, studies, classifier, labels)
+    how = out, device or "auto", say, batch_size, studies.recipe
     done = run_audit(dataset, against, test or [], wild, unseen, opens, clip, allow_leaks or [], *how)
     tell(*audit_verdict(done.audit, tuple(done.leaks)), *done.audit.left_out, *done.files.values())
     if done.leaks:
@@ -174,22 +199,22 @@ def audit(
         )
 
 
-@command("filter")
+@studies_command("filter")
 def filter_(
-    dataset: DatasetFolder,
+    studies: "Studies",
+    dataset: DatasetSpec,
     by: By,
+    device: Device,
     clip: Clip = None,
     classifier: Classifier = None,
     labels: ClassifierLabels = None,
     drop: Drop = None,
     threshold: Threshold = None,
     against: Against = None,
-    runs: Runs = RUNS,
-    device: Device = None,
     batch_size: BatchSize = 256,
 ) -> None:
     """List the images of a dataset that do not show their label; the shards do not change."""
-    from genrobust.study import by_classifier, by_clip, filter_dataset
+    from genrobust.study import by_classifier, by_clip, filter_dataset, recipe_and_name
 
     if by == "clip":
         if clip is None:
@@ -200,16 +225,32 @@ def filter_(
     elif by == "classifier":
         if classifier is None:
             raise UserError("--by classifier: add --classifier MODEL")
-        judge = by_classifier(partial(open_named, classifier, labels, runs, device=device), batch_size)
+        judge = by_classifier(partial(open_named, studies, classifier, labels), batch_size)
     else:
         raise UserError(f"--by {by}: use clip or classifier")
-    done = filter_dataset(dataset, judge, drop, threshold, against, device or "auto")
+    studies.require_recipe(dataset, against, classifier)
+    against = against or recipe_and_name(dataset)[0] or None
+    folder = studies.folder(dataset) or Path(dataset)
+    done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
     tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.path)
 
 
-@command()
-def verify(folder: VerifiedFolder, repair: Repair = False) -> None:
+@studies_command(without=("run", "estimate"))
+def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
     """Check every byte of a generated dataset, or of all that studies wrote, against its hashes."""
+    from genrobust.classifiers import check_weights
+
+    studies.require_recipe(folder)
+    checkpoints = studies.checkpoints(folder)
+    for checkpoint in checkpoints:
+        check_weights(checkpoint)
+    if checkpoints:
+        tell(f"all {len(checkpoints):,} checkpoints of {folder} are as they were written")
+    else:
+        _verify(studies.existing(folder) or Path(folder), repair)
+
+
+def _verify(folder: Path, repair: bool) -> None:
     from genrobust.data import describe_verdict, is_dataset, verify as run_verify
 
     if not is_dataset(folder):
@@ -248,7 +289,7 @@ def _repair(folder: Path) -> str:
 
 
 @command()
-def doctor(out: OutFolder = RUNS) -> None:
+def doctor(out: OutFolder = Path(OUT)) -> None:
     """Show versions, devices, disk space and caches."""
     from genrobust.cli.doctor import facts
     from genrobust.core import local_folder
@@ -260,9 +301,26 @@ def doctor(out: OutFolder = RUNS) -> None:
 
 
 @command()
-def recipes() -> None:
-    """List the installed recipes."""
+def recipes(out: OutFolder = Path(OUT)) -> None:
+    """List the installed recipes: what they ask, what they need, how long they take here."""
     from genrobust.recipe import load_recipe, recipe_names
+    from genrobust.study import needs_of, time_here
 
+    table = Table()
+    table.add_column("recipe", no_wrap=True)
+    table.add_column("question")
+    table.add_column("needs", overflow="fold")
+    table.add_column("trainings", justify="right")
+    table.add_column("time here")
+    unknown = False
     for name in recipe_names():
-        tell(f"{name:<20} {load_recipe(name).title}")
+        recipe = load_recipe(name)
+        needs = needs_of(recipe)
+        time = "" if needs else time_here(recipe, out) or UNMEASURED
+        unknown = unknown or time == UNMEASURED
+        question = recipe.title.partition(": ")[2] or recipe.title
+        trainings = len(recipe.arms) * len(recipe.seeds)
+        table.add_row(name, escape(question), escape(needs or "nothing"), f"{trainings:,}", time)
+    out_console.print(table)
+    if unknown:
+        tell(f"- is not measured in {out}: genrobust show RECIPE measures this machine, and estimates the time")

@@ -196,7 +196,10 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     Folder names depend on it, so a different result in a later run would redo all work. It is kept in the user's cache,
     which all output folders share; delete the file to measure again.
     """
-    file = user_cache() / PRECISION_JSON
+    try:
+        file = user_cache() / PRECISION_JSON
+    except RuntimeError:  # a user without a home
+        return measure()
     try:
         known = unsealed(file.read_bytes())
     except (OSError, ValueError):

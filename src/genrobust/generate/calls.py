@@ -6,10 +6,12 @@ import logging
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from genrobust.core import GenrobustError, OutOfMemory, is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
 
 PERHAPS = ("CUDNN_STATUS_NOT_SUPPORTED", "unable to find an engine")  # what cuDNN may say where little memory is left
 # Diffusers warns of an empty list of parts where it casts a network, as SDXL does its decoder at every call.
@@ -29,6 +31,8 @@ def explain_out_of_memory(device: torch.device, work: str, remedy: str) -> Itera
             raise
         traceback.clear_frames(error.__traceback__)
         if device.type == "cuda":
+            import torch
+
             torch.cuda.empty_cache()
         raise OutOfMemory(f"out of memory on {device} {work}: {remedy}") from error
 

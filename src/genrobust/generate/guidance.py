@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core import UserError
 from genrobust.recipe import GeneratorConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # The pipelines whose guidance can end, and what of their call holds two halves as long as they are guided: for the
 # negative prompt, then for the prompt.

@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import diffusers
-
 from genrobust.core import INDEX, UserError, reading
 
 
@@ -60,4 +58,8 @@ def _is_known_part(part: list[Any]) -> bool:
         return True
     if len(part) != 2 or not all(isinstance(word, str) for word in part):
         return False
-    return part[0] in ("diffusers", "transformers") or hasattr(diffusers.pipelines, part[0])
+    if part[0] in ("diffusers", "transformers"):
+        return True
+    import diffusers  # which takes seconds
+
+    return hasattr(diffusers.pipelines, part[0])

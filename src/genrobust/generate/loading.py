@@ -19,10 +19,9 @@ from genrobust.core import INDEX, GenrobustError, UserError
 from genrobust.generate.calls import EMPTY_WARNING, muted, refusing_random_weights
 from genrobust.generate.guidance import check_guidance
 from genrobust.generate.index import read_index, read_object
-from genrobust.generate.locate import Adapter, find_adapter, find_generator, find_lora, refuse_pickles
-from genrobust.generate.mode import MODES, Generator, mode_of
+from genrobust.generate.locate import Adapter, find_adapter, find_lora
+from genrobust.generate.mode import Generator, locate, mode_of
 from genrobust.generate.speed import place, prepare, quantization
-from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig
 
 MOST_PIXELS = 8192  # of a side that a generator names: more than any draws at once
@@ -79,29 +78,6 @@ def load_generator(config: GeneratorConfig, device: torch.device) -> Generator:
     return Generator(pipeline, config, id, device, width, height, _id2label(index), redux, offload)
 
 
-def locate(config: GeneratorConfig) -> tuple[str, Path]:
-    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
-
-    Raises:
-        UserError: No generator is found, or one is there but not usable: another generator in its place would surprise.
-        GenrobustError: A trained generator is damaged.
-    """
-    id, folder = find_generator(config)
-    check_trained(folder)
-    index = read_index(folder)
-    kind, mode = index.get("_class_name"), mode_of(config)
-    if kind not in mode.kinds:
-        others = [name for name in MODES.names() if kind in MODES.get(name).kinds]
-        remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
-        raise UserError(
-            f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
-            "generator"
-        )
-    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
-        refuse_pickles(part)
-    return id, folder
-
-
 def _id2label(index: dict[str, Any]) -> dict[int, str] | None:
     """The names that a class-conditional generator gives its classes, by number, where it does."""
     names = index.get("id2label")
@@ -125,7 +101,8 @@ def _load(folder: Path, config: GeneratorConfig, index: dict[str, Any]) -> Any:
     if (quantized := quantization(config, folder)) is not None:
         extra["quantization_config"] = quantized
     try:
-        return _from_pretrained(mode_of(config).loader, folder, config.dtype, variant=config.variant, **extra)
+        loader = getattr(diffusers, mode_of(config).loader)
+        return _from_pretrained(loader, folder, config.dtype, variant=config.variant, **extra)
     except UserError:
         raise
     except Exception as error:  # its configurations may be a stranger's

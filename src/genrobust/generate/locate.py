@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from diffusers import DiffusionPipeline
-from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
 
 from genrobust.core import EMBEDDED, INDEX, UserError, absent, digest, embedded, hash_folder, hash_once
@@ -22,6 +20,7 @@ from genrobust.recipe import AdapterConfig, GeneratorConfig, LoraConfig
 PICKLES = {".bin", ".ckpt", ".pkl", ".pt", ".pth"}
 REDUX = "FluxPriorReduxPipeline"  # what the folder of a FLUX Redux says that it is
 REDUX_PARTS = ("image_encoder", "feature_extractor", "image_embedder")
+LORA_FILE = "pytorch_lora_weights.safetensors"  # the one of several that diffusers would take
 CARD = "README.md"  # from which an export reads the license
 REASON = 160  # characters of why a generator is not found: libraries say much
 log = logging.getLogger(__name__)
@@ -75,7 +74,7 @@ def find_lora(config: LoraConfig) -> tuple[str, Path]:
         raise UserError(f"generator.lora: {config.model} is no file, folder or hub id: {_first_line(error)}") from None
     files = [place] if place.is_file() else sorted(p for p in place.glob("*") if p.is_file())
     fit = [p for p in files if p.suffix == ".safetensors"]
-    named = [p for p in fit if p.name == LORA_WEIGHT_NAME_SAFE] or fit
+    named = [p for p in fit if p.name == LORA_FILE] or fit
     if not fit and any(p.suffix in PICKLES for p in files):
         raise UserError(f"generator.lora: {config.model} {_A_PICKLE}")
     if len(named) != 1:
@@ -171,6 +170,8 @@ def _download(model: str, config: GeneratorConfig) -> Path:
         raise FileNotFoundError(absent(embedded_generator(config.mode)))
     if model.startswith((".", "/", "~")):
         raise FileNotFoundError("there is no such folder")
+    from diffusers import DiffusionPipeline  # which takes seconds
+
     folder = DiffusionPipeline.download(model, revision=config.revision, variant=config.variant, use_safetensors=True)
     if try_to_load_from_cache(model, CARD, revision=config.revision) is None:
         with suppress(OSError, ValueError, RuntimeError):  # some have none

@@ -6,14 +6,18 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from PIL import Image
-
-from genrobust.core import LabelSpace, Registry, Request
-from genrobust.generate.locate import find_adapter
+from genrobust.core import LabelSpace, Registry, Request, UserError
+from genrobust.generate.index import read_index
+from genrobust.generate.locate import find_adapter, find_generator, refuse_pickles
+from genrobust.generate.trained_folder import check_trained
 from genrobust.recipe import GeneratorConfig
+
+if TYPE_CHECKING:  # a dataset is named after its generator's identity, which takes neither torch nor diffusers
+    import torch
+    from PIL import Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,14 @@ class Mode(ABC):
     What a request gets depends on it alone: no other request of the batch enters, beyond rounding.
 
     Attributes:
-        loader: The diffusers class that loads a folder.
+        loader: The name of the diffusers class that loads a folder.
         kinds: The pipelines that a folder's model_index.json may name.
         needs: The same in words.
         unused: The pipeline's parts that the mode does not use, which are not loaded.
         adapted: The modes in place of this one where the recipe names an adapter, by its kind.
     """
 
-    loader: ClassVar[Any]
+    loader: ClassVar[str]
     kinds: ClassVar[frozenset[str]]
     needs: ClassVar[str]
     unused: ClassVar[tuple[str, ...]] = ()
@@ -68,12 +72,19 @@ class Mode(ABC):
         """Raises UserError where the generator or the classes do not fit the mode."""
         self.generator, self.labels, self.source_image = generator, labels, source_image
 
+    @classmethod
+    def draws_with(cls, kind: str) -> bool:
+        """Return whether it draws with such a pipeline, named as in a folder's model_index.json."""
+        return kind in cls.kinds
+
     @abstractmethod
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         """Return the keyword arguments of the call that belong to `requests`; `noise` holds a source for each."""
 
     def latents(self, noise: Sequence[torch.Generator]) -> torch.Tensor:
         """Return noise [B, C, h, w] in the UNet's dtype, drawn in float32 so that every dtype starts from the same."""
+        import torch
+
         drawn = torch.stack([torch.randn(self.generator.latent_shape, generator=source) for source in noise])
         return drawn.to(self.generator.device, self.generator.pipeline.unet.dtype)
 
@@ -99,3 +110,26 @@ def mode_of(config: GeneratorConfig) -> type[Mode]:
     """
     mode = MODES.get(config.mode)
     return mode if config.adapter is None else mode.adapted[find_adapter(config.adapter).kind]
+
+
+def locate(config: GeneratorConfig) -> tuple[str, Path]:
+    """Return the id and the folder of the generator of `config`, which its mode can use and which holds no pickles.
+
+    Raises:
+        UserError: No generator is found, or one is there but not usable: another generator in its place would surprise.
+        GenrobustError: A trained generator is damaged.
+    """
+    id, folder = find_generator(config)
+    check_trained(folder)
+    index = read_index(folder)
+    kind, mode = index.get("_class_name"), mode_of(config)
+    if not mode.draws_with(str(kind)):
+        others = [name for name in MODES.names() if MODES.get(name).draws_with(str(kind))]
+        remedy = f"set generator.mode to {' or '.join(others)}" if others else "no mode of genrobust draws with that"
+        raise UserError(
+            f"{folder} holds a {kind}; generator.mode {config.mode} needs {mode.needs}: {remedy}, or name another "
+            "generator"
+        )
+    for part in sorted(folder / name for name in index if (folder / name).is_dir()):
+        refuse_pickles(part)
+    return id, folder

@@ -1,4 +1,4 @@
-"""Prompts as a pipeline's call takes them, and the pipelines that take some."""
+"""Prompts as a pipeline's call takes them."""
 
 from __future__ import annotations
 
@@ -8,44 +8,12 @@ from functools import cache
 from typing import Any
 
 import torch
-from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING, AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from torch import Tensor
 
 from genrobust.core import Request, UserError
 from genrobust.generate.guidance import true_guidance
 from genrobust.generate.mode import Generator
-
-# Families that AutoPipeline knows. Those steered by an edge map, a pose or an edit want more than a study has; an image
-# of CogView4 depends on the longest prompt of its batch, GLM-Image takes no source of noise for each image, and Helios
-# draws videos. Some take no `guidance_scale`, or a schedule of it.
-_OTHERS = ("control", "kontext", "cogview4", "glm_image", "helios", "ideogram")
-_FAMILIES = {
-    family: pipeline
-    for family, pipeline in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items()
-    if not any(word in family for word in _OTHERS)
-    and "guidance_scale" in inspect.signature(pipeline.__call__).parameters
-}
-_FROM_IMAGE = {  # those that begin at the image: FLUX.2 takes images as references, all of a batch for each
-    family: pipeline
-    for family, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items()
-    if family in _FAMILIES and "strength" in inspect.signature(pipeline.__call__).parameters
-}
-FROM_TEXT = frozenset(pipeline.__name__ for pipeline in _FAMILIES.values())
-FROM_TEXT_AND_IMAGE = frozenset(c.__name__ for f, image in _FROM_IMAGE.items() for c in (image, _FAMILIES[f]))
-
-# The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
-# the names that the call takes. A pair is what it returns first and second.
-_PLAIN = (("prompt_embeds", "negative_prompt_embeds"),)
-_POOLED = (*_PLAIN, ("pooled_prompt_embeds", "negative_pooled_prompt_embeds"))
-ENCODED = {
-    "StableDiffusionPipeline": _PLAIN,
-    "StableDiffusionImg2ImgPipeline": _PLAIN,
-    "LatentConsistencyModelPipeline": _PLAIN,
-    "LatentConsistencyModelImg2ImgPipeline": _PLAIN,
-    "StableDiffusionXLPipeline": _POOLED,
-    "StableDiffusionXLImg2ImgPipeline": _POOLED,
-}
-
+from genrobust.generate.pipelines import ENCODED
 
 SCHNELL_TOKENS = 256  # that FLUX.1 schnell was distilled with; its pipeline's default, of FLUX.1 dev, is 512
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from genrobust.core import expand_home
+from genrobust.recipe.suggest import meant, nearest
 
 DEEPEST = 40  # levels of lists and mappings: a recipe has six
 MOST = 200_000  # values of a recipe: the names of 20,000 classes are a tenth of that
@@ -20,6 +21,7 @@ LONGEST_NAME = 255  # bytes of the name of a file or folder
 LARGEST = 10**40  # a whole number in a recipe
 SHOWN = 60  # characters of a value, in a message
 TOLD = 3  # mistakes, in a message
+SUGGESTED = 3  # keys, in a message
 LISTED = 40  # names, in a message: more than a section has keys
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -106,7 +108,7 @@ def explain(error: ValidationError, root: type[Section], where: str) -> list[str
 def near_or_known(name: str, known: Iterable[str]) -> str:
     """Suggest what to write instead of an unknown `name`: the nearest of the `known` ones, or any of them."""
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = get_close_matches(name, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known here: {listed(known)}"
 
 
@@ -133,9 +135,7 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
         section = root
         for key in parents:
             section = _subsection(section, key)
-        if section is root and (below := _with_key(root, str(last))):
-            return f"unknown key {path}; did you mean {' or '.join(below)}?"
-        return f"unknown key {path}; {near_or_known(str(last)[:SHOWN], [*section.model_fields, *section.file_keys])}"
+        return f"unknown key {path}; {_instead(str(last)[:SHOWN], section, root)}"
     message = str(error["msg"]).removeprefix("Value error, ").replace("a valid tuple", "a list, as in [0, 1]")
     got = "" if error["type"] in {"missing", "value_error"} else f" (got {shown(error['input'])})"
     if error["type"] == "string_type":
@@ -147,12 +147,19 @@ def _explain_one(error: dict[str, Any], root: type[Section]) -> str:
     return f"{path and f'{path}: '}{message[:1].lower()}{message[1:]}{got}"
 
 
-def _with_key(root: type[Section], key: str) -> list[str]:
-    """The keys of `root`'s sections that are called `key`, as "train.steps"."""
-    sections = {name: _subsection(root, name) for name in root.model_fields}
-    return [
-        f"{name}.{key}" for name, section in sections.items() if section is not root and key in section.model_fields
+def _instead(word: str, section: type[Section], root: type[Section]) -> str:
+    """Suggest a key of `section`, or of another of `root`, for a `word` that is none."""
+    own = [*section.model_fields, *section.file_keys]
+    others = {name: _subsection(root, name) for name in ("train", *root.model_fields)}  # train has most settings
+    found = meant(word, own) or [
+        f"{name}.{key}"
+        for name, other in others.items()
+        if other not in (root, section)
+        for key in meant(word, other.model_fields)
     ]
+    if not found or (section is not root and "." in found[0] and get_close_matches(word, own)):
+        return nearest(word, own)
+    return f"did you mean {' or '.join(found[:SUGGESTED])}?"
 
 
 def _path(error: Any) -> str:

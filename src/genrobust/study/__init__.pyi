@@ -11,24 +11,21 @@ from .estimate import (
     explain_disk_full as explain_disk_full,
     free as free,
     generation_time as generation_time,
+    needs_of as needs_of,
     published_time as published_time,
     requests_of as requests_of,
     row_seconds as row_seconds,
     seconds_left as seconds_left,
+    time_here as time_here,
 )
 from .executors.open import open_executor as open_executor
 from .executors.processes import Processes as Processes
 from .init import write_recipe as write_recipe
-from .named_models import (
-    arm_called as arm_called,
-    names_recipe as names_recipe,
-    predictions_of as predictions_of,
-    studies_in as studies_in,
-    trained as trained,
-)
+from .named_models import predictions_of as predictions_of
 from .origins import origin_of as origin_of
 from .outputs import describe_verified as describe_verified, verify_outputs as verify_outputs
 from .own_folders import read_folders as read_folders
 from .stage import Row as Row
+from .studies import Studies as Studies, arm_called as arm_called
 from .study import Study as Study
-from .training_runs import TrainingRun as TrainingRun
+from .training_runs import TrainingRun as TrainingRun, recipe_and_name as recipe_and_name

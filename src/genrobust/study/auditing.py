@@ -46,7 +46,7 @@ from genrobust.data import (
     read_manifest,
     write_filter,
 )
-from genrobust.recipe import DataConfig, FilterConfig, is_recipe, load_recipe
+from genrobust.recipe import DataConfig, FilterConfig, Recipe, is_recipe, load_recipe
 from genrobust.report import write_audit_page
 
 KEEPING = 1  # to be raised where what is kept of an image changes
@@ -54,6 +54,8 @@ PROGRAMS = ("torch", "numpy", "scipy", "pillow")  # whose versions change it by 
 PLAIN_TEMPLATE = "a photo of a {}"  # for images whose prompt is not known
 # Opened late, when all else is known to be in order: it may have to be trained first.
 Opens = Callable[[], OpenClassifier]
+Load = Callable[[str], Recipe]  # by its name
+DataOf = Callable[[str], StudyData | None]  # the images of a recipe by its name; None for a folder
 # Of the images of sets, on a device, with what is kept meanwhile: the name of the score, and the score of each image,
 # the lower the worse.
 Judge = Callable[[AuditSets, torch.device, KeptParts], tuple[str, np.ndarray]]
@@ -81,6 +83,7 @@ def audit(
     device: str = "auto",
     say: Callable[[str], None] = lambda line: None,
     batch_size: int = 256,
+    load: Load = load_recipe,
 ) -> Audited:
     """Audit `dataset` and write audit.html and audit.json into `out`, by default ``audit-<name>`` beside it.
 
@@ -94,18 +97,17 @@ def audit(
         clip: The folder of a CLIP, or "pictograms" for the embedded one.
         allow_leaks: Names of test sets that may have leaked.
         batch_size: Images shown to a model at once; it changes figures by rounding alone.
+        load: Loads a recipe by its name.
 
     Raises:
-        UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks one of the classes, or a
-            name in `allow_leaks` that is no test set.
+        UserError: What cannot be opened, an `out` inside the dataset, a classifier that lacks a class, an unknown name.
     """
     folder = _results_folder(dataset, out)
     judge = None if clip is None else find_clip(clip)
     where = resolve_device(device)
-    sets = open_sets(dataset, against, tests, wild, unseen)
-    for name in allow_leaks:
-        if name not in sets.tests:
-            raise UserError(f"--allow-leaks {name}: no such test set; there are {', '.join(sets.tests) or 'none'}")
+    sets = open_sets(dataset, against, tests, wild, unseen, load)
+    if unknown := [name for name in allow_leaks if name not in sets.tests]:
+        raise UserError(f"--allow-leaks {unknown[0]}: no such test set; there are {', '.join(sets.tests) or 'none'}")
     parts = parts_in(folder, where)
     found = measure(sets, Models(classifier and classifier(), judge, where, batch_size), say, parts)
     leaks = {name: count for name, count in found.leaks.items() if name not in allow_leaks}
@@ -122,11 +124,12 @@ def filter_dataset(
     threshold: float | None = None,
     against: str | None = None,
     device: str = "auto",
+    load: Load = load_recipe,
 ) -> Filter:
     """Leave out the images of `dataset` that `judge` finds least like their label; the list lies beside the shards.
 
     `drop` is the share of each class that is left out, `threshold` the lowest score that stays: one of them is given.
-    `against` are the real images, for the class names, as for `audit`.
+    `against` are the real images, for the class names, as for `audit`; `load` loads a recipe by its name.
 
     Raises:
         UserError: Not one of `drop` and `threshold`, no generated dataset, a class that a classifier does not know, or
@@ -139,7 +142,7 @@ def filter_dataset(
     if drop is not None:
         check_share(drop)
     read_manifest(dataset)  # a filter lies beside shards: image folders are refused
-    return _filter(dataset, open_sets(str(dataset), against), judge, drop, threshold, device)
+    return _filter(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
 
 
 def filter_shards(
@@ -152,7 +155,7 @@ def filter_shards(
     Raises:
         UserError: A classifier does not know a class, or no image is left.
     """
-    opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids))
+    opened, prompts, templates = _dataset(str(dataset), FolderClasses(labels, labels.ids), lambda word: None)
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
@@ -222,11 +225,13 @@ def open_sets(
     tests: Sequence[str] = (),
     wild: str | None = None,
     unseen: str | None = None,
+    load: Load = load_recipe,
 ) -> AuditSets:
     """Open the named sets, as for `audit`; classes are those of `against`, or the dataset's own without it."""
-    real_data = _recipe(against or dataset)
+    data_of = partial(_data_of, load=load)
+    real_data = data_of(against or dataset)
     classes = _classes(dataset, against, real_data)
-    opened, prompts, templates = _dataset(dataset, classes)
+    opened, prompts, templates = _dataset(dataset, classes, data_of)
     real: ImageSet | None = None
     test_sets: dict[str, ImageSet] = {}
     is_real = real_data is not None and dataset == against  # and is not compared with itself
@@ -241,7 +246,7 @@ def open_sets(
         if name in test_sets:
             raise UserError(f"--test {name}: there is a test set of this name already; give this one another")
         test_sets[name] = open_images(name, open_stored(Path(place)), classes)
-    seen, choosing = _of_generator(wild, classes)
+    seen, choosing = _of_generator(wild, classes, data_of)
     if unseen is not None:
         choosing = open_images("unseen images", open_stored(Path(unseen)), classes)
     return AuditSets(opened, classes.labels, real, test_sets, seen, choosing, prompts, templates, is_real)
@@ -258,11 +263,11 @@ def _classes(dataset: str, against: str | None, data: StudyData | None) -> Folde
     return FolderClasses(LabelSpace(tuple(map(ClassLabel, ids, names, names))), ids)
 
 
-def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
+def _dataset(word: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
     """The dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
     folder = Path(word)
     if not (folder / MANIFEST).exists():
-        data = _recipe(word)
+        data = data_of(word)
         images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)
     shards = ShardDataset(folder)
@@ -278,11 +283,11 @@ def _dataset(word: str, classes: FolderClasses) -> tuple[ImageSet, tuple[str, ..
     return shards, prompts if all(prompts) else (), templates or (PLAIN_TEMPLATE,)
 
 
-def _of_generator(word: str | None, classes: FolderClasses) -> tuple[ImageSet | None, ImageSet | None]:
+def _of_generator(word: str | None, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet | None, ImageSet | None]:
     """The images that the generator was trained on, and such of a recipe that it has never seen."""
     if word is None:
         return None, None
-    data = _recipe(word)
+    data = data_of(word)
     if data is None:
         return open_images("the generator's training images", open_stored(Path(word)), classes), None
     if data.retrieval is None:
@@ -290,9 +295,9 @@ def _of_generator(word: str | None, classes: FolderClasses) -> tuple[ImageSet | 
     return data.retrieval, data.choosing
 
 
-def _recipe(word: str) -> StudyData | None:
+def _data_of(word: str, load: Load) -> StudyData | None:
     """The images of the recipe called `word`, None where it is a folder."""
-    return load_data(load_recipe(word).data) if is_recipe(word) else None
+    return load_data(load(word).data) if is_recipe(word) else None
 
 
 def _results_folder(dataset: str, out: Path | None) -> Path:

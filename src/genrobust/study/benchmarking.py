@@ -9,13 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from genrobust.classifiers import OpenClassifier, predict_sets
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError, digest, file_name
+from genrobust.core import (
+    ClassLabel,
+    ImageSet,
+    LabelSpace,
+    Predictions,
+    Subset,
+    UserError,
+    digest,
+    file_name,
+    local_folder,
+)
 from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
 from genrobust.study.auditing import outside
-from genrobust.study.named_models import named_models, open_all, studies_in
+from genrobust.study.named_models import named_models, open_all
+from genrobust.study.stage import Stage
+from genrobust.study.studies import Studies
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
 
@@ -26,10 +38,10 @@ LISTED = 12  # styles that a note names
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """One of the two sets as it was named: `classes` are all that its labels index, `open` may generate it first.
+    """One of the two sets as it was named: `classes` are all that its labels index, and `open` opens it.
 
     `seen` says that a model may have trained on these very images, `chosen_on` that settings may have been chosen on
-    them, `of_several` that it was named among the sets of a recipe.
+    them, `of_several` that it was named among the sets of a recipe. `makes` generates what is missing.
     """
 
     name: str
@@ -39,16 +51,16 @@ class Images:
     seen: bool = False
     chosen_on: bool = False
     of_several: bool = False
+    makes: Stage | None = None
 
 
 def run_benchmark(
     models: Sequence[str],
     on: str,
+    studies: Studies,
     real: str | None = None,
-    runs: Path = Path("runs"),
     out: Path | None = None,
     device: str = "auto",
-    say: Say = lambda line: None,
     labels: Sequence[str] = (),
 ) -> tuple[Benchmarked, dict[str, Path]]:
     """Score `models` on the generated set `on` and on real images of the same classes, and write the page.
@@ -58,27 +70,28 @@ def run_benchmark(
     Args:
         models: Models as `named_models` takes them, like `labels` with the names of their classes.
         on: The folder of a generated dataset, class folders, or RECIPE:DATASET, which is generated where it is missing.
+        studies: Opens what names a recipe.
         real: A recipe, whose clean test set is taken, RECIPE:SET for another test set or the images to choose by, or
             a folder; by default the recipe of `on`.
-        runs: Where recipes keep what they make.
-        out: The folder of the page and the predictions; by default ``benchmarks/NAME`` in `runs`. NAME is that of the
-            generated set, with that of the real one unless this is the clean test set of the same recipe.
+        out: The folder of the page and the predictions; by default ``benchmarks/NAME`` beside the studies. NAME is that
+            of the generated set, with that of the real one unless this is the clean test set of the same recipe.
 
     Returns what was measured, and the files by name.
 
     Raises:
-        UserError: A set or model cannot be opened, classes do not match, or `out` lies inside the dataset.
+        UserError: A set or model cannot be opened, classes do not match, `out` lies inside the dataset, or what is
+            missing may not be made.
     """
-    study_of = studies_in(runs, say, None if device == "auto" else device)
-    generated = _generated(on, study_of)
-    beside = _real(real, generated, study_of)
-    folder = outside(on, out or runs / "benchmarks" / file_name(_name(generated, beside)))
-    named = named_models(models, study_of, labels)
+    generated = _generated(on, studies)
+    beside = _real(real, generated, studies)
+    folder = outside(on, out or local_folder(studies.out) / "benchmarks" / file_name(_name(generated, beside)))
+    named = named_models(models, studies, labels)
+    studies.require_made([generated.makes, *(model.makes for model in named)])
     sets, classes, left_out = _matched(generated, beside)
     opened = open_all(named)
     recipes = [of.study.recipe for of in (generated, beside) if of.study]
     how = recipes[0].evaluate.batch_size if recipes else BATCH_SIZE, device
-    answers = dict(_answers(opened, sets, classes, folder / "predictions", say, *how))
+    answers = dict(_answers(opened, sets, classes, folder / "predictions", studies.say, *how))
     groups = getattr(sets["real"], "groups", None)
     result = score(answers, sets["generated"].styles, groups=groups, real_styles=sets["real"].styles)
     prepared = {m.prepared for of_name in opened.values() for m in of_name}
@@ -112,17 +125,18 @@ def _answers(
         yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 
 
-def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
+def _generated(word: str, studies: Studies) -> Images:
     recipe, dataset = recipe_and_name(word)
     if recipe and word != recipe:
-        study = study_of(recipe)
+        study = studies.open(recipe)
         if study.recipe.filter_of(dataset) is not None:
             raise UserError(f"--on {word}: this dataset has a filter; a benchmark takes every image: name one without")
         made = study.dataset(dataset)
         seen = made.user_provided or made.generate.split != "val"
-        return Images(f"{Path(recipe).stem}:{dataset}", study.data.labels, lambda: made.images, study, seen)
+        name, makes = f"{Path(recipe).stem}:{dataset}", study.graph.generate(dataset)
+        return Images(name, study.data.labels, lambda: made.images, study, seen, makes=makes)
     if recipe:
-        if datasets := study_of(recipe).recipe.datasets:
+        if datasets := studies.recipe(recipe).datasets:
             raise UserError(
                 f"--on {word}: name one of the recipe's datasets, such as {word}:{next(reversed(datasets))}"
             )
@@ -140,11 +154,11 @@ def _generated(word: str, study_of: Callable[[str], Study]) -> Images:
     return Images(folder.resolve().name, classes, lambda: shards, seen=not val)
 
 
-def _real(word: str | None, generated: Images, study_of: Callable[[str], Study]) -> Images:
+def _real(word: str | None, generated: Images, studies: Studies) -> Images:
     recipe, name = recipe_and_name(word or "")
     if word is not None and word != recipe:  # a set of it, or a folder
-        return _test_set(word, study_of(recipe), name) if recipe else _folder(word)
-    study = generated.study if word is None else study_of(recipe)
+        return _test_set(word, studies.open(recipe), name) if recipe else _folder(word)
+    study = generated.study if word is None else studies.open(recipe)
     if study is None:
         raise UserError("name real test images of the same classes with --real: a folder, or a recipe that has some")
     data = study.data

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from genrobust.core import DiskFull, UserError, about
+from genrobust.core import EMBEDDED, DiskFull, UserError, about
 from genrobust.recipe import GENERATED, GeneratorConfig, Recipe
-from genrobust.study.rates import estimate, measured_rate
+from genrobust.study.executors.processes import Processes
+from genrobust.study.rates import RATES, estimate, measured_rate
 from genrobust.study.stage import Row
 from genrobust.study.stages.generate import Generate, generator_rate_key
 from genrobust.study.study import Study
@@ -96,3 +97,27 @@ def requests_of(recipe: Recipe) -> dict[str, int]:
     classes = len(label_space(recipe.data))
     names = [n for n in recipe.generated_sets() if n != GENERATED or recipe.data.generated is None]
     return {name: classes * recipe.generation(name)[1].per_class for name in names}
+
+
+def needs_of(recipe: Recipe) -> str:
+    """Return what a recipe needs and this machine lacks, in words: data, a GPU, files; "" for nothing."""
+    if recipe.data.source == "imagenet":
+        return "ImageNet, a GPU"
+    generators = [recipe.generation(name)[0] for name in recipe.generated_sets()]
+    retrieved = recipe.data.retrieved
+    places = [*(config.model for config in generators), retrieved.path, retrieved.search, retrieved.clip]
+    named = [str(place) for place in places if place not in (None, EMBEDDED)]
+    return ", ".join(dict.fromkeys(place for place in named if not Path(place).exists()))
+
+
+def time_here(recipe: Recipe, out: Path) -> str:
+    """Return about how long the missing jobs of a study take, by the rates that are measured in `out`.
+
+    "" means that none of them is measured. A study that trains a generator is not looked at, which takes seconds.
+    """
+    if not (out / RATES).exists() or any(of.from_scratch or of.finetuned for of in recipe.datasets.values()):
+        return ""
+    seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows(), out)
+    if not seconds:
+        return "" if unknown else "done"
+    return f"over {about(seconds).removeprefix('about ')}" if unknown else about(seconds)

@@ -19,41 +19,30 @@ from genrobust.classifiers import (
     read_checkpoint_info,
 )
 from genrobust.core import REAL, Predictions, UserError, digest
-from genrobust.recipe import ArmConfig, Recipe, load_recipe
-from genrobust.study.executors.processes import Processes
+from genrobust.study.stage import Stage
+from genrobust.study.studies import Studies, arm_called
 from genrobust.study.study import Study
 from genrobust.study.training_runs import recipe_and_name
-
-
-def studies_in(
-    out: Path, say: Callable[[str], None], device: str | None = None, quick: bool = False
-) -> Callable[[str], Study]:
-    """Return what opens the study of a recipe in `out` by the recipe's name, each once."""
-
-    @cache
-    def study_of(name: str) -> Study:
-        recipe = load_recipe(name, [f"device={device}"] if device else [], quick)
-        return Study(recipe, out, say=say, executor=Processes(recipe))
-
-    return study_of
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
     """A model by its name; those of the same name are checkpoints of one.
 
-    `open` may train it first. `takes_labels` says that a file may name its classes: checkpoints know theirs. `recipe`
-    is that of an arm, and `training` a hash of how a checkpoint was trained that the user gave no name.
+    `open` trains it where it is missing, which `makes` does. `takes_labels` says that a file may name its classes:
+    checkpoints know theirs. `recipe` is that of an arm, and `training` a hash of how a checkpoint was trained that the
+    user gave no name.
     """
 
     name: str
     open: Callable[[], OpenClassifier]
+    makes: Stage | None = None
     takes_labels: bool = False
     recipe: str = ""
     training: str = ""
 
 
-def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels: Sequence[str] = ()) -> list[Named]:
+def named_models(specs: Sequence[str], studies: Studies, labels: Sequence[str] = ()) -> list[Named]:
     """Return the models that `specs` name, in their order; a recipe's are not trained yet.
 
     Args:
@@ -69,7 +58,7 @@ def named_models(specs: Sequence[str], study_of: Callable[[str], Study], labels:
     if not specs:
         raise UserError("name one model or more with --models: a recipe, a checkpoint, or a name of timm's")
     files = _label_files(labels)
-    models = [model for spec in specs for model in _named(spec, study_of, files)]
+    models = [model for spec in specs for model in _named(spec, studies, files)]
     recipes = {model.name: {other.recipe for other in models if other.name == model.name} for model in models}
     models = [
         replace(m, name=f"{m.recipe}: {m.name}") if m.recipe and recipes[m.name] != {m.recipe} else m for m in models
@@ -108,25 +97,26 @@ def open_all(models: Sequence[Named]) -> dict[str, list[OpenClassifier]]:
 
 
 def predictions_of(
-    study: Study, models: Sequence[str], labels: Sequence[str] = (), say: Callable[[str], None] = lambda line: None
+    study: Study, models: Sequence[str], studies: Studies, labels: Sequence[str] = ()
 ) -> Iterator[tuple[str, Mapping[str, Predictions]]]:
     """Yield the name of each model and the predictions of each of its checkpoints on every test set of `study`.
 
-    `models` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone, matched by
-    id.
+    `models`, `studies` and `labels` are as `named_models` takes them. Logits are those of the study's classes alone,
+    matched by id.
 
     Raises:
-        UserError: A name is no model, two checkpoints in a folder cannot be told apart, or a model does not know one of
-            the classes; raised before any is loaded.
+        UserError: A name is no model, two checkpoints in a folder cannot be told apart, a model may not be trained, or
+            it does not know one of the classes; raised before any is loaded.
     """
-    study_of = studies_in(study.out, say, study.recipe.device)
-    opened = [(name, m) for name, same in open_all(named_models(models, study_of, labels)).items() for m in same]
+    named = named_models(models, studies, labels)
+    studies.require_made(model.makes for model in named)
+    opened = [(name, m) for name, same in open_all(named).items() for m in same]
     for _, model in opened:
         model.columns(study.data.labels)
     for name, prepared in dict.fromkeys((name, model.prepared) for name, model in opened):
-        say(f"{name}: {prepared}")
+        studies.say(f"{name}: {prepared}")
     if len({model.prepared for _, model in opened}) > 1:
-        say("these models prepare images otherwise: their accuracies compare only in part")
+        studies.say("these models prepare images otherwise: their accuracies compare only in part")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
         out = study.out / "predictions" / digest([model.weights, model.prepared])
@@ -150,20 +140,20 @@ def _name_and_rest(spec: str) -> tuple[str, str]:
     return (name, rest) if equals and not Path(spec).exists() else ("", spec)
 
 
-def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Path]) -> Iterator[Named]:
+def _named(spec: str, studies: Studies, labels: Mapping[str, Path]) -> Iterator[Named]:
     name, model = _name_and_rest(spec)
     folder = Path(model)
     recipe, arm_name = recipe_and_name(model)
     if recipe:
         if name:
             raise UserError(f"--models {spec}: a recipe's models are called as its arms are: leave out {name}=")
-        study = study_of(recipe)
+        study, how = studies.open(recipe), Path(recipe).stem
         arms = [arm_called(study.recipe, arm_name)] if arm_name else study.recipe.arms
-        for arm in sorted(arms, key=lambda arm: arm.name != study.recipe.reference):
-            how = Path(recipe).stem
-            yield from (
-                Named(arm.name, partial(_open_arm, study, arm, seed), recipe=how) for seed in study.recipe.seeds
-            )
+        arms = sorted(arms, key=lambda arm: arm.name != study.recipe.reference)
+        runs = [run for arm in arms for run in study.runs(arm.name)]
+        makes, train = study.graph.train(runs), cache(partial(study.train, runs))  # all at once, when one is opened
+        for place, run in enumerate(runs):
+            yield Named(run.of, partial(_open_trained, study, train, place), makes, recipe=how)
     elif is_checkpoint(folder):
         info = read_checkpoint_info(folder)
         found = _checkpoint(name or _trained_on(info) or folder.name, folder)
@@ -177,48 +167,13 @@ def _named(spec: str, study_of: Callable[[str], Study], labels: Mapping[str, Pat
         yield Named(called, lambda: opened, takes_labels=True)
 
 
-def trained(spec: str, study_of: Callable[[str], Study]) -> Path | None:
-    """Return the checkpoint that ``RECIPE:ARM`` names, of the recipe's first seed, trained now where it is missing.
-
-    None for what names no recipe.
-
-    Raises:
-        UserError: `spec` is a recipe without an arm, or with an unknown one.
-    """
-    recipe, arm = recipe_and_name(spec)
-    if not recipe:
-        return None
-    study = study_of(recipe)
-    if not arm:
-        names = ", ".join(one.name for one in study.recipe.arms)
-        raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
-    return study.checkpoint(arm_called(study.recipe, arm), study.recipe.seeds[0])
-
-
-def names_recipe(spec: str) -> bool:
-    """Return whether `spec` is ``RECIPE`` or ``RECIPE:ARM``."""
-    return recipe_and_name(spec)[0] != ""
-
-
-def arm_called(recipe: Recipe, name: str) -> ArmConfig:
-    """Return the arm of that name.
-
-    Raises:
-        UserError: The recipe has no such arm.
-    """
-    names = [arm.name for arm in recipe.arms]
-    if name not in names:
-        raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
-    return recipe.arm(name)
-
-
 def _checkpoint(name: str, folder: Path) -> Named:
     opened = open_checkpoint(folder)  # now, so that what cannot be opened is reported before anything is trained
     return Named(name, lambda: opened)
 
 
-def _open_arm(study: Study, arm: ArmConfig, seed: int) -> OpenClassifier:
-    return open_checkpoint(study.checkpoint(arm, seed), study.recipe.evaluate)
+def _open_trained(study: Study, train: Callable[[], list[Path]], place: int) -> OpenClassifier:
+    return open_checkpoint(train()[place], study.recipe.evaluate)
 
 
 def _told_apart(folder: Path) -> dict[Path, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,20 @@ from genrobust.classifiers import with_dtype
 from genrobust.core import FLOAT32, UserError
 from genrobust.data import read_manifest
 from genrobust.generate import sampling
-from genrobust.recipe import GENERATED, load_recipe, recipe_yaml
+from genrobust.recipe import GENERATED, Recipe, load_recipe, recipe_yaml
 from genrobust.release import Origin
 from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.study import Study
 
 
-def origin_of(folder: Path, name_or_path: str) -> Origin:
-    """Find the generated dataset in `folder` among those of the recipe called `name_or_path`.
+def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = load_recipe) -> Origin:
+    """Find the generated dataset in `folder` among those of the recipe called `name_or_path`, which `load` loads.
 
     Raises:
         UserError: None of them is that one; the message names the keys that differ.
     """
     manifest = read_manifest(folder)
-    recipe = with_dtype(load_recipe(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made
+    recipe = with_dtype(load(name_or_path), manifest.get("dtype", FLOAT32))  # what auto was, where it was made
     recipe_here = recipe.model_copy(update={"device": "cpu", "track": ()})  # what made it may not be on this machine
     study = Study(recipe_here, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
@@ -36,7 +36,7 @@ def origin_of(folder: Path, name_or_path: str) -> Origin:
             return Origin(recipe_yaml(recipe), name)
         rows.append(f"{name} differs in {', '.join(differing)}")
     what = f"--recipe {name_or_path}: it does not make {folder}: name the one that it came from"
-    hint = "values that --set gave are in what genrobust show RECIPE --yaml prints"
+    hint = "values that --set gave when it was generated, --set gives here too"
     raise UserError("\n".join([what, f"  {'; '.join(rows) or 'it generates none'}", f"  {hint}"]))
 
 

@@ -20,7 +20,7 @@ from small_study import QUICK, REAL, folders_section, genrobust
 from genrobust.core import GenrobustError, Request, UserError
 from genrobust.generate import identity, image_api
 from genrobust.generate.engines.openai import SEEDS, OpenAiEngine
-from genrobust.generate.loading import locate
+from genrobust.generate.mode import locate
 from genrobust.recipe import GeneratorConfig
 
 SECRET = "sk-proj-1234567890abcdef"

@@ -69,7 +69,7 @@ def test_a_dataset_with_a_generator_of_its_own_has_that_one_fine_tuned(raw, tmp_
 def test_the_command_prints_the_folder(raw, tmp_path):
     recipe = tmp_path / "small.yaml"
     recipe.write_text(yaml.safe_dump(raw))
-    words = ["finetune", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
+    words = ["train-generator", str(recipe), "--out", str(tmp_path / "runs"), "--set", "finetune.method=lora"]
     folder = Path(genrobust(*words).stdout.strip())
     assert folder.parent == tmp_path / "runs" / "finetuned"
     assert {p.name for p in folder.iterdir()} == {".lock", "finetune.json", "pytorch_lora_weights.safetensors"}

@@ -7,11 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import metadata
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core import (
     GenrobustError,
@@ -26,11 +22,14 @@ from genrobust.core import (
 from genrobust.generate.calls import EMPTY_WARNING, OutOfMemory, explain_failure, explain_out_of_memory, muted
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.guidance import guidance_arguments
-from genrobust.generate.loading import load_generator, locate
 from genrobust.generate.locate import find_adapter, find_generator, find_lora
-from genrobust.generate.mode import MODES, mode_of
-from genrobust.generate.speed import can_offload_layers, compile_network, decode_one_by_one, uncompile
+from genrobust.generate.mode import MODES, locate, mode_of
 from genrobust.recipe import GeneratorConfig
+
+if TYPE_CHECKING:  # a study that is done asks for the identity alone, which takes neither torch nor diffusers
+    import numpy as np
+    import torch
+    from torch import Tensor
 
 TRIAL_STEPS = 4  # take as much memory as all steps
 ADDED = ("lora", "lora_sha256", "lora_scale", "adapter", "adapter_sha256", "adapter_scale")  # to the generator
@@ -43,6 +42,8 @@ def rounded(pixels: Tensor) -> list[np.ndarray]:
     Args:
         pixels: float32 [B, H, W, 3] in [0, 1].
     """
+    import torch
+
     drawn = (pixels * 255).round().to(torch.uint8).cpu().numpy()
     numbers = pixels.isfinite().flatten(1).all(dim=1).tolist()
     return [drawn[i] if fine else pixels[i].cpu().numpy() for i, fine in enumerate(numbers)]
@@ -57,6 +58,10 @@ class DiffusersEngine(Engine):
     def __init__(
         self, config: GeneratorConfig, labels: LabelSpace, sources: ImageSet | None, device: torch.device
     ) -> None:
+        import torch
+
+        from genrobust.generate.loading import load_generator
+
         super().__init__(config, labels, sources, device)
         if device.type == "cuda" and device.index is not None:
             torch.cuda.set_device(device)  # bitsandbytes loads weights onto the current GPU
@@ -112,6 +117,8 @@ class DiffusersEngine(Engine):
         }
 
     def expect(self, images: int, batch: int) -> None:
+        from genrobust.generate.speed import compile_network
+
         self._compiled = compile_network(self.generator, images)
         # Not what happens to be drawn first: a run that goes on with the rest of a shard would draw other bytes.
         self._whole = min(batch, self._most) if self._compiled else None
@@ -121,6 +128,8 @@ class DiffusersEngine(Engine):
         self._draw(requests, min(steps, self.config.steps))
 
     def draw(self, requests: Sequence[Request]) -> list[np.ndarray | None]:
+        from genrobust.generate.speed import decode_one_by_one, uncompile
+
         drawn: list[np.ndarray | None] = []
         while len(drawn) < len(requests):
             part = requests[len(drawn) : len(drawn) + self._most]
@@ -147,10 +156,12 @@ class DiffusersEngine(Engine):
                 self._compiled = self._compiled and self.config.compile is True  # it works: what fails now is another
         return drawn
 
-    @torch.inference_mode()
     def _draw(self, requests: Sequence[Request], steps: int) -> list[np.ndarray | None]:
         """Draw `requests` at once; raises OutOfMemory where they do not fit."""
+        import torch
+
         with (
+            torch.inference_mode(),
             self._compiled_for(len(requests)),
             self._vae_restored(),
             self._parts_fetched_back(),
@@ -161,9 +172,10 @@ class DiffusersEngine(Engine):
             pixels, unsafe = self._pixels(requests, steps)
             return [None if bad else image for image, bad in zip(rounded(pixels), unsafe, strict=True)]
 
-    @torch.inference_mode()
     def _pixels(self, requests: Sequence[Request], steps: int) -> tuple[Tensor, Sequence[bool]]:
         """Return the images of `requests`, float32 [B, H, W, 3] in [0, 1] on the device, and whether each is unsafe."""
+        import torch
+
         # On the CPU whatever the device, so that every machine starts from the same noise. A pipeline or scheduler that
         # draws more noise goes on with the same sources.
         noise = [torch.Generator("cpu").manual_seed(request.seed) for request in requests]
@@ -183,6 +195,8 @@ class DiffusersEngine(Engine):
         It would take a minute to compile for each, and an image would depend on the shards that this process drew
         before.
         """
+        import torch
+
         other = self._whole is not None and images != self._whole
         return torch.compiler.set_stance("force_eager") if other else nullcontext()
 
@@ -207,6 +221,8 @@ class DiffusersEngine(Engine):
                 vae.to(self._vae_dtype)
 
     def _memory_words(self, images: int) -> tuple[str, str]:
+        from genrobust.generate.speed import can_offload_layers
+
         size = "" if "width" in self.config.unused else ", or generator.width and generator.height"
         half = ", or set generator.dtype to float16 or bfloat16" if self.config.dtype == "float32" else ""
         shape = f"{self.generator.width} x {self.generator.height} pixels"

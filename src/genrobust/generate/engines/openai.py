@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from genrobust.core import ImageSet, LabelSpace, Request, UserError
 from genrobust.generate.engine import ENGINES, Engine
 from genrobust.generate.image_api import ImageApi, in_threads
 from genrobust.recipe import GeneratorConfig, ServerConfig
+
+if TYPE_CHECKING:
+    import torch
 
 SEEDS = 2**31  # what every server takes; the seed of a request has 63 bits
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from diffusers import DiTPipeline
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from genrobust.core import ClassLabel, LabelSpace, Request, UserError
 from genrobust.generate.mode import MODES, Generator, Mode
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 # Schedulers that add no noise while they denoise, which DiTPipeline would take from torch's own source and not from the
 # image's, and that begin with noise of standard deviation 1: it does not scale it, as Euler's needs.
@@ -22,7 +22,7 @@ FITTING = {"DPMSolverMultistepScheduler", "DDIMScheduler", "UniPCMultistepSchedu
 class ClassNumber(Mode):
     """Draws by the generator's number of the class."""
 
-    loader = DiTPipeline
+    loader = "DiTPipeline"
     kinds = frozenset({"DiTPipeline"})
     needs = "a DiTPipeline"
 
@@ -100,6 +100,8 @@ def _use_own_null_class(transformer: Any) -> None:
 
     The pipeline asks for number 1000, in the second half of the batch; a transformer's own is its number of classes.
     """
+    import torch
+
     null = transformer.config.num_embeds_ada_norm
 
     def to_own(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

@@ -6,14 +6,13 @@ An image variation pipeline draws them, or with an IP-Adapter or a FLUX Redux a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-import torch
-from diffusers import AutoPipelineForText2Image, StableDiffusionImageVariationPipeline
-from diffusers.models.embeddings import ImageProjection
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genrobust.core import Request, UserError
 from genrobust.generate.mode import MODES, Mode
+
+if TYPE_CHECKING:
+    import torch
 
 TEXT_TOKENS = 512  # of FLUX's prompts
 
@@ -21,7 +20,7 @@ TEXT_TOKENS = 512  # of FLUX's prompts
 class AdaptedImages(Mode):
     """Draws from the source image and an empty prompt, through an IP-Adapter."""
 
-    loader: ClassVar[Any] = AutoPipelineForText2Image
+    loader = "AutoPipelineForText2Image"
     kinds = frozenset({"StableDiffusionPipeline", "StableDiffusionXLPipeline"})
     needs = "with an IP-Adapter in generator.adapter a StableDiffusionPipeline or a StableDiffusionXLPipeline"
 
@@ -34,6 +33,9 @@ class AdaptedImages(Mode):
         self.generator.pipeline.prepare_ip_adapter_image_embeds = _as_given
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        import torch
+        from diffusers.models.embeddings import ImageProjection
+
         pipeline = self.generator.pipeline
         pixels = pipeline.feature_extractor(images=[self.source_image(r) for r in requests], return_tensors="pt")
         (projection,) = pipeline.unet.encoder_hid_proj.image_projection_layers
@@ -58,7 +60,7 @@ class ReduxImages(Mode):
     So does diffusers where the text encoders are left out, which take more memory than all else beside the transformer.
     """
 
-    loader: ClassVar[Any] = AutoPipelineForText2Image
+    loader = "AutoPipelineForText2Image"
     kinds = frozenset({"FluxPipeline"})
     needs = "with a FLUX Redux in generator.adapter a FluxPipeline"
     unused = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
@@ -74,6 +76,8 @@ class ReduxImages(Mode):
             )
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        import torch
+
         redux, adapter = self.generator.redux, self.generator.config.adapter
         assert adapter is not None  # or this mode would not draw
         # Not by a call of the Redux, which mixes the images of a batch into one.
@@ -90,7 +94,7 @@ class ReduxImages(Mode):
 class Images(Mode):
     """Draws variations of the source image."""
 
-    loader = StableDiffusionImageVariationPipeline
+    loader = "StableDiffusionImageVariationPipeline"
     kinds = frozenset({"StableDiffusionImageVariationPipeline"})
     needs = "a StableDiffusionImageVariationPipeline, or another generator and a generator.adapter"
     adapted: ClassVar = {"IP-Adapter": AdaptedImages, "FLUX Redux": ReduxImages}
@@ -103,6 +107,8 @@ class Images(Mode):
             )
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
+        import torch
+
         prepare = self.generator.pipeline.feature_extractor
         pixels = [prepare(images=self.source_image(r), return_tensors="pt").pixel_values for r in requests]
         return {"image": torch.cat(pixels), "latents": self.latents(noise), **self.size}

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import torch
-from diffusers import AutoPipelineForImage2Image, AutoPipelineForText2Image
 from PIL import Image, ImageOps
 
 from genrobust.core import Request
 from genrobust.generate.mode import MODES, Mode
-from genrobust.generate.prompts import ENCODED, FROM_TEXT, FROM_TEXT_AND_IMAGE, Prompts
+from genrobust.generate.pipelines import ENCODED, from_text, from_text_and_image
+
+if TYPE_CHECKING:
+    import torch
 
 
 @MODES.register("labels")
 class Labels(Mode):
     """Draws from the prompt."""
 
-    loader: ClassVar[Any] = AutoPipelineForText2Image
-    kinds = FROM_TEXT | FROM_TEXT_AND_IMAGE
+    loader = "AutoPipelineForText2Image"
+    kinds = frozenset(ENCODED)  # and others that diffusers knows
     needs = "a text-to-image pipeline, such as a StableDiffusionPipeline or a StableDiffusionXLPipeline"
 
+    @classmethod
+    def draws_with(cls, kind: str) -> bool:
+        return kind in cls.kinds or kind in from_text() | from_text_and_image()
+
     def __init__(self, *args: Any) -> None:
+        from genrobust.generate.prompts import Prompts
+
         super().__init__(*args)
         self._prompts = Prompts(self.generator)
 
@@ -36,9 +43,12 @@ class Labels(Mode):
 class LabelsAndImages(Labels):
     """Draws from the prompt, beginning at the source image, which is noised by `strength` and denoised again."""
 
-    loader = AutoPipelineForImage2Image
-    kinds = FROM_TEXT_AND_IMAGE
+    loader = "AutoPipelineForImage2Image"
     needs = "a pipeline that draws from text and an image, such as a StableDiffusionPipeline"
+
+    @classmethod
+    def draws_with(cls, kind: str) -> bool:
+        return kind in cls.kinds or kind in from_text_and_image()
 
     def arguments(self, requests: Sequence[Request], noise: Sequence[torch.Generator]) -> dict[str, Any]:
         size = (self.generator.width, self.generator.height)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -42,29 +43,34 @@ class Train(Stage):
     def jobs(self) -> list[Job]:
         from genrobust.classifiers import saved_steps
 
-        jobs: dict[Path, Job] = {}
+        jobs: list[Job] = []
+        firsts: dict[Path, TrainingRun] = {}
         for run in self.runs:
-            folder = self.sources.checkpoint(run)
-            if folder in jobs:
-                continue
+            firsts.setdefault(self.sources.checkpoint(run), run)
+        listed = Counter(map(_listed, firsts.values()))
+        for folder, run in firsts.items():
             train = self.sources.settings(run)
             counts = train.epochs is not None or train.method == "linear-probe"
             steps = train.steps_for(self._mixed(run) if counts else 0)
             trained = is_trained(folder)
             probed = self._mixed(run) + len(self.context.data.val) if train.method == "lp-ft" else 0
-            jobs[folder] = Job(
+            (of, noun), count = _listed(run), listed[_listed(run)]
+            row = f"{of}, {count:,} {noun}" if count > 1 else run.name
+            job = Job(
                 key=run,
                 name=run.name,
                 size=0 if trained else probed + steps * train.batch_size,
                 rate_key=self._rate_key(train),
                 workers=train.workers,
+                row=row,
                 folder=folder,
                 total=steps,
                 unit="steps",
                 each=train.batch_size,
                 saved=0 if trained else saved_steps(folder),
             )
-        return sorted(jobs.values(), key=lambda job: -job.size)  # the longest first, or one worker ends long after all
+            jobs.append(job)
+        return sorted(jobs, key=lambda job: -job.size)  # the longest first, or one worker ends long after all
 
     def _mixed(self, run: TrainingRun) -> int:
         """The number of images of a run's mixture, if filters and retrieval that are not done yet lose none."""
@@ -200,6 +206,11 @@ class Train(Stage):
             how += ", packed"
         method = "" if train.method == "full" else f", {train.method}"
         return f"{network_of(train)}{split}{method}, {how}, {train.precision}, {self.context.worker}{together}"
+
+
+def _listed(run: TrainingRun) -> tuple[str, str]:
+    """What the trainings of an arm, or of the baseline line, are listed under, and the noun of their number."""
+    return ("baselines", "models") if run.baseline else (run.of, "seeds")
 
 
 def network_of(train: TrainConfig) -> str:

@@ -1,0 +1,58 @@
+"""The pipelines of diffusers that draw from a prompt, by name."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+# Families that AutoPipeline knows. Those steered by an edge map, a pose or an edit want more than a study has; an image
+# of CogView4 depends on the longest prompt of its batch, GLM-Image takes no source of noise for each image, and Helios
+# draws videos. Some take no `guidance_scale`, or a schedule of it.
+_OTHERS = ("control", "kontext", "cogview4", "glm_image", "helios", "ideogram")
+# The pipelines whose prompts are encoded here: what `encode_prompt` returns for the prompt and for the negative one, by
+# the names that the call takes. A pair is what it returns first and second.
+_PLAIN = (("prompt_embeds", "negative_prompt_embeds"),)
+_POOLED = (*_PLAIN, ("pooled_prompt_embeds", "negative_pooled_prompt_embeds"))
+ENCODED = {
+    "StableDiffusionPipeline": _PLAIN,
+    "StableDiffusionImg2ImgPipeline": _PLAIN,
+    "LatentConsistencyModelPipeline": _PLAIN,
+    "LatentConsistencyModelImg2ImgPipeline": _PLAIN,
+    "StableDiffusionXLPipeline": _POOLED,
+    "StableDiffusionXLImg2ImgPipeline": _POOLED,
+}
+
+
+@cache
+def _families() -> dict[str, Any]:
+    """The text-to-image pipelines of diffusers, by the family that AutoPipeline knows them by."""
+    from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
+
+    return {
+        family: pipeline
+        for family, pipeline in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.items()
+        if not any(word in family for word in _OTHERS)
+        and "guidance_scale" in inspect.signature(pipeline.__call__).parameters
+    }
+
+
+def from_text() -> frozenset[str]:
+    """Return the pipelines of diffusers that draw from a prompt."""
+    return frozenset(pipeline.__name__ for pipeline in _families().values())
+
+
+def from_text_and_image() -> frozenset[str]:
+    """Return the pipelines of families that draw from a prompt, beginning at an image.
+
+    FLUX.2 is none: it takes images as references, all of a batch for each.
+    """
+    from diffusers.pipelines.auto_pipeline import AUTO_IMAGE2IMAGE_PIPELINES_MAPPING
+
+    families = _families()
+    return frozenset(
+        kind.__name__
+        for family, pipeline in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.items()
+        if family in families and "strength" in inspect.signature(pipeline.__call__).parameters
+        for kind in (pipeline, families[family])
+    )

@@ -1,0 +1,199 @@
+"""The studies of one folder, and what commands name of them: RECIPE, RECIPE:ARM and RECIPE:DATASET."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from genrobust.core import UserError, slug
+from genrobust.recipe import GENERATED, ArmConfig, Recipe, load_recipe
+from genrobust.study.executors.processes import Processes
+from genrobust.study.jobs import Executor
+from genrobust.study.stage import Row, Stage, rows
+from genrobust.study.stages.generate import GeneratedDataset
+from genrobust.study.stages.train import is_trained
+from genrobust.study.study import Study
+from genrobust.study.training_runs import recipe_and_name, run_of
+
+
+class Studies:
+    """Opens the studies of recipes in the folder `out`, each once.
+
+    Args:
+        out: The output folder of the studies, or its URL.
+        say: Called with a line of text when something begins.
+        overrides: ``key=value`` texts, as for `load_recipe`, of every recipe.
+        quick: Take the short version of every recipe.
+        device: Where to compute; None for the device of each recipe.
+        allow: Called with the missing jobs of what a command named, before the first runs. It raises an error to stop
+            the command; by default, missing jobs run.
+    """
+
+    def __init__(
+        self,
+        out: Path | str,
+        say: Callable[[str], None] = lambda line: None,
+        overrides: Sequence[str] = (),
+        quick: bool = False,
+        device: str | None = None,
+        allow: Callable[[Sequence[Row]], None] = lambda missing: None,
+    ) -> None:
+        self.out, self.say, self.quick = out, say, quick
+        self.overrides = [*overrides, *([f"device={device}"] if device else [])]
+        self._varies = bool(overrides) or quick
+        self._allow = allow
+        self._opened: dict[str, Study] = {}
+
+    def recipe(self, name: str) -> Recipe:
+        """Load a recipe, with the overrides."""
+        return load_recipe(name, self.overrides, self.quick)
+
+    def open(self, name: str, command: str = "", executor: Callable[[Recipe], Executor] = Processes) -> Study:
+        """Open the study of a recipe."""
+        if name not in self._opened:
+            recipe = self.recipe(name)
+            self._opened[name] = Study(recipe, self.out, command, self.say, executor(recipe))
+        return self._opened[name]
+
+    def require_recipe(self, *specs: str | None) -> None:
+        """Raise UserError where recipes are to be varied and none of `specs` names one."""
+        if self._varies and not any(names_recipe(spec) for spec in specs if spec):
+            named = " ".join(spec for spec in specs if spec)
+            raise UserError(f"--set and --quick vary a recipe, and {named} names none: write RECIPE:NAME")
+
+    def require_made(self, stages: Iterable[Stage | None]) -> None:
+        """Ask whether the missing jobs of `stages`, and of all that these need, may run."""
+        order = dict.fromkeys(stage for last in filter(None, stages) for stage in last.order())
+        if missing := [row for row in rows(list(order)) if row.left]:
+            self._allow(missing)
+
+    def arm(self, spec: str) -> tuple[Study, ArmConfig] | None:
+        """Return the study and the arm that ``RECIPE:ARM`` names; None for what names no recipe.
+
+        Raises:
+            UserError: A recipe without an arm, or an unknown arm.
+        """
+        recipe, name = recipe_and_name(spec)
+        if not recipe:
+            return None
+        study = self.open(recipe)
+        if not name:
+            names = ", ".join(study.recipe.arm_names)
+            raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
+        return study, arm_called(study.recipe, name)
+
+    def dataset(self, spec: str) -> GeneratedDataset | None:
+        """Return the dataset that ``RECIPE:DATASET`` names; None for what names no recipe.
+
+        Raises:
+            UserError: A recipe without a dataset, or an unknown dataset.
+        """
+        recipe, name = recipe_and_name(spec)
+        if not recipe:
+            return None
+        study = self.open(recipe)
+        if not name:
+            names = ", ".join([GENERATED, *study.recipe.datasets])
+            raise UserError(f"{spec} is a recipe: write {spec}:DATASET, one of {names}")
+        return study.dataset(name)
+
+    def folder(self, spec: str) -> Path | None:
+        """Return the folder of the images of ``RECIPE:DATASET``, generated if allowed; None for what is no recipe.
+
+        Raises:
+            UserError: A recipe without a dataset, an unknown dataset, or missing images that may not be generated.
+        """
+        found = self.dataset(spec)
+        if found is None:
+            return None
+        stage = self.open(recipe_and_name(spec)[0]).graph.generate(found.name)
+        self.require_made([stage])
+        stage.run()
+        return found.folder
+
+    def filter_of(self, spec: str) -> Path | None:
+        """Return the filter that the recipe has for ``RECIPE:DATASET``, made if allowed; None where it has none.
+
+        Raises:
+            UserError: A recipe without a dataset, an unknown dataset, a missing filter that may not be made, or one
+                that the study does not make, since no arm mixes the dataset.
+        """
+        found = self.dataset(spec)
+        rule = None if found is None else found.context.recipe.filter_of(found.name)
+        if found is None or rule is None:
+            return None
+        graph = self.open(recipe_and_name(spec)[0]).graph
+        if found.name not in graph.sources.datasets:
+            raise UserError(f"{spec} has a filter, which no run makes, since no arm mixes it: name its folder")
+        stages = graph.make(found.name)
+        self.require_made(stages)
+        for stage in stages:
+            stage.run()
+        return graph.sources.filter_path(found.name, rule)
+
+    def existing(self, spec: str) -> Path | None:
+        """Return the folder of the images of ``RECIPE:DATASET``, if any is generated; None for what is no recipe.
+
+        Raises:
+            UserError: A recipe without a dataset, an unknown dataset, or one without a completed shard.
+        """
+        found = self.dataset(spec)
+        if found is None:
+            return None
+        if not found.folder.exists():
+            raise UserError(f"{spec} is not generated yet: there is no {found.folder}")
+        return found.folder
+
+    def checkpoints(self, spec: str) -> list[Path]:
+        """Return the trained checkpoints of all seeds of ``RECIPE:ARM``; none for a dataset, or what is no recipe.
+
+        Raises:
+            UserError: No seed of the arm is trained.
+        """
+        recipe, name = recipe_and_name(spec)
+        if not recipe:
+            return []
+        study = self.open(recipe)
+        if name in (GENERATED, *study.recipe.datasets) or name not in study.recipe.arm_names:
+            return []
+        folders = [study.graph.sources.checkpoint(run) for run in study.runs(name)]
+        if not (there := [folder for folder in folders if is_trained(folder)]):
+            raise UserError(f"{spec} is not trained yet: there is no {folders[0]}")
+        return there
+
+    def label(self, spec: str) -> str:
+        """Return what is written of `spec` is called: after the study for ``RECIPE:NAME``, else the folder's name."""
+        recipe, name = recipe_and_name(spec)
+        # The folder of what a study makes is named by a hash.
+        return slug(f"{self.recipe(recipe).name} {name}") if recipe else Path(spec).resolve().name
+
+    def checkpoint(self, spec: str) -> Path | None:
+        """Return the checkpoint of the first seed of ``RECIPE:ARM``, trained if allowed; None for what is no recipe.
+
+        Raises:
+            UserError: A recipe without an arm, an unknown arm, or a missing checkpoint that may not be trained.
+        """
+        found = self.arm(spec)
+        if found is None:
+            return None
+        study, arm = found
+        run = run_of(study.recipe, arm, study.recipe.seeds[0])
+        self.require_made([study.graph.train([run])])
+        return study.train([run])[0]
+
+
+def names_recipe(spec: str) -> bool:
+    """Return whether `spec` is ``RECIPE`` or ``RECIPE:NAME``."""
+    return recipe_and_name(spec)[0] != ""
+
+
+def arm_called(recipe: Recipe, name: str) -> ArmConfig:
+    """Return the arm of that name.
+
+    Raises:
+        UserError: The recipe has no such arm.
+    """
+    names = recipe.arm_names
+    if name not in names:
+        raise UserError(f"the recipe {recipe.name} has no arm {name!r}; the arms are {', '.join(names)}")
+    return recipe.arm(name)

@@ -1,0 +1,109 @@
+"""What commands name of studies, by RECIPE:ARM and RECIPE:DATASET: nothing of it is made without a word."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_study import genrobust
+
+from genrobust.study import Studies
+
+pytestmark = pytest.mark.usefixtures("own")
+REAL = "own.yaml:real"
+ASKING = [  # commands of which something is missing, and what
+    (("predict", REAL, "solid"), "real, seed 0"),
+    (("export-model", REAL, "--to", "timm"), "real, seed 0"),
+    (("evaluate", "own.yaml", "--models", REAL), "real, seed 0"),
+    (("benchmark", "--models", REAL, "--on", "own.yaml:generated"), "generated"),
+    (("audit", "train", "--classifier", REAL), "real, seed 0"),
+    (("audit", "own.yaml:better"), "better"),
+    (("filter", "own.yaml:better", "--by", "clip", "--clip", "pictograms", "--drop", 0.1), "better"),
+    (("export", "own.yaml:better", "--to", "imagefolder"), "better"),
+]
+
+
+def files():
+    return sorted(path for path in Path().rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize(("words", "missing"), ASKING, ids=[words[0] for words, _ in ASKING])
+def test_nothing_is_made_without_a_word(words, missing):
+    before = files()
+    done = genrobust(*words, code=2)
+    told = " ".join(done.stderr.split())
+    assert missing in told
+    again = done.stderr.splitlines()[-1]
+    assert again.startswith(f"genrobust {words[0]} ") and again.endswith(" --run")
+    assert files() == before
+
+
+def test_the_classifier_of_a_varied_study_is_another():
+    shorter = ("--set", "train.steps=1")
+    genrobust("train", "own.yaml", "--arm", "real", *shorter)
+    genrobust("predict", REAL, "solid", code=2, said="--run")
+    genrobust("predict", REAL, "solid", *shorter)
+    genrobust("predict", REAL, "solid", "--quick")  # whose steps are one, too
+    for words in (("predict", "model.onnx", "solid"), ("verify", "runs"), ("audit", "train")):
+        genrobust(*words, *shorter, code=2, said="names none")
+
+
+def test_a_dataset_has_one_name_in_every_command():
+    better = "own.yaml:better"
+    genrobust("verify", better, code=2, said="not generated yet")
+    genrobust("push", better, "me/icons", "--dry-run", code=2, said="genrobust export own.yaml:better")
+    genrobust("export", better, "--to", "imagefolder", "--run")
+    assert "better" in Path("own-better-imagefolder/README.md").read_text()
+    assert "name: own" in Path("own-better-imagefolder/recipe.yaml").read_text()
+    assert "own-better" not in genrobust("push", better, "me/icons", "--dry-run").stderr
+    assert Path(genrobust("generate", "own.yaml", "--dataset", "better").stdout.split(" in ")[1].strip()).is_dir()
+    genrobust("verify", better)
+    genrobust("audit", better)
+    assert Path("audit-own-better/audit.json").is_file()
+    genrobust("filter", better, "--by", "clip", "--clip", "pictograms", "--drop", 0.34)
+    for words in (("export", "own.yaml", "--to", "parquet"), ("export", "own.yaml:bettr", "--to", "parquet")):
+        genrobust(*words, code=2, said="generated, better")
+
+
+def test_the_checkpoints_of_an_arm_are_verified():
+    genrobust("verify", REAL, code=2, said="not trained yet")
+    checkpoint = Path(genrobust("train", "own.yaml", "--arm", "real").stdout.split(": ")[1].strip())
+    assert "1 checkpoint" in genrobust("verify", REAL).stdout
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    genrobust("verify", REAL, code=1, said=str(checkpoint))
+
+
+def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
+    text = Path("own.yaml").read_text()
+    rule = "datasets: {sure: {filter: {by: clip, clip: pictograms, drop: 0.34}}, "
+    Path("own.yaml").write_text(
+        text.replace("datasets: {", rule).replace("arms: [", "arms: [{name: sure, mixture: sure}, ")
+    )
+    done = genrobust("export", "own.yaml:sure", "--to", "imagefolder", "--run")
+    assert "train: 6 images" in done.stdout
+
+
+def test_from_python_what_is_missing_is_made():
+    assert Studies("runs").checkpoint(REAL) == Studies("runs").checkpoint(REAL)
+    assert Studies("runs").checkpoint("resnet18") is None
+
+
+def test_what_is_done_is_shown_without_torch():
+    genrobust("run", "own.yaml")
+    script = (
+        "import atexit, sys, genrobust.cli; sys.argv = ['genrobust', 'show', 'own.yaml']; "
+        "atexit.register(lambda: print({'torch', 'diffusers', 'timm'} & {*sys.modules})); genrobust.cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert "genrobust predict " in done.stdout and str(Path("runs/own/report.html")) in done.stdout
+
+
+def test_two_names_of_one_option():
+    genrobust("generate", "own.yaml", "--runs", "one")
+    genrobust("generate", "own.yaml", "--out", "two")
+    assert [p.relative_to("one") for p in files() if p.parts[0] == "one"] == [
+        p.relative_to("two") for p in files() if p.parts[0] == "two"
+    ]
+    genrobust("export", "own.yaml:generated", "--to", "parquet", "--runs", "one")
