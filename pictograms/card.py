@@ -51,7 +51,7 @@ def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str,
         draw.text((x, y + 9), one["id"], fill="black", font=font)
         for j, column in enumerate(columns):
             if i % per_half == 0 and (j == 0 or columns[j - 1] != column):
-                draw.text((x + label + j * THUMB, 19), column[:6], fill="gray", font=font)
+                draw.text((x + label + j * THUMB, 19), column[:5], fill="gray", font=font)
             if queue := queues[one["id"], column]:
                 image = Image.open(io.BytesIO(queue.pop(0)["image"])).convert("RGB")
                 thumb = image.resize((THUMB - 4, THUMB - 4), Image.Resampling.LANCZOS)
