@@ -4,8 +4,9 @@
     genrobust filter runs/generated/HASH --by clip --clip pictograms --drop 0.98
     python docs/pictures.py runs/generated/HASH
 
-writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py keeps
-in docs/results; the scores in the second are those of the filter, which lists nearly all images of a class with --drop 0.98.
+writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
+keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:
+nearly all of a class with --drop 0.98.
 """
 
 from __future__ import annotations
@@ -77,39 +78,39 @@ def overview(generated: list[Row]) -> Image.Image:
     """Draw real, generated and shifted icons beside the accuracy of arms on the shifts."""
     train = [row for row in real_icons("real") if row["split"] == "train"]
     shifted = real_icons("shift")
-    canvas = Image.new("RGB", (1500, 470), "white")
+    canvas = Image.new("RGB", (1000, 440), "white")
     draw = ImageDraw.Draw(canvas)
     blocks = (
         ("Real icons to train on: outlines", [first(train, name) for name in COLUMNS]),
-        ("Generated icons of the same classes", [first(generated, *column) for column in COLUMNS.items()]),
-        ("Shifted test icons: other styles and designers", [first(shifted, *column) for column in COLUMNS.items()]),
+        ("Generated icons of these classes", [first(generated, *column) for column in COLUMNS.items()]),
+        ("Shifted test icons: other styles, designers", [first(shifted, *column) for column in COLUMNS.items()]),
     )
     for place, (title, rows) in enumerate(blocks):
-        top = 8 + place * 155
-        draw.text((12, top), title, fill="black", font=font(22))
+        top = 8 + place * 145
+        draw.text((10, top), title, fill="black", font=font(24))
         for column, row in enumerate(rows):
-            canvas.paste(icon(row, 100), (12 + column * 112, top + 36))
-    draw_results(draw, left=720, top=8)
+            canvas.paste(icon(row, 76), (10 + column * 84, top + 42))
+    draw_results(draw, left=560, top=8)
     return canvas
 
 
 def draw_results(draw: ImageDraw.ImageDraw, left: int, top: int) -> None:
     """Draw the accuracy of each arm on the mean of the shifts, with its interval."""
     study = Result.of("pictograms-full")
-    draw.text((left, top), "Accuracy on the shifts, % (bars: 95 % intervals)", fill="black", font=font(22))
-    zero, unit, row = left + 325, 7.5, 62  # the x of 25 %, the pixels of a point, and those of an arm
-    bottom = top + 55 + row * len(ARMS)
-    for percent in range(30, 91, 10):
-        x = zero + (percent - 25) * unit
-        draw.line([(x, top + 50), (x, bottom)], fill="#dddddd", width=2)
-        draw.text((x, bottom + 6), str(percent), fill=GRAY, font=font(20), anchor="ma")
+    draw.text((left, top), "Accuracy on shifted icons, %", fill="black", font=font(24))
+    unit, height = 6.4, 69  # the pixels of a percent, beginning at 30, and of an arm
+    bottom = top + 52 + height * len(ARMS)
+    for percent in range(30, 91, 20):
+        x = left + 8 + (percent - 30) * unit
+        draw.line([(x, top + 46), (x, bottom)], fill="#dddddd", width=2)
+        draw.text((x, bottom + 4), str(percent), fill=GRAY, font=font(22), anchor="ma")
     for place, (arm, color) in enumerate(ARMS.items()):
-        score, y = study.score(arm, MEAN), top + 80 + place * row
-        lo, at, hi = (zero + (score[key] - 25) * unit for key in ("lo", "value", "hi"))
-        draw.text((zero - 12, y), NAMES.get(arm, arm), fill="black", font=font(20), anchor="rm")
+        score, y = study.score(arm, MEAN), top + 102 + place * height
+        lo, at, hi = (left + 8 + (score[key] - 30) * unit for key in ("lo", "value", "hi"))
+        draw.text((left + 16, y - 48), NAMES.get(arm, arm), fill="black", font=font(22))
         draw.line([(lo, y), (hi, y)], fill=color, width=4)
         draw.ellipse([(at - 9, y - 9), (at + 9, y + 9)], fill=color)
-        draw.text((at, y - 12), f"{score['value']:.1f}", fill=color, font=font(20), anchor="mb")
+        draw.text((hi + 10, y), f"{score['value']:.1f}", fill=color, font=font(22), anchor="lm")
 
 
 def sheet(generated: list[Row]) -> Image.Image:

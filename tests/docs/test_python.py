@@ -25,18 +25,17 @@ def test_the_page_documents_all_public_names() -> None:
 
 
 @pytest.mark.slow
-def test_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_readme_runs_and_writes_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (code,) = blocks(DOCS.parent / "README.md", "python")
-    assert len(code.splitlines()) <= 15
+    assert len(code.splitlines()) <= 9
     monkeypatch.chdir(tmp_path)
     exec(code, {})
-    *arms, last = capsys.readouterr().out.splitlines()
-    row = r" \d+\.\d % \(\d+\.\d-\d+\.\d\), [+-]\d+\.\d points"
-    assert [re.sub(row, "", line) for line in arms] == ["real:", "generated:", "real+generated:", "real+retrieved:"]
-    count, checkpoint, report = last.split()
-    assert (count, report) == ("100", "runs/pictograms/report.html")
-    assert (tmp_path / checkpoint / "model.safetensors").is_file()
-    assert (tmp_path / report).is_file()
+    count, width, height, weights = capsys.readouterr().out.split()
+    assert (count, width, height) == ("100", "(64,", "64)")
+    assert (tmp_path / weights).is_file()
+    assert [*tmp_path.rglob("report.*")] == []
 
 
 @pytest.mark.slow
