@@ -9,6 +9,7 @@ import pytest
 from pages import DOCS, blocks
 
 import genrobust
+from genrobust import load_recipe
 
 
 def test_public_names_are_there_and_no_others() -> None:
@@ -45,9 +46,10 @@ def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     for code in blocks(DOCS / "python.md", "python"):
         exec(code, scope)
     told = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in told[:4]] == ["real", "generated", "real+generated", "real+retrieved"]
-    assert told[4] == "runs/pictograms/report.html"
-    assert told[5] == "100 (64, 64)"
-    assert re.fullmatch(r"runs/checkpoints/\w{12}/model\.safetensors", told[6])
-    assert told[7:] == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
-    assert all((tmp_path / told[line]).is_file() for line in (4, 6))
+    arms, (report, images, weights, *rest) = told[:5], told[5:]
+    assert [line.split(":")[0] for line in arms] == [arm.name for arm in load_recipe("pictograms").arms]
+    assert re.fullmatch(r"runs/pictograms\S*/report\.html", report)
+    assert images == "100 (64, 64)"
+    assert re.fullmatch(r"runs/checkpoints/\w{12}/model\.safetensors", weights)
+    assert rest == ["resnet10t 50", "recipe: unknown key train.stesp; did you mean steps?"]
+    assert all((tmp_path / name).is_file() for name in (report, weights))
