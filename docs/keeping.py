@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 MEAN = "mean of shifts"
-KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "p", "extrapolated")
+KEPT = ("figure", "arm", "test_set", "minus", "value", "lo", "hi", "groups", "extrapolated")
 DECIMALS = {"value": 2, "lo": 2, "hi": 2}
 FIGURES = ("top1", "er", "multi_er")  # what the pages quote
 OF_SUMMARY = ("arms", "reference", "seeds", "clean", "shifts", "left_out", "groups", "references")
@@ -20,7 +20,6 @@ def condensed(results: dict[str, Any]) -> str:
     told["seconds"] = {arm["name"]: rounded_seconds(arm["seconds"]) for arm in results["arms"]}
     told |= {key: summary[key] for key in OF_SUMMARY}
     told["lines"] = {shift: {key: line[key] for key in ("r2", "n")} for shift, line in summary["lines"].items()}
-    told["recipe"] = results["recipe"]
     if curves := results.get("curves"):
         told["curves"] = {curve["arm"]: condensed_curve(curve) for curve in curves}
     references = {summary["reference"], *summary["references"].values()}

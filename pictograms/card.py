@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 STYLES = ("outline", "solid", "duotone", "emoji", "illustration", "hand-drawn", "pixel")
 SHIFTS = ("outline-v2", *STYLES[1:])
 ORDER = ("train", "val", "test", *SHIFTS, "wild", "wild-val")  # the splits, as the tables have them
-THUMB = 40
+THUMB = 32
 REAL = ("train", "train", "val", "test")
 SHEETS = {  # file stem: (title, split or style of each column)
     "real-and-shift": ("Real (train, val, test) and the seven shifted test sets", REAL + SHIFTS),
@@ -48,16 +48,16 @@ def sheet(rows: list[dict], classes: list[dict], title: str, columns: tuple[str,
     draw.text((2, 2), title, fill="black", font=font)
     for i, one in enumerate(classes):
         x, y = (i // per_half) * (half + 12), (i % per_half) * THUMB + head
-        draw.text((x, y + 13), one["id"], fill="black", font=font)
+        draw.text((x, y + 9), one["id"], fill="black", font=font)
         for j, column in enumerate(columns):
             if i % per_half == 0 and (j == 0 or columns[j - 1] != column):
-                draw.text((x + label + j * THUMB, 19), column[:7], fill="gray", font=font)
+                draw.text((x + label + j * THUMB, 19), column[:5], fill="gray", font=font)
             if queue := queues[one["id"], column]:
                 image = Image.open(io.BytesIO(queue.pop(0)["image"])).convert("RGB")
                 thumb = image.resize((THUMB - 4, THUMB - 4), Image.Resampling.LANCZOS)
                 canvas.paste(thumb, (x + label + j * THUMB + 2, y + 2))
-    # Forty colors, spread over all that occur, are enough to look at, and keep the repository small.
-    flat = canvas.quantize(40, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
+    # Sixteen colors, spread over all that occur, are enough to look at, and keep the repository small.
+    flat = canvas.quantize(16, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).convert("RGB")
     flat.save(path, lossless=True, method=6, quality=100)  # as WebP: an eighth smaller than PNG
 
 
