@@ -212,10 +212,9 @@ def test_a_server_generates_the_images_of_arms(folders, tmp_path, monkeypatch, n
 def test_another_machine_generates_and_the_study_goes_on_here(folders, tmp_path, monkeypatch, no_gpu):
     monkeypatch.chdir(tmp_path)
     _, lines = written(folders, tmp_path)
-    generate, again = (
-        words for words in commands(lines) if "generate" in words or "FOLDER" in words and "init" in words
-    )
-    tiny = "generator={model: pictograms, steps: 1, dtype: float32}; device=cpu; generate.batch_size=8".split("; ")
+    (generate,) = (words for words in commands(lines) if words[0] == "generate")
+    (again,) = (words for words in commands(lines) if words[0] == "init" and "FOLDER" in words)
+    tiny = ["generator={model: pictograms, steps: 1, dtype: float32}", "device=cpu", "generate.batch_size=8"]
     there = [*generate, *(word for key in tiny for word in ("--set", key)), "--out", "there"]
     parts = [run_command([*there, "--shards", f"{part}/2", "--set", "generate.shard_size=15"]) for part in (1, 2)]
     (made,) = (tmp_path / "there" / "generated").iterdir()
@@ -249,9 +248,8 @@ def test_sets_that_would_be_left_out_are_named_and_others_are_averaged(folders, 
     many = {f"{shape}_{i}": shape for shape in CLASSES.values() for i in range(3)}
     train, test, shift = (write_folder(f"of {name}", name, 5, many) for name in ("train", "test", "solid"))
     one = write_folder("one", "emoji", 3, {"camera_0": "camera"})
-    text, lines = written(
-        Folders(train, test, None, {"solid": shift, "one": one}, None, None), tmp_path, overwrite=True
-    )
+    named = Folders(train, test, None, {"solid": shift, "one": one}, None, None)
+    text, lines = written(named, tmp_path, overwrite=True)
     least = loaded(tmp_path).evaluate.min_images
     assert 30 <= least == sum(1 for _ in shift.rglob("*.png"))
     (left_out,) = (line for line in lines if "left out" in line)

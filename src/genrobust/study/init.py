@@ -84,37 +84,30 @@ def write_recipe(
         say_broken(found, say)
     gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
     values = _values(found, shifts, gpu, initial, server is not None)
-    environment = templates("study", keep_trailing_newline=True)
-    environment.filters |= {"q": quoted}
-    text = environment.get_template("init.yaml.j2").render(
-        file=shlex.quote(str(recipe)),
-        name=study_name(recipe.stem),
-        class_names=class_names,
-        min_images=least,
-        server=server,
-        **values,
-    )
-    recipe_keys = {key: value for key, value in yaml.safe_load(text).items() if key != "quick"}
-    parse_recipe(recipe_keys, str(recipe))  # an address comes from the user as it is
+    text = _text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
     with writing(recipe) as file:
         file.write(text.encode())
     again = "--recipe", str(recipe), "--overwrite"
-    _say_generation(values, folders, recipe, again, gpu, out, say)
+    if server is None and not values["generated"]:
+        _say_generation(values, folders, recipe, again, gpu, out, say)
     if values["few"] and initial is None:
         say(
-            f"a class has {count(values['few'], 'training image')}: with fewer than {FEW}, try a pretrained network too:"
+            f"a class has {count(values['few'], 'training image')}. With fewer than {FEW}, try a pretrained network, too:"
         )
         say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
     if values["no_grid"]:
         say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
-    file_name, answer = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
-    first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
-    say(f"wrote {recipe}. {first}, then:")
-    no_preview = values["no_preview"]
-    quick = f"shows only that all works: {no_preview}" if no_preview else "one seed, as a preview"
-    say(f"  genrobust run {file_name} --quick   # {quick}")
-    say(f"  genrobust run {file_name}           # the study")
-    say(f"  genrobust predict {answer} FOLDER   # then classify new images")
+    _say_next(values, recipe, say)
+
+
+def _text(recipe: Path, values: Mapping[str, Any]) -> str:
+    """The recipe's text; raises UserError for an address of a server that is none."""
+    environment = templates("study", keep_trailing_newline=True)
+    environment.filters |= {"q": quoted}
+    names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
+    text = environment.get_template("init.yaml.j2").render(**names, **values)
+    parse_recipe({key: value for key, value in yaml.safe_load(text).items() if key != "quick"}, str(recipe))
+    return text
 
 
 def _open_pretrained(spec: str | None, class_names: Mapping[str, str]) -> Initial | None:
@@ -207,10 +200,9 @@ def _say_generation(
     out: Path,
     say: Callable[[str], None],
 ) -> None:
-    """Log how long generation takes, or without a generator the ways to generated images, as commands."""
-    images = values["to_generate"]
-    cost = generation_time(images, STABLE_DIFFUSION, "cuda" if gpu else "cpu", out)
-    if gpu and not values["generated"]:
+    """Log how long a GPU generates, and without a generator here the ways to generated images, as commands."""
+    cost = generation_time(values["to_generate"], STABLE_DIFFUSION, "cuda" if gpu else "cpu", out)
+    if gpu:
         say(f"to generate: {cost}")
     if values["with_generated"]:
         return
@@ -219,6 +211,20 @@ def _say_generation(
     say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
     say("  images of any generator, one subfolder for each class:")
     say(f"    {folders.command('--generated', 'DIR', *again)}")
-    say(f"  another machine with a GPU, genrobust and a copy of this folder. {cost}. There, then here:")
-    say(f"    genrobust generate {shlex.quote(str(recipe))}   # copy the folder that it names")
+    say("  another machine with a GPU, genrobust and a copy of this folder; there, then here:")
+    say(f"    genrobust generate {shlex.quote(str(recipe))}   # then copy the folder that it names to here")
     say(f"    {folders.command('--generated', 'FOLDER', *again)}")
+    say(f"    {cost}")
+
+
+def _say_next(values: Mapping[str, Any], recipe: Path, say: Callable[[str], None]) -> None:
+    """Log what to do with the recipe, as commands."""
+    file, classifier = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
+    first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
+    why = values["no_preview"]
+    say(f"wrote {recipe}. {first}, then:")
+    say(
+        f"  genrobust run {file} --quick   # {f'shows only that all works: {why}' if why else 'one seed, as a preview'}"
+    )
+    say(f"  genrobust run {file}")
+    say(f"  genrobust predict {classifier} FOLDER   # classifies new images")
