@@ -202,7 +202,7 @@ def test_a_server_generates_the_images_of_arms(folders, tmp_path, monkeypatch, n
     _, lines = written(folders, tmp_path)
     (words,) = (words for words in commands(lines) if "--server" in words)
     with Server() as server:
-        run_command([*words, "--no-check"], **{"http://127.0.0.1:30000": server.url, "NAME": "red-squares"})
+        run_command([*words, "--no-check"], **{"http://127.0.0.1:30000": server.url, "NAME": "painter"})
         text = (tmp_path / "study.yaml").read_text()
         (tmp_path / "study.yaml").write_text(re.sub(r"(width|height): 512", rf"\1: {SIDE}", text))
         assert trained_on(tmp_path, "real+generated") == {"real": 21, "generated": 30}
@@ -334,7 +334,7 @@ def test_arms_start_from_a_pretrained_network(folders, write_folder, tmp_path, c
             "WiSE-FT",
         }  # and never an arm from scratch
         short = {arm.name: quick.train_of(arm).steps for arm in quick.arms}
-        assert set(short.values()) == {quick.train.steps}
+        assert set(short.values()) <= {quick.train.steps, recipe.train_of(recipe.arm("fine-tuned")).steps}
         assert Study(recipe, place / "runs").rows()
 
 

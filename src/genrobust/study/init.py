@@ -91,9 +91,7 @@ def write_recipe(
     if server is None and not values["generated"]:
         _say_generation(values, folders, recipe, again, gpu, out, say)
     if values["few"] and initial is None:
-        say(
-            f"a class has {count(values['few'], 'training image')}. With fewer than {FEW}, try a pretrained network, too:"
-        )
+        say(f"a class has {count(values['few'], 'training image')}. With fewer than {FEW}, try a pretrained network:")
         say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
     if values["no_grid"]:
         say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
@@ -211,10 +209,10 @@ def _say_generation(
     say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
     say("  images of any generator, one subfolder for each class:")
     say(f"    {folders.command('--generated', 'DIR', *again)}")
-    say("  another machine with a GPU, genrobust and a copy of this folder; there, then here:")
-    say(f"    genrobust generate {shlex.quote(str(recipe))}   # then copy the folder that it names to here")
+    say(f"  another machine with a GPU, genrobust and a copy of this folder. {cost}. There:")
+    say(f"    genrobust generate {shlex.quote(str(recipe))}")
+    say("  and here, with a copy of the folder that it names:")
     say(f"    {folders.command('--generated', 'FOLDER', *again)}")
-    say(f"    {cost}")
 
 
 def _say_next(values: Mapping[str, Any], recipe: Path, say: Callable[[str], None]) -> None:
@@ -222,9 +220,9 @@ def _say_next(values: Mapping[str, Any], recipe: Path, say: Callable[[str], None
     file, classifier = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     why = values["no_preview"]
-    say(f"wrote {recipe}. {first}, then:")
-    say(
-        f"  genrobust run {file} --quick   # {f'shows only that all works: {why}' if why else 'one seed, as a preview'}"
-    )
+    say(f"wrote {recipe}. {first}, then run {'a first test' if why else 'a preview'}, the study, and its classifier:")
+    say(f"  genrobust run {file} --quick")
     say(f"  genrobust run {file}")
-    say(f"  genrobust predict {classifier} FOLDER   # classifies new images")
+    say(f"  genrobust predict {classifier} FOLDER")
+    if why:
+        say(f"--quick shows only that all works, not how accurate classifiers are: {why}")

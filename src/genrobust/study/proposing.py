@@ -57,7 +57,7 @@ def propose(
         fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
         size = min(fitting, CPU_SIZE) if workers else fitting
         reason = f"px; the median shorter side of the training images is {side} px"
-        reason += f", but without a GPU more than {CPU_SIZE} takes days" if size < fitting else ""
+        reason += f", but without a GPU more than {CPU_SIZE} takes long" if size < fitting else ""
     batch = min(128, max(8, 2 ** int(math.log2(max(1, real / 8)))))
     wanted = max(LEAST_STEPS, math.ceil(PASSES * largest / batch / 100) * 100)
     trainings = SEEDS * arms + (GRID_COST if baselines else 0)
