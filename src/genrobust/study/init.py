@@ -90,12 +90,7 @@ def write_recipe(
     again = "--recipe", str(recipe), "--overwrite"
     if server is None and not values["generated"]:
         _say_generation(values, folders, recipe, again, gpu, out, say)
-    if values["few"] and initial is None:
-        say(f"a class has {count(values['few'], 'training image')}. With fewer than {FEW}, try a pretrained network:")
-        say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
-    if values["no_grid"]:
-        say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
-    _say_next(values, recipe, say)
+    _say_next(values, folders, recipe, again, say)
 
 
 def _text(recipe: Path, values: Mapping[str, Any]) -> str:
@@ -127,7 +122,6 @@ def _values(
     """The values of the template that depend on the folders and on this machine."""
     train, generated, retrieved = found["train"], found.get("generated"), found.get("retrieved")
     images = train.counts.values()
-    real = train.images if "val" in found else sum(n - held_out(n, DataConfig().held_out) for n in images)
     per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(images))))
     to_generate = per_class * len(train.counts)
     with_generated = gpu or on_server or generated is not None
@@ -135,13 +129,9 @@ def _values(
     if shifts and found["test"].images < LEAST_TEST_IMAGES:
         no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
     added = [generated.images if generated else with_generated * to_generate, retrieved.images if retrieved else 0]
-    scratch = 2 + 2 * with_generated + (retrieved is not None)  # arms
-    tuned = 0 if initial is None else TUNED * (1 + with_generated)
-    workers = 0 if gpu else cores()
-    size = None if initial is None else initial.blueprint.image_size
-    grid = 0 if no_grid else GRID
-    plan = propose(real, real + max(added), median_side(train.stored), scratch + tuned, grid, workers, size)
+    arms = 2 + 2 * with_generated + (retrieved is not None)  # from scratch
     answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
+    grid = 0 if no_grid else GRID
     return {
         **_question(answer, len(train.counts), list(shifts), retrieved is not None),
         "answer": answer,
@@ -159,15 +149,40 @@ def _values(
         "per_class": per_class,
         "to_generate": to_generate,
         "quick_per_class": quick_generated(per_class, len(train.counts)),
-        "plan": plan,
-        "no_preview": no_preview(plan["quick_steps"], plan["batch_size"], len(train.counts), min(images)),
-        "init": None if initial is None else initial.spec,
-        "tuned_steps": tuned_steps(real + max(added), plan["batch_size"]),
-        "tuned_arms": [scratch + at for at in (1, 2, 4, 5)][: 2 + 2 * with_generated],
+        **_training(train, "val" in found, max(added), arms, 1 + with_generated, grid, 0 if gpu else cores(), initial),
         "few": min(images) if min(images) < FEW else 0,
         "proposed": PROPOSED,
         "grid": grid,
         "no_grid": no_grid,
+    }
+
+
+def _training(
+    train: FolderContents,
+    has_val: bool,
+    added: int,
+    arms: int,
+    mixtures: int,
+    grid: int,
+    workers: int,
+    initial: Initial | None,
+) -> dict[str, Any]:
+    """The values of the template about training: of `arms` from scratch, then of `mixtures` from a pretrained network.
+
+    Args:
+        added: The most images that an arm mixes with the real ones.
+        workers: The number of cores that train, 0 with a GPU.
+    """
+    images = train.counts.values()
+    real = train.images if has_val else sum(n - held_out(n, DataConfig().held_out) for n in images)
+    tuned, size = (0, None) if initial is None else (TUNED * mixtures, initial.blueprint.image_size)
+    plan = propose(real, real + added, median_side(train.stored), arms + tuned, grid, workers, size)
+    return {
+        "plan": plan,
+        "no_preview": no_preview(plan["quick_steps"], plan["batch_size"], len(images), min(images)),
+        "init": None if initial is None else initial.spec,
+        "tuned_steps": tuned_steps(real + added, plan["batch_size"]),
+        "tuned_arms": [arms + at for at in (1, 2, 4, 5)][: 2 * mixtures],
     }
 
 
@@ -215,8 +230,16 @@ def _say_generation(
     say(f"    {folders.command('--generated', 'FOLDER', *again)}")
 
 
-def _say_next(values: Mapping[str, Any], recipe: Path, say: Callable[[str], None]) -> None:
-    """Log what to do with the recipe, as commands."""
+def _say_next(
+    values: Mapping[str, Any], folders: Folders, recipe: Path, again: tuple[str, ...], say: Callable[[str], None]
+) -> None:
+    """Log what the study lacks, and what to do with the recipe, as commands."""
+    if values["few"] and values["init"] is None:
+        few = count(values["few"], "training image")
+        say(f"a class has {few}. With fewer than {FEW}, try a pretrained network:")
+        say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
+    if values["no_grid"]:
+        say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
     file, classifier = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
     first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
     why = values["no_preview"]
