@@ -87,7 +87,8 @@ def write_recipe(
     text = _text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
     with writing(recipe) as file:
         file.write(text.encode())
-    again = "--recipe", str(recipe), "--overwrite"
+    words = () if server is None else ("--server", server[0], "--model", server[1])
+    again = *words, "--recipe", str(recipe), "--overwrite"
     if server is None and not values["generated"]:
         _say_generation(values, folders, recipe, again, gpu, out, say)
     _say_next(values, folders, recipe, again, say)
