@@ -6,10 +6,13 @@ import pytest
 import torch
 from small_study import REAL, SHORT
 
+from genrobust.core import progress_bar
 from genrobust.recipe import load_recipe
 from genrobust.study import Processes, Study, calibrate, calibrating
+from genrobust.study.jobs import Job
 from genrobust.study.rates import RATES, measured_rate
 from genrobust.study.stages import generate
+from genrobust.study.stages.describe import Describe
 from genrobust.train import loop
 
 TUNED = "datasets.tuned.finetuned=true datasets.scratch.from_scratch=true zero_shot.clip=pictograms "
@@ -84,3 +87,26 @@ def test_a_worker_of_a_group_is_measured_on_its_share_of_a_batch(study, monkeypa
     calibrate(made.context, [row])
     assert set(seen) == {6}
     assert (measured_rate(made.out, "train", row.jobs[0].rate_key) is None) == (largest == 0)
+
+
+def test_images_that_are_read_once_count_once(study, monkeypatch):
+    """Of 100 batches of ten, the first four are read, in 11 s each; the trial sees two of these, and three of 1 s."""
+    now = [0.0]
+    monkeypatch.setattr(calibrating.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(calibrating, "SECONDS", 3.0)
+
+    class Slow(Describe):
+        def trial(self, job, folder):
+            with progress_bar("training", 100, each=10) as bar:
+                for batch in range(100):
+                    now[0] += 11 if batch < 2 else 1
+                    bar.advance()
+
+        def reads(self, job):
+            return 40
+
+    made = study()
+    slow = Slow(made.graph.sources, [], None)
+    job = Job("x", "x", 1000)
+    assert calibrating._rate(slow, job) == pytest.approx(1000 / (100 * 1 + 4 * 10))
+    assert now[0] == 2 * 11 + 3 * 1

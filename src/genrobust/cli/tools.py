@@ -41,6 +41,8 @@ Check = Annotated[bool, option("--check/--no-check", "Decode every image, to fin
 PretrainedName = Annotated[
     str | None, option("--pretrained NAME", "Add arms that start from this network, named as in train.init.")
 ]
+Server = Annotated[str | None, option("--server URL", "Generate with a server that has the images API of OpenAI.")]
+ServerModel = Annotated[str | None, option("--model NAME", "The server's name of its model.")]
 
 Ids = Annotated[list[str], option("--id COLUMN", "ID accuracy: COLUMN, or FILE:COLUMN; repeatable.")]
 ShiftColumn = Annotated[str, option("--shift COLUMN", "Shifted accuracy: COLUMN, or FILE:COLUMN.")]
@@ -112,14 +114,21 @@ def init(
     check: Check = True,
     overwrite: Overwrite = False,
     pretrained: PretrainedName = None,
+    server: Server = None,
+    model: ServerModel = None,
 ) -> None:
     """Write a commented recipe for your own image folders."""
     from genrobust.core import local_folder
     from genrobust.study import read_folders, write_recipe
 
+    if (server is None) != (model is None):
+        raise UserError("--server URL and --model NAME belong together: add the other")
+    if server is not None and generated is not None:
+        raise UserError(f"--generated {generated}: these images take the place of --server: leave one out")
     runs = local_folder(out)
     folders = read_folders(train, test, val, shift or [], generated, retrieved, tell)
-    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained)
+    named = None if server is None or model is None else (server, model)
+    write_recipe(folders, recipe, runs, tell, check, overwrite, pretrained, named)
 
 
 @command()

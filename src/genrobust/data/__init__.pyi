@@ -12,6 +12,7 @@ from .filters import (
 )
 from .folders import (
     FolderClasses as FolderClasses,
+    held_out as held_out,
     load_generated as load_generated,
     open_images as open_images,
     read_classes as read_classes,

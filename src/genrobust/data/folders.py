@@ -230,10 +230,15 @@ def hold_back(train: ImageSet, share: float) -> tuple[ImageSet, Subset]:
     held, order = np.zeros(len(train), dtype=bool), fair_order(train)
     by_class = order[np.argsort(train.labels[order], kind="stable")]
     for of_class in np.split(by_class, np.flatnonzero(np.diff(train.labels[by_class])) + 1):
-        held[of_class[: min(len(of_class) - 1, max(1, round(share * len(of_class))))]] = True
+        held[of_class[: held_out(len(of_class), share)]] = True
     if not held.any():
         raise UserError("one image a class leaves none to hold back for validation: add images, or give data.val")
     return Subset(train, np.flatnonzero(~held)), Subset(train, np.flatnonzero(held), "val")
+
+
+def held_out(images: int, share: float) -> int:
+    """Return how many of the `images` of a class `hold_back` holds back."""
+    return min(images - 1, max(1, round(share * images)))
 
 
 def _perhaps(near: Sequence[str]) -> str:

@@ -32,15 +32,16 @@ def calibrate(context: Context, rows: Sequence[Row]) -> None:
 
     They are remembered in the folder of the study. On a cluster nothing is measured: its nodes may all differ.
     """
-    left = {(row.stage.name, job.rate_key): (row.stage, job) for row in rows for job in row.left}
+    jobs = [(row.stage, job) for row in rows for job in row.left]
+    left = {(stage.name, job.rate_key): (stage, job) for stage, job in reversed(jobs)}  # the first, which is largest
     trials = [trial for (name, key), trial in left.items() if measured_rate(context.out, name, key) is None]
     if not trials or not context.executor.here:
         return
     together = min(context.executor.workers(), max(sum(job.workers for job in row.left) for row in rows))
     copies = math.ceil(together / len(trials))
     numbers = [number for _ in range(copies) for number in range(len(trials))]
-    jobs = [Job(number, f"a trial of {trials[number][0].name}", 1) for number in numbers]
-    context.executor.run(Work("measuring this machine", jobs, partial(_measurer, context.out, trials), "trials"))
+    measuring = [Job(number, f"a trial of {trials[number][0].name}", 1) for number in numbers]
+    context.executor.run(Work("measuring this machine", measuring, partial(_measurer, context.out, trials), "trials"))
 
 
 def _measurer(out: Path, trials: Sequence[Trial]) -> DoJobs:
@@ -66,13 +67,18 @@ class _Enough(BaseException):
 
 
 def _rate(stage: Stage, job: Job) -> float | None:
-    """Return the images a second of a trial; None where it counted none."""
+    """Return the images a second of a trial; None where it counted none.
+
+    Where a job reads its images once and keeps them, its first batches take longer: it is the mean over the whole job.
+    """
+    reads = stage.reads(job)
+    settled = 1 if reads else 0  # the moment from which on nothing is new
     moments: list[tuple[float, int]] = []  # the first is the end of the warm-up
 
     def count(made: int, note: str | None, found: bool) -> None:
         if made and not found:
             moments.append((time.monotonic(), made))
-            if moments[-1][0] - moments[0][0] >= SECONDS:
+            if len(moments) > 1 + settled and moments[-1][0] - moments[settled][0] >= SECONDS:
                 raise _Enough
 
     began = time.monotonic()
@@ -82,6 +88,10 @@ def _rate(stage: Stage, job: Job) -> float | None:
         suppress(_Enough),
     ):
         stage.trial(job, Path(folder))
-    if len(moments) > 1:
-        return sum(made for _, made in moments[1:]) / (moments[-1][0] - moments[0][0])
+    if len(moments) > 1 + settled:
+        each = (moments[-1][0] - moments[settled][0]) / sum(made for _, made in moments[1 + settled :])
+        if not settled:
+            return 1 / each
+        reading = max(0.0, (moments[1][0] - moments[0][0]) / moments[1][1] - each)
+        return job.left / (job.left * each + min(reads, job.left) * reading)
     return moments[0][1] / (moments[0][0] - began) if moments else None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
+import shlex
 import statistics
 from collections.abc import Callable, Mapping
 from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from genrobust.core import PUBLISHED_CLIP, UserError, available_devices, check_output, cores, templates, writing
-from genrobust.recipe import EvaluateConfig, GeneratorConfig, TrainConfig, study_name
+from genrobust.data import held_out
+from genrobust.recipe import DataConfig, GeneratorConfig, ServerConfig, TrainConfig, parse_recipe, study_name
 from genrobust.report import count
 from genrobust.study.estimate import generation_time
 from genrobust.study.own_folders import (
@@ -25,6 +28,7 @@ from genrobust.study.own_folders import (
     say_found,
     some,
 )
+from genrobust.study.proposing import GRID, TUNED, least_images, no_preview, propose, quick_generated, tuned_steps
 
 if TYPE_CHECKING:  # which takes torch
     from genrobust.classifiers import Initial
@@ -38,17 +42,10 @@ STABLE_DIFFUSION = GeneratorConfig(
     steps=25,
     guidance_scale=2.0,
 )
-GRID = 6  # baseline models: twice the three that a line needs
 LEAST_TEST_IMAGES = 100  # with fewer, one image moves clean accuracy by more than a point, and a line fits noise
-SIZES = (32, 64, 96, 128, 160, 192, 224)  # px, of a square input
 GPU_THREADS = 8  # CPU threads beside a GPU; without one, a worker of one thread runs on each core
-CPU_SIZE = 64  # px: at 224 a training step takes twelve times as long
-PASSES = 30  # over the images of the largest arm: where small networks trained from scratch level off
-CPU_STEPS, GPU_STEPS = (200, 3000), (200, 50_000)  # least and most
 FEW = 300  # training images of a class: with fewer, a pretrained network is worth a try
 PROPOSED = f"hf-hub:{PUBLISHED_CLIP}"
-TUNED_STEPS = (100, 2000)  # least and most: a pretrained network needs fewer
-TUNED_PASSES = 10  # over the images of the largest arm, as in WiSE-FT's paper
 MOST_PER_CLASS = 1300  # generated images: as many as ImageNet has real ones
 
 
@@ -60,6 +57,7 @@ def write_recipe(
     check: bool = True,
     overwrite: bool = False,
     pretrained: str | None = None,
+    server: tuple[str, str] | None = None,
 ) -> None:
     """Write a recipe for `folders` that `genrobust run` accepts as it is.
 
@@ -71,30 +69,33 @@ def write_recipe(
         out: The output folder of studies, whose measured rates tell how long generation takes.
         say: Logs one line of what is found.
         pretrained: A network as `train.init` names it, for further arms that start from it.
+        server: The address of a server that generates, and its name of the model.
 
     Raises:
         UserError: A recipe that exists or is no .yaml, a folder that is missing, empty or named twice, a training class
-            without images, or a network that cannot be opened.
+            without images, a network that cannot be opened, or an address that is none.
     """
     if recipe.suffix not in {".yaml", ".yml"}:
         raise UserError(f"--recipe {recipe}: the name of a recipe ends in .yaml")
     check_output(recipe, overwrite=overwrite)
     found, class_names = look_at(folders)
-    say_found(found, say)
+    shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
+    least = least_images([one.images for one in shifts.values()])
+    say_found(found, least, say)
     if check:
         say_broken(found, say)
-    values = _values(found, out, say, None if pretrained is None else _open_pretrained(pretrained, class_names))
-    environment = templates("study", keep_trailing_newline=True)
-    environment.filters |= {"q": quoted}
-    text = environment.get_template("init.yaml.j2").render(
-        file=quoted(str(recipe)), name=study_name(recipe.stem), class_names=class_names, **values
-    )
+    gpu, initial = available_devices()[0] != "cpu", _open_pretrained(pretrained, class_names)
+    values = _values(found, shifts, gpu, initial, server is not None)
+    text = _text(recipe, {**values, "class_names": class_names, "min_images": least, "server": server})
     if recipe.is_file() and (before := recipe.read_bytes()) != text.encode():
         say(f"kept the recipe that was there as {_keep(recipe, before)}")
     with writing(recipe, overwrite=overwrite) as file:
         file.write(text.encode())
-    first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
-    say(f"wrote {recipe}. {first}, then: genrobust run {recipe} --quick")
+    words = () if server is None else ("--server", server[0], "--model", server[1])
+    again = *words, "--recipe", str(recipe), "--overwrite"
+    if server is None and not values["generated"]:
+        _say_generation(values, folders, recipe, again, gpu, out, say)
+    _say_next(values, folders, recipe, again, say)
 
 
 def _keep(recipe: Path, content: bytes) -> Path:
@@ -106,94 +107,48 @@ def _keep(recipe: Path, content: bytes) -> Path:
     return copy
 
 
-def _open_pretrained(spec: str, class_names: Mapping[str, str]) -> Initial:
+def _text(recipe: Path, values: Mapping[str, Any]) -> str:
+    """The recipe's text; raises UserError for an address of a server that is none."""
+    environment = templates("study", keep_trailing_newline=True)
+    environment.filters |= {"q": quoted}
+    names = {"file": shlex.quote(str(recipe)), "name": study_name(recipe.stem)}
+    text = environment.get_template("init.yaml.j2").render(**names, **values)
+    parse_recipe({key: value for key, value in yaml.safe_load(text).items() if key != "quick"}, str(recipe))
+    return text
+
+
+def _open_pretrained(spec: str | None, class_names: Mapping[str, str]) -> Initial | None:
+    if spec is None:
+        return None
     from genrobust.classifiers import open_initial
 
     texts = [[f"a photo of a {name}"] for name in class_names.values()]
     return open_initial(TrainConfig(init=spec), list(class_names), lambda: texts)
 
 
-def propose(real: int, largest: int, side: int, gpu: bool) -> dict[str, Any]:
-    """Propose training settings for `real` training images with a median shorter side of `side` pixels.
-
-    The largest arm has `largest` images; `gpu` says whether this machine has one. "every" is in steps, and the reasons
-    become comments.
-    """
-    fitting = max((s for s in SIZES if s <= side), default=SIZES[0])
-    size = fitting if gpu else min(fitting, CPU_SIZE)
-    reason = f"px; the median shorter side of the training images is {side} px"
-    if size < fitting:
-        reason += f", but without a GPU more than {CPU_SIZE} takes days"
-    batch = 128 if real >= 512 else max(8, 2 ** int(math.log2(max(1, real / 4))))
-    low, high = GPU_STEPS if gpu else CPU_STEPS
-    steps = min(high, max(low, math.ceil(PASSES * largest / batch / 100) * 100))
-    passes = steps * batch / largest
-    return {
-        "architecture": "resnet10t" if size <= 96 else "resnet18" if real < 100_000 else "resnet50",
-        "image_size": size,
-        "size_reason": reason,
-        "batch_size": batch,
-        "steps": steps,
-        "steps_reason": f"{passes:.0f} passes over the {largest:,} images of the largest arm",
-        "learning_rate": round(2e-3 * math.sqrt(batch / 128), 5),  # the noise of AdamW grows with the root of the batch
-        "warmup_steps": steps // 10,
-        "every": steps // 5,
-        "quick_steps": max(20, steps // 20),
-    }
-
-
-def _plan(
-    train: FolderContents,
-    largest: int,
+def _values(
+    found: Mapping[str, FolderContents],
+    shifts: Mapping[str, FolderContents],
     gpu: bool,
     initial: Initial | None,
-    arms: int,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """The training settings, and what of a pretrained network the recipe has, or proposes in a comment.
-
-    Its arms follow so many others: for each mixture a linear probe, and two that are fine-tuned.
-    """
-    plan = {**propose(train.images, largest, median_side(train.stored), gpu), "init": None}
-    least = min(train.counts.values())
-    if initial is not None:
-        low, high = TUNED_STEPS
-        steps = min(high, max(low, math.ceil(TUNED_PASSES * largest / plan["batch_size"] / 100) * 100))
-        plan |= {
-            "init": initial.spec,
-            "image_size": initial.blueprint.image_size,
-            "size_reason": "px, as the pretrained network takes them; the same for all arms",
-            "tuned_steps": steps,
-            "tuned_warmup": steps // 10,
-            "tuned_arms": [arms + at for at in (1, 2, 4, 5)],
-        }
-    elif least < FEW:
-        say(f"a class has {count(least, 'training image')}: with fewer than {FEW}, try a pretrained network as well:")
-        say(f"  genrobust init ... --pretrained {PROPOSED} --overwrite")
-    return {"plan": plan, "few": least if least < FEW else 0, "proposed": PROPOSED}
-
-
-def _values(
-    found: Mapping[str, FolderContents], out: Path, say: Callable[[str], None], initial: Initial | None
+    on_server: bool,
 ) -> dict[str, Any]:
     """The values of the template that depend on the folders and on this machine."""
-    device = available_devices()[0]
-    gpu = device != "cpu"
     train, generated, retrieved = found["train"], found.get("generated"), found.get("retrieved")
-    per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(train.counts.values()))))
+    images = train.counts.values()
+    per_class = min(MOST_PER_CLASS, max(10, round(statistics.median(images))))
     to_generate = per_class * len(train.counts)
-    if generated is None:
-        _say_generation(to_generate, device, out, say)
-    shifts = {role.removeprefix(SHIFT): one for role, one in found.items() if role.startswith(SHIFT)}
+    with_generated = gpu or on_server or generated is not None
     no_grid = "" if shifts else "there is no shifted test set"  # why a baseline line would be meaningless here
     if shifts and found["test"].images < LEAST_TEST_IMAGES:
         no_grid = f"{found['test'].images} clean test images are too few, it takes {LEAST_TEST_IMAGES}"
-    if no_grid:
-        say(f"no baseline line, and so no effective robustness: {no_grid}")
-    with_generated = gpu or generated is not None
-    added = [generated.images if generated else to_generate, retrieved.images if retrieved else 0]
+    added = [generated.images if generated else with_generated * to_generate, retrieved.images if retrieved else 0]
+    arms = 2 + 2 * with_generated + (retrieved is not None)  # from scratch
+    answer = "real+generated" if with_generated else "real+retrieved" if retrieved else "real+randaugment"
+    grid = 0 if no_grid else GRID
     return {
-        "title": f"{len(train.counts):,} classes of {train.folder}, {count(len(shifts), 'shifted test set')}",
+        **_question(answer, len(train.counts), list(shifts), retrieved is not None),
+        "answer": answer,
         "threads": min(GPU_THREADS, cores()) if gpu else 1,
         "train": train,
         "val": found.get("val"),
@@ -204,19 +159,107 @@ def _values(
         "with_generated": with_generated,
         "unknown": {name: near for one in found.values() for name, near in one.unknown.items()},
         "generator": STABLE_DIFFUSION,
+        "most_images": max(ServerConfig.model_fields["max_images"].default, to_generate),
         "per_class": per_class,
-        **_plan(train, train.images + max(added), gpu, initial, 2 + 2 * with_generated + (retrieved is not None), say),
-        "min_images": EvaluateConfig().min_images,
-        "grid": GRID,
+        "to_generate": to_generate,
+        "quick_per_class": quick_generated(per_class, len(train.counts)),
+        **_training(train, "val" in found, max(added), arms, 1 + with_generated, grid, 0 if gpu else cores(), initial),
+        "few": min(images) if min(images) < FEW else 0,
+        "proposed": PROPOSED,
+        "grid": grid,
         "no_grid": no_grid,
     }
 
 
-def _say_generation(images: int, device: str, out: Path, say: Callable[[str], None]) -> None:
-    cost = generation_time(images, STABLE_DIFFUSION, device, out)
-    if device != "cpu":
+def _training(
+    train: FolderContents,
+    has_val: bool,
+    added: int,
+    arms: int,
+    mixtures: int,
+    grid: int,
+    workers: int,
+    initial: Initial | None,
+) -> dict[str, Any]:
+    """The values of the template about training: of `arms` from scratch, then of `mixtures` from a pretrained network.
+
+    Args:
+        added: The most images that an arm mixes with the real ones.
+        workers: The number of cores that train, 0 with a GPU.
+    """
+    images = train.counts.values()
+    real = train.images if has_val else sum(n - held_out(n, DataConfig().held_out) for n in images)
+    tuned, size = (0, None) if initial is None else (TUNED * mixtures, initial.blueprint.image_size)
+    plan = propose(real, real + added, median_side(train.stored), arms + tuned, grid, workers, size)
+    return {
+        "plan": plan,
+        "no_preview": no_preview(plan["quick_steps"], plan["batch_size"], len(images), min(images)),
+        "init": None if initial is None else initial.spec,
+        "tuned_steps": tuned_steps(real + added, plan["batch_size"]),
+        "tuned_arms": [arms + at for at in (1, 2, 4, 5)][: 2 * mixtures],
+    }
+
+
+def _question(answer: str, classes: int, shifts: list[str], retrieved: bool) -> dict[str, str]:
+    """The title and the question of a study whose answer is about the arm `answer`."""
+    *others, last = shifts or ["the test images"]
+    over = f"{', '.join(others)} and {last}" if others else last
+    robust = f"make a classifier of {classes:,} classes {'robust' if shifts else 'more accurate'}"
+    if answer == "real+randaugment":
+        return {
+            "title": f"Does RandAugment {robust}?",
+            "question": f"Does RandAugment, which changes the real images at random, raise the accuracy on {over}?",
+        }
+    kind = answer.removeprefix("real+")
+    control = ", and as much as retrieved ones" if kind == "generated" and retrieved else ""
+    return {
+        "title": f"Do {kind} images {robust}{control}?",
+        "question": f"Do {kind} images beside the real ones raise the accuracy on {over}{control}?",
+    }
+
+
+def _say_generation(
+    values: Mapping[str, Any],
+    folders: Folders,
+    recipe: Path,
+    again: tuple[str, ...],
+    gpu: bool,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    """Log how long a GPU generates, and without a generator here the ways to generated images, as commands."""
+    cost = generation_time(values["to_generate"], STABLE_DIFFUSION, "cuda" if gpu else "cpu", out)
+    if gpu:
         say(f"to generate: {cost}")
+    if values["with_generated"]:
         return
-    say(f"no GPU here and no generated images, so the recipe has no generated arm. To generate: {cost}")
-    say("  either run genrobust init again on a machine with a GPU (this recipe's sizes and steps are for a CPU),")
-    say("  or add images of any generator, one subfolder for each class: genrobust init ... --generated DIR")
+    say("no GPU here, so no arm has generated images. Three ways to add such arms:")
+    say("  a server that has the images API of OpenAI:")
+    say(f"    {folders.command('--server', 'http://127.0.0.1:30000', '--model', 'NAME', *again)}")
+    say("  images of any generator, one subfolder for each class:")
+    say(f"    {folders.command('--generated', 'DIR', *again)}")
+    say(f"  another machine with a GPU, genrobust and a copy of this folder. {cost}. There:")
+    say(f"    genrobust generate {shlex.quote(str(recipe))}")
+    say("  and here, with a copy of the folder that it names:")
+    say(f"    {folders.command('--generated', 'FOLDER', *again)}")
+
+
+def _say_next(
+    values: Mapping[str, Any], folders: Folders, recipe: Path, again: tuple[str, ...], say: Callable[[str], None]
+) -> None:
+    """Log what the study lacks, and what to do with the recipe, as commands."""
+    if values["few"] and values["init"] is None:
+        few = count(values["few"], "training image")
+        say(f"a class has {few}. With fewer than {FEW}, try a pretrained network:")
+        say(f"  {folders.command('--pretrained', PROPOSED, *again)}")
+    if values["no_grid"]:
+        say(f"no baseline line, and so no effective robustness: {values['no_grid']}")
+    file, classifier = shlex.quote(str(recipe)), shlex.quote(f"{recipe}:{values['answer']}")
+    first = f"Fill in data.same_class ({some(list(values['unknown']))})" if values["unknown"] else "Look it over"
+    why = values["no_preview"]
+    say(f"wrote {recipe}. {first}, then run {'a first test' if why else 'a preview'}, the study, and its classifier:")
+    say(f"  genrobust run {file} --quick")
+    say(f"  genrobust run {file}")
+    say(f"  genrobust predict {classifier} FOLDER")
+    if why:
+        say(f"--quick shows only that all works, not how accurate classifiers are: {why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +52,14 @@ class Folders:
     generated: Path | None
     retrieved: Path | None
 
+    def command(self, *more: str) -> str:
+        """The command that names these folders, with `more` words, as a shell reads it."""
+        named = {"train": self.train, "val": self.val, "test": self.test, "generated": self.generated}
+        named["retrieved"] = self.retrieved
+        words = [word for role, path in named.items() if path is not None for word in (f"--{role}", str(path))]
+        words += [word for name, path in self.shifts.items() for word in ("--shift", f"{name}={path}")]
+        return shlex.join(["genrobust", "init", *words, *more])
+
     def by_role(self) -> dict[str, Path]:
         """Every folder by its name in messages."""
         others = {"val": self.val, "generated": self.generated, "retrieved": self.retrieved}
@@ -86,6 +95,12 @@ class FolderContents:
     @property
     def images(self) -> int:
         return sum(self.counts.values())
+
+    def left_out(self, least: int) -> str:
+        """Why a shifted set is not averaged where that takes `least` images, in words; "" where it is."""
+        if self.images < least:
+            return f"{count(self.images, 'image')}, fewer than {least} (evaluate.min_images)"
+        return "its images are of one class, where every answer is right" if len(self.counts) == 1 else ""
 
     @property
     def words(self) -> str:
@@ -183,9 +198,8 @@ def median_side(stored: StoredImages) -> int:
     return round(statistics.median(sides))
 
 
-def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -> None:
-    """Log what each folder holds, and what follows from it."""
-    least = EvaluateConfig().min_images
+def say_found(found: Mapping[str, FolderContents], least: int, say: Callable[[str], None]) -> None:
+    """Log what each folder holds, and what follows from it; `least` are the images of a shift that is averaged."""
     for role, one in found.items():
         say(f"{role}: {one.words}")
         if one.renamed:
@@ -193,8 +207,10 @@ def say_found(found: Mapping[str, FolderContents], say: Callable[[str], None]) -
         for name, near in one.unknown.items():
             perhaps = f" (perhaps {' or '.join(near)}?)" if near else ""
             say(f'  no training class for the folder {name!r}{perhaps}: name one, or "", under data.same_class')
-        if role.startswith(SHIFT) and 0 < one.images < least:
-            say(f"  fewer than {least} images: scored, but left out of the mean over shifts (evaluate.min_images)")
+        if role.startswith(SHIFT) and (why := one.left_out(least)):
+            say(f"  left out of the mean over shifts: {why}")
+        elif role.startswith(SHIFT) and one.images < EvaluateConfig().min_images:
+            say("  few images: it counts in the mean over shifts, with a wide interval of its own")
         if role == "train" and any(name.isdecimal() for name in one.names):
             say('  classes are called by numbers, and so would prompts be ("a photo of a 0"): fill in data.class_names')
         if role == "retrieved" and one.lacks:

@@ -49,6 +49,11 @@ class Stage(ABC):
         """Do work like that of `job` in `folder`, which is deleted afterwards: it is cut short to measure a rate."""
         del job, folder  # by default there is none, and the rate is known after the first run
 
+    def reads(self, job: Job) -> int:
+        """Return how many images `job` reads in its first batches and then keeps in memory."""
+        del job
+        return 0
+
     def disk(self, jobs: Sequence[Job]) -> float:
         """Return about how many bytes unfinished `jobs` will take, with what lies beside them while they run."""
         del jobs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from genrobust.classifiers import OpenClassifier, SavedPredictions
 
 EVERY = "every classifier"  # as they are listed
+TRIED = 16  # classifiers of a trial, at most
 
 
 class Evaluate(Stage):
@@ -103,7 +105,7 @@ class Evaluate(Stage):
         return self._on_tests({folder: opened})[folder]
 
     def trial(self, job: Job, folder: Path) -> None:
-        """Let an untrained classifier, or the zero-shot CLIP, answer on the test sets."""
+        """Let the zero-shot CLIP, or as many untrained classifiers as a worker gets, answer on the test sets."""
         from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 
         other = Evaluate(Sources(self.context.elsewhere(folder)), (), zero_shot=True)
@@ -113,8 +115,11 @@ class Evaluate(Stage):
         train, labels = self.sources.settings(job.key), self.context.data.labels
         network = create_classifier(train.architecture, len(labels), train.image_size, train.network_kwargs)
         info = CheckpointInfo(train.architecture, dict(train.network_kwargs), labels.ids, train.image_size, {})
-        save_checkpoint(folder / "untrained", network, info)
-        other._predict([folder / "untrained"])
+        left = sum(1 for one in self.jobs() if one.size and one.key != ZERO_SHOT)
+        untrained = [folder / f"untrained {i}" for i in range(min(math.ceil(left / self.workers), TRIED))]
+        for one in untrained:
+            save_checkpoint(one, network, info)
+        other._predict(untrained)
 
     def _missing(self, folder: Path) -> int:
         """How many test images have no predictions in `folder`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -179,7 +180,8 @@ class Train(Stage):
     def trial(self, job: Job, folder: Path) -> None:
         """Train the network on real images: those that are still to be generated take as long, and no start less.
 
-        Of several workers one trains, on as many images at once as its share of a batch has.
+        They fill two batches, so that all of them are in memory after that. Of several workers one trains, on as many
+        images at once as its share of a batch has.
         """
         run: TrainingRun = job.key
         share = run.train.batch_size // run.train.workers
@@ -188,7 +190,11 @@ class Train(Stage):
         settings = self.sources.settings(run).model_copy(update=plain)
         unpacked = self.context.recipe.data.model_copy(update={"packed": False})
         sources = Sources(self.context.elsewhere(folder, data=unpacked))
-        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL),), train=settings)])
+        some = math.ceil(2 * share / len(self.context.data.labels))
+        Train(sources, ()).load()([replace(run, parts=(MixturePart(source=REAL, per_class=some),), train=settings)])
+
+    def reads(self, job: Job) -> int:
+        return self._mixed(job.key) if job.key.train.crop == "square" else 0
 
     def disk(self, jobs: Sequence[Job]) -> float:
         """Checkpoints, and the states of those that train at the same time."""
