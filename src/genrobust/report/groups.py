@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from genrobust.core import StudyRecord, Summary
@@ -14,8 +15,27 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     compared = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(compared, next(iter(summary.groups)))
     begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
-    pretrained = (*begun, *summary.pretrained)
-    return replace(summary, arms=(*summary.groups, *rest), reference=reference, groups={}, pretrained=pretrained)
+    groups = summary.groups.items() if summary.by_class else ()
+    by_class = {group: _mean([summary.by_class[arm] for arm in of]) for group, of in groups}
+    by_group = {
+        test: of_arms | {group: _mean([of_arms[arm] for arm in of]) for group, of in summary.groups.items()}
+        for test, of_arms in summary.by_group.items()
+    }
+    return replace(
+        summary,
+        arms=(*summary.groups, *rest),
+        reference=reference,
+        groups={},
+        pretrained=(*begun, *summary.pretrained),
+        by_class=summary.by_class | by_class,
+        by_group=by_group,
+    )
+
+
+def _mean(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+    """The means of columns; None for a column that holds nothing."""
+    columns = zip(*rows, strict=True)
+    return tuple(None if column[0] is None else sum(filter(None, column)) / len(column) for column in columns)
 
 
 def averaged_record(record: StudyRecord) -> StudyRecord:

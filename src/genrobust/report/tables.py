@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, shifts_in_mean, span
+from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, is_wide, number, shifts_in_mean, span
 from genrobust.robustness import Figure, list_figures
 
 
@@ -27,7 +27,8 @@ class Entry:
     """One score as shown: `value` sorts it (None: there is none), `best` marks the best of the column.
 
     `sure` says whether a difference's interval excludes zero (None: no difference); `extrapolated` marks an effective
-    robustness beyond the fitted range.
+    robustness beyond the fitted range. `interval` is that of the score, or, where that is over few groups of images and
+    says little, the range of these.
     """
 
     value: float | None
@@ -69,19 +70,19 @@ def figure_table(summary: Summary, figure: Figure) -> Table | None:
     None where it was not measured. The clean column is left out where the figure has no score there.
     """
     columns = _columns(summary, figure)
-    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)))
+    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), summary, figure)
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
     """Return each arm minus its reference in `figure`; None where nothing is compared."""
     columns = _columns(summary, figure)
     rows = [
-        (arm, tuple(_difference(gain(summary, figure.name, arm, column.name), figure) for column in columns))
+        (arm, tuple(difference_entry(gain(summary, figure.name, arm, column.name), figure) for column in columns))
         for arm in summary.arms
         if summary.reference_of(arm) != arm
     ]
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _measured(Table(columns, tuple(rows), caption))
+    return _measured(Table(columns, tuple(rows), caption), summary, figure)
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -91,13 +92,13 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     if summary.shifts and over != _all_sets(summary):
         caption = f"{caption}; the mean is over {over}"
     table = Table(tuple(shared), _rows(summary, figure, shared), caption)
-    if not figure.informs(summary) or _measured(table) is None:
+    if not figure.informs(summary) or _measured(table, summary, figure) is None:
         return None
     if not summary.shifts:
         return table
     head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
     rows = [
-        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:])) for arm, row in table.rows
+        (arm, (*row[:at], difference_entry(gain(summary, figure.name, arm), figure), *row[at:])) for arm, row in table.rows
     ]
     return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
@@ -134,25 +135,31 @@ def _size(summary: Summary, test_set: str) -> str:
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
 
-    What was trained elsewhere does not compete, nor what began with it, unless all did.
+    What was trained elsewhere does not compete, nor what began with it, unless all did. No figure that is left out of
+    the mean is marked, nor one that extrapolates.
     """
-    rows = {
-        arm: [_entry(summary.find(figure.name, arm, column.name), figure, figure.signed) for column in columns]
-        for arm in summary.arms
-    }
+    rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
     own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
-    for i in range(len(columns) if len(own) > 1 else 0):
-        values = [value for row in own.values() if (value := row[i].value) is not None]
-        if values:
+    for i, column in enumerate(columns if len(own) > 1 else ()):
+        values = [row[i].value for row in own.values() if row[i].value is not None and not row[i].extrapolated]
+        if values and column.kind != "out":
             best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
             for row in own.values():
-                row[i] = replace(row[i], best=row[i].text == best)
+                row[i] = replace(row[i], best=row[i].text == best and not row[i].extrapolated)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 
+def _entry_of(summary: Summary, figure: Figure, arm: str, test_set: str) -> Entry:
+    entry = _entry(summary.find(figure.name, arm, test_set), figure, figure.signed)
+    few = summary.by_group.get(test_set, {}).get(arm) if figure.name == "top1" else None
+    if not few:
+        return entry
+    return replace(entry, interval=f"groups {number(min(few))}{EN_DASH}{number(max(few))}")
+
+
 def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
-    if score is None:
+    if score is None or (signed and is_wide(score)):
         return Entry(None)
     return Entry(
         value=score.value,
@@ -163,14 +170,22 @@ def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
     )
 
 
-def _difference(score: Score | None, figure: Figure) -> Entry:
-    return replace(_entry(score, figure, signed=True), sure=None if score is None else is_sure(score))
+def difference_entry(score: Score | None, figure: Figure) -> Entry:
+    """Return a difference as shown: a gap where it was not measured, or its interval says nothing."""
+    entry = _entry(score, figure, signed=True)
+    return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
 
 
-def _measured(table: Table) -> Table | None:
-    """`table` without a clean column that holds nothing; None where no column holds anything."""
-    if all(entry.value is None for _, entries in table.rows for entry in entries):
+def _measured(table: Table, summary: Summary, figure: Figure) -> Table | None:
+    """`table` without rows, and a clean column, that hold nothing; None where it says nothing of most of its rows.
+
+    A figure that is measured from lines says nothing of an arm that it has no mean for.
+    """
+    rows = [(arm, entries) for arm, entries in table.rows if any(entry.value is not None for entry in entries)]
+    mean = next((i for i, column in enumerate(table.columns) if column.kind == "mean"), None)
+    said = rows if mean is None or not figure.needs else [row for row in rows if row[1][mean].value is not None]
+    if 2 * len(said) < max(len(table.rows), 1) or not rows:
         return None
-    if any(entries[0].value is not None for _, entries in table.rows):
-        return table
-    return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in table.rows))
+    if any(entries[0].value is not None for _, entries in rows):
+        return replace(table, rows=tuple(rows))
+    return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in rows))

@@ -12,6 +12,7 @@ from genrobust.robustness import EXPLAINED, Figure, figure_called, list_figures
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
+WIDE = 50  # points: an interval as wide says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 _BEGUN = "started from a pretrained network"
 
@@ -31,6 +32,11 @@ def span(score: Score, signed: bool = False, digits: int = 1) -> str:
 def is_sure(score: Score) -> bool:
     """Return whether the interval of a difference excludes zero."""
     return score.lo > 0 or score.hi < 0
+
+
+def is_wide(score: Score) -> bool:
+    """Return whether an interval is so wide that the figure says nothing."""
+    return score.hi - score.lo > WIDE
 
 
 def duration(seconds: float) -> str:
