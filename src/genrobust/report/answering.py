@@ -179,8 +179,8 @@ def _robustness_sentence(summary: Summary, arm: str) -> str:
     over = robustness_over(summary)
     where = f"In effective robustness{f', {over}' if over else ''}"
     own, theirs = summary.score("er", arm), summary.score("er", reference)
-    known = "" if is_wide(own) or is_wide(theirs) else f" ({number(own.value, True)} against {number(theirs.value, True)})"
-    return f"{where}, {_pair(gained, arm, reference)}{known}."
+    known = f": {number(own.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_pair(gained, arm, reference)}{'' if is_wide(own) or is_wide(theirs) else known}."
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
@@ -209,4 +209,3 @@ def _pair(score: Score, arm: str, other: str, of: str = "") -> str:
         return f"{arm} differs from {other} by {number(score.value, True)} points{of}, which may be chance ({interval})"
     verb, word = ("gains", "over") if score.value > 0 else ("loses", "to")
     return f"{arm} {verb} {number(abs(score.value))} points{of} {word} {other} ({interval})"
-

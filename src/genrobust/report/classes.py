@@ -16,8 +16,9 @@ EXTREMES = 3  # classes that are named at either end
 class ClassGains:
     """Top-1 by class of `arm` and of `other`.
 
-    `rows` are a class's name, its images, both accuracies, the gain and the number that sorts it, from the highest gain
-    on. `data` is JSON for the page's script: "arm" and "other" (indices), "classes", "sizes" and "top1", which has a list an arm.
+    `said` sums them up in words, and `over` names the images. `rows` are a class's name, its images, both accuracies,
+    the gain and the number that sorts it, from the highest gain on. `data` is JSON for the page's script: "arm" and
+    "other" (indices), "classes", "sizes" and "top1", which has a list an arm.
     """
 
     arm: str

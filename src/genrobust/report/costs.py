@@ -97,9 +97,9 @@ def _ticks(wanted: list[tuple[float, str]]) -> list[tuple[float, str]]:
 
 
 def _tick(seconds: int) -> str:
-    if seconds < MINUTE or seconds % MINUTE:
+    if seconds < MINUTE:
         return f"{seconds} s"
-    return f"{seconds // MINUTE} min" if seconds < HOUR else f"{seconds // HOUR:,} h"
+    return f"{seconds / MINUTE:g} min" if seconds < HOUR else f"{seconds // HOUR:,} h"
 
 
 def arm_time(arm: ArmRecord) -> str:

@@ -45,10 +45,13 @@ def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Ima
 
 
 def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
-    """Return `image` at `side` pixels at the most, as WebP: lossless where it is no larger."""
-    data = io.BytesIO()
-    thumbnail(image, side).save(data, "WEBP", lossless=max(image.size) <= side, quality=80, method=4)
-    return data.getvalue()
+    """Return `image` at `side` pixels at the most, as WebP: lossless where that is the smaller file."""
+    found, small = [], thumbnail(image, side)
+    for lossless in (True, False):
+        data = io.BytesIO()
+        small.save(data, "WEBP", lossless=lossless, quality=80, method=4)
+        found.append(data.getvalue())
+    return min(found, key=len)
 
 
 def data_uri(data: bytes, what: str) -> str:

@@ -67,10 +67,10 @@ def further_tables(summary: Summary) -> dict[str, Table]:
 def figure_table(summary: Summary, figure: Figure) -> Table | None:
     """Return `figure` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
 
-    None where it was not measured. The clean column is left out where the figure has no score there.
+    None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, figure)
-    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), summary, figure)
+    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), figure)
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
@@ -82,7 +82,7 @@ def difference_table(summary: Summary, figure: Figure) -> Table | None:
         if summary.reference_of(arm) != arm
     ]
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _measured(Table(columns, tuple(rows), caption), summary, figure)
+    return _measured(Table(columns, tuple(rows), caption), figure)
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -92,14 +92,13 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     if summary.shifts and over != _all_sets(summary):
         caption = f"{caption}; the mean is over {over}"
     table = Table(tuple(shared), _rows(summary, figure, shared), caption)
-    if not figure.informs(summary) or _measured(table, summary, figure) is None:
+    if not figure.informs(summary) or _measured(table, figure) is None:
         return None
     if not summary.shifts:
         return table
     head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
-    rows = [
-        (arm, (*row[:at], difference_entry(gain(summary, figure.name, arm), figure), *row[at:])) for arm, row in table.rows
-    ]
+    gains = {arm: difference_entry(gain(summary, figure.name, arm), figure) for arm in summary.arms}
+    rows = [(arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows]
     return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
 
@@ -109,11 +108,11 @@ def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], 
 
 
 def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
-    columns = [Column(summary.clean, _size(summary, summary.clean), "clean")]
-    columns += [Column(shift, _size(summary, shift), "shift") for shift in summary.shifts]
+    columns = [Column(summary.clean, _size(summary, summary.clean, figure), "clean")]
+    columns += [Column(shift, _size(summary, shift, figure), "shift") for shift in summary.shifts]
     if summary.shifts:
         columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
-    return (*columns, *(Column(name, _size(summary, name), "out") for name in summary.left_out))
+    return (*columns, *(Column(name, _size(summary, name, figure), "out") for name in summary.left_out))
 
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
@@ -126,9 +125,10 @@ def _all_sets(summary: Summary) -> str:
     return count(len(summary.shifts), "set")
 
 
-def _size(summary: Summary, test_set: str) -> str:
+def _size(summary: Summary, test_set: str, figure: Figure) -> str:
     score = summary.score("top1", summary.arms[0], test_set)
-    of_groups = f"{count(score.groups, 'group')}, " if score.groups else ""
+    ranged = "range of " if test_set in summary.by_group and figure.name == "top1" else ""
+    of_groups = f"{ranged}{count(score.groups, 'group')}, " if score.groups else ""
     return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
 
 
@@ -155,7 +155,7 @@ def _entry_of(summary: Summary, figure: Figure, arm: str, test_set: str) -> Entr
     few = summary.by_group.get(test_set, {}).get(arm) if figure.name == "top1" else None
     if not few:
         return entry
-    return replace(entry, interval=f"groups {number(min(few))}{EN_DASH}{number(max(few))}")
+    return replace(entry, interval=f"{number(min(few))}{EN_DASH}{number(max(few))}")
 
 
 def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
@@ -176,16 +176,19 @@ def difference_entry(score: Score | None, figure: Figure) -> Entry:
     return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
 
 
-def _measured(table: Table, summary: Summary, figure: Figure) -> Table | None:
-    """`table` without rows, and a clean column, that hold nothing; None where it says nothing of most of its rows.
+def _measured(table: Table, figure: Figure) -> Table | None:
+    """`table` without the rows and columns that hold nothing; None where it says nothing of most of its rows.
 
     A figure that is measured from lines says nothing of an arm that it has no mean for.
     """
     rows = [(arm, entries) for arm, entries in table.rows if any(entry.value is not None for entry in entries)]
+    columns = [i for i in range(len(table.columns)) if any(entries[i].value is not None for _, entries in rows)]
     mean = next((i for i, column in enumerate(table.columns) if column.kind == "mean"), None)
     said = rows if mean is None or not figure.needs else [row for row in rows if row[1][mean].value is not None]
-    if 2 * len(said) < max(len(table.rows), 1) or not rows:
+    if not rows or 2 * len(said) < len(table.rows):
         return None
-    if any(entries[0].value is not None for _, entries in rows):
-        return replace(table, rows=tuple(rows))
-    return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in rows))
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in columns),
+        rows=tuple((arm, tuple(entries[i] for i in columns)) for arm, entries in rows),
+    )

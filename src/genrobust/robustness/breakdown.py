@@ -11,7 +11,7 @@ from genrobust.core import MissedImage, Predictions
 from genrobust.robustness.sets import AnsweredSet
 
 FEW_GROUPS = 4  # of images: an interval over so few says less than the groups themselves
-MISSED_OF_SET = 6  # images of each test set that are kept to be looked at
+MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
 
 
 def accuracy_by_class(

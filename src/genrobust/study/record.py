@@ -142,7 +142,7 @@ def _missed(data: StudyData, summary: Summary) -> Iterator[Picture]:
     names = data.labels.names
     for missed in summary.missed:
         image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
-        said = f"{names[missed.said]} ({missed.share:.0%})"
+        said = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
         yield Picture(image, missed.test_set, names[missed.label], said, missed.key)
 
 
