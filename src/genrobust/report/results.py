@@ -57,8 +57,8 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
 
 
 def _tuples(of: dict[str, Any]) -> dict[str, Any]:
-    """The values of `of` that JSON holds as lists."""
-    return {name: tuple(value) for name, value in of.items() if isinstance(value, list)}
+    """The values of `of` that are lists, or were tuples before JSON made lists of them."""
+    return {name: tuple(value) for name, value in of.items() if isinstance(value, list | tuple)}
 
 
 def record_to_json(record: StudyRecord) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from genrobust.report.wording import (
 from genrobust.robustness import list_figures
 
 COLUMNS = 6  # arms that stand beside each other at the most
-LABEL = 26  # columns that the names of test sets and figures have, so that they take three lines at the most
+LABEL = 24  # columns that the names of test sets and figures have, so that they take three lines at the most
 Rows = list[tuple[Text, list[Text]]]
 
 

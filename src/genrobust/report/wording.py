@@ -207,6 +207,11 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
         title = figure.heading(summary)
         if figure.name in measured and figure.informs(summary):
             yield f"{title} is {figure.note}."
+        if figure.name in measured and figure.needs and summary.shifts and not _is_known(summary, figure):
+            yield (
+                f"{title} of single arms is not shown: for most there is no mean, since they extrapolate the fit, or its "
+                f"interval is wider than {WIDE} points. results.csv has all figures."
+            )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(figure.name, {}).items():
             tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
@@ -226,6 +231,12 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
             )
     else:
         yield "No baseline models were scored on these test sets, so there is no effective robustness."
+
+
+def _is_known(summary: Summary, figure: Figure) -> bool:
+    """Whether most arms have a mean of `figure` that says something."""
+    means = [summary.find(figure.name, arm) for arm in summary.arms]
+    return 2 * sum(score is not None and not is_wide(score) for score in means) >= len(means)
 
 
 def _limits_of_training(record: StudyRecord) -> Iterator[str]:
