@@ -30,7 +30,9 @@ def test_the_verdict_comes_first_and_then_generated_against_retrieved_images(rec
 
 
 def with_difference(record, value: float, half: float, arm: str = "real+generated", minus: str = "real"):
-    scores = record.summary.scores | {ScoreKey("top1", arm, minus=minus): Score(value, value - half, value + half, 9, 6, "")}
+    scores = record.summary.scores | {
+        ScoreKey("top1", arm, minus=minus): Score(value, value - half, value + half, 9, 6, "")
+    }
     return replace(record, summary=replace(record.summary, scores=scores))
 
 
@@ -62,7 +64,9 @@ def test_one_seed_is_said_in_the_verdict(record):
     ],
 )
 def test_a_title_that_asks_for_no_yes_gets_none(record, title, asks):
-    assert answer(replace(record, title=title))[0].startswith("Yes: over 2" if asks else "Over 2 shifted test sets, real+")
+    assert answer(replace(record, title=title))[0].startswith(
+        "Yes: over 2" if asks else "Over 2 shifted test sets, real+"
+    )
 
 
 def test_without_generated_arms_nothing_is_said_of_generated_images(record):
@@ -112,7 +116,7 @@ def test_a_control_has_retrieved_images_and_no_generated_ones(record, parts, is_
 
 
 def test_a_control_that_trained_alike_comes_before_one_that_did_not(record):
-    real, generated, last = record.arms
+    _, generated, last = record.arms
     other = replace(last, name="real", augmentation="drawing-styles")
     assert "to real+retrieved" in answer(replace(record, arms=(other, generated, last)))[1]
     assert "over real" in answer(replace(record, arms=(other, generated)))[1]  # better than none

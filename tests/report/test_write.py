@@ -152,7 +152,11 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
     top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
     bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
-    page = Page(html(replace(record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question="")))
+    page = Page(
+        html(
+            replace(record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question="")
+        )
+    )
     assert "claims nothing general" in page.text
     assert "no effective robustness" in page.text and "Further figures" not in page.text
     assert not page.all("img") and not page.all("circle")

@@ -85,9 +85,7 @@ def _figures(table: Table, summary: Summary, head: str = "arm", minus: Mapping[s
 
     def shown(entry: Entry) -> str:
         text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")
-        return (f"**{text}**" if entry.best else text) + (
-            f" ({entry.interval})" if entry.interval else ""
-        )
+        return (f"**{text}**" if entry.best else text) + (f" ({entry.interval})" if entry.interval else "")
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
     rows = [[escaped(name(arm)), *map(shown, entries)] for arm, entries in table.rows]

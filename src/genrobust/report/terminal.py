@@ -109,7 +109,7 @@ def _by_shift(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
     for shift in summary.lines:
         of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
         marked = [Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift]
-        yield Text(f"  effective robustness on {shift}"), marked
+        yield Text(f"  robustness on {shift}"), marked
 
 
 def _means(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
