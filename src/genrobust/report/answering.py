@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
+from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
 from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
@@ -73,7 +73,7 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     """Whether `arm` is better than its reference, by how much and how surely, in one sentence."""
     summary, reference = record.summary, record.summary.reference_of(arm)
     test_set, where = _leading(summary)
-    gained = gain(summary, "top1", arm, *test_set)
+    gained = gain(summary, "top1", arm, test_set)
     assert gained is not None  # every arm is scored on every set
     pair = _pair(gained, arm, reference, " of top-1 accuracy")
     if not summary.shifts:
@@ -96,13 +96,16 @@ def _asks(record: StudyRecord, arm: str) -> bool:
     return bool(_ASKS.search(record.title)) and not (without and "generat" in record.title.lower())
 
 
-def _leading(summary: Summary) -> tuple[tuple[str, ...], str]:
-    """The test set that the verdict is about, as an argument (none for the mean of shifts), and what it is in words."""
+def _leading(summary: Summary) -> tuple[str, str]:
+    """The test set that the verdict is about, or the mean of shifts, and what it is in words."""
     if not summary.shifts:
-        return (summary.clean,), f"On {summary.clean}"
+        return summary.clean, f"On {summary.clean}"
     if len(summary.shifts) > 1:
-        return (), f"Over {len(summary.shifts)} shifted test sets"
-    return (), f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}"
+        return MEAN_OF_SHIFTS, f"Over {len(summary.shifts)} shifted test sets"
+    return (
+        MEAN_OF_SHIFTS,
+        f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}",
+    )
 
 
 def _against_controls(record: StudyRecord, arm: str) -> Iterator[str]:
@@ -114,7 +117,7 @@ def _against_controls(record: StudyRecord, arm: str) -> Iterator[str]:
     controls = [of for of in record.arms if _is_control(of, record) and of.name in summary.arms]
     alike = [of for of in controls if _setup(of) == _setup(about)]
     for control in alike or controls:
-        score = summary.difference("top1", arm, control.name, *_leading(summary)[0])
+        score = summary.difference("top1", arm, control.name, _leading(summary)[0])
         if score is None:
             continue
         pair = _pair(score, arm, control.name)
@@ -167,7 +170,7 @@ def _accuracy_sentence(summary: Summary, arm: str) -> str:
     reference, clean = summary.reference_of(arm), gain(summary, "top1", arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
     test_set, _ = _leading(summary)
-    ours, theirs = (number(summary.score("top1", name, *test_set).value) for name in (arm, reference))
+    ours, theirs = (number(summary.score("top1", name, test_set).value) for name in (arm, reference))
     reached = f"{arm} {'averaged' if len(summary.shifts) > 1 else 'reached'} {ours} % top-1 and {reference} {theirs} %"
     return f"{reached}; on the clean set, {_pair(clean, arm, reference)}." if summary.shifts else f"{reached}."
 

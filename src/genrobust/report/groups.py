@@ -16,9 +16,13 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     reference = next(compared, next(iter(summary.groups)))
     begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
     groups = summary.groups.items() if summary.by_class else ()
-    by_class = {group: _mean([summary.by_class[arm] for arm in of]) for group, of in groups}
+    by_class = {group: _by_class([summary.by_class[arm] for arm in of]) for group, of in groups}
     by_group = {
-        test: of_arms | {group: _mean([of_arms[arm] for arm in of]) for group, of in summary.groups.items()}
+        test: of_arms
+        | {
+            group: tuple(sum(top1) / len(of) for top1 in zip(*(of_arms[arm] for arm in of), strict=True))
+            for group, of in summary.groups.items()
+        }
         for test, of_arms in summary.by_group.items()
     }
     return replace(
@@ -32,10 +36,10 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     )
 
 
-def _mean(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
-    """The means of columns; None for a column that holds nothing."""
-    columns = zip(*rows, strict=True)
-    return tuple(None if column[0] is None else sum(filter(None, column)) / len(column) for column in columns)
+def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+    """The mean of each class over arms; None for a class without images."""
+    classes = ([top1 for top1 in of_class if top1 is not None] for of_class in zip(*rows, strict=True))
+    return tuple(sum(known) / len(known) if known else None for known in classes)
 
 
 def averaged_record(record: StudyRecord) -> StudyRecord:

@@ -142,7 +142,8 @@ def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[
     own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
     for i, column in enumerate(columns if len(own) > 1 else ()):
-        values = [row[i].value for row in own.values() if row[i].value is not None and not row[i].extrapolated]
+        competing = [row[i] for row in own.values() if not row[i].extrapolated]
+        values = [entry.value for entry in competing if entry.value is not None]
         if values and column.kind != "out":
             best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
             for row in own.values():

@@ -49,12 +49,12 @@ def final_table(summary: Summary, width: int) -> RichTable:
         dagger = " † left out of the mean." if summary.left_out else ""
         lower = " The lower part shows means of shifts." if means else ""
         of_shifts = list(_by_shift(summary)) if groups else []
-        parts = [[row for kind, *row in tests if kind != "out"], [row for kind, *row in tests if kind == "out"]]
+        parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
         parts.append([*means, *of_shifts])
         table, fits = _table(Text("test set"), arms, parts, LABEL, said + dagger + lower, width)
         if fits:
             return table
-    leading = [row for kind, *row in tests if kind in ("clean", "mean")]
+    leading = [row for row, kind in tests if kind in ("clean", "mean")]
     for most in range(len(means), -1, -1):
         columns = [*leading, *means[:most]]
         rows = [(arm, [cells[i] for _, cells in columns]) for i, arm in enumerate(arms)]
@@ -91,13 +91,13 @@ def _longest_word(text: Text) -> int:
     return max((cell_len(word) for word in text.plain.split()), default=0)
 
 
-def _tests(summary: Summary) -> Iterator[tuple[str, Text, list[Text]]]:
+def _tests(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
     """The accuracies on each test set, with its kind."""
     accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
         out = column.kind == "out"
         name = Text(f"{column.name} †" if out else column.name, style="dim" if out else "")
-        yield column.kind, name, _cells(accuracy, i, "dim" if out else "")
+        yield (name, _cells(accuracy, i, "dim" if out else "")), column.kind
 
 
 def _cells(table: Table, column: int, style: str) -> list[Text]:

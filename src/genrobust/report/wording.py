@@ -209,8 +209,8 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
             yield f"{title} is {figure.note}."
         if figure.name in measured and figure.needs and summary.shifts and not _is_known(summary, figure):
             yield (
-                f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with an "
-                f"interval wider than {WIDE} points. results.csv has all figures."
+                f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with "
+                f"an interval wider than {WIDE} points. results.csv has all figures."
             )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(figure.name, {}).items():
