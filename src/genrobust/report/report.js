@@ -127,42 +127,52 @@ const styled = (from, to) => {
   [...from.children].forEach((child, i) => styled(child, to.children[i]));
   return to;
 };
+const MARGIN = 16; // about a saved figure, and between it and its legend
 const drawn = (figure) => {
-  const bounds = figure.getBoundingClientRect();
-  const [width, height] = [Math.ceil(bounds.width), Math.ceil(bounds.height)];
-  const svg = shape("svg", { xmlns: SVG, width, height, viewBox: `0 0 ${width} ${height}` });
-  svg.append(shape("rect", { width, height, fill: getComputedStyle(document.body).backgroundColor }));
-  const walk = (node) => {
+  const legend = figure.querySelector(".legend") ? null : figure.closest("section").querySelector(".legend");
+  const svg = shape("svg", { xmlns: SVG });
+  const paper = svg.appendChild(shape("rect", { width: "100%", height: "100%", fill: getComputedStyle(document.body).backgroundColor }));
+  const word = (found, node, left, top) => {
+    const range = document.createRange();
+    range.setStart(node, found.index);
+    range.setEnd(node, found.index + found[0].length);
+    const [place, style] = [range.getBoundingClientRect(), getComputedStyle(node.parentElement)];
+    if (!place.width) return;
+    const text = shape("text", { x: place.left + left, y: place.bottom + top - 0.24 * place.height, fill: style.color });
+    for (const look of LOOKS.slice(-3)) text.setAttribute(look, style.getPropertyValue(look));
+    text.textContent = found[0];
+    svg.append(text);
+  };
+  const walk = (node, left, top) => {
     if (node.nodeType === Node.TEXT_NODE) {
-      const range = document.createRange();
-      for (const { 0: word, index } of node.data.matchAll(/\S+/g)) {
-        range.setStart(node, index);
-        range.setEnd(node, index + word.length);
-        const [place, style] = [range.getBoundingClientRect(), getComputedStyle(node.parentElement)];
-        if (!place.width) continue;
-        const text = shape("text", { x: place.left - bounds.left, y: place.bottom - bounds.top - 0.24 * place.height, fill: style.color });
-        for (const look of LOOKS.slice(-3)) text.setAttribute(look, style.getPropertyValue(look));
-        text.textContent = word;
-        svg.append(text);
-      }
+      for (const found of node.data.matchAll(/\S+/g)) word(found, node, left, top);
     } else if (node.nodeType === Node.ELEMENT_NODE && !node.matches(".save, .hidden")) {
       const [place, style] = [node.getBoundingClientRect(), getComputedStyle(node)];
       if (!place.width) return;
-      const at = { x: place.left - bounds.left, y: place.top - bounds.top, width: place.width, height: place.height };
+      const at = { x: place.left + left, y: place.top + top, width: place.width, height: place.height };
       if (node.matches("svg")) {
         const copy = styled(node, node.cloneNode(true));
         for (const [key, value] of Object.entries({ ...at, overflow: "visible" })) copy.setAttribute(key, value);
         svg.append(copy);
         return;
       }
-      if (style.backgroundColor !== "rgba(0, 0, 0, 0)" && node !== figure) {
+      if (style.backgroundColor !== "rgba(0, 0, 0, 0)") {
         const round = Math.min(parseFloat(style.borderTopLeftRadius) || 0, at.width / 2);
         svg.append(shape("rect", { ...at, rx: round, fill: style.backgroundColor, opacity: style.opacity }));
       }
-      node.childNodes.forEach(walk);
+      node.childNodes.forEach((child) => walk(child, left, top));
     }
   };
-  walk(figure);
+  let [width, height] = [0, MARGIN];
+  for (const part of [figure, legend]) {
+    if (!part) continue;
+    const bounds = part.getBoundingClientRect();
+    walk(part, MARGIN - bounds.left, height - bounds.top);
+    width = Math.max(width, Math.ceil(bounds.width) + 2 * MARGIN);
+    height += Math.ceil(bounds.height) + MARGIN;
+  }
+  for (const [key, value] of Object.entries({ width, height, viewBox: `0 0 ${width} ${height}` })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ width, height })) paper.setAttribute(key, value);
   return { text: new XMLSerializer().serializeToString(svg), width, height };
 };
 const download = (blob, name) => {
