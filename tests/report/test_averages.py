@@ -107,7 +107,7 @@ def test_the_terminal_shows_groups_in_the_place_of_their_arms(grouped: StudyReco
     summary = grouped.summary
     table = " ".join(shown(summary).split())
     assert "any ┃ any" in table and "real, b" not in table
-    assert "robustness on solid" in table and "minus any real" in table and "means over its arms" in table
+    assert "robustness on solid" in table and "shifts minus any" in table and "means over its arms" in table
     alone = shown(replace(summary, groups=dict(list(summary.groups.items())[:2])), 160)  # two arms are in no group
     assert "real+retrieved, b" in alone and "minus each arm's reference" in " ".join(alone.split())
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from genrobust.core import StudyRecord
 from genrobust.report.groups import averaged
-from genrobust.report.wording import EN_DASH, count, number
+from genrobust.report.wording import count, number
 
 EXTREMES = 3  # classes that are named at either end
 
@@ -54,9 +54,7 @@ def _in_words(arm: str, rows: list[tuple[str, int, str, str, str, float]]) -> st
     """On how many classes `arm` is better and worse, and which gain and lose most."""
     gains = [row[-1] for row in rows]
     better, worse = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    most = ", ".join(f"{row[0]} ({row[4]})" for row in rows[:EXTREMES] if row[-1] > 0) or EN_DASH
-    least = ", ".join(f"{row[0]} ({row[4]})" for row in rows[: -EXTREMES - 1 : -1] if row[-1] < 0) or EN_DASH
-    return (
-        f"{arm} is better on {better} of {count(len(rows), 'class')} and worse on {worse}. Most gained: {most}. "
-        f"Most lost: {least}."
-    )
+    most = ", ".join(f"{row[0]} ({row[4]})" for row in rows[:EXTREMES] if row[-1] > 0)
+    least = ", ".join(f"{row[0]} ({row[4]})" for row in rows[: -EXTREMES - 1 : -1] if row[-1] < 0)
+    said = f"{arm} is better on {better} of {count(len(rows), 'class')} and worse on {worse}."
+    return said + (f" Most gained: {most}." if most else "") + (f" Most lost: {least}." if least else "")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.tables import Column, Entry, Table, difference_entry
+from genrobust.report.wording import is_wide
 from genrobust.robustness import figure_called
 
 OPEN_ARMS = 12  # rows of a matrix that is shown before one asks for it
@@ -55,4 +56,5 @@ def _data(summary: Summary, leading: str) -> str:
 
 
 def _numbers(score: Score | None) -> list[float] | None:
-    return None if score is None else [round(value, 2) for value in (score.value, score.lo, score.hi)]
+    known = score is not None and not is_wide(score)
+    return [round(value, 5) for value in (score.value, score.lo, score.hi)] if score and known else None

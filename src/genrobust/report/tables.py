@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
@@ -75,7 +75,7 @@ def figure_table(summary: Summary, figure: Figure) -> Table | None:
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
     """Return each arm minus its reference in `figure`; None where nothing is compared."""
-    columns = _columns(summary, figure)
+    columns = _columns(summary, figure, ranged=False)
     rows = [
         (arm, tuple(difference_entry(gain(summary, figure.name, arm, column.name), figure) for column in columns))
         for arm in summary.arms
@@ -107,12 +107,13 @@ def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], 
     return {figure.name: found for figure in figures if (found := table(summary, figure))}
 
 
-def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
-    columns = [Column(summary.clean, _size(summary, summary.clean, figure), "clean")]
-    columns += [Column(shift, _size(summary, shift, figure), "shift") for shift in summary.shifts]
+def _columns(summary: Summary, figure: Figure, ranged: bool = True) -> tuple[Column, ...]:
+    few = summary.by_group if ranged and figure.name == "top1" else {}  # whose groups stand in place of an interval
+    columns = [Column(summary.clean, _size(summary, summary.clean, few), "clean")]
+    columns += [Column(shift, _size(summary, shift, few), "shift") for shift in summary.shifts]
     if summary.shifts:
         columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
-    return (*columns, *(Column(name, _size(summary, name, figure), "out") for name in summary.left_out))
+    return (*columns, *(Column(name, _size(summary, name, few), "out") for name in summary.left_out))
 
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
@@ -125,29 +126,28 @@ def _all_sets(summary: Summary) -> str:
     return count(len(summary.shifts), "set")
 
 
-def _size(summary: Summary, test_set: str, figure: Figure) -> str:
+def _size(summary: Summary, test_set: str, few: Collection[str]) -> str:
     score = summary.score("top1", summary.arms[0], test_set)
-    ranged = "range of " if test_set in summary.by_group and figure.name == "top1" else ""
-    of_groups = f"{ranged}{count(score.groups, 'group')}, " if score.groups else ""
+    of_groups = f"{'range of ' if test_set in few else ''}{count(score.groups, 'group')}, " if score.groups else ""
     return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
 
 
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
 
-    What was trained elsewhere does not compete, nor what began with it, unless all did. No figure that is left out of
-    the mean is marked, nor one that extrapolates.
+    What was trained elsewhere does not compete, nor what began with it, unless all did. Nothing is marked in a column
+    that is left out of the mean, or where some figure is missing or extrapolates.
     """
     rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
     own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
     for i, column in enumerate(columns if len(own) > 1 else ()):
-        competing = [row[i] for row in own.values() if not row[i].extrapolated]
-        values = [entry.value for entry in competing if entry.value is not None]
-        if values and column.kind != "out":
-            best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
+        values = [row[i].value for row in own.values() if not row[i].extrapolated]
+        known = [value for value in values if value is not None]
+        if column.kind != "out" and len(known) == len(own):
+            best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
             for row in own.values():
-                row[i] = replace(row[i], best=row[i].text == best and not row[i].extrapolated)
+                row[i] = replace(row[i], best=row[i].text == best)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 

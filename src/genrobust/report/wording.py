@@ -12,7 +12,7 @@ from genrobust.robustness import EXPLAINED, Figure, figure_called, list_figures
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
-WIDE = 50  # points: an interval as wide says nothing of a robustness or a difference
+WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 _BEGUN = "started from a pretrained network"
 
@@ -35,8 +35,8 @@ def is_sure(score: Score) -> bool:
 
 
 def is_wide(score: Score) -> bool:
-    """Return whether an interval is so wide that the figure says nothing."""
-    return score.hi - score.lo > WIDE
+    """Return whether the interval of a robustness or a difference is so wide about zero that it says nothing."""
+    return score.hi - score.lo > WIDE and not is_sure(score)
 
 
 def duration(seconds: float) -> str:
@@ -210,7 +210,7 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
         if figure.name in measured and figure.needs and summary.shifts and not _is_known(summary, figure):
             yield (
                 f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with "
-                f"an interval wider than {WIDE} points. results.csv has all figures."
+                f"an interval about zero wider than {WIDE} points. results.csv has all figures."
             )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(figure.name, {}).items():

@@ -16,7 +16,7 @@ from genrobust.report.claims import CLAIM_HEADS, claim_rows
 from genrobust.report.classes import class_gains
 from genrobust.report.costs import arm_time, cost_plot
 from genrobust.report.curves import HEAD, drawn_curves
-from genrobust.report.frame import Shown, data_uri, render, verbatim
+from genrobust.report.frame import Shown, data_uri, render, unbroken, verbatim
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
 from genrobust.report.pairs import pairs
@@ -131,7 +131,7 @@ def _missed(record: StudyRecord) -> list[tuple[str, int, list[Shown]]]:
     found: dict[str, list[Shown]] = {}
     for p in record.missed:
         what = f"{p.origin}: {p.caption}"
-        shown = Shown(data_uri(p.data, what), what, f"{p.class_name}, taken for {p.style}")
+        shown = Shown(data_uri(p.data, what), what, unbroken(f"{p.class_name}, taken for {p.style}"))
         found.setdefault(p.origin, []).append(shown)
     return [(test, record.summary.missed_counts[test], of) for test, of in found.items()]
 
