@@ -13,7 +13,10 @@ import pytest
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK
 from genrobust.core.own_files import FILE_LIST
+from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.report.classes import class_gains
 from genrobust.report.markdown import markdown
+from genrobust.report.pairs import pairs
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.write import OPEN_CLASSES, html, write_report
 
@@ -147,6 +150,48 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
     assert png == record.pictures[0].data
     many = html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
     assert "2 more classes" in many and many.count('<article class="class" ') == OPEN_CLASSES + 2
+
+
+def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record):
+    page = Page(html(record))
+    (found,) = [json.loads(div["data-pairs"]) for div in page.all("div") if "data-pairs" in div]
+    assert found["arms"] == list(record.summary.arms)
+    assert found["tests"] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel †"]
+    values = {pair: [of and of[0] for of in sets] for pair, sets in found["pairs"].items()}
+    assert values["0,1"][:2] == [-12.5, 0.4] and values["1,2"][0] == -17.5  # an arm minus a later one
+    matrix = pairs(record.summary).matrix
+    assert [entry.text for entry in matrix.rows[2][1]] == ["+30.0", "+17.5", ""]
+    assert all(entry.text in page.text for _, entries in matrix.rows for entry in entries)
+    assert pairs(replace(record.summary, arms=record.summary.arms[:2])) is None  # which the differences show
+
+
+def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_none(record):
+    found = class_gains(record, "real+generated")
+    assert [(row[0], row[1], row[4]) for row in found.rows] == [("crane bird", 300, "+60.0"), ("camera", 200, "−10.0")]
+    assert "better on 1 of 2 classes and worse on 1" in found.said and found.said in Page(html(record)).text
+    data = json.loads(found.data)
+    assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
+    assert class_gains(record, "real") is None
+    older = replace(record, class_names=(), summary=replace(record.summary, by_class={}, missed_counts={}), missed=())
+    assert class_gains(older, "real+generated") is None and "Gains by class" not in html(older)
+
+
+def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):
+    found = class_gains(grouped, "any real+generated")
+    assert found.other == "any real" and [row[4] for row in found.rows] == ["+60.0", "−10.0"]
+
+
+@pytest.mark.parametrize("arms", [("real",), ("real", "real+generated")])
+@pytest.mark.parametrize("shifts", [(), ("solid",)])
+def test_small_studies_make_whole_pages(record, arms, shifts):
+    def kept(key):
+        mean = key.test_set == MEAN_OF_SHIFTS
+        return key.arm in arms and (not mean or bool(shifts)) and not (key.seed and key.seed > 0)
+
+    scores = {key: score for key, score in record.summary.scores.items() if kept(key)}
+    small = replace(record.summary, arms=arms, seeds=(0,), shifts=shifts, left_out={}, lines={}, scores=scores)
+    found = replace(record, summary=small, arms=record.arms[: len(arms)], baselines=(), pictures=())
+    assert len(Page(html(found)).scripts) == 1 and markdown(found).startswith("# Do generated")
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
