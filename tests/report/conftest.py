@@ -12,7 +12,7 @@ from rich.console import Console
 from scipy.special import ndtr
 
 from genrobust.core.record import ArmRecord, Picture, StageRecord, StudyRecord
-from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, Score, ScoreKey, Summary
+from genrobust.core.results import MEAN_OF_SHIFTS, BaselineModel, Line, MissedImage, Score, ScoreKey, Summary
 from genrobust.report.terminal import final_table
 
 TOP1 = {  # by arm and test set; pixel is too small for the mean
@@ -22,6 +22,8 @@ TOP1 = {  # by arm and test set; pixel is too small for the mean
 }
 ER = {"real": {"solid": 0.5, "emoji": -1.5}, "real+generated": {"solid": 9.0, "emoji": 12.0}}
 ER["real+retrieved"] = {"solid": 18.0, "emoji": 36.0}
+BY_CLASS = {"real": (50.0, None, 30.0), "real+generated": (40.0, None, 90.0), "real+retrieved": (50.0, None, 80.0)}
+CLASSES = ("camera", "crane", "crane bird")
 SIZES = {"test": (400, 6), "solid": (300, 6), "emoji": (200, 3), "pixel": (40, 6)}  # images and classes
 
 
@@ -50,6 +52,12 @@ def table(figure: str, values: Values, reference: str = "real") -> dict[ScoreKey
     return scores
 
 
+def any_two(values: Values, arm: str, other: str) -> dict[ScoreKey, Score]:
+    """The differences in top-1 between two arms that are not each other's reference."""
+    pairs = zip(with_mean(values[arm]).items(), with_mean(values[other]).values(), strict=True)
+    return {ScoreKey("top1", arm, test, minus=other): score(ours - theirs, test) for (test, ours), theirs in pairs}
+
+
 def by_seed(figure: str, values: Values, step: float = 1) -> dict[ScoreKey, Score]:
     return {
         ScoreKey(figure, arm, test, seed): score(value + step * (seed - 1), test)
@@ -72,7 +80,7 @@ def summary() -> Summary:
         shifts=("solid", "emoji"),
         left_out={"pixel": "40 images, fewer than 150"},
         scores=table("top1", TOP1) | by_seed("top1", TOP1) | by_seed("top1", paired) | table("er", ER)
-        | by_seed("er", ER, 0) | table("nll", nll),
+        | by_seed("er", ER, 0) | table("nll", nll) | any_two(TOP1, "real+retrieved", "real+generated"),
         paired={"test": "test", "solid": "test", "emoji": "test on the classes of emoji", "pixel": "test"},
         lines={
             "solid": Line(
@@ -86,6 +94,11 @@ def summary() -> Summary:
         },
         protocols=dict.fromkeys(SIZES, "64 px: center crop") | {"emoji": "64 px: center crop; first label alone"},
         gaps={"top5": {"emoji": "over 3 classes it is always 100 %"}},
+        by_group={"emoji": {arm: (of["emoji"] - 9.0, of["emoji"] + 8.0) for arm, of in TOP1.items()}},
+        by_class=BY_CLASS,
+        class_sizes=(200, 0, 300),
+        missed=(MissedImage("solid", 7, "solid-7", 0, 2, 0.75),),
+        missed_counts={"test": 0, "solid": 12},
     )  # fmt: skip
 
 
@@ -95,7 +108,7 @@ def shown() -> Callable[..., str]:
 
     def show(summary: Summary, width: int = 80) -> str:
         console = Console(width=width, file=io.StringIO())
-        console.print(final_table(summary))
+        console.print(final_table(summary, width))
         lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
         assert max(map(len, lines)) <= width
         return "\n".join(lines)
@@ -110,7 +123,7 @@ def picture() -> Callable[..., Picture]:
     def make(class_name: str = "camera", style: str = "solid", origin: str = "generated", **changes) -> Picture:
         png = io.BytesIO()
         Image.new("RGB", (8, 8), "red").save(png, "PNG")
-        made = {"png": png.getvalue(), "caption": f"a {style} icon of a {class_name}"}
+        made = {"data": png.getvalue(), "caption": f"a {style} icon of a {class_name}"}
         return Picture(origin=origin, class_name=class_name, style=style, **{**made, **changes})
 
     return make
@@ -134,6 +147,8 @@ def record(summary, picture) -> StudyRecord:
         baselines=tuple(
             BaselineModel(f"m{i}", t, 50.0 + 5 * i, 30.0 + 5 * i) for t in ("solid", "emoji") for i in range(8)
         ),
+        class_names=CLASSES,
+        missed=(picture(origin="solid", style="crane bird (75 %)", caption="solid-7"),),
     )
 
 
@@ -151,7 +166,10 @@ def grouped(record) -> StudyRecord:
         scores=record.summary.scores
         | table("top1", lower, "real, b") | by_seed("top1", lower) | table("er", same, "real, b")
         | by_seed("top1", {arm: {"test on the classes of emoji": 89.0} for arm in lower})
-        | table("top1", mean, "any real") | table("er", mean_er, "any real"),
+        | table("top1", mean, "any real") | table("er", mean_er, "any real")
+        | any_two(mean, "any real+retrieved", "any real+generated"),
+        by_group={"emoji": dict.fromkeys((*TOP1, *second.values()), (11.0, 28.0))},
+        by_class=BY_CLASS | {second[arm]: top1 for arm, top1 in BY_CLASS.items()},
         references=dict.fromkeys(TOP1, "real") | dict.fromkeys(lower, "real, b") | dict.fromkeys(mean, "any real"),
         groups={f"any {arm}": (arm, second[arm]) for arm in TOP1},
     )  # fmt: skip

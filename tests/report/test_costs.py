@@ -2,11 +2,11 @@
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 from genrobust.core.results import MEAN_OF_SHIFTS
-from genrobust.report.costs import cost_plot
+from genrobust.report.costs import GAP, cost_plot
 from genrobust.report.markdown import markdown
-from genrobust.report.plots import FRAME
 from genrobust.report.write import html
 
 
@@ -23,13 +23,20 @@ def test_marks_lie_by_the_logarithm_of_all_seconds_and_by_accuracy(record):
     plot = cost_plot(timed(record, {"train": 100}, {"train": 100, "generate": 900}, {"train": 10_000}))
     real, generated, retrieved = marks(plot)
     assert abs((real.x + retrieved.x) / 2 - generated.x) < 0.02  # 1,000 is halfway from 100 to 10,000
-    assert FRAME["left"] < real.x < retrieved.x < FRAME["right"]
+    assert plot["frame"]["left"] < real.x < retrieved.x < plot["frame"]["right"]
     assert real.y > generated.y > retrieved.y  # 40.0, 52.5 and 70.0 percent
     assert generated.label == "real+generated: 52.5 % (50.5\u201354.5), 16 min 40 s"
     assert plot["test_set"] == MEAN_OF_SHIFTS
     assert [(name, look) for name, look, _, _ in plot["series"]] == [(m.arm, m.arm) for m in marks(plot)]
     assert all(real.x - 20 < at < retrieved.x + 20 for at, _ in plot["x_ticks"])
-    assert [label for _, label in plot["x_ticks"]][:2] == ["2 min", "10 min"]
+    assert {"10 min", "1 h"} <= {label for _, label in plot["x_ticks"]}
+
+
+def test_a_narrow_range_of_times_still_has_ticks_that_do_not_touch(record):
+    for seconds in ((57, 105, 222), (30, 31, 33), (1, 50_000, 9e6)):
+        ticks = [at for at, _ in cost_plot(timed(record, *({"train": s} for s in seconds)))["x_ticks"]]
+        assert ticks == sorted(ticks) and all(b - a >= GAP for a, b in pairwise(ticks))
+        assert len(ticks) > 1 or seconds[1] == 31
 
 
 def test_a_line_joins_arms_of_the_same_images_from_the_fewest_steps_on(record):

@@ -65,11 +65,16 @@ def test_groups_of_images_are_counted_beside_the_images_and_said_how_to_read(rec
 
 def test_an_arm_without_a_mean_of_effective_robustness_leaves_its_place_empty(record, shown):
     gone = {key for key in record.summary.scores if key.figure == "er" and key.test_set == MEAN_OF_SHIFTS}
-    gone -= {key for key in gone if key.arm == "real+retrieved"}
+    gone -= {key for key in gone if key.arm != "real+generated"}
     scores = {key: score for key, score in record.summary.scores.items() if key not in gone}
     found = replace(record.summary, scores=scores)
     row = next(line for line in shown(found, 120).splitlines() if "Effective robustness" in line)
-    assert row.count("–") == 2 and "+27.0" in row
+    assert row.count("–") == 1 and "+27.0" in row
+    fewer = {key: score for key, score in scores.items() if key not in gone and key.arm == "real+retrieved"}
+    kept = {key: score for key, score in scores.items() if key.figure != "er"} | fewer
+    few = replace(found, scores=kept)  # one of three arms: which says too little
+    assert "Effective robustness" not in shown(few, 120)
+    assert "Effective robustness of single arms is not shown" in " ".join(limits(replace(record, summary=few)))
 
 
 def test_pretrained_arms_are_marked_and_compete_with_each_other_alone(record):

@@ -13,7 +13,10 @@ import pytest
 from genrobust.core.errors import UserError
 from genrobust.core.files import LOCK
 from genrobust.core.own_files import FILE_LIST
+from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.report.classes import class_gains
 from genrobust.report.markdown import markdown
+from genrobust.report.pairs import pairs
 from genrobust.report.results import summary_from_json, summary_to_json
 from genrobust.report.write import OPEN_CLASSES, html, write_report
 
@@ -85,6 +88,8 @@ def test_names_from_outside_are_text_and_never_markup(record, picture):
         stages=tuple(replace(s, stage=EVIL, unit=EVIL) for s in record.stages),
         arms=tuple(replace(a, architecture=EVIL, augmentation=EVIL) for a in record.arms),
         pictures=(picture(EVIL, EVIL, EVIL, caption=EVIL), picture(EVIL, EVIL, EVIL)),
+        missed=tuple(replace(p, class_name=EVIL, style=EVIL, caption=EVIL) for p in record.missed),
+        class_names=(EVIL, EVIL, EVIL),
         baselines=tuple(replace(b, model=EVIL) for b in record.baselines),
     )
     text = html(evil)
@@ -99,7 +104,7 @@ def test_arms_and_test_sets_may_have_any_name(record):
     renamed = json.dumps(summary_to_json(record.summary))
     for old in ("real+generated", "solid"):
         renamed = renamed.replace(json.dumps(old)[1:-1], json.dumps(EVIL + old)[1:-1])
-    page = Page(html(replace(record, summary=summary_from_json(json.loads(renamed)))))
+    page = Page(html(replace(record, summary=summary_from_json(json.loads(renamed)), missed=())))
     assert len(page.all("script")) == 1
     assert f"{EVIL}solid" in page.text and f"{EVIL}real+generated" in page.text
     assert any(f"{EVIL}solid" in (svg.get("aria-label") or "") for svg in page.all("svg"))
@@ -113,7 +118,7 @@ def test_the_name_of_a_mixture_breaks_behind_its_plus(record):
 def test_the_page_holds_the_answer_every_figure_and_how_to_run_it_again(record):
     page = Page(html(record))
     text = page.text.replace("\u00a0", " ")
-    for part in ("a gain of 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
+    for part in ("gains 12.5 points", "89.6", "+12.0", "genrobust run pictograms-full", "seeds: [0, 1, 2]"):
         assert part in text
     for part in ("5,000", "3 min 51 s", "found done", "The generator saw no test image.", "resnet10t", "cpu"):
         assert part in text
@@ -134,7 +139,7 @@ def test_the_page_is_accessible(record):
 
 
 def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, picture):
-    page = Page(html(record))
+    page = Page(html(replace(record, missed=())))
     assert [img["alt"] for img in page.all("img")] == [
         "real camera, solid",
         "generated camera, solid",
@@ -142,15 +147,61 @@ def test_pictures_lie_by_class_and_origin_and_many_classes_are_folded(record, pi
         "generated crane bird, solid",
     ]
     png = base64.b64decode(page.all("img")[0]["src"].removeprefix("data:image/png;base64,"))
-    assert png == record.pictures[0].png
+    assert png == record.pictures[0].data
     many = html(replace(record, pictures=tuple(picture(f"class {i}") for i in range(OPEN_CLASSES + 2))))
-    assert "2 more classes" in many and many.count('<article class="class">') == OPEN_CLASSES + 2
+    assert "2 more classes" in many and many.count('<article class="class" ') == OPEN_CLASSES + 2
+
+
+def test_the_page_holds_any_two_arms_for_its_script_and_as_a_plain_matrix(record):
+    page = Page(html(record))
+    (found,) = [json.loads(div["data-pairs"]) for div in page.all("div") if "data-pairs" in div]
+    assert found["arms"] == list(record.summary.arms)
+    assert found["tests"] == [MEAN_OF_SHIFTS, "test", "solid", "emoji", "pixel †"]
+    values = {pair: [of and of[0] for of in sets] for pair, sets in found["pairs"].items()}
+    assert values["0,1"][:2] == [-12.5, 0.4] and values["1,2"][0] == -17.5  # an arm minus a later one
+    matrix = pairs(record.summary).matrix
+    assert [entry.text for entry in matrix.rows[2][1]] == ["+30.0", "+17.5", ""]
+    assert all(entry.text in page.text for _, entries in matrix.rows for entry in entries)
+    assert pairs(replace(record.summary, arms=record.summary.arms[:2])) is None  # which the differences show
+
+
+def test_gains_by_class_are_those_of_the_answer_and_classes_without_images_are_none(record):
+    found = class_gains(record, "real+generated")
+    assert [(row[0], row[1], row[4]) for row in found.rows] == [("crane bird", 300, "+60.0"), ("camera", 200, "−10.0")]
+    assert "better on 1 of 2 classes and worse on 1" in found.said and found.said in Page(html(record)).text
+    data = json.loads(found.data)
+    assert (data["arm"], data["other"], data["top1"][1]) == (1, 0, [40.0, None, 90.0])
+    assert class_gains(record, "real") is None
+    older = replace(record, class_names=(), summary=replace(record.summary, by_class={}, missed_counts={}), missed=())
+    assert class_gains(older, "real+generated") is None and "Gains by class" not in html(older)
+
+
+def test_a_group_gains_the_mean_of_its_arms_by_class(grouped):
+    found = class_gains(grouped, "any real+generated")
+    assert found.other == "any real" and [row[4] for row in found.rows] == ["+60.0", "−10.0"]
+
+
+@pytest.mark.parametrize("arms", [("real",), ("real", "real+generated")])
+@pytest.mark.parametrize("shifts", [(), ("solid",)])
+def test_small_studies_make_whole_pages(record, arms, shifts):
+    def kept(key):
+        mean = key.test_set == MEAN_OF_SHIFTS
+        return key.arm in arms and (not mean or bool(shifts)) and not (key.seed and key.seed > 0)
+
+    scores = {key: score for key, score in record.summary.scores.items() if kept(key)}
+    small = replace(record.summary, arms=arms, seeds=(0,), shifts=shifts, left_out={}, lines={}, scores=scores)
+    found = replace(record, summary=small, arms=record.arms[: len(arms)], baselines=(), pictures=())
+    assert len(Page(html(found)).scripts) == 1 and markdown(found).startswith("# Do generated")
 
 
 def test_a_record_without_optional_parts_makes_a_page_without_them(record):
     top1_alone = {key: score for key, score in record.summary.scores.items() if key.figure == "top1"}
     bare = replace(record.summary, lines={}, scores=top1_alone, seeds=(0,))
-    page = Page(html(replace(record, summary=bare, pictures=(), stages=(), environment={}, baselines=(), question="")))
+    page = Page(
+        html(
+            replace(record, summary=bare, pictures=(), missed=(), stages=(), environment={}, baselines=(), question="")
+        )
+    )
     assert "claims nothing general" in page.text
     assert "no effective robustness" in page.text and "Further figures" not in page.text
     assert not page.all("img") and not page.all("circle")
@@ -161,7 +212,8 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
     text = write_report(evil, tmp_path)["report.md"].read_text()
     tables = [line for line in text.splitlines() if line.startswith("|")]
     columns = [len(re.findall(r"(?<!\\)\|", line)) - 1 for line in tables]
-    assert set(columns) == {7, 6, 5, 8, 3, 2}  # further, top-1 and training, robustness, lines, times, environment
+    # further, top-1 and training, robustness and any two arms, lines, times, environment
+    assert set(columns) == {7, 6, 4, 8, 3, 2}
     assert "\\<script\\>" in text and "<script>" not in text
     assert "````yaml\na: ```" in text
     assert "**89.6**" not in text and "**91.0** (89.0–93.0)" in text
@@ -170,8 +222,8 @@ def test_markdown_tables_are_whole_whatever_a_name_holds(record, tmp_path):
 def test_a_record_that_cannot_be_shown_leaves_the_last_report_as_it_was(record, picture, tmp_path):
     paths = write_report(record, tmp_path)
     before = {path: path.read_bytes() for path in paths.values()}
-    jpeg = picture(png=b"\xff\xd8\xff\xe0 JFIF")
-    with pytest.raises(UserError, match="generated picture of 'camera' is no PNG"):
+    jpeg = picture(data=b"\xff\xd8\xff\xe0 JFIF")
+    with pytest.raises(UserError, match="generated picture of 'camera' is no PNG and no WebP"):
         write_report(replace(record, pictures=(jpeg,)), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, FILE_LIST)} == before
 

@@ -116,13 +116,18 @@ def test_the_values_are_those_of_a_plain_computation(right, summary):
 
 
 def test_gains_are_means_of_each_arm_minus_its_own_reference(summary):
-    gains = {key: score for key, score in summary.scores.items() if key.arm in GROUPS and key.minus}
-    assert {(key.arm, key.minus) for key in gains} == {("generated", "real"), ("mixed", "real")}
+    gains = {key: score for key, score in summary.scores.items() if key.arm in GROUPS and key.minus == "real"}
+    assert {key.arm for key in gains} == {"generated", "mixed"}
     for key, score in gains.items():
         arms = GROUPS[key.arm]
         each = [summary.score(key.figure, arm, key.test_set, minus=REFERENCES[arm]).value for arm in arms]
         assert score.value == pytest.approx(np.mean(each))
     assert {k.test_set for k in gains if k.figure == "er"} == {*SHIFTS, MEAN_OF_SHIFTS}
+    apart = summary.difference("top1", "mixed", "generated")
+    assert apart.value == pytest.approx(
+        gains["top1", "mixed", MEAN_OF_SHIFTS, None, "real"].value
+        - gains["top1", "generated", MEAN_OF_SHIFTS, None, "real"].value
+    )
     of_top1 = {k.test_set for k in gains if k.figure == "top1"}
     assert of_top1 == {"test", *SHIFTS, MEAN_OF_SHIFTS, *summary.paired.values()}
 

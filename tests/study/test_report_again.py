@@ -49,7 +49,7 @@ def test_a_second_id_set_is_told_beside_the_usual_measure(tmp_path):
     assert (summary.shifts, list(summary.left_out)) == (("hand-drawn",), ["pixel"])
     assert list(summary.planes) == ["hand-drawn"]
     for page in ("report.html", "report.md"):
-        assert "Effective robustness beyond test and pixel, points" in files[page].read_text()
+        assert "Multi-ID effective robustness (test and pixel)" in files[page].read_text()
     assert "multi_er" in files["results.csv"].read_text()
     assert json.loads(files["results.json"].read_text())["summary"]["second_id"] == "pixel"
 

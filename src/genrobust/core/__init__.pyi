@@ -144,6 +144,7 @@ from .results import (
     ZERO_SHOT as ZERO_SHOT,
     BaselineModel as BaselineModel,
     Line as Line,
+    MissedImage as MissedImage,
     Plane as Plane,
     Predictions as Predictions,
     Score as Score,

@@ -96,9 +96,9 @@ class StageRecord:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image for the report's gallery: PNG bytes with what it shows and where it came from."""
+    """An image for a report: PNG or WebP bytes with what it shows and where it came from."""
 
-    png: bytes
+    data: bytes
     origin: str
     class_name: str
     style: str
@@ -111,7 +111,8 @@ class StudyRecord:
 
     `not_generated` names the sources that are no generated dataset, `baselines` are the standard models that the lines
     of `summary` were fitted on, `claims` what the study tests, and `kinds` says which published set a shifted one is,
-    as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none.
+    as in `ShiftConfig`. `answer` is the arm or group that the recipe names for the answer, "" for none. `class_names`
+    are those of the label space; `missed` are the images that every classifier gets wrong, by their test set.
     """
 
     title: str
@@ -132,3 +133,5 @@ class StudyRecord:
     kinds: dict[str, str] = field(default_factory=dict)
     curves: tuple[Curve, ...] = ()
     answer: str = ""
+    class_names: tuple[str, ...] = ()
+    missed: tuple[Picture, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -121,6 +121,21 @@ class ScoreKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class MissedImage:
+    """An image of `test_set`, at `index`, that every classifier of a study gets wrong.
+
+    `label` and `said` are indices of classes: its own, and the one that most classifiers give, a `share` of them.
+    """
+
+    test_set: str
+    index: int
+    key: str
+    label: int
+    said: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that a study measured, as one table of scores.
 
@@ -137,6 +152,11 @@ class Summary:
         second_id: The second in-distribution test set, "" for none.
         references: What each arm and group is compared with; itself for nothing.
         groups: The arms of each group. A group has the mean score of its arms, each with the same weight.
+        by_group: Top-1 in percent of each group of images, by test set and arm, on sets of so few groups that their
+            interval says little.
+        by_class: Top-1 in percent of each class, by arm, over all images of `shifts` (of `clean`, where there are
+            none); None for a class without images. `class_sizes` counts these images.
+        missed: Some of the images that every classifier gets wrong; `missed_counts` counts them all, by test set.
     """
 
     arms: tuple[str, ...]
@@ -156,6 +176,11 @@ class Summary:
     second_id: str = ""
     references: dict[str, str] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    by_group: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)
+    by_class: dict[str, tuple[float | None, ...]] = field(default_factory=dict)
+    class_sizes: tuple[int, ...] = ()
+    missed: tuple[MissedImage, ...] = ()
+    missed_counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def tests(self) -> tuple[str, ...]:
@@ -181,6 +206,13 @@ class Summary:
             KeyError: It was not measured.
         """
         return self.scores[ScoreKey(figure, arm, test_set, seed, minus)]
+
+    def difference(self, figure: str, arm: str, other: str, test_set: str = MEAN_OF_SHIFTS) -> Score | None:
+        """Look up `arm` minus `other`, or turn the sign of the reverse; None for what was not measured."""
+        if (found := self.find(figure, arm, test_set, minus=other)) is not None:
+            return found
+        turned = self.find(figure, other, test_set, minus=arm)
+        return turned and replace(turned, value=-turned.value, lo=-turned.hi, hi=-turned.lo)
 
 
 def group_reference(group: str, groups: Mapping[str, Sequence[str]], references: Mapping[str, str]) -> str:

@@ -4,7 +4,12 @@ from .benchmark import (
     benchmark_verdict as benchmark_verdict,
     write_benchmark_page as write_benchmark_page,
 )
-from .frame import figure as figure, percent as percent, thumbnail as thumbnail
+from .frame import (
+    figure as figure,
+    percent as percent,
+    thumbnail as thumbnail,
+    thumbnail_bytes as thumbnail_bytes,
+)
 from .markdown import escaped as escaped, fenced as fenced
 from .published import (
     describe as describe,

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from genrobust.core import RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
+import re
+from collections.abc import Iterator
+
+from genrobust.core import MEAN_OF_SHIFTS, RETRIEVED, RETRIEVED_BY_SEARCH, ArmRecord, Score, StudyRecord, Summary
 from genrobust.report.groups import averaged_over, averaged_record
-from genrobust.report.wording import count, gain, guessing, is_sure, number, robustness_over, span
+from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
+
+# A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
+_ASKS = re.compile(
+    r"\b(do|does|did|is|are|can|could|will|would|has|have)\b[^?]*\b(help|robust|better|improve|accurate|gain)[^?]*\?",
+    re.IGNORECASE,
+)
 
 
 def answer(record: StudyRecord) -> tuple[str, ...]:
-    """Return the study's answer in a few sentences, with figures and uncertainty.
+    """Return the study's answer in a few sentences, with figures and uncertainty; the first one is the verdict.
 
-    It compares one arm with its reference: the one that the recipe names under `answer`, or else, among those that
-    trained on generated images (or, without such, among all but the references), that with the highest accuracy on
-    validation images. Arms that trained on retrieved images, and have the same reference, are reported beside it. If a
-    study has groups, it is about these. The last sentences say how the arm was chosen.
+    The verdict compares one arm with its reference: the arm that the recipe names under `answer`, or else, among those
+    that trained on generated images (or, without such, among all but the references), the one with the highest accuracy
+    on validation images. It begins with "Yes", "No" or "Not decided" where the title asks whether something helps. If
+    the arm trained on generated images, it is compared with those that trained alike on retrieved images next. If a
+    study has groups, the answer is about these. The last sentences say how the arm was chosen.
     """
     if record.summary.groups:
         averaged = averaged_record(record)
         if not _candidates(averaged):
             return ("The study compares none of its groups with another.",)
-        return (*_told(averaged, "group"), f"All are means over {_members(record)}.")
-    return _told(record, "arm")
+        return (*_answer(averaged, "group"), f"All are means over {_members(record)}.")
+    return _answer(record, "arm")
 
 
-def _told(record: StudyRecord, noun: str) -> tuple[str, ...]:
-    summary = record.summary
-    others = _candidates(record)
+def answer_arm(record: StudyRecord) -> str:
+    """Return the arm, or group, that the answer is about; "" where nothing is compared."""
+    others = _candidates(averaged_record(record) if record.summary.groups else record)
     best = max(others, key=lambda other: -1.0 if other.val_top1 is None else other.val_top1, default=None)
-    arm = record.answer or (best and best.name)
+    return record.answer or (best.name if best else "")
+
+
+def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
+    summary = record.summary
+    arm = answer_arm(record)
     if not arm and len(summary.arms) > 1 + len(summary.trained_elsewhere):
         return ("The study compares none of its arms with another.",)
     if not arm:
@@ -38,16 +53,95 @@ def _told(record: StudyRecord, noun: str) -> tuple[str, ...]:
         score = summary.score("top1", summary.reference)
         over = count(len(summary.shifts), "shifted test set")
         return (f"{alone} Over {over} it averaged {number(score.value)} % top-1 ({span(score)}).",)
-    chosen = _choice(record, others, arm, noun)
-    sentences = (_accuracy_sentence(summary, arm), _robustness_sentence(summary, arm), _controls_sentence(record, arm))
-    return (*(sentence for sentence in (*sentences, chosen) if sentence),)
+    return (
+        _verdict(record, arm),
+        *_against_controls(record, arm),
+        _accuracy_sentence(summary, arm),
+        _robustness_sentence(summary, arm),
+        *filter(None, [_choice(record, _candidates(record), arm, noun)]),
+    )
 
 
 def _candidates(record: StudyRecord) -> list[ArmRecord]:
     """The arms that the answer may be about."""
     summary = record.summary
     compared = [arm for arm in record.arms if summary.reference_of(arm.name) != arm.name and arm.name in summary.arms]
-    return [arm for arm in compared if arm.parts.keys() - set(record.not_generated)] or compared
+    return [arm for arm in compared if _is_generated(arm, record)] or compared
+
+
+def _verdict(record: StudyRecord, arm: str) -> str:
+    """Whether `arm` is better than its reference, by how much and how surely, in one sentence."""
+    summary, reference = record.summary, record.summary.reference_of(arm)
+    test_set, where = _leading(summary)
+    gained = gain(summary, "top1", arm, test_set)
+    assert gained is not None  # every arm is scored on every set
+    pair = _pair(gained, arm, reference, " of top-1 accuracy")
+    if not summary.shifts:
+        return f"Not decided: no shifted test set is large enough to average over. {where}, {pair}."
+    chance = guessing(summary)
+    if all(summary.score("top1", name).lo <= chance for name in (arm, reference)):
+        where = f"{where[0].lower()}{where[1:]}"
+        return f"Not decided: {where}, neither {arm} nor {reference} is surely above guessing ({number(chance)} %)."
+    if not _asks(record, arm):
+        return f"{where}, {pair}."
+    word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
+    seed = ", for one seed" if len(summary.seeds) == 1 and is_sure(gained) else ""
+    return f"{word}{seed}: {where[0].lower()}{where[1:]}, {pair}."
+
+
+def _asks(record: StudyRecord, arm: str) -> bool:
+    """Whether the title asks what the verdict on `arm` answers: not of generated images, if it has none."""
+    about = next((of for of in record.arms if of.name == arm), None)
+    without = about is not None and not _is_generated(about, record)
+    return bool(_ASKS.search(record.title)) and not (without and "generat" in record.title.lower())
+
+
+def _leading(summary: Summary) -> tuple[str, str]:
+    """The test set that the verdict is about, or the mean of shifts, and what it is in words."""
+    if not summary.shifts:
+        return summary.clean, f"On {summary.clean}"
+    if len(summary.shifts) > 1:
+        return MEAN_OF_SHIFTS, f"Over {len(summary.shifts)} shifted test sets"
+    return (
+        MEAN_OF_SHIFTS,
+        f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}",
+    )
+
+
+def _against_controls(record: StudyRecord, arm: str) -> Iterator[str]:
+    """Yield `arm`, if it has generated images, against those that trained alike on retrieved ones."""
+    summary, arms = record.summary, {of.name: of for of in record.arms}
+    about = arms.get(arm)
+    if about is None or not _is_generated(about, record):
+        return
+    controls = [of for of in record.arms if _is_control(of, record) and of.name in summary.arms]
+    alike = [of for of in controls if _setup(of) == _setup(about)]
+    for control in alike or controls:
+        score = summary.difference("top1", arm, control.name, _leading(summary)[0])
+        if score is None:
+            continue
+        pair = _pair(score, arm, control.name)
+        if not is_sure(score):
+            yield f"Whether generated images do more than retrieved ones is not decided: {pair}."
+        elif score.value > 0:
+            yield f"Generated images do more than retrieved ones: {pair}."
+        else:
+            yield f"Retrieved images do more than generated ones: {pair}."
+
+
+def _setup(arm: ArmRecord) -> tuple[object, ...]:
+    return arm.architecture, arm.augmentation, arm.steps, arm.batch_size
+
+
+def _is_generated(arm: ArmRecord, record: StudyRecord) -> bool:
+    """Whether an arm trained on generated images."""
+    return bool(arm.parts.keys() - set(record.not_generated))
+
+
+def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
+    """Whether an arm trained on retrieved images, and on no generated ones."""
+    found = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
+    return bool(found) and not _is_generated(arm, record)
 
 
 def _choice(record: StudyRecord, others: list[ArmRecord], arm: str, noun: str) -> str:
@@ -75,47 +169,21 @@ def _members(record: StudyRecord) -> str:
 def _accuracy_sentence(summary: Summary, arm: str) -> str:
     reference, clean = summary.reference_of(arm), gain(summary, "top1", arm, summary.clean)
     assert clean is not None  # every arm is scored on the clean set
-    if not summary.shifts:
-        why = "No shifted test set is large enough to average over"
-        return f"{why}; on {summary.clean}, {arm} {_against(clean, reference)}."
-    gained = gain(summary, "top1", arm)
-    assert gained is not None  # a mean over shifts exists for all arms or none
-    one = f"On {summary.shifts[0]}, the one shifted test set{' in the mean' if summary.left_out else ''}"
-    over = one if len(summary.shifts) == 1 else f"Over {len(summary.shifts)} shifted test sets"
-    ours, theirs = (summary.score("top1", name).value for name in (arm, reference))
-    averaged = "reached" if len(summary.shifts) == 1 else "averaged"
-    chance, best = guessing(summary), summary.score("top1", arm)
-    guessed = f" Guessing would reach {number(chance)} %, which is within the interval of {arm}."
-    return (
-        f"{over}, {arm} {averaged} {number(ours)} % top-1 and {reference} {number(theirs)} %, {_change(gained)}; on "
-        f"the clean set {arm} {_against(clean, reference)}.{guessed if best.lo <= chance else ''}"
-    )
-
-
-def _controls_sentence(record: StudyRecord, arm: str) -> str:
-    """The accuracies of the arms that trained on retrieved images in place of generated ones; "" without such."""
-    summary = record.summary
-    parts = [
-        f"{control.name}, the control with retrieved images, {_against(score, summary.reference_of(control.name))}"
-        for control in record.arms
-        if control.name != arm
-        and _is_control(control, record)
-        and summary.reference_of(control.name) == summary.reference_of(arm)
-        if (score := gain(summary, "top1", control.name)) is not None
-    ]
-    return f"In top-1 over the shifts, {'; '.join(parts)}." if parts else ""
+    test_set, _ = _leading(summary)
+    ours, theirs = (number(summary.score("top1", name, test_set).value) for name in (arm, reference))
+    reached = f"{arm} {'averaged' if len(summary.shifts) > 1 else 'reached'} {ours} % top-1 and {reference} {theirs} %"
+    return f"{reached}; on the clean set, {_pair(clean, arm, reference)}." if summary.shifts else f"{reached}."
 
 
 def _robustness_sentence(summary: Summary, arm: str) -> str:
     gained, reference = gain(summary, "er", arm), summary.reference_of(arm)
     if gained is None:
         return f"{_why_no_robustness(summary, arm, reference)}."
-    ours, theirs = summary.score("er", arm).value, summary.score("er", reference).value
     over = robustness_over(summary)
-    return (
-        f"Its effective robustness{f', {over},' if over else ''} was {number(ours, True)} points and that of "
-        f"{reference} {number(theirs, True)}, {_change(gained)}."
-    )
+    where = f"In effective robustness{f', {over}' if over else ''}"
+    own, theirs = summary.score("er", arm), summary.score("er", reference)
+    known = f": {number(own.value, True)} against {number(theirs.value, True)}"
+    return f"{where}, {_pair(gained, arm, reference)}{'' if is_wide(own) or is_wide(theirs) else known}."
 
 
 def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
@@ -135,26 +203,12 @@ def _why_no_robustness(summary: Summary, arm: str, reference: str) -> str:
     )
 
 
-def _is_control(arm: ArmRecord, record: StudyRecord) -> bool:
-    """Whether an arm trained on retrieved images, and on no generated ones."""
-    found = {RETRIEVED, RETRIEVED_BY_SEARCH} & arm.parts.keys()
-    return bool(found) and arm.parts.keys() <= set(record.not_generated)
-
-
-def _change(score: Score) -> str:
-    """A difference after both figures: "a gain of 12.5 points (95 % interval +11.0 to +14.1)"."""
+def _pair(score: Score, arm: str, other: str, of: str = "") -> str:
+    """A difference in words: "real+generated gains 12.5 points over real (95 % interval +11.0 to +14.1)"."""
     if score.value == score.lo == score.hi == 0:
-        return "no difference in any resample: they answer these images alike"
+        return f"{arm} and {other} answer these images alike"
     interval = f"95 % interval {span(score, True)}"
     if not is_sure(score):
-        return f"a difference of {number(score.value, True)} points that may be chance ({interval})"
-    return f"a {'gain' if score.value > 0 else 'loss'} of {number(abs(score.value))} points ({interval})"
-
-
-def _against(score: Score, reference: str) -> str:
-    """A difference alone: "was 12.5 points above real (95 % interval +11.0 to +14.1)"."""
-    interval = f"95 % interval {span(score, True)}"
-    if not is_sure(score):
-        return f"did not differ from {reference} beyond chance ({number(score.value, True)} points, {interval})"
-    side = "above" if score.value > 0 else "below"
-    return f"was {number(abs(score.value))} points {side} {reference} ({interval})"
+        return f"{arm} differs from {other} by {number(score.value, True)} points{of}, which may be chance ({interval})"
+    verb, word = ("gains", "over") if score.value > 0 else ("loses", "to")
+    return f"{arm} {verb} {number(abs(score.value))} points{of} {word} {other} ({interval})"

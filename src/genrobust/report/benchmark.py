@@ -140,7 +140,7 @@ def dots(models: Sequence[ModelScores]) -> dict[str, Any]:
     They are within styles, where there are such.
     """
     pairs = [(model.name, (model.leading.scores.generated, model.leading.scores.real)) for model in models]
-    place, ticks = axis([score for _, scores in pairs for score in scores])
+    place, ticks = axis([(score.lo, score.hi) for _, scores in pairs for score in scores])
     rows = [
         (
             name,

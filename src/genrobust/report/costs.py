@@ -12,12 +12,14 @@ from genrobust.report.plots import FRAME, Mark, axis
 from genrobust.report.wording import duration, number, span
 
 MINUTE, HOUR = 60, 3600
-TICKS = (  # seconds
-    *(1, 2, 5, 10, 20, 30),
-    *(t * MINUTE for t in (1, 2, 5, 10, 20, 30)),
-    *(t * HOUR for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)),
+TICKS = (  # seconds, those first that are labeled first
+    *(1, 10, MINUTE, 10 * MINUTE, *(HOUR * 10**power for power in range(5))),
+    *(30, 30 * MINUTE, 3, 3 * MINUTE, *(3 * HOUR * 10**power for power in range(4))),
+    *(2, 5, 20, 2 * MINUTE, 5 * MINUTE, 20 * MINUTE, *(t * HOUR * 10**power for power in range(4) for t in (2, 5))),
+    *(15, 45, 90, 4 * MINUTE, 6 * MINUTE, 8 * MINUTE, 15 * MINUTE, 45 * MINUTE, 4 * HOUR, 6 * HOUR, 8 * HOUR),
 )
-MOST_TICKS = 6  # labels that do not touch
+WIDE_FRAME = {**FRAME, "width": 640, "right": 626}
+GAP = 52  # SVG units between the labels of times, so that they do not touch
 
 
 def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
@@ -32,14 +34,15 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     if len(known) < 2:
         return None
     scores = {arm: summary.score("top1", arm, test_set) for arm in known}
-    percent, y_ticks = axis(scores.values())
+    percent, y_ticks = axis([(score.lo, score.hi) for score in scores.values()])
+    frame = WIDE_FRAME
     low, high = math.log(min(known.values()) / 1.3), math.log(max(known.values()) * 1.3)
 
     def x(seconds: float) -> float:
-        return round(FRAME["left"] + (FRAME["right"] - FRAME["left"]) * (math.log(seconds) - low) / (high - low), 2)
+        return round(frame["left"] + (frame["right"] - frame["left"]) * (math.log(seconds) - low) / (high - low), 2)
 
     def y(value: float) -> float:
-        return round(FRAME["bottom"] - (FRAME["bottom"] - FRAME["top"]) * percent(value) / 100, 2)
+        return round(frame["bottom"] - (frame["bottom"] - frame["top"]) * percent(value) / 100, 2)
 
     marks = [
         Mark(
@@ -57,7 +60,8 @@ def cost_plot(record: StudyRecord) -> dict[str, Any] | None:
     return {
         "test_set": test_set,
         "series": [(*names, own, "M" + "L".join(f"{m.x} {m.y}" for m in own)) for *names, own in series],
-        "x_ticks": [(x(t), _tick(t)) for t in _thinned([t for t in TICKS if low <= math.log(t) <= high])],
+        "frame": frame,
+        "x_ticks": _ticks([(x(t), _tick(t)) for t in TICKS if low <= math.log(t) <= high]),
         "y_ticks": [(y(tick), tick) for _, tick in y_ticks],
         "description": f"Top-1 on the {test_set} against time. {'; '.join(mark.label for mark in marks)}.",
     }
@@ -83,15 +87,19 @@ def _name(arms: Sequence[str]) -> str:
     return common.rpartition(" ")[0].rstrip(",:;- (") or arms[0]  # words that all of them have in full
 
 
-def _thinned(ticks: list[int]) -> list[int]:
-    """Every tick, or every second one and so on, so that there are `MOST_TICKS` at the most."""
-    return ticks[:: max(1, math.ceil(len(ticks) / MOST_TICKS))]
+def _ticks(wanted: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """The ticks that fit, by their place; of two that would touch, the first one."""
+    kept: list[tuple[float, str]] = []
+    for at, label in wanted:
+        if all(abs(at - other) >= GAP for other, _ in kept):
+            kept.append((at, label))
+    return sorted(kept)
 
 
 def _tick(seconds: int) -> str:
     if seconds < MINUTE:
         return f"{seconds} s"
-    return f"{seconds // MINUTE} min" if seconds < HOUR else f"{seconds // HOUR:,} h"
+    return f"{seconds / MINUTE:g} min" if seconds < HOUR else f"{seconds // HOUR:,} h"
 
 
 def arm_time(arm: ArmRecord) -> str:

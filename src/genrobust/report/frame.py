@@ -14,10 +14,10 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from genrobust import __version__
-from genrobust.core import ImageSet, LabelSpace, hashed_seed, templates
+from genrobust.core import ImageSet, LabelSpace, UserError, hashed_seed, templates
 from genrobust.report.wording import EN_DASH, MINUS, count, duration, number, span
 
-SIDE = 96  # pixels of a thumbnail at the most: a page is one file
+SIDE, SMALL = 96, 64  # pixels of a thumbnail at the most, of few and of many: a page is one file
 CLASSES = 120  # on a contact sheet, evenly through the label space
 
 
@@ -44,11 +44,31 @@ def thumbnail(image: Image.Image, side: int, enlarge: bool = False) -> Image.Ima
     return small
 
 
+def thumbnail_bytes(image: Image.Image, side: int = SMALL) -> bytes:
+    """Return `image` at `side` pixels at the most, as WebP: lossless where that is the smaller file."""
+    found, small = [], thumbnail(image, side)
+    for lossless in (True, False):
+        data = io.BytesIO()
+        small.save(data, "WEBP", lossless=lossless, quality=80, method=4)
+        found.append(data.getvalue())
+    return min(found, key=len)
+
+
+def data_uri(data: bytes, what: str) -> str:
+    """Return PNG or WebP bytes as a data: URI.
+
+    Raises:
+        UserError: They are neither; `what` names the picture.
+    """
+    kind = "png" if data.startswith(b"\x89PNG\r\n\x1a\n") else "webp" if data[8:12] == b"WEBP" else ""
+    if not kind:
+        raise UserError(f"{what} is no PNG and no WebP: the pictures of a report are bytes of either")
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def shown(images: ImageSet, index: int, alt: str, caption: str) -> Shown:
-    """Show image `index` at SIDE pixels at the most, as WebP: lossless where it is no larger."""
-    image, data = images.image(index), io.BytesIO()
-    thumbnail(image, SIDE).save(data, "WEBP", lossless=max(image.size) <= SIDE, quality=80, method=4)
-    return Shown(f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}", alt, caption)
+    """Show image `index` at SIDE pixels at the most."""
+    return Shown(data_uri(thumbnail_bytes(images.image(index), SIDE), alt), alt, caption)
 
 
 def contact_sheet(images: ImageSet, labels: LabelSpace, per_class: int) -> list[tuple[str, list[Shown]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from genrobust.core import StudyRecord, Summary
@@ -14,8 +15,31 @@ def averaged(summary: Summary, others: bool = False) -> Summary:
     compared = (other for group in summary.groups if (other := summary.reference_of(group)) != group)
     reference = next(compared, next(iter(summary.groups)))
     begun = tuple(group for group, members in summary.groups.items() if set(members) & set(summary.pretrained))
-    pretrained = (*begun, *summary.pretrained)
-    return replace(summary, arms=(*summary.groups, *rest), reference=reference, groups={}, pretrained=pretrained)
+    groups = summary.groups.items() if summary.by_class else ()
+    by_class = {group: _by_class([summary.by_class[arm] for arm in of]) for group, of in groups}
+    by_group = {
+        test: of_arms
+        | {
+            group: tuple(sum(top1) / len(of) for top1 in zip(*(of_arms[arm] for arm in of), strict=True))
+            for group, of in summary.groups.items()
+        }
+        for test, of_arms in summary.by_group.items()
+    }
+    return replace(
+        summary,
+        arms=(*summary.groups, *rest),
+        reference=reference,
+        groups={},
+        pretrained=(*begun, *summary.pretrained),
+        by_class=summary.by_class | by_class,
+        by_group=by_group,
+    )
+
+
+def _by_class(rows: Sequence[Sequence[float | None]]) -> tuple[float | None, ...]:
+    """The mean of each class over arms; None for a class without images."""
+    classes = ([top1 for top1 in of_class if top1 is not None] for of_class in zip(*rows, strict=True))
+    return tuple(sum(known) / len(known) if known else None for known in classes)
 
 
 def averaged_record(record: StudyRecord) -> StudyRecord:

@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from genrobust.core import StudyRecord, Summary
-from genrobust.report.answering import answer
+from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.classes import class_gains
 from genrobust.report.costs import arm_time
 from genrobust.report.curves import HEAD, drawn_curves
+from genrobust.report.groups import averaged
+from genrobust.report.pairs import pairs
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.tables import Entry, Table, further_tables, main_differences, main_tables
 from genrobust.report.wording import EN_DASH, EXTRAPOLATED, duration, limits, number, row_name, subtracted
@@ -28,6 +31,7 @@ def markdown(record: StudyRecord) -> str:
         parts += [f"## {escaped(table.caption)}", _figures(table, summary)]
     for table in main_differences(summary).values():
         parts += [f"## {escaped(table.caption)}", _figures(table, summary, minus=subtracted(summary))]
+    parts += _any_two(record)
     parts += _curves(record)
     if further := further_tables(summary):
         parts += ["## Further figures", *(_figures(table, summary, table.caption) for table in further.values())]
@@ -44,6 +48,15 @@ def markdown(record: StudyRecord) -> str:
     parts += ["## Environment", markdown_table(["", ""], [[name, fact] for name, fact in record.environment.items()])]
     parts += ["## How to run it again", fenced(record.command, "sh"), fenced(record.recipe_yaml, "yaml")]
     return "\n\n".join(part for part in [*parts, escaped(record.date)] if part) + "\n"
+
+
+def _any_two(record: StudyRecord) -> list[str]:
+    summary, parts = averaged(record.summary, others=True) if record.summary.groups else record.summary, []
+    if (found := pairs(summary)) is not None and found.opened:
+        parts += ["## Any two arms", f"{escaped(found.matrix.caption)}:", _figures(found.matrix, summary)]
+    if (gains := class_gains(record, answer_arm(record))) is not None:
+        parts += ["## Gains by class", escaped(f"{gains.arm} minus {gains.other}, on {gains.over}. {gains.said}")]
+    return parts
 
 
 def _curves(record: StudyRecord) -> list[str]:
@@ -72,9 +85,7 @@ def _figures(table: Table, summary: Summary, head: str = "arm", minus: Mapping[s
 
     def shown(entry: Entry) -> str:
         text = entry.text + (EXTRAPOLATED if entry.extrapolated else "")
-        return (f"**{text}**" if entry.best or entry.sure else text) + (
-            f" ({entry.interval})" if entry.interval else ""
-        )
+        return (f"**{text}**" if entry.best else text) + (f" ({entry.interval})" if entry.interval else "")
 
     heads = [c.name + ("†" if c.kind == "out" else "") for c in table.columns]
     rows = [[escaped(name(arm)), *map(shown, entries)] for arm, entries in table.rows]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from genrobust.core import BaselineModel, Line, Score, StudyRecord, Summary
+from genrobust.core import BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.tables import Table
-from genrobust.report.wording import number, span
+from genrobust.report.wording import EN_DASH, is_wide, number, span
 from genrobust.robustness import to_scale
 
 # Shapes of radius 1 about the origin, of about one area, distinct without color.
@@ -31,32 +31,55 @@ def looks(summary: Summary) -> dict[str, dict[str, int | str]]:
     return {arm: {"color": i % COLORS, "shape": SHAPES[i % len(SHAPES)]} for i, arm in enumerate(summary.arms)}
 
 
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An arm's accuracy on a test set: places in percent of the axis, and its label.
+
+    `whisker` are the ends of the interval, or, where that is over few groups of images and says little, those of the
+    groups, which are then `groups`.
+    """
+
+    arm: str
+    at: float
+    whisker: tuple[float, float]
+    groups: tuple[float, ...]
+    label: str
+
+
 def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
     """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens.
 
-    "rows" pairs a column with a lane an arm: its name, where its accuracy and the ends of the interval lie (in percent
-    of the axis), and its label. "ticks" pairs such a position with its percents.
+    "rows" pairs a column with a `Lane` an arm. "ticks" pairs a position, in percent of the axis, with its percents.
     """
-    tests = [column.name for column in accuracy.columns]
-    scores = {(arm, test): summary.score("top1", arm, test) for arm in summary.arms for test in tests}
-    place, ticks = axis(scores.values())
-    rows = []
-    for column in sorted(accuracy.columns, key=lambda column: ("clean", "mean", "shift", "out").index(column.kind)):
-        of_set = ((arm, scores[arm, column.name]) for arm in summary.arms)
-        dots = [
-            (arm, place(s.value), place(s.lo), place(s.hi), f"{arm}: {number(s.value)} % ({span(s)})")
-            for arm, s in of_set
-        ]
-        rows.append((column, dots))
-    return {"rows": rows, "ticks": ticks}
+    ends = {(arm, c.name): accuracy_range(summary, arm, c.name) for arm in summary.arms for c in accuracy.columns}
+    place, ticks = axis(ends.values())
+
+    def lane(arm: str, test: str) -> Lane:
+        score, (lo, hi) = summary.score("top1", arm, test), ends[arm, test]
+        groups = summary.by_group.get(test, {}).get(arm, ())
+        words = f"its {len(groups)} groups {', '.join(map(number, groups))}" if groups else span(score)
+        label = f"{arm}: {number(score.value)} % ({words})"
+        return Lane(arm, place(score.value), (place(lo), place(hi)), tuple(map(place, groups)), label)
+
+    order = "clean", "mean", "shift", "out"
+    columns = sorted(accuracy.columns, key=lambda column: order.index(column.kind))
+    return {"rows": [(c, [lane(arm, c.name) for arm in summary.arms]) for c in columns], "ticks": ticks}
 
 
-def axis(scores: Collection[Score]) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
-    """Return a linear axis over the intervals of `scores`, cut to tens: the position of a value, and its ticks.
+def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:
+    """Return the ends of the interval of a top-1, or those of its groups of images where these are few."""
+    score, groups = summary.score("top1", arm, test_set), summary.by_group.get(test_set, {}).get(arm)
+    return (min(groups), max(groups)) if groups else (score.lo, score.hi)
+
+
+def axis(
+    ends: Collection[tuple[float, float]],
+) -> tuple[Callable[[float], float], tuple[tuple[float, int], ...]]:
+    """Return a linear axis over all of `ends`, cut to tens: the position of a value, and its ticks.
 
     Positions are in percent of the axis' length.
     """
-    least, most = min(s.lo for s in scores), max(s.hi for s in scores)
+    least, most = min(lo for lo, _ in ends), max(hi for _, hi in ends)
     step = 10 if most - least <= 50 else 20
     low = step * int(least // step)
     high = max(step * -int(-most // step), low + step)
@@ -197,9 +220,10 @@ def _panel(
 def _mean_mark(summary: Summary, arm: str, shift: str, clean: float, axes: tuple[_Axis, _Axis]) -> Mark:
     x, y = axes
     score, er = summary.score("top1", arm, shift), summary.find("er", arm, shift)
-    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({span(score)})"
-    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er else ""
-    return Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(score.lo), y.place(score.hi)))
+    lo, hi = accuracy_range(summary, arm, shift)
+    label = f"{arm}: clean {number(clean)} %, {shift} {number(score.value)} % ({number(lo)}{EN_DASH}{number(hi)})"
+    label += f", effective robustness {number(er.value, True)} ({span(er, True)})" if er and not is_wide(er) else ""
+    return Mark(x.place(clean), y.place(score.value), label, arm, True, (y.place(lo), y.place(hi)))
 
 
 def _line_paths(line: Line, x: _Axis, y: _Axis) -> tuple[str, str, str]:

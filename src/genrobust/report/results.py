@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from genrobust.core import Line, Plane, Score, ScoreKey, StudyRecord, Summary, UserError, csv_line
+from genrobust.core import Line, MissedImage, Plane, Score, ScoreKey, StudyRecord, Summary, UserError, csv_line
+from genrobust.report.answering import answer
 from genrobust.report.claims import check_claims
 from genrobust.robustness import list_figures
 
 FORMAT = 3  # of a summary's JSON; a reader refuses one that it does not know
+LATER = {"by_group", "by_class", "class_sizes", "missed", "missed_counts"}  # fields that older results lack
 CSV_COLUMNS = (
     "arm", "group", "seed", "test_set", "figure", "minus", "value", "lo", "hi", "p", "unit", "n", "groups", "classes",
     "extrapolated", "method",
@@ -43,16 +45,20 @@ def summary_from_json(value: dict[str, Any]) -> Summary:
             "scores": {ScoreKey(*row[:of_key]): Score(*row[of_key:]) for row in rows},
             "lines": {shift: Line(**row) for shift, row in value["lines"].items()},
             "planes": {shift: Plane(**{**row, **_tuples(row)}) for shift, row in value["planes"].items()},
-            "groups": {group: tuple(arms) for group, arms in value["groups"].items()},
+            "groups": _tuples(value["groups"]),
+            "by_group": {test: _tuples(of) for test, of in value.get("by_group", {}).items()},
+            "by_class": _tuples(value.get("by_class", {})),
+            "missed": tuple(MissedImage(**row) for row in value.get("missed", ())),
         }
-        return Summary(**{field.name: value[field.name] for field in fields(Summary)} | changed)
+        known = {field.name: value[field.name] for field in fields(Summary) if field.name not in LATER}
+        return Summary(**known | {name: value[name] for name in LATER if name in value} | changed)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"this is no summary of a study: {type(error).__name__} {error}: evaluate again") from None
 
 
 def _tuples(of: dict[str, Any]) -> dict[str, Any]:
-    """The values of `of` that JSON holds as lists."""
-    return {name: tuple(value) for name, value in of.items() if isinstance(value, list)}
+    """The values of `of` that are lists, or were tuples before JSON made lists of them."""
+    return {name: tuple(value) for name, value in of.items() if isinstance(value, list | tuple)}
 
 
 def record_to_json(record: StudyRecord) -> dict[str, Any]:
@@ -60,11 +66,13 @@ def record_to_json(record: StudyRecord) -> dict[str, Any]:
     return {
         "title": record.title,
         "question": record.question,
+        "answer": list(answer(record)),
         "date": record.date,
         "command": record.command,
         "recipe": record.recipe_yaml,
         "environment": record.environment,
         "notes": list(record.notes),
+        "classes": list(record.class_names),
         "arms": [asdict(arm) for arm in record.arms],
         "stages": [asdict(stage) for stage in record.stages],
         "baselines": [asdict(model) for model in record.baselines],

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
-from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, number, shifts_in_mean, span
+from genrobust.report.wording import EN_DASH, compared_with, count, gain, is_sure, is_wide, number, shifts_in_mean, span
 from genrobust.robustness import Figure, list_figures
 
 
@@ -27,7 +27,8 @@ class Entry:
     """One score as shown: `value` sorts it (None: there is none), `best` marks the best of the column.
 
     `sure` says whether a difference's interval excludes zero (None: no difference); `extrapolated` marks an effective
-    robustness beyond the fitted range.
+    robustness beyond the fitted range. `interval` is that of the score, or, where that is over few groups of images and
+    says little, the range of these.
     """
 
     value: float | None
@@ -66,22 +67,22 @@ def further_tables(summary: Summary) -> dict[str, Table]:
 def figure_table(summary: Summary, figure: Figure) -> Table | None:
     """Return `figure` by arm and test set: the clean set, the shifts, their mean, and what is left out of it.
 
-    None where it was not measured. The clean column is left out where the figure has no score there.
+    None where it was not measured. Sets and arms that it says nothing of are left out.
     """
     columns = _columns(summary, figure)
-    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)))
+    return _measured(Table(columns, _rows(summary, figure, columns), figure.caption(summary)), figure)
 
 
 def difference_table(summary: Summary, figure: Figure) -> Table | None:
     """Return each arm minus its reference in `figure`; None where nothing is compared."""
-    columns = _columns(summary, figure)
+    columns = _columns(summary, figure, ranged=False)
     rows = [
-        (arm, tuple(_difference(gain(summary, figure.name, arm, column.name), figure) for column in columns))
+        (arm, tuple(difference_entry(gain(summary, figure.name, arm, column.name), figure) for column in columns))
         for arm in summary.arms
         if summary.reference_of(arm) != arm
     ]
     caption = f"{figure.heading(summary)} minus that of {compared_with(summary)}, {figure.difference_unit}"
-    return _measured(Table(columns, tuple(rows), caption))
+    return _measured(Table(columns, tuple(rows), caption), figure)
 
 
 def _further_table(summary: Summary, figure: Figure) -> Table | None:
@@ -91,14 +92,13 @@ def _further_table(summary: Summary, figure: Figure) -> Table | None:
     if summary.shifts and over != _all_sets(summary):
         caption = f"{caption}; the mean is over {over}"
     table = Table(tuple(shared), _rows(summary, figure, shared), caption)
-    if not figure.informs(summary) or _measured(table) is None:
+    if not figure.informs(summary) or _measured(table, figure) is None:
         return None
     if not summary.shifts:
         return table
     head, at = Column(f"minus {compared_with(summary)}", "mean of shifts", "gain"), 2 + len(summary.shifts)
-    rows = [
-        (arm, (*row[:at], _difference(gain(summary, figure.name, arm), figure), *row[at:])) for arm, row in table.rows
-    ]
+    gains = {arm: difference_entry(gain(summary, figure.name, arm), figure) for arm in summary.arms}
+    rows = [(arm, (*row[:at], gains[arm], *row[at:])) for arm, row in table.rows]
     return replace(table, columns=(*shared[:at], head, *shared[at:]), rows=tuple(rows))
 
 
@@ -107,12 +107,13 @@ def _tables(summary: Summary, table: Callable[[Summary, Figure], Table | None], 
     return {figure.name: found for figure in figures if (found := table(summary, figure))}
 
 
-def _columns(summary: Summary, figure: Figure) -> tuple[Column, ...]:
-    columns = [Column(summary.clean, _size(summary, summary.clean), "clean")]
-    columns += [Column(shift, _size(summary, shift), "shift") for shift in summary.shifts]
+def _columns(summary: Summary, figure: Figure, ranged: bool = True) -> tuple[Column, ...]:
+    few = summary.by_group if ranged and figure.name == "top1" else {}  # whose groups stand in place of an interval
+    columns = [Column(summary.clean, _size(summary, summary.clean, few), "clean")]
+    columns += [Column(shift, _size(summary, shift, few), "shift") for shift in summary.shifts]
     if summary.shifts:
         columns.append(Column(MEAN_OF_SHIFTS, _sets_in_mean(summary, figure), "mean"))
-    return (*columns, *(Column(name, _size(summary, name), "out") for name in summary.left_out))
+    return (*columns, *(Column(name, _size(summary, name, few), "out") for name in summary.left_out))
 
 
 def _sets_in_mean(summary: Summary, figure: Figure) -> str:
@@ -125,34 +126,41 @@ def _all_sets(summary: Summary) -> str:
     return count(len(summary.shifts), "set")
 
 
-def _size(summary: Summary, test_set: str) -> str:
+def _size(summary: Summary, test_set: str, few: Collection[str]) -> str:
     score = summary.score("top1", summary.arms[0], test_set)
-    of_groups = f"{count(score.groups, 'group')}, " if score.groups else ""
+    of_groups = f"{'range of ' if test_set in few else ''}{count(score.groups, 'group')}, " if score.groups else ""
     return f"{count(score.n, 'image')}, {of_groups}{count(score.classes, 'class')}"
 
 
 def _rows(summary: Summary, figure: Figure, columns: Sequence[Column]) -> tuple[tuple[str, tuple[Entry, ...]], ...]:
     """The scores, with the best of each column marked, and with it all that reads the same; not of one arm alone.
 
-    What was trained elsewhere does not compete, nor what began with it, unless all did.
+    What was trained elsewhere does not compete, nor what began with it, unless all did. Nothing is marked in a column
+    that is left out of the mean, or where some figure is missing or extrapolates.
     """
-    rows = {
-        arm: [_entry(summary.find(figure.name, arm, column.name), figure, figure.signed) for column in columns]
-        for arm in summary.arms
-    }
+    rows = {arm: [_entry_of(summary, figure, arm, column.name) for column in columns] for arm in summary.arms}
     own = {arm: row for arm, row in rows.items() if arm not in summary.trained_elsewhere}
     own = {arm: row for arm, row in own.items() if arm not in summary.pretrained} or own
-    for i in range(len(columns) if len(own) > 1 else 0):
-        values = [value for row in own.values() if (value := row[i].value) is not None]
-        if values:
-            best = number((max if figure.higher_is_better else min)(values), figure.signed, figure.digits)
+    for i, column in enumerate(columns if len(own) > 1 else ()):
+        values = [row[i].value for row in own.values() if not row[i].extrapolated]
+        known = [value for value in values if value is not None]
+        if column.kind != "out" and len(known) == len(own):
+            best = number((max if figure.higher_is_better else min)(known), figure.signed, figure.digits)
             for row in own.values():
                 row[i] = replace(row[i], best=row[i].text == best)
     return tuple((arm, tuple(row)) for arm, row in rows.items())
 
 
+def _entry_of(summary: Summary, figure: Figure, arm: str, test_set: str) -> Entry:
+    entry = _entry(summary.find(figure.name, arm, test_set), figure, figure.signed)
+    few = summary.by_group.get(test_set, {}).get(arm) if figure.name == "top1" else None
+    if not few:
+        return entry
+    return replace(entry, interval=f"{number(min(few))}{EN_DASH}{number(max(few))}")
+
+
 def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
-    if score is None:
+    if score is None or (signed and is_wide(score)):
         return Entry(None)
     return Entry(
         value=score.value,
@@ -163,14 +171,25 @@ def _entry(score: Score | None, figure: Figure, signed: bool) -> Entry:
     )
 
 
-def _difference(score: Score | None, figure: Figure) -> Entry:
-    return replace(_entry(score, figure, signed=True), sure=None if score is None else is_sure(score))
+def difference_entry(score: Score | None, figure: Figure) -> Entry:
+    """Return a difference as shown: a gap where it was not measured, or its interval says nothing."""
+    entry = _entry(score, figure, signed=True)
+    return entry if score is None or entry.value is None else replace(entry, sure=is_sure(score))
 
 
-def _measured(table: Table) -> Table | None:
-    """`table` without a clean column that holds nothing; None where no column holds anything."""
-    if all(entry.value is None for _, entries in table.rows for entry in entries):
+def _measured(table: Table, figure: Figure) -> Table | None:
+    """`table` without the rows and columns that hold nothing; None where it says nothing of most of its rows.
+
+    A figure that is measured from lines says nothing of an arm that it has no mean for.
+    """
+    rows = [(arm, entries) for arm, entries in table.rows if any(entry.value is not None for entry in entries)]
+    columns = [i for i in range(len(table.columns)) if any(entries[i].value is not None for _, entries in rows)]
+    mean = next((i for i, column in enumerate(table.columns) if column.kind == "mean"), None)
+    said = rows if mean is None or not figure.needs else [row for row in rows if row[1][mean].value is not None]
+    if not rows or 2 * len(said) < len(table.rows):
         return None
-    if any(entries[0].value is not None for _, entries in table.rows):
-        return table
-    return replace(table, columns=table.columns[1:], rows=tuple((arm, row[1:]) for arm, row in table.rows))
+    return replace(
+        table,
+        columns=tuple(table.columns[i] for i in columns),
+        rows=tuple((arm, tuple(entries[i] for i in columns)) for arm, entries in rows),
+    )

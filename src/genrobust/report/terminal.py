@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from genrobust.core import MEAN_OF_SHIFTS, Score, Summary
 from genrobust.report.groups import averaged
-from genrobust.report.tables import main_tables
+from genrobust.report.tables import Table, main_tables
 from genrobust.report.wording import (
     EN_DASH,
     EXTRAPOLATED,
@@ -17,6 +18,7 @@ from genrobust.report.wording import (
     compared_with,
     gain,
     is_sure,
+    is_wide,
     marks,
     number,
     references,
@@ -25,81 +27,108 @@ from genrobust.report.wording import (
 )
 from genrobust.robustness import list_figures
 
-COLUMNS = 6  # arms that stand beside each other within some 100 columns
+COLUMNS = 6  # arms that stand beside each other at the most
+LABEL = 24  # columns that the names of test sets and figures have, so that they take three lines at the most
+Rows = list[tuple[Text, list[Text]]]
 
 
-def final_table(summary: Summary) -> RichTable:
-    """Return top-1 by test set (rows) and arm (columns), then the means of the other figures and the mean's gain.
+def final_table(summary: Summary, width: int) -> RichTable:
+    """Return top-1 by test set (rows) and arm (columns), then the mean's gain and effective robustness.
 
-    Test sets are rows because there are usually more of them than arms: so it fits 80 columns. Of more arms than
-    `COLUMNS`, each is a row with its means. Groups stand in the place of their arms, with their effective robustness on
+    Of more arms than `COLUMNS`, or where their names and intervals do not fit `width`, each arm is a row, with as many
+    of its means as fit: nothing is cut. Groups stand in the place of their arms, with their effective robustness on
     each shift.
     """
-    groups = summary.groups
+    groups = bool(summary.groups)
     summary = averaged(summary, others=True) if groups else summary
-    said = f" {marks(summary)}".rstrip()
+    said = caveat(summary) + f" {marks(summary)}".rstrip()
     said += " A group's figures are means over its arms." if groups else ""
-    if len(summary.arms) > COLUMNS:
-        return _by_arm(summary, caveat(summary) + said)
-    said = (" † left out of the mean." if summary.left_out else "") + said
-    said += " The lower part shows means of shifts." if summary.shifts else ""
-    table = RichTable(title="Top-1 accuracy, percent", caption=caveat(summary) + said, title_justify="left")
-    table.add_column("test set")
-    for arm in summary.arms:
-        table.add_column(Text(row_name(summary, arm)), justify="right")
+    arms = [Text(row_name(summary, arm)) for arm in summary.arms]
+    means, tests = list(_means(summary)), list(_tests(summary))
+    if len(arms) <= COLUMNS:
+        dagger = " † left out of the mean." if summary.left_out else ""
+        lower = " The lower part shows means of shifts." if means else ""
+        of_shifts = list(_by_shift(summary)) if groups else []
+        parts = [[row for row, kind in tests if kind != "out"], [row for row, kind in tests if kind == "out"]]
+        parts.append([*means, *of_shifts])
+        table, fits = _table(Text("test set"), arms, parts, LABEL, said + dagger + lower, width)
+        if fits:
+            return table
+    leading = [row for row, kind in tests if kind in ("clean", "mean")]
+    for most in range(len(means), -1, -1):
+        columns = [*leading, *means[:most]]
+        rows = [(arm, [cells[i] for _, cells in columns]) for i, arm in enumerate(arms)]
+        table, fits = _table(Text("arm"), [title for title, _ in columns], [rows], 0, said, width)
+        if fits:
+            break
+    return table
+
+
+def _table(
+    corner: Text, heads: list[Text], parts: list[Rows], label: int, caption: str, width: int
+) -> tuple[RichTable, bool]:
+    """A table, each of `parts` in a section of its own, and whether it fits `width` with nothing in it cut."""
+    table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
+    rows = [row for part in parts for row in part]
+    names = [corner, *(name for name, _ in rows)]
+    least = max(label, *map(_longest_word, names))
+    widths = [
+        max(_longest_word(head), *(cell_len(line) for _, cells in rows for line in cells[i].plain.split("\n")))
+        for i, head in enumerate(heads)
+    ]
+    left = width - sum(widths) - 3 * len(widths) - 4  # for the names, beside what lies between the columns
+    table.add_column(corner, width=max(least, min(left, max(name.cell_len for name in names))))
+    for head, of_column in zip(heads, widths, strict=True):
+        table.add_column(head, justify="right", width=of_column)
+    for part in filter(None, parts):
+        for name, cells in part:
+            table.add_row(name, *cells)
+        table.add_section()
+    return table, least <= left
+
+
+def _longest_word(text: Text) -> int:
+    return max((cell_len(word) for word in text.plain.split()), default=0)
+
+
+def _tests(summary: Summary) -> Iterator[tuple[tuple[Text, list[Text]], str]]:
+    """The accuracies on each test set, with its kind."""
     accuracy = main_tables(summary)["top1"]
     for i, column in enumerate(accuracy.columns):
-        entries = [row[i] for _, row in accuracy.rows]
-        cells = [Text(entry.text, style="bold" if entry.best else "") for entry in entries]
-        name = Text(f"{column.name} †" if column.kind == "out" else column.name)
-        table.add_row(name, *cells, style="dim" if column.kind == "out" else "", end_section=column.kind == "mean")
-    table.add_section()
-    for title, figures in _mean_columns(summary):
-        table.add_row(Text(title), *figures)
-    for shift in summary.lines if groups else ():
+        out = column.kind == "out"
+        name = Text(f"{column.name} †" if out else column.name, style="dim" if out else "")
+        yield (name, _cells(accuracy, i, "dim" if out else "")), column.kind
+
+
+def _cells(table: Table, column: int, style: str) -> list[Text]:
+    entries = [row[column] for _, row in table.rows]
+    return [Text(entry.text, style="bold" if entry.best else style) for entry in entries]
+
+
+def _by_shift(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
+    for shift in summary.lines:
         of_shift = [summary.score("er", arm, shift) for arm in summary.arms]
-        marked = (Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift)
-        table.add_row(Text(f"  effective robustness on {shift}"), *marked)
-    return table
+        marked = [Text(number(s.value, True) + (EXTRAPOLATED if s.extrapolated else "")) for s in of_shift]
+        yield Text(f"  robustness on {shift}"), marked
 
 
-def _mean_columns(summary: Summary) -> Iterator[tuple[str, list[Text]]]:
-    """The means over shifts of every arm, by their title: the gain in top-1, then all other figures."""
-    if summary.shifts:
-        title = f"mean minus {compared_with(summary)}"
-        compared = references(summary)
-        missing = {arm: "reference" if arm in compared else EN_DASH for arm in summary.arms}
-        yield title, [_gain(gain(summary, "top1", arm), missing[arm]) for arm in summary.arms]
+def _means(summary: Summary) -> Iterator[tuple[Text, list[Text]]]:
+    """The means over shifts of every arm, by their title: the gain in top-1, then the other main figures."""
+    if not summary.shifts:
+        return
+    compared = references(summary)
+    missing = {arm: "reference" if arm in compared else EN_DASH for arm in summary.arms}
+    gains = [_signed(gain(summary, "top1", arm), missing[arm]) for arm in summary.arms]
+    yield Text(f"{MEAN_OF_SHIFTS} minus {compared_with(summary)}"), gains
+    shown = main_tables(summary)
     for figure in list_figures():
-        found = [summary.find(figure.name, arm) for arm in summary.arms]
-        if figure.name == "top1" or not figure.informs(summary):
-            continue
-        if figure.signed and any(found):
-            yield figure.heading(summary), [_gain(score, EN_DASH) for score in found]
-        elif any(found):
-            values = [Text(number(score.value, digits=figure.digits) if score else EN_DASH) for score in found]
-            yield f"{figure.heading(summary)}, {figure.unit}", values
+        if figure.signed and figure.name in shown:
+            scores = (summary.find(figure.name, arm) for arm in summary.arms)
+            yield Text(figure.heading(summary)), [_signed(None if s and is_wide(s) else s, EN_DASH) for s in scores]
 
 
-def _by_arm(summary: Summary, caption: str) -> RichTable:
-    means = dict(_mean_columns(summary))
-    table = RichTable(title="Top-1 accuracy, percent", caption=caption, title_justify="left")
-    table.add_column("arm")
-    tests = [summary.clean, *([MEAN_OF_SHIFTS] if summary.shifts else [])]
-    for name in (*tests, *means):
-        table.add_column(Text(name if name in tests else name.removeprefix("mean ")), justify="right")
-    for i, arm in enumerate(summary.arms):
-        top1 = [Text(number(summary.score("top1", arm, test).value)) for test in tests]
-        table.add_row(Text(row_name(summary, arm)), *top1, *(_on_one_line(of_arms[i]) for of_arms in means.values()))
-    return table
-
-
-def _on_one_line(figure: Text) -> Text:
-    value, _, interval = figure.plain.partition("\n")
-    return Text(f"{value} ({interval})" if interval else value, style=figure.style)
-
-
-def _gain(score: Score | None, missing: str) -> Text:
+def _signed(score: Score | None, missing: str) -> Text:
+    """A figure with a sign above its interval; dim where the interval includes zero."""
     if score is None:
         return Text(missing, style="dim")
-    return Text(f"{number(score.value, True)}\n{span(score, True)}", style="bold" if is_sure(score) else "dim")
+    return Text(f"{number(score.value, True)}\n{span(score, True)}", style="" if is_sure(score) else "dim")

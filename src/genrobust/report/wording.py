@@ -12,6 +12,7 @@ from genrobust.robustness import EXPLAINED, Figure, figure_called, list_figures
 MINUS, EN_DASH = "\u2212", "\u2013"
 EXTRAPOLATED = "°"  # after a figure
 ELSEWHERE = "\u2021"  # a double dagger: learned from other data than the study's
+WIDE = 50  # points: an interval that is wider, and includes zero, says nothing of a robustness or a difference
 STARTED = "\u00a7"  # a section sign: began with what it learned from other data
 _BEGUN = "started from a pretrained network"
 
@@ -31,6 +32,11 @@ def span(score: Score, signed: bool = False, digits: int = 1) -> str:
 def is_sure(score: Score) -> bool:
     """Return whether the interval of a difference excludes zero."""
     return score.lo > 0 or score.hi < 0
+
+
+def is_wide(score: Score) -> bool:
+    """Return whether the interval of a robustness or a difference is so wide about zero that it says nothing."""
+    return score.hi - score.lo > WIDE and not is_sure(score)
 
 
 def duration(seconds: float) -> str:
@@ -201,6 +207,11 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
         title = figure.heading(summary)
         if figure.name in measured and figure.informs(summary):
             yield f"{title} is {figure.note}."
+        if figure.name in measured and figure.needs and summary.shifts and not _is_known(summary, figure):
+            yield (
+                f"{title} of single arms is not shown: most have no mean, since they extrapolate the fit, or one with "
+                f"an interval about zero wider than {WIDE} points. results.csv has all figures."
+            )
         tests_of: dict[str, list[str]] = {}
         for test, reason in summary.gaps.get(figure.name, {}).items():
             tests_of.setdefault(reason, []).extend([test] if test in summary.tests else [])
@@ -220,6 +231,12 @@ def _limits_of_figures(summary: Summary) -> Iterator[str]:
             )
     else:
         yield "No baseline models were scored on these test sets, so there is no effective robustness."
+
+
+def _is_known(summary: Summary, figure: Figure) -> bool:
+    """Whether most arms have a mean of `figure` that says something."""
+    means = [summary.find(figure.name, arm) for arm in summary.arms]
+    return 2 * sum(score is not None and not is_wide(score) for score in means) >= len(means)
 
 
 def _limits_of_training(record: StudyRecord) -> Iterator[str]:

@@ -9,22 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genrobust.core import Picture, StudyRecord, UserError, sealed, write_files
-from genrobust.report.answering import answer
+from genrobust.core import Picture, StudyRecord, sealed, write_files
+from genrobust.report.answering import answer, answer_arm
 from genrobust.report.averages import averages
 from genrobust.report.claims import CLAIM_HEADS, claim_rows
+from genrobust.report.classes import class_gains
 from genrobust.report.costs import arm_time, cost_plot
 from genrobust.report.curves import HEAD, drawn_curves
-from genrobust.report.frame import Shown, render, verbatim
+from genrobust.report.frame import Shown, data_uri, render, unbroken, verbatim
 from genrobust.report.groups import averaged
 from genrobust.report.markdown import markdown
+from genrobust.report.pairs import pairs
 from genrobust.report.plots import FRAME, dot_plot, looks, scatter
 from genrobust.report.quality import QUALITY_HEADS, quality_note, quality_rows
 from genrobust.report.results import record_to_json, summary_to_csv
 from genrobust.report.tables import further_tables, main_differences, main_tables
 from genrobust.report.wording import (
+    WIDE,
     compared_with,
     count,
+    is_wide,
     limits,
     marks,
     references,
@@ -45,7 +49,7 @@ def write_report(record: StudyRecord, folder: Path) -> dict[str, Path]:
 
     Raises:
         GenrobustError: The disk fails.
-        UserError: A picture is no PNG, or the folder cannot be written.
+        UserError: A picture is no PNG and no WebP, or the folder cannot be written.
     """
     facts = record_to_json(record)
     contents: dict[str, str | bytes] = {
@@ -70,6 +74,8 @@ def html(record: StudyRecord) -> str:
         **_tables(record),
         looks=looks(summary),
         answer=answer(record),
+        by_class=class_gains(record, answer_arm(record)),
+        wide=WIDE,
         limits=limits(record),
         curves=drawn_curves(record),
         curve_head=HEAD,
@@ -83,6 +89,7 @@ def html(record: StudyRecord) -> str:
         arm_time=arm_time,
         frame=FRAME,
         **_pictures(record.pictures),
+        missed=_missed(record),
         sources=list(dict.fromkeys(source for arm in record.arms for source in arm.parts)),
         script=script,
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -102,6 +109,8 @@ def _tables(record: StudyRecord) -> dict[str, Any]:
         "further": list(further_tables(summary).values()),
         "averages": averages(record),
         "heads": heads,
+        "pairs": pairs(heads),
+        "robustness_of": {arm: er for arm in heads.arms if (er := heads.find("er", arm)) and not is_wide(er)},
         "robustness_sets": count(len(over), "shift") if len(over) < len(summary.shifts) else "",
         "references": references(heads),
         "against": compared_with(summary),
@@ -118,17 +127,25 @@ def _pictures(pictures: Sequence[Picture]) -> dict[str, Any]:
     }
 
 
+def _missed(record: StudyRecord) -> list[tuple[str, int, list[Shown]]]:
+    """The images that every classifier gets wrong, by test set, with how many there are in it."""
+    found: dict[str, list[Shown]] = {}
+    for p in record.missed:
+        what = f"{p.origin}: {p.caption}"
+        shown = Shown(data_uri(p.data, what), what, unbroken(f"{p.class_name}, taken for {p.style}"))
+        found.setdefault(p.origin, []).append(shown)
+    return [(test, record.summary.missed_counts[test], of) for test, of in found.items()]
+
+
 def gallery(pictures: Sequence[Picture]) -> list[tuple[str, dict[str, list[Shown]]]]:
     """Return the pictures by class and origin, in the order given.
 
     Raises:
-        UserError: A picture is no PNG.
+        UserError: A picture is no PNG and no WebP.
     """
     found: dict[str, dict[str, list[Shown]]] = {}
     for p in pictures:
-        if not p.png.startswith(b"\x89PNG\r\n\x1a\n"):
-            raise UserError(f"a {p.origin} picture of {p.class_name!r} is no PNG: the report's pictures are PNG bytes")
-        uri = f"data:image/png;base64,{base64.b64encode(p.png).decode()}"
+        uri = data_uri(p.data, f"a {p.origin} picture of {p.class_name!r}")
         alt = f"{p.origin} {p.class_name}" + (f", {p.style}" if p.style else "")
         found.setdefault(p.class_name, {}).setdefault(p.origin, []).append(Shown(uri, alt, p.caption, p.style))
     return list(found.items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from genrobust.core import (
     UserError,
     group_reference,
 )
+from genrobust.robustness.breakdown import accuracy_by_class, accuracy_by_group, missed_images
 from genrobust.robustness.effective import fit_lines
 from genrobust.robustness.figure import Figure, ImageFigure, list_figures
 from genrobust.robustness.grouping import Groups
@@ -26,6 +28,7 @@ from genrobust.robustness.resampling import Measured, mean_of, seed_weights
 from genrobust.robustness.sets import StudyAnswers, StudyPredictions, answer_sets, arms_and_seeds
 
 Table = dict[tuple[str, str], Measured]  # by figure and test set
+COMPARED_ON_EACH = 12  # arms, up to which any two are compared on each test set; of more, on the mean of shifts alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,9 @@ def summarize(
     left_out = _left_out(study, comparison)
     in_mean = tuple(shift for shift in comparison.shifts if shift not in left_out)
     table = study.measured | _means(study.measured, in_mean)
+    by_class, class_sizes = accuracy_by_class([study.sets[test] for test in in_mean or (comparison.clean,)], arms)
+    tests = (comparison.clean, *comparison.shifts)
+    missed, missed_counts = missed_images([study.sets[test] for test in tests], predictions, arms, seeds)
     return Summary(
         arms=arms,
         reference=comparison.reference,
@@ -103,6 +109,11 @@ def summarize(
         second_id=study.second,
         references=references,
         groups={group: tuple(members) for group, members in comparison.groups.items()},
+        by_group={test: of for test in tests if (of := accuracy_by_group(study.sets[test], arms))},
+        by_class=by_class,
+        class_sizes=class_sizes,
+        missed=missed,
+        missed_counts=missed_counts,
     )
 
 
@@ -211,26 +222,59 @@ def _rows(
 ) -> Iterator[tuple[ScoreKey, Score]]:
     """The scores of each checkpoint, arm, difference and group; `weights` [B, S] are those of the seeds."""
     at = {arm: a for a, arm in enumerate(arms)}
-    compared = ((arm, references[arm]) for arm in arms)
-    pairs = dict.fromkeys([*(pair for pair in compared if len(set(pair)) > 1), *comparison.pairs])
+    asked = [*((arm, references[arm]) for arm in arms if references[arm] != arm), *comparison.pairs]
     for (figure, test), measured in table.items():
         for arm, a in at.items():
             for s, seed in enumerate(seeds if test != MEAN_OF_SHIFTS else ()):
                 yield ScoreKey(figure, arm, test, seed), measured.one(a, s)
             if _has_mean(test, measured, a):
                 yield ScoreKey(figure, arm, test), measured.arm(a, weights)
-        for arm, other in pairs:
+        every = _compares_any(figure, test, comparison, len(arms))
+        for arm, other in _pairs(asked, arms if every else ()):
             if _has_mean(test, measured, at[arm], at[other]):
                 yield ScoreKey(figure, arm, test, minus=other), measured.difference(at[arm], at[other], weights)
-        for group, members in comparison.groups.items():
-            own = [at[arm] for arm in members]
-            if _has_mean(test, measured, *own):
-                yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
-            minus = [at[references[arm]] for arm in members]
-            if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
-                score = measured.over_arms(own, minus).difference(0, None, weights)
-                alone = [name for name, of in comparison.groups.items() if list(of) == [reference]]  # the arm itself
-                yield from ((ScoreKey(figure, group, test, minus=name), score) for name in (reference, *alone))
+        yield from _group_rows(figure, test, measured, at, references, comparison.groups, weights, every)
+
+
+def _group_rows(
+    figure: str,
+    test: str,
+    measured: Measured,
+    at: Mapping[str, int],
+    references: Mapping[str, str],
+    groups: Mapping[str, Sequence[str]],
+    weights: np.ndarray,
+    every: bool,
+) -> Iterator[tuple[ScoreKey, Score]]:
+    """The scores of groups and their differences from their references; with `every`, of any two of one size too."""
+    found: dict[tuple[str, str], Score] = {}
+    for group, members in groups.items():
+        own = [at[arm] for arm in members]
+        if _has_mean(test, measured, *own):
+            yield ScoreKey(figure, group, test), measured.over_arms(own).arm(0, weights)
+        minus = [at[references[arm]] for arm in members]
+        if (reference := references[group]) != group and _has_mean(test, measured, *own, *minus):
+            score = measured.over_arms(own, minus).difference(0, None, weights)
+            alone = [name for name, of in groups.items() if list(of) == [reference]]  # the arm itself
+            found |= {(group, name): score for name in (reference, *alone)}
+    for group, other in _pairs(list(found), list(groups) if every else ())[len(found) :]:
+        if len(groups[group]) == len(groups[other]):
+            own, minus = ([at[arm] for arm in groups[name]] for name in (group, other))
+            found[group, other] = measured.over_arms(own, minus).difference(0, None, weights)
+    yield from ((ScoreKey(figure, group, test, minus=other), score) for (group, other), score in found.items())
+
+
+def _pairs(asked: Sequence[tuple[str, str]], names: Sequence[str]) -> list[tuple[str, str]]:
+    """The pairs that are `asked`, each once, and any two of `names` that are not among them."""
+    first = dict.fromkeys(asked)
+    others = ((name, other) for other, name in combinations(names, 2))
+    return [*first, *(pair for pair in others if not {pair, pair[::-1]} & first.keys())]
+
+
+def _compares_any(figure: str, test: str, comparison: Comparison, arms: int) -> bool:
+    """Whether any two arms are compared, and not only those with their references."""
+    each = arms <= COMPARED_ON_EACH and test in (comparison.clean, *comparison.shifts)
+    return figure == "top1" and (test == MEAN_OF_SHIFTS or each)
 
 
 def _has_mean(test: str, measured: Measured, *arms: int) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import io
+import math
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -21,13 +21,15 @@ from genrobust.core import (
     LabelSpace,
     Picture,
     SourceQuality,
+    StudyData,
     StudyRecord,
+    Summary,
     cores,
     hardware,
 )
 from genrobust.data import LINE_SOURCE
 from genrobust.recipe import ArmConfig, recipe_yaml
-from genrobust.report import count, thumbnail
+from genrobust.report import count, thumbnail_bytes
 from genrobust.study.costs import device_seconds
 from genrobust.study.graph import Graph
 from genrobust.study.rates import measured_rate
@@ -37,9 +39,9 @@ from genrobust.study.stages.train import Train
 from genrobust.study.starts import describe_starts
 from genrobust.study.training_runs import run_of
 
-CLASSES = 8  # shown, evenly through the label space
-PER_SOURCE = 7  # images of each class from each source: one a style, where there are seven
-SIDE = 128  # pixels at the most: a report is one file
+PER_SOURCE = 7  # images of each class from each source at the most: one a style
+WITHOUT_STYLES = 3  # of them where a class has no more styles
+PICTURES = 2400  # in all, some 1.5 kB each: a report is one file; where there are more, classes are left out evenly
 
 
 def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
@@ -64,6 +66,8 @@ def record_of(graph: Graph, scores: StudyScores, command: str) -> StudyRecord:
         qualities=tuple(_qualities(graph)),
         curves=scores.curves,
         answer=recipe.answer or "",
+        class_names=context.data.labels.names,
+        missed=tuple(_missed(context.data, scores.summary)),
     )
 
 
@@ -107,22 +111,39 @@ def _notes(graph: Graph, scores: StudyScores) -> Iterator[str]:
 
 
 def gallery(labels: LabelSpace, sources: Mapping[str, ImageSet]) -> Iterator[Picture]:
-    """Yield pictures of the same few classes from each of `sources`, one of each style first."""
-    stride = max(1, len(labels) // CLASSES)
-    for label in range(0, len(labels), stride)[:CLASSES]:
+    """Yield pictures of the classes from each of `sources`, one of each style first."""
+    chosen = {origin: _one_of_each_style(images, len(labels)) for origin, images in sources.items()}
+    stride = max(1, math.ceil(sum(len(few) for of in chosen.values() for few in of) / PICTURES))
+    for label in range(0, len(labels), stride):
         for origin, images in sources.items():
-            for index in _one_of_each_style(images, label):
-                png = io.BytesIO()
-                thumbnail(images.image(index), SIDE).save(png, "PNG")
-                name = labels.classes[label].name
-                yield Picture(png.getvalue(), origin, name, images.styles[index], images.keys[index])
+            for index in chosen[origin][label]:
+                yield Picture(
+                    data=thumbnail_bytes(images.image(index)),
+                    origin=origin,
+                    class_name=labels.names[label],
+                    style=images.styles[index],
+                    caption=images.keys[index],
+                )
 
 
-def _one_of_each_style(images: ImageSet, label: int) -> list[int]:
-    here = [i for i, of in enumerate(images.labels) if of == label]
-    firsts = list({images.styles[i]: i for i in reversed(here)}.values())[::-1]
-    chosen = firsts + [i for i in here if i not in firsts]
-    return sorted(chosen[:PER_SOURCE], key=lambda i: images.styles[i])
+def _one_of_each_style(images: ImageSet, classes: int) -> list[list[int]]:
+    """The images of each class that are shown."""
+    order, found = np.argsort(images.labels, kind="stable"), []
+    for here in np.split(order, np.searchsorted(images.labels[order], range(1, classes))):
+        firsts = list({images.styles[i]: i for i in reversed(here.tolist())}.values())[::-1]
+        others = [i for i in here[: PER_SOURCE + 1].tolist() if i not in firsts]
+        chosen = (firsts + others)[: max(len(firsts), WITHOUT_STYLES)][:PER_SOURCE]
+        found.append(sorted(chosen, key=lambda i: images.styles[i]))
+    return found
+
+
+def _missed(data: StudyData, summary: Summary) -> Iterator[Picture]:
+    """Yield the images that every classifier gets wrong, each with what most of them say."""
+    names = data.labels.names
+    for missed in summary.missed:
+        image = thumbnail_bytes(data.tests[missed.test_set].image(missed.index))
+        said = f"{names[missed.said]} ({100 * missed.share:.0f} %)"
+        yield Picture(image, missed.test_set, names[missed.label], said, missed.key)
 
 
 def environment(device: str, threads: int, workers: int) -> dict[str, str]:

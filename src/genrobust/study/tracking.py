@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 EXTRAS = {"tensorboard": "track", "wandb": "wandb"}  # of genrobust, that bring the package of this name
 LOGGED = "logged.jsonl"
-CELL = 128  # pixels: a picture's side on a sheet
+CELL = 64  # pixels: a picture's side on a sheet
+ROWS = 16  # classes on a sheet, evenly through those of the gallery
 
 
 class Tracking:
@@ -84,7 +85,7 @@ class Tracking:
         if not self._trackers:
             return
         figures, sheets = _scores(record.summary), _sheets(record.pictures)
-        known = digest([figures, self._recipe, [picture.png.hex() for picture in record.pictures]], 6)
+        known = digest([figures, self._recipe, [picture.data.hex() for picture in record.pictures]], 6)
         for tracker in self._trackers:
             run = _Run(tracker, f"study-{known}")
             run.log(0, figures, sheets)
@@ -235,10 +236,11 @@ def _sheets(pictures: Sequence[Picture]) -> dict[str, np.ndarray]:
     """The pictures of each source as one, uint8 [H, W, 3]: a row a class."""
     found: dict[str, dict[str, list[Image.Image]]] = {}
     for picture in pictures:
-        image = Image.open(io.BytesIO(picture.png)).convert("RGB")
+        image = Image.open(io.BytesIO(picture.data)).convert("RGB")
         found.setdefault(picture.origin, {}).setdefault(picture.class_name, []).append(image)
     sheets = {}
-    for origin, rows in found.items():
+    for origin, of_class in found.items():
+        rows = dict(list(of_class.items())[:: -(-len(of_class) // ROWS)])
         paper = Image.new("RGB", (CELL * max(map(len, rows.values())), CELL * len(rows)), "white")
         for y, row in enumerate(rows.values()):
             for x, image in enumerate(row):

@@ -28,7 +28,7 @@ class MultiIDEffectiveRobustness(Figure):
     section = 2
 
     def heading(self, summary: Summary) -> str:
-        return f"Effective robustness beyond {summary.clean} and {summary.second_id}"
+        return f"Multi-ID effective robustness ({summary.clean} and {summary.second_id})"
 
     def measure(self, study: StudyAnswers) -> dict[str, Measured]:
         """Measure it on every shift with a plane; replicates resample as those of effective robustness."""

@@ -1,0 +1,88 @@
+"""Top-1 accuracy by class and by group of images, and the images that every classifier gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+
+from genrobust.core import MissedImage, Predictions
+from genrobust.robustness.sets import AnsweredSet
+
+FEW_GROUPS = 4  # of images: an interval over so few says less than the groups themselves
+MISSED_OF_SET = 8  # images of each test set that are kept to be looked at
+
+
+def accuracy_by_class(
+    sets: Sequence[AnsweredSet], arms: Sequence[str]
+) -> tuple[dict[str, tuple[float | None, ...]], tuple[int, ...]]:
+    """Return top-1 in percent of each class, by arm, and how many images each class has in all of `sets`.
+
+    It is a mean over seeds; None stands for a class without images.
+    """
+    classes = sets[0].all_classes
+    sizes = np.bincount(np.concatenate([of.labels for of in sets]), minlength=classes)
+    found = {}
+    for a, arm in enumerate(arms):
+        right = np.zeros(classes)
+        for of in sets:
+            right += np.bincount(of.labels, weights=of.values["top1"][a].mean(axis=0), minlength=classes)
+        found[arm] = tuple(100 * float(r) / int(n) if n else None for r, n in zip(right, sizes, strict=True))
+    return found, tuple(sizes.tolist())
+
+
+def accuracy_by_group(of: AnsweredSet, arms: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Return top-1 in percent of each group of images, by arm; nothing for a set of more than `FEW_GROUPS`, or none."""
+    groups = of.groups
+    if groups is None or len(groups.names) > FEW_GROUPS:
+        return {}
+    sizes = np.bincount(groups.of_image)
+    right = [np.bincount(groups.of_image, weights=one.mean(axis=0)) for one in of.values["top1"]]
+    return {arm: tuple((100 * one / sizes).tolist()) for arm, one in zip(arms, right, strict=True)}
+
+
+def missed_images(
+    sets: Sequence[AnsweredSet],
+    predictions: Mapping[tuple[str, int, str], Predictions],
+    arms: Sequence[str],
+    seeds: Sequence[int],
+) -> tuple[tuple[MissedImage, ...], dict[str, int]]:
+    """Return images that every classifier gets wrong, and how many there are in each test set.
+
+    Of each set the first `MISSED_OF_SET` are returned: those that most classifiers take for the same class.
+    """
+    missed: list[MissedImage] = []
+    counts: dict[str, int] = {}
+    for of in sets:
+        wrong = np.flatnonzero(of.members)[~of.values["top1"].any(axis=(0, 1))]
+        counts[of.name] = len(wrong)
+        if len(wrong):
+            missed += _most_agreed(of, wrong, predictions, list(product(arms, seeds)))
+    return tuple(missed), counts
+
+
+def _most_agreed(
+    of: AnsweredSet,
+    wrong: np.ndarray,
+    predictions: Mapping[tuple[str, int, str], Predictions],
+    classifiers: Sequence[tuple[str, int]],
+) -> list[MissedImage]:
+    """The images `wrong`, indices, on which most of the classifiers agree."""
+    said = np.empty((len(classifiers), len(wrong)), dtype=np.int64)
+    for row, (arm, seed) in zip(said, classifiers, strict=True):
+        one = predictions[arm, seed, of.name]  # read one at a time: those of a study may be larger than memory
+        row[:] = of.classes[one.logits[wrong].take(of.classes, axis=1).argmax(axis=1)]
+    answers = [np.unique(column, return_counts=True) for column in said.T]
+    share = np.array([counts.max() for _, counts in answers]) / len(classifiers)
+    return [
+        MissedImage(
+            test_set=of.name,
+            index=(index := int(wrong[i])),
+            key=one.keys[index],
+            label=int(one.labels[index]),
+            said=int(answers[i][0][answers[i][1].argmax()]),
+            share=float(share[i]),
+        )
+        for i in np.argsort(-share, kind="stable")[:MISSED_OF_SET].tolist()
+    ]

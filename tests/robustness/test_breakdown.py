@@ -1,0 +1,100 @@
+"""Accuracy by class and by group, any two arms, and the images that every classifier gets wrong, against plain sums."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from genrobust.core.results import MEAN_OF_SHIFTS
+from genrobust.robustness.breakdown import MISSED_OF_SET
+from genrobust.robustness.summary import COMPARED_ON_EACH, Comparison, summarize
+
+SHIFTS = ("solid", "emoji")
+ONLY = {"emoji": [1, 3, 4]}  # of six classes
+N = {"test": 120, "solid": 200, "emoji": 160}
+LEVELS = {"real": 0.5, "generated": 0.4, "mixed": 0.6}
+SEEDS = (0, 1)
+
+
+@pytest.fixture
+def study(drawn_study):
+    return drawn_study({arm: dict.fromkeys(N, level) for arm, level in LEVELS.items()}, SEEDS, N, ONLY)
+
+
+def summed(study, **comparison):
+    return summarize(study, (), Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10, **comparison))
+
+
+def answers(study, arm, seed, test):
+    """The guesses among the set's own classes, one an image."""
+    found = study[arm, seed, test]
+    own = np.array(ONLY.get(test, range(6)))
+    return own[found.logits[:, own].argmax(axis=1)]
+
+
+def test_classes_pool_the_images_of_all_shifts_in_the_mean(study):
+    summary = summed(study)
+    labels = np.concatenate([study["real", 0, test].labels for test in SHIFTS])
+    assert summary.class_sizes == tuple(np.bincount(labels, minlength=6))
+    for arm, top1 in summary.by_class.items():
+        right = np.mean(
+            [np.concatenate([answers(study, arm, s, t) == study[arm, s, t].labels for t in SHIFTS]) for s in SEEDS],
+            axis=0,
+        )
+        assert top1 == pytest.approx([100 * right[labels == label].mean() for label in range(6)])
+
+
+def test_without_shifts_classes_are_those_of_the_clean_set_and_gaps_stay_gaps(drawn_study):
+    few = drawn_study({"real": dict.fromkeys(N, 0.5)}, (0,), N, {"test": [0, 2], "solid": [0, 2], "emoji": [0, 2]})
+    summary = summarize(few, (), Comparison("test", SHIFTS, "real", bootstrap=50, min_images=10_000))
+    assert sum(summary.class_sizes) == N["test"]
+    assert [top1 is None for top1 in summary.by_class["real"]] == [False, True, False, True, True, True]
+
+
+def test_only_sets_of_few_groups_have_the_accuracies_of_these(study):
+    groups = {"solid": [f"d{i % 3}" for i in range(N["solid"])], "emoji": [f"d{i % 9}" for i in range(N["emoji"])]}
+    summary = summed(study, image_groups=groups)
+    assert list(summary.by_group) == ["solid"]
+    for arm, top1 in summary.by_group["solid"].items():
+        right = np.mean([answers(study, arm, s, "solid") == study[arm, s, "solid"].labels for s in SEEDS], axis=0)
+        assert top1 == pytest.approx([100 * right[i::3].mean() for i in range(3)])
+
+
+def test_missed_images_are_wrong_everywhere_and_their_answer_is_the_most_frequent(study):
+    summary = summed(study)
+    for test in N:
+        said = np.stack([answers(study, arm, seed, test) for arm in LEVELS for seed in SEEDS])
+        wrong = (said != study["real", 0, test].labels).all(axis=0)
+        assert summary.missed_counts[test] == wrong.sum() > 0
+        shown = [missed for missed in summary.missed if missed.test_set == test]
+        assert len(shown) == min(MISSED_OF_SET, wrong.sum())
+        assert [missed.share for missed in shown] == sorted((missed.share for missed in shown), reverse=True)
+        for missed in shown:
+            images = study["real", 0, test]
+            assert (missed.key, missed.label) == (images.keys[missed.index], images.labels[missed.index])
+            assert wrong[missed.index] and missed.said != missed.label
+            assert missed.share == pytest.approx((said[:, missed.index] == missed.said).mean())
+
+
+def test_any_two_arms_are_compared_on_each_set_and_a_pair_is_there_once(study):
+    summary = summed(study)
+    pairs = [(key.arm, key.minus) for key in summary.scores if key.figure == "top1" and key.minus]
+    for arm, other in combinations(LEVELS, 2):
+        for test in (*N, MEAN_OF_SHIFTS):
+            one, turned = (summary.difference("top1", *two, test) for two in ((arm, other), (other, arm)))
+            gap = summary.score("top1", arm, test).value - summary.score("top1", other, test).value
+            assert one.value == pytest.approx(gap) == pytest.approx(-turned.value)
+            assert (one.lo, one.hi) == (-turned.hi, -turned.lo) and one.lo <= one.value <= one.hi
+            assert one.p == turned.p
+        assert not {(arm, other), (other, arm)} <= set(pairs)
+    assert {key.minus for key in summary.scores if key.figure == "nll" and key.minus} == {"real"}
+
+
+def test_of_many_arms_any_two_are_compared_on_the_mean_alone(drawn_study):
+    arms = {f"arm {i}": dict.fromkeys(N, 0.5) for i in range(COMPARED_ON_EACH)} | {"real": dict.fromkeys(N, 0.5)}
+    summary = summed(drawn_study(arms, (0,), N, ONLY))
+    assert summary.difference("top1", "arm 1", "arm 2") is not None
+    assert summary.difference("top1", "arm 1", "arm 2", "solid") is None
+    assert summary.difference("top1", "arm 1", "real", "solid") is not None

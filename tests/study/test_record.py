@@ -1,0 +1,48 @@
+"""The pictures of a report: every class, each style once, and no more than one page holds."""
+
+import io
+from collections import Counter
+
+import numpy as np
+from PIL import Image
+
+from genrobust.core import ClassLabel, LabelSpace
+from genrobust.study import record
+from genrobust.study.record import gallery
+
+
+class Images:
+    """Images of some classes, stored in any order, in styles by turns."""
+
+    def __init__(self, labels, styles):
+        self.labels = np.array(labels)
+        self.styles = [styles[i % len(styles)] for i in range(len(labels))]
+        self.keys = [f"image {i}" for i in range(len(labels))]
+
+    def image(self, index):
+        return Image.new("RGB", (100, 50), (int(self.labels[index]), 0, 0))
+
+
+CLASSES = LabelSpace(tuple(ClassLabel(f"c{i}", f"name {i}", f"prompt {i}") for i in range(5)))
+
+
+def test_every_class_is_shown_in_each_style_once_and_a_class_without_images_in_none():
+    labels = [label for label in (4, 0, 1, 2) for _ in range(20)]  # none of class 3
+    found = list(
+        gallery(CLASSES, {"real": Images(labels, ["outline"]), "generated": Images(labels, ["a", "b", "c", "d"])})
+    )
+    shown = Counter((picture.origin, picture.class_name, picture.style) for picture in found)
+    assert {name for _, name, _ in shown} == {"name 0", "name 1", "name 2", "name 4"}
+    assert {shown["generated", "name 1", style] for style in "abcd"} == {1}
+    assert shown["real", "name 4", "outline"] == record.WITHOUT_STYLES
+    assert len({picture.caption for picture in found if picture.origin == "real"}) == 4 * record.WITHOUT_STYLES
+    image = Image.open(io.BytesIO(found[0].data))
+    assert image.format == "WEBP" and image.size == (64, 32)
+
+
+def test_of_too_many_pictures_whole_classes_are_left_out_evenly(monkeypatch):
+    monkeypatch.setattr(record, "PICTURES", 8)
+    images = Images([label for label in range(5) for _ in range(9)], ["outline"])
+    found = list(gallery(CLASSES, {"real": images}))
+    assert list(dict.fromkeys(picture.class_name for picture in found)) == ["name 0", "name 2", "name 4"]
+    assert len(found) == 3 * record.WITHOUT_STYLES
