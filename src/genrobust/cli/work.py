@@ -26,7 +26,9 @@ def print_work(rows: "Sequence[Row]", to: "Console", title: str | None = None) -
     from genrobust.study import disk, free, published_time, row_seconds, seconds_left
 
     context = rows[0].stage.context
-    table = Table("stage", "what", "done", "left here", title=title and escape(title))
+    table = Table(title=title and escape(title))
+    for heading in ("stage", "what", "done", "left here"):
+        table.add_column(heading, overflow="fold")  # never cuts the name of an arm
     for row in rows:
         alone = row_seconds(row, context.out)
         words = "nothing" if not row.left else "not measured yet" if alone is None else about(alone)
