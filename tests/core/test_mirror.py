@@ -263,7 +263,7 @@ def test_another_file_system_gets_whole_files_too(tmp_path, monkeypatch):
 def test_folders_are_what_they_were(tmp_path):
     assert local_folder("runs") == Path("runs")
     assert local_folder(f"file://{tmp_path}") == tmp_path
-    assert local_folder(tmp_path) is tmp_path
+    assert local_folder(tmp_path) == tmp_path
     with pytest.raises(UserError, match="is a URL, and a folder is needed here"):
         local_folder(Path(URL))
 

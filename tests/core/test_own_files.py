@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from genrobust.core import EARLIER, FILE_LIST, UserError, file_list, foreign_files, own_files, read_file_list, remote
+from genrobust.core import EARLIER, FILE_LIST, UserError, file_list, foreign_files, own_files, read_file_list
 from genrobust.core.mirror import Mirror
 from genrobust.core.own_files import write_files
 
@@ -120,7 +120,6 @@ def test_files_that_a_kill_left_from_two_runs_of_one_study_are_replaced(tmp_path
 
 
 def test_machines_that_share_a_url_keep_what_the_other_wrote(tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "SETTLE_S", 0.0)
     monkeypatch.setattr("genrobust.core.files._remotes", {})
     there, root = fsspec.filesystem("memory"), f"/{tmp_path.name}-shared/small"
     one, two = (Mirror(f"memory:/{Path(root).parent}", tmp_path / name).folder / "small" for name in ("a", "b"))

@@ -48,7 +48,7 @@ def figures(er: Callable[..., Result]) -> Callable[..., dict]:
     """Runs the command and returns what it writes."""
 
     def run(*words) -> dict:
-        done = er(*words, "--json", "out.json")
+        done = er(*words, "--json", "out.json", "--overwrite")
         assert done.exit_code == 0, done.output
         return json.loads(Path("out.json").read_text())
 

@@ -89,7 +89,7 @@ def tracker(folder: Path) -> list[str]:
 
 
 def report(folder: Path) -> list[str]:
-    files = write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small")
+    files = write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small", "a study")
     listed = folder / "small" / FILE_LIST
     at = listed.read_bytes().index(hash_file(files["report.html"]).encode())
     write(folder, f"small/{FILE_LIST}", content=listed.read_bytes()[: at + 5] + b"?" + listed.read_bytes()[at + 6 :])
@@ -97,7 +97,7 @@ def report(folder: Path) -> list[str]:
 
 
 def results(folder: Path) -> list[str]:
-    write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small")
+    write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small", "a study")
     write(folder, "small/results.json", content=sealed({"a": 1}).replace(b"1", b"2", 1))
     return ["small/results.json"]
 
