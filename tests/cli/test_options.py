@@ -78,7 +78,7 @@ LONG_PATHS = [  # a command, where a name is longer than a file system takes
     f"export {LONG} --to parquet",
     f"export-model {LONG} --to timm",
     f"predict resnet18 {LONG}",
-    f"init --train . --test / --recipe {LONG}.yaml",
+    f"init --train . --test {LONG} --recipe r.yaml",
 ]
 
 
