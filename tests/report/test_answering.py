@@ -206,3 +206,24 @@ def test_a_group_is_chosen_by_the_mean_of_its_arms(grouped):
     assert "any real+generated gains" in told[0]
     assert "the validation images chose any real+generated (85.0 % of them right)" in told[-2]
     assert "any real+retrieved gains" in answer(replace(grouped, answer="any real+retrieved"))[0]
+
+
+def test_a_set_on_which_every_arm_guesses_is_named(record):
+    summary = record.summary
+    shift = summary.shifts[0]
+    chance = 100 / summary.score("top1", "real", shift).classes
+    guesses = {
+        ScoreKey("top1", arm, shift): replace(
+            summary.score("top1", arm, shift), value=1.1 * chance, lo=0.9 * chance, hi=2 * chance
+        )
+        for arm in summary.arms
+    }
+    guessed = replace(record, summary=replace(summary, scores={**summary.scores, **guesses}))
+    assert sum("guessing" in sentence for sentence in answer(guessed)) == 1
+    assert f"On {shift}, " in " ".join(answer(guessed))
+    assert "guessing" not in " ".join(answer(record))
+
+
+def test_the_verdict_of_a_short_version_says_so(record):
+    short = replace(record, command="genrobust run pictograms --quick")
+    assert answer(short)[0].startswith("Yes, in the recipe's short version: ")

@@ -1,5 +1,6 @@
 """The commands that take trained classifiers: benchmark them on a generated dataset, export one, predict with one."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,12 +115,18 @@ def export_model(
     overwrite: Overwrite = False,
 ) -> None:
     """Export a trained classifier as a folder for timm or as an ONNX file, with a model card."""
-    from genrobust.release import check_target, export_model as run_export
+    from genrobust.classifiers import read_checkpoint_info
+    from genrobust.release import check_target, export_model as run_export, measured
+    from genrobust.study import recipe_and_name
 
     studies.require_recipe(checkpoint)
     folder = out or Path(f"{studies.label(checkpoint)}-{to}")
     check_target(to, folder, overwrite)  # before the arm is trained
     source = studies.checkpoint(checkpoint) or Path(checkpoint)
+    if report is None and (of_study := studies.results(checkpoint)) is not None:
+        with suppress(UserError):  # a report of another training of this arm, or none
+            measured(of_study, read_checkpoint_info(source), arm or recipe_and_name(checkpoint)[1])
+            report, arm = of_study, arm or recipe_and_name(checkpoint)[1]
     tell(*run_export(source, to, folder, report, arm, license, overwrite).values())
 
 

@@ -57,7 +57,7 @@ def show(
             some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
             tell(f"groups of images: {', '.join(some)}")
     if unmixed := study.recipe.unmixed_sets():
-        tell(f"no arm mixes {', '.join(unmixed)}; to generate one: genrobust generate RECIPE --dataset NAME")
+        tell(f"no arm mixes the datasets {', '.join(unmixed)}: genrobust generate --dataset NAME makes one")
     tell(*_next(study, rows, ctx))
 
 

@@ -10,6 +10,7 @@ from genrobust.report.groups import averaged_over, averaged_record
 from genrobust.report.wording import count, gain, guessing, is_sure, is_wide, number, robustness_over, span
 from genrobust.robustness import EXPLAINED
 
+GUESSED = 1.5  # times the accuracy of guesses, below which one that may be chance is taken for guesses
 MOST_OTHERS = 3  # of a kind that the answer names, those that validation images like best
 # A title that asks whether something helps: "Pictograms: do generated icons make a classifier robust?"
 _ASKS = re.compile(
@@ -57,6 +58,7 @@ def _answer(record: StudyRecord, noun: str) -> tuple[str, ...]:
     return (
         _verdict(record, arm),
         *_against_others(record, arm),
+        *_guessed(summary),
         _accuracy_sentence(summary, arm),
         _robustness_sentence(summary, arm),
         *filter(None, [_choice(record, _candidates(record), arm, noun)]),
@@ -86,8 +88,9 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     if not _asks(record, arm):
         return f"{where}, {pair}."
     word = "Not decided" if not is_sure(gained) else "Yes" if gained.value > 0 else "No"
-    seed = ", for one seed" if len(summary.seeds) == 1 and is_sure(gained) else ""
-    return f"{word}{seed}: {where[0].lower()}{where[1:]}, {pair}."
+    limits = ["for one seed"] if len(summary.seeds) == 1 and is_sure(gained) else []
+    limits += ["in the recipe's short version"] if "--quick" in record.command.split() else []
+    return f"{', '.join([word, *limits])}: {where[0].lower()}{where[1:]}, {pair}."
 
 
 def _asks(record: StudyRecord, arm: str) -> bool:
@@ -128,6 +131,18 @@ def _against_others(record: StudyRecord, arm: str) -> Iterator[str]:
         pairs = {name: record.summary.difference("top1", arm, name, _leading(record.summary)[0]) for name in compared}
         if texts := [_minus(score, name) for name, score in pairs.items() if score is not None]:
             yield f"Compared with {kind}, {arm} is {' and '.join(texts)}."
+
+
+def _guessed(summary: Summary) -> Iterator[str]:
+    """Say on which shifts the classifiers guess, so that their differences there mean nothing."""
+
+    def is_guessed(score: Score) -> bool:
+        chance = 100 / score.classes
+        return score.lo <= chance and score.value < GUESSED * chance
+
+    sets = [s for s in summary.shifts if all(is_guessed(summary.score("top1", arm, s)) for arm in summary.arms)]
+    if sets:
+        yield f"On {', '.join(sets)}, no arm does measurably better than guessing, so nothing can be compared there."
 
 
 def _minus(score: Score, other: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from genrobust.core import BaselineModel, Line, StudyRecord, Summary
 from genrobust.report.tables import Table
-from genrobust.report.wording import EN_DASH, is_wide, number, span
+from genrobust.report.wording import EN_DASH, guessing, is_wide, number, span
 from genrobust.robustness import to_scale
 
 # Shapes of radius 1 about the origin, of about one area, distinct without color.
@@ -50,6 +50,7 @@ def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
     """Return the top-1 of every arm on every test set of the table, on one linear axis cut to tens.
 
     "rows" pairs a column with a `Lane` an arm. "ticks" pairs a position, in percent of the axis, with its percents.
+    "chance" has the position of guesses on each test set where the axis reaches it.
     """
     ends = {(arm, c.name): accuracy_range(summary, arm, c.name) for arm in summary.arms for c in accuracy.columns}
     place, ticks = axis(ends.values())
@@ -63,7 +64,9 @@ def dot_plot(summary: Summary, accuracy: Table) -> dict[str, Any]:
 
     order = "clean", "mean", "shift", "out"
     columns = sorted(accuracy.columns, key=lambda column: order.index(column.kind))
-    return {"rows": [(c, [lane(arm, c.name) for arm in summary.arms]) for c in columns], "ticks": ticks}
+    rows = [(c, [lane(arm, c.name) for arm in summary.arms]) for c in columns]
+    chance = {c.name: place(guessing(summary, c.name)) for c in columns}
+    return {"rows": rows, "ticks": ticks, "chance": {name: at for name, at in chance.items() if at > 0}}
 
 
 def accuracy_range(summary: Summary, arm: str, test_set: str) -> tuple[float, float]:

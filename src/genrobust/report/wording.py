@@ -70,9 +70,10 @@ def shifts_in_mean(summary: Summary, figure: Figure) -> tuple[str, ...]:
     return tuple(shift for shift in summary.shifts if summary.find(figure.name, summary.arms[0], shift) is not None)
 
 
-def guessing(summary: Summary) -> float:
-    """Return the top-1 of guesses, in percent: the mean over the shifts in the mean."""
-    classes = [summary.score("top1", summary.arms[0], shift).classes for shift in summary.shifts]
+def guessing(summary: Summary, test_set: str = MEAN_OF_SHIFTS) -> float:
+    """Return the top-1 of guesses on a test set, in percent: of the mean, that over the shifts in it."""
+    sets = summary.shifts if test_set == MEAN_OF_SHIFTS else (test_set,)
+    classes = [summary.score("top1", summary.arms[0], name).classes for name in sets]
     return sum(100 / number for number in classes) / len(classes)
 
 

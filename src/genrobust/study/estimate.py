@@ -113,11 +113,11 @@ def needs_of(recipe: Recipe) -> str:
 def time_here(recipe: Recipe, out: Path) -> str:
     """Return about how long the missing jobs of a study take, by the rates that are measured in `out`.
 
-    "" means that none of them is measured. A study that trains a generator is not looked at, which takes seconds.
+    "" means that some of them are not measured. A study that trains a generator is not looked at, which takes seconds.
     """
     if not (out / RATES).exists() or any(of.from_scratch or of.finetuned for of in recipe.datasets.values()):
         return ""
     seconds, unknown = seconds_left(Study(recipe, out, executor=Processes(recipe)).rows(), out)
-    if not seconds:
-        return "" if unknown else "done"
-    return f"over {about(seconds).removeprefix('about ')}" if unknown else about(seconds)
+    if unknown:
+        return ""
+    return about(seconds) if seconds else "done"

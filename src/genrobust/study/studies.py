@@ -161,6 +161,15 @@ class Studies:
             raise UserError(f"{spec} is not trained yet: there is no {folders[0]}")
         return there
 
+    def results(self, spec: str) -> Path | None:
+        """Return the results.json of the study that ``RECIPE:ARM`` names; None where it has none, or for no recipe."""
+        recipe, _ = recipe_and_name(spec)
+        if not recipe:
+            return None
+        study = self.open(recipe)
+        path = study.out / study.recipe.name / "results.json"
+        return path if path.is_file() else None
+
     def label(self, spec: str) -> str:
         """Return what is written of `spec` is called: after the study for ``RECIPE:NAME``, else the folder's name."""
         recipe, name = recipe_and_name(spec)
