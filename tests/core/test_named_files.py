@@ -43,8 +43,8 @@ def test_devices_are_written_to(tmp_path, capfdbinary):
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("folder", "Is a directory"),
-        (".", "Is a directory"),
+        ("folder", "is a folder"),
+        (".", "is a folder"),
         ("file/below", "cannot write to .*/file: "),
         ("loop", "symbolic links"),
         ("x" * 300, "File name too long"),

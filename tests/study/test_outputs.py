@@ -15,6 +15,7 @@ from small_study import genrobust
 
 from genrobust.core import FILE_LIST, hash_file, save_arrays, sealed, write_files
 from genrobust.data import create_dataset
+from genrobust.study import describe_verified, verify_outputs
 
 HASH = "0123456789ab"
 
@@ -130,3 +131,13 @@ def test_a_dataset_is_known_by_its_manifest_or_its_folder(tmp_path: Path) -> Non
         write(place, "manifest.json")
     genrobust("verify", tmp_path / "own", code=2)
     assert "manifest.json" in genrobust("verify", tmp_path, code=1).stdout
+
+
+def test_edited_files_of_a_report_are_named_and_stay(tmp_path):
+    files = write_files({"report.html": "a", "results.json": sealed({"a": 1})}, tmp_path / "small", "a study")
+    assert not verify_outputs(tmp_path).changed
+    files["report.html"].write_text("mine")
+    found = verify_outputs(tmp_path, repair=True)
+    assert (found.changed, found.is_damaged, found.aside) == ((files["report.html"],), False, None)
+    assert "are as they were written" not in " ".join(describe_verified(found))
+    assert files["report.html"].read_text() == "mine"

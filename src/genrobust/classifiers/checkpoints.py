@@ -146,4 +146,4 @@ def _header_end(start: bytes) -> int:
 
 
 def _remedy(folder: Path) -> str:
-    return f"; delete {folder} and train again"
+    return f"; delete {folder / INFO} and train again"

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import INITIAL, fetch_checkpoint
+from genrobust.classifiers.checkpoints import INFO, INITIAL, fetch_checkpoint
 from genrobust.classifiers.logits import predict_logits
 from genrobust.classifiers.models import load_checkpoint, save_checkpoint
 from genrobust.core import GenrobustError, ImageSet, UserError, fetch, lock, make_folder, reading, remove_leftovers
@@ -35,7 +35,7 @@ def interpolate_checkpoint(
     model, info = load_checkpoint(tuned)
     if not (tuned / INITIAL).is_file():
         raise UserError(f"{tuned} keeps no {INITIAL}, the weights that it started from: delete it and train it again")
-    then = f"; delete {tuned} and train again"
+    then = f"; delete {tuned / INFO} and train again"
     with reading(tuned / INITIAL, SafetensorError, KeyError, then=then, kind=GenrobustError):
         model.load_state_dict(interpolated(load_file(tuned / INITIAL), model.state_dict(), alpha))
     top1 = None

@@ -144,7 +144,7 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
     """
     info = check_weights(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
-    then = f"; delete {folder} and train again"
+    then = f"; delete {folder / INFO} and train again"
     with reading(folder / WEIGHTS, SafetensorError, RuntimeError, then=then, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))
     return move_to(model, device).eval(), info

@@ -103,7 +103,7 @@ def complete_in_bash(complete: Callable[[], Any]) -> None:
     `complete` prints the completions of the variables of the environment, and exits.
     """
     words, current = os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"])
-    joined: list[str] = []
+    joined, typed = list[str](), ""
     for index, word in enumerate(words):
         after_colon = joined and (word == ":" or (index > 1 and words[index - 1] == ":"))
         if after_colon:

@@ -57,7 +57,8 @@ def show(
             some = (f"{len(of):,} in {test} ({_largest(of)})" for test, of in groups.items())
             tell(f"groups of images: {', '.join(some)}")
     if unmixed := study.recipe.unmixed_sets():
-        tell(f"no arm mixes the datasets {', '.join(unmixed)}: genrobust generate --dataset NAME makes one")
+        made = _of_study(ctx, "generate", ctx.params["recipe"], "--dataset", unmixed[0])
+        tell(f"no arm mixes {', '.join(unmixed)}; to generate {unmixed[0]}: {made}")
     tell(*_next(study, rows, ctx))
 
 
@@ -220,13 +221,18 @@ def _next(study: "Study", rows: "Sequence[Row]", ctx: typer.Context) -> "Iterato
     elif not report.exists():
         yield f"all jobs are done; to write the report: {words_of(ctx, command='report')}"
     else:
-        given, arm = ctx.params, study.recipe.answer or study.recipe.arm_names[-1]
+        arm = study.recipe.answer or study.recipe.reference
         arm = arm if arm in study.recipe.arm_names else study.recipe.groups()[arm][0]
-        words = ["genrobust", "predict", f"{given['recipe']}:{arm}", "FOLDER", *(["--quick"] if given["quick"] else [])]
-        words += [word for override in given["sets"] or [] for word in ("--set", override)]
-        words += [] if given["out"] == OUT else ["--runs", given["out"]]
         yield f"the report: {report}"
-        yield f"to classify your own images: {shlex.join(words)}"
+        named = f"{ctx.params['recipe']}:{arm}"
+        yield f"to classify your own images: {_of_study(ctx, 'predict', named, 'FOLDER')}"
+
+
+def _of_study(ctx: typer.Context, *words: str) -> str:
+    """A command about the study of `ctx`, to be pasted."""
+    given, joined = ctx.params, ["genrobust", *words, *(["--quick"] if ctx.params["quick"] else [])]
+    joined += [word for override in given["sets"] or [] for word in ("--set", override)]
+    return shlex.join(joined if given["out"] == OUT else [*joined, "--runs", given["out"]])
 
 
 def _print_planned(study: "Study", missing: UserError) -> None:

@@ -284,7 +284,9 @@ def _verify_outputs(folder: Path, repair: bool) -> None:
 
     found = verify_outputs(folder, repair)
     tell(*describe_verified(found))
-    if found.is_whole:
+    if found.changed and not found.is_damaged:
+        raise GenrobustError(f"{len(found.changed):,} files are not as genrobust wrote them; all others are")
+    if not found.is_damaged:
         return
     if not repair:
         raise GenrobustError(f"the output listed above is damaged. To set it aside: {_repair(folder)}")

@@ -109,6 +109,7 @@ from .own_files import (
     FILE_LIST as FILE_LIST,
     file_list as file_list,
     foreign_files as foreign_files,
+    is_own as is_own,
     read_file_list as read_file_list,
     write_files as write_files,
 )

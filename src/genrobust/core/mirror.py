@@ -51,6 +51,8 @@ def local_folder(out: Path | str) -> Path:
         GenrobustError: The file system does not answer.
     """
     text = str(out)
+    if not text.strip():
+        raise UserError("the output folder has an empty name: name a folder, or . for the current one")
     if isinstance(out, Path) and _URL.match(text):
         raise UserError(f"{text} is a URL, and a folder is needed here: only commands of a study take URLs")
     if isinstance(out, Path) or not ("://" in text or _URL.match(text)):

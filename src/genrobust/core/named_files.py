@@ -68,6 +68,8 @@ def check_output(path: Path, inputs: Iterable[Path] = (), overwrite: bool = Fals
     with refusing(path):
         target = Path(os.path.realpath(path))
         may_replace = _may_replace(target)
+    if os.path.isdir(target):  # noqa: PTH112 - it takes a name that is too long
+        raise UserError(f"{path} is a folder: name a file in it")
     if may_replace and any(_is_same(other, target) for other in inputs):
         raise UserError(f"{path} is an input of this command: name another file for its output")
     if may_replace and not overwrite and os.path.lexists(target):

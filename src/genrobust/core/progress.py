@@ -195,7 +195,9 @@ def _digits(speed: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """ "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
+    """ "under 1 s", "about 40 s", "about 12 min", "about 3.5 h", "about 4 days"."""
+    if seconds < 1:
+        return "under 1 s"
     for length, unit, below in ((1, "s", 90), (60, "min", 90), (3600, "h", 48)):
         if seconds / length < below:
             value = seconds / length

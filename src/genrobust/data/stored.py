@@ -84,12 +84,13 @@ def require_outside(places: Mapping[str, Path], outputs: Iterable[Path]) -> None
     What is written there would be read as a class. Folders of classes may be links: where they lie counts as well.
     """
     for key, place in places.items():
-        with reading(f"the folder {place}"):
+        with reading(f"the folder {place}", RuntimeError):  # a link that leads to itself
+            images = place.resolve()
             classes = [sub.resolve() for sub in place.iterdir() if sub.is_dir()] if place.is_dir() else []
         for output in outputs:
             with reading(output, ValueError):
                 within = {output.resolve(), *output.resolve().parents}
-            if within & {place.resolve(), *classes} or output.resolve() in {folder.parent for folder in classes}:
+            if within & {images, *classes} or output.resolve() in {folder.parent for folder in classes}:
                 raise UserError(
                     f"the output folder {output} lies in {place}, the images of {key}, where it would be read as a "
                     "class: choose a folder outside of it"

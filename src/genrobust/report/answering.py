@@ -80,7 +80,9 @@ def _verdict(record: StudyRecord, arm: str) -> str:
     assert gained is not None  # every arm is scored on every set
     pair = _pair(gained, arm, reference, " of top-1 accuracy")
     if not summary.shifts:
-        return f"Not decided: no shifted test set is large enough to average over. {where}, {pair}."
+        left_out = "no shifted test set is large enough to average over"
+        why = left_out if summary.left_out else "the study has no shifted test set"
+        return f"Not decided: {why}. {where}, {pair}."
     chance = guessing(summary)
     if all(summary.score("top1", name).lo <= chance for name in (arm, reference)):
         where = f"{where[0].lower()}{where[1:]}"

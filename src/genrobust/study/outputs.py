@@ -20,6 +20,7 @@ from genrobust.core import (
     UserError,
     has_seal,
     hash_file,
+    is_own,
     load_arrays,
     lock,
     progress_bar,
@@ -139,18 +140,20 @@ GUARDS = (
 class Verified:
     """The result of `verify_outputs`: the number of files and datasets, those that are damaged, and where they are now.
 
-    `damaged` maps what is set aside to what is wrong and what to do; `verdicts` are those of the datasets.
+    `damaged` maps what is set aside to what is wrong and what to do; `verdicts` are those of the datasets. `changed`
+    are files of reports and exports that the user edited or that were damaged: they stay where they are.
     """
 
     checked: int
     damaged: dict[Path, str]
     verdicts: tuple[Verdict, ...]
     aside: Path | None = None
+    changed: tuple[Path, ...] = ()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing is damaged; shards that are not made yet are no damage."""
-        return not self.damaged and not any(v.damaged or v.filters or v.manifest for v in self.verdicts)
+    def is_damaged(self) -> bool:
+        """Whether anything is to be made again; shards that are not made yet are no damage."""
+        return bool(self.damaged) or any(v.damaged or v.filters or v.manifest for v in self.verdicts)
 
 
 def verify_outputs(folder: Path, repair: bool = False) -> Verified:
@@ -181,8 +184,16 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
                     damaged[path] = str(error)
                     units[path] = guard.unit(path)
             bar.advance()
-    found = Verified(len(guarded) + len(datasets), damaged, verdicts)
+    lists = [path.parent for path, _ in guarded if path.name == FILE_LIST and path not in damaged]
+    changed = [path for place in lists for path in _changed(place) if path not in damaged]
+    found = Verified(len(guarded) + len(datasets), damaged, verdicts, changed=tuple(changed))
     return replace(found, aside=_set_aside(folder, units)) if repair and units else found
+
+
+def _changed(folder: Path) -> Iterator[Path]:
+    """Yield the files in `folder` that are not as genrobust wrote them, by the list beside them."""
+    files = read_file_list(folder)
+    yield from (folder / name for name in files if (folder / name).exists() and not is_own(folder, name, files))
 
 
 def _guarded(folder: Path, files: Iterable[Path]) -> Iterator[tuple[Path, Guard]]:
@@ -215,7 +226,9 @@ def describe_verified(found: Verified) -> Iterator[str]:
             yield f"{verdict.folder}:"
             yield from describe_verdict(verdict)
     yield from found.damaged.values()
-    if found.is_whole:
+    for path in found.changed:
+        yield f"{path} was changed after genrobust wrote it: if that was not you, run the command that wrote it again"
+    if not (found.is_damaged or found.changed):
         yield f"all {found.checked:,} files and datasets checked are as they were written"
     if found.aside is not None:
         yield f"set aside, to be deleted once everything is made again: {found.aside}"

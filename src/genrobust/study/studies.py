@@ -79,7 +79,7 @@ class Studies:
         study = self.open(recipe)
         if not name:
             names = ", ".join(study.recipe.arm_names)
-            raise UserError(f"{spec} is a recipe of several classifiers: write {spec}:ARM, one of {names}")
+            raise UserError(f"{recipe} is a recipe of several classifiers: write {recipe}:ARM, one of {names}")
         return study, arm_called(study.recipe, name)
 
     def dataset(self, spec: str) -> GeneratedDataset | None:
@@ -94,7 +94,7 @@ class Studies:
         study = self.open(recipe)
         if not name:
             names = ", ".join([GENERATED, *study.recipe.datasets])
-            raise UserError(f"{spec} is a recipe: write {spec}:DATASET, one of {names}")
+            raise UserError(f"{recipe} is a recipe: write {recipe}:DATASET, one of {names}")
         return study.dataset(name)
 
     def folder(self, spec: str) -> Path | None:
