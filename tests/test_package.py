@@ -88,11 +88,12 @@ def test_all_that_names_a_version_names_the_same(builder: WheelBuilder) -> None:
 
 
 @pytest.mark.thorough
-def test_from_the_wheel_to_a_prediction_as_the_readme_says(tmp_path: Path, pictogram_data: StudyData) -> None:
+def test_from_the_wheel_to_a_prediction_as_the_documentation_says(tmp_path: Path, pictogram_data: StudyData) -> None:
     """Its commands as they stand there. The packages that genrobust needs are those of the present environment, which
     stand in for an index; genrobust itself is the wheel's.
     """
-    (block,) = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.M | re.S)
+    start = (ROOT / "docs/start.md").read_text(encoding="utf-8").partition("## From the wheel to a prediction")[2]
+    block = re.findall(r"^``` { .sh .norun }\n(.*?)^```$", start, flags=re.M | re.S)[0]
     create, install, study, predict = block.splitlines()
     words = ["wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run([sys.executable, "-m", "pip", *words], check=True)

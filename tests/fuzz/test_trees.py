@@ -47,7 +47,7 @@ KINDS = (
 )
 TREE = st.lists(st.tuples(st.sampled_from(FOLDERS), st.sampled_from(FILES), st.sampled_from(KINDS)), max_size=8)
 FEW = settings(max_examples=20, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
-MANY = settings(FEW, max_examples=600, derandomize=False)
+MANY = settings(FEW, max_examples=600)
 
 
 def build(root: Path, tree: list[tuple[str, str, str]]) -> None:

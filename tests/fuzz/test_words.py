@@ -16,7 +16,7 @@ from genrobust.generate import Plan, class_templates
 from genrobust.recipe import PromptConfig, load_recipe
 
 FIXED = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
-MANY = settings(FIXED, max_examples=1200, derandomize=False)
+MANY = settings(FIXED, max_examples=1200)
 KEYS = (
     "name",
     "threads",

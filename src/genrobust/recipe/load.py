@@ -61,13 +61,13 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = (), quick: bool = 
         if isinstance(raw.get("name"), str):  # else its validation reports the mistake
             raw["name"] += "-quick"
         for key, value in short.items():
-            _set(raw, key, value)
+            _set(raw, key, value, f"{name_or_path}: quick: {key}")
     varied, keys = deepcopy(raw), set()
     for override in overrides:
         key, sign, text = override.partition("=")
         if not sign or not key:
-            raise UserError(f"--set {override}: write key=value, such as --set train.steps=200")
-        _set(varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"))
+            raise UserError(f"--set {shown(override)[1:-1]}: write key=value, such as --set train.steps=200")
+        _set(varied, key, parse_yaml(text, f"--set {shown(override)[1:-1]}: the value"), f"--set {shown(key)[1:-1]}")
         keys.add(key)
     recipe = parse_recipe(varied, where=name_or_path)
     if not keys or "name" in keys:
@@ -126,8 +126,8 @@ def _read(name_or_path: str) -> bytes:
     return (BUILTIN / f"{name_or_path}.yaml").read_bytes()
 
 
-def _set(raw: dict[str, Any], key: str, value: Any) -> None:
-    """Set the dotted `key` of a raw recipe; a number in it is an index of a list."""
+def _set(raw: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Set the dotted `key` of a raw recipe, which errors call `where`; a number in it is an index of a list."""
     *parents, last = key.split(".")
     node: Any = raw
     for part in parents:
@@ -136,11 +136,11 @@ def _set(raw: dict[str, Any], key: str, value: Any) -> None:
                 node[part] = {}
             node = node[part]
         else:
-            node = node[_index(node, part, key)]
-    node[last if isinstance(node, dict) else _index(node, last, key)] = value
+            node = node[_index(node, part, where)]
+    node[last if isinstance(node, dict) else _index(node, last, where)] = value
 
 
-def _index(node: Any, part: str, key: str) -> int:
+def _index(node: Any, part: str, where: str) -> int:
     if isinstance(node, list) and re.fullmatch(r"[0-9]{1,9}", part) and int(part) < len(node):
         return int(part)
-    raise UserError(f"{key}: the recipe has no {shown(part)} here")
+    raise UserError(f"{where}: the recipe has no {shown(part)} here")
