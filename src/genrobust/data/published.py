@@ -181,7 +181,7 @@ def _near(name: str, known: Sequence[str], what: str = "columns") -> str:
     found = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=5, cutoff=0.5)]
     found = found or [k for k in lower.values() if name and name.lower() in k.lower()][:5]
     if found:
-        return f"near it: {', '.join(found)}"
+        return f"near it: {' '.join(', '.join(found).split())}"  # a column may hold line breaks
     more = f" and {len(lower) - 10:,} more" if len(lower) > 10 else ""
     return f"its {what} are {', '.join(list(lower.values())[:10])}{more}"
 
