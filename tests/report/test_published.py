@@ -244,7 +244,7 @@ WORDS = ("t.csv", "--id", "val", "--shift", "sketch")
         ((*WORDS, "--pivot", "vgg16"), "below the pivot, 71.60 %: a line takes three or more"),
         ((*WORDS, "--json", "."), "is a folder"),
         ((*WORDS, "--json", "t.csv"), "t.csv is an input of this command"),
-        ((*WORDS, "--json", "../" + "x" * 300), "is a folder"),
+        ((*WORDS, "--json", "../" + "x" * 300), "cannot write to"),
         (("--id", "val"), "Missing option '--shift'"),
         ((*WORDS, "--baselines", "others.txt"), "others.txt names no model with all accuracies; near it: resnet18"),
         (("t.csv", "--id", "val", "--shift", "other.csv:sketch"), "'resnet18') and other.csv (such as 'ResNet-18')"),
