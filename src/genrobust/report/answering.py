@@ -143,7 +143,7 @@ def _guessed(summary: Summary) -> Iterator[str]:
         return score.lo <= chance and score.value < GUESSED * chance
 
     sets = [s for s in summary.shifts if all(is_guessed(summary.score("top1", arm, s)) for arm in summary.arms)]
-    if sets:
+    if 0 < len(sets) < len(summary.shifts):  # of all, the verdict says so
         yield f"On {', '.join(sets)}, no arm does measurably better than guessing, so nothing can be compared there."
 
 
