@@ -1,7 +1,7 @@
 """Every file that is read is a typed thing, or an error of at most three lines that names it: whatever its bytes are.
 
 Each target writes a file that is read well, and then many that are changed; the seed of the changes is fixed. With
-``-m thorough`` there are forty times as many.
+``-m thorough`` there are ten times as many.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from genrobust.data.stored import StoredImages
 CLASSES = ("camera", "clock")
 LABELS = LabelSpace(tuple(ClassLabel(name, name, name) for name in CLASSES))
 IMAGENET = {"source": "imagenet", "train": "t", "test": "t"}
-MORE = 40  # times as many examples where tests may take minutes
+MORE = 10  # times as many examples where tests may take minutes
 Made = Callable[[Path], object]
 
 
