@@ -10,16 +10,27 @@ from pathlib import Path
 
 LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "transformers")
 CODE = "code"  # the name of the hash of modules
+_CORE = ("core/images.py", "core/keys.py", "core/devices.py", "core/precision.py")
+_MODULES = {  # what decides the bytes of each kind of artifact, beside the libraries
+    "dataset": (*_CORE, "generate"),
+    "generator": (*_CORE, "data", "generate"),
+    "checkpoint": (*_CORE, "data", "classifiers", "train"),
+    "predictions": (*_CORE, "data", "classifiers"),
+    "embeddings": (*_CORE, "data", "classifiers"),
+    "filter": (*_CORE, "data", "classifiers"),
+    "search": (*_CORE, "data", "classifiers"),
+    "packed": (*_CORE, "data", "train"),
+}
 
 
-def made_by(*rooms: str) -> dict[str, str]:
-    """Return the versions of genrobust and of the libraries that decide bytes, and a hash of the modules in `rooms`.
+def made_by(kind: str) -> dict[str, str]:
+    """Return what makes an artifact of `kind` here: versions of genrobust and the libraries, and a hash of our modules.
 
-    `rooms` are packages of genrobust, such as "train". An installed release has the same hash everywhere; it changes
-    with an edited copy, whose version does not.
+    Only the modules that decide the bytes of that kind count. An installed release has the same hash everywhere; it
+    changes with an edited copy, whose version does not.
     """
     versions = {name: metadata.version(name) for name in ("genrobust", *LIBRARIES)}
-    return {**versions, CODE: _hash_modules(rooms)}
+    return {**versions, CODE: _hash_modules(_MODULES.get(kind, ()))}
 
 
 def made_by_others(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -29,10 +40,11 @@ def made_by_others(before: Mapping[str, str], now: Mapping[str, str]) -> dict[st
 
 
 @cache
-def _hash_modules(rooms: tuple[str, ...]) -> str:
+def _hash_modules(modules: tuple[str, ...]) -> str:
     package, hashed = Path(__file__).parents[1], hashlib.sha256()
-    for room in sorted(rooms):
-        for path in sorted((package / room).rglob("*.py")):
+    for module in sorted(modules):
+        place = package / module
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             text = path.read_text(encoding="utf-8")  # with any line ends
             hashed.update(f"{path.relative_to(package).as_posix()} {len(text)}\n{text}".encode())
     return hashed.hexdigest()[:12]
