@@ -1,7 +1,5 @@
 from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
 from .artifact import (
-    MANIFEST as MANIFEST,
-    UNFINISHED as UNFINISHED,
     Artifact as Artifact,
     Damage as Damage,
     FileFacts as FileFacts,
@@ -60,6 +58,8 @@ from .errors import (
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
     LOCK as LOCK,
+    MANIFEST as MANIFEST,
+    UNFINISHED as UNFINISHED,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -113,15 +113,14 @@ from .keys import (
 )
 from .machine import cores as cores, free_memory as free_memory
 from .made_by import made_by as made_by, made_by_others as made_by_others
-from .mirror import address as address, local_folder as local_folder
 from .named_files import check_output as check_output, expand_home as expand_home, writing as writing
 from .own_files import (
     EARLIER as EARLIER,
-    FILE_LIST as FILE_LIST,
-    file_list as file_list,
+    PAGES as PAGES,
     foreign_files as foreign_files,
-    is_own as is_own,
-    read_file_list as read_file_list,
+    is_unchanged as is_unchanged,
+    page_json as page_json,
+    read_page_json as read_page_json,
     write_files as write_files,
 )
 from .parts import (
@@ -151,6 +150,7 @@ from .record import (
     StudyRecord as StudyRecord,
 )
 from .registry import Registry as Registry
+from .remote import address as address, local_folder as local_folder
 from .results import (
     MEAN_OF_SHIFTS as MEAN_OF_SHIFTS,
     ZERO_SHOT as ZERO_SHOT,

@@ -22,11 +22,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, UserError, reading
-from genrobust.core.files import fetch_file, remove, replacing, size_of
+from genrobust.core.files import MANIFEST, UNFINISHED, fetch_file, remove, replacing, size_of
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
-MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
 FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
