@@ -81,7 +81,7 @@ class GeneratedDataset:
 
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         generator = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
-        inputs = {"plan": self.plan.fingerprint, "generator": generator}
+        inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         if not self.is_on_server:
             inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
