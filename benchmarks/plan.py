@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrobust.core import Artifact
 from genrobust.core.images import ClassLabel, LabelSpace
 from genrobust.data.shard_files import OK, SCHEMA, shard_name
 from genrobust.data.shards import ShardDataset, begin_dataset, done_shards, missing_shards

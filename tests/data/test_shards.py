@@ -18,7 +18,7 @@ from genrobust.data.shard_files import SCHEMA, changed_images, write_shard
 from genrobust.data.shards import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards
 
 CLASSES = ["cat", "dog"]
-INPUTS = {"shards": 3, "class_ids": CLASSES, "steps": 5}
+ABOUT = {"shards": 3, "class_ids": CLASSES, "steps": 5}
 
 
 def samples(shard, count=4):
@@ -39,7 +39,7 @@ REJECTED = {"key": "dog-000099", "label": 1, "black": True, "reason": "black aft
 def folder(tmp_path):
     """Three shards of four images; the second has a request that was given up beside them."""
     folder = tmp_path / "data set"
-    begin_dataset(folder, INPUTS)
+    begin_dataset(folder, ABOUT)
     for shard in range(3):
         write_shard(folder, shard, samples(shard), [REJECTED] if shard == 1 else [])
     finish_dataset(folder)
@@ -90,7 +90,7 @@ def test_the_parquet_says_where_each_image_lies(folder):
 
 def test_the_same_samples_give_the_same_bytes(folder, tmp_path):
     again = tmp_path / "again"
-    begin_dataset(again, INPUTS)
+    begin_dataset(again, ABOUT)
     for shard in (2, 0, 1):
         write_shard(again, shard, samples(shard), [REJECTED] if shard == 1 else [])
     finish_dataset(again)
@@ -138,10 +138,10 @@ def test_hugging_face_datasets_reads_the_shards(folder, tmp_path):
 
 def test_a_folder_holds_one_dataset(folder):
     before = everything(folder)
-    begin_dataset(folder, INPUTS)
+    begin_dataset(folder, ABOUT)
     finish_dataset(folder)
     with pytest.raises(UserError) as error:
-        begin_dataset(folder, {**INPUTS, "steps": 6, "scheduler": "ddim"})
+        begin_dataset(folder, {**ABOUT, "steps": 6, "scheduler": "ddim"})
     assert "steps: there 5, asked for 6" in str(error.value)
     assert 'scheduler: there null, asked for "ddim"' in str(error.value)
     assert "class_ids" not in str(error.value)
@@ -154,14 +154,14 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
             ShardDataset(folder)
     (tmp_path / "thesis.tex").write_text("dear reader")
     with pytest.raises(UserError, match=r"holds other files \(thesis.tex\)"):
-        begin_dataset(tmp_path, INPUTS)
+        begin_dataset(tmp_path, ABOUT)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{\xff", b"[]", b'{"genrobust_format": 3}', b'{"format": 2, "shards": 1}'])
 def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
     (folder / "manifest.json").write_bytes(content)
-    for attempt in (lambda: begin_dataset(folder, INPUTS), lambda: ShardDataset(folder)):
+    for attempt in (lambda: begin_dataset(folder, ABOUT), lambda: ShardDataset(folder)):
         with pytest.raises(GenrobustError, match=r"manifest\.json"):
             attempt()
 
@@ -178,7 +178,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder, content):
     ],
 )
 def test_what_is_no_dataset_of_ours_is_refused(tmp_path, kind, changed):
-    Artifact(tmp_path).begin(Manifest(kind, {**INPUTS, **changed}))
+    Artifact(tmp_path).begin(Manifest(kind, about={**ABOUT, **changed}))
     with pytest.raises(UserError, match=next(iter(changed), kind) if changed != {"shards": True} else "kind"):
         ShardDataset(tmp_path)
 
@@ -199,7 +199,7 @@ def test_a_shard_is_done_when_its_manifest_is_there(folder, tmp_path):
 def test_a_dataset_is_finished_once_all_shards_are_there_and_reopened_when_one_is_gone(folder):
     before, whole = Artifact(folder).manifest(), everything(folder)
     assert set(before.files) == {f"00000{i}.{kind}" for i in range(3) for kind in ("json", "parquet", "tar")}
-    assert before.kind == "dataset" and before.inputs == INPUTS and "torch" in before.made_by
+    assert before.kind == "dataset" and before.about == ABOUT and "torch" in before.made_by
     (folder / "000001.json").unlink()
     finish_dataset(folder)
     assert Artifact(folder).is_begun and not Artifact(folder).is_finished

@@ -44,7 +44,7 @@ def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path,
 
 
 def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
-    manifest = run(tmp_path, labels, generator, config, shards=[]).inputs
+    manifest = run(tmp_path, labels, generator, config, shards=[]).about
     assert manifest["class_ids"] == list(labels.ids)
     assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
     assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
@@ -164,7 +164,7 @@ def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, chan
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
     with pytest.raises(GenrobustError, match=said):
         run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)
-    assert list(contents(tmp_path)) == ["manifest.json"]
+    assert list(contents(tmp_path)) == ["unfinished.json"]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +199,11 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
 
 def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
     with lock(tmp_path):
-        for shards in (None, [0]):
-            with pytest.raises(UserError, match="another process is writing"):
-                run(tmp_path, labels, generator, config, shards=shards)
-    assert contents(tmp_path) == {}
+        with pytest.raises(UserError, match="another process is writing"):
+            run(tmp_path, labels, generator, config)
+        assert contents(tmp_path) == {}
+        run(tmp_path, labels, generator, config, shards=[0, 1])  # parts wait for no one
+        run(tmp_path, labels, generator, config)  # and nothing is left
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, config):
