@@ -1,5 +1,6 @@
 from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
 from .artifact import (
+    OURS as OURS,
     Artifact as Artifact,
     Damage as Damage,
     FileFacts as FileFacts,
@@ -57,7 +58,6 @@ from .errors import (
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
-    LOCK as LOCK,
     MANIFEST as MANIFEST,
     UNFINISHED as UNFINISHED,
     fetch as fetch,
@@ -72,7 +72,6 @@ from .files import (
     remove as remove,
     remove_leftovers as remove_leftovers,
     replacing as replacing,
-    size_of as size_of,
 )
 from .generator_files import (
     INDEX as INDEX,
@@ -99,7 +98,6 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
-    ANY_DIGEST as ANY_DIGEST,
     DEVICES as DEVICES,
     HEX_DIGITS as HEX_DIGITS,
     bare_name as bare_name,
@@ -118,7 +116,6 @@ from .own_files import (
     EARLIER as EARLIER,
     PAGES as PAGES,
     foreign_files as foreign_files,
-    is_unchanged as is_unchanged,
     page_json as page_json,
     read_page_json as read_page_json,
     write_files as write_files,
