@@ -6,6 +6,7 @@ compute capability 8.0 no GPU of Nvidia's has them. torch computes in it all the
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from genrobust.core.errors import GenrobustError
 from genrobust.core.files import make_folder, replacing
 from genrobust.core.machine import user_cache
-from genrobust.core.sealing import sealed, unsealed
 
 if TYPE_CHECKING:
     import torch
@@ -201,8 +201,8 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     except RuntimeError:  # a user without a home
         return measure()
     try:
-        known = unsealed(file.read_bytes())
-    except (OSError, ValueError):
+        known = dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError):
         known = {}  # none yet, or damaged
     if known.get(name) in PREFERRED:
         return str(known[name])
@@ -210,5 +210,5 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     with suppress(GenrobustError):  # a cache that cannot be written: the margin of `clear_winner` has to do
         make_folder(file.parent)
         with replacing(file, mirrored=False) as written:
-            written.write(sealed(dict(sorted(known.items()))))
+            written.write(json.dumps(dict(sorted(known.items())), indent=1).encode())
     return chosen

@@ -36,7 +36,19 @@ class Search(Stage):
             row = CLASS_NAMES if part == CLASS_NAMES else search.pool.name
             size, rate_key = missing.get(part, 0), self._rate_key(part)
             unit = search.unit(part)
-            jobs.append(Job(part, f"the CLIP's view of {name}", size, rate_key, 1, row, search.file(part), total, unit))
+            jobs.append(
+                Job(
+                    part,
+                    f"the CLIP's view of {name}",
+                    size,
+                    rate_key,
+                    1,
+                    row,
+                    search.embeddings(part).folder,
+                    total,
+                    unit,
+                )
+            )
         return jobs
 
     def load(self) -> DoJobs:
