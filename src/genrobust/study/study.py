@@ -133,10 +133,10 @@ class Study:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
         from genrobust.classifiers import SavedPredictions
 
-        found = zip(runs, self.predictions(runs), strict=True)
-        return SavedPredictions(
-            {(r.of, r.seed, test): folder for r, made in found for test, folder in made.folders.items()}
-        )
+        folders: dict[tuple[str, int, str], Path] = {}
+        for run, made in zip(runs, self.predictions(runs), strict=True):
+            folders |= {(run.of, run.seed, test): folder for test, folder in made.folders.items()}
+        return SavedPredictions(folders)
 
     def scores(self) -> StudyScores:
         """Return everything that the study measured, its baselines, and notes on shifts without a line."""
