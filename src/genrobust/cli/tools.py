@@ -246,7 +246,7 @@ def filter_(
 
 @studies_command(without=("run", "estimate"))
 def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -> None:
-    """Check every byte of a generated dataset, or of all that studies wrote, against its hashes."""
+    """Check every byte of a generated dataset, or of all that was made in a folder, against its hashes."""
     from genrobust.classifiers import check_weights
 
     studies.require_recipe(folder)
@@ -260,39 +260,18 @@ def verify(studies: "Studies", folder: VerifiedFolder, repair: Repair = False) -
 
 
 def _verify(folder: Path, repair: bool) -> None:
-    from genrobust.data import describe_verdict, is_dataset, verify as run_verify
-
-    if not is_dataset(folder):
-        _verify_outputs(folder, repair)
-        return
-    found = run_verify(folder, repair)
-    tell(*describe_verdict(found))
-    again = "generate again with its recipe, which keeps completed shards: genrobust generate RECIPE"
-    if found.aside is not None:
-        tell(again)
-    elif found.damaged or found.filters:
-        what = f"{len(found.damaged)} of {found.total} shards are damaged, and {len(found.filters)} filters"
-        raise GenrobustError(f"{what}. To set them aside: {_repair(folder)}")
-    elif found.unfinished:
-        raise GenrobustError(f"{folder} is not complete: {again}")
-    if found.manifest:
-        raise GenrobustError(f"{folder} is not a dataset until its manifest is put back")
-
-
-def _verify_outputs(folder: Path, repair: bool) -> None:
     from genrobust.study import describe_verified, verify_outputs
 
     found = verify_outputs(folder, repair)
     tell(*describe_verified(found))
-    if found.changed and not found.is_damaged:
+    if found.damaged and not repair:
+        raise GenrobustError(f"the files listed above are damaged. To set them aside: {_repair(folder)}")
+    if found.damaged:
+        tell("run the same commands again: they remake what was set aside and keep everything else")
+    elif found.changed:
         raise GenrobustError(f"{len(found.changed):,} files are not as genrobust wrote them; all others are")
-    if not found.is_damaged:
-        return
-    if not repair:
-        raise GenrobustError(f"the output listed above is damaged. To set it aside: {_repair(folder)}")
-    tell("run the same commands again: they remake what was set aside and keep everything else")
-    if any(verdict.manifest for verdict in found.verdicts):
-        raise GenrobustError("a dataset cannot be used without its manifest: put it back")
+    elif folder in found.unfinished:
+        raise GenrobustError(f"{folder} is not finished: run the command that makes it again, and it goes on")
 
 
 def _repair(folder: Path) -> str:

@@ -1,5 +1,6 @@
 from .artifact import (
     MANIFEST as MANIFEST,
+    OURS as OURS,
     UNFINISHED as UNFINISHED,
     Artifact as Artifact,
     Damage as Damage,
@@ -99,7 +100,6 @@ from .images import (
 )
 from .json_text import parse_json as parse_json
 from .keys import (
-    ANY_DIGEST as ANY_DIGEST,
     DEVICES as DEVICES,
     HEX_DIGITS as HEX_DIGITS,
     bare_name as bare_name,

@@ -5,8 +5,8 @@ was made from and by, and the size and SHA-256 of each file, so that a killed pr
 and a changed bit in what is read again is an error that names the file. Two processes that make the same artifact waste
 time and lose nothing.
 
-Work that is resumed after a kill has the same content in ``unfinished.json`` until it is done, and may come in parts,
-each of which is finished by a small manifest of its own, such as ``000000.json`` of the first shard of a dataset.
+Work that is resumed after a kill has the same content in ``unfinished.json`` until it is done, and may come in parts
+that are called by six digits, each finished by a small manifest of its own: ``000000.json`` of a dataset's first shard.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
 MANIFEST, UNFINISHED = "manifest.json", "unfinished.json"
+OURS = b'"genrobust_format"'  # in each manifest, and in no other file
 FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
 LARGE = ("*.safetensors", "*.npz", "*.tar", "*.parquet")  # files that are fetched from a remote when they are read
+_PART = re.compile(r"\d{6}\.")  # begins the names of a part's files
 _SEAL = "sha256"  # the key of the manifest's own hash, over all other keys
 
 
@@ -108,12 +110,7 @@ class Artifact:
         name = MANIFEST if self.is_finished or not self.is_begun else UNFINISHED
         if not (self.folder / name).is_file():
             raise UserError(f"{self.folder} holds nothing that genrobust finished: there is no {MANIFEST}")
-        found = self._read(name)
-        named = re.fullmatch(f".+-([0-9a-f]{{{HASH}}})", self.folder.resolve().name)
-        if named and found.inputs and named[1] != digest(found.inputs, HASH):
-            path = self.folder / name
-            raise GenrobustError(f"{path} is that of another artifact than its folder is named after: {self.remedy}")
-        return found
+        return self._read(name)
 
     def part(self, part: str) -> Manifest | None:
         """Read the manifest of a finished part; None where it is not finished.
@@ -121,7 +118,7 @@ class Artifact:
         Raises:
             GenrobustError: It is damaged.
         """
-        return self._read(f"{part}.json") if (self.folder / f"{part}.json").is_file() else None
+        return self._read(_of_part(part)) if (self.folder / _of_part(part)).is_file() else None
 
     def path(self, name: str, part: str = "") -> Path:
         """Return the file `name` of the artifact, or of a part of it, once it is compared with the manifest.
@@ -148,9 +145,10 @@ class Artifact:
             UserError: The folder holds files that are no part of an artifact, or one of another version of genrobust.
             GenrobustError: What is recorded is damaged; the system refuses to write.
         """
-        if self.is_finished or self.is_begun:
-            return self.manifest()
         strangers = sorted(path.name for path in self.folder.glob("*") if not path.name.startswith("."))
+        if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
+            self.clean()
+            return self.manifest()
         if strangers:
             some = ", ".join(strangers[:3])
             raise UserError(f"{self.folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
@@ -170,7 +168,7 @@ class Artifact:
 
     def finish_part(self, part: str, names: Iterable[str], about: Mapping[str, Any]) -> None:
         """Finish a part that consists of the files `names`."""
-        self._write(f"{part}.json", Manifest("part", about=about, files={name: self._facts(name) for name in names}))
+        self._write(_of_part(part), Manifest("part", about=about, files={name: self._facts(name) for name in names}))
 
     @contextmanager
     def writing(self, manifest: Manifest, *names: str) -> Iterator[None]:
@@ -198,7 +196,7 @@ class Artifact:
         for part in parts:
             finished = self.part(part)
             assert finished is not None, part
-            files |= {**finished.files, f"{part}.json": self._facts(f"{part}.json")}
+            files |= {**finished.files, _of_part(part): self._facts(_of_part(part))}
         for name in self._all_names() - kept.keys() if names is None else names:
             files[name] = self._facts(name)
         self._write(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
@@ -211,6 +209,28 @@ class Artifact:
                 remove(self.folder / name)
             remove(self.folder / UNFINISHED)
 
+    def parts(self) -> list[str]:
+        """Return the finished parts, sorted."""
+        names = sorted(path.name for path in self.folder.glob("*.json"))
+        return [name.removesuffix(".json") for name in names if _PART.match(name)]
+
+    def made_with(self, name: str) -> list[str]:
+        """Return the files that are made again together with the file `name`, in the order in which to remove them.
+
+        They are those of its part, or all. Of a damaged manifest, they are all in the folder if it is named by a hash.
+        """
+        try:
+            files = self.manifest().files
+        except GenrobustError:
+            return [name, *sorted(self._all_names() if _is_named(self.folder) else ())]
+        part = name.partition(".")[0]
+        if _PART.match(name) and (_of_part(part) in files or (self.folder / _of_part(part)).exists()):
+            return [
+                _of_part(part),
+                *sorted(path.name for path in self.folder.glob(f"{part}.*") if path.suffix != ".json"),
+            ]
+        return [MANIFEST, UNFINISHED, *files]
+
     def reopen(self) -> None:
         """Make a finished artifact an unfinished one, so that its missing parts are made again."""
         if self.is_finished:
@@ -218,12 +238,13 @@ class Artifact:
             remove(self.folder / MANIFEST)
 
     def damage(self) -> Iterator[Damage]:
-        """Read every file and yield those that are not as they were written, the manifest too."""
-        try:
-            files = dict(self.manifest().files)
-        except GenrobustError as error:
-            yield Damage(self.folder / (MANIFEST if self.is_finished else UNFINISHED), str(error))
-            return
+        """Read every file and yield those that are not as they were written, manifests and finished parts too."""
+        files: dict[str, FileFacts] = {}
+        for name in [MANIFEST] if self.is_finished else [UNFINISHED, *map(_of_part, self.parts())]:
+            try:
+                files |= self._read(name).files
+            except GenrobustError as error:
+                yield Damage(self.folder / name, str(error))
         for name, facts in files.items():
             if what := self._damage(name, facts):
                 yield Damage(self.folder / name, what)
@@ -293,6 +314,8 @@ class Artifact:
             if found.pop(_SEAL) != digest(found, 64):
                 raise ValueError(CHANGED)
             files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in found["files"].items()}
+            if found["inputs"] and _hash_in_name(self.folder) not in ("", digest(found["inputs"], HASH)):
+                raise ValueError("it is that of another artifact than its folder is named after")
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
             return Manifest(found["kind"], found["inputs"], found["about"], found["made_by"], files)
@@ -314,8 +337,22 @@ def artifacts(folder: Path) -> Iterator[Artifact]:
 
 def _is_ours(path: Path) -> bool:
     """Whether a manifest is one of genrobust's: it says so or, where it is damaged, its folder is called like one."""
-    named = re.fullmatch(f".+-[0-9a-f]{{{HASH}}}", path.parent.resolve().name) is not None
-    return named or b'"genrobust_format"' in path.read_bytes()
+    return _is_named(path.parent) or OURS in path.read_bytes()
+
+
+def _is_named(folder: Path) -> bool:
+    """Whether a folder has a name such as `artifact_folder` gives."""
+    return _hash_in_name(folder) != ""
+
+
+def _hash_in_name(folder: Path) -> str:
+    """The hash in the name of a folder that has a name such as `artifact_folder` gives, else ""."""
+    named = re.fullmatch(f".+-([0-9a-f]{{{HASH}}})", folder.resolve().name)
+    return named[1] if named else ""
+
+
+def _of_part(part: str) -> str:
+    return f"{part}.json"
 
 
 def _is_inside(name: str) -> bool:

@@ -51,7 +51,7 @@ class Filter:
     `by` names the score that decides; `fingerprint` is the dataset's; `rejected` maps a key to its reason.
     """
 
-    path: Path
+    folder: Path
     by: str
     made: int
     kept: int

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 HEX_DIGITS = 64  # of a SHA-256
-ANY_DIGEST = 12 * "[0-9a-f]"  # in a pattern of names: what `digest` returns
 BLOCK_BYTES = 1 << 20
 FRESH_NS = 1_000_000_000  # since a change: the times of files are too coarse to tell it from another right after it
 LONGEST = 200  # characters: file systems take 255, and a number and an ending follow

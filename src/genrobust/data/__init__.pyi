@@ -1,6 +1,6 @@
 from .file_list import Listing as Listing
 from .filters import (
-    PATTERN as PATTERN,
+    FILTERS as FILTERS,
     below as below,
     check_share as check_share,
     filters_of as filters_of,
@@ -36,16 +36,23 @@ from .searches import (
     read_search as read_search,
     write_search as write_search,
 )
-from .shard_files import OK as OK, SCHEMA as SCHEMA, shard_rows as shard_rows, write_shard as write_shard
+from .shard_files import (
+    OK as OK,
+    SCHEMA as SCHEMA,
+    changed_images as changed_images,
+    shard_rows as shard_rows,
+    write_shard as write_shard,
+)
 from .shards import (
-    MANIFEST as MANIFEST,
     USED as USED,
     ShardDataset as ShardDataset,
-    create_dataset as create_dataset,
+    begin_dataset as begin_dataset,
     done_shards as done_shards,
+    finish_dataset as finish_dataset,
+    is_dataset as is_dataset,
     making as making,
     missing_shards as missing_shards,
-    read_manifest as read_manifest,
+    read_inputs as read_inputs,
 )
 from .stored import (
     StoredImages as StoredImages,
@@ -55,10 +62,3 @@ from .stored import (
     require_there as require_there,
 )
 from .tar_writer import TarWriter as TarWriter
-from .verifying import (
-    Verdict as Verdict,
-    describe_verdict as describe_verdict,
-    is_dataset as is_dataset,
-    set_aside as set_aside,
-    verify as verify,
-)

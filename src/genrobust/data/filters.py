@@ -1,23 +1,35 @@
 """Filters: lists of the images of a dataset that are left out, with reasons.
 
-The shards stay as they are. Beside them lies ``filter-<digest>.parquet`` with a row a rejected image; its metadata hold
-the rule and a hash of all that the file says. The digest is of the dataset and the rule, so the same filter is the
-same file.
+The shards stay as they are. A filter is an artifact of its own, with a row a rejected image; its manifest says by what
+rule. Those that a user makes lie in the folder of the dataset, below ``filters``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import ANY_DIGEST, Filter, GenrobustError, ImageSet, Subset, UserError, digest, reading
-from genrobust.data.sealed_tables import DAMAGED, read_sealed_table, write_sealed_table
+from genrobust.core import (
+    Artifact,
+    Filter,
+    GenrobustError,
+    ImageSet,
+    Manifest,
+    Subset,
+    UserError,
+    artifact_folder,
+    digest,
+    made_by,
+)
+from genrobust.data.image_lists import reading_list, write_list
 
-PATTERN = f"filter-{ANY_DIGEST}.parquet"
+FILTERS = "filters"  # in the folder of a dataset
+_FILE = "rejected.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64()), ("reason", pa.string())])
-_FACTS = "genrobust.filter"
 
 
 def lowest_of_each_class(scores: np.ndarray, labels: np.ndarray, share: float) -> np.ndarray:
@@ -56,17 +68,20 @@ def below(scores: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def write_filter(
-    folder: Path,
     images: ImageSet,
     by: str,
     scores: np.ndarray,
     rejected: np.ndarray,
     rule: str,
-    path: Path | None = None,
+    place: Path,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Filter:
-    """Write the filter of `images` that leaves out `rejected`, bool [N], into `folder` or to `path`.
+    """Write the filter of `images` that leaves out `rejected`, bool [N].
 
-    `rule` says in words why an image is rejected. The file appears complete or not at all.
+    Args:
+        by: The name of the score.
+        rule: Says in words why an image is rejected.
+        place: The folder of the dataset, or that of the filter itself if it has `inputs`.
 
     Raises:
         GenrobustError: A score is no number.
@@ -79,31 +94,32 @@ def write_filter(
     out = np.flatnonzero(rejected).tolist()
     keys, reasons = [images.keys[i] for i in out], [f"{by} {scores[i]:.4f}: {rule}" for i in out]
     columns = dict(zip(_SCHEMA.names, (keys, images.labels[out], scores[out], reasons), strict=True))
-    facts = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
-    chosen = path or folder / f"filter-{digest([facts, keys])}.parquet"
-    write_sealed_table(chosen, columns, _SCHEMA, _FACTS, facts)
-    return read_filter(chosen)
+    about = {"by": by, "rule": rule, "made": len(images), "kept": len(images) - len(out), "dataset": images.fingerprint}
+    if inputs is None:
+        inputs = {"dataset": images.fingerprint, "by": by, "rule": rule, "rejected": digest(keys)}
+        place = artifact_folder(place / FILTERS, by, inputs)
+    write_list(place / _FILE, Manifest("filter", inputs, about, made_by("filter")), columns, _SCHEMA)
+    return read_filter(place)
 
 
-def read_filter(path: Path) -> Filter:
+def read_filter(folder: Path) -> Filter:
     """Read a filter.
 
     Raises:
         UserError: There is no such filter.
         GenrobustError: The filter is damaged.
     """
-    then = "; delete it and filter again"
-    with reading(f"the filter {path}", *DAMAGED, then=then, kind=GenrobustError):
-        if not path.exists():
-            raise UserError(f"no filter at {path}: make one with genrobust filter")
-        table, facts = read_sealed_table(path, _FACTS)
+    if not Artifact(folder).is_finished:
+        raise UserError(f"no filter at {folder}: make one with genrobust filter")
+    with reading_list(folder / _FILE) as (table, facts):
         rejected = dict(zip(table["key"].to_pylist(), table["reason"].to_pylist(), strict=True))
-        return Filter(path, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
+        return Filter(folder, str(facts["by"]), int(facts["made"]), int(facts["kept"]), str(facts["dataset"]), rejected)
 
 
 def filters_of(folder: Path) -> tuple[Filter, ...]:
-    """Read the filters beside the shards in `folder`, by name."""
-    return tuple(read_filter(path) for path in sorted(folder.glob(PATTERN)))
+    """Read the filters in the folder of a dataset, by name."""
+    places = sorted(place for place in (folder / FILTERS).glob("*") if Artifact(place).is_finished)
+    return tuple(map(read_filter, places))
 
 
 def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
@@ -113,7 +129,7 @@ def kept_indices(images: ImageSet, filter: Filter) -> np.ndarray:
         UserError: The filter is of other images.
     """
     if images.fingerprint != filter.fingerprint:
-        raise UserError(f"{filter.path} was made for other images than those of {images.name}: filter them again")
+        raise UserError(f"{filter.folder} was made for other images than those of {images.name}: filter them again")
     return np.array([i for i, key in enumerate(images.keys) if key not in filter.rejected], dtype=np.int64)
 
 

@@ -15,26 +15,27 @@ Among the images of a class come first those nearest to the mean of its prompts,
 turn. A mean of prompts that name styles favors plain drawings: in a pool of which about 15 % have color, a CLIP found
 images for Pictograms of which 5 % have color by the first rule, and 23 % by the second (docs/appendix.md).
 
-A search is a list: ``searches/<digest>.parquet`` has a row for each image that was found, class by class, the nearest
-first. Its metadata hold the fingerprint of the pool and a hash of all that the file says.
+A search is an artifact of its own, with a row for each image that was found, class by class, the nearest first. The
+fingerprint of the pool is among the facts about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from genrobust.core import GenrobustError, ImageSet, Subset, UserError, digest, reading
-from genrobust.data.sealed_tables import DAMAGED, read_sealed_table, write_sealed_table
+from genrobust.core import ImageSet, Manifest, Subset, UserError, digest, made_by
+from genrobust.data.image_lists import reading_list, write_list
 
 # Parts of the names of searches: another rule is another search.
 SEARCHED_BY = {"classes": "best class, highest cosine", "prompts": "best class, highest cosine of each prompt in turn"}
+_FILE = "found.parquet"
 _SCHEMA = pa.schema([("key", pa.string()), ("label", pa.int64()), ("score", pa.float64())])
-_FACTS = "genrobust.search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class FoundList:
     `fingerprint` is that of the pool.
     """
 
-    path: Path
+    folder: Path
     fingerprint: str
     keys: Sequence[str]
     labels: np.ndarray
@@ -129,22 +130,25 @@ def nearest_in_turn(best: np.ndarray, cosines: np.ndarray, wanted: np.ndarray) -
     return np.array(found, dtype=np.int64), np.array(scores, dtype=np.float64)
 
 
-def write_search(path: Path, pool: ImageSet, found: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+def write_search(
+    folder: Path, inputs: Mapping[str, Any], pool: ImageSet, found: np.ndarray, labels: np.ndarray, scores: np.ndarray
+) -> None:
     """Write what a search found in `pool`: the images `found` [M], with `labels` [M] and `scores` [M]."""
     columns = {"key": [pool.keys[i] for i in found.tolist()], "label": labels, "score": scores}
-    write_sealed_table(path, columns, _SCHEMA, _FACTS, {"pool": pool.fingerprint, "searched": len(pool)})
+    about = {"pool": pool.fingerprint, "searched": len(pool), "found": len(found)}
+    write_list(folder / _FILE, Manifest("search", inputs, about, made_by("search")), columns, _SCHEMA)
 
 
-def read_search(path: Path) -> FoundList:
+def read_search(folder: Path) -> FoundList:
     """Read a search.
 
     Raises:
-        GenrobustError: The search is damaged, or there is none.
+        UserError: There is no such search.
+        GenrobustError: The search is damaged.
     """
-    with reading(f"the search {path}", *DAMAGED, then="; delete it and rerun", kind=GenrobustError):
-        table, facts = read_sealed_table(path, _FACTS)
+    with reading_list(folder / _FILE) as (table, facts):
         labels, scores = (table[name].to_numpy() for name in ("label", "score"))
-        return FoundList(path, str(facts["pool"]), table["key"].to_pylist(), labels.astype(np.int64), scores)
+        return FoundList(folder, str(facts["pool"]), table["key"].to_pylist(), labels.astype(np.int64), scores)
 
 
 def found_images(pool: ImageSet, found: FoundList, name: str) -> FoundImages:
@@ -154,5 +158,5 @@ def found_images(pool: ImageSet, found: FoundList, name: str) -> FoundImages:
         UserError: The list is of other images.
     """
     if pool.fingerprint != found.fingerprint:
-        raise UserError(f"{found.path} is a search of other images than those of {pool.name}: delete it and rerun")
+        raise UserError(f"{found.folder} is a search of other images than those of {pool.name}: delete it and rerun")
     return FoundImages(pool, found, name)

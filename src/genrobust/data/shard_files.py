@@ -1,7 +1,7 @@
-"""One shard of a generated dataset: a WebDataset tar, and a parquet sidecar that says it is done.
+"""One shard of a generated dataset: a part of an artifact that has a WebDataset tar and a parquet sidecar.
 
 A shard is ``000000.tar`` (``key.png``, ``key.cls``, ``key.json``), ``000000.parquet`` (one row a request, given-up ones
-too) and ``000000.sha256`` (of both, as sha256sum reads it). The parquet comes last: a shard is done when it is there.
+too) and its manifest ``000000.json``, which comes last: a shard is done when it is there.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ import hashlib
 import io
 import json
 import re
-import shlex
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from genrobust.core import GenrobustError, Sample, check_hash, cores, hash_file, reading, remove, replacing, size_of
+from genrobust.core import OURS, Artifact, GenrobustError, Sample, cores, reading, remove, replacing
 from genrobust.data.tar_writer import TarWriter
 
 ENCODERS = 8  # threads: one disk takes no more
 OK, GIVEN_UP = "ok", "given-up"
-CHANGED = "has changed since it was written"
 
 # One row a request. What a sample's or a rejected request's metadata lacks is null.
 _COLUMNS = {
@@ -44,13 +41,16 @@ _COLUMNS = {
     ":string reason:string file:string offset:int64 size:int64 image_sha256:string",
 }
 SCHEMA = pa.schema([tuple(column.split(":")) for columns in _COLUMNS.values() for column in columns.split()])
-_LATER = ("adapter", "adapter_file", "adapter_sha256", "adapter_scale")  # a sidecar from before lacks them: null
 
 
-def shard_paths(folder: Path, index: int) -> tuple[Path, Path, Path]:
-    """Return the tar, the hashes and the parquet of shard `index`, in the order in which they are written."""
-    tar, sums, parquet = (folder / f"{index:06d}.{kind}" for kind in ("tar", "sha256", "parquet"))
-    return tar, sums, parquet
+def shard_name(index: int) -> str:
+    """Return the name of shard `index`, which the names of its files begin with."""
+    return f"{index:06d}"
+
+
+def tar_of(folder: Path, index: int) -> Path:
+    """Return the tar of shard `index`."""
+    return folder / f"{shard_name(index)}.tar"
 
 
 def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: Sequence[Mapping[str, Any]]) -> None:
@@ -66,28 +66,26 @@ def write_shard(folder: Path, index: int, samples: Iterable[Sample], rejected: S
         ValueError: A key that readers would split, or metadata without a column.
     """
     rows: list[dict[str, Any]] = []
-    tar_path, sums_path, parquet_path = shard_paths(folder, index)
+    name = shard_name(index)
+    tar_path, parquet_path = folder / f"{name}.tar", folder / f"{name}.parquet"
     with replacing(tar_path) as file:
         with TarWriter(file) as tar:
             for sample, image in _encoded(samples):
                 rows.append(_add(tar, sample, image))
-        file.flush()
-        facts = {"tar_sha256": hash_file(Path(file.name)), "tar_size": str(file.tell())}
-        sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)], facts)
-        remove(parquet_path)  # while it is written anew, a shard is not done
-    sums = {tar_path.name: facts["tar_sha256"], parquet_path.name: hashlib.sha256(sidecar).hexdigest()}
-    with replacing(sums_path) as file:
-        file.write(hash_list(sums))
+        sidecar = _sidecar([*rows, *({**meta, "status": GIVEN_UP} for meta in rejected)])
+        remove(folder / f"{name}.json")  # while it is written anew, a shard is not done
     with replacing(parquet_path) as file:
         file.write(sidecar)
+    about = {"images": len(rows), "given_up": len(rejected)}
+    Artifact(folder).finish_part(name, [tar_path.name, parquet_path.name], about)
 
 
-def _sidecar(rows: list[dict[str, Any]], facts: dict[str, str]) -> bytes:
+def _sidecar(rows: list[dict[str, Any]]) -> bytes:
     unknown = sorted({name for row in rows for name in row} - set(SCHEMA.names))
     if unknown:
         raise ValueError(f"metadata without a column: {', '.join(unknown)}")
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), buffer, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), buffer, compression="zstd")
     return buffer.getvalue()
 
 
@@ -126,31 +124,16 @@ def _add(tar: TarWriter, sample: Sample, image: bytes) -> dict[str, Any]:
     return {**meta, **where, "image_sha256": hashlib.sha256(image).hexdigest(), "status": OK}
 
 
-def hash_list(hashes: Mapping[str, str]) -> bytes:
-    """Return the SHA-256 of a shard's files, by name, as sha256sum lists them."""
-    return "".join(f"{value}  {name}\n" for name, value in hashes.items()).encode()
-
-
 def shard_rows(folder: Path, index: int, columns: Sequence[str]) -> pa.Table:
     """Read one row a request of a done shard, `columns` of `SCHEMA`.
 
     Raises:
         GenrobustError: The shard is damaged.
     """
-    with _reading_sidecar(folder, index) as sidecar:
-        found = pq.ParquetFile(sidecar).read(columns=list(columns))
-        for name in _LATER:
-            if name in columns and name not in found.column_names:
-                found = found.append_column(SCHEMA.field(name), pa.nulls(found.num_rows, SCHEMA.field(name).type))
-        return found.select(list(columns)).cast(schema_of(columns))
-
-
-def is_shard(parquet: Path) -> bool:
-    """Return whether a parquet file is that of a shard: its metadata say what its tar was."""
-    try:
-        return b"tar_sha256" in (pq.read_schema(parquet).metadata or {})
-    except (OSError, pa.ArrowException):
-        return False
+    artifact, name = Artifact(folder), shard_name(index)
+    parquet = artifact.path(f"{name}.parquet", name)
+    with reading(parquet, pa.ArrowException, ValueError, KeyError, then=f": {artifact.remedy}", kind=GenrobustError):
+        return pq.ParquetFile(parquet).read(columns=list(columns)).select(list(columns)).cast(schema_of(columns))
 
 
 def schema_of(columns: Sequence[str]) -> pa.Schema:
@@ -158,56 +141,29 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
     return pa.schema([SCHEMA.field(name) for name in columns])
 
 
-def shard_facts(folder: Path, index: int) -> dict[str, str]:
-    """Read what a done shard's parquet says of its tar: ``tar_sha256`` and ``tar_size`` in bytes.
+def changed_images(folder: Path, index: int) -> list[str]:
+    """Read the tar of a shard, and return the keys of the images that are not as its parquet says.
 
     Raises:
-        GenrobustError: The parquet is damaged.
+        GenrobustError: The parquet is damaged, or the tar cannot be read.
     """
-    with _reading_sidecar(folder, index) as sidecar:
-        facts = pq.read_schema(sidecar).metadata or {}
-        return {name: facts[name.encode()].decode() for name in ("tar_sha256", "tar_size")}
+    rows = shard_rows(folder, index, ("key", "status", "offset", "size", "image_sha256")).to_pylist()
+    changed, tar = [], tar_of(folder, index)
+    with reading(tar, kind=GenrobustError), tar.open("rb") as file:
+        for row in rows:
+            if row["status"] == OK:
+                file.seek(row["offset"])
+                if hashlib.sha256(file.read(row["size"])).hexdigest() != row["image_sha256"]:
+                    changed.append(row["key"])
+    return changed
 
 
-@contextmanager
-def _reading_sidecar(folder: Path, index: int) -> Iterator[pa.BufferReader]:
-    """Yield the content of a shard's parquet, which is what the shard's list of hashes says, to be parsed."""
-    _, sums, parquet = shard_paths(folder, index)
-    then = f": {remedy(folder)}"
-    with reading(sums, then=then, kind=GenrobustError):
-        listed = sums.read_bytes()
-    with reading(parquet, pa.ArrowException, ValueError, KeyError, then=then, kind=GenrobustError):
-        content = parquet.read_bytes()
-        if hash_list({parquet.name: hashlib.sha256(content).hexdigest()}) not in listed:
-            raise ValueError(f"it {CHANGED}, or {sums.name}, which lists its hash, has")
-        yield pa.BufferReader(content)
-
-
-def check_listed(tar: Path) -> None:
-    """Compare a tar with the list of hashes beside it, where that lists it; a process reads the tar once.
+def check_tar(tar: Path) -> None:
+    """Compare a tar with the manifest of the shard that it may be of; a process reads the tar once.
 
     Raises:
         GenrobustError: The tar differs.
     """
-    sums = tar.with_suffix(".sha256")
-    listed = sums.read_text(encoding="utf-8", errors="replace") if sums.is_file() else ""
-    for line in listed.splitlines():
-        sha256, _, name = line.partition("  ")
-        if name == tar.name:
-            with reading(tar, ValueError, then=f": {remedy(tar.parent)}", kind=GenrobustError):
-                check_hash(tar, sha256)
-
-
-def tar_problem(folder: Path, index: int) -> str:
-    """Return "" where a done shard's tar has the size in which it was written, or what is wrong."""
-    path, size = shard_paths(folder, index)[0], shard_facts(folder, index)["tar_size"]
-    try:
-        actual = size_of(path)
-    except OSError as error:
-        return f"cannot read {path}: {error.strerror}"
-    return "" if str(actual) == size else f"{path} has {actual} bytes instead of {size}"
-
-
-def remedy(folder: Path) -> str:
-    """Return what to do about a damaged shard in `folder`."""
-    return f"genrobust verify {shlex.quote(str(folder))} --repair sets it aside; generate again, and it alone is made"
+    manifest = tar.with_suffix(".json")
+    if manifest.is_file() and OURS in manifest.read_bytes():
+        Artifact(tar.parent).path(tar.name, tar.stem)

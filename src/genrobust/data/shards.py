@@ -1,4 +1,4 @@
-"""Generated datasets on disk: a folder of shards, with a ``manifest.json`` that says what the dataset is."""
+"""Generated datasets on disk: artifacts whose parts are shards."""
 
 from __future__ import annotations
 
@@ -16,35 +16,24 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from genrobust.core import (
+    MANIFEST,
+    UNFINISHED,
+    Artifact,
     GenrobustError,
     Making,
+    Manifest,
     UserError,
     digest,
     fetch,
     fetch_file,
     fetch_files,
+    made_by,
     make_folder,
     reading,
-    replacing,
-    sealed,
-    unsealed,
 )
 from genrobust.data.reading import read_image
-from genrobust.data.shard_files import (
-    GIVEN_UP,
-    OK,
-    SCHEMA,
-    is_key,
-    remedy,
-    schema_of,
-    shard_facts,
-    shard_paths,
-    shard_rows,
-    tar_problem,
-)
+from genrobust.data.shard_files import GIVEN_UP, OK, SCHEMA, is_key, schema_of, shard_name, shard_rows, tar_of
 
-FORMAT = 2  # of the folder; a reader refuses one that it does not know
-MANIFEST = "manifest.json"
 MOST_SHARDS = 10**6
 _HASH_BYTES = 32
 _NUMBER = 6 * "[0-9]"  # of a shard, in the pattern of its files
@@ -54,60 +43,66 @@ _FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *_FAULTS)  # the columns that `making` counts
 
 
-def create_dataset(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Make `folder` the dataset that `manifest` describes, where it is not already.
+def begin_dataset(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Begin the dataset of `inputs` in `folder`, unless it was begun there before.
 
     Args:
-        manifest: Flat JSON with ``shards`` (their number) among its keys.
+        inputs: Flat JSON, with ``shards`` (their number) among its keys.
 
     Raises:
         UserError: The folder holds another dataset (the message names what differs) or other files, or cannot be
             written.
+        GenrobustError: The manifest is damaged.
     """
     make_folder(folder)
-    wanted = {"format": FORMAT, **json.loads(json.dumps(manifest))}
-    if (folder / MANIFEST).exists():
-        existing = read_manifest(folder)
-        differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
-        if differing:
-            rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
-            what = f"{folder} holds another dataset: choose another folder, or delete that one"
-            raise UserError("\n".join([what, *rows]))
-        return
-    strangers = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
-    if (folder / MANIFEST).exists():  # of another who shares the folder, and was as fast
-        return create_dataset(folder, manifest)
-    if MANIFEST in strangers:
-        raise UserError(f"{folder / MANIFEST} is a link to nothing: remove it, or restore what it led to")
-    if strangers:
-        some = ", ".join(strangers[:3])
-        raise UserError(f"{folder} holds other files ({some}) and no {MANIFEST}: choose another folder")
-    with replacing(folder / MANIFEST) as file:
-        file.write(sealed(wanted))
+    Artifact(folder).begin(Manifest("dataset", inputs, made_by=made_by("dataset")))
+    wanted, existing = json.loads(json.dumps(inputs)), read_inputs(folder)
+    differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
+    if differing:
+        rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
+        what = f"{folder} holds another dataset: choose another folder, or delete that one"
+        raise UserError("\n".join([what, *rows]))
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read what the dataset in `folder` is.
+def finish_dataset(folder: Path) -> None:
+    """Publish the dataset in `folder` if all shards are done, or reopen it if one was set aside since."""
+    dataset = Artifact(folder)
+    total = read_inputs(folder)["shards"]
+    complete = not missing_shards(folder, total)
+    if complete and not dataset.is_finished:
+        dataset.publish(dataset.manifest(), names=(), parts=map(shard_name, range(total)))
+    elif not complete:
+        dataset.reopen()
+
+
+def is_dataset(folder: Path) -> bool:
+    """Return whether an artifact lies in `folder`, finished or not; what reads it refuses one of another kind."""
+    dataset = Artifact(folder)
+    return dataset.is_finished or dataset.is_begun
+
+
+def read_inputs(folder: Path) -> dict[str, Any]:
+    """Read what the dataset in `folder` is made from, as flat JSON.
 
     Raises:
-        UserError: There is no dataset that this version reads.
+        UserError: There is no dataset, or one of another version of genrobust.
+        GenrobustError: The manifest is damaged.
     """
-    path = folder / MANIFEST
-    with reading(path, ValueError, then=": restore it, or generate into another folder"):
-        if not path.exists():
-            raise UserError(
-                f"{folder} holds no generated dataset (image folders can be audited and benchmarked, and neither "
-                f"filtered, verified nor exported): there is no {MANIFEST}"
-            )
-        manifest = unsealed(path.read_bytes())
-    version, shards, ids = manifest.get("format"), manifest.get("shards"), manifest.get("class_ids", [])
-    if version != FORMAT or not isinstance(shards, int) or isinstance(shards, bool):
-        raise UserError(f"{path} is of format {version!r}; this version of genrobust reads format {FORMAT}")
+    if not is_dataset(folder):
+        raise UserError(
+            f"{folder} holds no generated dataset (image folders can be audited and benchmarked, and neither "
+            f"filtered, verified nor exported): there is no {MANIFEST}"
+        )
+    manifest = Artifact(folder).manifest()
+    inputs = dict(manifest.inputs)
+    shards, ids = inputs.get("shards"), inputs.get("class_ids", [])
+    if manifest.kind != "dataset" or not isinstance(shards, int) or isinstance(shards, bool):
+        raise UserError(f"{folder} holds no generated dataset, but an artifact of the kind {manifest.kind!r}")
     if not 0 <= shards <= MOST_SHARDS:
-        raise UserError(f"{path}: shards is {shards}; their numbers have six digits, so that there are 0 to a million")
+        raise UserError(f"{folder}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
-        raise UserError(f"{path}: class_ids is no list of ids, each of which comes once")
-    return manifest
+        raise UserError(f"{folder}: class_ids is no list of ids, each of which comes once")
+    return inputs
 
 
 def missing_shards(folder: Path, total: int) -> list[int]:
@@ -115,23 +110,25 @@ def missing_shards(folder: Path, total: int) -> list[int]:
 
     Where it mirrors a remote, what others made is fetched first, except the tars.
     """
-    fetch(folder, MANIFEST, f"{_NUMBER}.sha256", f"{_NUMBER}.parquet", later=(f"{_NUMBER}.tar",))
-    return [index for index in range(total) if not shard_paths(folder, index)[-1].exists()]
+    later = (f"{_NUMBER}.tar",)
+    fetch(folder, MANIFEST, UNFINISHED, f"{_NUMBER}.parquet", f"{_NUMBER}.json", later=later)
+    return [index for index in range(total) if not (folder / f"{shard_name(index)}.json").exists()]
 
 
 def done_shards(folder: Path) -> list[int]:
     """Return the indices of the shards that are done, ascending.
 
     Raises:
-        GenrobustError: The tar of a shard is missing or has another size than was written.
+        GenrobustError: A file of a shard is missing or has another size than was written.
             This check is cheap enough to make always.
     """
-    total = read_manifest(folder)["shards"]
+    dataset, total = Artifact(folder), read_inputs(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
     for index in done:
-        problem = tar_problem(folder, index)
-        if problem:
-            raise GenrobustError(f"{problem}: {remedy(folder)}")
+        shard = dataset.part(shard_name(index))
+        if shard is not None and (lacking := dataset.lacks(shard.files)):
+            what = f"{folder / lacking[0]} is missing, or has another size than was written"
+            raise GenrobustError(f"{what}: {dataset.remedy}")
     return done
 
 
@@ -139,6 +136,7 @@ class ShardDataset:
     """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
 
     Attributes:
+        inputs: What it is made from, as flat JSON.
         labels: int64 [N], indices into `class_ids`.
         given_up: The reason by the key of each request that gave no image.
     """
@@ -152,22 +150,28 @@ class ShardDataset:
         """
         self.folder = Path(folder)
         self.name = name
-        self.manifest = read_manifest(self.folder)
-        self.class_ids: tuple[str, ...] = tuple(self.manifest.get("class_ids", ()))
+        self._artifact = Artifact(self.folder)
+        self.inputs = read_inputs(self.folder)
+        self.class_ids: tuple[str, ...] = tuple(self.inputs.get("class_ids", ()))
         self._done = done_shards(self.folder)
         if self.missing() and not allow_partial:
-            lacking = f"{len(self.missing())} of {self.manifest['shards']} shards are missing"
+            lacking = f"{len(self.missing())} of {self.inputs['shards']} shards are missing"
             raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
         self.given_up: dict[str, str] = {}
         self._read_index()
-        self.fingerprint = digest([self.manifest, [(i, shard_facts(self.folder, i)["tar_sha256"]) for i in self._done]])
+        self.fingerprint = digest([self.inputs, [(index, self._tar_sha256(index)) for index in self._done]])
+
+    def _tar_sha256(self, index: int) -> str:
+        shard = self._artifact.part(shard_name(index))
+        assert shard is not None  # it is done
+        return shard.files[tar_of(self.folder, index).name].sha256
 
     def _read_index(self) -> None:
         """Read what is held of every image, about 200 bytes each: a dataset may have millions."""
         keys: list[str] = []
         styles: list[str] = []
         columns: dict[str, list[np.ndarray]] = {name: [] for name in ("label", "offset", "size")}
-        counts, hashes, then = [], [], remedy(self.folder)
+        counts, hashes, then = [], [], self._artifact.remedy
         for index in self._done:  # one at a time, so that only what is kept of them is in memory together
             rows = shard_rows(self.folder, index, _INDEX)
             kept, given_up = _with_status(rows, OK), _with_status(rows, GIVEN_UP)
@@ -175,7 +179,7 @@ class ShardDataset:
             counts.append(kept.num_rows)
             keys += kept["key"].to_pylist()
             styles += (sys.intern(style or "") for style in kept["style"].to_pylist())
-            path = shard_paths(self.folder, index)[-1]
+            path = self.folder / f"{shard_name(index)}.parquet"
             with reading(f"the hashes in {path}", TypeError, ValueError, then=f": {then}", kind=GenrobustError):
                 hashes.append(bytes.fromhex("".join(kept["image_sha256"].to_pylist())))
             for name, parts in columns.items():
@@ -205,7 +209,7 @@ class ShardDataset:
         """
         data = self.encoded(index)
         try:
-            return read_image(data, f"{self.keys[index]} in {shard_paths(self.folder, int(self._shard[index]))[0]}")
+            return read_image(data, f"{self.keys[index]} in {tar_of(self.folder, int(self._shard[index]))}")
         except UserError as error:
             raise GenrobustError(str(error)) from None
 
@@ -215,14 +219,14 @@ class ShardDataset:
         Raises:
             GenrobustError: They have changed since they were written; the message names the shard and the key.
         """
-        path = shard_paths(self.folder, int(self._shard[index]))[0]
+        path = tar_of(self.folder, int(self._shard[index]))
         with reading(path, kind=GenrobustError), fetch_file(path).open("rb") as file:
             file.seek(int(self._offset[index]))
             data = file.read(int(self._size[index]))
         start = index % len(self) * _HASH_BYTES
         if hashlib.sha256(data).digest() != self._sha256[start : start + _HASH_BYTES]:
             what = f"the image {self.keys[index]} in {path} has changed since it was written"
-            raise GenrobustError(f"{what}: {remedy(self.folder)}")
+            raise GenrobustError(f"{what}: {self._artifact.remedy}")
         return data
 
     def metadata(self, columns: Sequence[str] = tuple(SCHEMA.names)) -> pa.Table:
@@ -233,11 +237,11 @@ class ShardDataset:
 
     def fetch_tars(self) -> None:
         """Fetch all tars, where the folder mirrors a remote; else each is fetched when it is first read."""
-        fetch_files([shard_paths(self.folder, index)[0] for index in self._done])
+        fetch_files([tar_of(self.folder, index) for index in self._done])
 
     def missing(self) -> list[int]:
         """Return the indices of the shards that are not done."""
-        return sorted(set(range(self.manifest["shards"])) - set(self._done))
+        return sorted(set(range(self.inputs["shards"])) - set(self._done))
 
 
 def making(metadata: pa.Table) -> Making:

@@ -12,6 +12,7 @@ from genrobust.data.file_list import ListedImages, Listing, list_files, list_fol
 from genrobust.data.naming import check_class_names
 from genrobust.data.path_tables import list_csv
 from genrobust.data.reading import FORMATS
+from genrobust.data.shards import is_dataset
 from genrobust.data.tables import SPLITS, STATE, list_parquet, list_saved
 from genrobust.data.tars import list_tars
 
@@ -146,7 +147,7 @@ def class_folders(folder: Path) -> list[Path]:
 
 
 def _files(path: Path) -> list[Path]:
-    """The files that `path` is, matches or, where it has no subfolder, holds; sorted."""
+    """The files that `path` is, matches or, if it is a dataset of ours or has no subfolder, holds; sorted."""
     if "*" in path.name:
         matches = sorted(found for found in path.parent.glob(path.name) if not found.name.startswith("."))
         if not matches:
@@ -156,13 +157,13 @@ def _files(path: Path) -> list[Path]:
         with reading(f"the folder {path}"):
             entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
             files = sorted(entry for entry in entries if entry.suffix in KINDS)
-            return [] if files and any(entry.is_dir() for entry in entries) else files
+            return [] if any(entry.is_dir() for entry in entries) and not is_dataset(path) else files
     return [path] if path.suffix in KINDS and path.exists() else []
 
 
 def _is_sidecar(file: Path) -> bool:
     """Whether a parquet file describes the tar beside it, as in the folders that `genrobust generate` writes."""
-    return file.suffix == ".parquet" and (file.with_suffix(".tar").exists() or file.stem.startswith("filter-"))
+    return file.suffix == ".parquet" and file.with_suffix(".tar").exists()
 
 
 def _refuse_splits(path: Path, files: list[Path]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from genrobust.core import UserError, parse_json, progress_bar, reading
 from genrobust.data.file_list import Listing, require_new, some_names, stamp
 from genrobust.data.reading import FORMATS, LARGEST_FILE, UNREAD, read_image
-from genrobust.data.shard_files import check_listed
+from genrobust.data.shard_files import check_tar
 
 LARGEST_LABEL = 2**24  # bytes of a .cls or .json: far more than a class and what is known of an image
 # What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
@@ -47,7 +47,7 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
     with progress_bar(f"listing {source.name}", len(tars), "tars") as bar:
         for tar in tars:
             of_tar = stamp(tar)
-            check_listed(tar)
+            check_tar(tar)
             found = _images_in(tar, labeled)
             require_new(tar, (of_tar[0], hash(tuple(found))), seen)
             images += found

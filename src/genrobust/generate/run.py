@@ -6,7 +6,7 @@ import logging
 import time
 from collections import abc
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -33,7 +33,7 @@ from genrobust.core import (
     resolve_device,
     set_threads,
 )
-from genrobust.data import ShardDataset, create_dataset, done_shards, missing_shards, write_shard
+from genrobust.data import ShardDataset, begin_dataset, done_shards, finish_dataset, missing_shards, write_shard
 from genrobust.generate.batches import MOST, BatchSize, best_batch
 from genrobust.generate.engine import Engine, engine_of, identity
 from genrobust.generate.plan import Plan
@@ -55,7 +55,8 @@ Handover = Queue[Sample | None | GenrobustError]
 class Generation:
     """The generation of the images of `plan` into the shards of the folder `out`, which several processes may share.
 
-    One process claims the folder; it and those that it trusts draw the missing shards meanwhile. A run that was stopped
+    One process claims the folder; it and those that it trusts draw the missing shards meanwhile. Others that draw the
+    same shards waste time, and lose nothing. A run that was stopped
     or killed resumes at its first missing shard. At the same `batch_size`, `threads` and device the bytes are those of
     an undisturbed run. Another batch size changes no request and, beyond rounding, no image: in float32 by 1 of 255
     levels at most, in 1 of 20,000 values (the pictograms generator with 15 steps, batches of 1 against 48).
@@ -80,9 +81,9 @@ class Generation:
 
     @contextmanager
     def claimed(self, shards: abc.Iterable[int] | None = None) -> abc.Iterator[list[int]]:
-        """Hold the folder for the block, which gets those of `shards` that are missing; None are all of them.
+        """Begin the dataset for the block, which gets those of `shards` that are missing; None are all of them.
 
-        Others may hold it too where `shards` are given.
+        The folder is locked if all are to be made. The dataset is finished when all shards are there.
 
         Raises:
             UserError: The plan has no such shard, the generator cannot be found, or the folder holds another dataset,
@@ -94,21 +95,22 @@ class Generation:
         beyond = [index for index in wanted if not 0 <= index < total]
         if beyond:
             raise UserError(f"there is no shard {beyond[0]}: the plan has {total}, counted from 0")
-        manifest = self._manifest()
+        inputs = self._inputs()
         make_folder(out)
-        # Workers share the folder, and so do those who find all of it there.
-        shared = shards is not None or not (missing_shards(out, total) or leftovers(out))
-        with lock(out, shared):
-            create_dataset(out, manifest)
-            if not shared:
+        alone = shards is None and bool(missing_shards(out, total) or leftovers(out))
+        with lock(out) if alone else nullcontext():
+            begin_dataset(out, inputs)
+            if alone:
                 remove_leftovers(out)
             done = set(done_shards(out))
+            finish_dataset(out)
             missing = [index for index in wanted if index not in done]
             images = sum(len(self.parts[index]) for index in missing)
             engine_of(self._generator).check_amount(self._generator, images)
             yield missing
-            if not shared:
+            if alone:
                 remove_leftovers(out)  # of others that drew meanwhile and were killed
+            finish_dataset(out)
 
     def drawer(self, batch: BatchSize | None = None) -> abc.Callable[[abc.Sequence[int]], None]:
         """Load the generator, and return a function that draws shards into the claimed folder, with a progress bar.
@@ -177,8 +179,8 @@ class Generation:
             log.warning(f"{dataset.folder}: {len(gone)} of {total} requests gave no image ({reasons})")
         return dataset
 
-    def _manifest(self) -> dict[str, Any]:
-        """Describe the dataset as flat JSON: everything that decides its images beyond rounding."""
+    def _inputs(self) -> dict[str, Any]:
+        """Describe as flat JSON everything that decides the images beyond rounding."""
         return {
             "plan": self._plan.fingerprint,
             "requests": len(self._plan),

@@ -50,8 +50,7 @@ class About:
 def dataset_card(content: Content, counts: Counts, about: About) -> str:
     """Write the card as Markdown, with the header that the hub reads."""
     classes = content.labels.classes
-    listed = ("class_ids", "format")  # the card has the classes already
-    kept = [{k: v for k, v in manifest.items() if k not in listed} for manifest in about.manifests]
+    kept = [{k: v for k, v in manifest.items() if k != "class_ids"} for manifest in about.manifests]
     return render_card(
         DatasetCard,
         "dataset_card.md.j2",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.core import ClassLabel, Filter, GenrobustError, LabelSpace, UserError, progress_bar, slug
-from genrobust.data import PATTERN, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
+from genrobust.core import Artifact, ClassLabel, Filter, GenrobustError, LabelSpace, UserError, progress_bar, slug
+from genrobust.data import FILTERS, USED, ShardDataset, filters_of, kept_indices, making, read_filter, readable_names
 from genrobust.recipe import GENERATED
 from genrobust.release.audit_summary import read_audit
 from genrobust.release.counts import Counts, count_images
@@ -102,7 +102,7 @@ def export(options: ExportOptions) -> ExportResult:
         audit=audit,
         license=options.license,
         licenses=licenses,
-        manifests=tuple(dataset.manifest for dataset in datasets),
+        manifests=tuple(dataset.inputs for dataset in datasets),
         command=_command(options),
         has_recipe=options.origin is not None,
     )
@@ -156,7 +156,7 @@ def _labels(datasets: Sequence[ShardDataset]) -> LabelSpace:
 
 
 def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple[License, ...]:
-    found = licenses_of([dataset.manifest for dataset in datasets], options.generator)
+    found = licenses_of([dataset.inputs for dataset in datasets], options.generator)
     for license in found:
         if license.forbids and not options.accept_license:
             raise UserError(
@@ -174,22 +174,22 @@ def _filtered(options: ExportOptions, dataset: ShardDataset) -> tuple[np.ndarray
     if options.filter is not None:
         applied = _named_filter(options.filter, dataset.folder)
         chosen = kept_indices(dataset, applied)
-        beside = [found for found in beside if found.path.resolve() != applied.path.resolve()]
+        beside = [found for found in beside if found.folder.resolve() != applied.folder.resolve()]
         left_out = f"{applied.made - applied.kept:,} of {applied.made:,} images"
-        words.append(f"{applied.path.name} left out {left_out}, by {applied.by}.")
+        words.append(f"{applied.folder.name} left out {left_out}, by {applied.by}.")
     for found in beside:
         for key, reason in found.rejected.items():
-            _flag(flagged, key, f"{found.path.stem}: {reason}")
-        words.append(f"Not applied: {found.path.name}, by {found.by}; what it would leave out is flagged.")
+            _flag(flagged, key, f"{found.folder.name}: {reason}")
+        words.append(f"Not applied: {found.folder.name}, by {found.by}; what it would leave out is flagged.")
     return chosen, flagged, " ".join(words)
 
 
 def _named_filter(name: str, folder: Path) -> Filter:
-    for path in (folder / name, folder / f"{name}.parquet", Path(name)):
-        if path.is_file():
-            return read_filter(path)
-    there = ", ".join(sorted(path.stem for path in folder.glob(PATTERN))) or "none"
-    raise UserError(f"--filter {name}: no such filter beside the shards in {folder}; there are {there}")
+    for place in (folder / FILTERS / name, Path(name)):
+        if Artifact(place).is_finished:
+            return read_filter(place)
+    there = ", ".join(found.folder.name for found in filters_of(folder)) or "none"
+    raise UserError(f"--filter {name}: no such filter in {folder / FILTERS}; there are {there}")
 
 
 def _flag(flagged: dict[str, str], key: str, reason: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,18 +33,18 @@ from genrobust.core import (
     resolve_device,
 )
 from genrobust.data import (
-    MANIFEST,
     OK,
     FolderClasses,
     ShardDataset,
     below,
     check_share,
+    is_dataset,
     load_data,
     lowest_of_each_class,
     open_images,
     open_stored,
     read_classes,
-    read_manifest,
+    read_inputs,
     write_filter,
 )
 from genrobust.recipe import DataConfig, FilterConfig, Recipe, is_recipe, load_recipe
@@ -141,14 +142,23 @@ def filter_dataset(
         raise UserError(f"--threshold {threshold}: give a number to compare scores with")
     if drop is not None:
         check_share(drop)
-    read_manifest(dataset)  # a filter lies beside shards: image folders are refused
+    read_inputs(dataset)  # a filter lies beside shards: image folders are refused
     return _filter(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
 
 
 def filter_shards(
-    dataset: Path, labels: LabelSpace, rule: FilterConfig, model: Path, device: str, batch_size: int, path: Path
+    dataset: Path,
+    labels: LabelSpace,
+    rule: FilterConfig,
+    model: Path,
+    device: str,
+    batch_size: int,
+    place: Path,
+    inputs: Mapping[str, Any],
 ) -> int:
-    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the file `path`.
+    """Filter a study's generated dataset by `rule` with the classifier or CLIP in `model`, into the folder `place`.
+
+    `inputs` are what that is named after.
 
     Returns how many images it has judged; 0 where an earlier run had judged some, so that it tells of no rate.
 
@@ -159,8 +169,8 @@ def filter_shards(
     sets = AuditSets(opened, labels, None, {}, None, None, prompts, templates)
     opens = partial(open_classifier, str(model))
     judge = by_clip(str(model), batch_size) if rule.by == "clip" else by_classifier(opens, batch_size)
-    parts = parts_in(dataset, resolve_device(device), path.name)
-    made = _filter(dataset, sets, judge, rule.drop, rule.threshold, device, path, parts).made
+    parts = parts_in(dataset, resolve_device(device), place.name)
+    made = _filter(place, sets, judge, rule.drop, rule.threshold, device, inputs, parts).made
     return 0 if parts.found else made
 
 
@@ -196,17 +206,17 @@ def parts_in(folder: Path, device: torch.device, *work: object) -> KeptParts:
 
 
 def _filter(
-    dataset: Path,
+    place: Path,
     sets: AuditSets,
     judge: Judge,
     drop: float | None,
     threshold: float | None,
     device: str,
-    path: Path | None = None,
+    inputs: Mapping[str, Any] | None = None,
     parts: KeptParts | None = None,
 ) -> Filter:
     where = resolve_device(device)
-    parts = parts or parts_in(dataset, where, drop, threshold)
+    parts = parts or parts_in(place, where, drop, threshold)
     name, scores = judge(sets, where, parts)
     if drop is not None:
         rejected = lowest_of_each_class(scores, sets.dataset.labels, drop)
@@ -214,7 +224,7 @@ def _filter(
     else:
         assert threshold is not None  # one of the two is given
         rejected, rule = below(scores, threshold), f"below {threshold:g}"
-    made = write_filter(dataset, sets.dataset, name, scores, rejected, rule, path)
+    made = write_filter(sets.dataset, name, scores, rejected, rule, place, inputs)
     parts.remove()
     return made
 
@@ -255,7 +265,7 @@ def open_sets(
 def _classes(dataset: str, against: str | None, data: StudyData | None) -> FolderClasses:
     if data is not None:
         return FolderClasses(data.labels, data.labels.ids)
-    if against or not (Path(dataset) / MANIFEST).exists():
+    if against or not is_dataset(Path(dataset)):
         place = Path(against or dataset)
         return read_classes(DataConfig(source="folders", train=place, test=place))
     ids = ShardDataset(Path(dataset), allow_partial=True).class_ids
@@ -266,7 +276,7 @@ def _classes(dataset: str, against: str | None, data: StudyData | None) -> Folde
 def _dataset(word: str, classes: FolderClasses, data_of: DataOf) -> tuple[ImageSet, tuple[str, ...], tuple[str, ...]]:
     """The dataset, the prompts of its images where they are known, and the templates to show a CLIP."""
     folder = Path(word)
-    if not (folder / MANIFEST).exists():
+    if not is_dataset(folder):
         data = data_of(word)
         images = data.train if data else open_images("generated", open_stored(folder), classes, by_name=True)
         return images, (), (PLAIN_TEMPLATE,)

@@ -20,7 +20,7 @@ from genrobust.core import (
     file_name,
     local_folder,
 )
-from genrobust.data import MANIFEST, ShardDataset, open_images, open_stored, read_classes, readable_names
+from genrobust.data import ShardDataset, is_dataset, open_images, open_stored, read_classes, readable_names
 from genrobust.recipe import DataConfig
 from genrobust.report import Benchmarked, write_benchmark_page
 from genrobust.robustness import Benchmark, benchmark as score
@@ -145,7 +145,7 @@ def _generated(word: str, studies: Studies) -> Images:
             "{generate: {split: val, per_class: 10}}}, and name it"
         )
     folder = Path(word)
-    if not (folder / MANIFEST).is_file():
+    if not is_dataset(folder):
         return _folder(word)
     shards = ShardDataset(folder)
     val = all(f"{shards.class_ids[label]}-val-" in key for key, label in zip(shards.keys, shards.labels, strict=True))

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genrobust.classifiers import hash_clip
 from genrobust.core import (
     EMBEDDED,
+    HEX_DIGITS,
+    MANIFEST,
     RETRIEVED_BY_SEARCH,
+    Artifact,
     ImageSet,
     Subset,
     UserError,
+    artifact_folder,
     digest,
     fetch,
     fetch_artifacts,
@@ -47,7 +51,7 @@ class PoolSearch:
     """The search for images of each class in a pool, by a CLIP: `wanted` [K] of each class, with its `texts`.
 
     Labels of the pool are not used. Every file is named after all that it depends on, and only the list of what is
-    found, at `path`, depends on texts and numbers: others search the same embeddings again.
+    found, in `folder`, depends on texts and numbers: others search the same embeddings again.
 
     Args:
         hidden: Whether the pool has labels of the study's classes; they tell how often the search is right.
@@ -74,22 +78,25 @@ class PoolSearch:
         return folder
 
     @cached_property
-    def path(self) -> Path:
+    def _inputs(self) -> dict[str, Any]:
+        return {
+            "rule": SEARCHED_BY[self._match],
+            "pool": self.pool.fingerprint,
+            "clip": hash_clip(self.clip),
+            "texts": digest(self._texts, HEX_DIGITS),
+            "wanted": self.wanted.tolist(),
+        }
+
+    @cached_property
+    def folder(self) -> Path:
         """Where the list of what is found lies, or will lie."""
-        inputs = [
-            SEARCHED_BY[self._match],
-            self.pool.fingerprint,
-            hash_clip(self.clip),
-            self._texts,
-            self.wanted.tolist(),
-        ]
-        return self.context.out / "searches" / f"{digest(inputs)}.parquet"
+        return artifact_folder(self.context.out / "searches", self._match, self._inputs)
 
     @property
     def is_done(self) -> bool:
         """Whether the search is done; fetches it where another machine did it."""
-        fetch(self.path.parent, self.path.name)
-        return self.path.exists()
+        fetch(self.folder, "*.parquet", MANIFEST)
+        return Artifact(self.folder).is_finished
 
     def embeddings(self, part: int | str) -> Embeddings:
         """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
@@ -158,13 +165,13 @@ class PoolSearch:
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))
         found, scores = (nearest_in_turn if in_turn else nearest)(best, cosines, self.wanted)
-        write_search(self.path, self.pool, found, best[found], scores)
+        write_search(self.folder, self._inputs, self.pool, found, best[found], scores)
 
     @cached_property
     def images(self) -> FoundImages:
         """The images that were found, once the search is done."""
-        fetch(self.path.parent, self.path.name)
-        return found_images(self.pool, read_search(self.path), RETRIEVED_BY_SEARCH)
+        fetch(self.folder, "*.parquet", MANIFEST)
+        return found_images(self.pool, read_search(self.folder), RETRIEVED_BY_SEARCH)
 
     def report(self) -> str:
         """Say how many of the wanted images were found, which classes ran short, and how often labels are right."""

@@ -10,10 +10,12 @@ import numpy as np
 
 from genrobust.classifiers import hash_clip
 from genrobust.core import (
+    MANIFEST,
     REAL,
     RETRIEVED,
     RETRIEVED_BY_CLASS,
     RETRIEVED_BY_SEARCH,
+    Artifact,
     ImageSet,
     Subset,
     UserError,
@@ -138,7 +140,7 @@ class Sources:
         rule = self.context.recipe.filter_of(name)
         if name in self.datasets:
             own = self.datasets[name].identity
-            return own if rule is None else self.filter_path(name, rule).stem
+            return own if rule is None else self.filter_folder(name, rule).name
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             matched, per_class = None if self.first is None else self.first.identity, self._per_class
             more: list[Any] = [] if per_class is None else [per_class]
@@ -147,7 +149,7 @@ class Sources:
                 more.append("in fair order")
             return digest([self.pool.fingerprint, matched, name if matched else RETRIEVED, *more])
         if name == RETRIEVED_BY_SEARCH:
-            return self.search.path.stem
+            return self.search.folder.name
         return self._given(name).fingerprint
 
     def class_counts(self, name: str) -> np.ndarray:
@@ -179,7 +181,7 @@ class Sources:
             return self.search.is_done
         rule = self.context.recipe.filter_of(name) if name in self.datasets else None
         made = not any(dataset.missing_shards() for dataset in self.reads(name))
-        return made and (rule is None or self.filter_path(name, rule).exists())
+        return made and (rule is None or Artifact(self.filter_folder(name, rule)).is_finished)
 
     def images(self, name: str) -> ImageSet:
         """Return the images of a source, which is made already."""
@@ -194,7 +196,7 @@ class Sources:
 
         if name in self.datasets:
             images, rule = self.datasets[name].images, self.context.recipe.filter_of(name)
-            return images if rule is None else kept(images, read_filter(self.filter_path(name, rule)))
+            return images if rule is None else kept(images, read_filter(self.filter_folder(name, rule)))
         if name in (RETRIEVED, RETRIEVED_BY_CLASS):
             matched = self._wanted
             return matched if self.first is None else retrieve(self.pool, matched, match_styles=name == RETRIEVED)
@@ -251,13 +253,17 @@ class Sources:
         recipe = self.context.recipe
         return None if rule.clip is not None else run_of(recipe, recipe.arm(rule.arm), recipe.seeds[0])
 
-    def filter_path(self, name: str, rule: FilterConfig) -> Path:
-        """Return where the list of what is left out of a dataset lies, or will lie."""
+    def filter_inputs(self, name: str, rule: FilterConfig) -> dict[str, Any]:
+        """Return all that the list of what is left out of a dataset depends on."""
         judge = self.judge(rule)
         known = hash_clip(judge) if rule.by == "clip" else judge.name
-        path = self.context.out / "filters" / f"{digest([self.dataset(name).identity, rule, known])}.parquet"
-        fetch(path.parent, path.name)
-        return path
+        return {"dataset": self.dataset(name).identity, "rule": rule.model_dump(mode="json"), "judge": known}
+
+    def filter_folder(self, name: str, rule: FilterConfig) -> Path:
+        """Return where that list lies, or will lie."""
+        folder = artifact_folder(self.context.out / "filters", rule.by, self.filter_inputs(name, rule))
+        fetch(folder, "*.parquet", MANIFEST)
+        return folder
 
     def mixture_identity(self, parts: tuple[MixturePart, ...], train: TrainConfig) -> str:
         """Return a hash of all that the batches of a training depend on beside its settings and seed."""

@@ -129,7 +129,7 @@ class Studies:
         self.require_made(stages)
         for stage in stages:
             stage.run()
-        return graph.sources.filter_path(found.name, rule)
+        return graph.sources.filter_folder(found.name, rule)
 
     def existing(self, spec: str) -> Path | None:
         """Return the folder of the images of ``RECIPE:DATASET``, if any is generated; None for what is no recipe.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from genrobust.core import Artifact
 from genrobust.recipe import FilterConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -26,23 +27,24 @@ class Filter(Stage):
         return Filter, (self.sources, self.source, self.rule)
 
     def jobs(self) -> list[Job]:
-        path = self.sources.filter_path(self.source, self.rule)
+        folder = self.sources.filter_folder(self.source, self.rule)
         count = int(self.sources.class_counts(self.source).sum())
-        size = 0 if path.exists() else count
+        size = 0 if Artifact(folder).is_finished else count
         name = f"the filter of {self.source}"
-        return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=path, total=count)]
+        return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=folder, total=count)]
 
     def load(self) -> DoJobs:
         from genrobust.study.auditing import filter_shards
 
         def make(names: Sequence[str]) -> None:
             for name in names:
-                dataset, path = self.sources.dataset(name), self.sources.filter_path(name, self.rule)
+                dataset, recipe = self.sources.dataset(name), self.context.recipe
                 dataset.fetch_tars()
-                judge, recipe = self.sources.judge(self.rule), self.context.recipe
-                how = recipe.device, recipe.evaluate.batch_size
+                judge = self.sources.judge(self.rule), recipe.device, recipe.evaluate.batch_size
+                place = self.sources.filter_folder(name, self.rule), self.sources.filter_inputs(name, self.rule)
                 with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)) as judged:
-                    judged.count = filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
+                    labels = self.context.data.labels
+                    judged.count = filter_shards(dataset.folder, labels, self.rule, *judge, *place)
 
         return make
 
@@ -51,7 +53,7 @@ class Filter(Stage):
 
         super().do(todo)
         if todo:
-            made = read_filter(self.sources.filter_path(self.source, self.rule))
+            made = read_filter(self.sources.filter_folder(self.source, self.rule))
             self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
     def _rate_key(self) -> str:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrobust.core import GenrobustError, ImageSet, UserError, device_name, digest
+from genrobust.core import GenrobustError, ImageSet, UserError, artifact_folder, device_name
 from genrobust.recipe import GENERATED, ClassModelConfig, DatasetConfig, GeneratorConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
@@ -79,14 +79,16 @@ class GeneratedDataset:
             return own
         from genrobust.generate import identity, sampling
 
-        how = self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
-        drawn = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
-        machine = [] if self.is_on_server else [self.context.recipe.threads, self.context.device]
-        what = [self.plan.fingerprint, drawn, how, *machine]
+        generator = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
+        inputs = {"plan": self.plan.fingerprint, "generator": generator}
+        inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
+        if not self.is_on_server:
+            inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
         if self.trained is not None:
-            what.append(self.trained.folder.name)
-        return self.context.out / "generated" / digest(what)
+            inputs["trained"] = self.trained.folder.name
+        word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
+        return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", inputs)
 
     @cached_property
     def identity(self) -> str:

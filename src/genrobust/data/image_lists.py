@@ -1,0 +1,48 @@
+"""Lists of images as artifacts of one parquet file: what a filter leaves out, what a search finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    Manifest,
+    lock,
+    make_folder,
+    reading,
+    remove_leftovers,
+    replacing,
+)
+
+
+def write_list(path: Path, manifest: Manifest, columns: Mapping[str, Any], schema: pa.Schema) -> None:
+    """Write `columns` to `path`, as the only file of an artifact with `manifest`."""
+    folder = path.parent
+    make_folder(folder)
+    with lock(folder, wait=True):
+        remove_leftovers(folder)
+        with replacing(path) as file:
+            pq.write_table(pa.table(columns, schema), file, compression="zstd")
+        Artifact(folder).publish(manifest, names=[path.name])
+
+
+@contextmanager
+def reading_list(path: Path) -> Iterator[tuple[pa.Table, Mapping[str, Any]]]:
+    """Yield the table and the facts that `write_list` wrote, to be parsed.
+
+    Raises:
+        UserError: There is no such list, or one of another version of genrobust.
+        GenrobustError: It is damaged.
+    """
+    artifact = Artifact(path.parent)
+    about, then = artifact.manifest().about, f": {artifact.remedy}"
+    artifact.path(path.name)
+    with reading(path, pa.ArrowException, KeyError, ValueError, TypeError, then=then, kind=GenrobustError):
+        yield pq.read_table(path), about
