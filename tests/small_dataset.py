@@ -17,7 +17,7 @@ from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.cli import app
 from genrobust.core.images import LabelSpace, Sample, StudyData, Subset
 from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import create_dataset
+from genrobust.data.shards import begin_dataset, finish_dataset
 from genrobust.recipe import TrainConfig
 from genrobust.release.model_export import export_model
 from genrobust.train.loop import train
@@ -60,7 +60,7 @@ def write_shards() -> Callable[..., Path]:
     """Writes images, one after the other of classes 0, 1, ..., as a generated dataset of one shard."""
 
     def write(folder: Path, images: Sequence[Image.Image], ids: Sequence[str]) -> Path:
-        create_dataset(folder, {"shards": 1, "class_ids": list(ids)})
+        begin_dataset(folder, {"shards": 1, "class_ids": list(ids)})
         samples = []
         for i, image in enumerate(images):
             template = TEMPLATES[i // len(ids) % 2]
@@ -74,6 +74,7 @@ def write_shards() -> Callable[..., Path]:
             samples.append(Sample(f"{ids[i % len(ids)]}-{i:06d}", i % len(ids), np.asarray(image.convert("RGB")), meta))
         lost = {"key": f"{ids[0]}-999999", "label": 0, "blank": True, "redraws": 2, "reason": "blank after 2 redraws"}
         write_shard(folder, 0, samples, [lost])
+        finish_dataset(folder)
         return folder
 
     return write
