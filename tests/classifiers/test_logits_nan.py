@@ -23,6 +23,7 @@ from genrobust.classifiers.logits import embed_images
 from genrobust.classifiers.models import create_classifier, load_checkpoint, save_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace
 from genrobust.data.memory import MemoryImages
 
@@ -85,8 +86,8 @@ def test_a_classifier_is_named(tmp_path: Path, make: Callable[..., Path], tensor
     with pytest.raises(GenrobustError, match=match):
         opened.logits(opened.load(CPU), IMAGES, 2, CPU)
     with pytest.raises(GenrobustError, match=match):
-        predict_sets({tmp_path / "out": opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
-    assert not list((tmp_path / "out").glob("*.npz"))
+        predict_sets(tmp_path / "out", {PredictedBy("m", "m"): opened}, {"gray": IMAGES}, LABELS, 2, "cpu")
+    assert not list((tmp_path / "out").glob("*"))
     done = genrobust("predict", spec, tmp_path / "images", "--out", tmp_path / "out.csv")
     assert done.exit_code == 1 and "gives logits that are no numbers" in done.stderr
     assert not (tmp_path / "out.csv").exists()

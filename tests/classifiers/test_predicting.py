@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +16,8 @@ from genrobust.classifiers.checkpoints import CheckpointInfo
 from genrobust.classifiers.models import create_classifier, save_checkpoint
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import are_of, load_predictions
-from genrobust.core import ClassLabel, ImageSet, LabelSpace, Predictions, Subset, UserError
+from genrobust.classifiers.saved import FILE, PredictedBy, load_predictions
+from genrobust.core import ClassLabel, GenrobustError, ImageSet, LabelSpace, Predictions, Subset, UserError
 from genrobust.data.memory import MemoryImages
 from genrobust.recipe import EvaluateConfig
 
@@ -45,8 +46,15 @@ def predict(
     checkpoint: Path, out: Path, sets: Mapping[str, ImageSet], labels: LabelSpace = LABELS, **settings: object
 ) -> Mapping[str, Predictions]:
     config = EvaluateConfig.model_validate(settings)
-    opened = {out: open_checkpoint(checkpoint, config)}
-    return predict_sets(opened, sets, labels, config.batch_size, "cpu", threads=1)[out]
+    opened = open_checkpoint(checkpoint, config)
+    by = PredictedBy(checkpoint.name, opened.prepared)
+    return predict_sets(out, {by: opened}, sets, labels, config.batch_size, "cpu", threads=1)[by]
+
+
+def folder(out: Path, name: str, word: str = "*") -> Path:
+    """The one folder of predictions on a set below `out`."""
+    (found,) = out.glob(f"{word}-{name}-*")
+    return found
 
 
 def test_predictions_of_every_set(checkpoint: Path, tmp_path: Path) -> None:
@@ -56,7 +64,8 @@ def test_predictions_of_every_set(checkpoint: Path, tmp_path: Path) -> None:
     assert made["test"].keys[0] == "käse/0.png" and made["test"].labels.tolist() == [0, 1, 2] * 3 + [0]
     assert made["test"].classes == ("ant", "bee", "cat") and made["test"].protocol.startswith("32 px")
     predict(checkpoint, tmp_path / "again", {"test": images()})
-    assert (tmp_path / "again" / "test.npz").read_bytes() == (tmp_path / "out" / "test.npz").read_bytes()
+    one, other = (folder(tmp_path / out, "test") for out in ("again", "out"))
+    assert one.name == other.name and (one / FILE).read_bytes() == (other / FILE).read_bytes()
 
 
 def test_what_is_saved_is_read(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,15 +75,20 @@ def test_what_is_saved_is_read(checkpoint: Path, tmp_path: Path, monkeypatch: py
     assert np.array_equal(first.logits, second.logits) and first.keys == second.keys
 
 
-def test_changed_images_weights_and_damaged_files_are_predicted_again(checkpoint: Path, tmp_path: Path) -> None:
+def test_other_images_are_predicted_elsewhere_and_other_weights_anew(checkpoint: Path, tmp_path: Path) -> None:
     out, others = tmp_path / "out", {"test": images(1)}
-    first = predict(checkpoint, out, {"test": images()})["test"]
-    other = predict(checkpoint, out, others)["test"]
-    assert not np.array_equal(first.logits, other.logits)
+    first = predict(checkpoint, out, {"test": images()})
+    logits = np.array(first["test"].logits)
+    other = np.array(predict(checkpoint, out, others)["test"].logits)
+    assert not np.array_equal(logits, other) and np.array_equal(first["test"].logits, logits)
     save(checkpoint)
-    assert not np.array_equal(other.logits, predict(checkpoint, out, others)["test"].logits)
-    (out / "test.npz").write_bytes((out / "test.npz").read_bytes()[:100])
-    assert predict(checkpoint, out, others)["test"].logits.shape == (10, 3)
+    again = predict(checkpoint, out, others)
+    assert not np.array_equal(other, again["test"].logits)
+    assert len(list(out.iterdir())) == 2
+    for damaged in out.glob(f"*/{FILE}"):
+        damaged.write_bytes(damaged.read_bytes()[:100])
+    with pytest.raises(GenrobustError, match=FILE):
+        predict(checkpoint, out, others)["test"]
 
 
 class Counted(MemoryImages):
@@ -91,66 +105,51 @@ class Counted(MemoryImages):
 
 
 @pytest.fixture
-def several(tmp_path: Path) -> dict[Path, Path]:
-    """Five checkpoints by folders for their predictions, the last of another size."""
+def several(tmp_path: Path) -> dict[PredictedBy, Path]:
+    """Five checkpoints, the last of another size."""
     sizes = (32, 32, 32, 32, 48)
-    return {tmp_path / f"together-{n}": save(tmp_path / f"model-{n}", size) for n, size in enumerate(sizes)}
+    return {PredictedBy(f"m{n}", str(n)): save(tmp_path / f"model-{n}", size) for n, size in enumerate(sizes)}
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_many_classifiers_answer_as_each_alone(several: dict[Path, Path], tmp_path: Path, flip: bool) -> None:
+def test_many_classifiers_answer_as_each_alone(several: dict[PredictedBy, Path], tmp_path: Path, flip: bool) -> None:
     sets, settings = {"test": images(), "solid": images(1, 7)}, EvaluateConfig(batch_size=4, flip=flip)
-    opened = {out: open_checkpoint(checkpoint, settings) for out, checkpoint in several.items()}
-    assert list(predict_sets(opened, sets, LABELS, 4, "cpu", threads=1)) == list(several)
-    for out, checkpoint in several.items():
+    opened = {by: open_checkpoint(checkpoint, settings) for by, checkpoint in several.items()}
+    found = predict_sets(tmp_path / "together", opened, sets, LABELS, 4, "cpu", threads=1)
+    assert list(found) == list(several)
+    for by, checkpoint in several.items():
         alone = tmp_path / f"alone-{checkpoint.name}"
         predict(checkpoint, alone, sets, batch_size=4, flip=flip)
         for name in sets:
-            assert (out / f"{name}.npz").read_bytes() == (alone / f"{name}.npz").read_bytes()
+            assert (found[by].folders[name] / FILE).read_bytes() == (folder(alone, name) / FILE).read_bytes()
 
 
 def test_a_card_takes_as_many_classifiers_at_once_as_it_has_room_for(
-    several: dict[Path, Path], monkeypatch: pytest.MonkeyPatch
+    several: dict[PredictedBy, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = Counted("test", 4)
-    opened = dict(list({out: open_checkpoint(checkpoint) for out, checkpoint in several.items()}.items())[:4])
+    opened = dict(list({by: open_checkpoint(checkpoint) for by, checkpoint in several.items()}.items())[:4])
     room = iter([False, True, True])  # after the first, second and third network; the fourth is the last anyway
     monkeypatch.setattr(predicting, "_is_filled", lambda where: next(room))
-    found = predict_sets(opened, {"test": images}, LABELS, 256, "cpu", threads=1)
+    found = predict_sets(tmp_path, opened, {"test": images}, LABELS, 256, "cpu", threads=1)
     assert set(images.decoded.values()) == {3}, "for two, for one and for one"
     assert all(len(saved["test"].logits) == 4 for saved in found.values())
 
 
-def test_predictions_that_another_run_replaced_are_an_error(checkpoint: Path, tmp_path: Path) -> None:
-    """Two studies that share a classifier may call different images alike."""
-    file = tmp_path / "out" / "test.npz"
-    first = predict(checkpoint, file.parent, {"test": images()})
-    assert np.array_equal(first["test"].labels, images().labels)
-    assert are_of(file, images().fingerprint) and not are_of(file, images(1).fingerprint)
-    second = predict(checkpoint, file.parent, {"test": images(1)})
-    with pytest.raises(UserError, match=r"test\.npz were replaced meanwhile"):
-        first["test"]
-    assert len(second["test"].logits) == 10
-    assert are_of(file, images(1).fingerprint) and not are_of(file, images().fingerprint)
-    file.write_bytes(b"text")
-    assert not are_of(file, images(1).fingerprint)
-    assert not are_of(tmp_path / "gone.npz", images(1).fingerprint)
-
-
 def test_each_image_is_decoded_once_for_those_that_want_it_alike(
-    several: dict[Path, Path], monkeypatch: pytest.MonkeyPatch
+    several: dict[PredictedBy, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sets = {"test": Counted("test", 9), "solid": Counted("solid", 5)}
-    opened = {out: open_checkpoint(checkpoint) for out, checkpoint in several.items()}
+    opened = {by: open_checkpoint(checkpoint) for by, checkpoint in several.items()}
     same = dict(list(opened.items())[:4])
-    predict_sets(same, sets, LABELS, 256, "cpu", threads=1)
+    predict_sets(tmp_path, same, sets, LABELS, 256, "cpu", threads=1)
     assert all(set(s.decoded.values()) == {1} and len(s.decoded) == len(s) for s in sets.values())
-    predict_sets(opened, sets, LABELS, 256, "cpu", threads=1)  # the fifth alone is left
+    predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)  # the fifth alone is left
     assert all(set(s.decoded.values()) == {2} for s in sets.values())
     monkeypatch.setattr(predicting, "TOGETHER", 3)
-    for out in same:
-        (out / "solid.npz").unlink()
-    predict_sets(opened, sets, LABELS, 256, "cpu", threads=1)
+    for by in same:
+        shutil.rmtree(folder(tmp_path, "solid", by.word))
+    predict_sets(tmp_path, opened, sets, LABELS, 256, "cpu", threads=1)
     assert set(sets["test"].decoded.values()) == {2}
     assert set(sets["solid"].decoded.values()) == {4}
 
@@ -162,19 +161,19 @@ def test_classes_are_matched_by_id(checkpoint: Path, tmp_path: Path) -> None:
     assert part.classes == ("cat", "ant") and np.array_equal(part.logits, whole.logits[:, [2, 0]])
 
 
-def test_no_classifier_is_loaded_where_one_lacks_a_class(several: dict[Path, Path], tmp_path: Path) -> None:
+def test_no_classifier_is_loaded_where_one_lacks_a_class(several: dict[PredictedBy, Path], tmp_path: Path) -> None:
     stranger = save(tmp_path / "stranger", classes=("ant", "bee", "dog"))
-    opened = {out: open_checkpoint(checkpoint) for out, checkpoint in (several | {tmp_path / "x": stranger}).items()}
+    named = several | {PredictedBy("stranger", "x"): stranger}
+    opened = {by: open_checkpoint(checkpoint) for by, checkpoint in named.items()}
     with pytest.raises(UserError, match="stranger does not know 1 of the 3 classes of this data: cat"):
-        predict_sets(opened, {"test": images()}, LABELS, 256, "cpu")
-    assert not any(list(out.glob("*.npz")) for out in several)
+        predict_sets(tmp_path / "out", opened, {"test": images()}, LABELS, 256, "cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_protocol_is_another_prediction(checkpoint: Path, tmp_path: Path) -> None:
     out, made = tmp_path / "out", {}
     for key, value in (("batch_size", 3), ("crop_pct", 0.875), ("flip", True), ("image_size", 48)):
         made[key] = predict(checkpoint, out, {"test": images()}, **{key: value})["test"]
-        assert load_predictions(out / "test.npz").protocol == made[key].protocol
     protocols = [p.protocol for p in made.values()]
     assert len(set(protocols)) == 4 and protocols[3].startswith("48 px")
     plain = predict(checkpoint, out, {"test": images()})["test"]
@@ -209,5 +208,5 @@ def test_a_bad_set_spoils_nothing_that_is_there(checkpoint: Path, tmp_path: Path
     good = predict(checkpoint, tmp_path / "out", {"test": images()})["test"]
     with pytest.raises(UserError, match=said):
         predict(checkpoint, tmp_path / "out", {"test": images(), "solid": bad})
-    assert np.array_equal(load_predictions(tmp_path / "out" / "test.npz").logits, good.logits)
-    assert not (tmp_path / "out" / "solid.npz").exists()
+    assert np.array_equal(load_predictions(folder(tmp_path / "out", "test")).logits, good.logits)
+    assert not list((tmp_path / "out").glob("*solid*"))

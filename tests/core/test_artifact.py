@@ -106,3 +106,39 @@ def test_artifacts_are_found_below_a_folder(tmp_path: Path) -> None:
     assert [found.folder for found in artifacts(tmp_path)] == [made.folder]
     made.remove()
     assert not made.folder.exists()
+
+
+def test_an_artifact_that_changed_places_is_found(tmp_path: Path) -> None:
+    inputs: list[dict[str, object]] = [{"seed": 1}, {"seed": 2, "train": {"steps": (1, 2.5)}}]
+    one, other = (artifact_folder(tmp_path, "real", of) for of in inputs)
+    for folder, of in zip((one, other), inputs, strict=True):
+        with Artifact(folder).writing(Manifest("checkpoint", of), "model"):
+            (folder / "model").write_bytes(b"weights")
+        assert list(Artifact(folder).damage()) == []
+    one.rename(tmp_path / "away")
+    other.rename(one)
+    assert Artifact(tmp_path / "away").path("model")  # a name without a hash promises nothing
+    assert [damage.path for damage in Artifact(one).damage()] == [one / "manifest.json"]
+    with pytest.raises(GenrobustError, match=one.name):
+        Artifact(one).path("model")
+
+
+def test_what_a_kill_after_the_manifest_left_is_removed(tmp_path: Path) -> None:
+    artifact = Artifact(tmp_path)
+    artifact.begin(WHAT)
+    (tmp_path / "state").write_bytes(b"1")
+    artifact.keep(["state"], {})
+    unfinished = (tmp_path / "unfinished.json").read_bytes()
+    artifact.publish(WHAT, [])
+    for name, content in (("state", b"1"), ("unfinished.json", unfinished)):
+        (tmp_path / name).write_bytes(content)
+    artifact.clean()
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_what_is_made_again_is_never_whole_with_files_of_before(tmp_path: Path) -> None:
+    artifact = make(tmp_path, a=b"before")
+    with pytest.raises(KeyboardInterrupt), artifact.writing(WHAT, "a"):
+        (tmp_path / "a").write_bytes(b"after")
+        raise KeyboardInterrupt
+    assert not artifact.is_finished

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from genrobust.core import DiskFull, KeptParts, load_arrays, parts
+from genrobust.core import Artifact, DiskFull, KeptParts
 
 
 class Squares:
@@ -64,7 +64,7 @@ def test_a_damaged_part_is_made_again_with_a_warning(folder, caplog):
     with caplog.at_level(logging.WARNING):
         assert again.run()["squares"].tolist() == [i * i for i in range(10)]
     assert len(again.made) == 3 and path.name in caplog.text
-    load_arrays(path).close()
+    assert not list(Artifact(path.parent).damage())
 
 
 def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder):
@@ -83,10 +83,10 @@ def test_when_the_work_is_done_its_parts_go_and_those_of_other_work_stay(folder)
 
 
 def test_where_parts_cannot_be_kept_the_work_goes_on_without(folder, monkeypatch, caplog):
-    def full(path, arrays, mirrored):
+    def full(self, *arguments):
         raise DiskFull("the disk is full")
 
-    monkeypatch.setattr(parts, "save_arrays", full)
+    monkeypatch.setattr(Artifact, "finish_part", full)
     run = Squares(folder)
     with caplog.at_level(logging.WARNING):
         assert run.run()["squares"].tolist() == [i * i for i in range(10)]

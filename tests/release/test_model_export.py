@@ -24,8 +24,20 @@ from genrobust.classifiers.models import create_classifier, load_checkpoint, sav
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.classifiers.preprocess import prepare
-from genrobust.core import GenrobustError, LabelSpace, MissingPackage, StudyData, Subset, UserError, sealed, unsealed
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    LabelSpace,
+    Manifest,
+    MissingPackage,
+    StudyData,
+    Subset,
+    UserError,
+    sealed,
+    unsealed,
+)
 from genrobust.core.record import ArmRecord
 from genrobust.core.results import BaselineModel, Predictions
 from genrobust.release.model_card import model_card
@@ -100,7 +112,8 @@ def results(checkpoint: Path, pictogram_data: StudyData, few_classes: LabelSpace
     for name, classes in (("test", FEW), ("emoji", 5)):
         sets[name] = Subset(pictogram_data.tests[name], np.flatnonzero(pictogram_data.tests[name].labels < classes))
     out = tmp_path / "predictions"
-    found = predict_sets({out: open_checkpoint(checkpoint)}, sets, few_classes, 256, "cpu")[out]
+    by = PredictedBy("mine", "mine")
+    found = predict_sets(out, {by: open_checkpoint(checkpoint)}, sets, few_classes, 256, "cpu")[by]
     seeds, random = (1, SEED), np.random.default_rng(0)
     of_study: dict[tuple[str, int, str], Predictions] = {}
     for test, own in found.items():
@@ -232,9 +245,10 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, tmp_path: Path, mo
     assert genrobust("export-model", tmp_path, "--to", "timm").exit_code == 2  # no checkpoint
     with pytest.raises(UserError, match="exported to timm or onnx"):
         export_model(checkpoint, "tflite", tmp_path / "out")
-    alexnet = {**unsealed((checkpoint / "checkpoint.json").read_bytes()), "architecture": "alexnet"}
+    manifest = Artifact(checkpoint).manifest()
     (tmp_path / "alexnet").mkdir()
-    (tmp_path / "alexnet" / "checkpoint.json").write_bytes(sealed(alexnet))
+    alexnet = {**manifest.about, "architecture": "alexnet"}
+    Artifact(tmp_path / "alexnet").publish(Manifest(manifest.kind, about=alexnet))
     with pytest.raises(UserError, match=r"timm has no AlexNet.*--to onnx"):
         export_model(tmp_path / "alexnet", "timm", tmp_path / "out")
     monkeypatch.setitem(sys.modules, "onnxscript", None)

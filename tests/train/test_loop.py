@@ -8,7 +8,7 @@ import pytest
 import torch
 from kill_and_resume import Call, contents, kill_and_resume
 
-from genrobust.classifiers import load_checkpoint, read_checkpoint_info, training_state
+from genrobust.classifiers import load_checkpoint, read_checkpoint_info, saved_steps, training_state
 from genrobust.core import GenrobustError, Subset, UserError
 from genrobust.recipe import TrainConfig
 from genrobust.train import Source, loop, train
@@ -56,7 +56,7 @@ def test_bfloat16_computes_otherwise_and_leaves_weights_of_float32(job, tmp_path
 def test_it_survives_kills(start, tmp_path, changes, first_scale):
     arguments = {"out": str(tmp_path / "out"), "changes": changes, "first_scale": first_scale}
     made = kill_and_resume(start, Call("train/small_job.py", "run", arguments), tmp_path / "out", kills=2)
-    assert made.keys() == {"checkpoint.json", "model.safetensors"}
+    assert made.keys() == {"manifest.json", "model.safetensors"}
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -110,22 +110,23 @@ def test_weights_that_are_no_numbers_end_a_training(job, tmp_path, monkeypatch, 
     sources = job.sources() if of == "twin" else None
     with pytest.raises(GenrobustError, match=f"{pattern} is NaN or infinite, at step .*train.learning_rate"):
         job.run(tmp_path / "out", sources=sources, **{"steps": 12, **changes})
-    assert not (tmp_path / "out" / "checkpoint.json").exists()
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_a_finished_run_is_left_alone(job, undisturbed, monkeypatch):
     monkeypatch.setattr(loop, "_Run", None)  # a second run would need it
     before = contents(undisturbed)
-    (undisturbed / "state.safetensors").write_bytes(b"left")  # as if killed right after the checkpoint was written
+    (undisturbed / "unfinished.json").write_bytes(before["manifest.json"])  # killed right after the manifest was written
     assert job.run(undisturbed, save_every=5) == undisturbed
     assert contents(undisturbed) == before
 
 
 def test_a_checkpoint_holds_no_time_and_no_path(undisturbed):
     made = contents(undisturbed)
-    assert made.keys() == {"checkpoint.json", "model.safetensors"}
-    assert str(undisturbed.parent).encode() not in made["checkpoint.json"]
-    assert json.loads(made["checkpoint.json"])["training"]["config"]["steps"] == 12
+    assert made.keys() == {"manifest.json", "model.safetensors"}
+    assert str(undisturbed.parent).encode() not in made["manifest.json"]
+    manifest = json.loads(made["manifest.json"])
+    assert manifest["about"]["training"]["config"]["steps"] == 12 and manifest["made_by"]["torch"] == torch.__version__
 
 
 def test_it_learns_what_it_is_shown(job, tmp_path):
@@ -182,7 +183,7 @@ def test_a_training_that_cannot_be_names_the_key(job, tmp_path, monkeypatch, cha
     monkeypatch.setattr(training_state, "LEAST_SCALE", 2.0**17)  # for float16: hopeless from the start
     with pytest.raises(GenrobustError, match=says):
         job.run(tmp_path / "run", **changes)
-    assert not (tmp_path / "run" / "checkpoint.json").exists()
+    assert not (tmp_path / "run" / "manifest.json").exists()
 
 
 def test_a_folder_of_another_run_is_refused_and_kept(job, undisturbed):
@@ -194,25 +195,39 @@ def test_a_folder_of_another_run_is_refused_and_kept(job, undisturbed):
     assert contents(undisturbed) == before
 
 
-def test_the_state_of_another_run_is_refused_and_kept(job, tmp_path):
+def stop_after(job, out, steps, **changes):
     def stop(step, figures):
-        if step == 4:  # after a state was saved
+        if step == steps:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        job.run(tmp_path, learning_rate=1e-3, watch=stop)
+        job.run(out, watch=stop, **changes)
+
+
+def test_the_state_of_another_run_is_refused_and_kept(job, tmp_path):
+    stop_after(job, tmp_path, 4, learning_rate=1e-3)
     state = contents(tmp_path)
-    assert state.keys() == {"state.safetensors"}
+    assert state.keys() == {"state-000003.safetensors", "unfinished.json"}
     with pytest.raises(UserError, match=r"\n  learning_rate: there 0.001, asked for 0.002\n"):
         job.run(tmp_path)
     assert contents(tmp_path) == state
 
 
-def test_a_damaged_state_is_named_and_kept(job, tmp_path):
-    (tmp_path / "state.safetensors").write_bytes(b"not safetensors")
-    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
+@pytest.mark.parametrize("name", ["state-000003.safetensors", "unfinished.json"])
+def test_a_damaged_state_is_named_and_kept(job, tmp_path, name):
+    stop_after(job, tmp_path, 4)
+    (tmp_path / name).write_bytes(b"not safetensors")
+    with pytest.raises(GenrobustError, match=f"{name}.*--repair"):
         job.run(tmp_path)
-    assert contents(tmp_path) == {"state.safetensors": b"not safetensors"}
+    assert contents(tmp_path)[name] == b"not safetensors"
+
+
+def test_states_that_a_killed_training_did_not_record_are_removed(job, undisturbed, tmp_path):
+    stop_after(job, tmp_path, 4)
+    (tmp_path / "state-000005.safetensors").write_bytes(b"whole or not")
+    assert saved_steps(tmp_path) == 3
+    job.run(tmp_path)
+    assert contents(tmp_path) == contents(undisturbed)
 
 
 def test_an_empty_validation_set_is_refused_at_once(job, tmp_path):

@@ -125,8 +125,8 @@ def test_batches_do_not_depend_on_the_threads_nor_on_those_before(few, tmp_path,
     assert torch.equal(batch("one", 1), several[1])
     assert not torch.equal(several[0], several[1]) and not torch.equal(batch("one", 1, seed=4), several[1])
     if is_packed:
-        one, two = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*.*s")} for f in tmp_path.iterdir())
-        assert one == two and len(one) == 2
+        one, two = ({p.relative_to(f): p.read_bytes() for p in f.rglob("*.*") if p.name != ".lock"} for f in tmp_path.iterdir())
+        assert one == two and len(one) == 8
 
 
 def test_a_killed_packing_goes_on_where_it_was(few, pool, tmp_path, monkeypatch):
@@ -145,15 +145,15 @@ def test_a_killed_packing_goes_on_where_it_was(few, pool, tmp_path, monkeypatch)
         PackedImages(few, tmp_path / "killed", pool)
     PackedImages(few, tmp_path / "killed", pool)
     assert sorted(reads).count(0) == 1  # the first shard was whole
-    contents = [{p.name: p.read_bytes() for p in (tmp_path / f).rglob("0*")} for f in ("whole", "killed")]
-    assert contents[0] == contents[1] and len(contents[0]) == 2 * -(-len(few) // 2)
+    contents = [{p.name: p.read_bytes() for p in (tmp_path / f).glob("*/0*")} for f in ("whole", "killed")]
+    assert contents[0] == contents[1] and len(contents[0]) == 3 * -(-len(few) // 2)
 
 
 def test_an_image_that_cannot_be_read_is_named_before_training(pool, tmp_path):
     good = encoded(Image.new("RGB", (64, 64)))
     with pytest.raises(UserError, match="key-1 of few"):
         PackedImages(in_memory([good, good[: len(good) // 2]]), tmp_path, pool)
-    assert not list(tmp_path.rglob("0*"))
+    assert not list(tmp_path.glob("*/0*"))
 
 
 def test_more_files_than_may_be_open_are_read_without_their_indices(few, pool, tmp_path, monkeypatch):
@@ -173,9 +173,9 @@ def test_more_files_than_may_be_open_are_read_without_their_indices(few, pool, t
 @pytest.mark.parametrize(
     ("suffix", "damage", "says"),
     [
-        (".jpegs", lambda data: bytes(len(data)), r"cannot read .*\.jpegs: .*: delete"),
-        (".jpegs", lambda data: data[:-1], r"cannot read .*\.jpegs: .*: delete"),
-        (".npz", lambda data: b"no array", r"cannot read .*\.npz: .*: delete"),
+        (".jpegs", lambda data: bytes(len(data)), r"cannot read .*\.jpegs: .*--repair"),
+        (".jpegs", lambda data: data[:-1], r"cannot read .*\.jpegs: .*--repair"),
+        (".npz", lambda data: b"no array", r"cannot read .*\.npz: .*--repair"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_remedy(few, pool, tmp_path, suffix, damage, says):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,13 @@ from kill_and_resume import Call, kill_and_resume
 from safetensors.torch import load_file
 from small_job import small_job
 
-from genrobust.classifiers import create_classifier, interpolate_checkpoint, load_checkpoint, predict_logits
+from genrobust.classifiers import (
+    create_classifier,
+    interpolate_checkpoint,
+    load_checkpoint,
+    predict_logits,
+    read_checkpoint_info,
+)
 from genrobust.core import Subset, UserError
 from genrobust.train.learner import Learner, make_optimizer
 from genrobust.train.start import add_lora, merge_lora
@@ -91,7 +96,7 @@ def test_a_probe_changes_the_last_layer_alone_and_a_seed_nothing(networks, tmp_p
         if name.startswith("network.") and "head" not in name:
             assert torch.equal(value, theirs[name.removeprefix("network.")]), name
         torch.testing.assert_close(tensors(other)[name], value)
-    info = json.loads((one / "checkpoint.json").read_text())["training"]
+    info = read_checkpoint_info(one).training
     assert info["history"][-1]["val_top1"] == info["best_val_top1"] and info["penalty"] > 0
 
 
@@ -228,7 +233,7 @@ def test_it_survives_kills(start, networks, tmp_path, method):
     kind = "resnet" if method == "layers" else "clip"
     made = kill_and_resume(start, call(tmp_path / "out", networks[kind], **METHODS[method]), tmp_path / "out", kills=2)
     kept = set() if method == "probe" else {"initial.safetensors"}
-    assert made.keys() == {"checkpoint.json", "model.safetensors"} | kept
+    assert made.keys() == {"manifest.json", "model.safetensors"} | kept
 
 
 @pytest.mark.thorough

@@ -1,12 +1,11 @@
 """Processes that train one classifier together: what one learns, and the same bits when they are killed and resumed."""
 
-import json
-
 import pytest
 import torch
 from kill_and_resume import Call, kill_and_resume
 from safetensors.torch import load_file
 
+from genrobust.classifiers import read_checkpoint_info
 from genrobust.core import UserError
 from genrobust.train import team_of
 
@@ -27,7 +26,7 @@ def test_two_learn_what_one_does(start, tmp_path):
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor, atol=1e-5, rtol=1e-4)
-    histories = [json.loads((f / "checkpoint.json").read_text())["training"]["history"] for f in (one, two)]
+    histories = [read_checkpoint_info(f).training["history"] for f in (one, two)]
     assert [entry["loss"] for entry in histories[0]] == pytest.approx([entry["loss"] for entry in histories[1]], 1e-4)
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
 

@@ -1,19 +1,13 @@
 from .architectures import bounded as bounded, has_fixed_size as has_fixed_size, timm_name as timm_name
 from .checkpoints import (
-    FEATURES as FEATURES,
-    INITIAL as INITIAL,
-    STATE as STATE,
-    UNDER_WAY as UNDER_WAY,
     WEIGHTS as WEIGHTS,
     CheckpointInfo as CheckpointInfo,
-    check_state as check_state,
     check_weights as check_weights,
-    fetch_checkpoint as fetch_checkpoint,
+    checkpoint_manifest as checkpoint_manifest,
     is_checkpoint as is_checkpoint,
-    is_under_way as is_under_way,
     read_checkpoint_info as read_checkpoint_info,
     saved_steps as saved_steps,
-    write_state as write_state,
+    weights_hash as weights_hash,
 )
 from .clip import (
     Clip as Clip,
@@ -39,7 +33,6 @@ from .models import (
     move_to as move_to,
     save_checkpoint as save_checkpoint,
     save_tensors as save_tensors,
-    tensor_bytes as tensor_bytes,
 )
 from .onnx_files import CONFIG as CONFIG, LABELS as LABELS
 from .opened import (
@@ -52,7 +45,13 @@ from .opening import open_classifier as open_classifier
 from .precision import AUTO as AUTO, resolved_here as resolved_here, settle as settle, with_dtype as with_dtype
 from .predicting import predict_sets as predict_sets
 from .preprocess import BICUBIC as BICUBIC, prepare as prepare, protocol as protocol
-from .saved import SavedFile as SavedFile, SavedPredictions as SavedPredictions, are_of as are_of
+from .saved import (
+    PredictedBy as PredictedBy,
+    SavedPredictions as SavedPredictions,
+    are_saved as are_saved,
+    prediction_folder as prediction_folder,
+    prediction_inputs as prediction_inputs,
+)
 from .timm_config import TIMM_CONFIG as TIMM_CONFIG
 from .timm_models import FOLDER as FOLDER, is_timm_folder as is_timm_folder
 from .to_csv import images_in as images_in, predict_images as predict_images
@@ -60,6 +59,5 @@ from .training_state import (
     LossScaler as LossScaler,
     TrainingState as TrainingState,
     claim_training as claim_training,
-    remove_finished_state as remove_finished_state,
     require_same_job as require_same_job,
 )

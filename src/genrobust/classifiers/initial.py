@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.classifiers.checkpoints import fetch_checkpoint
 from genrobust.classifiers.class_names import columns_of
 from genrobust.classifiers.opened import Blueprint, OpenClassifier
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
-from genrobust.core import LabelSpace, UserError, find_clip
+from genrobust.core import Artifact, LabelSpace, UserError, find_clip
 from genrobust.recipe import PRETRAINED, TrainConfig
 
 if TYPE_CHECKING:  # torch takes seconds, and what a network is made with is known without it
@@ -169,7 +168,7 @@ def initial_of_run(config: TrainConfig, checkpoint: Path, classes: tuple[str, ..
     def load(device: torch.device) -> nn.Module:
         from genrobust.classifiers.models import load_checkpoint
 
-        fetch_checkpoint(checkpoint)
+        Artifact(checkpoint).fetch()
         return load_checkpoint(checkpoint, device)[0]
 
     size, how = blueprint.image_size, blueprint.interpolation

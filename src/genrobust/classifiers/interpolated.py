@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,32 +13,46 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import INFO, INITIAL, fetch_checkpoint
+from genrobust.classifiers.checkpoints import INITIAL
 from genrobust.classifiers.logits import predict_logits
 from genrobust.classifiers.models import load_checkpoint, save_checkpoint
-from genrobust.core import GenrobustError, ImageSet, UserError, fetch, lock, make_folder, reading, remove_leftovers
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    ImageSet,
+    UserError,
+    lock,
+    make_folder,
+    reading,
+    remove_leftovers,
+)
 
 
 def interpolate_checkpoint(
-    tuned: Path, alpha: float, out: Path, val: ImageSet, batch_size: int = 256, device: torch.device | str = "cpu"
+    tuned: Path,
+    alpha: float,
+    out: Path,
+    val: ImageSet,
+    batch_size: int = 256,
+    device: torch.device | str = "cpu",
+    inputs: Mapping[str, Any] | None = None,
 ) -> None:
     """Save in `out` the classifier whose weights lie `alpha` of the way to those of the checkpoint `tuned`.
 
     At 0 it is the network that fine-tuning started from, at 1 the fine-tuned one. Its top-1 on `val`, where that has
-    images, takes the place of that of the fine-tuned one.
+    images, takes the place of that of the fine-tuned one. `out` is named after `inputs`, if after any.
 
     Raises:
         UserError: `tuned` keeps no weights that it started from.
         GenrobustError: It is damaged.
     """
-    fetch_checkpoint(tuned)
-    fetch(tuned, INITIAL)
+    artifact = Artifact(tuned).fetch()
     model, info = load_checkpoint(tuned)
-    if not (tuned / INITIAL).is_file():
+    if INITIAL not in artifact.manifest().files:
         raise UserError(f"{tuned} keeps no {INITIAL}, the weights that it started from: delete it and train it again")
-    then = f"; delete {tuned / INFO} and train again"
-    with reading(tuned / INITIAL, SafetensorError, KeyError, then=then, kind=GenrobustError):
-        model.load_state_dict(interpolated(load_file(tuned / INITIAL), model.state_dict(), alpha))
+    initial = artifact.path(INITIAL)
+    with reading(initial, SafetensorError, KeyError, kind=GenrobustError):
+        model.load_state_dict(interpolated(load_file(initial), model.state_dict(), alpha))
     top1 = None
     if len(val):
         how = info.image_size, batch_size, device, info.interpolation
@@ -46,7 +61,7 @@ def interpolate_checkpoint(
     make_folder(out)
     with lock(out):
         remove_leftovers(out, below=True)
-        save_checkpoint(out, model, replace(info, training=training))
+        save_checkpoint(out, model, replace(info, training=training), inputs=inputs)
 
 
 def interpolated(initial: Mapping[str, Tensor], tuned: Mapping[str, Tensor], alpha: float) -> dict[str, Tensor]:

@@ -1,10 +1,8 @@
-"""Networks that own their normalization: made by timm or here, and kept in a folder of safetensors and JSON."""
+"""Networks that own their normalization: made by timm or here, and kept as an artifact of safetensors."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +12,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from genrobust.classifiers.architectures import has_fixed_size, make_network
-from genrobust.classifiers.checkpoints import INFO, INITIAL, WEIGHTS, CheckpointInfo, check_weights
+from genrobust.classifiers.checkpoints import INITIAL, WEIGHTS, CheckpointInfo, check_weights, checkpoint_manifest
 from genrobust.classifiers.heads import COSINE, add_cosine_head
-from genrobust.classifiers.preprocess import BICUBIC
-from genrobust.core import GenrobustError, UserError, make_folder, reading, replacing, sealed
+from genrobust.core import Artifact, GenrobustError, UserError, make_folder, reading, replacing
 
 # timm would unpickle a file, go to the network, or lose the classes
 REFUSED = {"checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir", "num_classes"}
@@ -105,34 +102,31 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def save_checkpoint(
-    folder: Path, model: Classifier, info: CheckpointInfo, initial: Mapping[str, Tensor] | None = None
+    folder: Path,
+    model: Classifier,
+    info: CheckpointInfo,
+    initial: Mapping[str, Tensor] | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the weights, then the JSON that marks the checkpoint as whole; each appears at once or not at all.
+    """Write the weights, then the manifest that finishes the checkpoint.
 
-    `initial` are the weights that fine-tuning started from, where they are to be kept.
+    Args:
+        initial: The weights that fine-tuning started from, where they are to be kept.
+        inputs: What the folder is named after, if it is not a training that was begun there.
     """
     make_folder(folder)
-    initial_sha256 = "" if initial is None else save_tensors(folder / INITIAL, initial)
-    weights_sha256 = save_tensors(folder / WEIGHTS, model.state_dict())
-    about = asdict(replace(info, weights_sha256=weights_sha256, initial_sha256=initial_sha256))
-    later = {key: about.pop(key) for key in ("initial_sha256", "interpolation")}
-    plain = {"initial_sha256": "", "interpolation": BICUBIC}  # what checkpoints did not say before there were others
-    with replacing(folder / INFO) as file:
-        file.write(sealed(about | {key: value for key, value in later.items() if value != plain[key]}))
+    files, artifact = {WEIGHTS: model.state_dict(), **({} if initial is None else {INITIAL: initial})}, Artifact(folder)
+    for name, tensors in files.items():
+        save_tensors(folder / name, tensors)
+    begun = artifact.manifest().inputs if artifact.is_begun else {}
+    artifact.publish(checkpoint_manifest(begun if inputs is None else inputs, info), files)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:
-    """Write a safetensors file that appears whole or not at all; returns its SHA-256, in hex."""
-    content = tensor_bytes(tensors, metadata)
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that appears whole or not at all."""
+    content: bytes = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
     with replacing(path) as file:
         file.write(content)
-    return hashlib.sha256(content).hexdigest()
-
-
-def tensor_bytes(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """Return the content of a safetensors file."""
-    content: bytes = save({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, metadata)
-    return content
 
 
 def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[Classifier, CheckpointInfo]:
@@ -140,11 +134,10 @@ def load_checkpoint(folder: Path, device: torch.device | str = "cpu") -> tuple[C
 
     Raises:
         UserError: There is no finished checkpoint, or timm cannot make its network.
-        GenrobustError: The JSON or the weights are damaged.
+        GenrobustError: The manifest or the weights are damaged.
     """
     info = check_weights(folder)
     model = create_classifier(info.architecture, len(info.classes), info.image_size, info.model_kwargs)
-    then = f"; delete {folder / INFO} and train again"
-    with reading(folder / WEIGHTS, SafetensorError, RuntimeError, then=then, kind=GenrobustError):
+    with reading(folder / WEIGHTS, SafetensorError, RuntimeError, kind=GenrobustError):
         model.load_state_dict(load_file(folder / WEIGHTS))
     return move_to(model, device).eval(), info

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from genrobust.classifiers.checkpoints import check_weights
+from genrobust.classifiers.checkpoints import check_weights, weights_hash
 from genrobust.classifiers.class_names import columns_of, twins
 from genrobust.classifiers.clip_files import hash_clip
 from genrobust.classifiers.preprocess import BICUBIC, prepare, protocol
@@ -126,7 +126,7 @@ def open_checkpoint(folder: Path, settings: EvaluateConfig = SINGLE_CROP) -> Ope
 
     blueprint = Blueprint(info.architecture, info.model_kwargs, info.image_size, info.interpolation)
     as_prepared = _prepared_by(settings, size, info.interpolation)
-    weights = info.weights_sha256
+    weights = weights_hash(folder)
     return OpenClassifier(str(folder), info.classes, weights, load=load, blueprint=blueprint, **as_prepared)
 
 

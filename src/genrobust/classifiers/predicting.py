@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genrobust.classifiers.opened import OpenClassifier
-from genrobust.classifiers.saved import SavedFile, SavedPredictions, save_predictions, saved_fingerprint
+from genrobust.classifiers.saved import (
+    PredictedBy,
+    SavedPredictions,
+    are_saved,
+    prediction_folder,
+    prediction_inputs,
+    save_predictions,
+)
 from genrobust.core import (
     ImageSet,
     LabelSpace,
     Predictions,
     digest,
-    fetch,
-    file_name,
+    fetch_artifacts,
     keep_freed_memory,
-    lock,
-    make_folder,
     progress_bar,
-    remove_leftovers,
     resolve_device,
     set_threads,
 )
@@ -36,53 +38,52 @@ TOGETHER = 16  # classifiers in memory at once, with their logits of a set; for 
 
 
 def predict_sets(
-    classifiers: Mapping[Path, OpenClassifier],
+    room: Path,
+    classifiers: Mapping[PredictedBy, OpenClassifier],
     sets: Mapping[str, ImageSet],
     labels: LabelSpace,
     batch_size: int,
     device: str = "auto",
     threads: int | None = None,
-) -> dict[Path, SavedPredictions[str]]:
-    """Predict every set with every classifier, and save each in the classifier's folder as ``{file_name(name)}.npz``.
+) -> dict[PredictedBy, SavedPredictions[str]]:
+    """Predict every set with every classifier, and save each in a folder of `room`.
 
-    A file that holds the predictions of these weights on these images, prepared in this way, is read instead. An image
-    is read and prepared once for all classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are
-    those of the classes of `labels` alone, matched by id.
+    Saved predictions of these weights on these images are loaded instead. An image is read and prepared once for all
+    classifiers that want it prepared alike, up to `TOGETHER` of them. Logits are those of the classes of `labels`
+    alone, matched by id.
 
     Args:
-        classifiers: Each by the folder of its predictions.
+        classifiers: Each by what its predictions are named after.
         batch_size: Images at once: it changes rounding alone.
 
     Returns:
-        The predictions by folder and name of the set.
+        The predictions by classifier and name of the set.
 
     Raises:
         UserError: A classifier that does not know one of the classes, before any is loaded; an empty set; an image
             that cannot be read.
         GenrobustError: A classifier gives logits that are NaN or infinite.
     """
-    kept = {out: KeptPredictions(out, classifier, sets, labels) for out, classifier in classifiers.items()}
-    groups: dict[str, list[KeptPredictions]] = {}
+    fetch_artifacts(room)
+    kept = {by: _Kept(room, by, classifier, sets, labels) for by, classifier in classifiers.items()}
+    groups: dict[str, list[_Kept]] = {}
     for one in kept.values():
         if one.missing:
             groups.setdefault(one.classifier.prepared, []).append(one)
-    with ExitStack() as held:
-        for one in sorted(kept.values(), key=lambda one: one.out):
-            held.enter_context(one.held())
-        if groups:
-            where = resolve_device(device)
-            if threads is not None:
-                set_threads(threads)
-            keep_freed_memory(where)
-            with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
-                for alike in groups.values():
-                    while alike:
-                        alike = alike[_predict(alike, sets, batch_size, where, bar.advance) :]
-    return {out: one.saved for out, one in kept.items()}
+    if groups:
+        where = resolve_device(device)
+        if threads is not None:
+            set_threads(threads)
+        keep_freed_memory(where)
+        with progress_bar("evaluating", sum(one.unseen for one in kept.values())) as bar:
+            for alike in groups.values():
+                while alike:
+                    alike = alike[_predict(alike, sets, batch_size, where, bar.advance) :]
+    return {by: one.saved for by, one in kept.items()}
 
 
 def _predict(
-    some: Sequence[KeptPredictions],
+    some: Sequence[_Kept],
     sets: Mapping[str, ImageSet],
     batch_size: int,
     where: torch.device,
@@ -117,38 +118,35 @@ def _is_filled(where: torch.device) -> bool:
     )
 
 
-class KeptPredictions:
-    """One classifier's predictions on `sets` in the folder `out`; `missing` are the names of those to be made."""
+class _Kept:
+    """One classifier's predictions on `sets`; `missing` are the names of those to be made."""
 
-    def __init__(self, out: Path, classifier: OpenClassifier, sets: Mapping[str, ImageSet], labels: LabelSpace) -> None:
-        self.out, self.classifier, self._sets, self._classes = out, classifier, sets, labels.ids
+    def __init__(
+        self,
+        room: Path,
+        by: PredictedBy,
+        classifier: OpenClassifier,
+        sets: Mapping[str, ImageSet],
+        labels: LabelSpace,
+    ) -> None:
+        self.classifier, self._sets, self._classes = classifier, sets, labels.ids
         self._columns = None if classifier.classes == labels.ids else classifier.columns(labels)
-        make_folder(out)
-        fetch(out, "*.npz")
-        weights = classifier.weights if self._columns is None else digest([classifier.weights, self._columns], 64)
-        how = classifier.prepared
-        self._words = {n: "; ".join(filter(None, [how, getattr(s, "protocol", "")])) for n, s in sets.items()}
-        self._wanted = {n: digest([weights, s.fingerprint, labels.ids, self._words[n], n]) for n, s in sets.items()}
-        files = {name: out / f"{file_name(name)}.npz" for name in sets}
-        self.missing = [n for n, p in files.items() if not p.exists() or saved_fingerprint(p) != self._wanted[n]]
-        self.saved = SavedPredictions({name: SavedFile(path, self._wanted[name]) for name, path in files.items()})
+        weights = classifier.weights
+        self._weights = weights if self._columns is None else digest([weights, self._columns], 64)
+        self._inputs = {name: prediction_inputs(by, name, images, labels) for name, images in sets.items()}
+        folders = {name: prediction_folder(room, by, inputs) for name, inputs in self._inputs.items()}
+        self.missing = [name for name, folder in folders.items() if not are_saved(folder, self._weights)]
+        self.saved = SavedPredictions(folders)
 
     @property
     def unseen(self) -> int:
         """The number of images of the missing sets."""
         return sum(len(self._sets[name]) for name in self.missing)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Lock the folder: exclusively to write, shared to read."""
-        with lock(self.out, shared=not self.missing):
-            if self.missing:
-                remove_leftovers(self.out)
-            yield
-
     def save(self, name: str, logits: np.ndarray) -> None:
-        images, words = self._sets[name], self._words[name]
-        accepted = getattr(images, "accepted", None)
+        images, prepared = self._sets[name], self.classifier.prepared
+        accepted, protocol = getattr(images, "accepted", None), getattr(images, "protocol", "")
         chosen = logits if self._columns is None else logits[:, self._columns]
+        words = "; ".join(filter(None, [prepared, protocol]))
         made = Predictions(name, chosen, images.labels, tuple(images.keys), self._classes, words, accepted)
-        save_predictions(self.saved.files[name].path, made, self._wanted[name], images.fingerprint)
+        save_predictions(self.saved.folders[name], made, self._inputs[name], self._weights)

@@ -2,61 +2,99 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from genrobust.core import GenrobustError, Predictions, UserError, load_arrays, reading, save_arrays
+from genrobust.core import (
+    Artifact,
+    GenrobustError,
+    ImageSet,
+    LabelSpace,
+    Manifest,
+    Predictions,
+    UserError,
+    artifact_folder,
+    digest,
+    made_by,
+    reading,
+    replacing,
+)
 
+PREDICTIONS = "predictions"  # the kind of the artifact
+FILE = "predictions.npz"
 Key = TypeVar("Key")
-log = logging.getLogger(__name__)
 
 
-class SavedFile(NamedTuple):
-    """A predictions file, and the fingerprint that it has unless another run replaces it; "" for any."""
+class PredictedBy(NamedTuple):
+    """What predictions are named after: a readable word for the classifier, and a hash of all that decides its logits.
 
-    path: Path
-    fingerprint: str = ""
+    The weights of a classifier that is not trained yet are decided by the inputs of its training.
+    """
+
+    word: str
+    identity: str
 
 
 class SavedPredictions(Mapping[Key, Predictions], Generic[Key]):
-    """The predictions in `files`, read at each access: those of a study may be larger than memory."""
+    """The predictions in `folders`, read at each access: those of a study may be larger than memory."""
 
-    def __init__(self, files: Mapping[Key, SavedFile]) -> None:
-        self.files = dict(files)
+    def __init__(self, folders: Mapping[Key, Path]) -> None:
+        self.folders = dict(folders)
 
     def __getitem__(self, key: Key) -> Predictions:
-        return load_predictions(*self.files[key])
+        return load_predictions(self.folders[key])
 
     def __contains__(self, key: object) -> bool:
-        return key in self.files
+        return key in self.folders
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self.files)
+        return iter(self.folders)
 
     def __len__(self) -> int:
-        return len(self.files)
+        return len(self.folders)
 
 
-def save_predictions(path: Path, predictions: Predictions, fingerprint: str = "", images: str = "") -> None:
-    """Write `predictions` as an .npz without pickles; the file appears whole or not at all.
+def prediction_inputs(by: PredictedBy, test_set: str, images: ImageSet, labels: LabelSpace) -> dict[str, Any]:
+    """Return all that the predictions `by` a classifier on `images`, called `test_set`, depend on."""
+    return {
+        "classifier": by.identity,
+        "test_set": test_set,
+        "images": images.fingerprint,
+        "protocol": getattr(images, "protocol", ""),
+        "classes": digest(labels.ids),
+    }
 
-    `fingerprint` is that of all that they depend on, `images` that of the test set alone.
+
+def prediction_folder(room: Path, by: PredictedBy, inputs: Mapping[str, Any]) -> Path:
+    """Return the folder in `room` of the predictions that depend on `inputs`."""
+    return artifact_folder(room, f"{by.word} {inputs['test_set']}", inputs)
+
+
+def are_saved(folder: Path, weights: str) -> bool:
+    """Return whether `folder` holds predictions by a classifier of these `weights`, a hash.
+
+    A classifier that was trained anew may have others under the same name.
+    """
+    artifact = Artifact(folder)
+    return artifact.is_finished and artifact.manifest().about.get("weights") == weights
+
+
+def save_predictions(
+    folder: Path, predictions: Predictions, inputs: Mapping[str, Any] | None = None, weights: str = ""
+) -> None:
+    """Save `predictions` by a classifier of `weights`, a hash, in `folder`, which is named after `inputs`.
 
     `accepted` becomes an int64 matrix [N, most labels of one image], padded with -1. Nothing is compressed: random
     mantissas do not shrink, and what lies there plain can be mapped. The logits come first, where they are aligned.
     """
     arrays = {
         "logits": np.ascontiguousarray(predictions.logits, dtype=np.float32),
-        "fingerprint": np.array(fingerprint),
-        "images": np.array(images),
         "test_set": np.array(predictions.test_set),
         "labels": predictions.labels.astype(np.int64),
         "keys": np.array(predictions.keys),
@@ -67,29 +105,27 @@ def save_predictions(path: Path, predictions: Predictions, fingerprint: str = ""
         width = max(map(len, predictions.accepted), default=0)
         padded = [(*row, *[-1] * (width - len(row))) for row in predictions.accepted]
         arrays["accepted"] = np.array(padded, dtype=np.int64).reshape(len(padded), width)
-    save_arrays(path, arrays)
+    manifest = Manifest(PREDICTIONS, inputs or {}, {"weights": weights}, made_by(PREDICTIONS))
+    with Artifact(folder).writing(manifest, FILE), replacing(folder / FILE) as file:
+        np.savez(file, allow_pickle=False, **arrays)
 
 
-def load_predictions(path: Path, fingerprint: str = "") -> Predictions:
-    """Read what `save_predictions` wrote; the logits are mapped, so that they are read where and when they are used.
+def load_predictions(folder: Path) -> Predictions:
+    """Load what `save_predictions` saved; the logits are mapped, so that they are read where and when they are used.
 
     Raises:
-        UserError: There is no such file, or it has another fingerprint than the given one.
-        GenrobustError: It is damaged.
+        UserError: There are no predictions.
+        GenrobustError: They are damaged.
     """
-    if not path.exists():
-        raise UserError(f"no predictions at {path}: evaluate the checkpoint first")
-    what, then = f"the predictions {path}", "; delete it and evaluate again"
-    with reading(what, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(path) as file:
-        if fingerprint not in ("", str(file["fingerprint"])):
-            raise UserError(
-                f"{what} were replaced meanwhile, by a run that has other test images of this name: run this again, "
-                "and give the other run another --out"
-            )
+    artifact = Artifact(folder)
+    if not artifact.is_finished:
+        raise UserError(f"no predictions in {folder}: evaluate the checkpoint first")
+    path = artifact.path(FILE)
+    with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as file:
         accepted = file["accepted"].tolist() if "accepted" in file else None
         return Predictions(
             test_set=str(file["test_set"]),
-            logits=_logits(path),
+            logits=_map_logits(path),
             labels=file["labels"],
             keys=tuple(file["keys"].tolist()),
             classes=tuple(file["classes"].tolist()),
@@ -98,28 +134,8 @@ def load_predictions(path: Path, fingerprint: str = "") -> Predictions:
         )
 
 
-def saved_fingerprint(path: Path) -> str:
-    """Return the fingerprint in a predictions file, "" where it is damaged, which is logged."""
-    try:
-        with load_arrays(path) as file:
-            return str(file["fingerprint"])
-    except (OSError, ValueError, KeyError) as error:
-        log.warning("cannot read the predictions %s: %s; they are made again", path, error)
-        return ""
-
-
-def are_of(path: Path, images: str) -> bool:
-    """Return whether the predictions in `path`, if there are any, are of the test set with the fingerprint `images`.
-
-    Its checksum is not compared. A file of an earlier version, which does not know its images, counts until it is used.
-    """
-    with suppress(OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile), np.load(path) as file:
-        return "images" not in file or str(file["images"]) in ("", images)
-    return False
-
-
-def _logits(path: Path) -> np.ndarray:
-    """The logits in the file `path`, mapped."""
+def _map_logits(path: Path) -> np.ndarray:
+    """Map the logits in the file `path` into memory."""
     with zipfile.ZipFile(path) as archive:
         member = archive.getinfo("logits.npy")
     with path.open("rb") as raw:

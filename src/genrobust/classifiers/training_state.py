@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -12,14 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from genrobust.classifiers.checkpoints import STATE, UNDER_WAY, check_state, write_state
-from genrobust.classifiers.models import tensor_bytes
+from genrobust.classifiers.models import save_tensors
 from genrobust.core import (
-    BLANK_SEAL,
-    SEAL,
+    Artifact,
     GenrobustError,
+    Manifest,
     UserError,
-    fetch,
     lock,
     make_folder,
     reading,
@@ -64,18 +61,12 @@ class LossScaler(torch.amp.GradScaler):
 
 @contextmanager
 def claim_training(
-    out: Path,
-    is_finished: Callable[[], bool],
-    is_main: bool = True,
-    broadcast: Callable[[bool], bool] = bool,
+    out: Path, manifest: Manifest, is_main: bool = True, broadcast: Callable[[bool], bool] = bool
 ) -> Iterator[bool]:
-    """Hold the folder `out` for one training, and remove the state of that training when the block ends well.
-
-    Any number of processes may hold the folder of a finished training.
+    """Hold the folder `out` for the training that `manifest` describes; that of a finished one is not held.
 
     Args:
         out: The folder; it is made where it is missing.
-        is_finished: Fetches what other machines have of `out`, and returns whether a finished training lies there.
         is_main: Whether this process writes to `out`. Of processes that train together, exactly one does.
         broadcast: Returns the main process's value in each of the processes that train together.
 
@@ -83,21 +74,21 @@ def claim_training(
         Whether a finished training lies in `out`, for the caller to check that it is the same one.
 
     Raises:
-        UserError: Another process writes to `out`.
+        UserError: Another process writes to `out`, or it holds other files.
         GenrobustError: The folder cannot be made, or not be written to.
     """
     make_folder(out)
-    with lock(out, shared=is_finished()) if is_main else nullcontext():
-        yield broadcast(is_finished())  # asked again: another process may have finished before this one got the lock
+    artifact = Artifact(out)
+    if broadcast(artifact.fetch().is_finished):
         if is_main:
-            for name in UNDER_WAY:
-                remove(out / name)
-
-
-def remove_finished_state(out: Path, is_finished: Callable[[], bool]) -> None:
-    """Remove the state that a training left in `out` when it was killed right after it finished."""
-    with claim_training(out, is_finished):
-        pass
+            artifact.clean()
+        yield True
+        return
+    with lock(out) if is_main else nullcontext():
+        if is_main:
+            remove_leftovers(out, below=True)
+            artifact.begin(manifest)
+        yield broadcast(artifact.is_finished)  # another process may have finished before this one got the lock
 
 
 def require_same_job(found: Any, job: Mapping[str, Any], out: Path, noun: str) -> None:
@@ -110,7 +101,7 @@ def require_same_job(found: Any, job: Mapping[str, Any], out: Path, noun: str) -
 
 
 class TrainingState:
-    """One training's state in its folder: weights, optimizer, loss scaler and progress, in a file replaced atomically.
+    """The state of one training in its folder: weights, optimizer, loss scaler and progress, kept until it is finished.
 
     Not accelerate's `save_state`, which pickles.
     """
@@ -130,7 +121,7 @@ class TrainingState:
             job: What decides the trained weights, as flat JSON. A state of another job is refused.
             noun: What is trained, for messages: "classifier".
         """
-        self.path, self._job, self._noun = folder / STATE, job, noun
+        self.folder, self._job, self._noun = folder, job, noun
         self._optimizer, self._scaler = optimizer, scaler
         self._saved_step: int | None = None
 
@@ -144,42 +135,45 @@ class TrainingState:
         moments = self._optimizer.state_dict()["state"].items()
         optimizer = {f"{index}.{name}": v for index, found in moments for name, v in found.items() if v is not None}
         tensors = {f"{group}.{k}": v for group, of in {**groups, "optimizer": optimizer}.items() for k, v in of.items()}
+        name = f"state-{progress['step']:06d}.safetensors"
+        save_tensors(self.folder / name, tensors)
         about = {"job": self._job, "progress": progress, "scaler": self._scaler.state}
-        metadata = {key: json.dumps(value) for key, value in about.items()} | {SEAL: BLANK_SEAL}
-        write_state(self.path, tensor_bytes(tensors, metadata))
+        Artifact(self.folder).keep([name], about)
         self._saved_step = progress["step"]
 
     def load(self, is_main: bool = True) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]] | None:
         """Load the saved state's optimizer and scaler, and return its progress and groups; None where none is saved.
 
-        The main process also removes the temporary files of a killed one. Tensors are mapped from the file: memory is
-        taken for what is copied from them.
+        The main process also removes states that a killed one did not get to record or to remove. Tensors are mapped
+        from the file: memory is taken for what is copied from them.
 
         Raises:
             UserError: The state is another job's.
             GenrobustError: The file is damaged.
         """
-        folder = self.path.parent
+        artifact = Artifact(self.folder).fetch()
+        if not artifact.is_begun:
+            return None  # this process of several does not see the folder of the main one
+        about, files = (kept := artifact.manifest()).about, kept.files
         if is_main:
-            remove_leftovers(folder, below=True)
-        fetch(folder, STATE)
-        if not self.path.exists():
+            for path in self.folder.glob("state-*.safetensors"):
+                if path.name not in files:
+                    remove(path)
+        if "progress" not in about:
             return None
+        require_same_job(about["job"], self._job, self.folder, self._noun)
         groups: dict[str, dict[str, Tensor]] = {}
-        check_state(self.path)
-        then = "; delete it to train from the start"
-        with reading(self.path, SafetensorError, KeyError, TypeError, ValueError, then=then, kind=GenrobustError):
-            with safe_open(self.path, framework="pt") as file:
-                about = {key: json.loads(value) for key, value in file.metadata().items() if key != SEAL}
-                require_same_job(about["job"], self._job, folder, self._noun)
-                self._scaler.restore(about["scaler"])
+        (name,) = files
+        path = artifact.path(name)
+        with reading(path, SafetensorError, KeyError, TypeError, ValueError, kind=GenrobustError):
+            self._scaler.restore(about["scaler"])
+            with safe_open(path, framework="pt") as file:
                 for key in file.keys():  # noqa: SIM118 (no mapping)
-                    group, _, name = key.partition(".")
-                    groups.setdefault(group, {})[name] = file.get_tensor(key)
-            progress: dict[str, Any] = about["progress"]
-            self._saved_step = progress["step"]
+                    group, _, tensor = key.partition(".")
+                    groups.setdefault(group, {})[tensor] = file.get_tensor(key)
+        self._saved_step = about["progress"]["step"]
         self._restore_optimizer(groups.pop("optimizer", {}))
-        return progress, groups
+        return about["progress"], groups
 
     def _restore_optimizer(self, saved: Mapping[str, Tensor]) -> None:
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
@@ -196,6 +190,6 @@ class TrainingState:
         warmup = "warmup_steps" if config.warmup_steps is not None else "warmup_epochs"
         kept = "No state was saved yet" if self._saved_step is None else f"The state of step {self._saved_step} is kept"
         return GenrobustError(
-            f"{what}, at step {step} in {self.path.parent}: lower {key}.learning_rate (now {config.learning_rate:g}), "
+            f"{what}, at step {step} in {self.folder}: lower {key}.learning_rate (now {config.learning_rate:g}), "
             f"lengthen {key}.{warmup} (now {getattr(config, warmup)}), or set {key}.precision to float32. {kept}"
         )

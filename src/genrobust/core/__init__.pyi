@@ -1,4 +1,3 @@
-from .arrays import load_arrays as load_arrays, save_arrays as save_arrays
 from .artifact import (
     OURS as OURS,
     Artifact as Artifact,
@@ -7,6 +6,7 @@ from .artifact import (
     Manifest as Manifest,
     artifact_folder as artifact_folder,
     artifacts as artifacts,
+    fetch_artifacts as fetch_artifacts,
 )
 from .assets import (
     EMBEDDED as EMBEDDED,
@@ -126,7 +126,6 @@ from .parts import (
     Advance as Advance,
     Arrays as Arrays,
     KeptParts as KeptParts,
-    read_part as read_part,
 )
 from .precision import (
     FLOAT32 as FLOAT32,

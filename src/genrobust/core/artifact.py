@@ -17,12 +17,24 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from genrobust.core.errors import GenrobustError, UserError, reading
-from genrobust.core.files import MANIFEST, UNFINISHED, fetch_file, remove, replacing, size_of
+from genrobust.core.files import (
+    MANIFEST,
+    UNFINISHED,
+    fetch,
+    fetch_file,
+    lock,
+    make_folder,
+    remove,
+    remove_leftovers,
+    replacing,
+    size_of,
+)
 from genrobust.core.json_text import parse_json
 from genrobust.core.keys import digest, hash_file, hash_once, slug
 
@@ -31,6 +43,7 @@ FORMAT = 3  # of manifests; version 0.1 wrote 2, and hashes within files
 HASH = 10  # hex digits of the hash in the name of a folder
 LONGEST_WORD = 60  # characters before it
 CHANGED = "it has changed since it was written"
+LARGE = ("*.safetensors", "*.npz", "*.tar", "*.parquet")  # files that are fetched from a remote when they are read
 _PART = re.compile(r"\d{6}\.")  # begins the names of a part's files
 _SEAL = "sha256"  # the key of the manifest's own hash, over all other keys
 
@@ -74,10 +87,13 @@ def artifact_folder(room: Path, word: str, inputs: object) -> Path:
 
 
 class Artifact:
-    """An artifact in `folder`, which is finished, under way, or not begun."""
+    """An artifact in `folder`, which is finished, under way, or not begun.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    One that is not `mirrored` stays on this machine where its folder has a remote.
+    """
+
+    def __init__(self, folder: Path, mirrored: bool = True) -> None:
+        self.folder, self._mirrored = folder, mirrored
 
     @property
     def is_finished(self) -> bool:
@@ -89,12 +105,17 @@ class Artifact:
         """Whether unfinished work is kept there."""
         return (self.folder / UNFINISHED).is_file()
 
+    def fetch(self) -> Artifact:
+        """Fetch the artifact from the remote of its folder, if it has one: its large files when `path` is asked."""
+        fetch(self.folder, "*", MANIFEST, later=LARGE)
+        return self
+
     def manifest(self) -> Manifest:
         """Read the manifest of the finished artifact, or of the unfinished one where there is no other.
 
         Raises:
             UserError: There is none, or one of another version of genrobust.
-            GenrobustError: It is damaged.
+            GenrobustError: It is damaged, or that of another artifact than the folder is named after.
         """
         name = MANIFEST if self.is_finished or not self.is_begun else UNFINISHED
         if not (self.folder / name).is_file():
@@ -136,8 +157,7 @@ class Artifact:
         """
         strangers = sorted(path.name for path in self.folder.glob("*") if not path.name.startswith("."))
         if self.is_finished or self.is_begun:  # looked at last: another process may begin it now
-            if self.is_finished and self.is_begun:  # a kill came before the one was removed
-                remove(self.folder / UNFINISHED)
+            self.clean()
             return self.manifest()
         if strangers:
             some = ", ".join(strangers[:3])
@@ -160,6 +180,19 @@ class Artifact:
         """Finish a part that consists of the files `names`."""
         self._write(_of_part(part), Manifest("part", about=about, files={name: self._facts(name) for name in names}))
 
+    @contextmanager
+    def writing(self, manifest: Manifest, *names: str) -> Iterator[None]:
+        """Hold the folder while the block writes the files `names`, and then finish the artifact.
+
+        One that is finished is made anew: its manifest is removed before the block.
+        """
+        make_folder(self.folder)
+        with lock(self.folder, wait=True):
+            remove_leftovers(self.folder)
+            remove(self.folder / MANIFEST)
+            yield
+            self.publish(manifest, names)
+
     def publish(self, manifest: Manifest, names: Iterable[str] | None = None, parts: Iterable[str] = ()) -> None:
         """Finish the artifact: write its manifest, with its files.
 
@@ -169,7 +202,7 @@ class Artifact:
             parts: Finished parts, whose files and manifests are files of the artifact, too.
         """
         files = dict(manifest.files)
-        kept = self.manifest().files if self.is_begun and not self.is_finished else {}
+        kept = self._read(UNFINISHED).files if self.is_begun else {}
         for part in parts:
             finished = self.part(part)
             assert finished is not None, part
@@ -177,9 +210,14 @@ class Artifact:
         for name in self._all_names() - kept.keys() if names is None else names:
             files[name] = self._facts(name)
         self._write(MANIFEST, replace(manifest, files=dict(sorted(files.items()))))
-        for name in kept.keys() - files.keys():
-            remove(self.folder / name)
-        remove(self.folder / UNFINISHED)
+        self.clean()
+
+    def clean(self) -> None:
+        """Remove what the work on a finished artifact kept, and a kill left."""
+        if self.is_finished and self.is_begun:
+            for name in self._read(UNFINISHED).files.keys() - self._read(MANIFEST).files.keys():
+                remove(self.folder / name)
+            remove(self.folder / UNFINISHED)
 
     def parts(self) -> list[str]:
         """Return the finished parts, sorted."""
@@ -267,7 +305,7 @@ class Artifact:
         content |= {"about": manifest.about, "made_by": manifest.made_by, "files": files}
         plain = json.loads(json.dumps(content, allow_nan=False))  # what a reader gets: tuples as lists, keys as text
         text = json.dumps({**plain, _SEAL: digest(plain, 64)}, indent=1, ensure_ascii=False) + "\n"
-        with replacing(self.folder / name) as file:
+        with replacing(self.folder / name, self._mirrored) as file:
             file.write(text.encode())
 
     def _read(self, name: str) -> Manifest:
@@ -284,9 +322,16 @@ class Artifact:
             if found.pop(_SEAL) != digest(found, 64):
                 raise ValueError(CHANGED)
             files = {file: FileFacts(facts["size"], facts["sha256"]) for file, facts in found["files"].items()}
+            if found["inputs"] and _hash_in_name(self.folder) not in ("", digest(found["inputs"], HASH)):
+                raise ValueError("it is that of another artifact than its folder is named after")
             if outside := [file for file in files if not _is_inside(file)]:
                 raise ValueError(f"it names a file outside the folder: {outside[0]!r}")
             return Manifest(found["kind"], found["inputs"], found["about"], found["made_by"], files)
+
+
+def fetch_artifacts(room: Path) -> None:
+    """Fetch the manifests of the artifacts in `room` from its remote, if it has one; files when `path` is asked."""
+    fetch(room, f"*/{MANIFEST}", later=LARGE)
 
 
 def artifacts(folder: Path) -> Iterator[Artifact]:
@@ -305,7 +350,13 @@ def _is_ours(path: Path) -> bool:
 
 def _is_named(folder: Path) -> bool:
     """Whether a folder has a name such as `artifact_folder` gives."""
-    return re.fullmatch(f".+-[0-9a-f]{{{HASH}}}", folder.resolve().name) is not None
+    return _hash_in_name(folder) != ""
+
+
+def _hash_in_name(folder: Path) -> str:
+    """The hash in the name of a folder that has a name such as `artifact_folder` gives, else ""."""
+    named = re.fullmatch(f".+-([0-9a-f]{{{HASH}}})", folder.resolve().name)
+    return named[1] if named else ""
 
 
 def _of_part(part: str) -> str:

@@ -7,6 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from genrobust.core.artifact import MANIFEST
 from genrobust.core.keys import hash_files
 
 INDEX = "model_index.json"
@@ -31,6 +32,7 @@ def hash_generator(folder: Path, variant: str | None = None) -> str:
     A process reads files that do not change only once.
     """
     own = [path for path in folder.iterdir() if path.suffix in {".json", ".txt"} and path.is_file()]
+    own = [path for path in own if path.name != MANIFEST]
     return hash_files(folder, [*own, *(path for part in _parts(folder) for path in part_files(part, variant))])
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from genrobust.core.arrays import load_arrays, save_arrays
-from genrobust.core.errors import GenrobustError, reading
-from genrobust.core.files import make_folder
+from genrobust.core.artifact import Artifact, Manifest, artifact_folder
+from genrobust.core.errors import GenrobustError
+from genrobust.core.files import make_folder, replacing
 from genrobust.core.keys import digest
 
 PARTS = ".parts"  # their folder, in that of the results
@@ -23,9 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class KeptParts:
-    """The parts of long work, in a folder of its own below `folder` until `remove`; None keeps none.
+    """The parts of long work, in an unfinished artifact below `folder` until `remove`; None keeps none.
 
-    That and the files in it are named after `inputs`, which are all that the arrays depend on: other work finds
+    The artifact and its parts are named after `inputs`, which are all that the arrays depend on: other work finds
     nothing. Where parts cannot be kept, such as on a full disk, the work goes on without, with a warning.
 
     Attributes:
@@ -33,14 +32,16 @@ class KeptParts:
     """
 
     def __init__(self, folder: Path | None, *inputs: object) -> None:
-        self._folder = None if folder is None else folder / digest(inputs)
+        self._manifest = Manifest("parts", {"work": digest(inputs)})
+        place = None if folder is None else artifact_folder(folder, "work", self._manifest.inputs)
+        self._artifact = None if place is None else Artifact(place, mirrored=False)
         self._inputs, self._whole = inputs, self
         self.found = 0
 
     def of(self, *inputs: object) -> KeptParts:
         """Return the parts of a piece of this work, which depend on `inputs` as well."""
         piece = KeptParts(None, *self._inputs, *inputs)
-        piece._folder, piece._whole = self._folder, self._whole
+        piece._whole = self._whole
         return piece
 
     def run(self, total: int, each: int, make: Callable[[range], Arrays], advance: Advance) -> dict[str, np.ndarray]:
@@ -65,45 +66,37 @@ class KeptParts:
 
     def remove(self) -> None:
         """Remove what is kept, now that the work is done."""
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if (artifact := self._whole._artifact) is not None:
+            artifact.remove()
             with suppress(OSError):  # it holds that of other work, or was never made
-                self._folder.parent.rmdir()
+                artifact.folder.parent.rmdir()
 
-    def _file(self, items: range) -> Path | None:
-        if self._folder is None:
-            return None
-        return self._folder / f"{digest([*self._inputs, items.start, items.stop])}.npz"
+    def _part(self, items: range) -> str:
+        return digest([*self._inputs, items.start, items.stop])
 
     def _load(self, items: range) -> Arrays | None:
-        file = self._file(items)
-        if file is None or not file.exists():
-            return None
+        artifact, part = self._whole._artifact, self._part(items)
         try:
-            return read_part(file)
+            if artifact is None or artifact.part(part) is None:
+                return None
+            with np.load(artifact.path(f"{part}.npz", part), allow_pickle=False) as arrays:
+                return {key: arrays[key] for key in arrays.files}
         except GenrobustError as error:
             log.warning("%s", error)
             return None
 
     def _save(self, items: range, arrays: Arrays) -> None:
-        file = self._file(items)
-        if file is None or self._whole._folder is None:
+        artifact, part = self._whole._artifact, self._part(items)
+        if artifact is None:
             return
+        path = artifact.folder / f"{part}.npz"
         try:
-            make_folder(file.parent)
-            save_arrays(file, arrays, mirrored=False)
+            make_folder(artifact.folder)
+            artifact.begin(self._whole._manifest)
+            with replacing(path, mirrored=False) as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            artifact.finish_part(part, [path.name], {})
         except GenrobustError as error:
             log.warning("%s: nothing more is kept, and if it is interrupted, it begins anew", error)
             self.remove()
-            self._whole._folder = None
-
-
-def read_part(file: Path) -> dict[str, np.ndarray]:
-    """Read a kept part.
-
-    Raises:
-        GenrobustError: The file is damaged.
-    """
-    then = "; delete it, and it is made again"
-    with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
-        return {key: arrays[key] for key in arrays.files}
+            self._whole._artifact = None

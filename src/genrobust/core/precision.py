@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from genrobust.core.errors import GenrobustError
 from genrobust.core.files import make_folder, replacing
-from genrobust.core.json_text import parse_json
 from genrobust.core.machine import user_cache
 
 if TYPE_CHECKING:
@@ -202,7 +201,7 @@ def remembered(name: str, measure: Callable[[], str]) -> str:
     except RuntimeError:  # a user without a home
         return measure()
     try:
-        known = dict(parse_json(file.read_bytes()))
+        known = dict(json.loads(file.read_bytes()))
     except (OSError, ValueError, TypeError):
         known = {}  # none yet, or damaged
     if known.get(name) in PREFERRED:

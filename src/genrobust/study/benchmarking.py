@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrobust.classifiers import OpenClassifier, predict_sets
+from genrobust.classifiers import OpenClassifier, PredictedBy, predict_sets
 from genrobust.core import (
     ClassLabel,
     ImageSet,
@@ -120,8 +120,8 @@ def _answers(
         model.columns(classes)
     for name, of_name in opened.items():
         say(f"asking {name}" + (f", {len(of_name)} checkpoints" if len(of_name) > 1 else ""))
-        folders = {kept / digest([model.weights, model.prepared]): model for model in of_name}
-        found = predict_sets(folders, sets, classes, batch_size, device).values()
+        named = {PredictedBy(name, digest([model.weights, model.prepared])): model for model in of_name}
+        found = predict_sets(kept, named, sets, classes, batch_size, device).values()
         yield name, [(predictions["generated"], predictions["real"]) for predictions in found]
 
 

@@ -1,51 +1,52 @@
-"""CLIP embeddings of the images and the class names of a study, each kept in a file."""
+"""CLIP embeddings of the images and the class names of a study, each an artifact."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from genrobust.core import (
-    GenrobustError,
-    load_arrays,
-    lock,
-    make_folder,
-    reading,
-    remove_leftovers,
-    save_arrays,
-)
+from genrobust.core import Artifact, GenrobustError, Manifest, artifact_folder, made_by, reading, replacing
 
 FOLDER = "embeddings"  # in the folder of studies
+FILE = "embeddings.npz"
 CLASS_NAMES = "the class names"
-log = logging.getLogger(__name__)
 
 
-def read_embeddings(file: Path) -> np.ndarray:
-    """Read embeddings, float32 [N, D].
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Embeddings, float32 [N, D], in a folder of `room` that is named after `word` and all `inputs`."""
 
-    Raises:
-        GenrobustError: The file is damaged.
-    """
-    then = "; delete it and rerun, and it is made again"
-    with reading(file, ValueError, KeyError, then=then, kind=GenrobustError), load_arrays(file) as arrays:
-        return arrays["embeddings"]
+    room: Path
+    word: str
+    inputs: Mapping[str, Any]
 
+    @property
+    def folder(self) -> Path:
+        return artifact_folder(self.room, self.word, self.inputs)
 
-def has_embeddings(file: Path, count: int) -> bool:
-    """Return whether `file` holds `count` embeddings; a damaged one does not."""
-    try:
-        return len(read_embeddings(file)) == count
-    except GenrobustError as error:
-        if file.exists():
-            log.warning("%s", error)
-        return False
+    @property
+    def are_made(self) -> bool:
+        """Whether they are saved."""
+        return Artifact(self.folder).is_finished
 
+    def load(self) -> np.ndarray:
+        """Load them.
 
-def write_embeddings(file: Path, found: np.ndarray) -> None:
-    """Write embeddings, float32 [N, D]; the file appears complete or not at all."""
-    make_folder(file.parent)
-    with lock(file.parent, wait=True):
-        remove_leftovers(file.parent)
-        save_arrays(file, {"embeddings": found})
+        Raises:
+            UserError: They are not made.
+            GenrobustError: They are damaged.
+        """
+        path = Artifact(self.folder).path(FILE)
+        with reading(path, ValueError, KeyError, kind=GenrobustError), np.load(path, allow_pickle=False) as arrays:
+            embeddings: np.ndarray = arrays["embeddings"]
+            return embeddings
+
+    def save(self, embeddings: np.ndarray) -> None:
+        """Save them."""
+        manifest = Manifest("embeddings", self.inputs, {"count": len(embeddings)}, made_by("embeddings"))
+        with Artifact(self.folder).writing(manifest, FILE), replacing(self.folder / FILE) as file:
+            np.savez(file, allow_pickle=False, embeddings=embeddings)

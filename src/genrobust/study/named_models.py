@@ -11,6 +11,7 @@ from typing import Any
 from genrobust.classifiers import (
     CheckpointInfo,
     OpenClassifier,
+    PredictedBy,
     is_checkpoint,
     is_timm_folder,
     open_checkpoint,
@@ -119,9 +120,9 @@ def predictions_of(
         studies.say("these models prepare images otherwise: their accuracies compare only in part")
     sets = {name: study.data.tests[name] for name in study.tests}
     for name, model in opened:
-        out = study.out / "predictions" / digest([model.weights, model.prepared])
-        how = study.recipe.evaluate.batch_size, study.recipe.device
-        yield name, predict_sets({out: model}, sets, study.data.labels, *how)[out]
+        by, room = PredictedBy(name, digest([model.weights, model.prepared])), study.out / "predictions"
+        settings = study.recipe.evaluate.batch_size, study.recipe.device
+        yield name, predict_sets(room, {by: model}, sets, study.data.labels, *settings)[by]
 
 
 def _label_files(specs: Sequence[str]) -> dict[str, Path]:

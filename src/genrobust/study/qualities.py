@@ -13,14 +13,14 @@ from genrobust.core import (
     Subset,
     digest,
     fair_order,
-    fetch,
+    fetch_artifacts,
     find_clip,
     prefix,
     progress_bar,
     resolve_device,
 )
 from genrobust.recipe import QualityConfig
-from genrobust.study.embeddings import CLASS_NAMES, FOLDER, has_embeddings, read_embeddings, write_embeddings
+from genrobust.study.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 
 class Qualities:
@@ -45,9 +45,12 @@ class Qualities:
         self._clip, self._texts, self._sources = find_clip(config.clip), texts, sources
         self._device, self._batch_size = device, batch_size
         self._first = {n: Subset(images, prefix(images, config.per_class)) for n, images in sources.items()}
-        weights, folder = hash_clip(self._clip), out / FOLDER
-        self._file = {n: folder / f"{digest([weights, first.fingerprint])}.npz" for n, first in self._first.items()}
-        self._of_texts = folder / f"{digest([weights, texts])}.npz"
+        clip, self._room = hash_clip(self._clip), out / FOLDER
+        self._embeddings = {
+            name: Embeddings(self._room, name, {"clip": clip, "images": first.fingerprint})
+            for name, first in self._first.items()
+        }
+        self._embeddings[CLASS_NAMES] = Embeddings(self._room, "class names", {"clip": clip, "texts": digest(texts)})
 
     def totals(self) -> dict[str, int]:
         """Count the images of each source that are embedded, and under CLASS_NAMES the classes."""
@@ -55,13 +58,8 @@ class Qualities:
 
     def missing(self) -> dict[str, int]:
         """Return those of `totals` that have no embeddings yet."""
-        self._fetch()
-        kept = {name: has_embeddings(self._file[name], len(first)) for name, first in self._first.items()}
-        kept[CLASS_NAMES] = has_embeddings(self._of_texts, len(self._texts))
-        return {name: count for name, count in self.totals().items() if not kept[name]}
-
-    def _fetch(self) -> None:
-        fetch(self._of_texts.parent, *(file.name for file in (*self._file.values(), self._of_texts)))
+        fetch_artifacts(self._room)
+        return {name: count for name, count in self.totals().items() if not self._embeddings[name].are_made}
 
     def embed(self, sources: Sequence[str]) -> None:
         """Embed these sources, and the classes for CLASS_NAMES.
@@ -72,17 +70,17 @@ class Qualities:
         clip = load_clip(self._clip, resolve_device(self._device))
         for name in sources:
             if name == CLASS_NAMES:
-                write_embeddings(self._of_texts, embed_ensembles(clip, self._texts))
+                self._embeddings[name].save(embed_ensembles(clip, self._texts))
                 continue
             with progress_bar(f"CLIP, {name}", len(self._first[name])) as bar:
                 found = clip_embeddings(clip, self._first[name], self._batch_size, bar.advance)
-            write_embeddings(self._file[name], found)
+            self._embeddings[name].save(found)
 
     def measured(self) -> tuple[SourceQuality, ...]:
         """Measure the sources, once all of them are embedded."""
-        self._fetch()
+        fetch_artifacts(self._room)
         seen = {}
         for name, first in self._first.items():
             order = fair_order(first)  # they are embedded as they are stored, and compared in samples of the first
-            seen[name] = Seen(read_embeddings(self._file[name])[order], first.labels[order], len(self._sources[name]))
-        return qualities(seen, read_embeddings(self._of_texts))
+            seen[name] = Seen(self._embeddings[name].load()[order], first.labels[order], len(self._sources[name]))
+        return qualities(seen, self._embeddings[CLASS_NAMES].load())

@@ -55,14 +55,14 @@ def score_study(
     from genrobust.robustness import summarize
 
     comparison, without = _comparison(recipe, data, shifts)
-    beside = {(ZERO_SHOT, seed, test): file for seed in recipe.seeds for test, file in zero_shot.files.items()}
+    beside = {(ZERO_SHOT, seed, test): folder for seed in recipe.seeds for test, folder in zero_shot.folders.items()}
     comparison = replace(
         comparison,
         references=recipe.references(),
         groups=recipe.groups(),
         pairs=[(claim.arm, claim.than) for claim in recipe.claims if claim.arm not in recipe.groups()],
     )
-    summary = summarize(SavedPredictions(arms.files | beside), comparison, baselines)
+    summary = summarize(SavedPredictions(arms.folders | beside), comparison, baselines)
     pretrained = tuple(arm.name for arm in recipe.arms if recipe.train_of(arm).is_pretrained)
     summary = replace(summary, trained_elsewhere=(ZERO_SHOT,) if beside else (), pretrained=pretrained)
     return StudyScores(summary, baselines, (*notes, *without))
@@ -89,7 +89,7 @@ def score_curves(
     comparison, _ = _comparison(recipe, data, shifts)
     curves = []
     for arm, predictions in points.items():
-        first, *others = dict.fromkeys(point for point, _, _ in predictions.files)
+        first, *others = dict.fromkeys(point for point, _, _ in predictions)
         compared = replace(comparison, reference=others[-1], pairs=[(point, first) for point in others])
         curves.append(Curve(arm, summarize(predictions, compared, baselines)))
     return tuple(curves)

@@ -22,6 +22,7 @@ from genrobust.core import (
     artifact_folder,
     digest,
     fetch,
+    fetch_artifacts,
     find_clip,
     progress_bar,
 )
@@ -37,7 +38,7 @@ from genrobust.data import (
     write_search,
 )
 from genrobust.study.context import Context
-from genrobust.study.embeddings import CLASS_NAMES, FOLDER, has_embeddings, read_embeddings, write_embeddings
+from genrobust.study.embeddings import CLASS_NAMES, FOLDER, Embeddings
 
 if TYPE_CHECKING:
     from genrobust.classifiers import Clip
@@ -97,11 +98,13 @@ class PoolSearch:
         fetch(self.folder, "*.parquet", MANIFEST)
         return Artifact(self.folder).is_finished
 
-    def file(self, part: int | str) -> Path:
-        """Return where the embeddings of a part of the pool, or of CLASS_NAMES, lie or will lie."""
-        weights = hash_clip(self.clip)
-        what = [weights, self._embedded] if part == CLASS_NAMES else [weights, self.pool.fingerprint, PART, part]
-        return self.context.out / FOLDER / f"{digest(what)}.npz"
+    def embeddings(self, part: int | str) -> Embeddings:
+        """Return the embeddings of a part of the pool, or of CLASS_NAMES, made or not."""
+        room, clip = self.context.out / FOLDER, hash_clip(self.clip)
+        if part == CLASS_NAMES:
+            return Embeddings(room, "class names", {"clip": clip, "texts": digest(self._embedded)})
+        inputs = {"clip": clip, "images": self.pool.fingerprint, "size": PART, "part": part}
+        return Embeddings(room, f"{self.pool.name} {part}", inputs)
 
     def totals(self) -> dict[int | str, int]:
         """Count what is embedded: the images of each part, by its number, and under CLASS_NAMES the classes."""
@@ -126,11 +129,8 @@ class PoolSearch:
         """Return those of `totals` that have no embeddings yet; none once the search is done."""
         if self.is_done:
             return {}
-        self._fetch()
-        return {part: count for part, count in self.totals().items() if not has_embeddings(self.file(part), count)}
-
-    def _fetch(self) -> None:
-        fetch(self.context.out / FOLDER, *(self.file(part).name for part in self.totals()))
+        fetch_artifacts(self.context.out / FOLDER)
+        return {part: count for part, count in self.totals().items() if not self.embeddings(part).are_made}
 
     def embed(self, clip: Clip, part: int | str) -> None:
         """Embed a part of the pool, or CLASS_NAMES, with `clip`, loaded.
@@ -142,25 +142,25 @@ class PoolSearch:
 
         if isinstance(part, str):
             with progress_bar(CLASS_NAMES, len(self._embedded)) as bar:
-                write_embeddings(self.file(part), embed_ensembles(clip, self._embedded))
+                self.embeddings(part).save(embed_ensembles(clip, self._embedded))
                 bar.advance(len(self._embedded))
             return
         images = Subset(self.pool, range(part * PART, min((part + 1) * PART, len(self.pool))))
         with progress_bar("CLIP, images to search", len(images)) as bar:
             found = clip_embeddings(clip, images, self.context.recipe.evaluate.batch_size, bar.advance)
-        write_embeddings(self.file(part), found)
+        self.embeddings(part).save(found)
 
     def write(self) -> None:
         """Write the list of what is found, from the embeddings, which are all there."""
         from genrobust.classifiers import split_by_class, unit_means
 
-        self._fetch()
-        classes, in_turn = read_embeddings(self.file(CLASS_NAMES)), self._match == "prompts"
+        fetch_artifacts(self.context.out / FOLDER)
+        classes, in_turn = self.embeddings(CLASS_NAMES).load(), self._match == "prompts"
         prompts = split_by_class(classes, self._texts) if in_turn else []
         classes = unit_means(prompts) if in_turn else classes
         parts, seen = [part for part in self.totals() if part != CLASS_NAMES], []
         for part in parts:
-            images = read_embeddings(self.file(part))
+            images = self.embeddings(part).load()
             best, cosines = best_classes(images, classes)
             seen.append((best, prompt_cosines(images, best, prompts) if in_turn else cosines))
         best, cosines = map(np.concatenate, zip(*seen, strict=True))

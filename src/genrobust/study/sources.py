@@ -276,14 +276,27 @@ class Sources:
 
     def checkpoint(self, run: TrainingRun) -> Path:
         """Return the folder where the classifier of a run lies, or will lie."""
-        context, initial = self.context, self.initial(run)
-        mixed, val, train = self.mixture_identity(run.parts, run.train), context.data.val.fingerprint, _named(run.train)
-        what: list[Any] = [mixed, val, train, run.seed, context.recipe.threads, context.device]
+        word = " ".join([*dict.fromkeys(part.source for part in run.parts), f"s{run.seed}"])
+        word += "" if run.alpha == 1 else f" wise-ft {run.alpha:g}"
+        return artifact_folder(self.context.out / "checkpoints", word, self.checkpoint_inputs(run))
+
+    def checkpoint_inputs(self, run: TrainingRun) -> dict[str, Any]:
+        """Return all that the classifier of a run depends on."""
+        if run.alpha != 1:
+            return {"tuned": self.checkpoint(run.tuned).name, "wise_ft": run.alpha}
+        context, initial, train = self.context, self.initial(run), _named(run.train)
+        start = {}
         if initial is not None:  # by its weights, wherever they lie
-            what[2] = initial.settings(train).model_dump(mode="json", exclude={"init"})
-            what.append(initial.identity)
-        folder = context.out / "checkpoints" / digest(what)
-        return folder if run.alpha == 1 else folder.with_name(digest([folder.name, "wise-ft", run.alpha]))
+            train, start = initial.settings(train), {"initial": initial.identity}
+        return {
+            "mixture": self.mixture_identity(run.parts, run.train),
+            "val": context.data.val.fingerprint,
+            "train": train.model_dump(mode="json", exclude={"init"} if start else None),
+            "seed": run.seed,
+            "threads": context.recipe.threads,
+            "device": context.device,
+            **start,
+        }
 
     def initial(self, run: TrainingRun) -> Initial | None:
         """Return the network that a run starts from; None where its weights are random.

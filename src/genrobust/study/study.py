@@ -21,7 +21,7 @@ from genrobust.study.stages.generate import GeneratedDataset
 from genrobust.study.training_runs import TrainingRun, arm_runs, run_of
 
 if TYPE_CHECKING:
-    from genrobust.classifiers import SavedFile, SavedPredictions
+    from genrobust.classifiers import SavedPredictions
 
 
 class Study:
@@ -133,8 +133,10 @@ class Study:
         """The predictions of `runs` by arm, seed and test set; what is missing is made first."""
         from genrobust.classifiers import SavedPredictions
 
-        found = zip(runs, self.predictions(runs), strict=True)
-        return SavedPredictions({(r.of, r.seed, test): file for r, made in found for test, file in made.files.items()})
+        folders: dict[tuple[str, int, str], Path] = {}
+        for run, made in zip(runs, self.predictions(runs), strict=True):
+            folders |= {(run.of, run.seed, test): folder for test, folder in made.folders.items()}
+        return SavedPredictions(folders)
 
     def scores(self) -> StudyScores:
         """Return everything that the study measured, its baselines, and notes on shifts without a line."""
@@ -151,11 +153,11 @@ class Study:
         """The predictions along each arm's curve, by a point's number, seed and test set."""
         from genrobust.classifiers import SavedPredictions
 
-        files: dict[str, dict[tuple[str, int, str], SavedFile]] = {}
+        folders: dict[str, dict[tuple[str, int, str], Path]] = {}
         for run, made in zip(self.graph.points, self.predictions(self.graph.points), strict=True):
-            of_arm = files.setdefault(run.of, {})
-            of_arm |= {(f"{run.alpha:g}", run.seed, test): file for test, file in made.files.items()}
-        return {arm: SavedPredictions(of_arm) for arm, of_arm in files.items()}
+            of_arm = folders.setdefault(run.of, {})
+            of_arm |= {(f"{run.alpha:g}", run.seed, test): folder for test, folder in made.folders.items()}
+        return {arm: SavedPredictions(of_arm) for arm, of_arm in folders.items()}
 
     def run(self) -> tuple[Summary, dict[str, Path]]:
         """Run all stages to the report; returns what was measured and the files written, by kind."""

@@ -65,7 +65,7 @@ class Tracking:
         """
         for tracker in self._trackers:
             tracker.read()
-        runs = [_Run(tracker, f"{slug(what)}-{checkpoint.name[:6]}") for tracker in self._trackers]
+        runs = [_Run(tracker, f"{slug(what)}-{checkpoint.name[-6:]}") for tracker in self._trackers]
 
         def watch(step: int, figures: Mapping[str, float]) -> None:
             for run in runs:

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import nn
 
-from genrobust.classifiers import (
-    FEATURES,
-    Classifier,
-    check_state,
-    head_name,
-    predict_logits,
-    require_same_job,
-    tensor_bytes,
-    write_state,
-)
-from genrobust.core import BLANK_SEAL, SEAL, GenrobustError, ImageSet, Subset, fetch, progress_bar, reading
+from genrobust.classifiers import Classifier, head_name, predict_logits, require_same_job, save_tensors
+from genrobust.core import Artifact, ImageSet, Subset, progress_bar
 from genrobust.recipe import TrainConfig
 
 GROWTH = 5  # all features so far are written anew once they are a fifth more: six times the last file, in all
@@ -29,14 +20,13 @@ KEY, RUN = "features", "run"
 
 
 class KeptFeatures:
-    """The features that a probe has embedded so far, float32 [N, D], in a file of its folder.
+    """The features that a probe has embedded so far, float32 [N, D], in the unfinished artifact in its folder.
 
-    `run` is a hash of all that decides them; features of another run are refused. `claim_training` removes the file
-    when the training has ended.
+    `run` is a hash of all that decides them; features of another run are refused.
     """
 
     def __init__(self, folder: Path, run: str, noun: str) -> None:
-        self._folder, self._run, self._noun = folder, run, noun
+        self._artifact, self._run, self._noun = Artifact(folder), run, noun
 
     def load(self) -> np.ndarray | None:
         """Return the kept features; None if there are none.
@@ -45,21 +35,19 @@ class KeptFeatures:
             UserError: They are another run's.
             GenrobustError: The file is damaged.
         """
-        fetch(self._folder, FEATURES)
-        path = self._folder / FEATURES
-        if not path.exists():
+        kept = self._artifact.manifest()
+        if KEY not in kept.about:
             return None
-        check_state(path)
-        with reading(path, SafetensorError, KeyError, then="; delete it to train from the start", kind=GenrobustError):
-            with safe_open(path, framework="numpy") as file:
-                require_same_job({RUN: file.metadata()[RUN]}, {RUN: self._run}, self._folder, self._noun)
-                features: np.ndarray = file.get_tensor(KEY)
-            return features
+        require_same_job(kept.about, {RUN: self._run}, self._artifact.folder, self._noun)
+        (name,) = kept.files
+        features: np.ndarray = load_file(self._artifact.path(name))[KEY].numpy()
+        return features
 
     def save(self, features: np.ndarray) -> None:
         """Replace the kept features."""
-        content = tensor_bytes({KEY: torch.from_numpy(features)}, {RUN: self._run, SEAL: BLANK_SEAL})
-        write_state(self._folder / FEATURES, content)
+        name = f"{KEY}-{len(features):08d}.safetensors"
+        save_tensors(self._artifact.folder / name, {KEY: torch.from_numpy(features)})
+        self._artifact.keep([name], {RUN: self._run, KEY: len(features)})
 
 
 def embed(

@@ -18,17 +18,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from genrobust.classifiers import (
-    STATE,
     Classifier,
     Initial,
     LossScaler,
     TrainingState,
+    checkpoint_manifest,
     claim_training,
-    fetch_checkpoint,
     predict_logits,
     read_checkpoint_info,
     require_same_job,
     resolved_here,
+    saved_steps,
 )
 from genrobust.core import (
     GenrobustError,
@@ -37,7 +37,6 @@ from genrobust.core import (
     UserError,
     digest,
     feed,
-    fetch,
     hashed_seed,
     keep_freed_memory,
     progress_bar,
@@ -75,6 +74,7 @@ def train(
     watch: Watch = lambda step, figures: None,
     team: Team = ALONE,
     initial: Initial | None = None,
+    inputs: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train a classifier in the folder `out`, which is then a checkpoint, and return it.
 
@@ -88,6 +88,7 @@ def train(
         team: The processes that train this classifier together, each from its rows of every batch, with augmentations
             and batch-norm statistics of its own, as in plain DDP. The main one alone validates, saves and watches.
         initial: The network that `config.init` names; `config` has its architecture.
+        inputs: What `out` is named after, if after anything.
 
     Raises:
         UserError: `val` is empty and needed, or `out` holds another training.
@@ -98,8 +99,8 @@ def train(
     with _prepared(device, threads) as where:
         config = resolved_here(config, where.type)
         job = _job(mixture, val, labels, config, seed, threads, initial)
-        is_finished, broadcast = partial(fetch_checkpoint, out), partial(team.broadcast, device=where)
-        with repeatable(), claim_training(out, is_finished, team.is_main, broadcast) as finished:
+        manifest, broadcast = checkpoint_manifest(inputs or {}), partial(team.broadcast, device=where)
+        with repeatable(), claim_training(out, manifest, team.is_main, broadcast) as finished:
             how = mixture, val, labels, config, seed, out, where, watch
             if not finished and config.method != "linear-probe":
                 _Run(*how, team, job, initial).to_end()
@@ -185,11 +186,9 @@ class _Run:
         """The network of the first step. What it starts from is kept, if that was learned elsewhere."""
         config = self.config
         model = first_network(self.labels, config, self.seed, self.device, self.initial)
-        if config.method == "lp-ft":
-            fetch(self.out, STATE)
-            if not (self.out / STATE).exists():  # else all of it is loaded
-                kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
-                fit_probe(model, self.mixture, self.val, config, self.device, kept)
+        if config.method == "lp-ft" and not saved_steps(self.out):  # else all of it is loaded
+            kept = KeptFeatures(self.out, self.job[RUN], NOUN) if self.team.is_main else None
+            fit_probe(model, self.mixture, self.val, config, self.device, kept)
         self.before = None if self.initial is None else copied(model)
         if config.method == "lora":
             add_lora(model, config.lora_rank)
@@ -310,7 +309,7 @@ class _Run:
         step = self.team.broadcast(self.progress.step, self.device)
         if step != self.progress.step:
             raise GenrobustError(
-                f"{self.state.path} is of step {self.progress.step} on one node and of step {step} on another: "
+                f"{self.out} is at step {self.progress.step} on one node and at step {step} on another: "
                 "choose an --out on a disk that all nodes share"
             )
 

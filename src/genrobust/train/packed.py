@@ -11,11 +11,10 @@ shrunk in any case, is read from the smallest in which no pixel of it has to be 
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,18 +22,17 @@ import numpy as np
 from PIL import Image
 
 from genrobust.core import (
+    Artifact,
     GenrobustError,
     ImageSet,
-    check_hash,
-    digest,
-    load_arrays,
+    Manifest,
+    artifact_folder,
     lock,
+    made_by,
     make_folder,
     progress_bar,
-    reading,
     remove_leftovers,
     replacing,
-    save_arrays,
 )
 from genrobust.train.crops import RandomCrop
 
@@ -57,7 +55,7 @@ _RESTART = 0xD0  # and the seven after it, in turn
 _LENGTH = np.dtype("<u2")  # of a tile: 512 pixels come to 3,072 bytes at the very most
 
 IMAGES = ".jpegs"  # the file of a shard
-INDEX = ".npz"  # beside it, with the _COLUMNS of each level of each of its images, and its SHA-256
+INDEX = ".npz"  # beside it, with the _COLUMNS of each level of each of its images
 _COLUMNS = ("level", "offset", "length", "width", "height")  # bytes, and pixels
 
 Box = tuple[int, int, int, int]  # left, top, right and bottom, in pixels
@@ -73,21 +71,23 @@ class PackedImages:
             UserError: An image cannot be read.
             GenrobustError: The disk is full, or a packed file has been changed.
         """
-        self._folder = _folder_of(images, folder)
-        make_folder(self._folder)
-        with lock(self._folder, wait=True):  # each machine packs its own
-            remove_leftovers(self._folder)
-            if missing := _missing(images, self._folder):
+        packed = self._packed = _artifact_of(images, folder)
+        make_folder(packed.folder)
+        with lock(packed.folder, wait=True):  # each machine packs its own
+            manifest = packed.begin(_manifest_of(images))
+            remove_leftovers(packed.folder)
+            if missing := _missing(images, packed):
                 done = len(images) - sum(map(len, missing))
                 with progress_bar(f"packing {images.name}", len(images), "packed images", done) as bar:
                     for shard in missing:
                         self._write(images, shard, pool)
                         bar.advance(len(shard))
-        files = [_file(self._folder, shard.start) for shard in _shards(images)]
-        indices = {file: _read_index(file.with_suffix(INDEX)) for file in files}
-        self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *(rows for rows, _ in indices.values())])
+            if not packed.is_finished:
+                packed.publish(manifest, (), map(_part_of, _shards(images)))
+        indices = [_read_index(packed, _part_of(shard)) for shard in _shards(images)]
+        self._where = np.concatenate([np.empty((0, len(_COLUMNS)), np.int64), *indices])
         # Not by a method, which would keep these images until a full collection of garbage.
-        self._bytes = lru_cache(MAPPED)(partial(_mapped, {file: sha256 for file, (_, sha256) in indices.items()}))
+        self._bytes = lru_cache(MAPPED)(lambda part: np.memmap(packed.path(part + IMAGES, part), np.uint8, "r").data)
         self._starts = np.append(np.flatnonzero(self._where[:, 0] == 0), len(self._where))
 
     def levels(self, index: int) -> list[tuple[int, int]]:
@@ -108,14 +108,13 @@ class PackedImages:
         from torchvision.io import ImageReadMode, decode_jpeg
 
         _, offset, length, width, height = self._rows(index)[level]
-        file = _file(self._folder, index)
+        part = _part(index)
         try:
-            jpeg, left, top = tiles_under(box, self._bytes(file)[offset : offset + length], width, height)
+            jpeg, left, top = tiles_under(box, self._bytes(part)[offset : offset + length], width, height)
             pixels = decode_jpeg(torch.frombuffer(jpeg, dtype=torch.uint8), ImageReadMode.RGB)
-        except OSError as error:
-            raise GenrobustError(f"cannot read {file}: {error.strerror}") from error
         except (ValueError, IndexError, RuntimeError) as error:
-            raise GenrobustError(f"cannot read a packed image in {file}: {error}{_remedy(file)}") from error
+            file = self._packed.folder / (part + IMAGES)
+            raise GenrobustError(f"cannot read a packed image in {file}: {error}: {self._packed.remedy}") from error
         x, y = box[0] - left, box[1] - top
         return pixels[:, y : y + box[3] - box[1], x : x + box[2] - box[0]]
 
@@ -125,72 +124,53 @@ class PackedImages:
         return rows
 
     def _write(self, images: ImageSet, shard: range, pool: Executor) -> None:
-        rows, offset, path, hashed = [], 0, _file(self._folder, shard.start), hashlib.sha256()
-        with replacing(path, mirrored=False) as file:
+        rows, offset, part, folder = [], 0, _part_of(shard), self._packed.folder
+        with replacing(folder / (part + IMAGES), mirrored=False) as file:
             for levels in pool.map(lambda i: _packed(images.image(i)), shard):
                 for level, (data, (width, height)) in enumerate(levels):
                     file.write(data)
-                    hashed.update(data)
                     rows.append((level, offset, len(data), width, height))
                     offset += len(data)
-        arrays = {"rows": np.array(rows, np.int64), "sha256": np.array(hashed.hexdigest())}
-        save_arrays(path.with_suffix(INDEX), arrays, mirrored=False)  # last: with it, a shard is complete
+        with replacing(folder / (part + INDEX), mirrored=False) as file:
+            np.savez(file, allow_pickle=False, rows=np.array(rows, np.int64))
+        self._packed.finish_part(part, [part + IMAGES, part + INDEX], {"images": len(shard)})
 
 
-def check_packed(index: Path) -> None:
-    """Compare the packed images beside the file `index` with the hash in that; a process reads them once.
-
-    Raises:
-        GenrobustError: The file `index` or the images are damaged.
-    """
-    path = index.with_suffix(IMAGES)
-    _check({path: _read_index(index)[1]}, path)
-
-
-def _mapped(hashes: Mapping[Path, str], path: Path) -> memoryview:
-    """The bytes of a shard's file, which are compared with their hash once in a process, at their first use."""
-    _check(hashes, path)
-    return np.memmap(path, np.uint8, "r").data
-
-
-def _check(hashes: Mapping[Path, str], path: Path) -> None:
-    with reading(path, ValueError, then=_remedy(path), kind=GenrobustError):
-        check_hash(path, hashes[path])
-
-
-def _read_index(index: Path) -> tuple[np.ndarray, str]:
-    """The `_COLUMNS` of each level of the images beside the file `index`, and the SHA-256 of their file."""
-    with (
-        reading(index, ValueError, KeyError, then=_remedy(index), kind=GenrobustError),
-        load_arrays(index) as arrays,
-    ):
-        return arrays["rows"], str(arrays["sha256"])
-
-
-def _remedy(path: Path) -> str:
-    return f": delete {path.parent} and rerun, and it is made again"
+def _read_index(packed: Artifact, part: str) -> np.ndarray:
+    """The `_COLUMNS` of each level of the images of a shard."""
+    with np.load(packed.path(part + INDEX, part), allow_pickle=False) as arrays:
+        rows: np.ndarray = arrays["rows"]
+        return rows
 
 
 def to_pack(images: ImageSet, folder: Path) -> int:
     """Return how many of `images` have no packed copy in `folder` yet."""
-    return sum(map(len, _missing(images, _folder_of(images, folder))))
+    return sum(map(len, _missing(images, _artifact_of(images, folder))))
 
 
-def _folder_of(images: ImageSet, folder: Path) -> Path:
-    return folder / digest([images.fingerprint, PACKING])
+def _manifest_of(images: ImageSet) -> Manifest:
+    return Manifest("packed", {"images": images.fingerprint, "packing": PACKING}, made_by=made_by("packed"))
 
 
-def _file(folder: Path, index: int) -> Path:
-    """The file of the shard that image `index` is in."""
-    return folder / f"{index // SHARD:06d}{IMAGES}"
+def _artifact_of(images: ImageSet, folder: Path) -> Artifact:
+    return Artifact(artifact_folder(folder, images.name, _manifest_of(images).inputs), mirrored=False)
+
+
+def _part(index: int) -> str:
+    """The name of the shard that image `index` is in."""
+    return f"{index // SHARD:06d}"
+
+
+def _part_of(shard: range) -> str:
+    return _part(shard.start)
 
 
 def _shards(images: ImageSet) -> list[range]:
     return [range(first, min(first + SHARD, len(images))) for first in range(0, len(images), SHARD)]
 
 
-def _missing(images: ImageSet, folder: Path) -> list[range]:
-    return [shard for shard in _shards(images) if not _file(folder, shard.start).with_suffix(INDEX).exists()]
+def _missing(images: ImageSet, packed: Artifact) -> list[range]:
+    return [] if packed.is_finished else [shard for shard in _shards(images) if packed.part(_part_of(shard)) is None]
 
 
 def tiles_under(box: Box, packed: bytes | memoryview, width: int, height: int) -> tuple[bytearray, int, int]:

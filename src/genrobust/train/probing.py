@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from genrobust.classifiers import Initial
-from genrobust.core import ImageSet, LabelSpace, remove_leftovers
+from genrobust.core import ImageSet, LabelSpace
 from genrobust.recipe import TrainConfig
 from genrobust.train.embedding import KeptFeatures
 from genrobust.train.finished import Progress, Watch, save_trained
@@ -33,7 +33,6 @@ def train_probe(
 
     Arguments are as for `train`, `save_trained` and `fit_probe`.
     """
-    remove_leftovers(out, below=True)
     model = first_network(labels, config, seed, device, initial)
     probed, steps = fit_probe(model, mixture, val, config, device, kept), config.steps_for(len(mixture))
     top1 = probed.val_top1

@@ -63,7 +63,7 @@ def test_captions_come_from_a_file_of_prompts(tmp_path):
 
 def test_a_full_fine_tune_is_the_base_with_another_unet(base, trained):
     made, before = contents(trained["full"]), contents(base)
-    assert made.keys() == before.keys() | {"finetune.json"}
+    assert made.keys() == before.keys() | {"manifest.json"}
     assert [name for name in before if made[name] != before[name]] == [UNET]
     new, old = load_file(trained["full"] / UNET), load_file(base / UNET)
     assert new.keys() == old.keys()

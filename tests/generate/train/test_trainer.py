@@ -15,7 +15,6 @@ from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import losses
 from genrobust.recipe import FinetuneConfig, GeneratorConfig
 
-STATE = "state.safetensors"
 HALF = {"precision": "float16", "steps": 12}
 HOT = 2.0**26  # no float16 holds a gradient times so much
 each_kind = pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +34,7 @@ def test_it_survives_kills(start, base, tmp_path, kind, changes, first_scale):
     arguments = {"base": str(base), "out": str(tmp_path / "out"), "kind": kind, "changes": changes}
     call = Call("generate/train/small_training.py", "run_in_process", {**arguments, "first_scale": first_scale})
     made = kill_and_resume(start, call, tmp_path / "out", kills=2)
-    assert {"class_model.json" if kind == "class" else "finetune.json"} <= made.keys() and STATE not in made
+    assert "manifest.json" in made and not [name for name in made if "state-" in name]
 
 
 @pytest.mark.parametrize("kind", ["full", "lora"])
@@ -59,7 +58,7 @@ def test_in_float16_steps_that_overflow_are_skipped_unless_they_do_at_any_scale(
 def test_a_finished_run_is_left_alone(base, trained, monkeypatch, kind):
     monkeypatch.setattr(DiffusionTrainer, "__init__", None)  # a second run would need it
     before = contents(trained[kind])
-    (trained[kind] / STATE).write_bytes(b"left")  # as if killed right after the record was written
+    (trained[kind] / "unfinished.json").write_bytes(before["manifest.json"])  # killed right after the manifest was
     assert run(base, trained[kind], kind, save_every=5) == trained[kind]
     assert contents(trained[kind]) == before
 
@@ -109,15 +108,16 @@ def test_the_averaged_weights_are_those_saved(base, tmp_path, monkeypatch, ema_d
 
 @each_kind
 def test_the_record_says_what_it_was_made_from(base, trained, kind):
-    text = (trained[kind] / ("class_model.json" if kind == "class" else "finetune.json")).read_text()
-    record = json.loads(text)
+    text = (trained[kind] / "manifest.json").read_text()
+    manifest = json.loads(text)
+    record = manifest["inputs"]
     job = training_inputs(objective(base, kind), "cpu", 1)
-    assert {name: record[name] for name in job} == job
+    assert record == job
     weights = identity(GeneratorConfig(model=str(base)))["weights_sha256"]
     assert (record["base"], record["base_sha256"], record["steps"]) == (base.name, weights, 8)
     assert (record["images"], record["images_fingerprint"]) == (12, images().fingerprint)
     assert record["classes" if kind == "class" else "captions"] == (3 if kind == "class" else 6)
-    assert record["torch_version"] == torch.__version__
+    assert manifest["made_by"]["torch"] == torch.__version__
     assert str(base.parent) not in text and str(trained[kind].parent) not in text
 
 
@@ -136,24 +136,33 @@ def test_a_folder_of_another_training_is_refused_and_kept(base, trained, kind, c
     assert contents(trained[kind]) == before
 
 
-def test_the_state_of_another_training_is_refused_and_kept(base, tmp_path):
+@pytest.fixture
+def killed(base, tmp_path):
+    """A training of nine steps that is killed when the last state is saved."""
+
     def stop(self):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(DiffusionTrainer, "averaged", stop)  # when the last state was saved
+        patch.setattr(DiffusionTrainer, "averaged", stop)
         run(base, tmp_path, steps=9)
-    before = contents(tmp_path)
+    assert contents(tmp_path).keys() == {"unfinished.json", "state-000009.safetensors"}
+    return tmp_path
+
+
+def test_the_state_of_another_training_is_refused_and_kept(base, killed):
+    before = contents(killed)
     with pytest.raises(UserError, match=r"holds another fine-tune.*\n  steps: there 9, asked for 8$"):
-        run(base, tmp_path)
-    assert contents(tmp_path) == before
+        run(base, killed)
+    assert contents(killed) == before
 
 
-def test_a_damaged_state_is_named_and_kept(base, tmp_path):
-    (tmp_path / STATE).write_bytes(b"not safetensors")
-    with pytest.raises(GenrobustError, match=r"state\.safetensors.*delete it"):
-        run(base, tmp_path)
-    assert (tmp_path / STATE).read_bytes() == b"not safetensors"
+def test_a_damaged_state_is_named_and_kept(base, killed):
+    (state,) = killed.glob("state-*")
+    state.write_bytes(b"not safetensors")
+    with pytest.raises(GenrobustError, match=f"{state.name}.*--repair"):
+        run(base, killed, steps=9)
+    assert state.read_bytes() == b"not safetensors"
 
 
 def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base, tmp_path):
@@ -171,9 +180,10 @@ def test_a_loss_that_is_no_number_names_the_step_and_keeps_a_good_state(base, tm
     # The rate is 0 at the first step, so the second is the first to change a weight, and the third the first to fail.
     with pytest.raises(GenrobustError, match=rf"at step 3 in .*finetune\.learning_rate \(now 1e\+30\).*{kept}"):
         run(base, tmp_path / "out", learning_rate=1e30, save_every=save_every)
-    assert not (tmp_path / "out" / "finetune.json").exists()
+    assert not (tmp_path / "out" / "manifest.json").exists()
     if save_every == 1:
-        state, old = load_file(tmp_path / "out" / STATE), load_file(base / UNET)
+        (path,) = (tmp_path / "out").glob("state-*")
+        state, old = load_file(path), load_file(base / UNET)
         saved = sum(float(value.abs().sum()) for name, value in state.items() if name.startswith("model."))
         assert saved == pytest.approx(sum(float(value.float().abs().sum()) for value in old.values()), rel=1e-5)
 

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from genrobust.classifiers import claim_training, resolved_here
-from genrobust.core import UserError, hash_generator, keep_freed_memory, repeatable, resolve_device, set_threads
+from genrobust.classifiers import claim_training, require_same_job, resolved_here
+from genrobust.core import (
+    Artifact,
+    Manifest,
+    UserError,
+    hash_generator,
+    keep_freed_memory,
+    made_by,
+    repeatable,
+    resolve_device,
+    set_threads,
+)
 from genrobust.generate.calls import explain_out_of_memory
 from genrobust.generate.loading import locate
 from genrobust.generate.train.loop import DiffusionTrainer
 from genrobust.generate.train.objective import Objective
-from genrobust.generate.train.tuned import check_folder, is_trained
-from genrobust.generate.trained_folder import record_of, write_record
+from genrobust.generate.trained_folder import GENERATOR
 from genrobust.recipe import DiffusionTraining, FinetuneConfig
-
-FORMAT = 2  # of the record beside the weights
-VERSIONS = ("genrobust", "torch", "diffusers", "transformers", "peft")
 
 
 def train_generator(objective: Objective, out: Path, device: str = "auto", threads: int = 2) -> Path:
     """Train the model of `objective` into the folder `out`, and return that.
 
     It is then a diffusers folder for ``generator.model``: the base with another UNet, or a DiTPipeline; or, for a LoRA,
-    a folder with a safetensors file for ``generator.lora``. The saved weights are the averaged ones. `finetune.json` or
-    `class_model.json` says beside them what they were made from. A killed run resumes at its last state and ends in the
-    same weights, on a CPU bit for bit; a finished one returns at once.
+    a folder with a safetensors file for ``generator.lora``. The saved weights are the averaged ones. The manifest
+    says beside them what they were made from. A killed run resumes at its last state and ends in the same weights, on a
+    CPU bit for bit; a finished one returns at once.
 
     Raises:
         UserError: An image cannot be read, the base does not fit, or the folder holds something else.
@@ -41,17 +46,16 @@ def train_generator(objective: Objective, out: Path, device: str = "auto", threa
     objective = replace(objective, config=config)
     job = training_inputs(objective, chosen.type, threads)
 
-    with claim_training(out, lambda: is_trained(out, config)) as finished:
-        check_folder(out, job, config)
+    manifest, artifact = Manifest(GENERATOR, job, made_by=made_by(GENERATOR)), Artifact(out)
+    with claim_training(out, manifest) as finished:
+        require_same_job(artifact.manifest().inputs, job, out, config.noun)
         if not finished:
             with explain_out_of_memory(chosen, *_memory_words(config)), repeatable():
                 training = DiffusionTrainer(*objective.start(chosen), config, objective.seed, out, job)
                 training.resume()
                 training.work()
             objective.save(out, training.averaged())
-            versions = {f"{name}_version": metadata.version(name) for name in VERSIONS}
-            # last: with it, all is finished
-            write_record(record_of(out, config), {"format": FORMAT, **job, **versions})
+            artifact.publish(manifest)
     return out
 
 

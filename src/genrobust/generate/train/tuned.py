@@ -18,39 +18,10 @@ from peft.utils import get_peft_model_state_dict
 from safetensors import safe_open
 from torch import Tensor
 
-from genrobust.classifiers import STATE, require_same_job, save_tensors
-from genrobust.core import INDEX, UserError, fetch, make_folder, part_files, replacing
-from genrobust.generate.trained_folder import read_record, record_of
-from genrobust.recipe import DiffusionTraining
+from genrobust.classifiers import save_tensors
+from genrobust.core import INDEX, make_folder, part_files, replacing
 
 UNET = "unet"
-
-
-def is_trained(out: Path, config: type[DiffusionTraining] | DiffusionTraining) -> bool:
-    """Return whether a finished training lies in the folder `out`; from a remote, all of it is fetched first."""
-    record = record_of(out, config)
-    fetch(out, record.name)
-    if not record.exists():
-        return False
-    fetch(out, "*", record.name)
-    return True
-
-
-def check_folder(out: Path, job: dict[str, Any], config: DiffusionTraining) -> None:
-    """Check that the folder `out` holds what `job` describes, finished or not begun, or its saved state.
-
-    Raises:
-        UserError: It holds another training, whose first keys that differ are named, or other files.
-        GenrobustError: The record of a finished training cannot be read.
-    """
-    record = record_of(out, config)
-    if record.exists():
-        require_same_job(read_record(record), job, out, config.noun)
-        return
-    strangers = sorted(p.name for p in out.iterdir() if not p.name.startswith("."))
-    if strangers and STATE not in strangers:
-        some = ", ".join(strangers[:3])
-        raise UserError(f"{out} holds other files ({some}) and no {record.name}: move them, or choose another folder")
 
 
 def save_full(out: Path, base: Path, variant: str | None, unet: UNet2DConditionModel) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.classifiers import hash_clip
-from genrobust.core import ZERO_SHOT, digest, fetch, file_name, find_clip
+from genrobust.core import ZERO_SHOT, Artifact, ImageSet, digest, fetch_artifacts, find_clip
 from genrobust.recipe import TrainConfig, ZeroShotConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -18,7 +17,7 @@ from genrobust.study.stages.train import network_of
 from genrobust.study.training_runs import TrainingRun
 
 if TYPE_CHECKING:
-    from genrobust.classifiers import OpenClassifier, SavedPredictions
+    from genrobust.classifiers import OpenClassifier, PredictedBy, SavedPredictions
 
 EVERY = "every classifier"  # as they are listed
 TRIED = 16  # classifiers of a trial, at most
@@ -38,20 +37,25 @@ class Evaluate(Stage):
         super().__init__(sources.context, needs)
         self.sources, self.runs = sources, tuple(runs)
         self.zero_shot = self.context.recipe.zero_shot if zero_shot else None
+        self.room = self.context.out / "predictions"
 
     def __reduce__(self) -> tuple[object, ...]:
         return Evaluate, (self.sources, self.runs, self.zero_shot is not None)
 
     def jobs(self) -> list[Job]:
+        from genrobust.classifiers import weights_hash
+
         jobs, total = {}, self.context.test_images
+        fetch_artifacts(self.room)
         for run in self.runs:
-            folder = self._folder(self.sources.checkpoint(run))
+            checkpoint = self.sources.checkpoint(run)
+            by, left = self._by(checkpoint), self._missing(self._by(checkpoint), weights_hash(checkpoint))
             name, rate_key = f"the predictions of {run.name}", self._rate_key(self.sources.settings(run))
-            jobs[folder] = Job(run, name, self._missing(folder), rate_key, 1, EVERY, folder, total)
+            jobs[by] = Job(run, name, left, rate_key, 1, EVERY, self.room, total)
         if self.zero_shot is not None:
-            folder, rate_key = self._clip_folder(self.zero_shot), f"CLIP {self.zero_shot.clip}, {self.context.worker}"
-            name = f"the predictions of {ZERO_SHOT}"
-            jobs[folder] = Job(ZERO_SHOT, name, self._missing(folder), rate_key, 1, ZERO_SHOT, folder, total)
+            by, rate_key = self._by_clip(self.zero_shot), f"CLIP {self.zero_shot.clip}, {self.context.worker}"
+            name, left = f"the predictions of {ZERO_SHOT}", self._missing(by, self._zero_shot(self.zero_shot).weights)
+            jobs[by] = Job(ZERO_SHOT, name, left, rate_key, 1, ZERO_SHOT, self.room, total)
         return list(jobs.values())
 
     def load(self) -> DoJobs:
@@ -76,33 +80,36 @@ class Evaluate(Stage):
         return self._predict([checkpoint])[checkpoint]
 
     def _predict(self, checkpoints: Sequence[Path]) -> dict[Path, SavedPredictions[str]]:
-        from genrobust.classifiers import fetch_checkpoint, open_checkpoint
+        from genrobust.classifiers import open_checkpoint
 
         for checkpoint in checkpoints:
-            fetch_checkpoint(checkpoint)
-        opened = {self._folder(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
+            Artifact(checkpoint).fetch()
+        opened = {self._by(one): open_checkpoint(one, self.context.recipe.evaluate) for one in checkpoints}
         made = self._on_tests(opened)
-        return {checkpoint: made[self._folder(checkpoint)] for checkpoint in checkpoints}
+        return {checkpoint: made[self._by(checkpoint)] for checkpoint in checkpoints}
 
-    def _on_tests(self, opened: Mapping[Path, OpenClassifier]) -> dict[Path, SavedPredictions[str]]:
+    def _on_tests(self, opened: Mapping[PredictedBy, OpenClassifier]) -> dict[PredictedBy, SavedPredictions[str]]:
         from genrobust.classifiers import predict_sets
 
-        context, recipe = self.context, self.context.recipe
-        sets = {name: context.data.tests[name] for name in context.tests}
-        return predict_sets(
-            opened, sets, context.data.labels, recipe.evaluate.batch_size, recipe.device, recipe.threads
-        )
+        recipe, labels = self.context.recipe, self.context.data.labels
+        settings = recipe.evaluate.batch_size, recipe.device, recipe.threads
+        return predict_sets(self.room, opened, self._sets, labels, *settings)
 
     def of_zero_shot(self) -> SavedPredictions[str]:
         """Return what the recipe's zero-shot CLIP answers on every test set; nothing where it has none."""
-        from genrobust.classifiers import SavedPredictions, open_zero_shot
+        from genrobust.classifiers import SavedPredictions
 
         if self.zero_shot is None:
             return SavedPredictions({})
+        by = self._by_clip(self.zero_shot)
+        return self._on_tests({by: self._zero_shot(self.zero_shot)})[by]
+
+    def _zero_shot(self, zero_shot: ZeroShotConfig) -> OpenClassifier:
+        from genrobust.classifiers import open_zero_shot
+
         recipe, labels = self.context.recipe, self.context.data.labels
-        clip, size, folder = find_clip(self.zero_shot.clip), recipe.train.image_size, self._clip_folder(self.zero_shot)
-        opened = open_zero_shot(clip, self.sources.class_texts(), labels.ids, recipe.evaluate, size)
-        return self._on_tests({folder: opened})[folder]
+        texts, size = self.sources.class_texts(), recipe.train.image_size
+        return open_zero_shot(find_clip(zero_shot.clip), texts, labels.ids, recipe.evaluate, size)
 
     def trial(self, job: Job, folder: Path) -> None:
         """Let the zero-shot CLIP, or as many untrained classifiers as a worker gets, answer on the test sets."""
@@ -121,24 +128,35 @@ class Evaluate(Stage):
             save_checkpoint(one, network, info)
         other._predict(untrained)
 
-    def _missing(self, folder: Path) -> int:
-        """How many test images have no predictions in `folder`."""
-        from genrobust.classifiers import are_of
+    @property
+    def _sets(self) -> dict[str, ImageSet]:
+        return {name: self.context.data.tests[name] for name in self.context.tests}
 
-        fetch(folder, "*.npz")
-        sets = {name: self.context.data.tests[name] for name in self.context.tests}
-        left = [s for name, s in sets.items() if not are_of(folder / f"{file_name(name)}.npz", s.fingerprint)]
-        return sum(map(len, left))
+    def _missing(self, by: PredictedBy, weights: str) -> int:
+        """How many test images have no predictions by a classifier of these `weights`."""
+        from genrobust.classifiers import are_saved
 
-    def _folder(self, checkpoint: Path) -> Path:
-        how = self.context.recipe.evaluate.protocol
-        return self.context.out / "predictions" / (digest([checkpoint.name, how]) if how else checkpoint.name)
+        left = [name for name, folder in self.folders(by).items() if not are_saved(folder, weights)]
+        return sum(len(self._sets[name]) for name in left)
 
-    def _clip_folder(self, zero_shot: ZeroShotConfig) -> Path:
-        recipe = self.context.recipe
-        what = [hash_clip(find_clip(zero_shot.clip)), recipe.generate.prompts]
-        what += filter(None, [recipe.evaluate.protocol])
-        return self.context.out / "predictions" / digest(what)
+    def folders(self, by: PredictedBy) -> dict[str, Path]:
+        """Return the folders of the predictions by a classifier, made or not, by test set."""
+        from genrobust.classifiers import prediction_folder, prediction_inputs
+
+        inputs = {n: prediction_inputs(by, n, s, self.context.data.labels) for n, s in self._sets.items()}
+        return {name: prediction_folder(self.room, by, of_set) for name, of_set in inputs.items()}
+
+    def _by(self, checkpoint: Path) -> PredictedBy:
+        from genrobust.classifiers import PredictedBy
+
+        word, _, _ = checkpoint.name.rpartition("-")
+        return PredictedBy(word, digest([checkpoint.name, self.context.recipe.evaluate.protocol]))
+
+    def _by_clip(self, zero_shot: ZeroShotConfig) -> PredictedBy:
+        from genrobust.classifiers import PredictedBy
+
+        opened = self._zero_shot(zero_shot)
+        return PredictedBy("zero-shot", digest([opened.weights, opened.prepared]))
 
     def _rate_key(self, train: TrainConfig) -> str:
         evaluate = self.context.recipe.evaluate

@@ -52,7 +52,8 @@ class Interpolate(Stage):
                 train = self.sources.settings(run)
                 tuned, out = self.sources.checkpoint(run.tuned), self.sources.checkpoint(run)
                 with measured(self.context.out, self.name, network_of(train), 1):
-                    interpolate_checkpoint(tuned, run.alpha, out, *self._validation(train))
+                    inputs = self.sources.checkpoint_inputs(run)
+                    interpolate_checkpoint(tuned, run.alpha, out, *self._validation(train), inputs)
 
         return mix
 

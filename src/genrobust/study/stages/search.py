@@ -35,8 +35,8 @@ class Search(Stage):
             name = part if part == CLASS_NAMES else f"part {part} of {search.pool.name}"
             row = CLASS_NAMES if part == CLASS_NAMES else search.pool.name
             size, rate_key = missing.get(part, 0), self._rate_key(part)
-            unit = search.unit(part)
-            jobs.append(Job(part, f"the CLIP's view of {name}", size, rate_key, 1, row, search.file(part), total, unit))
+            unit, folder = search.unit(part), search.embeddings(part).folder
+            jobs.append(Job(part, f"the CLIP's view of {name}", size, rate_key, 1, row, folder, total, unit))
         return jobs
 
     def load(self) -> DoJobs:

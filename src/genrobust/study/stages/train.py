@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genrobust.core import REAL, ArmRecord, UserError, digest, fetch, taken
+from genrobust.core import REAL, ArmRecord, Artifact, UserError, digest, taken
 from genrobust.recipe import FROM_SCRATCH, MixturePart, TrainConfig
 from genrobust.study.jobs import DoJobs, Job
 from genrobust.study.rates import measured
@@ -85,17 +85,12 @@ class Train(Stage):
             self.context.log(f"training {single} classifiers, {together} at a time")
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.classifiers import is_checkpoint, is_under_way
-
         super().do(todo)
         trained = {job.key for job in todo}
         for run in self.runs:
             if run not in trained:
                 folder = self.sources.checkpoint(run)
-                if is_under_way(folder):
-                    from genrobust.classifiers import remove_finished_state  # which takes torch
-
-                    remove_finished_state(folder, partial(is_checkpoint, folder))
+                Artifact(folder).clean()  # of a run that was killed when it had finished
                 self._require_same_images(run, folder)
                 with self.context.tracking.training(run.name, folder):
                     pass  # a tracker that came later logs what its training was
@@ -139,19 +134,17 @@ class Train(Stage):
                 watch=watch,
                 team=team,
                 initial=self.sources.initial(run),
+                inputs=self.sources.checkpoint_inputs(run),
             )
 
     @contextmanager
     def _watched(self, run: TrainingRun, mixture: Mixture, folder: Path) -> Iterator[Watch]:
         """Log what begins, time the training of the block, and yield what is given its figures."""
-        from genrobust.classifiers import UNDER_WAY, is_under_way
-
         train, context = self.sources.settings(run), self.context
         steps = train.steps_for(len(mixture))
         for part in (name for name, left in mixture.unpacked().items() if left):
             mixture.pack(part)  # on a node that has no copies yet
-        fetch(folder, *UNDER_WAY)
-        images = 0 if is_under_way(folder) else steps * train.batch_size  # the rest of one gives no rate
+        images = 0 if Artifact(folder).fetch().is_begun else steps * train.batch_size  # the rest of one gives no rate
         counts = " + ".join(f"{n:,} {name}" for name, n in mixture.counts.items())
         context.log(f"training {run.name}: {steps} steps of {train.batch_size} on {counts}")
         rate = measured(context.out, self.name, self._rate_key(train), images)
@@ -243,10 +236,7 @@ def _parameters(architecture: str, classes: int, image_size: int, model_kwargs: 
 
 def is_trained(folder: Path) -> bool:
     """Return whether a finished checkpoint lies in `folder`, or on the remote that it mirrors."""
-    from genrobust.classifiers import fetch_checkpoint, is_checkpoint
-
-    fetch_checkpoint(folder)
-    return is_checkpoint(folder)
+    return Artifact(folder).fetch().is_finished
 
 
 def _unwatched(step: int, figures: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genrobust.core import Subset, UserError, digest
+from genrobust.core import Artifact, Subset, UserError, artifact_folder
 from genrobust.recipe import ClassModelConfig, DatasetConfig, FinetuneConfig, GeneratorConfig, LoraConfig
 from genrobust.study.context import Context
 from genrobust.study.jobs import DoJobs, Job
@@ -66,7 +66,13 @@ class TrainedGenerator:
 
         below = "class-models" if isinstance(self.config, ClassModelConfig) else "finetuned"
         inputs = training_inputs(self.objective, self.context.device, self.context.recipe.threads)
-        return self.context.out / below / digest(inputs)
+        return artifact_folder(self.context.out / below, self._word, inputs)
+
+    @property
+    def _word(self) -> str:
+        """What its folder is called before the hash of its inputs."""
+        config, base = self.config, Path(self.base.model).name
+        return f"dit {self.name}" if isinstance(config, ClassModelConfig) else f"{base} {config.method}"
 
     @property
     def generator(self) -> GeneratorConfig:
@@ -79,9 +85,7 @@ class TrainedGenerator:
     @property
     def is_done(self) -> bool:
         """Whether it is trained; fetches it where another machine trained it."""
-        from genrobust.generate import is_trained
-
-        return is_trained(self.folder, self.config)
+        return Artifact(self.folder).fetch().is_finished
 
 
 def trained_generator(context: Context, base: GeneratorConfig, dataset: DatasetConfig) -> TrainedGenerator | None:
@@ -131,13 +135,8 @@ class TrainGenerator(Stage):
         self.context.log(f"training {what}, {config.steps} steps, into {self.trained.folder}")
 
     def do(self, todo: Sequence[Job]) -> None:
-        from genrobust.classifiers import STATE
-
         super().do(todo)
-        if (self.trained.folder / STATE).exists():
-            from genrobust.classifiers import remove_finished_state
-
-            remove_finished_state(self.trained.folder, lambda: self.trained.is_done)
+        Artifact(self.trained.folder).clean()  # of a run that was killed when it had finished
 
     def load(self) -> DoJobs:
         from genrobust.generate import train_generator
