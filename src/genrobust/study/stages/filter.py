@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from genrobust.recipe import FilterConfig
 from genrobust.study.jobs import DoJobs, Job
-from genrobust.study.rates import measured
+from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
+from genrobust.study.speed import ANSWER, DECODE, clip_cost, network_size
 from genrobust.study.stage import Stage
-from genrobust.study.stages.train import network_of
 
 
 class Filter(Stage):
@@ -30,7 +30,7 @@ class Filter(Stage):
         count = int(self.sources.class_counts(self.source).sum())
         size = 0 if path.exists() else count
         name = f"the filter of {self.source}"
-        return [Job(self.source, name, size, self._rate_key(), row=self.source, folder=path, total=count)]
+        return [Job(self.source, name, size, row=self.source, folder=path, total=count)]
 
     def load(self) -> DoJobs:
         from genrobust.study.auditing import filter_shards
@@ -41,8 +41,7 @@ class Filter(Stage):
                 dataset.fetch_tars()
                 judge, recipe = self.sources.judge(self.rule), self.context.recipe
                 how = recipe.device, recipe.evaluate.batch_size
-                with measured(self.context.out, self.name, self._rate_key(), len(dataset.images)) as judged:
-                    judged.count = filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
+                filter_shards(dataset.folder, self.context.data.labels, self.rule, judge, *how, path)
 
         return make
 
@@ -54,7 +53,9 @@ class Filter(Stage):
             made = read_filter(self.sources.filter_path(self.source, self.rule))
             self.context.log(f"kept {made.kept:,} of {made.made:,} images of {self.source}, by {made.by}")
 
-    def _rate_key(self) -> str:
-        run = self.sources.judge_run(self.rule)
-        judge = f"CLIP {self.rule.clip}" if run is None else network_of(self.sources.settings(run))
-        return f"{judge}, {self.context.worker}"
+    def cost(self, job: Job) -> Cost:
+        run, context = self.sources.judge_run(self.rule), self.context
+        if run is None:
+            return clip_cost(str(self.rule.clip))
+        size = network_size(context.out, self.sources.settings(run), len(context.data.labels))
+        return Cost(ANSWER * size.multiply_adds + DECODE)
