@@ -47,6 +47,7 @@ from genrobust.study.executors.doing import (
     Shown,
     do_jobs,
     failure_of,
+    raise_failed,
     root_cause,
 )
 from genrobust.study.executors.local import Local
@@ -63,6 +64,7 @@ PRELOAD = ["genrobust.study.study", "genrobust.train.loop", "genrobust.classifie
 PRELOAD_TO_GENERATE = ["genrobust.generate.run", "genrobust.generate.loading", "diffusers.pipelines.auto_pipeline"]
 COUNT = struct.Struct("qq")  # of a file of progress
 DIED = "process died: where memory ran out, use fewer --workers, or lower batch_size"
+Failures = list[tuple[Job, GenrobustError]]
 log = logging.getLogger(__name__)
 
 
@@ -121,8 +123,8 @@ class Processes(Local):
         A job is tried again where its worker died or ran out of memory.
 
         Raises:
-            UserError, GenrobustError: A worker failed; the first failure is raised at once. What the others had started
-                resumes in a later run.
+            UserError, GenrobustError: A job failed, which ends the work, or its workers died in all its tries, which
+                is reported when the others are done. What had started resumes in a later run.
         """
         single = [job for job in work.jobs if job.workers == 1]
         several = [job for job in work.jobs if job.workers > 1]
@@ -140,13 +142,15 @@ class Processes(Local):
             tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         ):
             shown, files = Shown(bar, partial(_read_counts, Path(folder))), Path(folder)
+            failed: Failures = []
             of_single = Work(work.what, single, work.load, work.unit, work.together, ended=work.ended)
             if single:
-                self._run_single(of_single, workers, shown, files)
+                self._run_single(of_single, workers, shown, files, failed)
             for job in several:
-                self._run_together(work, job, shown, files)
+                self._run_together(work, job, shown, files, failed)
+            raise_failed(work.what, failed)
 
-    def _run_single(self, work: Work, workers: int, shown: Shown, files: Path) -> None:
+    def _run_single(self, work: Work, workers: int, shown: Shown, files: Path, failed: Failures) -> None:
         """Hand the jobs of `work` out to so many workers."""
         load = pickle.dumps(work.load)
         waiting = deque((share, 1) for share in work.shares(workers))
@@ -171,14 +175,16 @@ class Processes(Local):
                         worker.end()  # the process itself may be at fault, such as by memory that it does not give back
                         worker.wait()
                         shown.failed(number)
-                        _require_more_tries(share, tries, spent)
-                        waiting.append((share, tries + 1))
+                        if _has_more_tries(share, tries, spent):
+                            waiting.append((share, tries + 1))
+                        else:
+                            failed += [(job, spent) for job in share]
                     else:
                         work.ended(share, spent)
                         shown.ended(number)
                 shown.update()
 
-    def _run_together(self, work: Work, job: Job, shown: Shown, files: Path) -> None:
+    def _run_together(self, work: Work, job: Job, shown: Shown, files: Path, failed: Failures) -> None:
         """Let several processes do a job together, each with its share of every batch."""
         load = pickle.dumps(work.load)
         for tries in range(1, TRIES + 1):
@@ -189,7 +195,8 @@ class Processes(Local):
                 shown.ended(number)
                 return
             shown.failed(number)
-            _require_more_tries((job,), tries, failure)
+            if not _has_more_tries((job,), tries, failure):
+                failed.append((job, failure))
 
     def _together(self, job: Job, call: tuple[Any, ...], shown: Shown) -> GenrobustError | None:
         """Return how the processes that do a job together failed; None if it is done."""
@@ -301,14 +308,13 @@ def _read_counts(folder: Path) -> dict[int, Counted]:
     return counts
 
 
-def _require_more_tries(share: Sequence[Job], tries: int, failure: GenrobustError) -> None:
-    """Log that jobs are tried again; raise `failure` where that does not help."""
+def _has_more_tries(share: Sequence[Job], tries: int, failure: GenrobustError) -> bool:
+    """Return whether jobs are to be tried again; raise a `failure` that others would have too."""
     if not isinstance(failure, BadLuck):
         raise failure
-    name = share[0].name if len(share) == 1 else f"{share[0].name} and {len(share) - 1} more"
-    if tries == TRIES:
-        raise GenrobustError(f"{name}: {failure} (tries: {tries})") from failure
-    log.warning("%s: %s; it is tried again", name, failure)
+    if tries < TRIES:
+        log.warning("%s: %s; it is tried again", share[0].name, failure)
+    return tries < TRIES
 
 
 def _free_gpu() -> None:
