@@ -11,6 +11,7 @@ from genrobust.study.rates import Cost
 from genrobust.study.sources import Sources
 from genrobust.study.stage import Stage
 
+PNG = 4  # JPEGs, in time
 PACKED_BYTES = 120_000  # of an image of about 500 px: the photographs and PNGs of benchmarks/loading.py
 
 
@@ -57,5 +58,4 @@ class Pack(Stage):
 
     def cost(self, job: Job) -> Cost:
         """Return the cost of an image: a PNG takes much longer to decode than a JPEG."""
-        kind = "generated images" if self.sources.reads(job.key) else "real images"
-        return Cost(1, of=kind, disk=PACKED_BYTES * job.size)
+        return Cost(PNG if self.sources.reads(job.key) else 1, of="copies", disk=PACKED_BYTES * job.size)
