@@ -7,8 +7,8 @@ import fsspec
 import pytest
 
 from genrobust.core import (
-    LOCK,
     EARLIER,
+    LOCK,
     MANIFEST,
     Artifact,
     GenrobustError,

@@ -160,18 +160,6 @@ from .results import (
     Summary as Summary,
     group_reference as group_reference,
 )
-from .sealing import (
-    BLANK_SEAL as BLANK_SEAL,
-    MISMATCH as MISMATCH,
-    SEAL as SEAL,
-    check_hash as check_hash,
-    check_seal as check_seal,
-    find_seal as find_seal,
-    has_seal as has_seal,
-    sealed as sealed,
-    unsealed as unsealed,
-    write_seal as write_seal,
-)
 from .templating import templates as templates
 from .text_files import csv_line as csv_line, read_csv as read_csv, read_lines as read_lines
 from .yaml_text import LARGEST_YAML as LARGEST_YAML, parse_yaml as parse_yaml
