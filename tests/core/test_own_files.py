@@ -8,7 +8,6 @@ import pytest
 
 from genrobust.core import (
     EARLIER,
-    LOCK,
     MANIFEST,
     Artifact,
     GenrobustError,
@@ -18,6 +17,7 @@ from genrobust.core import (
     read_page_json,
     write_files,
 )
+from genrobust.core.files import LOCK
 from genrobust.core.remote import RemoteFolder
 
 

@@ -21,8 +21,8 @@ from genrobust.core import (
     local_folder,
     remove,
     replacing,
-    size_of,
 )
+from genrobust.core.files import size_of
 from genrobust.core.remote import RemoteFolder, without_password
 
 URL = "s3://bucket/runs"

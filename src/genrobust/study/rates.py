@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,18 +14,17 @@ from pathlib import Path
 from genrobust.core import (
     FLOAT32,
     StageRecord,
-    has_seal,
     leftovers,
     lock,
     make_folder,
+    parse_json,
     remove_leftovers,
     replacing,
-    sealed,
-    unsealed,
 )
 from genrobust.study.jobs import Job
 
 RATES = "rates.json"
+OURS = "genrobust_rates"  # the one key of that file
 MACHINE = "machine"  # what the speed of a worker is kept under, beside the stages
 
 
@@ -77,9 +77,9 @@ def _held(out: Path) -> Iterator[dict[str, dict[str, float]]]:
     with lock(out, wait=True):
         rates = _read(out)
         yield rates
-        if not (out / RATES).exists() or has_seal(out / RATES):
+        if not (out / RATES).exists() or OURS.encode() in (out / RATES).read_bytes():
             with replacing(out / RATES, mirrored=False) as file:
-                file.write(sealed(dict(sorted(rates.items()))))
+                file.write(json.dumps({OURS: dict(sorted(rates.items()))}, indent=1).encode())
 
 
 def known_rate(out: Path, stage: str, worker: str, cost: Cost) -> float | None:
@@ -112,10 +112,10 @@ def estimate(rates: Sequence[tuple[Job, float | None]], workers: int) -> float |
 
 def _read(out: Path) -> dict[str, dict[str, float]]:
     try:
-        found = unsealed((out / RATES).read_bytes())
+        found = parse_json((out / RATES).read_bytes())[OURS]
         rates = {stage: {of: float(rate) for of, rate in of_stage.items()} for stage, of_stage in found.items()}
         return {stage: {of: r for of, r in of_stage.items() if 0 < r < math.inf} for stage, of_stage in rates.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, KeyError):
         return {}  # none yet, or damaged: it only estimates times
 
 
