@@ -106,7 +106,7 @@ def _license(part: str, id: str, cards: Sequence[Path]) -> License:
         except (OSError, ValueError, yaml.YAMLError):  # no license can be read from it: it is unknown
             continue
         license, own = header.get("license") or [], header.get("license_name")
-        license = [own] if own and license in ([], OTHER) else license
+        license = [own] if own and license in ([], OTHER, [OTHER]) else license
         names += license if isinstance(license, list) else [license]
         links += [own, header.get("license_link")]
     said = list(dict.fromkeys(map(str, names)))

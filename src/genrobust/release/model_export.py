@@ -68,14 +68,14 @@ def export_model(
     check_target(to, out, overwrite)
     check_license(license)
     info = read_checkpoint_info(checkpoint)
-    if to == "timm" and timm_name(info.architecture) == "alexnet":  # genrobust adds it to timm's names
-        raise UserError("timm has no AlexNet, so it could not load the folder: export it with --to onnx")
-    if to == "timm" and COSINE in info.model_kwargs:
+    arguments = info.model_kwargs
+    if to == "timm" and (
+        timm_name(info.architecture) == "alexnet" or arguments.get("blur_pool") or COSINE in arguments
+    ):
         raise UserError(
-            "timm has no network whose logits are cosines, as those of a CLIP with head: text: export it with --to onnx"
+            f"timm has no {info.architecture} of this kind (AlexNet, train.blur_pool, or head: text of a CLIP), so it "
+            "could not load the folder: export it with --to onnx"
         )
-    if to == "timm" and info.model_kwargs.get("blur_pool"):
-        raise UserError(f"timm has no {info.architecture} with train.blur_pool: export it with --to onnx")
     figures = None if report is None else measured(report, info, arm)
     model, _ = load_checkpoint(checkpoint)
     with new_folder(out, overwrite) as folder:
@@ -129,11 +129,10 @@ def _preparation(model: Classifier, info: CheckpointInfo) -> dict[str, Any]:
 def _write_onnx(model: Classifier, info: CheckpointInfo, folder: Path) -> None:
     try:
         import onnx
-        import onnxruntime
+        import onnxruntime  # noqa: F401  it checks the file
         import onnxscript  # noqa: F401  torch's exporter is written in it
     except ImportError as error:
         raise MissingPackage(str(error.name), "onnx", "an ONNX export") from None
-    del onnxruntime  # it checks the file
     example = torch.zeros(2, 3, info.image_size, info.image_size, dtype=torch.uint8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's exporter uses what torch deprecates
