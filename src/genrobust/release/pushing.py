@@ -73,7 +73,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         why = getattr(error, "server_message", None) or str(error)
         what = f"cannot push to {api.endpoint}/datasets/{repo_id}: {why}; check the network and HF_ENDPOINT, and rerun"
         # Some libraries quote a header that they refuse.
-        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", what.replace(token or "\0", "***"))) from None
+        raise GenrobustError(re.sub(r"(?<=://)[^/@\s]+@", "", what.replace(token, "***"))) from None
     return str(url)
 
 
