@@ -167,4 +167,3 @@ def _refuse_splits(path: Path, files: list[Path]) -> None:
         file = next(file for file in files if splits[0] in SPLIT.findall(file.stem))
         some = f"{file.stem[: file.stem.index(splits[0])]}{splits[0]}*{file.suffix}"
         raise UserError(f"{path} holds several splits ({', '.join(splits)}): name one, such as {file.parent / some}")
-

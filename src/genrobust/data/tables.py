@@ -130,7 +130,9 @@ def _listing(
                 labels = table.column(LABEL).to_pylist() if labeled else []
             require_new(path, (of_file[0], table.rows), seen)
             if names[path] != names[files[0]]:
-                raise UserError(f"{path} and {files[0]} have different names for their labels: save them as one dataset")
+                raise UserError(
+                    f"{path} and {files[0]} have different names for their labels: save them as one dataset"
+                )
             groups += _groups(path, labels, names[path]) if labeled else [""] * table.rows
             stamps += [of_file] * table.rows
             bar.advance()
