@@ -104,23 +104,18 @@ def test_two_folders_mean_a_class_where_that_is_said(photos: Path) -> None:
     [
         (lambda p: (p / "test/camera").rename(p / "test/cameras"), {}, r"test: .*\(perhaps camera\?\).*same_class"),
         (None, {"same_class": {"x": "clok"}}, r"same_class: x: no training folder 'clok' \(perhaps Clock\?\)"),
-        (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),
-        (None, {"extra": {"deepaugment": "nowhere"}}, "nowhere"),
         (None, {"shifts": {"night": "night"}}, "data\\.shifts\\.night: there is no .*night"),
-        (lambda p: (p / "night").mkdir(), {"shifts": {"night": "night"}}, "night is empty"),
         (lambda p: (p / "night").write_text("x"), {"shifts": {"night": "night"}}, r"night: Not a directory"),
+        (None, {"class_names": {"clok": "clock"}}, r"class_names: .*'clok' \(perhaps Clock\?\)"),
         (None, {"shifts": {"test": "test"}}, "two test sets are called 'test'"),
         (lambda p: (p / "train/teapot").mkdir(), {}, "teapot holds no image"),
         (lambda p: (p / "train/stray.png").touch(), {}, r"stray\.png: put each class into a subfolder"),
-        (lambda p: (p / "train/camera/5.png").write_bytes(b""), {}, r"camera/5\.png: it is empty"),
         (leave_one, {}, r"data\.val"),
         (
             lambda p: shutil.copytree(p / "test/Clock", p / "test/c lock"),
             {},
             "and 'c lock' both mean the class",
         ),
-        (lambda p: (p / "test/clock").mkdir(), {}, "the classes 'Clock' and 'clock' of .*test differ by case"),
-        (lambda p: (p / "train/x").symlink_to("Clock"), {}, r"Clock/.* and x/.* are links to one image of two classes"),
     ],
 )
 def test_what_is_wrong_is_named(

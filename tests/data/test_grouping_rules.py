@@ -1,35 +1,27 @@
 """Groups of images by a rule of a recipe: from names, tables and JSON, or an error that names the key and the image."""
 
 import datetime
-import io
 import json
 import math
 import shutil
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
+from stored_files import png, save, table, tar, write_parquet
 
 from genrobust.core import ClassLabel, LabelSpace, StudyData, Subset, UserError
 from genrobust.data.grouping import with_groups
 from genrobust.data.memory import MemoryImages
 from genrobust.data.reader import load_data
 from genrobust.data.readers import pictograms
-from genrobust.data.tar_writer import TarWriter
 from genrobust.recipe import DataConfig, GroupRule
 
 PREFIX = "([^/_]+)_[^/]*$"
 BELOW = "^[^/]+/([^/]+)/"
 CLASSES = ("dog", "tea_pot")
-
-
-def png(value=0):
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), (value, value, value)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -69,9 +61,6 @@ def of_shifted(data):
     [
         (PREFIX, {"siteA_0001.jpg": "siteA", "siteA_2.png": "siteA", "site-B_x_1.png": "site-B", "c d_.png": "c d"}),
         (BELOW, {"ann/0001.png": "ann", "ann/2.png": "ann", "bob/trip/0001.png": "bob"}),
-        ("/([a-z]+)_[0-9]+[.]jpg$", {"art_0.jpg": "art", "art_12.jpg": "art", "videogame_3.jpg": "videogame"}),
-        ("IMG_([0-9]{6})", {"IMG_240131_1.png": "240131", "IMG_240131_2.png": "240131", "IMG_230101.png": "230101"}),
-        ("(cam|phone)(?P<group>[0-9]+)", {"cam1-1.png": "1", "phone1-1.png": "1", "phone2-1.png": "2"}),
         ("(?:é|猫)(?P<hand>.)", {"é1.png": "1", "猫1.png": "1", "猫2.png": "2"}),
     ],
 )  # fmt: skip
@@ -80,10 +69,6 @@ def test_a_pattern_finds_the_group_in_the_path_below_the_set(study, pattern, fil
     wanted = {f"{of_class}/{file}": group for of_class in CLASSES for file, group in files.items()}
     assert of_shifted(data) == wanted
     assert list(data.image_groups) == ["shifted"]
-
-
-def test_the_class_folder_can_be_the_group(study):
-    assert set(of_shifted(study(["1.png", "2.png"], {"pattern": "^([^/]+)/"})).values()) == set(CLASSES)
 
 
 def test_a_rule_changes_groups_and_nothing_else(study):
@@ -132,27 +117,16 @@ def test_a_rule_takes_the_place_of_the_groups_that_a_reader_knows():
 # ------------------------------------------------------------------------------------------------ columns
 
 
-def parquet(path, shade=0, **columns):
-    length = len(next(iter(columns.values())))
-    images = [{"bytes": png(shade + i), "path": None} for i in range(length)]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    table = pa.table({"image": pa.array(images, kind), "label": [i % 2 for i in range(length)], **columns})
-    pq.write_table(table, path, row_group_size=2)
-    return path
-
-
-NUMBERED = {"train": "train.parquet", "test": "test.parquet"}
-
-
 @pytest.fixture
 def tables(study, tmp_path):
     """Loads a study of parquet files; the columns are those of the shifted set, which lies in two files."""
 
     def load(columns, groups, second=None):
-        for name in NUMBERED.values():
-            parquet(tmp_path / name, index=list(range(20)))
-        parquet(tmp_path / "s-0.parquet", **columns)
-        parquet(tmp_path / "s-1.parquet", shade=100, **(second or columns))
+        for name in ("train", "test"):
+            write_parquet(tmp_path / f"{name}.parquet", table([i % 2 for i in range(20)]))
+        for n, of in enumerate((columns, second or columns)):
+            length = len(next(iter(of.values())))
+            write_parquet(tmp_path / f"s-{n}.parquet", table([i % 2 for i in range(length)], shade=100 * n, **of))
         keys = {"train": tmp_path / "train.parquet", "test": tmp_path / "test.parquet"}
         return study(None, groups, keys, shifted=tmp_path / "s-*.parquet")
 
@@ -166,12 +140,10 @@ DAY = datetime.date(2026, 1, 31)
     ("values", "groups"),
     [
         (["a", "a", "b", "c d"], ["a", "a", "b", "c d"]),
-        ([1, 1, 2, 30], ["1", "1", "2", "30"]),
         ([1.0, 1.0, 2.0, 0.5], ["1", "1", "2", "0.5"]),
         ([True, False, True, True], ["True", "False", "True", "True"]),
         ([DAY, DAY, DAY, DAY.replace(day=1)], ["2026-01-31", "2026-01-31", "2026-01-31", "2026-01-01"]),
         (pa.array(["a", "a", "b", "b"]).dictionary_encode(), ["a", "a", "b", "b"]),
-        (pa.array(["a", "a", "b", "b"], pa.large_string()), ["a", "a", "b", "b"]),
     ],
 )
 def test_a_column_of_parquet_files_names_the_groups(tables, values, groups):
@@ -179,31 +151,22 @@ def test_a_column_of_parquet_files_names_the_groups(tables, values, groups):
     assert found == {f"s-{file}/{row:06d}": group for file in (0, 1) for row, group in enumerate(groups)}
 
 
-def test_a_column_of_a_saved_dataset_names_the_groups(tables, study, tmp_path):
-    load = tables({"site": ["a", "b", "b", "b"]}, None)
-    assert load.image_groups == {}
-    folder = tmp_path / "saved"
-    folder.mkdir()
-    table = pq.read_table(tmp_path / "s-0.parquet")
-    with pa.OSFile(str(folder / "data.arrow"), "wb") as sink, pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data.arrow"}]}))
-    keys = {"train": tmp_path / "train.parquet", "test": tmp_path / "test.parquet"}
-    data = study(None, {"shifted": {"column": "site"}}, keys, shifted=folder)
+def test_a_column_of_a_saved_dataset_names_the_groups(study, tmp_path):
+    folder = save(tmp_path / "saved", table([0, 1, 0, 1], names=list(CLASSES), site=["a", "b", "b", "b"]))
+    data = study(None, {"shifted": {"column": "site"}}, shifted=folder)
     assert sorted(of_shifted(data).values()) == ["a", "b", "b", "b"]
     with pytest.raises(UserError, match=r"shifted\.column: .*no column 'cite': it has image, label, site"):
-        study(None, {"shifted": {"column": "cite"}}, keys, shifted=folder)
+        study(None, {"shifted": {"column": "cite"}}, shifted=folder)
 
 
-def tar(path, facts):
-    with path.open("wb") as file, TarWriter(file) as writer:
-        for number, of_image in enumerate(facts):
-            key = f"{'ab'[number % 2]}_{number}"
-            writer.add(f"{key}.png", png(number))
-            writer.add(f"{key}.cls", str(number % 2).encode())
-            if of_image is not None:
-                writer.add(f"{key}.json", of_image if isinstance(of_image, bytes) else json.dumps(of_image).encode())
-    return path
+def tar_of(facts):
+    members = []
+    for number, of_image in enumerate(facts):
+        key = f"{'ab'[number % 2]}_{number}"
+        members += [(f"{key}.png", png(number)), (f"{key}.cls", str(number % 2).encode())]
+        if of_image is not None:
+            members.append((f"{key}.json", of_image if isinstance(of_image, bytes) else json.dumps(of_image).encode()))
+    return tar(*members)
 
 
 @pytest.fixture
@@ -211,10 +174,9 @@ def tars(study, tmp_path):
     """Loads a study of tars; `facts` are the JSON of the images of the shifted set, None for none, in each of two."""
 
     def load(facts, groups):
-        for name in ("train", "test"):
-            tar(tmp_path / f"{name}.tar", [None] * 20)
-        tar(tmp_path / "s-0.tar", facts)
-        tar(tmp_path / "s-1.tar", [*facts, facts[-1]])
+        of = {"train": [None] * 20, "test": [None] * 20, "s-0": facts, "s-1": [*facts, facts[-1]]}
+        for name, of_images in of.items():
+            (tmp_path / f"{name}.tar").write_bytes(tar_of(of_images))
         keys = {"train": tmp_path / "train.tar", "test": tmp_path / "test.tar"}
         return study(None, groups, keys, shifted=tmp_path / "s-*.tar")
 
@@ -229,30 +191,8 @@ def test_a_key_of_the_json_in_tars_names_the_groups(tars):
 
 
 def test_a_pattern_sees_the_name_of_the_tar_and_the_key(tars):
-    found = of_shifted(tars([None] * 3, {"shifted": {"pattern": PREFIX}}))
-    assert {key: group for key, group in found.items() if key.startswith("s-0")} == {
-        "s-0/a_0": "a",
-        "s-0/b_1": "b",
-        "s-0/a_2": "a",
-    }
-    assert {*of_shifted(tars([None] * 3, {"shifted": {"pattern": "^s-([0-9])/"}})).values()} == {"0", "1"}
-
-
-def test_imagenet_takes_rules_too(save_jpeg, tmp_path):
-    wnids = ("n01440764", "n01443537")
-    (tmp_path / "classes.txt").write_text("\n".join(wnids))
-    for wnid in wnids:
-        for i in range(10):
-            save_jpeg(tmp_path / "in" / "train" / wnid / f"{i}.JPEG")
-            save_jpeg(tmp_path / "in" / "val" / wnid / f"ILSVRC2012_val_{wnid}{i}.JPEG")
-        for kind in ("art", "toy"):
-            for i in range(2):
-                save_jpeg(tmp_path / "r" / wnid / f"{kind}_{i}.jpg", "red" if kind == "art" else "blue")
-    keys = {"source": "imagenet", "root": tmp_path / "in", "classes": str(tmp_path / "classes.txt")}
-    keys |= {"shifts": {"r": tmp_path / "r"}, "groups": {"r": {"pattern": "/([a-z]+)_"}}}
-    data = load_data(DataConfig.model_validate(keys))
-    assert list(data.image_groups) == ["r"]
-    assert sorted(data.image_groups["r"]) == ["art"] * 4 + ["toy"] * 4
+    found = of_shifted(tars([None] * 3, {"shifted": {"pattern": "^(s-[0-9]/.)"}}))
+    assert found["s-0/a_0"] == found["s-0/a_2"] == "s-0/a" and found["s-1/b_1"] == "s-1/b"
 
 
 class Strange:
@@ -290,12 +230,9 @@ MISTAKES = [  # the rule of data.groups, what the error names
         ["shifted.pattern: 8 of the 8 images of 'shifted'", "'dog/a_1.png'"],
     ),
     ({"shifted": {"pattern": PREFIX}}, ["data.groups.shifted.pattern: 2 of the 8 images of 'shifted'", "'dog/c.png'"]),
-    ({"shifted": {"pattern": "(_?)[^/]*$"}}, ["data.groups.shifted.pattern: 8 of the 8 images of 'shifted'"]),
-    ({"shifted": {"pattern": "(?P<group>x)?_(.)"}}, ["data.groups.shifted.pattern: 8 of", "'dog/a_1.png'"]),
     ({"shifted": {"pattern": "[.](png)$"}}, ["data.groups.shifted.pattern: all 8 images of 'shifted'", "'png'"]),
     ({"shifted": {"column": "site"}}, ["data.groups.shifted.column: test set 'shifted'", "shifted", "use a pattern"]),
     ({"scetch": {"pattern": PREFIX}}, ["data.groups.scetch: no test set 'scetch'", "test, shifted"]),
-    ({"train": {"pattern": "(.)"}}, ["data.groups.train: no test set 'train'"]),
 ]
 
 
@@ -310,14 +247,10 @@ def test_a_rule_that_does_not_fit_names_the_key_the_set_and_the_first_image(stud
 NAN = math.nan
 COLUMNS = [  # the values of the column site, what the error names
     (["a", None, "b", "b"], ["2 of the 8 images", "'s-0/000001'"]),
-    (["a", "b", "", " "], ["4 of the 8 images", "'s-0/000002'"]),
     ([1.0, 2.0, NAN, NAN], ["4 of the 8 images", "'s-0/000002'"]),
-    (["a", "nan", "b", "b"], ["2 of the 8 images"]),
-    (["a", "None", "<NA>", "null"], ["6 of the 8 images"]),
-    (pa.array([None] * 4), ["8 of the 8 images"]),
+    (["a", "None", "<NA>", " "], ["6 of the 8 images", "'s-0/000001'"]),
     (["a"] * 4, ["all 8 images", "'a'"]),
     ([["a"], ["b"], [], []], ["holds 'list<"]),
-    ([{"a": 1}] * 4, ["holds 'struct<"]),
     ([b"a", b"b", b"b", b"b"], ["holds 'binary'"]),
     (pa.array([b"a", b"b", b"b", b"b"]).dictionary_encode(), ["'s-0/000000' of 'shifted' has a bytes"]),
 ]
@@ -347,14 +280,10 @@ JSON = [  # that of the images of a tar, what the error names
     ([None, None, None], "no .json of an image has the key 'site': there are none"),
     ([{"camera": 1}, {"place": 2}, None], "no .json of an image has the key 'site': they have camera, place"),
     ([{"site": 1}, {"site": None}, {}], "5 of the 7 images of 'shifted' have no group, the first 's-0/a_2'"),
-    ([{"site": 1}, {"site": 2}, None], "3 of the 7 images of 'shifted'"),
     ([{"site": 1}, {"site": 2}, ["site"]], "3 of the 7 images of 'shifted'"),
     ([{"site": 1}, {"site": [2]}, {"site": 1}], "'s-0/b_1' of 'shifted' has a list under 'site'"),
     ([{"site": 1}, {"site": 2}, b"{"], "cannot read a_2.json in "),
-    ([{"site": 1}, {"site": 2}, b"\xff\xff"], "s-0.tar"),
-    ([{"site": 1}, {"site": 2}, b'{"site": NaN}'], "NaN is no number"),
     ([{"site": 1}, {"site": 2}, b'{"site": "\\ud800"}'], "cannot read a_2.json in "),
-    ([{"site": 1}, {"site": 2}, b'{"site": 1, "site": 2}'], "a key occurs twice"),
 ]
 
 
