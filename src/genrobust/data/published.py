@@ -217,18 +217,13 @@ def _read(path: Path, wanted: Mapping[str, str], key: Sequence[str]) -> _Table:
     }
     names = _names(rows, places)
     named = [name for name in names if name]
-    if len(set(named)) < len(named):
+    if not _are_unique(named):
         twice = next(name for name, times in Counter(named).items() if times > 1)
         words = [columns[place] for place in places]
-        others = [
-            place for place in range(min(of_values.values())) if place not in places
-        ]  # what names a model is first
-        hint = "remove the rows that stand twice"
-        for place in others[:CANDIDATES]:
-            of_both = [name for name in _names(rows, [*places, place]) if name]
-            if len(set(of_both)) == len(of_both):
-                hint = f"tell them apart with --key {','.join([*words, columns[place]])}"
-                break
+        # What names a model stands before its accuracies.
+        others = [place for place in range(min(of_values.values())) if place not in places][:CANDIDATES]
+        more = next((columns[place] for place in others if _are_unique(_names(rows, [*places, place]))), None)
+        hint = f"tell them apart with --key {','.join([*words, more])}" if more else "remove the rows that stand twice"
         raise UserError(f"{path}: {','.join(words)} = {twice!r} stands in more than one row; {hint}")
     kept = np.array([bool(name) for name in names])
     return _Table(named, {column: of[kept] for column, of in values.items()}, len(names) - len(named))
@@ -258,6 +253,11 @@ def _names(rows: Sequence[tuple[int, Sequence[str]]], places: Sequence[int]) -> 
     """The name of each row: its cells at `places`, joined by commas; "" where all of them are empty."""
     parts = [[row[place] for place in places] for _, row in rows]
     return [",".join(of_row) if any(of_row) else "" for of_row in parts]
+
+
+def _are_unique(names: Sequence[str]) -> bool:
+    named = [name for name in names if name]
+    return len(set(named)) == len(named)
 
 
 def _percents(names: Sequence[str], columns: Mapping[str, np.ndarray], unit: str | None) -> list[np.ndarray]:

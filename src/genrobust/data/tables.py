@@ -127,7 +127,7 @@ def _listing(
             with reading(f"{path} as {kind}", *DAMAGED, then="; save it again"):
                 table = tables[path] = open_file(path)
                 names[path] = _check(path, table.schema, labeled)
-                labels = table.column(LABEL).to_pylist() if labeled else []
+                labels = _values(table, LABEL) if labeled else []
             require_new(path, (of_file[0], table.rows), seen)
             if names[path] != names[files[0]]:
                 raise UserError(
@@ -155,12 +155,19 @@ def _listing(
                 kept = table.schema.field(name).type
                 if pa.types.is_nested(kept) or _holds_bytes(kept):  # which may fill the memory
                     raise UserError(f"{path}: the column {name!r} holds {str(kept)[:100]!a}, and no texts or numbers")
-                values += table.column(name).to_pylist()
+                values += _values(table, name)
         return values
 
     keys = [f"{path.stem}/{row:06d}" for path, row in where]
     label_names = names[files[0]] if files else ()
     return Listing(source, keys, groups, stamps, read, in_order, column, label_names)
+
+
+def _values(table: _Table, name: str) -> list[Any]:
+    values: list[Any] = table.column(name).to_pylist()
+    if len(values) != table.rows:
+        raise ValueError(f"it says that it has {table.rows:,} rows, and has {len(values):,}")
+    return values
 
 
 def _encoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
