@@ -21,13 +21,15 @@ LARGEST = {"image": LARGEST_FILE, "cls": 2**24, "json": 2**24}  # bytes: far mor
 # What tarfile and the parsers of labels raise where a tar is damaged or made to do harm.
 DAMAGED = (tarfile.TarError, ValueError, LookupError, OverflowError, EOFError, RecursionError, MemoryError)
 
-_Files = dict[str, tuple[int, int]]  # the offset and size of each file of a key, by its kind: one of LARGEST
+_Place = tuple[int, int]  # the offset and size of a file
+_Files = dict[str, _Place]  # of a key, by their kind: one of LARGEST
 
 
 class _Image(NamedTuple):
     key: str
     label: str
-    files: _Files
+    place: _Place
+    json: _Place | None
 
 
 def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listing:
@@ -51,14 +53,14 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
             require_new(tar, (of_tar[0], len(listed[tar])), seen)
             stamps += [of_tar] * len(listed[tar])
             bar.advance()
-    images = [(tar, image) for tar, of_tar in listed.items() for image in of_tar]
-    keys = [f"{tar.stem}/{image.key}" for tar, image in images]
+    images = [image for of_tar in listed.values() for image in of_tar]
+    where = [tar for tar, of_tar in listed.items() for _ in of_tar]
+    keys = [f"{tar.stem}/{image.key}" for tar, image in zip(where, images, strict=True)]
 
     def read(index: int) -> Image.Image:
-        tar, image = images[index]
-        with reading(tar), tar.open("rb") as file:
-            data = _bytes(file, image.files["image"])
-        return read_image(data, name=f"{keys[index]} of {tar}")
+        with reading(where[index]), where[index].open("rb") as file:
+            data = _bytes(file, images[index].place)
+        return read_image(data, name=f"{keys[index]} of {where[index]}")
 
     def column(name: str) -> list[Any]:
         facts = [of_image for tar, of_tar in listed.items() for of_image in _facts(tar, of_tar)]
@@ -68,13 +70,16 @@ def list_tars(source: Path, tars: Sequence[Path], labeled: bool = True) -> Listi
             raise UserError(f"{source}: no .json of an image has the key {name!r}: {there}")
         return [of_image.get(name) for of_image in facts]
 
-    return Listing(source, keys, [image.label for _, image in images], stamps, read, column=column)
+    return Listing(source, keys, [image.label for image in images], stamps, read, column=column)
 
 
 def _images_in(tar: Path, labeled: bool) -> list[_Image]:
     with reading(f"{tar} as a WebDataset tar (they are not compressed)", *DAMAGED), tar.open("rb") as raw:
         samples = _samples(tar, raw, [*LARGEST] if labeled else ["image"])
-        return [_Image(key, _label(tar, raw, key, files) if labeled else "", files) for key, files in samples]
+        return [
+            _Image(key, _label(tar, raw, key, files) if labeled else "", files["image"], files.get("json"))
+            for key, files in samples
+        ]
 
 
 def _samples(tar: Path, raw: IO[bytes], kinds: Sequence[str]) -> list[tuple[str, _Files]]:
@@ -133,7 +138,7 @@ def _check(tar: Path, member: tarfile.TarInfo, path: PurePosixPath, largest: int
         raise UserError(f"{what} has {member.size:,} bytes, more than the {largest:,} that any such file needs")
 
 
-def _bytes(file: IO[bytes], place: tuple[int, int]) -> bytes:
+def _bytes(file: IO[bytes], place: _Place) -> bytes:
     file.seek(place[0])
     return file.read(place[1])
 
@@ -143,7 +148,7 @@ def _facts(tar: Path, images: Sequence[_Image]) -> Iterator[dict[str, Any]]:
     with reading(tar), tar.open("rb") as file:
         for image in images:
             with reading(f"{image.key}.json in {tar}", *DAMAGED):
-                facts = parse_json(_bytes(file, image.files["json"])) if "json" in image.files else {}
+                facts = parse_json(_bytes(file, image.json)) if image.json else {}
             yield facts if isinstance(facts, dict) else {}
 
 
