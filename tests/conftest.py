@@ -38,8 +38,7 @@ HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
 STARTED = {  # files that share a process which starts others, by the name of their group
-    "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
-    "trained": ("train/test_loop.py", "train/test_start.py", "train/test_team.py"),
+    "started": ("core/test_mirror.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
 }
 ALONE = (
     "study/executors/test_pool.py",
@@ -51,10 +50,8 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/train/test_trainer.py",
     "release/test_model_export.py",
     "classifiers/test_opening.py",
-    "trained",
 )
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 import torchvision
 from ffcv import blur_strided, optimizer_of, plain_state, rates
-from kill_and_resume import Call, kill_and_resume
 from torch.nn import functional as F
 
 from genrobust.classifiers import LossScaler, read_checkpoint_info
@@ -125,12 +124,6 @@ def test_weight_decay_goes_by_names(job, texts):
     decay = {name_of[id(p)]: group["weight_decay"] for group in groups for p in group["params"]}
     assert decay == {name: 0 if any(text in name for text in texts) else 1 for name in name_of.values()}
     assert sum(len(group["params"]) for group in groups) == len(decay)  # each once
-
-
-def test_the_paper_s_settings_survive_kills(start, tmp_path):
-    changes = PAPER | {"epochs": 0.3, "warmup_epochs": 0.1, "validate_every": 5}
-    arguments = {"out": str(tmp_path / "out"), "changes": changes}
-    kill_and_resume(start, Call("train/small_job.py", "run", arguments), tmp_path / "out", kills=2)
 
 
 def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
