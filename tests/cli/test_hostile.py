@@ -107,10 +107,6 @@ def of_checkpoint(named: str, *makes: Make, codes: tuple[int, ...] = FAILED, **m
     return row(PREDICT, named, *makes, codes=codes, **{"check": no_nan, **more})
 
 
-def of_table(text: str | bytes, named: str, options: str = "--id clean --shift shifted", **more: object) -> Mistake:
-    return row(f"effective-robustness {options} t.csv", named, file("t.csv", text), **more)
-
-
 def of_checkpoint_labels(text: str, **more: object) -> Mistake:
     return row(f"{PREDICT} --labels l.txt", "l.txt", file("l.txt", text), **more)
 
@@ -338,21 +334,6 @@ GENERATORS = [
     row(f"{PROMPTS}=p.txt", "p.txt", file("p.txt", "a {}\nno slot\n")),
     row(["prompts", "small.yaml", "--set", "generate.prompts.templates=['{} {}']"], "templates"),
 ]
-ER = [
-    of_table("", "t.csv"),
-    of_table(TABLE + "m0,50,30\n", "m0"),
-    of_table(TABLE + "x,0x10,50\n", "clean"),
-    of_table(TABLE + "x,50,=1+1\n", "shifted"),
-    of_table(TABLE + "x,50,30,40\n", "t.csv"),
-    of_table(TABLE + "\x1b[31mx,50,30\n", "t.csv", codes=EITHER),
-    of_table("model,clean,shifted\n" + "".join(f"m{i},50,{30 + i}\n" for i in range(8)), "baselines"),
-    of_table("model,clean,shifted\n" + "".join(f"m{i},0.{i}1,0.{i}\n" for i in range(8)), "--unit"),
-    of_table(TABLE, "none", "--id none --shift shifted"),
-    of_table(TABLE, "nobody", "--id clean --shift shifted --pivot nobody"),
-    of_table(TABLE, "transform", "--id clean --shift shifted --transform cubic"),
-    of_table(TABLE, "baselines", "--id clean --shift shifted --baselines '('"),
-    of_table(TABLE, "--exclude", "--id clean --shift shifted --exclude '('"),
-]
 JSON = "effective-robustness --id clean --shift shifted table.csv --json"
 TARGET = (file("target.json", "{}"), link("link.json", "target.json"))
 OUTPUTS = [  # devices, pipes, links, folders and inputs as outputs
@@ -473,7 +454,6 @@ GROUPS = {
     "trees": TREES,
     "checkpoints": CHECKPOINTS,
     "generators": GENERATORS,
-    "effective-robustness": ER,
     "outputs": OUTPUTS,
     "exports": EXPORTS,
     "pushes": PUSHES,

@@ -7,22 +7,8 @@ from tiny_modern import MODERN
 
 from genrobust.core import UserError
 from genrobust.generate.loading import load_generator
-from genrobust.recipe import GeneratorConfig
 
-SIDE = {"width": 64, "height": 64}  # the real ones draw 512 px or more
 PACKED = ["flux", "flux2-klein", "lumina2", "qwen-image", "z-image"]  # 2 x 2 latents into one
-
-
-@pytest.fixture
-def section(folder_of):
-    """A section with the tiny pipeline of a kind, as its authors sample it."""
-
-    def make(kind, **more):
-        turbo = {"steps": 1, "guidance_scale": 0.0} if kind == "sdxl-turbo" else {}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": None, **SIDE}
-        return GeneratorConfig(**{**own, **turbo, **more})
-
-    return make
 
 
 @pytest.mark.parametrize("kind", ["sd1.5", "sd2.1", "sdxl", *MODERN])

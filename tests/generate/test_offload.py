@@ -16,22 +16,9 @@ from genrobust.generate import speed
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import offload_for, place
-from genrobust.recipe import GeneratorConfig
 
 GB = 10**9
 META = torch.device("meta")  # in the place of a card: what is there takes no memory here
-
-
-@pytest.fixture
-def section(folder_of):
-    """A section with the tiny pipeline of a kind."""
-
-    def make(kind="sd", **more):
-        own = {"mode": "class"} if kind == "dit" else {"width": 64, "height": 64}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": "ddim", **own}
-        return GeneratorConfig(**{**own, **more})
-
-    return make
 
 
 @pytest.mark.parametrize(

@@ -23,20 +23,8 @@ from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import _bytes, lay_out, quantization
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig
 from genrobust.study.rates import RATES
-
-
-@pytest.fixture
-def section(folder_of):
-    """A section with the tiny pipeline of a kind."""
-
-    def make(kind="sd", **more):
-        size = {} if kind == "dit" else {"width": 64, "height": 64}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", **size}
-        return GeneratorConfig(**{**own, "scheduler": "ddim" if kind in ("sd", "dit") else None, **more})
-
-    return make
 
 
 @pytest.fixture
