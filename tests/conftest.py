@@ -30,7 +30,9 @@ os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it hides devices from the
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # where the servers of tests listen
 
 # the same examples in every run, at whatever pace
-hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "fixed", derandomize=True, deadline=None, database=None, suppress_health_check=[*hypothesis.HealthCheck]
+)
 hypothesis.settings.load_profile("fixed")
 pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]

@@ -54,7 +54,7 @@ def test_a_unet_is_compiled_with_its_convolutions_and_all_else_by_repeated_block
 
 def test_blocks_that_cannot_be_compiled_are_refused_where_that_is_asked_for(section):
     config = section("dit", compile=True)
-    with pytest.raises(UserError, match=r"generator\.compile: the network of a DiTPipeline"):
+    with pytest.raises(UserError, match=r"generator\.compile: .*DiTPipeline"):
         compile_network(load_generator(config, CPU), 1)
 
 

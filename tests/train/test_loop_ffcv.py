@@ -159,5 +159,5 @@ def test_weights_that_diverge_are_found_without_validation_images(job, tmp_path,
 
     monkeypatch.setattr(loop._Run, "_step", ruined)
     config = job.config.model_copy(update=PAPER | {"epochs": 1.5, "warmup_epochs": 0.5})
-    with pytest.raises(GenrobustError, match=r"NaN or infinite, at step .* lengthen train\.warmup_epochs \(now 0\.5\)"):
+    with pytest.raises(GenrobustError, match=r"NaN .*train\.warmup_epochs"):
         train(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", 1)

