@@ -58,16 +58,12 @@ def test_the_steps_that_a_killed_training_has_saved_are_not_counted_as_left(star
     assert not any(row.done for row in study.rows() if row.stage.name == "train")  # no step can be read from it
 
 
-def test_of_two_processes_the_second_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):
+def test_of_two_processes_each_ends_or_is_told_and_no_shard_is_mixed(start, recipe, generated, tmp_path):
     shared = tmp_path / "shared"
     words = ["generate", str(recipe), "--out", str(shared)]
     done = start(words, words)
-    assert 0 in done.codes
-    if done.codes != [0, 0]:  # else the second came when the first was done
-        assert sorted(done.codes) == [0, 2]
-        assert "another process is writing to" in done.said
+    assert 0 in done.codes and {*done.codes} <= {0, 2}, done.said
     assert contents(shared) == generated
-    start.to_end(words, words, words)  # what is done may be opened by many at once
 
 
 @pytest.mark.thorough
