@@ -151,21 +151,38 @@ def nameless(tmp_path: Path) -> Callable[[Path], Path]:
     return write
 
 
+def write_images(data: StudyData, folder: Path, source: str, each: int, classes: dict[str, str]) -> Path:
+    """Write `each` images of the test set `source` (or of "train" or "retrieved") for each of `classes`.
+
+    `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder.
+    """
+    images = {"train": data.train, "retrieved": data.retrieval}.get(source) or data.tests[source]
+    for sub, id in classes.items():
+        (folder / sub).mkdir(parents=True)
+        for number, index in enumerate(np.flatnonzero(images.labels == data.labels.index(id))[:each]):
+            images.image(int(index)).save(folder / sub / f"{number}.png")
+    return folder
+
+
 @pytest.fixture
 def write_folder(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
-    """Writes `each` images of the test set `source` (or of "train" or "retrieved") for each of `classes`.
+    """Writes images as `write_images` does, in the folder of this name in `tmp_path`."""
+    return lambda name, *how: write_images(pictogram_data, tmp_path / name, *how)
 
-    `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder, which is `tmp_path / name`.
-    """
 
-    def write(name: str, source: str, each: int, classes: dict[str, str]) -> Path:
-        others = {"train": pictogram_data.train, "retrieved": pictogram_data.retrieval}
-        images = others.get(source) or pictogram_data.tests[source]
-        for sub, id in classes.items():
-            (tmp_path / name / sub).mkdir(parents=True)
-            of_class = np.flatnonzero(images.labels == pictogram_data.labels.index(id))[:each]
-            for number, index in enumerate(of_class):
-                images.image(int(index)).save(tmp_path / name / sub / f"{number}.png")
-        return tmp_path / name
+@pytest.fixture(scope="session")
+def finished(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images of three classes and own.yaml, a recipe for them that was run; solid has two of these."""
+    from small_study import OWN, genrobust
 
-    return write
+    root = tmp_path_factory.mktemp("finished") / "own"
+    classes = {name: name for name in ("airplane", "bell", "camera")}
+    write_images(pictogram_data, root / "train", "train", 4, classes)
+    write_images(pictogram_data, root / "test", "test", 3, classes)
+    write_images(pictogram_data, root / "solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
+    (root / "own.yaml").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for command in ("run", "generate"):
+            genrobust(command, "own.yaml")
+    return root

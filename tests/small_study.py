@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,16 @@ def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def own(write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands run in a folder with images of three classes and OWN, a recipe for them; solid has two of these."""
+def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a copy of `finished`."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    classes = {name: name for name in ("airplane", "bell", "camera")}
-    write_folder("train", "train", 4, classes)
-    write_folder("test", "test", 3, classes)
-    write_folder("solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
-    Path("own.yaml").write_text(OWN)
+
+
+@pytest.fixture
+def own(own_run: None) -> None:
+    """Commands run in a copy of `finished` where nothing was run yet."""
+    shutil.rmtree("runs")
 
 
 @pytest.fixture(scope="session")
