@@ -123,7 +123,7 @@ def test_the_real_images_of_a_recipe_are_searched_for_copies_of_its_tests(photos
 
 
 # Images: while they are read, and while a CLIP is shown them.
-@pytest.mark.parametrize(("after", "kept"), [(60, 14), (140, 72)])
+@pytest.mark.parametrize(("after", "kept"), [pytest.param(60, 14, marks=pytest.mark.thorough), (140, 72)])
 def test_an_interrupted_audit_goes_on_where_it_was(photos, clip_folder, monkeypatch, after, kept):
     for name, size in (("scan.PART", 7), ("fingerprint._BLOCK", 7), ("seeing.PART", 4)):
         monkeypatch.setattr(f"genrobust.audit.{name}", size)
@@ -187,6 +187,7 @@ def test_models_judge_labels_and_no_batch_size_changes_what_they_say(
     assert made["reasons"] == {"blank after 2 redraws": 1}
 
 
+@pytest.mark.thorough
 def test_a_classifier_of_more_classes_in_any_form_judges_alike(photos, shards, icons, save_classifier):
     """By the logits of the dataset's classes alone; an ONNX file has no features, which is said."""
     known = save_classifier(LabelSpace(icons.labels.classes[::-1]))
