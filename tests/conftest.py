@@ -1,11 +1,12 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
 Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
-``tests/study/executors``, which share a Ray cluster, or the files that share a process which starts others.
+``tests/study/executors``, which share a Ray cluster, or the files of `SHARED`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -39,8 +40,9 @@ pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
-STARTED = {  # files that share a process which starts others, by the name of their group
+SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
     "started": ("core/test_mirror.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
+    "studied": tuple(f"study/test_{name}.py" for name in ("elsewhere", "origins", "reports_kept", "studies")),
 }
 ALONE = (
     "study/executors/test_pool.py",
@@ -58,11 +60,11 @@ LONGEST = (
 
 
 def group_of(nodeid: str) -> str:
-    """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
+    """The group of a test: its file, or that of files which share what is made once."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
     if path.startswith("study/executors/") and path not in ALONE:
         return "execute"
-    return next((name for name, files in STARTED.items() if path in files), path)
+    return next((name for name, files in SHARED.items() if path in files), path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -136,17 +138,16 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 @pytest.fixture
 def nameless(tmp_path: Path) -> Callable[[Path], Path]:
-    """Writes a checkpoint as ``nameless.onnx``, a file that does not say what its classes are."""
+    """Writes a checkpoint as ``nameless``, a folder for timm that does not say what its classes are."""
 
     def write(checkpoint: Path) -> Path:
-        import onnx
-
         from genrobust.release.model_export import export_model
 
-        model = onnx.load(export_model(checkpoint, "onnx", tmp_path / "exported")["model.onnx"])
-        del model.metadata_props[:]
-        onnx.save(model, tmp_path / "nameless.onnx")
-        return tmp_path / "nameless.onnx"
+        export_model(checkpoint, "timm", tmp_path / "nameless")
+        config = json.loads((tmp_path / "nameless" / "config.json").read_text())
+        del config["label_names"]
+        (tmp_path / "nameless" / "config.json").write_text(json.dumps(config))
+        return tmp_path / "nameless"
 
     return write
 

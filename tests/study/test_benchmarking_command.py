@@ -150,9 +150,9 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
     for name, lines in (("right", "tree\nbell\ncamera\n"), ("wrong", "bell\ncamera\ntree\n"), ("short", "tree\nbell")):
         (folders / name).write_text(lines)
     asked = (f"mine={model}", known)
-    with pytest.raises(UserError, match=r"nameless\.onnx has 3 classes"):
+    with pytest.raises(UserError, match=r"nameless has 3 classes"):
         run(folders, *asked)
-    with pytest.raises(UserError, match=r"short .*2 .*nameless\.onnx .*3 logits"):
+    with pytest.raises(UserError, match=r"short .*2 .*nameless .*3 logits"):
         run(folders, *asked, labels=[f"mine={folders / 'short'}"])
     figures = {}
     for labels in ("right", f"mine={folders / 'right'}", "wrong"):
