@@ -82,7 +82,7 @@ def changed_json(draw: st.DrawFn, seed: bytes) -> bytes:
         node = value
         for key in parents:
             node = node[key]
-        how = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "whole"]))
+        how = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "add", "whole"]))
         if how == "whole" or last is None:
             value = draw(VALUES)
             break
