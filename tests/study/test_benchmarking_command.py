@@ -236,6 +236,7 @@ arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
 """
 
 
+@pytest.mark.thorough
 def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     """What is missing is made: the images, then the classifiers; the reference comes first."""
     (tmp_path / "small.yaml").write_text(RECIPE)
