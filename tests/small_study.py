@@ -127,17 +127,18 @@ def recipe(write_folder: Callable[..., Path], generator: Path, tmp_path: Path) -
 
 
 @pytest.fixture(scope="session")
-def known() -> dict[str, bytes]:
+def known() -> dict[int, dict[str, bytes]]:
     return {}
 
 
 @pytest.fixture
 def generated(
-    start: Starter, recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+    start: Starter, recipe: Path, known: dict[int, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once."""
-    if not known:
+    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once for each size."""
+    per_class = yaml.safe_load(recipe.read_text())["generate"]["per_class"]
+    if per_class not in known:
         out = tmp_path_factory.mktemp("alone")
         start.to_end(["generate", str(recipe), "--out", str(out)])
-        known.update(contents(out))
-    return known
+        known[per_class] = contents(out)
+    return known[per_class]

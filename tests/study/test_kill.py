@@ -21,6 +21,18 @@ from genrobust.study import Study
 OFTEN = [pytest.param(stage, 10, marks=pytest.mark.thorough) for stage in ("generate", "train", "finetune", "evaluate")]
 
 
+SHARDS = 6
+
+
+@pytest.fixture
+def recipe(recipe):
+    """The recipe with so few images that they fill six shards."""
+    settings = yaml.safe_load(recipe.read_text())
+    settings["generate"]["per_class"] = SHARDS * settings["generate"]["shard_size"] // len(CLASSES)
+    recipe.write_text(yaml.safe_dump(settings))
+    return recipe
+
+
 @pytest.mark.parametrize(("stage", "kills"), [("generate", 2), *OFTEN])
 def test_every_stage_survives_kills(start, recipe, tmp_path, stage, kills):
     out = tmp_path / "runs"
@@ -72,7 +84,7 @@ def test_parts_that_are_made_at_the_same_time_are_the_whole(start, recipe, gener
     words = ["generate", str(recipe), "--out", str(shared), "--shards"]
     start.to_end(*([*words, f"{part}/4"] for part in (4, 1, 3)))
     (folder,) = (shared / "generated").iterdir()
-    assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(15) if i % 4 != 1]
+    assert sorted(int(p.stem) for p in folder.glob("*.parquet")) == [i for i in range(SHARDS) if i % 4 != 1]
     start.to_end([*words, "2/4"])
     assert contents(shared) == generated
 
@@ -98,14 +110,14 @@ def words(start, recipe, tmp_path):
 def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, generated, tmp_path):
     (folder,) = (tmp_path / "runs" / "generated").iterdir()
     chance = random.Random(7)
-    shard, kind = chance.randrange(15), chance.choice(["tar", "parquet"])
+    shard, kind = chance.randrange(SHARDS), chance.choice(["tar", "parquet"])
     damaged = folder / f"{shard:06d}.{kind}"
     data = bytearray(damaged.read_bytes())
     bit = chance.randrange(8 * len(data))
     data[bit // 8] ^= 1 << bit % 8
     damaged.write_bytes(data)
     others = {p: (p.stat().st_ino, p.stat().st_mtime_ns) for p in folder.glob("0*") if p.stem != damaged.stem}
-    assert len(others) == 3 * 14
+    assert len(others) == 3 * (SHARDS - 1)
 
     assert [d.shard for d in verify(folder).damaged] == [shard]
     genrobust("verify", folder, "--repair")
@@ -118,7 +130,7 @@ def test_a_flipped_bit_is_found_and_its_shard_alone_made_again(start, words, gen
 def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(start, words, generated, tmp_path):
     out = tmp_path / "runs"
     (folder,) = (out / "generated").iterdir()
-    for shard in range(5, 15):
+    for shard in range(2, SHARDS):
         (folder / f"{shard:06d}.parquet").unlink()
         (folder / f"{shard:06d}.tar").unlink()
     before = contents(out)
@@ -135,7 +147,8 @@ def test_a_full_disk_is_told_with_what_is_needed_and_the_run_goes_on_with_room(s
 def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(small)], capture_output=True)
+    half = f"size={sum(map(len, generated.values())) // 2}"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", half, "tmpfs", str(small)], capture_output=True)
     if mounted.returncode:
         pytest.skip("no small file system can be mounted here: it takes root")
     try:
@@ -147,7 +160,7 @@ def test_a_small_file_system_that_fills_up(start, recipe, generated, tmp_path):
         (folder,) = (small / "runs" / "generated").iterdir()
         found = verify(folder)
         assert (found.damaged, found.temporary) == ((), ())
-        assert 0 < len(found.unfinished) < 15
+        assert 0 < len(found.unfinished) < SHARDS
         subprocess.run(["mount", "-o", "remount,size=20m", str(small)], check=True)
         start.to_end([*words, str(small / "runs")])
         assert contents(small / "runs") == generated
