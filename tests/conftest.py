@@ -1,11 +1,12 @@
 """Real images on disk, for the tests of what reads folders, and how tests are spread over processes.
 
 Each process of pytest-xdist runs whole groups of tests, so that what they share is made once: a group is a file, all of
-``tests/study/executors``, which share a Ray cluster, or the files that share a process which starts others.
+``tests/study/executors``, which share a Ray cluster, or the files of `SHARED`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -30,16 +31,18 @@ os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # empty, it hides devices from the
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"  # where the servers of tests listen
 
 # the same examples in every run, at whatever pace
-hypothesis.settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile(
+    "fixed", derandomize=True, deadline=None, database=None, suppress_health_check=[*hypothesis.HealthCheck]
+)
 hypothesis.settings.load_profile("fixed")
 pytest.register_assert_rewrite("kill_and_resume")
 pytest_plugins = ["object_store", "pretrained_networks", "small_dataset", "small_study"]
 HERE = Path(__file__).parent
 sys.path += [str(HERE / "generate"), str(HERE / "generate" / "train")]  # where tiny and small_training lie
 sys.path.append(str(HERE.parent / "benchmarks"))
-STARTED = {  # files that share a process which starts others, by the name of their group
-    "started": ("core/test_mirror.py", "study/test_kill.py", "study/test_tracking.py"),
-    "trained": ("train/test_loop.py", "train/test_start.py", "train/test_team.py"),
+SHARED = {  # files that share what is made once, by the name of their group: a process that starts others; a study
+    "started": ("core/test_mirror.py", "study/test_kill.py", "test_kills.py", "train/test_team.py"),
+    "studied": tuple(f"study/test_{name}.py" for name in ("elsewhere", "origins", "reports_kept", "studies")),
 }
 ALONE = (
     "study/executors/test_pool.py",
@@ -51,19 +54,17 @@ LONGEST = (
     "execute",
     "started",
     "study/executors/test_processes.py",
-    "generate/train/test_trainer.py",
     "release/test_model_export.py",
     "classifiers/test_opening.py",
-    "trained",
 )
 
 
 def group_of(nodeid: str) -> str:
-    """The group of a test: its file, or that of those which share a Ray cluster or a process that starts others."""
+    """The group of a test: its file, or that of files which share what is made once."""
     path = nodeid.partition("::")[0].removeprefix("tests/")
     if path.startswith("study/executors/") and path not in ALONE:
         return "execute"
-    return next((name for name, files in STARTED.items() if path in files), path)
+    return next((name for name, files in SHARED.items() if path in files), path)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -137,36 +138,52 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 @pytest.fixture
 def nameless(tmp_path: Path) -> Callable[[Path], Path]:
-    """Writes a checkpoint as ``nameless.onnx``, a file that does not say what its classes are."""
+    """Writes a checkpoint as ``nameless``, a folder for timm that does not say what its classes are."""
 
     def write(checkpoint: Path) -> Path:
-        import onnx
-
         from genrobust.release.model_export import export_model
 
-        model = onnx.load(export_model(checkpoint, "onnx", tmp_path / "exported")["model.onnx"])
-        del model.metadata_props[:]
-        onnx.save(model, tmp_path / "nameless.onnx")
-        return tmp_path / "nameless.onnx"
+        export_model(checkpoint, "timm", tmp_path / "nameless")
+        config = json.loads((tmp_path / "nameless" / "config.json").read_text())
+        del config["label_names"]
+        (tmp_path / "nameless" / "config.json").write_text(json.dumps(config))
+        return tmp_path / "nameless"
 
     return write
+
+
+def write_images(data: StudyData, folder: Path, source: str, each: int, classes: dict[str, str]) -> Path:
+    """Write `each` images of the test set `source` (or of "train" or "retrieved") for each of `classes`.
+
+    `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder.
+    """
+    images = {"train": data.train, "retrieved": data.retrieval}.get(source) or data.tests[source]
+    for sub, id in classes.items():
+        (folder / sub).mkdir(parents=True)
+        for number, index in enumerate(np.flatnonzero(images.labels == data.labels.index(id))[:each]):
+            images.image(int(index)).save(folder / sub / f"{number}.png")
+    return folder
 
 
 @pytest.fixture
 def write_folder(pictogram_data: StudyData, tmp_path: Path) -> Callable[..., Path]:
-    """Writes `each` images of the test set `source` (or of "train" or "retrieved") for each of `classes`.
+    """Writes images as `write_images` does, in the folder of this name in `tmp_path`."""
+    return lambda name, *how: write_images(pictogram_data, tmp_path / name, *how)
 
-    `classes` maps the name of a subfolder to a class id of Pictograms; returns the folder, which is `tmp_path / name`.
-    """
 
-    def write(name: str, source: str, each: int, classes: dict[str, str]) -> Path:
-        others = {"train": pictogram_data.train, "retrieved": pictogram_data.retrieval}
-        images = others.get(source) or pictogram_data.tests[source]
-        for sub, id in classes.items():
-            (tmp_path / name / sub).mkdir(parents=True)
-            of_class = np.flatnonzero(images.labels == pictogram_data.labels.index(id))[:each]
-            for number, index in enumerate(of_class):
-                images.image(int(index)).save(tmp_path / name / sub / f"{number}.png")
-        return tmp_path / name
+@pytest.fixture(scope="session")
+def finished(pictogram_data: StudyData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images of three classes and own.yaml, a recipe for them that was run; solid has two of these."""
+    from small_study import OWN, genrobust
 
-    return write
+    root = tmp_path_factory.mktemp("finished") / "own"
+    classes = {name: name for name in ("airplane", "bell", "camera")}
+    write_images(pictogram_data, root / "train", "train", 4, classes)
+    write_images(pictogram_data, root / "test", "test", 3, classes)
+    write_images(pictogram_data, root / "solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
+    (root / "own.yaml").write_text(OWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for command in ("run", "generate"):
+            genrobust(command, "own.yaml")
+    return root

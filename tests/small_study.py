@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,16 @@ def folders_section(folders: dict[str, Path], **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def own(write_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands run in a folder with images of three classes and OWN, a recipe for them; solid has two of these."""
+def own_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands run in a copy of `finished`."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    classes = {name: name for name in ("airplane", "bell", "camera")}
-    write_folder("train", "train", 4, classes)
-    write_folder("test", "test", 3, classes)
-    write_folder("solid", "solid", 3, {"Airplane": "airplane", "bell": "bell"})
-    Path("own.yaml").write_text(OWN)
+
+
+@pytest.fixture
+def own(own_run: None) -> None:
+    """Commands run in a copy of `finished` where nothing was run yet."""
+    shutil.rmtree("runs")
 
 
 @pytest.fixture(scope="session")
@@ -124,17 +127,18 @@ def recipe(write_folder: Callable[..., Path], generator: Path, tmp_path: Path) -
 
 
 @pytest.fixture(scope="session")
-def known() -> dict[str, bytes]:
+def known() -> dict[int, dict[str, bytes]]:
     return {}
 
 
 @pytest.fixture
 def generated(
-    start: Starter, recipe: Path, known: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+    start: Starter, recipe: Path, known: dict[int, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
-    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once."""
-    if not known:
+    """What `genrobust generate` makes of the recipe in a plain folder, undisturbed; it is run once for each size."""
+    per_class = yaml.safe_load(recipe.read_text())["generate"]["per_class"]
+    if per_class not in known:
         out = tmp_path_factory.mktemp("alone")
         start.to_end(["generate", str(recipe), "--out", str(out)])
-        known.update(contents(out))
-    return known
+        known[per_class] = contents(out)
+    return known[per_class]

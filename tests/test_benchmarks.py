@@ -35,6 +35,7 @@ def test_the_dry_run_measures_all_parts(tmp_path):
     assert all(seconds > 0 for ways in tables.values() for of_way in ways.values() for seconds in of_way)
 
 
+@pytest.mark.thorough
 def test_the_documentation_has_the_weights_of_the_published_generators():
     rows = dict(line[2:-2].split(" | ", 1) for line in map(row, GENERATORS))
     assert rows == {  # authors name 0.86, 2.6, 8.1 (SD 3.5), 12 (FLUX.1), 4, 0.6, 1.6, 2.6 (Lumina), 20 and 6 billion
@@ -60,6 +61,7 @@ def test_the_documentation_has_the_weights_of_the_published_generators():
         assert found and all(gigabytes in size for size in found), names
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("shape", "parameters"), [(SD15, 859_520_964), (SDXL, 2_567_463_684)])
 def test_pipelines_have_the_size_of_the_published_ones(shape, parameters):
     with torch.device("meta"):

@@ -41,7 +41,7 @@ def test_it_samples_64_px_images_that_are_drawings(pipeline: StableDiffusionPipe
 @pytest.mark.thorough
 def test_styles_have_their_colors(pipeline: StableDiffusionPipeline) -> None:
     def chroma(prompt: str) -> float:
-        return float(np.mean([np.ptp(sample(pipeline, prompt, seed), axis=2).mean() for seed in range(4)]))
+        return float(np.mean([np.ptp(sample(pipeline, prompt, seed), axis=2).mean() for seed in range(2)]))
 
     assert chroma("an emoji of a heart") > 0.1 > 4 * chroma("a solid black glyph of a heart")
 

@@ -21,7 +21,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("show small.yaml --set generator=null", "generator"),
     ("prompts small.yaml --dataset nothing", "'nothing'"),
     ("generate small.yaml --dataset nothing", "'nothing'"),
-    ("generate small.yaml --shards 0/4", "--shards 0/4"),
     ("generate small.yaml --address head:6379", "--address"),
     ("generate small.yaml --executor ray --workers 2", "--workers"),
     ("generate small.yaml --set generator=null --set arms.1.mixture=real", "generator.model"),
@@ -29,7 +28,6 @@ MISTAKES = [  # command, what the error names; small.yaml is a recipe, made and 
     ("train small.yaml --arm rael", "the arms are real, [odd]"),
     ("train small.yaml --arm real --device abacus", "'abacus'"),
     ("train small.yaml --executor slurm", "'slurm'"),
-    ("train small.yaml --cells 3", "--cells 3"),
     ("evaluate small.yaml --labels names.txt", "--labels"),
     ("evaluate small.yaml --arm real --models resnet18", "--arm real"),
     ("evaluate small.yaml --models none/model.onnx", "none/model.onnx"),
@@ -64,9 +62,6 @@ USAGE = [  # found before the command starts
     ("nope", "nope"),
     ("run", "RECIPE"),
     ("run pictograms --nope", "--nope"),
-    ("prompts small.yaml --count 0", "--count"),
-    ("train small.yaml --workers 0", "--workers"),
-    ("effective-robustness --id clean --shift clean table.csv --min-id 200", "--min-id"),
 ]
 
 

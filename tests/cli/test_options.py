@@ -61,31 +61,3 @@ def test_a_home_folder_that_the_shell_left_in_quotes(
     genrobust("er", "--id", "a", "--shift", "b", "~/table.csv", "--json", "~/new/er.json")
     assert {path.name for path in home.iterdir()} == {"small.yaml", "table.csv", "runs", "new"}
     assert not (recipe.parent / "~").exists()
-
-
-LONG = "a" * 300
-LONG_PATHS = [  # a command, where a name is longer than a file system takes
-    f"run {LONG}.yaml",
-    f"show small.yaml --out {LONG}",
-    f"show small.yaml --set generator.model={LONG}",
-    f"show small.yaml --set generator.lora={LONG}",
-    f"show small.yaml --set zero_shot.clip={LONG}",
-    f"show small.yaml --set data.source=folders --set data.train={LONG} --set data.test=x",
-    f"evaluate small.yaml --models {LONG}",
-    f"benchmark --models resnet18 --on {LONG}",
-    f"audit {LONG}",
-    f"verify {LONG}",
-    f"export {LONG} --to parquet",
-    f"export-model {LONG} --to timm",
-    f"predict resnet18 {LONG}",
-    f"init --train . --test {LONG} --recipe r.yaml",
-]
-
-
-@pytest.mark.parametrize("line", LONG_PATHS)
-def test_a_name_that_is_too_long_for_a_file_is_the_users(
-    genrobust: Callable[..., Result], recipe: Path, line: str
-) -> None:
-    done = genrobust(*line.split())
-    assert done.exit_code in (1, 2)
-    assert ("aaa" in done.stderr or "data.train" in done.stderr) and "unexpected" not in done.stderr

@@ -65,43 +65,6 @@ def test_a_figure_that_was_not_measured_is_an_error(prose):
     assert study.er("a") == "\u2013"
 
 
-def test_the_table_of_sources_has_the_arms_alone_and_with_real_images(prose):
-    quality = {"recall": 0.876, "vendi": 3.94, "agreement": 0.87, "per_second": None}
-    qualities = [{"source": "real", "fid": None, **quality}, {"source": "words", "fid": 0.2912, **quality}]
-    told = {"clean": "test", "qualities": qualities, "arms": ["real", "words", "real+words"]}
-    where = [(arm, test) for arm in told["arms"] for test in ("test", prose.MEAN)]
-    study = prose.Result(told, {("top1", *key, ""): {"value": 10.0 * n} for n, key in enumerate(where)})
-    table = study.sources({"words": "their class", "real": "nothing"}).splitlines()[2:]
-    assert table[0] == "| their class (`words`) | 20.0 | 30.0 | 40.0 | 50.0 | 0.291 | 88 | 3.9 | 87 |"
-    assert table[1].startswith("| nothing (`real`) | 0.0 | 10.0 | \u2013 | \u2013 | \u2013 |")
-
-
-def test_the_table_of_robustness_marks_extrapolations_and_leaves_their_mean_out(prose):
-    score = {"value": 12.34, "lo": -1.0, "hi": 25.0, "groups": 4}
-    told = {"shifts": ["solid", "emoji"]}
-    scores = {
-        ("er", arm, name, ""): {**score, "extrapolated": arm == "far"}
-        for arm in ("a", "far")
-        for name in told["shifts"]
-    }
-    study = prose.Result(told, scores | {("er", "a", prose.MEAN, ""): score})
-    rows = study.robustness(["a", "far"]).splitlines()[2:]
-    assert rows[0] == "| *designers (families)* | *4* | *4* |  |  |"
-    assert rows[1:] == ["| a | +12.3 | +12.3 | **+12.3** | -1.0 to 25.0 |", "| far | +12.3° | +12.3° | **\u2013** |  |"]
-
-
-def test_gains_over_two_clean_sets_stand_below_those_over_one(prose):
-    told = {"shifts": ["solid", "pixel"]}
-    values = {("er", "solid"): 5.04, ("er", "pixel"): 1.0, ("multi_er", "solid"): 2.0, ("multi_er", "pixel"): -30.06}
-    scores = {
-        (figure, "a", name, "b"): {"value": value, "extrapolated": figure == "multi_er", "groups": 14}
-        for (figure, name), value in values.items()
-    }
-    rows = prose.Result(told, scores).robust_gains({"a": "words"}, "b").splitlines()
-    assert rows[2] == "| *designers (families)* |  | *14* | *14* |"
-    assert rows[3:] == ["| words | `test` | +5.0 | +1.0 |", "|  | `test`, *wild-val* | +2.0\u00b0 | -30.1\u00b0 |"]
-
-
 def test_condensing_keeps_what_pages_quote_and_no_single_seed(prose, keeping):
     score = dict.fromkeys(keeping.KEPT, 1.0) | {"figure": "top1", "arm": "a", "test_set": "t", "minus": ""}
     summary = {key: [] for key in keeping.OF_SUMMARY} | {"lines": {"t": {"r2": 0.9, "n": 42, "slope": 1.0}}}
@@ -131,32 +94,6 @@ def test_condensing_keeps_the_clean_and_the_mean_accuracy_along_a_curve(prose, k
     rows = study.curves(["tuned", "other"]).splitlines()[2:]
     assert rows == ["| tuned | `test` | 80.0 | 90.0 |", "| tuned | shifts | 60.0 | 40.0 |"]
     assert study.curve("tuned").gain("0", "1").startswith("+20.0")
-
-
-def test_a_claim_for_the_reference_is_shown_as_the_difference_from_it(prose):
-    difference = {"value": 16.75, "lo": 12.4, "hi": 20.7}
-    claim = {"arm": "real", "than": "a", "says": "a is worse", "source": "", "figure": "top1", "here": "holds"}
-    told = {"reference": "real", "claims": [claim | {"test_set": "test", "difference": difference}]}
-    assert "| -16.8 (-20.7 to -12.4) on `test` |" in prose.Result(told, {}).verdicts()
-
-
-@pytest.mark.parametrize(("page", "words"), [("findings", 5000), ("evidence", 1000), ("appendix", 7000)])
-def test_a_page_of_results_is_short_and_so_are_its_cells(page, words):
-    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
-    assert len(text.split()) <= words
-    cells = [cell for line in text.splitlines() if line.startswith("|") for cell in line.split("|")]
-    assert max(len(cell.split()) for cell in cells) <= 50
-
-
-def test_two_runs_are_compared_by_their_means_and_their_claims(prose):
-    def run(value, here):
-        score = {"value": value, "lo": 0.0, "hi": 99.0}
-        claims = [{"says": "better", "here": here}, {"says": "worse", "here": "undecided"}]
-        return prose.Result({"arms": ["a"], "claims": claims}, {("top1", "a", prose.MEAN, ""): score})
-
-    assert run(50.0, "holds").apart(run(51.26, "holds")) == "1.3"
-    assert run(50.0, "holds").decided_otherwise(run(50.0, "undecided")) == "1 of the 2 claims"
-    assert run(50.0, "holds").decided_otherwise(run(50.0, "not measured")) == "none of the 1 claims"
 
 
 def test_other_lines_start_from_the_clean_accuracies_of_the_study(prose):

@@ -16,22 +16,7 @@ from genrobust.core.sealing import SEAL, sealed
 NUMBERS = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
 WORDS = (  # what formats give a meaning to
     *("nan", "inf", "-inf", "1e999", "null", "true", "~", "-1", "0", "9" * 400, "0x10", "2020-01-01", "1:30", "1_000"),
-    *(
-        "..",
-        "../",
-        "/",
-        "\\",
-        "\0",
-        "\n",
-        "\r\n",
-        "\t",
-        "\x1b[31m",
-        "\ufeff",
-        "\u00e9",
-        "e\u0301",
-        "\U0001f600",
-        "\u202e",
-    ),
+    *("..", "../", "/", "\\", "\0", "\n", "\r\n", "\t", "\x1b[31m", "\ufeff", "\u00e9", "e\u0301", "\u202e"),
     *("{", "}", "[", "]", '"', "'", ",", ":", ": ", "- ", "&a ", "*a", "!!", "<<: ", "---", "#", "=", "{}", "[" * 500),
 )
 SCALARS: st.SearchStrategy[Any] = st.one_of(
@@ -97,7 +82,7 @@ def changed_json(draw: st.DrawFn, seed: bytes) -> bytes:
         node = value
         for key in parents:
             node = node[key]
-        how = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "whole"]))
+        how = draw(st.sampled_from(["replace", "replace", "replace", "remove", "add", "add", "whole"]))
         if how == "whole" or last is None:
             value = draw(VALUES)
             break

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from bounded import bounded
 from hostile_files import OWN
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, settings, strategies as st
 from mutating import SCALARS, WORDS
 
 from genrobust.core import ClassLabel, GenrobustError, LabelSpace
@@ -15,21 +15,9 @@ from genrobust.core.sealing import sealed, unsealed
 from genrobust.generate import Plan, class_templates
 from genrobust.recipe import PromptConfig, load_recipe
 
-FIXED = settings(max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=[*HealthCheck])
+FIXED = settings(max_examples=40)
 MANY = settings(FIXED, max_examples=1200)
-KEYS = (
-    "name",
-    "threads",
-    "train.steps",
-    "train",
-    "arms",
-    "arms.0",
-    "arms.0.name",
-    "arms.9",
-    "sweep",
-    "quick",
-    "data.shifts.x",
-)
+KEYS = ["name", "threads", "train.steps", "train", "arms", "arms.0.name", "arms.9", "sweep", "quick", "data.shifts.x"]
 WORD = st.sampled_from(WORDS) | st.text(max_size=8) | st.sampled_from(["a", "real", "1", " "])
 TEXT = st.lists(WORD, max_size=5).map("".join)
 JSON = st.recursive(

@@ -65,6 +65,21 @@ def generator(generator_folder: Path) -> GeneratorConfig:
 
 
 @pytest.fixture
+def section(folder_of: Callable[[str], Path]) -> Callable[..., GeneratorConfig]:
+    """A section with the tiny pipeline of a kind, as its authors sample it: 64 px in few steps."""
+
+    def make(kind: str = "sd", **more: Any) -> GeneratorConfig:
+        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "width": 64, "height": 64}
+        own["scheduler"] = "ddim" if kind in ("sd", "dit") else None
+        if kind == "dit":
+            own = {key: value for key, value in own.items() if key not in ("width", "height")} | {"mode": "class"}
+        turbo = {"steps": 1, "guidance_scale": 0.0} if kind == "sdxl-turbo" else {}
+        return GeneratorConfig.model_validate({**own, **turbo, **more})
+
+    return make
+
+
+@pytest.fixture
 def labels() -> LabelSpace:
     return LabelSpace(tuple(ClassLabel(name, name.title(), name) for name in ("camera", "guitar", "rocket")))
 

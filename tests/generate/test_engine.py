@@ -57,10 +57,10 @@ def test_the_default_engine_is_in_no_name(generator):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (section("square"), "no generator.engine 'square' .*perhaps squares.*; known: diffusers, openai, squares, "),
-        (section("function"), "generator.engine 'function': .* is no subclass of genrobust.Engine"),
-        (section("absent"), "generator.engine 'absent': cannot load squares:Absent of the package squares"),
-        (section(mode="class"), "generator.mode: the engine squares draws in labels"),
+        (section("square"), "generator.engine 'square' .*squares"),
+        (section("function"), "generator.engine 'function': .*genrobust.Engine"),
+        (section("absent"), "generator.engine 'absent': .*squares:Absent"),
+        (section(mode="class"), "generator.mode: .*labels"),
     ],
 )
 def test_an_engine_that_does_not_fit_is_refused(config, message):

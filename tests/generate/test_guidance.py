@@ -76,7 +76,7 @@ def test_at_least_one_step_is_guided_and_a_share_is_rounded():
 
 @pytest.mark.parametrize(("kind", "scheduler"), [("sd3", None), ("lcm", "lcm")])
 def test_pipelines_whose_guidance_cannot_end_are_refused(config, kind, scheduler):
-    with pytest.raises(UserError, match=r"generator\.guidance_until: a \w+Pipeline guides all steps or none"):
+    with pytest.raises(UserError, match=r"generator\.guidance_until: a \w+Pipeline"):
         load_generator(config(kind, guidance_until=0.5, scheduler=scheduler), CPU)
 
 

@@ -7,22 +7,8 @@ from tiny_modern import MODERN
 
 from genrobust.core import UserError
 from genrobust.generate.loading import load_generator
-from genrobust.recipe import GeneratorConfig
 
-SIDE = {"width": 64, "height": 64}  # the real ones draw 512 px or more
 PACKED = ["flux", "flux2-klein", "lumina2", "qwen-image", "z-image"]  # 2 x 2 latents into one
-
-
-@pytest.fixture
-def section(folder_of):
-    """A section with the tiny pipeline of a kind, as its authors sample it."""
-
-    def make(kind, **more):
-        turbo = {"steps": 1, "guidance_scale": 0.0} if kind == "sdxl-turbo" else {}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", "scheduler": None, **SIDE}
-        return GeneratorConfig(**{**own, **turbo, **more})
-
-    return make
 
 
 @pytest.mark.parametrize("kind", ["sd1.5", "sd2.1", "sdxl", *MODERN])
@@ -72,7 +58,7 @@ def test_a_negative_prompt_counts_wherever_z_image_is_guided(section, sampler, p
 
 @pytest.mark.parametrize("kind", PACKED)
 def test_a_size_that_would_be_rounded_is_refused(section, kind):
-    with pytest.raises(UserError, match=r"generator\.width is 72 pixels; .* draws multiples of 16"):
+    with pytest.raises(UserError, match=r"generator\.width is 72 .*16"):
         load_generator(section(kind, width=72), CPU)
 
 

@@ -163,7 +163,7 @@ def test_sources_change_nothing_else_of_a_request():
 
 
 def test_a_class_without_an_image_is_named():
-    with pytest.raises(UserError, match="train holds no image of the class 'Class 1' to generate from"):
+    with pytest.raises(UserError, match=r"train .*'Class 1'"):
         plan(sources=real((5, 0, 2, 1, 1)))
 
 
@@ -195,12 +195,12 @@ def test_a_plan_of_any_allowed_size_is_read_without_making_it():
         huge[index]
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
-    with pytest.raises(UserError, match=r"generate\.shard_size: 5,000,000 images in shards of 49"):
+    with pytest.raises(UserError, match=r"generate\.shard_size: 5,000,000 .*49"):
         huge.shards(49)
 
 
 def test_the_keys_of_a_validation_part_are_none_of_another_class():
     twins = LabelSpace(tuple(ClassLabel(id, id, id) for id in ("a", "a-val", "b")))
     assert len({request.key for request in plan(labels=twins)}) == 90
-    with pytest.raises(UserError, match=r"generate\.split: a class is called 'a-val'"):
+    with pytest.raises(UserError, match=r"generate\.split: .*'a-val'"):
         plan(labels=twins, split="val")

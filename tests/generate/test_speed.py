@@ -23,20 +23,8 @@ from genrobust.generate.calls import OutOfMemory, explain_out_of_memory
 from genrobust.generate.engines.diffusers import DiffusersEngine
 from genrobust.generate.loading import load_generator
 from genrobust.generate.speed import _bytes, lay_out, quantization
-from genrobust.recipe import GenerateConfig, GeneratorConfig
+from genrobust.recipe import GenerateConfig
 from genrobust.study.rates import RATES
-
-
-@pytest.fixture
-def section(folder_of):
-    """A section with the tiny pipeline of a kind."""
-
-    def make(kind="sd", **more):
-        size = {} if kind == "dit" else {"width": 64, "height": 64}
-        own = {"model": str(folder_of(kind)), "steps": 2, "dtype": "float32", **size}
-        return GeneratorConfig(**{**own, "scheduler": "ddim" if kind in ("sd", "dit") else None, **more})
-
-    return make
 
 
 @pytest.fixture
@@ -121,7 +109,7 @@ def test_steps_that_differ_are_not_compiled(section):
     assert not speed.compile_network(on_gpu, 10**6)
     assert speed.trunk_of(cached.pipeline)._compiled_call_impl is None
     insists = load_generator(section("flux", cache="taylor-seer", compile=True), CPU)
-    with pytest.raises(UserError, match="cannot be beside cache: taylor-seer: leave it at auto"):
+    with pytest.raises(UserError, match="cache: taylor-seer"):
         speed.compile_network(insists, 10**6)
 
 
@@ -146,8 +134,8 @@ def test_a_cache_keeps_nothing_of_a_batch_that_did_not_fit(section, labels, plan
 @pytest.mark.parametrize(
     ("kind", "more", "error", "message"),
     [
-        ("sd", {"attention": "flash-3"}, UserError, "attention of a StableDiffusionPipeline is PyTorch's own alone"),
-        ("flux", {"attention": "flash"}, UserError, "generator.attention: flash cannot be used: .*install"),
+        ("sd", {"attention": "flash-3"}, UserError, "attention .*StableDiffusionPipeline"),
+        ("flux", {"attention": "flash"}, UserError, "generator.attention: flash .*install"),
         *(
             (kind, {"attention": name}, UserError, f"attention: {name} takes no masks, which a {pipeline} needs")
             for kind, pipeline in (("qwen-image", "QwenImagePipeline"), ("z-image", "ZImagePipeline"))
@@ -157,13 +145,13 @@ def test_a_cache_keeps_nothing_of_a_batch_that_did_not_fit(section, labels, plan
             "sd",
             {"cache": "first-block"},
             UserError,
-            "generator.cache: the network of a Stable.* takes no",
+            "generator.cache: .*Stable",
         ),
         (
             "flux2-klein",
             {"cache": "first-block"},
             UserError,
-            "first-block fails in a Flux2KleinPipeline: set it to taylor",
+            "first-block .*Flux2KleinPipeline.*taylor",
         ),
     ],
 )
@@ -204,7 +192,7 @@ def test_a_quantizer_that_is_too_old_is_named_with_what_to_do(section, tmp_path,
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
     try:
-        with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 cannot .*pip install --upgrade"):
+        with pytest.raises(UserError, match=r"generator\.quantize: torchao-int8 .*pip install --upgrade"):
             quantization(config, Path(config.model))
     finally:
         for name in ("torchao", "torchao.quantization"):

@@ -40,11 +40,11 @@ def test_styles_are_left_out_by_name():
 @pytest.mark.parametrize(
     ("prompts", "message"),
     [
-        ({"without_styles": ["emojis"]}, "no template names the style 'emojis'; those of this recipe name outline, "),
+        ({"without_styles": ["emojis"]}, "'emojis'.*outline"),
         ({"without_styles": STYLES}, "leaves no template"),
-        ({"without_styles": ["emoji"], "strategy": "single"}, "those of this recipe name outline"),
-        ({"without_styles": ["emoji"], "templates": "openai"}, "no template of this recipe names a style"),
-        ({"without_styles": ["emoji"], "templates": ["my {}"]}, "no template of this recipe names a style"),
+        ({"without_styles": ["emoji"], "strategy": "single"}, "outline"),
+        ({"without_styles": ["emoji"], "templates": "openai"}, "no template"),
+        ({"without_styles": ["emoji"], "templates": ["my {}"]}, "no template"),
     ],
 )
 def test_styles_that_cannot_be_left_out_are_named(prompts, message):
@@ -72,7 +72,7 @@ def test_any_class_name_is_taken_literally(name):
         (("a {}", "b {}", "a {}"), "diverse", "'a {}' is listed twice"),
         (("a {}", "b {}"), "single", "lists 2"),
         ("imagenet", "diverse", "no set 'imagenet'"),
-        ("a photo of a {}", "diverse", r"stands in a list: \['a photo of a {}'\]"),
+        ("a photo of a {}", "diverse", r"\['a photo of a {}'\]"),
     ],
 )
 def test_unusable_templates_are_refused_by_name(templates, strategy, message):

@@ -222,7 +222,7 @@ def test_a_record_that_cannot_be_shown_leaves_the_last_report_as_it_was(record, 
     paths = write_report(record, tmp_path)
     before = {path: path.read_bytes() for path in paths.values()}
     jpeg = picture(data=b"\xff\xd8\xff\xe0 JFIF")
-    with pytest.raises(UserError, match="generated picture of 'camera' is no PNG and no WebP"):
+    with pytest.raises(UserError, match="'camera'"):
         write_report(replace(record, pictures=(jpeg,)), tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.name not in (LOCK, MANIFEST)} == before
 

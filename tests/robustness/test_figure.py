@@ -73,6 +73,7 @@ def test_figures_are_those_of_a_plain_computation_with_logits_restricted_alike(s
                 assert score.lo <= score.value <= score.hi and score.classes == len(classes)
 
 
+@pytest.mark.thorough
 def test_intervals_are_those_of_drawing_images_one_by_one() -> None:
     found = study()
     summary = summarize(found, Comparison("test", ["shifted"], "a", bootstrap=1500))

@@ -38,35 +38,14 @@ def predictions(test_set: str, right: float, n: int = 400) -> Predictions:
 
 def test_a_published_line_stands_in_for_baselines() -> None:
     found = {("real", 0, "test"): predictions("test", 0.9), ("real", 0, "sketch"): predictions("sketch", 0.8)}
-    line = Line(
-        test_set="sketch",
-        transform="logit",
-        slope=1.0,
-        intercept=-1.0,
-        r2=0.9,
-        n=50,
-        residual_sd=0.1,
-        lo=50.0,
-        hi=85.0,
-        center=1.0,
-    )
+    of = {"test_set": "sketch", "transform": "logit", "slope": 1.0, "intercept": -1.0, "lo": 50.0, "hi": 85.0}
+    line = Line(**of, r2=0.9, n=50, residual_sd=0.1, center=1.0)
     alone = summarize(found, Comparison("test", ["sketch"], "real", published={"sketch": line}))
     er = alone.score("er", "real", "sketch")
     assert er.value == pytest.approx(80 - 100 * expit(logit(0.9) - 1))
     assert "images and the line's error" in er.method
     assert er.extrapolated and alone.lines == {"sketch": line}
-    exact = Line(
-        test_set="sketch",
-        transform="logit",
-        slope=1.0,
-        intercept=-1.0,
-        r2=1 - 1e-9,
-        n=50,
-        residual_sd=1e-9,
-        lo=50.0,
-        hi=85.0,
-        center=1.0,
-    )
+    exact = Line(**of, r2=1 - 1e-9, n=50, residual_sd=1e-9, center=1.0)
     narrow = summarize(found, Comparison("test", ["sketch"], "real", published={"sketch": exact}))
     narrow = narrow.score("er", "real", "sketch")
     assert er.hi - er.lo > narrow.hi - narrow.lo > 5  # the line's own error comes on top of that over images

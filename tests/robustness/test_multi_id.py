@@ -127,5 +127,5 @@ def test_a_studys_planes_pair_the_rows_of_a_model_by_name():
 
 
 def test_a_second_id_set_without_baselines_is_named():
-    with pytest.raises(UserError, match="second_id: no baseline was scored on 'emoji'"):
+    with pytest.raises(UserError, match=r"second_id: .*'emoji'"):
         fit_planes(rows(), ["r"], "test", "emoji")

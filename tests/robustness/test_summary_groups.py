@@ -221,5 +221,5 @@ def test_groups_change_nothing_else(study):
 
 @pytest.mark.parametrize("change", [{"groups": {"more": ["real, d"]}}, {"references": {"real, b": "real, d"}}])
 def test_arms_that_are_not_there_are_named(study, change):
-    with pytest.raises(UserError, match="'real, d' is no arm with predictions; the arms are real, a"):
+    with pytest.raises(UserError, match=r"'real, d' .*real, a"):
         summed(study, **change)

@@ -117,10 +117,10 @@ def test_checkpoints_of_a_folder_are_grouped_by_how_they_were_trained(folders, s
 def test_checkpoints_that_nothing_tells_apart_are_refused(folders, save):
     save("all/one", tuple(CLASSES), real=7)
     save("all/two", tuple(CLASSES), real=7)
-    with pytest.raises(UserError, match=r"nothing tells one from two, both of 'real' with seed 0.*NAME="):
+    with pytest.raises(UserError, match=r"one .*two, .*'real'.*NAME="):
         run(folders, folders / "all")
     shutil.copytree(folders / "all" / "one", folders / "copy")
-    with pytest.raises(UserError, match="are the same checkpoint of 'm'"):
+    with pytest.raises(UserError, match="same checkpoint of 'm'"):
         run(folders, f"m={folders / 'all' / 'one'}", f"m={folders / 'copy'}")
 
 
@@ -150,9 +150,9 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
     for name, lines in (("right", "tree\nbell\ncamera\n"), ("wrong", "bell\ncamera\ntree\n"), ("short", "tree\nbell")):
         (folders / name).write_text(lines)
     asked = (f"mine={model}", known)
-    with pytest.raises(UserError, match=r"nameless\.onnx has 3 classes of unknown names"):
+    with pytest.raises(UserError, match=r"nameless has 3 classes"):
         run(folders, *asked)
-    with pytest.raises(UserError, match=r"short names 2 classes, and .*nameless\.onnx has 3 logits"):
+    with pytest.raises(UserError, match=r"short .*2 .*nameless .*3 logits"):
         run(folders, *asked, labels=[f"mine={folders / 'short'}"])
     figures = {}
     for labels in ("right", f"mine={folders / 'right'}", "wrong"):
@@ -168,7 +168,7 @@ def test_files_name_the_classes_of_models_that_name_none(folders, save, nameless
     ):
         with pytest.raises(UserError, match=said):
             run(folders, *asked, labels=labels)
-    with pytest.raises(UserError, match="no model whose classes it could name: checkpoints know theirs"):
+    with pytest.raises(UserError, match="no model whose classes"):
         run(folders, known, labels=[right])
 
 
@@ -176,7 +176,7 @@ def test_weights_that_cannot_be_had_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     model = open_classifier("test_resnet.r160_in1k")
-    with pytest.raises(GenrobustError, match=r"cannot load the weights of test_resnet.r160_in1k: .* Without a network"):
+    with pytest.raises(GenrobustError, match=r"test_resnet.r160_in1k"):
         model.load(torch.device("cpu"))
 
 
@@ -236,6 +236,7 @@ arms: [{name: retrieved, mixture: retrieved}, {name: real, mixture: real}]
 """
 
 
+@pytest.mark.thorough
 def test_a_recipes_arms_on_a_validation_part_of_its_own(tmp_path):
     """What is missing is made: the images, then the classifiers; the reference comes first."""
     (tmp_path / "small.yaml").write_text(RECIPE)
@@ -316,7 +317,7 @@ def test_checkpoints_of_one_name_were_trained_alike(folders, save):
     first, second = (save(f"seed-{seed}", tuple(CLASSES), seed, real=9) for seed in (0, 1))
     longer = save("longer", tuple(CLASSES), 2, steps=50, real=9)
     assert len(run(folders, first, second)["models"]) == 1
-    with pytest.raises(UserError, match=r"seed-0 and .*longer are both called 'real', and were not trained alike"):
+    with pytest.raises(UserError, match=r"seed-0 and .*longer .*'real'"):
         run(folders, first, longer)
     assert [model["name"] for model in run(folders, first, f"long={longer}")["models"]] == ["real", "long"]
 
@@ -327,18 +328,18 @@ def test_checkpoints_of_one_name_were_trained_alike(folders, save):
         (["no_such_model"], {}, "no classifier 'no_such_model'"),
         (["resnet50.a1_in2k"], {}, "did you mean resnet50.a1_in1k"),
         (["{}/made"], {}, "holds no checkpoint"),
-        (["{}/other"], {}, "does not know 2 of the 3 classes of this data: camera, tree"),
-        (["test_resnet.r160_in1k"], {}, "does not know 3 of the 3 classes of this data: bell, camera, tree"),
+        (["{}/other"], {}, "camera, tree"),
+        (["test_resnet.r160_in1k"], {}, "bell, camera, tree"),
         (["x=pictograms"], {}, "leave out x="),
         (["{}/model"], {"on": "{}/none"}, "cannot read the folder"),
         (["{}/model"], {"on": "{}/hollow"}, "is empty"),
-        (["{}/model"], {"on": "pictograms"}, "add one that no arm mixes, such as datasets: {generated-val:"),
+        (["{}/model"], {"on": "pictograms"}, "generated-val"),
         (["{}/model"], {"on": "pictograms:generatedd"}, "no dataset 'generatedd'"),
         (["{}/model"], {"real": None}, "with --real"),
-        (["{}/model"], {"real": "pictograms:wild"}, "no test set 'wild'; there are test, outline-v2, solid, "),
+        (["{}/model"], {"real": "pictograms:wild"}, "no test set 'wild'"),
         (["{}/model"], {"real": "pictograms:"}, "pixel, wild-val"),
         (["{}/model"], {"real": "pictogram:test"}, "cannot read the folder"),
-        (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes in common"),
+        (["{}/model"], {"real": "{}/elsewhere"}, "fewer than two classes"),
         (["{}/model"], {"out": "{}/made/inside"}, "lies inside the dataset"),
     ],
 )

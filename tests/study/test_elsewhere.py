@@ -8,14 +8,13 @@ from small_study import genrobust
 
 from genrobust.classifiers import CheckpointInfo, create_classifier, save_checkpoint
 
-pytestmark = pytest.mark.usefixtures("own")
-
 
 def table(done):
     """The cells of the rows of a table, without its head."""
     return [[cell.strip() for cell in row.split("│")[1:-1]] for row in done.stdout.splitlines() if row[:1] == "│"]
 
 
+@pytest.mark.usefixtures("own_run")
 def test_any_classifier_is_scored_as_the_studys_own_are(nameless):
     own = table(genrobust("evaluate", "own.yaml"))
     assert [row[:2] for row in own] == [["real", "0"], ["real again", "0"]]
@@ -28,11 +27,12 @@ def test_any_classifier_is_scored_as_the_studys_own_are(nameless):
     assert others == [[name, *own[0][2:]] for name in ("real", "mine", "it")]
 
 
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--models", "own.yaml:rael"], "the recipe own has no arm 'rael'; the arms are real, real again"),
-        (["--models", "other"], "does not know 1 of the 3 classes of this data: camera"),
+        (["--models", "own.yaml:rael"], "'rael'"),
+        (["--models", "other"], "camera"),
         (["--models", "own.yaml", "--arm", "real"], "leave one out"),
         (["--labels", "names.txt"], "--models"),
     ],
@@ -43,6 +43,7 @@ def test_what_cannot_be_scored_is_said(tmp_path, words, said):
     genrobust("evaluate", "own.yaml", *words, code=2, said=said)
 
 
+@pytest.mark.usefixtures("own")
 def test_predict_asks_the_classifier_of_an_arm():
     """Trained first with --run where it is missing, and found again; of the quick version, another one."""
     calls = (["--run"], [], ["--quick", "--run"])

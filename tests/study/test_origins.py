@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from small_study import OWN, genrobust
 
-pytestmark = pytest.mark.usefixtures("own")
+pytestmark = pytest.mark.usefixtures("own_run")
 
 
 def generate(*words):
@@ -49,7 +49,7 @@ def test_a_tuned_generators_images_are_told_from_the_bases():
     genrobust(*words, "--overwrite", "--recipe", "other.yaml", code=2, said="tuned differs in lora")
 
 
-def test_an_arm_of_a_recipe_judges_and_is_exported():
+def test_an_arm_of_a_recipe_judges_and_is_exported(own):
     dataset, arm = generate("own.yaml"), ("--classifier", "own.yaml:real", "--against", "train")
     words = ("filter", dataset, "--by", "classifier", *arm, "--drop", 0.34)
     assert "training" not in genrobust(*words, code=2, said="--run").stderr
@@ -64,7 +64,7 @@ def test_an_arm_of_a_recipe_judges_and_is_exported():
     genrobust("export-model", "own.yaml:rael", "--to", "timm", code=2, said="'rael'")
 
 
-def test_a_mistake_is_named_before_an_arm_is_trained():
+def test_a_mistake_is_named_before_an_arm_is_trained(own):
     dataset = generate("own.yaml")
     Path("empty").mkdir()
     Path("taken").mkdir()

@@ -68,10 +68,10 @@ NO_SHIFT = "second_id: no shifted test set '{}'; there are outline-v2, solid"
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: no figure 'top6'; there are top1, er"),
+        ({"claims": [CLAIM | {"figure": "top6"}]}, "claims.0.figure: .*'top6'"),
         (
             {"claims": [CLAIM | {"test_set": "solidd"}]},
-            "test_set: no test set 'solidd' is scored; there are .*'mean of",
+            "test_set: .*'solidd'",
         ),
         *(({"robustness": {"second_id": name}}, NO_SHIFT.format(name)) for name in ("test", "nonsense")),
     ],

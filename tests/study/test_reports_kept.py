@@ -11,7 +11,7 @@ from genrobust.core import EARLIER, FILE_LIST, file_list, read_file_list
 from genrobust.recipe import load_recipe
 from genrobust.study import Study
 
-pytestmark = pytest.mark.usefixtures("own")
+pytestmark = pytest.mark.usefixtures("own_run")
 RUNS = Path("runs")
 
 
@@ -32,7 +32,6 @@ def trained():
 
 def test_a_varied_study_leaves_the_report_of_the_whole_one():
     """By --set, from Python, and by the command and the recipe that its report shows, it has a folder of its own."""
-    run("own.yaml")
     (whole,) = before = reports()
     assert whole == "own"
     run("own.yaml", "--set", "train.steps=3")
@@ -50,7 +49,6 @@ def test_a_varied_study_leaves_the_report_of_the_whole_one():
 
 
 def test_recipes_that_want_one_folder_keep_the_reports_of_each_other():
-    run("own.yaml")
     first, checkpoints = reports()["own"], trained()
     Path("other.yaml").write_text(Path("own.yaml").read_text().replace("steps: 3", "steps: 2"))
     run("other.yaml")
@@ -66,7 +64,6 @@ def test_recipes_that_want_one_folder_keep_the_reports_of_each_other():
 
 @pytest.mark.parametrize("change", ["edited", "of version 0.1"])
 def test_a_report_that_was_edited_or_is_of_version_0_1_is_kept(change):
-    run("own.yaml")
     folder, checkpoints = RUNS / "own", trained()
     if change == "edited":
         with (folder / "report.md").open("a") as file:

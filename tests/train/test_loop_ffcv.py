@@ -5,7 +5,6 @@ import pytest
 import torch
 import torchvision
 from ffcv import blur_strided, optimizer_of, plain_state, rates
-from kill_and_resume import Call, kill_and_resume
 from torch.nn import functional as F
 
 from genrobust.classifiers import LossScaler, read_checkpoint_info
@@ -127,12 +126,6 @@ def test_weight_decay_goes_by_names(job, texts):
     assert sum(len(group["params"]) for group in groups) == len(decay)  # each once
 
 
-def test_the_paper_s_settings_survive_kills(start, tmp_path):
-    changes = PAPER | {"epochs": 0.3, "warmup_epochs": 0.1, "validate_every": 5}
-    arguments = {"out": str(tmp_path / "out"), "changes": changes}
-    kill_and_resume(start, Call("train/small_job.py", "run", arguments), tmp_path / "out", kills=2)
-
-
 def test_the_last_step_is_kept_and_the_validations_are_recorded(job, tmp_path):
     kept = {}
     for keep in ("best", "last"):
@@ -166,5 +159,5 @@ def test_weights_that_diverge_are_found_without_validation_images(job, tmp_path,
 
     monkeypatch.setattr(loop._Run, "_step", ruined)
     config = job.config.model_copy(update=PAPER | {"epochs": 1.5, "warmup_epochs": 0.5})
-    with pytest.raises(GenrobustError, match=r"NaN or infinite, at step .* lengthen train\.warmup_epochs \(now 0\.5\)"):
+    with pytest.raises(GenrobustError, match=r"NaN .*train\.warmup_epochs"):
         train(job.mixture(config), none(job), job.labels, config, 0, tmp_path / "out", "cpu", 1)

@@ -1,8 +1,8 @@
-"""Processes that train one classifier together: what one learns, and the same bits when they are killed and resumed."""
+"""Processes that train one classifier together: what one learns, bit for bit up to rounding."""
 
 import pytest
 import torch
-from kill_and_resume import Call, kill_and_resume
+from kill_and_resume import Call
 from safetensors.torch import load_file
 
 from genrobust.classifiers import read_checkpoint_info
@@ -11,7 +11,6 @@ from genrobust.train import team_of
 
 # no batch norm, nothing drawn at random, and no optimizer that makes much of rounding
 EXACT = {"architecture": "test_vit", "augmentation": "none", "optimizer": "sgd", "learning_rate": 0.05}
-ALL = {"mixup": 0.4, "cutmix": 1.0, "random_erasing": 0.5, "split_batchnorm": True, "precision": "float16"}
 
 
 def call(out, workers, **changes):
@@ -29,12 +28,6 @@ def test_two_learn_what_one_does(start, tmp_path):
     histories = [read_checkpoint_info(f).training["history"] for f in (one, two)]
     assert [entry["loss"] for entry in histories[0]] == pytest.approx([entry["loss"] for entry in histories[1]], 1e-4)
     assert [entry["val_top1"] for entry in histories[0]] == [entry["val_top1"] for entry in histories[1]]
-
-
-@pytest.mark.thorough
-def test_three_survive_kills(start, tmp_path):
-    """Of three, whose sums depend on their order. A flag of DDP's keeps that order when they resume."""
-    kill_and_resume(start, call(tmp_path / "out", 3, batch_size=18, **ALL), tmp_path / "out", kills=2)
 
 
 def test_nobody_trains_alone_what_is_of_many():

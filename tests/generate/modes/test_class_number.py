@@ -66,10 +66,10 @@ def test_classes_are_found_by_the_names_that_the_generator_gives(named, labels):
 @pytest.mark.parametrize(
     ("names", "classes", "message"),
     [
-        (NAMES, ("camra", "guitar"), r"no class called 'camra' \(id 'camra'\) \(perhaps camera "),
-        (NAMES, ("crane", "guitar"), r"several classes called 'crane' \(\[1, 4\]\)"),
-        (NAMES, ("tench", "Tinca tinca"), "'tench' and 'Tinca tinca' are one class .*: 0"),
-        (["camera"], ("camera", "guitar"), r"id2label must map numbers to names, got \['camera'\]"),
+        (NAMES, ("camra", "guitar"), r"'camra'.*camera"),
+        (NAMES, ("crane", "guitar"), r"'crane'.*\[1, 4\]"),
+        (NAMES, ("tench", "Tinca tinca"), "'tench'.*'Tinca tinca'"),
+        (["camera"], ("camera", "guitar"), r"id2label.*\['camera'\]"),
         ({"0": "camera", "6": "rocket"}, ("camera", "rocket"), "no class called 'rocket'"),  # of numbers 0 to 5
     ],
 )
@@ -80,7 +80,7 @@ def test_classes_that_are_not_the_generators_are_named(named, names, classes, me
 
 def test_without_names_the_number_of_classes_must_agree(config, labels):
     assert numbers(config(), labels) == [0, 1, 2]
-    with pytest.raises(UserError, match=r"has 3 classes and does not name them, and the study has 2: .*id2label"):
+    with pytest.raises(UserError, match=r"has 3 .*has 2: .*id2label"):
         numbers(config(), LabelSpace(labels.classes[:2]))
 
 
@@ -93,5 +93,5 @@ def test_schedulers_whose_noise_the_pipeline_does_not_treat_as_they_need_are_ref
         pipeline = DiTPipeline.from_pretrained(folder)
         pipeline.scheduler = DDPMScheduler()
         pipeline.save_pretrained(folder)
-    with pytest.raises(UserError, match=r"generator.scheduler: a DiTPipeline does not draw with \w+Scheduler"):
+    with pytest.raises(UserError, match=r"generator\.scheduler: .*DiTPipeline.*\w+Scheduler"):
         numbers(config(folder, scheduler=scheduler), labels)

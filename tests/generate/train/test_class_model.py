@@ -84,7 +84,7 @@ def test_images_come_with_their_class_or_with_none():
 
 def test_a_class_without_images_is_named(base):
     few = Subset(images(), [i for i in range(12) if images().labels[i] != 1])
-    with pytest.raises(UserError, match=f"holds no image of the class '{labels().names[1]}' to learn from"):
+    with pytest.raises(UserError, match=f"class '{labels().names[1]}' to learn from"):
         objective(base, "class", on=few)
 
 

@@ -190,6 +190,7 @@ def test_a_network_that_cannot_be_made_stops_a_study_before_its_first_training(r
     assert not list(tmp_path.glob("out/checkpoints/*/*.safetensors"))
 
 
+@pytest.mark.thorough
 def test_it_survives_kills(start, recipe, tmp_path):
     arms = [arm for arm in recipe["arms"] if arm["name"] in ("real", "full")]
     path = tmp_path / "tuned.yaml"
