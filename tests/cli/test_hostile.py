@@ -29,6 +29,7 @@ from hostile_files import (
     PICKLE,
     TABLE,
     Make,
+    changed_checkpoint,
     changed_json,
     fifo,
     file,
@@ -702,7 +703,7 @@ CHECKPOINTS = [
     of_checkpoint("model.safetensors", file("checkpoint/model.safetensors", b"\xff" * 8 + b"{}")),
     of_checkpoint("model.safetensors", flipped("checkpoint/model.safetensors", -5)),
     *(
-        of_checkpoint("checkpoint.json", file("checkpoint/checkpoint.json", text))
+        of_checkpoint("manifest.json", file("checkpoint/manifest.json", text))
         for text in (
             "",
             "{",
@@ -720,7 +721,7 @@ CHECKPOINTS = [
         )
     ),
     *(
-        of_checkpoint("checkpoint", changed_json("checkpoint/checkpoint.json", **{key: value}))
+        of_checkpoint("checkpoint", changed_checkpoint(**{key: value}))
         for key, values in (
             ("architecture", (3, None, [], {}, "", "none", "../x", "a\0b", "hf-hub:a/b", LONG)),
             (
@@ -737,11 +738,11 @@ CHECKPOINTS = [
         for value in values
     ),
     *(
-        of_checkpoint("checkpoint", changed_json("checkpoint/checkpoint.json", **{key: value}), codes=(0, 1, 2))
+        of_checkpoint("checkpoint", changed_checkpoint(**{key: value}), codes=(0, 1, 2))
         for key in ("model_kwargs", "training")  # taken for none, or refused
         for value in (None, [])
     ),
-    of_checkpoint("checkpoint", changed_json("checkpoint/checkpoint.json", training=3), codes=(0, 1, 2)),
+    of_checkpoint("checkpoint", changed_checkpoint(training=3), codes=(0, 1, 2)),
     *(
         no(f"predict {model} photos/test", model.rpartition("@")[2], codes=FAILED)
         for model in (

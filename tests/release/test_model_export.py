@@ -24,8 +24,8 @@ from genrobust.classifiers.models import create_classifier, load_checkpoint, sav
 from genrobust.classifiers.opened import open_checkpoint
 from genrobust.classifiers.opening import open_classifier
 from genrobust.classifiers.predicting import predict_sets
-from genrobust.classifiers.saved import PredictedBy
 from genrobust.classifiers.preprocess import prepare
+from genrobust.classifiers.saved import PredictedBy
 from genrobust.core import (
     Artifact,
     GenrobustError,
