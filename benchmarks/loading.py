@@ -42,7 +42,7 @@ from genrobust.core.machine import cores
 from genrobust.core.progress import progress_bar
 from genrobust.data.file_list import ListedImages, list_folder
 from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import ShardDataset, create_dataset
+from genrobust.data.shards import ShardDataset, begin_dataset, finish_dataset
 from genrobust.data.stored import class_folders
 from genrobust.train.crops import draw_crops
 from genrobust.train.mixture import Mixture, Source
@@ -109,12 +109,13 @@ def make(folder: Path, count: int) -> None:
         for i, generated in enumerate(pool.map(partial(draw, folder), range(count), chunksize=4)):
             samples.append(Sample(name_of(i), i % CLASSES, generated))
             bar.advance()
-    create_dataset(folder / "generated", {"shards": TARS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
+    begin_dataset(folder / "generated", {"shards": TARS, "class_ids": [f"c{i:02d}" for i in range(CLASSES)]})
     for index, path in enumerate(tars):
         write_shard(folder / "generated", index, samples[index::TARS], [])
         with webdataset.TarWriter(str(path)) as tar:
             for image in sorted((folder / "photographs").rglob("*.jpg"))[index::TARS]:
                 tar.write({"__key__": image.stem, "jpg": image.read_bytes(), "cls": int(image.stem[:2])})
+    finish_dataset(folder / "generated")
 
 
 # --------------------------------------------------------------------------------------------- the ways

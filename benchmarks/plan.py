@@ -25,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from genrobust.core import Artifact
 from genrobust.core.images import ClassLabel, LabelSpace
-from genrobust.data.shard_files import OK, SCHEMA, shard_paths
-from genrobust.data.shards import ShardDataset, create_dataset, done_shards, missing_shards
+from genrobust.data.shard_files import OK, SCHEMA, shard_name
+from genrobust.data.shards import ShardDataset, begin_dataset, done_shards, missing_shards
 from genrobust.generate.plan import Plan
 from genrobust.recipe.generate import PromptConfig
 
@@ -63,17 +64,17 @@ def walk(plan: Plan, shards: list[range]) -> None:
 
 def write(folder: Path, plan: Plan, shards: list[range]) -> None:
     """Write the parts of the dataset of `plan` that opening reads: complete parquet files, and tars of one byte."""
-    create_dataset(folder, {"shards": len(shards), "class_ids": list(plan.labels.ids)})
+    begin_dataset(folder, {"shards": len(shards), "class_ids": list(plan.labels.ids)})
     for index, numbers in enumerate(shards):
         rows = []
         for place, number in enumerate(numbers):
             request = asdict(plan[number])
             image = {"status": OK, "offset": place * 500_000, "size": 400_000, "redraws": 0}
             rows.append({**request, **image, "image_sha256": hashlib.sha256(request["key"].encode()).hexdigest()})
-        tar, _, parquet = shard_paths(folder, index)
-        tar.write_bytes(b"0")
-        facts = {"tar_sha256": hashlib.sha256(str(index).encode()).hexdigest(), "tar_size": "1"}
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(facts)), parquet, compression="zstd")
+        name = shard_name(index)
+        (folder / f"{name}.tar").write_bytes(b"0")
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), folder / f"{name}.parquet", compression="zstd")
+        Artifact(folder).finish_part(name, [f"{name}.tar", f"{name}.parquet"], {})
 
 
 def main() -> None:

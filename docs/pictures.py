@@ -1,8 +1,8 @@
 """Draws the pictures that hold icons: the README's, and the sheet of generated icons.
 
     genrobust run pictograms-full
-    genrobust filter runs/generated/HASH --by clip --clip pictograms --drop 0.98
-    python docs/pictures.py runs/generated/HASH
+    genrobust filter runs/generated/NAME-HASH --by clip --clip pictograms --drop 0.98
+    python docs/pictures.py runs/generated/NAME-HASH
 
 writes docs/pictures/overview.webp and docs/pictures/generated.webp. The results in the first are those that prose.py
 keeps in docs/results. The scores in the second are those of the filter, which lists the images that it leaves out:
@@ -58,7 +58,7 @@ def main() -> None:
 
 def generated_icons(dataset: Path) -> list[Row]:
     """Return the generated icons in the order of their keys: class, style, encoded image, and score or None."""
-    (filtered,) = dataset.glob("filter-*.parquet")
+    (filtered,) = dataset.glob("filters/*/rejected.parquet")
     scores = {row["key"]: row["score"] for row in pq.read_table(filtered).to_pylist()}
     rows = []
     for sidecar in dataset.glob("[0-9]*.parquet"):

@@ -1276,7 +1276,7 @@ DATASETS = [  # generated datasets, damaged or edited
             parquet("shards/000000.parquet", {"a": [1]}),
         )
     ),
-    no("verify shards", "000000", flipped("shards/000000.sha256", 3), codes=(1,)),
+    no("verify shards", "000000", flipped("shards/000000.json", 30), codes=(1,)),
     no("verify shards", "000000", flipped("shards/000000.parquet", 60), codes=(1,)),
     no("verify shards", "000000", flipped("shards/000000.tar", 700), codes=(1,)),
     no("verify shards", "shards", removed("shards/000000.parquet"), codes=(1,)),
@@ -1310,19 +1310,20 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from genrobust.classifiers.checkpoints import CheckpointInfo
     from genrobust.classifiers.models import create_classifier, save_checkpoint
     from genrobust.data.shard_files import write_shard
-    from genrobust.data.shards import create_dataset
+    from genrobust.data.shards import begin_dataset, finish_dataset
 
     home = tmp_path_factory.mktemp("origin") / "home"
     for part, each in (("train", 4), ("test", 2), ("solid", 2)):
         for label, name in enumerate(CLASSES):
             for number in range(each):
                 image(f"photos/{part}/{name}/{number}.png", 100 * label + number).run(home)
-    create_dataset(
+    begin_dataset(
         home / "shards", {"shards": 1, "class_ids": list(CLASSES), "generator": "pictograms", "mode": "labels"}
     )
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     samples = [Sample(f"{CLASSES[i % 2]}-{i:06d}", i % 2, pixels[i]) for i in range(4)]
     write_shard(home / "shards", 0, samples, [])
+    finish_dataset(home / "shards")
     torch.manual_seed(0)
     info = CheckpointInfo("test_resnet", {}, CLASSES, 32, {})
     save_checkpoint(home / "checkpoint", create_classifier("test_resnet", 2, 32), info)

@@ -22,20 +22,19 @@ OPENING = """
 import shutil, sys
 from pathlib import Path
 import numpy as np
-from genrobust.core import Sample
-from genrobust.data.shard_files import shard_paths, write_shard
-from genrobust.data.shards import ShardDataset, create_dataset
+from genrobust.core import Artifact, Sample
+from genrobust.data.shard_files import shard_name, write_shard
+from genrobust.data.shards import ShardDataset, begin_dataset
 
 folder, pixels = Path(sys.argv[1]), np.zeros((1, 1, 3), np.uint8)
-create_dataset(folder, {"shards": 100, "class_ids": []})
+begin_dataset(folder, {"shards": 100, "class_ids": []})
 meta = {"prompt": "a photo of a thing", "style": "photo", "seed": 2**62, "generator": "one"}
 write_shard(folder, 0, [Sample(f"n00000000-{i:06d}", 0, pixels, meta) for i in range(2000)], [])
 for shard in range(1, 100):
-    for made, copy in zip(shard_paths(folder, 0), shard_paths(folder, shard)):
-        copy.hardlink_to(made)
-    sums = shard_paths(folder, shard)[1]
-    sums.unlink()
-    sums.write_bytes(shard_paths(folder, 0)[1].read_bytes().replace(b"000000.", f"{shard:06d}.".encode()))
+    name = shard_name(shard)
+    for kind in ("tar", "parquet"):
+        (folder / f"{name}.{kind}").hardlink_to(folder / f"000000.{kind}")
+    Artifact(folder).finish_part(name, [f"{name}.tar", f"{name}.parquet"], {})
 before = peak()
 dataset = ShardDataset(folder)
 assert len(dataset) == 200_000

@@ -23,8 +23,8 @@ from genrobust.core import (
     local_folder,
     remove,
     replacing,
-    size_of,
 )
+from genrobust.core.files import size_of
 from genrobust.core.mirror import Mirror, address, without_password
 
 URL = "s3://bucket/runs"

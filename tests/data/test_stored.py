@@ -22,6 +22,7 @@ from genrobust.data.imagenet_classes import descriptions, listed_by_timm, wnids
 from genrobust.data.reader import load_data, read_shift
 from genrobust.data.readers.imagenet import VALIDATION
 from genrobust.data.shard_files import write_shard
+from genrobust.data.shards import begin_dataset
 from genrobust.data.stored import open_stored, open_unlabeled
 from genrobust.recipe import DataConfig, ShiftConfig
 
@@ -85,8 +86,9 @@ def test_hidden_folders_beside_tars_are_no_classes(tmp_path: Path) -> None:
 
 def test_a_folder_of_generated_shards_is_read_by_its_tars(tmp_path: Path) -> None:
     samples = [Sample(f"a-{i:06d}", i % 2, np.full((8, 8, 3), 9 * i, np.uint8)) for i in range(4)]
+    begin_dataset(tmp_path, {"shards": 1})
     write_shard(tmp_path, 0, samples, rejected=[])
-    pq.write_table(pa.table({"key": ["a-000000"]}), tmp_path / "filter-0123.parquet")
+    (tmp_path / "filters").mkdir()
     stored = open_stored(tmp_path)
     assert stored.groups == ("0", "1")
     assert sorted(stored.listing(stored.groups).groups) == ["0", "0", "1", "1"]

@@ -344,11 +344,12 @@ HEADERS = st.builds(
 
 
 def save_dataset(folder: Path) -> None:
-    from genrobust.data import create_dataset, write_shard
+    from genrobust.data import begin_dataset, finish_dataset, write_shard
 
-    create_dataset(folder, {"shards": 1, "class_ids": list(CLASSES), "generator": "pictograms", "mode": "labels"})
+    begin_dataset(folder, {"shards": 1, "class_ids": list(CLASSES), "generator": "pictograms", "mode": "labels"})
     pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3), np.uint8)
     write_shard(folder, 0, [Sample(f"{CLASSES[i % 2]}-{i:06d}", i % 2, pixels[i]) for i in range(4)], [])
+    finish_dataset(folder)
 
 
 def dataset(folder: Path) -> Any:
@@ -376,13 +377,13 @@ def save_filter(folder: Path) -> None:
 
     save_dataset(folder)
     images, scores = dataset(folder), np.array([0.5, 0.1, 0.2, 0.9])
-    write_filter(folder, images, "CLIP score", scores, scores < 0.3, "below 0.3", folder / "filter-x.parquet")
+    write_filter(images, "CLIP score", scores, scores < 0.3, "below 0.3", folder / "filter", {})
 
 
 def filter_of(folder: Path) -> Any:
     from genrobust.data import read_filter
 
-    return read_filter(folder / "filter-x.parquet")
+    return read_filter(folder / "filter")
 
 
 def is_filter(found: Any) -> None:
@@ -394,13 +395,14 @@ def save_search(folder: Path) -> None:
     from genrobust.data import write_search
 
     save_dataset(folder)
-    write_search(folder / "x.parquet", dataset(folder), np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.25]))
+    found = np.array([2, 0]), np.array([0, 1]), np.array([0.5, 0.25])
+    write_search(folder / "search", {}, dataset(folder), *found)
 
 
 def search_of(folder: Path) -> Any:
     from genrobust.data import read_search
 
-    return read_search(folder / "x.parquet")
+    return read_search(folder / "search")
 
 
 def is_search(found: Any) -> None:
@@ -644,8 +646,8 @@ TARGETS = {
     ),
     "parquet of a shard": Target("000000.parquet", save_dataset, dataset, is_as_written, named=("000000",)),
     "tar of a shard": Target("000000.tar", save_dataset, dataset, is_as_written, named=("000000",), examples=20),
-    "filter": Target("filter-x.parquet", save_filter, filter_of, is_filter),
-    "search": Target("x.parquet", save_search, search_of, is_search),
+    "filter": Target("filter/rejected.parquet", save_filter, filter_of, is_filter),
+    "search": Target("search/found.parquet", save_search, search_of, is_search),
     "predictions": Target("predictions.npz", save_answers, answers, are_answers),
     "model_index.json": Target(
         "gen/model_index.json", save_generator, generator, is_flat, named=("gen",), structured=True, examples=15

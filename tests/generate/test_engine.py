@@ -36,7 +36,7 @@ def test_an_engine_of_another_package_draws_a_dataset(tmp_path, plan, labels):
     assert colors.tolist() == dataset.labels.tolist() == [0, 1, 2] * 4
     row = dataset.metadata().to_pylist()[0]
     assert (row["generator"], row["mode"], row["device"], row["steps"]) == ("red", "labels", "cpu", None)
-    assert (dataset.manifest["engine"], dataset.manifest["squares_version"]) == ("squares", 1)
+    assert (dataset.about["engine"], dataset.about["squares_version"]) == ("squares", 1)
     assert weights_bytes(section()) == 0
 
 

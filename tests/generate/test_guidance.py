@@ -84,7 +84,7 @@ def test_the_choice_is_kept_with_the_images_and_tells_datasets_apart(config, pla
     chosen, asked = config(guidance_until=0.5), GenerateConfig(per_class=1)
     dataset = generate(plan(chosen, 1), chosen, asked, labels, tmp_path)
     assert set(dataset.metadata(["guidance_until"])["guidance_until"].to_pylist()) == {0.5}
-    assert dataset.manifest["guidance_until"] == 0.5
+    assert dataset.about["guidance_until"] == 0.5
     with pytest.raises(UserError, match=r"guidance_until: there 0\.5, asked for null"):
         generate(plan(config(), 1), config(), asked, labels, tmp_path)
     assert "guidance_until" not in identity(config()), "older datasets keep their names"

@@ -70,7 +70,7 @@ def test_images_are_those_that_diffusers_draws_with_the_lora(generator, sd_lora,
 def test_a_lora_is_part_of_what_a_dataset_is(tmp_path, plan, labels, generator, sd_lora, config):
     asked, section = GenerateConfig(per_class=1, shard_size=3), config(sd_lora, 0.5)
     made = generate(plan(section, 1), section, asked, labels, tmp_path)
-    (row, *_), manifest = made.metadata().to_pylist(), made.manifest
+    (row, *_), manifest = made.metadata().to_pylist(), made.about
     for kept in (row, manifest):
         assert (kept["lora"], kept["lora_scale"], len(kept["lora_sha256"])) == (sd_lora.name, 0.5, 64)
     assert identity(config(sd_lora / NAME))["lora_sha256"] == row["lora_sha256"]

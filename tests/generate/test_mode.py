@@ -71,7 +71,7 @@ def test_batches_of_one_and_of_three_make_the_same_dataset(tmp_path, labels, rea
         assert bool(row["prompt"]) == bool(row["template"]) == (case in WITH_TEXT)
         assert (row["source"] is not None) == (case in WITH_IMAGES)
         assert case not in WITH_IMAGES or label_of[row["source"]] == row["label"]
-    assert one.manifest["mode"] == mode
+    assert one.about["mode"] == mode
 
 
 def of_a_thousand_classes(transformer):

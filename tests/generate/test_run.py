@@ -9,8 +9,8 @@ import torch
 from drawn import generate
 from kill_and_resume import contents
 
-from genrobust.core import GenrobustError, UserError, lock
-from genrobust.data import ShardDataset, shard_files, verify
+from genrobust.core import Artifact, GenrobustError, UserError, lock
+from genrobust.data import ShardDataset, shard_files
 from genrobust.generate import Plan
 from genrobust.generate.run import HOPELESS, WAITING
 from genrobust.generate.sample import Sampler
@@ -36,15 +36,15 @@ def test_a_plan_becomes_a_dataset_and_every_image_says_how_it_was_made(tmp_path,
         assert (row["width"], row["height"], row["dtype"], row["device"]) == (64, 64, "float32", "cpu")
         assert (row["batch_size"], row["threads"], row["torch_version"]) == (4, 1, torch.__version__)
         assert (row["redraws"], row["black"], row["blank"], row["nan"], row["unsafe"]) == (0, *[False] * 4)
-    shards = [f"00000{shard}.{kind}" for shard in (0, 1) for kind in ("parquet", "sha256", "tar")]
+    shards = [f"00000{shard}.{kind}" for shard in (0, 1) for kind in ("json", "parquet", "tar")]
     assert list(contents(tmp_path / "out")) == [*shards, "manifest.json"]
-    assert verify(tmp_path / "out").is_whole
+    assert not list(Artifact(tmp_path / "out").damage())
     assert str(tmp_path.parent).encode() not in b"".join(contents(tmp_path / "out").values())
     assert generator.model.startswith(str(tmp_path.parent)), "which is a path"
 
 
 def test_the_manifest_says_what_the_dataset_is(tmp_path, labels, generator, config):
-    manifest = run(tmp_path, labels, generator, config, shards=[]).manifest
+    manifest = run(tmp_path, labels, generator, config, shards=[]).about
     assert manifest["class_ids"] == list(labels.ids)
     assert (manifest["requests"], manifest["shards"], manifest["shard_size"]) == (12, 2, 6)
     assert (manifest["steps"], manifest["guidance_scale"], manifest["scheduler"]) == (2, 3.0, "dpmsolver++")
@@ -68,7 +68,7 @@ def test_only_missing_shards_are_made_and_as_before(tmp_path, labels, generator,
     out = tmp_path / "out"
     run(out, labels, generator, config)
     whole = contents(out)
-    (out / "000001.parquet").unlink()  # as if killed between the tar and the parquet
+    (out / "000001.json").unlink()  # as if killed right before it was done
     (out / ".000001.parquet.0a1b2c3d.part").write_bytes(b"half")
     kept = (out / "000000.tar").stat().st_mtime_ns
     run(out, labels, generator, config)
@@ -94,8 +94,8 @@ def test_an_interrupted_run_leaves_whole_shards_and_resumes_to_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         run(out, labels, generator, small)
     signal.signal(signal.SIGINT, before)
-    kinds = ("parquet", "sha256", "tar")
-    assert list(contents(out)) == [*(f"{i:06d}.{kind}" for i in range(at // 2) for kind in kinds), "manifest.json"]
+    kinds = ("json", "parquet", "tar")
+    assert list(contents(out)) == [*(f"{i:06d}.{kind}" for i in range(at // 2) for kind in kinds), "unfinished.json"]
     run(out, labels, generator, small)
     run(tmp_path / "undisturbed", labels, generator, small)
     assert contents(out) == contents(tmp_path / "undisturbed")
@@ -144,7 +144,7 @@ def test_blank_images_never_enter_and_the_dataset_says_so(
     rows = dataset.metadata().to_pylist()
     assert {(r["status"], r["redraws"], r["blank"], r["black"]) for r in rows} == {("given-up", 2, True, False)}
     assert "12 of 12 requests gave no image (blank after 2 redraws)" in caplog.text
-    assert verify(tmp_path).is_whole
+    assert not list(Artifact(tmp_path).damage())
 
 
 def blank(pipeline):
@@ -164,7 +164,7 @@ def test_a_hopeless_generator_is_stopped_early(tmp_path, labels, generator, chan
     asked = config.model_copy(update={"per_class": 1000, "shard_size": 3000, "batch_size": 50, "max_redraws": 1})
     with pytest.raises(GenrobustError, match=said):
         run(tmp_path, labels, generator.model_copy(update={"model": str(changed_generator(spoil))}), asked)
-    assert list(contents(tmp_path)) == ["manifest.json"]
+    assert list(contents(tmp_path)) == ["unfinished.json"]
 
 
 @pytest.mark.parametrize(
@@ -190,19 +190,20 @@ def test_a_truncated_shard_is_told_before_anything_is_drawn(tmp_path, labels, ge
     run(tmp_path, labels, generator, config, shards=[0])
     tar = tmp_path / "000000.tar"
     tar.write_bytes(tar.read_bytes()[:5000])
-    with pytest.raises(GenrobustError, match=r"000000.tar has 5000 bytes instead of \d+: genrobust verify .* --repair"):
+    with pytest.raises(GenrobustError, match=r"000000\.tar .* another size .* --repair"):
         run(tmp_path, labels, generator, config)
-    assert sorted(contents(tmp_path)) == ["000000.parquet", "000000.sha256", "000000.tar", "manifest.json"]
-    (tmp_path / "000000.parquet").unlink()
+    assert sorted(contents(tmp_path)) == ["000000.json", "000000.parquet", "000000.tar", "unfinished.json"]
+    (tmp_path / "000000.json").unlink()
     assert len(run(tmp_path, labels, generator, config)) == 12
 
 
 def test_a_folder_in_use_is_told(tmp_path, labels, generator, config):
     with lock(tmp_path):
-        for shards in (None, [0]):
-            with pytest.raises(UserError, match="another process is writing"):
-                run(tmp_path, labels, generator, config, shards=shards)
-    assert contents(tmp_path) == {}
+        with pytest.raises(UserError, match="another process is writing"):
+            run(tmp_path, labels, generator, config)
+        assert contents(tmp_path) == {}
+        run(tmp_path, labels, generator, config, shards=[0, 1])  # parts wait for no one
+        run(tmp_path, labels, generator, config)  # and nothing is left
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path, labels, generator, config):

@@ -12,7 +12,7 @@ from typer.testing import Result
 from genrobust.core.images import Sample, StudyData
 from genrobust.core.keys import slug
 from genrobust.data.shard_files import write_shard
-from genrobust.data.shards import create_dataset
+from genrobust.data.shards import begin_dataset, finish_dataset
 
 # Not in the order of their folders' names; "train" is what Hugging Face takes for a part; the last is hostile.
 IDS = ("train", "n01440764", "Ice Cream/Ü", "ice-cream", "猫 {0..9} | <b>*`x`")
@@ -54,10 +54,11 @@ def sample(icons: StudyData, label: int, number: int, middle: str = "", **more: 
 
 def write_dataset(folder: Path, samples: list[Sample], **manifest: Any) -> Path:
     """Write `samples` as two shards; a request was given up."""
-    create_dataset(folder, {**MANIFEST, **manifest})
+    begin_dataset(folder, {**MANIFEST, **manifest})
     half = len(samples) // 2
     write_shard(folder, 0, samples[:half], [])
     write_shard(folder, 1, samples[half:], [GIVEN_UP])
+    finish_dataset(folder)
     return folder
 
 

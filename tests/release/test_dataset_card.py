@@ -149,11 +149,11 @@ def test_a_filter_leaves_out_and_another_flags(export: Export, tmp_path: Path, d
     source = Path(shutil.copytree(dataset, tmp_path / "copy"))
     images = ShardDataset(source)
     scores = np.linspace(0, 1, len(images))
-    applied = write_filter(source, images, "CLIP score", scores, scores < 0.3, "below 0.3")
-    other = write_filter(source, images, "confidence", 1 - scores, scores > 0.9, "below 0.1")
-    folder = export("--to", "parquet", "--filter", applied.path.stem, source=source)
-    reasons = {key: f"{other.path.stem}: {reason}" for key, reason in other.rejected.items()}
+    applied = write_filter(images, "CLIP score", scores, scores < 0.3, "below 0.3", source)
+    other = write_filter(images, "confidence", 1 - scores, scores > 0.9, "below 0.1", source)
+    folder = export("--to", "parquet", "--filter", applied.folder.name, source=source)
+    reasons = {key: f"{other.folder.name}: {reason}" for key, reason in other.rejected.items()}
     assert flagged(folder) == {key: reasons.get(key, "") for key in images.keys if key not in applied.rejected}
     body = plain(card_of(folder)[1])
     assert f"left out {len(applied.rejected)} of {TOTAL} images, by CLIP score" in body
-    assert f"Not applied: {other.path.name}" in body
+    assert f"Not applied: {other.folder.name}" in body

@@ -23,7 +23,7 @@ from genrobust.classifiers import (
     save_checkpoint,
 )
 from genrobust.core import EARLIER, GenrobustError, Sample, UserError, file_name
-from genrobust.data import create_dataset, write_shard
+from genrobust.data import begin_dataset, write_shard
 from genrobust.data.imagenet_classes import wnids
 from genrobust.recipe import parse_recipe
 from genrobust.report import benchmark_verdict
@@ -182,7 +182,7 @@ def test_weights_that_cannot_be_had_are_told(tmp_path, monkeypatch):
 
 def test_shards_know_whether_they_are_a_validation_part(folders, save):
     for name, middle in (("train", ""), ("val", "val-")):
-        create_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
+        begin_dataset(folders / name, {"shards": 1, "class_ids": list(CLASSES)})
         samples = []
         for i, style in enumerate(("", "solid")):
             pixels = np.full((8, 8, 3), 40 * i, np.uint8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import random
+import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from small_study import genrobust
 
-from genrobust.core import FILE_LIST, hash_file, save_arrays, sealed, write_files
-from genrobust.data import create_dataset
-from genrobust.study import describe_verified, verify_outputs
+from genrobust.core import Artifact, Manifest, Sample, UserError, artifact_folder, lock
+from genrobust.data import ShardDataset, begin_dataset, finish_dataset, missing_shards, write_filter, write_shard
+from genrobust.study import verify_outputs
+from genrobust.study.outputs import ASIDE
 
-HASH = "0123456789ab"
+SHARDS = 3
 
 
 def write(folder: Path, *names: str, content: bytes = b"mine") -> None:
@@ -30,114 +32,166 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
 
 
+def flip(path: Path, bit: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(data)
+
+
+def make_shard(folder: Path, shard: int) -> None:
+    pixels = np.random.default_rng(shard).integers(0, 256, (4, 48, 64, 3), dtype=np.uint8)
+    samples = [Sample(f"cat-{shard}{i}", 0, pixels[i], {"style": "solid", "seed": i}) for i in range(4)]
+    write_shard(folder, shard, samples, [{"key": f"cat-{shard}9", "label": 0, "reason": "black"}])
+
+
+def make_dataset(folder: Path) -> Path:
+    """Three shards, each of four images and a request that was given up; and a filter."""
+    begin_dataset(folder, {"shards": SHARDS, "class_ids": ["cat", "dog"]})
+    for shard in range(SHARDS):
+        make_shard(folder, shard)
+    finish_dataset(folder)
+    images, scores = ShardDataset(folder), np.arange(4.0 * SHARDS)
+    write_filter(images, "CLIP score", scores, scores < 3, "below 3", folder)
+    return folder
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return make_dataset(tmp_path / "data set")
+
+
+def make_checkpoint(out: Path) -> Path:
+    folder = artifact_folder(out / "checkpoints", "real", {"seed": 0})
+    write(folder, "model.safetensors", "info.json")
+    Artifact(folder).publish(Manifest("checkpoint", {"seed": 0}))
+    return folder
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with files of the user's that are called as ours are."""
+    """A folder with files of the user's that are called as ours are, and a dataset of version 0.1."""
     home = tmp_path / "home"
-    write(home, "results.json", "paper/audit.json", "rates.json", "web/manifest.json", "data/000001.parquet")
-    write(home, "best/checkpoint.json", "best/weights.pt", "best/thesis.txt", "checkpoints/best/checkpoint.json")
-    write(home, "lora/finetune.json", "lora/weights.pt", "log/logged.jsonl", "track/own/logged.jsonl")
-    write(home, "predictions/own/test.npz", "packed/own/000000.npz", "filters/own.parquet", "searches/own.parquet")
-    write(home, "model/state.safetensors", ".parts/own/a.npz", "copy/results.json", content=sealed({"a": 1})[:-30])
-    (home / "embeddings").mkdir()
-    np.savez(home / "embeddings" / "own.npz", embeddings=np.zeros((2, 3)))
+    write(home, "web/manifest.json", "results.json", "best/unfinished.json", "generated/0123456789ab/000000.tar")
+    write(home, "generated/0123456789ab/manifest.json", content=b'{"format": 2, "shards": 1}')
+    write(home, "data/000000.json", content=b'{"label": 1}')
     pq.write_table(pa.table({"key": ["a"]}), home / "data" / "000000.parquet")
     with tarfile.open(home / "data" / "000000.tar", "w") as tar:
         tar.addfile(tarfile.TarInfo("a.jpg"), io.BytesIO())
     return home
 
 
-def test_a_folder_without_ours_is_refused_and_stays(home: Path) -> None:
+@pytest.mark.parametrize("repair", [[], ["--repair"]])
+def test_a_folder_without_ours_is_refused_and_stays(home: Path, repair: list[str]) -> None:
     before = contents(home)
-    for place in (home, *(path for path in home.iterdir() if path.is_dir())):
-        for repair in ([], ["--repair"]):
-            genrobust("verify", place, *repair, code=2, said=str(place))
+    for place in (home, *(path for path in home.iterdir() if path.is_dir()), home / "nowhere"):
+        genrobust("verify", place, *repair, code=2, said=str(place))
+    assert contents(home) == before
+
+
+def test_datasets_of_version_0_1_are_refused_by_all_that_reads_or_makes_them(home: Path) -> None:
+    old, before = home / "generated" / "0123456789ab", contents(home)
+    for command in (
+        ["export", old, "--to", "parquet"],
+        ["audit", old],
+        ["filter", old, "--by", "clip", "--clip", old, "--drop", 0.1],
+    ):
+        genrobust(*command, code=2, said="format")
+    with pytest.raises(UserError, match="format"):
+        begin_dataset(old, {"shards": 1})
     assert contents(home) == before
 
 
 def test_files_of_the_user_s_beside_ours_are_not_named(home: Path) -> None:
-    save_arrays(home / "embeddings" / f"{HASH}.npz", {"embeddings": np.zeros((2, 3), np.float32)})
-    (home / ".lock").touch()  # as a study leaves it in its folder
+    checkpoint = make_checkpoint(home)
+    write(checkpoint, "thesis.txt")
     before = contents(home)
     for repair in ([], ["--repair"]):
-        assert "all 1 files" in genrobust("verify", home, *repair).stdout
+        assert "all 1 artifacts" in genrobust("verify", home, *repair).stdout
     assert contents(home) == before
-    write(home, f"embeddings/{HASH}.npz")
-    assert f"{HASH}.npz" in genrobust("verify", home, code=1).stdout
-    genrobust("verify", home / "embeddings", "--repair")
-    del before[f"embeddings/{HASH}.npz"]
-    assert contents(home) == {**before, f"embeddings/.damaged/1/{HASH}.npz": b"mine"}
+    write(checkpoint, "model.safetensors", content=b"other")
+    assert "model.safetensors" in genrobust("verify", home, code=1).stdout
+    genrobust("verify", home, "--repair")
+    ours = {f"checkpoints/{checkpoint.name}/{name}" for name in ("model.safetensors", "info.json", "manifest.json")}
+    moved = {f"{ASIDE}/1/{name}" if name in ours else name: content for name, content in before.items()}
+    assert contents(home) == moved | {f"{ASIDE}/1/checkpoints/{checkpoint.name}/model.safetensors": b"other"}
 
 
-def checkpoint(folder: Path) -> list[str]:
-    names = [f"checkpoints/{HASH}/{name}" for name in ("checkpoint.json", "model.safetensors")]
-    write(folder, *names)
-    return names
+@pytest.mark.parametrize("name", ["manifest.json", "000001.tar", "000001.parquet", "000001.json", "filter"])
+def test_any_flipped_bit_of_a_dataset_is_found(dataset: Path, name: str) -> None:
+    path = next(dataset.glob("filters/*/rejected.parquet")) if name == "filter" else dataset / name
+    whole, chance = path.read_bytes(), random.Random(name)
+    for bit in [0, 8 * len(whole) - 17, *(chance.randrange(8 * len(whole)) for _ in range(20))]:
+        flip(path, bit)
+        assert list(verify_outputs(dataset).damaged) == [path], f"bit {bit}"
+        path.write_bytes(whole)
+    assert not verify_outputs(dataset).damaged
 
 
-def generator(folder: Path) -> list[str]:
-    below = f"finetuned/{HASH}"
-    write(folder, f"{below}/unet/config.json", f"{below}/unet/weights.safetensors")
-    hashes = {"unet/config.json": hash_file(folder / below / "unet/config.json"), "unet/weights.safetensors": "0" * 64}
-    write(folder, f"{below}/finetune.json", content=sealed({"files_sha256": hashes}))
-    return [f"{below}/{name}" for name in ("finetune.json", *hashes)]
+@pytest.mark.parametrize("name", ["000001.tar", "000001.parquet", "000001.json"])
+def test_what_is_missing_or_cut_is_found_before_the_dataset_is_finished_too(dataset: Path, name: str) -> None:
+    for reopened in (False, True):
+        if reopened:
+            Artifact(dataset).reopen()
+        whole = (dataset / name).read_bytes()
+        (dataset / name).write_bytes(whole[:9])
+        assert list(verify_outputs(dataset).damaged) == [dataset / name]
+        (dataset / name).unlink()
+        is_part = reopened and name.endswith(".json")  # without it, the shard is not made yet
+        assert list(verify_outputs(dataset).damaged) == ([] if is_part else [dataset / name])
+        (dataset / name).write_bytes(whole)
 
 
-def tracker(folder: Path) -> list[str]:
-    below = "small/track/tensorboard"
-    write(folder, f"{below}/logged.jsonl", f"{below}/real-012345/events.out.tfevents.1")
-    return [f"{below}/logged.jsonl", f"{below}/real-012345/events.out.tfevents.1"]
+def test_a_changed_image_is_named(dataset: Path) -> None:
+    row = pq.read_table(dataset / "000002.parquet").to_pylist()[2]
+    flip(dataset / "000002.tar", 8 * (row["offset"] + row["size"] // 2))
+    (what,) = verify_outputs(dataset).damaged.values()
+    assert row["key"] in what and "cat-21" not in what
 
 
-def report(folder: Path) -> list[str]:
-    files = write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small", "a study")
-    listed = folder / "small" / FILE_LIST
-    at = listed.read_bytes().index(hash_file(files["report.html"]).encode())
-    write(folder, f"small/{FILE_LIST}", content=listed.read_bytes()[: at + 5] + b"?" + listed.read_bytes()[at + 6 :])
-    return [f"small/{name}" for name in (FILE_LIST, *files)]
+def test_repair_sets_aside_the_damaged_shards_and_loses_nothing(dataset: Path) -> None:
+    whole = contents(dataset)
+    flip(dataset / "000001.tar", 77777)
+    (dataset / "000002.parquet").unlink()
+    damaged = contents(dataset)
+    genrobust("verify", dataset, code=1, said="--repair")
+    assert contents(dataset) == damaged
+    assert str(dataset / ASIDE / "1") in genrobust("verify", dataset, "--repair").stdout
+    assert missing_shards(dataset, SHARDS) == [1, 2] and Artifact(dataset).is_begun
+    aside = {name for name in damaged if name.startswith(("000001", "000002"))}
+    assert contents(dataset / ASIDE / "1") == {name: damaged[name] for name in aside}
+    genrobust("verify", dataset, code=1, said="not finished")
+    for shard in (1, 2):
+        make_shard(dataset, shard)
+    finish_dataset(dataset)
+    shutil.rmtree(dataset / ASIDE)
+    assert contents(dataset) == whole
+    genrobust("verify", dataset)
 
 
-def results(folder: Path) -> list[str]:
-    write_files({"report.html": "a", "results.json": sealed({"a": 1})}, folder / "small", "a study")
-    write(folder, "small/results.json", content=sealed({"a": 1}).replace(b"1", b"2", 1))
-    return ["small/results.json"]
-
-
-def rates(folder: Path) -> list[str]:
-    write(folder, "rates.json", content=sealed({"a": 1}).replace(b"1", b"2", 1))
-    (folder / ".lock").touch()
-    return ["rates.json"]
-
-
-@pytest.mark.parametrize("damaged", [checkpoint, generator, tracker, report, results, rates])
-def test_repair_moves_what_is_made_again_together_alone(damaged: Callable[[Path], list[str]], tmp_path: Path) -> None:
-    ours = damaged(tmp_path)
-    for name in ours:
-        write(tmp_path, str(Path(name).parent / "thesis.txt"), content=b"a thesis")
+@pytest.mark.parametrize("make", [make_checkpoint, lambda out: make_dataset(out / "generated" / "single-4-0123456789")])
+def test_a_damaged_manifest_sets_all_aside_that_is_named_by_a_hash(tmp_path: Path, make) -> None:
+    folder = make(tmp_path)
     before = contents(tmp_path)
-    said = genrobust("verify", tmp_path, code=1).stdout
-    assert any(name in said for name in ours) and "thesis" not in said
-    assert contents(tmp_path) == before
+    flip(folder / "manifest.json", 9)
     genrobust("verify", tmp_path, "--repair")
-    assert contents(tmp_path) == {
-        f".damaged/1/{name}" if name in ours else name: content for name, content in before.items()
-    }
+    assert {name.removeprefix(f"{ASIDE}/1/") for name in contents(tmp_path)} == set(before)
+    assert contents(folder) == {}
 
 
-def test_a_dataset_is_known_by_its_manifest_or_its_folder(tmp_path: Path) -> None:
-    for place in (tmp_path / "own", tmp_path / "generated" / HASH):
-        create_dataset(place, {"shards": 0, "class_ids": []})
-        assert "all 0 shards" in genrobust("verify", place).stdout
-        write(place, "manifest.json")
-    genrobust("verify", tmp_path / "own", code=2)
-    assert "manifest.json" in genrobust("verify", tmp_path, code=1).stdout
+def test_repair_is_refused_while_another_process_writes(dataset: Path) -> None:
+    flip(dataset / "000001.tar", 77777)
+    with lock(dataset), pytest.raises(UserError, match="another process"):
+        assert verify_outputs(dataset).damaged
+        verify_outputs(dataset, repair=True)
+    assert missing_shards(dataset, SHARDS) == []
 
 
-def test_edited_files_of_a_report_are_named_and_stay(tmp_path):
-    files = write_files({"report.html": "a", "results.json": sealed({"a": 1})}, tmp_path / "small", "a study")
-    assert not verify_outputs(tmp_path).changed
-    files["report.html"].write_text("mine")
+def test_edited_files_of_a_report_are_named_and_stay(tmp_path: Path) -> None:
+    write(tmp_path, "report.html", "report.md")
+    Artifact(tmp_path).publish(Manifest("report"))
+    write(tmp_path, "report.html", content=b"edited")
+    (tmp_path / "report.md").unlink()
     found = verify_outputs(tmp_path, repair=True)
-    assert (found.changed, found.is_damaged, found.aside) == ((files["report.html"],), False, None)
-    assert "are as they were written" not in " ".join(describe_verified(found))
-    assert files["report.html"].read_text() == "mine"
+    assert (found.changed, found.damaged, found.aside) == ((tmp_path / "report.html",), {}, None)
+    genrobust("verify", tmp_path, code=1, said="as genrobust wrote them")
+    assert (tmp_path / "report.html").read_bytes() == b"edited"

@@ -197,7 +197,7 @@ def test_another_clip_of_the_same_size_filters_anew(study, tmp_path):
     for nanoseconds, weights in enumerate((b"one", b"two")):
         (judge / "model.safetensors").write_bytes(weights)
         os.utime(judge / "model.safetensors", ns=(nanoseconds, nanoseconds))
-        found.append(made.graph.sources.filter_path("sure", rule))
+        found.append(made.graph.sources.filter_folder("sure", rule))
     assert found[0] != found[1]
 
 

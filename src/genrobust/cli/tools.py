@@ -241,7 +241,7 @@ def filter_(
     against = against or recipe_and_name(dataset)[0] or None
     folder = studies.folder(dataset) or Path(dataset)
     done = filter_dataset(folder, judge, drop, threshold, against, device or "auto", studies.recipe)
-    tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.path)
+    tell(f"{done.kept:,} of {done.made:,} images kept, by {done.by}; the others, with the reason:", done.folder)
 
 
 @studies_command(without=("run", "estimate"))

@@ -60,7 +60,6 @@ from .errors import (
 )
 from .feeding import feed as feed, reading_pool as reading_pool
 from .files import (
-    LOCK as LOCK,
     fetch as fetch,
     fetch_file as fetch_file,
     fetch_files as fetch_files,
@@ -73,7 +72,6 @@ from .files import (
     remove as remove,
     remove_leftovers as remove_leftovers,
     replacing as replacing,
-    size_of as size_of,
 )
 from .generator_files import (
     INDEX as INDEX,
@@ -120,7 +118,6 @@ from .own_files import (
     FILE_LIST as FILE_LIST,
     file_list as file_list,
     foreign_files as foreign_files,
-    is_own as is_own,
     read_file_list as read_file_list,
     write_files as write_files,
 )

@@ -225,10 +225,8 @@ class Artifact:
             return [name, *sorted(self._all_names() if _is_named(self.folder) else ())]
         part = name.partition(".")[0]
         if _PART.match(name) and (_of_part(part) in files or (self.folder / _of_part(part)).exists()):
-            return [
-                _of_part(part),
-                *sorted(path.name for path in self.folder.glob(f"{part}.*") if path.suffix != ".json"),
-            ]
+            others = {path.name for path in self.folder.glob(f"{part}.*")} - {_of_part(part)}
+            return [_of_part(part), *sorted(others)]
         return [MANIFEST, UNFINISHED, *files]
 
     def reopen(self) -> None:

@@ -52,7 +52,7 @@ from .shards import (
     is_dataset as is_dataset,
     making as making,
     missing_shards as missing_shards,
-    read_inputs as read_inputs,
+    read_about as read_about,
 )
 from .stored import (
     StoredImages as StoredImages,

@@ -43,11 +43,12 @@ _FAULTS = ("black", "blank", "nan", "unsafe")
 USED = ("status", "reason", "redraws", *_FAULTS)  # the columns that `making` counts
 
 
-def begin_dataset(folder: Path, inputs: Mapping[str, Any]) -> None:
-    """Begin the dataset of `inputs` in `folder`, unless it was begun there before.
+def begin_dataset(folder: Path, about: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> None:
+    """Begin a dataset in `folder`, unless it was begun there before.
 
     Args:
-        inputs: Flat JSON, with ``shards`` (their number) among its keys.
+        about: All that decides its images, as flat JSON with ``shards`` (their number) among its keys.
+        inputs: What the folder is named after, if it is named by a hash.
 
     Raises:
         UserError: The folder holds another dataset (the message names what differs) or other files, or cannot be
@@ -55,8 +56,8 @@ def begin_dataset(folder: Path, inputs: Mapping[str, Any]) -> None:
         GenrobustError: The manifest is damaged.
     """
     make_folder(folder)
-    Artifact(folder).begin(Manifest("dataset", inputs, made_by=made_by("dataset")))
-    wanted, existing = json.loads(json.dumps(inputs)), read_inputs(folder)
+    Artifact(folder).begin(Manifest("dataset", inputs or {}, about, made_by("dataset")))
+    wanted, existing = json.loads(json.dumps(about)), read_about(folder)
     differing = [k for k in sorted(wanted.keys() | existing.keys()) if wanted.get(k) != existing.get(k)]
     if differing:
         rows = [f"  {k}: there {_short(existing.get(k))}, asked for {_short(wanted.get(k))}" for k in differing]
@@ -67,7 +68,7 @@ def begin_dataset(folder: Path, inputs: Mapping[str, Any]) -> None:
 def finish_dataset(folder: Path) -> None:
     """Publish the dataset in `folder` if all shards are done, or reopen it if one was set aside since."""
     dataset = Artifact(folder)
-    total = read_inputs(folder)["shards"]
+    total = read_about(folder)["shards"]
     complete = not missing_shards(folder, total)
     if complete and not dataset.is_finished:
         dataset.publish(dataset.manifest(), names=(), parts=map(shard_name, range(total)))
@@ -81,8 +82,8 @@ def is_dataset(folder: Path) -> bool:
     return dataset.is_finished or dataset.is_begun
 
 
-def read_inputs(folder: Path) -> dict[str, Any]:
-    """Read what the dataset in `folder` is made from, as flat JSON.
+def read_about(folder: Path) -> dict[str, Any]:
+    """Read what decides the images of the dataset in `folder`, as flat JSON.
 
     Raises:
         UserError: There is no dataset, or one of another version of genrobust.
@@ -94,15 +95,15 @@ def read_inputs(folder: Path) -> dict[str, Any]:
             f"filtered, verified nor exported): there is no {MANIFEST}"
         )
     manifest = Artifact(folder).manifest()
-    inputs = dict(manifest.inputs)
-    shards, ids = inputs.get("shards"), inputs.get("class_ids", [])
+    about = dict(manifest.about)
+    shards, ids = about.get("shards"), about.get("class_ids", [])
     if manifest.kind != "dataset" or not isinstance(shards, int) or isinstance(shards, bool):
         raise UserError(f"{folder} holds no generated dataset, but an artifact of the kind {manifest.kind!r}")
     if not 0 <= shards <= MOST_SHARDS:
         raise UserError(f"{folder}: shards is {shards}, and a dataset has 0 to {MOST_SHARDS:,}")
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in ids) or len(set(ids)) < len(ids):
         raise UserError(f"{folder}: class_ids is no list of ids, each of which comes once")
-    return inputs
+    return about
 
 
 def missing_shards(folder: Path, total: int) -> list[int]:
@@ -122,7 +123,7 @@ def done_shards(folder: Path) -> list[int]:
         GenrobustError: A file of a shard is missing or has another size than was written.
             This check is cheap enough to make always.
     """
-    dataset, total = Artifact(folder), read_inputs(folder)["shards"]
+    dataset, total = Artifact(folder), read_about(folder)["shards"]
     done = sorted(set(range(total)) - set(missing_shards(folder, total)))
     for index in done:
         shard = dataset.part(shard_name(index))
@@ -136,7 +137,7 @@ class ShardDataset:
     """A generated dataset, as an ImageSet: the images of its done shards, in the order of their requests.
 
     Attributes:
-        inputs: What it is made from, as flat JSON.
+        about: What decides its images, as flat JSON.
         labels: int64 [N], indices into `class_ids`.
         given_up: The reason by the key of each request that gave no image.
     """
@@ -151,15 +152,15 @@ class ShardDataset:
         self.folder = Path(folder)
         self.name = name
         self._artifact = Artifact(self.folder)
-        self.inputs = read_inputs(self.folder)
-        self.class_ids: tuple[str, ...] = tuple(self.inputs.get("class_ids", ()))
+        self.about = read_about(self.folder)
+        self.class_ids: tuple[str, ...] = tuple(self.about.get("class_ids", ()))
         self._done = done_shards(self.folder)
         if self.missing() and not allow_partial:
-            lacking = f"{len(self.missing())} of {self.inputs['shards']} shards are missing"
+            lacking = f"{len(self.missing())} of {self.about['shards']} shards are missing"
             raise UserError(f"{self.folder} is not complete: {lacking}; generate again, and only they are made")
         self.given_up: dict[str, str] = {}
         self._read_index()
-        self.fingerprint = digest([self.inputs, [(index, self._tar_sha256(index)) for index in self._done]])
+        self.fingerprint = digest([self.about, [(index, self._tar_sha256(index)) for index in self._done]])
 
     def _tar_sha256(self, index: int) -> str:
         shard = self._artifact.part(shard_name(index))
@@ -241,7 +242,7 @@ class ShardDataset:
 
     def missing(self) -> list[int]:
         """Return the indices of the shards that are not done."""
-        return sorted(set(range(self.inputs["shards"])) - set(self._done))
+        return sorted(set(range(self.about["shards"])) - set(self._done))
 
 
 def making(metadata: pa.Table) -> Making:

@@ -72,11 +72,18 @@ class Generation:
         device: str = "auto",
         threads: int = 2,
         sources: ImageSet | None = None,
+        inputs: abc.Mapping[str, Any] | None = None,
     ) -> None:
-        """`sources` are the real images that `plan` was made with; some modes draw from none."""
+        """Prepare to generate.
+
+        Args:
+            sources: The real images that `plan` was made with; some modes draw from none.
+            inputs: What `out` is named after, if it is named by a hash.
+        """
         self._plan, self._config, self._labels = plan, config, labels
         self._generator = generator if generator.dtype != AUTO else resolved_here(generator, device_kind(device))
         self._out, self._device, self._threads, self._sources = out, device, threads, sources
+        self._inputs = inputs
         self.parts = plan.shards(config.shard_size)
 
     @contextmanager
@@ -95,11 +102,12 @@ class Generation:
         beyond = [index for index in wanted if not 0 <= index < total]
         if beyond:
             raise UserError(f"there is no shard {beyond[0]}: the plan has {total}, counted from 0")
-        inputs = self._inputs()
+        about = self._about()
         make_folder(out)
-        alone = shards is None and bool(missing_shards(out, total) or leftovers(out))
+        undone = missing_shards(out, total)  # fetches what others made
+        alone = shards is None and bool(undone or leftovers(out))
         with lock(out) if alone else nullcontext():
-            begin_dataset(out, inputs)
+            begin_dataset(out, about, self._inputs)
             if alone:
                 remove_leftovers(out)
             done = set(done_shards(out))
@@ -179,7 +187,7 @@ class Generation:
             log.warning(f"{dataset.folder}: {len(gone)} of {total} requests gave no image ({reasons})")
         return dataset
 
-    def _inputs(self) -> dict[str, Any]:
+    def _about(self) -> dict[str, Any]:
         """Describe as flat JSON everything that decides the images beyond rounding."""
         return {
             "plan": self._plan.fingerprint,

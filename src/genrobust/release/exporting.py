@@ -102,7 +102,7 @@ def export(options: ExportOptions) -> ExportResult:
         audit=audit,
         license=options.license,
         licenses=licenses,
-        manifests=tuple(dataset.inputs for dataset in datasets),
+        manifests=tuple(dataset.about for dataset in datasets),
         command=_command(options),
         has_recipe=options.origin is not None,
     )
@@ -156,7 +156,7 @@ def _labels(datasets: Sequence[ShardDataset]) -> LabelSpace:
 
 
 def _licenses(datasets: Sequence[ShardDataset], options: ExportOptions) -> tuple[License, ...]:
-    found = licenses_of([dataset.inputs for dataset in datasets], options.generator)
+    found = licenses_of([dataset.about for dataset in datasets], options.generator)
     for license in found:
         if license.forbids and not options.accept_license:
             raise UserError(

@@ -91,7 +91,7 @@ class Content:
 def rows(part: Part, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the index in its shards and `columns` of each image of `part`, one shard in memory at a time."""
     first = 0
-    for shard in range(part.shards.inputs["shards"]):
+    for shard in range(part.shards.about["shards"]):
         found = shard_rows(part.shards.folder, shard, tuple(dict.fromkeys((*columns, "status"))))
         made = found.filter(pc.equal(found["status"], OK)).select(list(columns))
         start, stop = np.searchsorted(part.indices, (first, first + made.num_rows))

@@ -43,8 +43,8 @@ from genrobust.data import (
     lowest_of_each_class,
     open_images,
     open_stored,
+    read_about,
     read_classes,
-    read_inputs,
     write_filter,
 )
 from genrobust.recipe import DataConfig, FilterConfig, Recipe, is_recipe, load_recipe
@@ -142,7 +142,7 @@ def filter_dataset(
         raise UserError(f"--threshold {threshold}: give a number to compare scores with")
     if drop is not None:
         check_share(drop)
-    read_inputs(dataset)  # a filter lies beside shards: image folders are refused
+    read_about(dataset)  # a filter lies beside shards: image folders are refused
     return _filter(dataset, open_sets(str(dataset), against, load=load), judge, drop, threshold, device)
 
 

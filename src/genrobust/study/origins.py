@@ -8,7 +8,7 @@ from typing import Any
 
 from genrobust.classifiers import with_dtype
 from genrobust.core import FLOAT32, UserError
-from genrobust.data import read_inputs
+from genrobust.data import read_about
 from genrobust.generate import sampling
 from genrobust.recipe import GENERATED, Recipe, load_recipe, recipe_yaml
 from genrobust.release import Origin
@@ -22,8 +22,8 @@ def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = l
     Raises:
         UserError: None of them is that one; the message names the keys that differ.
     """
-    inputs = read_inputs(folder)
-    recipe = with_dtype(load(name_or_path), inputs.get("dtype", FLOAT32))  # what auto was, where it was made
+    about = read_about(folder)
+    recipe = with_dtype(load(name_or_path), about.get("dtype", FLOAT32))  # what auto was, where it was made
     recipe_here = recipe.model_copy(update={"device": "cpu", "track": ()})  # what made it may not be on this machine
     study = Study(recipe_here, folder.parent.parent)  # where a study has its datasets; nothing is made there
     rows = []
@@ -31,7 +31,7 @@ def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = l
         made = study.dataset(name)
         if made.user_provided:
             continue
-        differing = _differing(made, inputs)
+        differing = _differing(made, about)
         if not differing:
             return Origin(recipe_yaml(recipe), name)
         rows.append(f"{name} differs in {', '.join(differing)}")
@@ -40,8 +40,8 @@ def origin_of(folder: Path, name_or_path: str, load: Callable[[str], Recipe] = l
     raise UserError("\n".join([what, f"  {'; '.join(rows) or 'it generates none'}", f"  {hint}"]))
 
 
-def _differing(made: GeneratedDataset, inputs: Mapping[str, Any]) -> list[str]:
-    """The keys in which a dataset of a recipe is not what `inputs` say.
+def _differing(made: GeneratedDataset, about: Mapping[str, Any]) -> list[str]:
+    """The keys in which a dataset of a recipe is not what `about` says.
 
     Of weights the name alone is compared: they need not be here. One that the study trains itself has a name that
     says all that it depends on.
@@ -58,8 +58,8 @@ def _differing(made: GeneratedDataset, inputs: Mapping[str, Any]) -> list[str]:
         "lora": () if generator.lora is None else (generator.lora.model,),
         "adapter": () if generator.adapter is None else (generator.adapter.model,),
     }
-    differing = [key for key, value in asked.items() if inputs.get(key) != value]
+    differing = [key for key, value in asked.items() if about.get(key) != value]
     for key, places in weights.items():
         names: list[str | None] = [name for place in places for name in (place, Path(place).name)]
-        differing += [key] if inputs.get(key) not in (names or [None]) else []
+        differing += [key] if about.get(key) not in (names or [None]) else []
     return differing

@@ -19,7 +19,7 @@ from genrobust.core import (
     progress_bar,
     refusal,
 )
-from genrobust.data import changed_images, is_dataset
+from genrobust.data import changed_images
 
 ASIDE = ".damaged"  # hidden, so that what reads all files of a folder does not read these
 # Kinds whose files people edit: a change is named, and stays.
@@ -57,9 +57,10 @@ def verify_outputs(folder: Path, repair: bool = False) -> Verified:
     """
     found = list(artifacts(folder))
     if not found:
-        if is_dataset(folder):
-            Artifact(folder).manifest()  # says of which format it is
-        raise UserError(f"{folder} holds nothing that genrobust made: name the folder of a dataset or of studies")
+        raise UserError(
+            f"{folder} holds nothing that this version of genrobust made: name the folder of a dataset or of studies; "
+            "what version 0.1 made is made again by the same commands in another folder"
+        )
     damaged: dict[Path, str] = {}
     changed: list[Path] = []
     aside = None

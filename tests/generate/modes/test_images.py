@@ -144,7 +144,7 @@ def test_the_adapter_is_part_of_what_a_dataset_is(either, labels, plan, real, tm
     assert "adapter" not in identity(GeneratorConfig(steps=2))
     section, asked = config(scale=0.5), GenerateConfig(per_class=1, shard_size=3)
     made = generate(plan(section, 1), section, asked, labels, tmp_path, sources=real)
-    (row, *_), manifest = made.metadata().to_pylist(), made.manifest
+    (row, *_), manifest = made.metadata().to_pylist(), made.about
     for kept in (row, manifest):
         assert (kept["adapter"], kept["adapter_scale"]) == (Path(section.adapter.model).name, 0.5)
         assert kept["adapter_sha256"] == identity(section)["adapter_sha256"]

@@ -19,7 +19,7 @@ def test_a_trial_compiles_nothing(write_folder, tmp_path, compiles):
     stage = Generate(GeneratedDataset(Study(recipe, tmp_path / "runs").context, GENERATED))
     stage.trial(stage.jobs()[0], tmp_path / "trial")
     (manifest,) = (tmp_path / "trial").glob("generated/*/manifest.json")
-    assert json.loads(manifest.read_text())["compile"] is False
+    assert json.loads(manifest.read_text())["about"]["compile"] is False
 
 
 @pytest.mark.parametrize(

@@ -72,23 +72,28 @@ class GeneratedDataset:
         return data.train if self.generate.split == "train" else data.val
 
     @cached_property
-    def folder(self) -> Path:
-        """Where the shards lie, or the user's own images."""
-        own = self.context.recipe.data.generated if self.user_provided else None
-        if own is not None:
-            return own
+    def inputs(self) -> dict[str, Any]:
+        """All that the images depend on, before anything is made."""
         from genrobust.generate import identity, sampling
 
         # A class model is not loaded before it is there, and its folder's name says all that its weights depend on.
         generator = sampling(self.generator) if self._own.from_scratch else identity(self.generator)
-        inputs = {"plan": self.plan.fingerprint, "generator": generator}
+        inputs: dict[str, Any] = {"plan": self.plan.fingerprint, "generator": generator}
         inputs |= self.generate.model_dump(include={"shard_size", "batch_size", "max_redraws"})
         if not self.is_on_server:
             inputs |= {"threads": self.context.recipe.threads, "device": self.context.device}
         if self.trained is not None:
             inputs["trained"] = self.trained.folder.name
+        return inputs
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the shards lie, or the user's own images."""
+        own = self.context.recipe.data.generated if self.user_provided else None
+        if own is not None:
+            return own
         word = self.generate.prompts.strategy if self.generator.reads_text else self.generator.mode
-        return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", inputs)
+        return artifact_folder(self.context.out / "generated", f"{word}-{self.generate.per_class}", self.inputs)
 
     @cached_property
     def identity(self) -> str:
@@ -247,6 +252,7 @@ class Generate(Stage):
             device=context.recipe.device,
             threads=context.recipe.threads,
             sources=dataset.sources,
+            inputs=dataset.inputs,
         )
 
     def memory(self) -> int:
